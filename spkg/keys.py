@@ -1,0 +1,128 @@
+"""Keys and certificates from files: PEM, DER where it is unmistakable, and PKCS #12.
+
+A secret never leaves this module but as a key object; no message contains any of it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
+
+from spkg.errors import SurroundingsError
+
+__all__ = ["Identity", "load_certificates", "load_identity", "load_revocation_lists"]
+
+MAX_KEY_FILE: Final = 1 << 24
+"""Larger files are no keys, certificates or revocation lists."""
+PEM_CRL: Final = b"-----BEGIN X509 CRL-----"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Someone who can sign: a key, its certificate, and the certificates that lead to a root."""
+
+    key: rsa.RSAPrivateKey
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...] = ()
+
+
+def load_identity(
+    key: Path, certificate: Path | None, chain: Path | None = None, passphrase: bytes | None = None
+) -> Identity:
+    """Read a key and its certificate.
+
+    Args:
+        key: A PEM file, or a PKCS #12 file, which may bring certificate and chain with it.
+        certificate: A file of which the first certificate is the signer's, and all others join the chain.
+        chain: More certificates to embed.
+        passphrase: What the key is encrypted with.
+
+    Raises:
+        SurroundingsError: A file can't be used, or the key is not that of the certificate.
+        OSError: A file can't be read.
+    """
+    private, found = _load_key(key, passphrase)
+    if certificate is not None:
+        found = load_certificates(certificate) + found
+    if not found:
+        raise SurroundingsError(f"{key} holds no certificate", hint="name the signer's with --cert")
+    if chain is not None:
+        found += load_certificates(chain)
+    leaf, *others = found
+    if private.public_key() != leaf.public_key():
+        raise SurroundingsError(f"the key in {key} is not that of the certificate {leaf.subject.rfc4514_string()}")
+    return Identity(
+        key=private, certificate=leaf, chain=tuple(dict.fromkeys(other for other in others if other != leaf))
+    )
+
+
+def load_certificates(path: Path) -> list[x509.Certificate]:
+    """Read all certificates of a PEM file, or the one of a DER file.
+
+    Raises:
+        SurroundingsError: There is none, or one can't be read.
+        OSError: The file can't be read.
+    """
+    octets = _read(path)
+    try:
+        if octets.startswith(b"\x30"):
+            return [x509.load_der_x509_certificate(octets)]
+        return x509.load_pem_x509_certificates(octets)
+    except (ValueError, UnsupportedAlgorithm) as exc:
+        raise SurroundingsError(f"{path} holds no certificate that can be read: {exc}") from exc
+
+
+def load_revocation_lists(path: Path) -> list[x509.CertificateRevocationList]:
+    """Read all revocation lists of a PEM file, or the one of a DER file.
+
+    Raises:
+        SurroundingsError: There is none, or one can't be read.
+        OSError: The file can't be read.
+    """
+    octets = _read(path)
+    try:
+        if octets.startswith(b"\x30"):
+            return [x509.load_der_x509_crl(octets)]
+        pieces = octets.split(PEM_CRL)
+        lists = [x509.load_pem_x509_crl(PEM_CRL + piece) for piece in pieces[1:]]
+    except (ValueError, UnsupportedAlgorithm) as exc:
+        raise SurroundingsError(f"{path} holds no revocation list that can be read: {exc}") from exc
+    if not lists:
+        raise SurroundingsError(f"{path} holds no revocation list")
+    return lists
+
+
+def _load_key(path: Path, passphrase: bytes | None) -> tuple[rsa.RSAPrivateKey, list[x509.Certificate]]:
+    octets = _read(path)
+    found: list[x509.Certificate] = []
+    try:
+        if octets.startswith(b"\x30"):
+            key, leaf, others = pkcs12.load_key_and_certificates(octets, passphrase)
+            found = [certificate for certificate in (leaf, *others) if certificate is not None]
+        else:
+            key = load_pem_private_key(octets, passphrase)
+    except TypeError as exc:
+        # cryptography's own words for a passphrase that is missing, or given where none is needed.
+        if passphrase is None:
+            hint = "give its passphrase with --key-password-env or --key-password-file"
+            raise SurroundingsError(f"the key in {path} is encrypted", hint=hint) from exc
+        raise SurroundingsError(f"the key in {path} is not encrypted, but a passphrase was given") from exc
+    except (ValueError, UnsupportedAlgorithm) as exc:
+        encrypted = b"ENCRYPTED" in octets or octets.startswith(b"\x30")
+        reason = "the passphrase is wrong, or the file is damaged" if encrypted else "it is no private key"
+        raise SurroundingsError(f"the key in {path} can't be read: {reason}") from exc
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise SurroundingsError(f"the key in {path} is not an RSA key, as E.5 demands")
+    return key, found
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        octets = file.read(MAX_KEY_FILE + 1)
+    if len(octets) > MAX_KEY_FILE:
+        raise SurroundingsError(f"{path} is larger than any key or certificate")
+    return octets

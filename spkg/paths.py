@@ -1,0 +1,117 @@
+"""Paths as packages carry them: octets relative to the root of the device, checked once, here.
+
+A path that exists as one of these types has no ``..`` in it, no empty part and no NUL, and is within the
+limits; nothing behind this module checks that again (README, decision 8).
+"""
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+__all__ = ["MAX_DEPTH", "MAX_PART", "MAX_PATH", "RootPath", "TreePath", "VersionedPath"]
+
+MAX_PATH: Final = 1024
+"""The longest path, in octets."""
+MAX_PART: Final = 255
+"""The longest part of a path, in octets: what Linux file systems take."""
+MAX_DEPTH: Final = 32
+"""The most parts of a path."""
+OWN_DIRECTORY: Final = b".spkg"
+"""The installer's own directory below the root, which no package may name."""
+MAX_BASE: Final = 8
+"""The longest base of a versioned name, in characters (E.4.1)."""
+EXTENSION: Final = 3
+"""The length of the extension of a versioned name, in characters (E.4.1)."""
+
+
+@dataclass(frozen=True)
+class RootPath:
+    """The path of a file below the root, as the octets that the package has.
+
+    Raises:
+        ValueError: The octets are no such path; the message says why.
+    """
+
+    octets: bytes
+
+    def __post_init__(self) -> None:
+        octets = self.octets
+        if not octets:
+            raise ValueError("the path is empty")
+        if len(octets) > MAX_PATH:
+            raise ValueError(f"the path has {len(octets)} octets, the limit is {MAX_PATH}")
+        if b"\0" in octets:
+            raise ValueError("the path contains a NUL octet")
+        try:
+            octets.decode()
+        except UnicodeDecodeError as exc:
+            raise ValueError(f"the path is not UTF-8: {exc.reason} at octet {exc.start}") from exc
+        parts = self._parts()
+        if len(parts) > MAX_DEPTH:
+            raise ValueError(f"the path has {len(parts)} parts, the limit is {MAX_DEPTH}")
+        for part in parts:
+            if not part:
+                raise ValueError("the path has an empty part")
+            if part in {b".", b".."}:
+                raise ValueError(f"the path has a part {part.decode()!r}")
+            if len(part) > MAX_PART:
+                raise ValueError(f"a part of the path has {len(part)} octets, the limit is {MAX_PART}")
+        if parts and parts[0] == OWN_DIRECTORY:
+            raise ValueError("the path names the installer's own directory .spkg")
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Return the path written as *text*.
+
+        Raises:
+            ValueError: It is no such path.
+        """
+        try:
+            return cls(text.encode())
+        except UnicodeEncodeError as exc:
+            raise ValueError("the path can't be written in UTF-8") from exc
+
+    @property
+    def parts(self) -> tuple[bytes, ...]:
+        """The names from the root down; two spellings of a path have the same parts."""
+        return tuple(self._parts())
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.parts[-1].decode()
+
+    def __str__(self) -> str:
+        return self.octets.decode()
+
+    def _parts(self) -> list[bytes]:
+        return self.octets.removeprefix(b"/").split(b"/")
+
+
+@dataclass(frozen=True)
+class TreePath(RootPath):
+    """The path of a sub-tree: may end in one ``/``, and may be ``/`` alone, the whole root (E.4.4)."""
+
+    def _parts(self) -> list[bytes]:
+        if self.octets == b"/":
+            return []
+        return self.octets.removeprefix(b"/").removesuffix(b"/").split(b"/")
+
+
+@dataclass(frozen=True)
+class VersionedPath(RootPath):
+    """The path of a versioned file: a base of up to 8 characters and an extension of 3 (E.4.1)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        base, dot, extension = self.name.rpartition(".")
+        if not dot or len(extension) != EXTENSION:
+            raise ValueError(f"a versioned name ends in a dot and {EXTENSION} characters")
+        if not 1 <= len(base) <= MAX_BASE:
+            raise ValueError(f"the base of a versioned name has 1 to {MAX_BASE} characters, not {len(base)}")
+        if "." in base:
+            raise ValueError("the base of a versioned name has no dot")
+
+    @property
+    def base(self) -> str:
+        """The name without its extension: what stays the same from version to version."""
+        return self.name.rpartition(".")[0]

@@ -1,0 +1,337 @@
+"""The payload: the stream behind the front matter, read once, hashed as it goes by (TR-069 E.4.3).
+
+A payload is never held in memory.  From a file with several ranges it is hashed in parallel; from a pipe in
+one pass, where each octet feeds everything that wants it.
+"""
+
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from threading import Event
+from typing import Final, Protocol
+
+from spkg.digests import Digest
+from spkg.errors import FormatError, UntrustedError
+from spkg.package import Package, PayloadFile
+from spkg.ranges import Range, deepest_overlap, uncovered
+from spkg.verification import TrustedPackage
+
+__all__ = [
+    "CHUNK",
+    "Consumer",
+    "DamagedPayloadError",
+    "FileReport",
+    "Hasher",
+    "Payload",
+    "PayloadReport",
+    "Progress",
+    "check_payload",
+    "distribute",
+    "judge_file",
+    "open_package",
+]
+
+CHUNK: Final = 1 << 18
+"""How many octets are read at once: enough to be fast, few enough to stay in a core's cache."""
+
+Progress = Callable[[int], object]
+"""Is told how many more octets are done."""
+
+
+class Payload:
+    """The octets behind the front matter, in order and once.
+
+    Args:
+        stream: Stands at the first octet of the payload.
+        offset: Where that is, in octets from the beginning of the package.
+        length: How many octets the header states.
+        descriptor: Of a regular file that *stream* reads from the beginning of; None for any other stream.
+    """
+
+    def __init__(
+        self, stream: BufferedReader, *, offset: int, length: int, descriptor: int | None = None
+    ) -> None:
+        self._stream = stream
+        self._position = 0
+        self.offset = offset
+        self.length = length
+        self.descriptor = descriptor
+        if descriptor is not None:
+            self._check_size(os.fstat(descriptor).st_size - offset)
+
+    def read_into(self, view: memoryview) -> int:
+        """Read at least one octet into *view*, and return how many.
+
+        Raises:
+            FormatError: The payload is shorter than the header states.
+        """
+        count = self._stream.readinto(view)
+        if not count:
+            self._check_size(self._position)
+        self._position += count
+        return count
+
+    def skip_to(self, position: int) -> None:
+        """Leave out the octets up to *position*, which nobody wants."""
+        if self.descriptor is not None:
+            self._stream.seek(self.offset + position)
+            self._position = position
+            return
+        scrap = memoryview(bytearray(CHUNK))
+        while self._position < position:
+            self.read_into(scrap[: position - self._position])
+
+    def finish(self) -> None:
+        """Make sure that nothing follows.
+
+        Raises:
+            FormatError: Something does.
+        """
+        self.skip_to(self.length)
+        if self._stream.read(1):
+            self._check_size(self.length + 1)
+
+    def _check_size(self, size: int) -> None:
+        """Raise unless *size* octets are what the header states (README, decision 1)."""
+        if size == self.length:
+            return
+        if size < self.length:
+            problem = f"{self.length - size} of {self.length} octets are missing"
+        else:
+            problem = f"octets follow behind the {self.length} that the header states"
+        place = self.offset + min(size, self.length)
+        raise FormatError(problem, offset=place, field="payload", section="E.3")
+
+
+@contextmanager
+def open_package(source: Path | BufferedReader) -> Iterator[tuple[Package, Payload]]:
+    """Read the front matter of a package, and give its payload as a stream.
+
+    Args:
+        source: A file, or a stream that stands at the beginning of the package.
+
+    Raises:
+        FormatError: The package is malformed.
+        OSError: It can't be read.
+    """
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            yield _read(file, file.fileno())
+    else:
+        yield _read(source, None)
+
+
+def _read(file: BufferedReader, descriptor: int | None) -> tuple[Package, Payload]:
+    package = Package.read(file)
+    regular = descriptor is not None and stat.S_ISREG(os.fstat(descriptor).st_mode)
+    payload = Payload(
+        file,
+        offset=package.payload_offset,
+        length=package.header.payload_length,
+        descriptor=descriptor if regular else None,
+    )
+    return package, payload
+
+
+class Consumer(Protocol):
+    """Something that wants the octets of one range of the payload."""
+
+    @property
+    def range(self) -> Range:
+        """Which octets."""
+        ...
+
+    def begin(self) -> None:
+        """Take notice that the first octet comes next."""
+        ...
+
+    def feed(self, octets: memoryview) -> None:
+        """Take the next octets; they are gone when this returns."""
+        ...
+
+    def finish(self) -> None:
+        """Take notice that all octets were there."""
+        ...
+
+
+def distribute(payload: Payload, consumers: Iterable[Consumer], progress: Progress | None = None) -> None:
+    """Read the payload to its end, once, and give each consumer its octets.
+
+    Raises:
+        FormatError: The payload is shorter or longer than the header states.
+    """
+    waiting = deque(sorted(consumers, key=lambda consumer: consumer.range))
+    active: list[Consumer] = []
+    buffer = memoryview(bytearray(CHUNK))
+    position = 0
+    while True:
+        while waiting and waiting[0].range.start <= position:
+            consumer = waiting.popleft()
+            consumer.begin()
+            if consumer.range.length:
+                active.append(consumer)
+            else:
+                consumer.finish()
+        if not active:
+            if not waiting:
+                break
+            position = waiting[0].range.start
+            payload.skip_to(position)
+            continue
+        end = min(position + CHUNK, *(consumer.range.end for consumer in active))
+        if waiting:
+            end = min(end, waiting[0].range.start)
+        count = payload.read_into(buffer[: end - position])
+        for consumer in active:
+            consumer.feed(buffer[:count])
+        position += count
+        if progress is not None:
+            progress(count)
+        for consumer in [consumer for consumer in active if consumer.range.end == position]:
+            consumer.finish()
+            active.remove(consumer)
+    payload.finish()
+
+
+class Hasher:
+    """A consumer that computes the digests of its range."""
+
+    def __init__(self, wanted: Range, algorithms: Iterable[Digest]) -> None:
+        self.range = wanted
+        self._running = {algorithm: algorithm.new() for algorithm in algorithms}
+
+    def begin(self) -> None:
+        """There is nothing to prepare."""
+
+    def feed(self, octets: memoryview) -> None:
+        """Hash the next octets."""
+        for running in self._running.values():
+            running.update(octets)
+
+    def finish(self) -> None:
+        """There is nothing to conclude."""
+
+    @property
+    def digests(self) -> dict[Digest, bytes]:
+        """The digests of what was fed."""
+        return {algorithm: running.digest() for algorithm, running in self._running.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileReport:
+    """What the payload holds for one extract or add command."""
+
+    file: PayloadFile
+    sha1: bytes
+    sha256: bytes | None
+    """None where nobody asked for it."""
+    problem: str
+    """Why the contents are not the signed ones; empty where they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayloadReport:
+    """What the payload holds for all of them."""
+
+    files: tuple[FileReport, ...]
+    uncovered: tuple[Range, ...]
+    """The octets that no command covers: nobody signed them."""
+
+
+class DamagedPayloadError(UntrustedError):
+    """Contents that are not the signed ones; ``report`` has all that was found."""
+
+    def __init__(self, problem: str, report: PayloadReport) -> None:
+        super().__init__(problem, section="E.4.3")
+        self.report = report
+
+
+def check_payload(
+    trusted: TrustedPackage,
+    payload: Payload,
+    *,
+    jobs: int = 1,
+    sha256: bool = False,
+    progress: Progress | None = None,
+) -> PayloadReport:
+    """Hash every file of the payload and compare it with the digest that was signed.
+
+    Args:
+        trusted: The package.
+        payload: Its payload, from the beginning.
+        jobs: How many files of a regular file are hashed at the same time.
+        sha256: Whether SHA-256 is computed also where the package has no strong digests.
+        progress: Is told the octets done.
+
+    Raises:
+        DamagedPayloadError: The contents of a file are not the signed ones.
+        FormatError: The payload is shorter or longer than the header states.
+    """
+    files = trusted.package.files
+    ranges = frozenset(file.range for file in files)
+    strong = sha256 or any(file.sha256 is not None for file in files)
+    algorithms = (Digest.SHA1, Digest.SHA256) if strong else (Digest.SHA1,)
+
+    hashers = [Hasher(wanted, algorithms) for wanted in ranges]
+    apart = len(deepest_overlap(ranges)) == 1
+    if jobs > 1 and len(ranges) > 1 and apart and payload.descriptor is not None:
+        _hash_in_parallel(payload, payload.descriptor, hashers, jobs, progress)
+    else:
+        distribute(payload, hashers, progress)
+    digests: Mapping[Range, Mapping[Digest, bytes]] = {hasher.range: hasher.digests for hasher in hashers}
+
+    report = PayloadReport(
+        files=tuple(judge_file(file, digests[file.range]) for file in files),
+        uncovered=uncovered(ranges, payload.length),
+    )
+    damaged = [f"{one.file.record.path}: {one.problem}" for one in report.files if one.problem]
+    if damaged:
+        raise DamagedPayloadError("; ".join(damaged), report)
+    return report
+
+
+def judge_file(file: PayloadFile, digests: Mapping[Digest, bytes]) -> FileReport:
+    """Compare the digests of a file with the signed ones."""
+    problem = ""
+    if digests[Digest.SHA1] != file.record.hash:
+        problem = "contents do not match the signed SHA-1 digest"
+    elif file.sha256 is not None and digests[Digest.SHA256] != file.sha256:
+        problem = "contents do not match the signed SHA-256 digest"
+    return FileReport(
+        file=file, sha1=digests[Digest.SHA1], sha256=digests.get(Digest.SHA256), problem=problem
+    )
+
+
+def _hash_in_parallel(
+    payload: Payload, descriptor: int, hashers: Collection[Hasher], jobs: int, progress: Progress | None
+) -> None:
+    """Hash ranges of a regular file that do not overlap, several at a time, the longest first."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - start-up: one job needs no pool
+
+    stopped = Event()
+
+    def run(hasher: Hasher) -> None:
+        buffer = memoryview(bytearray(CHUNK))
+        position = hasher.range.start
+        while position < hasher.range.end and not stopped.is_set():
+            view = buffer[: hasher.range.end - position]
+            count = os.preadv(descriptor, [view], payload.offset + position)
+            if not count:
+                raise FormatError("the file was cut while it was read", field="payload", section="E.3")
+            hasher.feed(view[:count])
+            position += count
+            if progress is not None:
+                progress(count)
+
+    longest_first = sorted(hashers, key=lambda hasher: hasher.range.length, reverse=True)
+    with ThreadPoolExecutor(max_workers=min(jobs, len(hashers))) as pool:
+        try:
+            for _ in pool.map(run, longest_first):
+                pass
+        finally:
+            stopped.set()  # an interrupt must not wait for gigabytes

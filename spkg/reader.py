@@ -1,0 +1,133 @@
+"""The bounded cursor: the only code that touches octets of an untrusted front matter.
+
+Every read names its field, so that every error says where it happened. A frame that is not read to its end
+is an error: its tail would otherwise be taken for what comes next.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from spkg.errors import FormatError
+
+__all__ = ["ByteStream", "Reader"]
+
+
+class ByteStream(Protocol):
+    """Anything with a ``read`` that gives at most so many octets, and none at the end."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most *size* octets; fewer do not mean the end, none does."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Frame:
+    end: int | None
+    path: str
+    section: str
+
+
+class Reader:
+    """A cursor over a stream that never takes an octet it was not asked for.
+
+    What was read stays in memory for :meth:`octets`, so every count is bounded by the caller before it is read.
+    Offsets are octets from the beginning of the stream plus *base*.
+    """
+
+    def __init__(self, stream: ByteStream, *, section: str, base: int = 0, path: str = "") -> None:
+        self._stream = stream
+        self._base = base
+        self._buffer = bytearray()
+        self._position = 0
+        self._frames = [_Frame(None, path, section)]
+
+    @property
+    def position(self) -> int:
+        """The offset of the next octet."""
+        return self._base + self._position
+
+    @property
+    def left(self) -> int:
+        """Octets left in the innermost frame; asked for inside a frame alone."""
+        end = self._frames[-1].end
+        if end is None:
+            raise TypeError("there is no frame here whose end is known")
+        return end - self._position
+
+    def take(self, count: int, field: str) -> bytes:
+        """Return the next *count* octets.
+
+        Raises:
+            FormatError: Fewer than *count* octets are left.
+        """
+        end = self._frames[-1].end
+        if end is not None and count > end - self._position:
+            raise self.error(field, f"needs {count} octets, {end - self._position} left")
+        self._pull(self._position + count, field)
+        octets = bytes(self._buffer[self._position : self._position + count])
+        self._position += count
+        return octets
+
+    def u32(self, field: str) -> int:
+        """Return the next four octets as a number, most significant first (E.2.1).
+
+        Raises:
+            FormatError: Fewer than four octets are left.
+        """
+        return int.from_bytes(self.take(4, field), "big")
+
+    def peek(self, start: int, count: int) -> bytes:
+        """Return *count* octets from offset *start* that lie inside the innermost frame, without moving."""
+        end = self._frames[-1].end
+        first = start - self._base
+        if end is None or not 0 <= first <= first + count <= end:
+            raise ValueError("only octets of the innermost frame can be looked at")
+        self._pull(first + count, "")
+        return bytes(self._buffer[first : first + count])
+
+    def octets(self, start: int, end: int) -> bytes:
+        """Return what was read between two offsets."""
+        return bytes(self._buffer[start - self._base : end - self._base])
+
+    @contextmanager
+    def within(self, length: int, field: str, section: str) -> Iterator[None]:
+        """Bound all reads inside to the next *length* octets, and want them all read.
+
+        Raises:
+            FormatError: The frame runs past the one around it, or is not read to its end.
+        """
+        frame = self._frames[-1]
+        if frame.end is not None and length > frame.end - self._position:
+            raise self.error(field, f"needs {length} octets, {frame.end - self._position} left")
+        end = self._position + length
+        path = f"{frame.path}.{field}" if frame.path else field
+        self._frames.append(_Frame(end, path, section))
+        try:
+            yield
+            if self._position != end:
+                raise self.error("", f"{end - self._position} octets too many")
+        finally:
+            self._frames.pop()
+
+    def error(self, field: str, problem: str, *, offset: int | None = None) -> FormatError:
+        """Return the error for *field* of the innermost frame, located at *offset* or at the next octet."""
+        frame = self._frames[-1]
+        return FormatError(
+            problem,
+            offset=self.position if offset is None else offset,
+            field=".".join(part for part in (frame.path, field) if part),
+            section=frame.section,
+        )
+
+    def _pull(self, end: int, field: str) -> None:
+        """Read from the stream until the buffer holds *end* octets."""
+        while len(self._buffer) < end:
+            got = self._stream.read(end - len(self._buffer))
+            if not got:
+                missing = end - len(self._buffer)
+                raise self.error(
+                    field, f"the input ends {missing} octets too early", offset=self._base + len(self._buffer)
+                )
+            self._buffer += got

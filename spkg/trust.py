@@ -1,0 +1,276 @@
+"""Whom a signature may speak for: the policy, and certificate paths under it.
+
+Trust comes from the anchors that the user names and from nowhere else; time is an argument.  Packages and
+vouchers share this module.  Paths are built and checked by OpenSSL, through pyOpenSSL; what OpenSSL leaves
+to its caller (the purpose of the signer's certificate, the strength of keys and digests) is checked here.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from OpenSSL import crypto
+
+from spkg.digests import Digest
+from spkg.errors import UntrustedError
+
+__all__ = ["Policy", "check_rsa_key", "check_signer", "key_fingerprint", "names_of"]
+
+MIN_RSA_BITS: Final = 1024
+MAX_RSA_BITS: Final = 8192
+MIN_EXPONENT: Final = 65537
+"""A smaller public exponent lets signatures be forged where padding is checked carelessly."""
+MAX_EXPONENT: Final = (1 << 32) + 1
+"""A larger one costs whoever verifies."""
+NO_CHECK_TIME: Final = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME, which pyOpenSSL does not name."""
+
+PACKAGE_PURPOSES: Final = frozenset(
+    {ExtendedKeyUsageOID.CODE_SIGNING.dotted_string, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string}
+)
+"""The extended key usages that let a certificate sign packages (README, decision 25)."""
+_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
+STRONG_HASHES: Final = (hashes.SHA224, hashes.SHA256, hashes.SHA384, hashes.SHA512)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What it takes to be trusted.  Nothing is trusted by default: a policy without an anchor is an error.
+
+    Args:
+        anchors: Certificates that need no other to vouch for them.
+        signers: The names that may sign, each an RFC 4514 subject or a common name; None allows any signer
+            that a path leads to.
+        required_signers: How many of them must have signed, with different keys.
+        crls: Revocation lists; where there are any, each certificate below an anchor needs a current one.
+        digests: The digests that signatures, and certificates on the way, may hang on.
+        purposes: The extended key usages of which a signer's certificate has one, if it has any.
+        purposes_required: Whether it must have one.
+        unsafe_allow_unsigned: Whether a block without any signature is accepted.
+
+    Raises:
+        ValueError: The policy would accept nothing, or contradicts itself.
+    """
+
+    anchors: tuple[x509.Certificate, ...]
+    signers: frozenset[str] | None = None
+    required_signers: int = 1
+    crls: tuple[x509.CertificateRevocationList, ...] = ()
+    digests: frozenset[Digest] = frozenset(Digest)
+    purposes: frozenset[str] = PACKAGE_PURPOSES
+    purposes_required: bool = False
+    unsafe_allow_unsigned: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.anchors and not self.unsafe_allow_unsigned:
+            raise ValueError("a policy needs an anchor")
+        if self.signers is not None and not self.signers:
+            raise ValueError("a policy that names signers names at least one")
+        if self.required_signers < 1:
+            raise ValueError("a policy requires at least one signer")
+        if not self.digests:
+            raise ValueError("a policy accepts at least one digest")
+        if not self.purposes:
+            raise ValueError("a policy accepts at least one purpose")
+        if self.unsafe_allow_unsigned and (self.required_signers > 1 or self.signers is not None):
+            raise ValueError("a policy that allows unsigned packages can't require signers")
+
+    def is_anchor(self, certificate: x509.Certificate) -> bool:
+        """Whether the user named this very certificate."""
+        return certificate in self.anchors
+
+
+def check_signer(
+    certificate: x509.Certificate, pool: Sequence[x509.Certificate], policy: Policy, at: datetime | None
+) -> tuple[x509.Certificate, ...]:
+    """Return the path from a signer's certificate to an anchor.
+
+    Args:
+        certificate: The signer's.
+        pool: Certificates that may stand on the path; none is trusted.
+        policy: What it takes.
+        at: The time that dates are held against; None checks no dates.
+
+    Raises:
+        UntrustedError: There is no path, or one of its certificates must not stand there.
+    """
+    try:
+        # (1) The name, first: it is what a reader of the refusal wants to know.
+        if policy.signers is not None and policy.signers.isdisjoint(names_of(certificate)):
+            raise UntrustedError(f"{subject_of(certificate)} is none of the signers asked for")
+        # (2) A certificate made for signing (decision 25): a gateway's own must sign nothing.
+        _check_purpose(certificate, policy)
+        # (3) A path of bounded cost to an anchor, within its dates.
+        bounded = [other for other in pool if _is_bounded(other)]
+        path = _path(certificate, bounded, policy, at)
+        # (4) OpenSSL takes any digest, and takes a keyUsage alone for a CA: both are decided here.
+        _check_path(path, policy)
+        # (5) Nobody on it revoked, where the policy has lists.
+        if policy.crls:
+            _check_revocation(path, policy, at)
+    except (ValueError, UnsupportedAlgorithm, crypto.Error) as exc:
+        raise UntrustedError(f"the certificate can't be read: {exc}") from exc
+    return path
+
+
+def check_rsa_key(key: object) -> rsa.RSAPublicKey:
+    """Return *key* where it is an RSA key of sound and affordable size.
+
+    Raises:
+        UntrustedError: It is not.
+    """
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise UntrustedError("the key is not an RSA key")
+    if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+        raise UntrustedError(
+            f"an RSA key of {key.key_size} bits, {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted"
+        )
+    exponent = key.public_numbers().e
+    if not MIN_EXPONENT <= exponent <= MAX_EXPONENT or exponent % 2 == 0:
+        raise UntrustedError(f"an RSA key with the exponent {exponent}, at least {MIN_EXPONENT} is accepted")
+    return key
+
+
+def key_fingerprint(certificate: x509.Certificate) -> bytes:
+    """Return the SHA-256 of the public key: two certificates of one key are one signer."""
+    key = certificate.public_key()
+    return Digest.SHA256.of(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def subject_of(certificate: x509.Certificate) -> str:
+    """Return the subject as RFC 4514 writes it."""
+    return certificate.subject.rfc4514_string()
+
+
+def names_of(certificate: x509.Certificate) -> frozenset[str]:
+    """Return what a signer may be called: the RFC 4514 subject, and the common name where there is one.
+
+    A common name with an equals sign in it is left out: it could be taken for a subject.
+    """
+    common = [
+        str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    ]
+    short = {name for name in common if len(common) == 1 and "=" not in name}
+    return frozenset({subject_of(certificate), *short})
+
+
+def _check_purpose(certificate: x509.Certificate, policy: Policy) -> None:
+    extensions = certificate.extensions
+    constraints = _extension(extensions, x509.BasicConstraints)
+    if constraints is not None and constraints.ca and not policy.is_anchor(certificate):
+        raise UntrustedError("the signer's certificate is that of a certification authority")
+    usage = _extension(extensions, x509.KeyUsage)
+    if usage is not None and not usage.digital_signature:
+        raise UntrustedError("the certificate's keyUsage lacks digitalSignature")
+    extended = _extension(extensions, x509.ExtendedKeyUsage)
+    if extended is None:
+        if policy.purposes_required:
+            raise UntrustedError("the certificate has no extendedKeyUsage")
+    elif policy.purposes.isdisjoint(purpose.dotted_string for purpose in extended):
+        raise UntrustedError("the certificate's extendedKeyUsage is not for signing this")
+
+
+def _is_bounded(certificate: x509.Certificate) -> bool:
+    """Whether a certificate of unknown origin costs no more than it should to try."""
+    try:
+        key = certificate.public_key()
+        if isinstance(key, rsa.RSAPublicKey):
+            check_rsa_key(key)
+    except (ValueError, UnsupportedAlgorithm, UntrustedError):
+        return False
+    return True
+
+
+def _store(anchors: Iterable[x509.Certificate], at: datetime | None, flags: int = 0) -> crypto.X509Store:
+    store = crypto.X509Store()
+    for anchor in anchors:
+        store.add_cert(crypto.X509.from_cryptography(anchor))
+    if at is None:
+        flags |= NO_CHECK_TIME
+    else:
+        # pyOpenSSL drops the time zone; a time set would also defeat NO_CHECK_TIME.
+        store.set_time(at.astimezone(UTC).replace(tzinfo=None))
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN | flags)
+    return store
+
+
+def _path(
+    certificate: x509.Certificate, pool: Sequence[x509.Certificate], policy: Policy, at: datetime | None
+) -> tuple[x509.Certificate, ...]:
+    context = crypto.X509StoreContext(
+        _store(policy.anchors, at),
+        crypto.X509.from_cryptography(certificate),
+        [crypto.X509.from_cryptography(other) for other in pool],
+    )
+    try:
+        return tuple(step.to_cryptography() for step in context.get_verified_chain())
+    except crypto.X509StoreContextError as exc:
+        raise UntrustedError(f"{_culprit(exc)}: {exc}") from exc
+
+
+def _culprit(exc: crypto.X509StoreContextError) -> str:
+    try:
+        return subject_of(exc.certificate.to_cryptography())
+    except ValueError:
+        return "a certificate of the path"
+
+
+def _check_path(path: Sequence[x509.Certificate], policy: Policy) -> None:
+    for index, certificate in enumerate(path):
+        if policy.is_anchor(certificate):
+            continue
+        _check_hash(certificate.signature_hash_algorithm, subject_of(certificate), policy)
+        constraints = _extension(certificate.extensions, x509.BasicConstraints)
+        if index and (constraints is None or not constraints.ca):
+            raise UntrustedError(f"{subject_of(certificate)} is no certification authority")
+
+
+def _check_revocation(path: Sequence[x509.Certificate], policy: Policy, at: datetime | None) -> None:
+    """Check each certificate below an anchor against a list of its issuer.
+
+    One link at a time: OpenSSL's own check of a whole path would want a list for the anchor, too.
+    """
+    for number, certificate in enumerate(path):
+        if policy.is_anchor(certificate):
+            # Whoever pins a certificate vouches for it; a list that names it still counts, whoever signed it.
+            if any(_lists(crl, certificate) for crl in policy.crls):
+                raise UntrustedError(f"{subject_of(certificate)}: certificate revoked")
+            continue
+        issuer = path[number + 1]
+        store = _store([issuer], at, crypto.X509StoreFlags.CRL_CHECK)
+        for crl in policy.crls:
+            if crl.issuer == issuer.subject:
+                name = f"the revocation list of {crl.issuer.rfc4514_string()}"
+                _check_hash(crl.signature_hash_algorithm, name, policy)
+                store.add_crl(crl)
+        try:
+            crypto.X509StoreContext(store, crypto.X509.from_cryptography(certificate)).verify_certificate()
+        except crypto.X509StoreContextError as exc:
+            raise UntrustedError(f"{subject_of(certificate)}: {exc}") from exc
+
+
+def _check_hash(algorithm: hashes.HashAlgorithm | None, name: str, policy: Policy) -> None:
+    """Refuse what is signed with a weak digest; None is a signature algorithm that has none to choose."""
+    accepted = (*STRONG_HASHES, hashes.SHA1) if Digest.SHA1 in policy.digests else STRONG_HASHES
+    if algorithm is not None and not isinstance(algorithm, accepted):
+        raise UntrustedError(f"{name} is signed with {algorithm.name}")
+
+
+def _lists(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> bool:
+    if crl.issuer != certificate.issuer:
+        return False
+    return crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
+
+
+def _extension(extensions: x509.Extensions, kind: type[_Kind]) -> _Kind | None:
+    try:
+        return extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
