@@ -21,6 +21,7 @@ class SpkgError(Exception):
 
     Args:
         problem: What is wrong, lower case, without a full stop.
+        source: The file that it is in, where there are several.
         offset: Where in the input, in octets from its beginning.
         field: The path of the field, as ``command[3].path_length``.
         section: The clause that is broken, as ``E.4.3``.
@@ -34,6 +35,7 @@ class SpkgError(Exception):
         self,
         problem: str,
         *,
+        source: str | None = None,
         offset: int | None = None,
         field: str | None = None,
         section: str | None = None,
@@ -41,16 +43,18 @@ class SpkgError(Exception):
     ) -> None:
         super().__init__(problem)
         self.problem = problem
+        self.source = source
         self.offset = offset
         self.field = field
         self.section = section
         self.hint = hint
 
     def __str__(self) -> str:
+        file = "" if self.source is None else f"{self.source}: "
         place = "" if self.offset is None else f"offset 0x{self.offset:04x}: "
         subject = "" if self.field is None else f"{self.field}: "
         clause = "" if self.section is None else f" [TR-069 {self.section}]"
-        return f"{place}{subject}{self.problem}{clause}"
+        return f"{file}{place}{subject}{self.problem}{clause}"
 
 
 class UsageError(SpkgError):

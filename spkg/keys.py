@@ -54,7 +54,9 @@ def load_identity(
         found += load_certificates(chain)
     leaf, *others = found
     if private.public_key() != leaf.public_key():
-        raise SurroundingsError(f"the key in {key} is not that of the certificate {leaf.subject.rfc4514_string()}")
+        raise SurroundingsError(
+            f"the key in {key} is not that of the certificate {leaf.subject.rfc4514_string()}"
+        )
     return Identity(
         key=private, certificate=leaf, chain=tuple(dict.fromkeys(other for other in others if other != leaf))
     )

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from spkg.errors import UsageError
 
-__all__ = ["new_directory", "new_file", "refuse_existing"]
+__all__ = ["new_directory", "new_file", "refuse_existing", "write_all"]
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
@@ -115,3 +115,10 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_all(output: BinaryIO, octets: bytes | memoryview) -> None:
+    """Write all of *octets* to a file without a buffer, which may take them in parts."""
+    view = memoryview(octets)
+    while view:
+        view = view[output.write(view) :]

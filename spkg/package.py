@@ -1,4 +1,4 @@
-"""A package: header, command list and signature block in memory, the payload a stream behind them (TR-069 E.2).
+"""A package: header, command list and signature block in memory, the payload a stream behind (TR-069 E.2).
 
 Reading frames and bounds, and decides what is malformed; it trusts nothing and touches no payload.
 """
@@ -241,8 +241,7 @@ def survey(stream: ByteStream) -> Survey:
     try:
         try:
             with reader.within(header.command_list_length, "", "E.4"):
-                for command in _commands(reader):
-                    commands.append(command)
+                commands.extend(_commands(reader))  # keeps those before the one that raises
                 tail = reader.take(reader.left, "command_list")
         except FormatError as exc:
             framing.append(exc)

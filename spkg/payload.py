@@ -7,7 +7,7 @@ one pass, where each octet feeds everything that wants it.
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
@@ -31,8 +31,8 @@ __all__ = [
     "PayloadReport",
     "Progress",
     "check_payload",
+    "compare_payload",
     "distribute",
-    "judge_file",
     "open_package",
 ]
 
@@ -272,21 +272,46 @@ def check_payload(
         DamagedPayloadError: The contents of a file are not the signed ones.
         FormatError: The payload is shorter or longer than the header states.
     """
-    files = trusted.package.files
+    return compare_payload(trusted.package, payload, jobs=jobs, sha256=sha256, progress=progress)
+
+
+def compare_payload(
+    package: Package,
+    payload: Payload,
+    *,
+    also: Sequence[Consumer] = (),
+    jobs: int = 1,
+    sha256: bool = False,
+    progress: Progress | None = None,
+) -> PayloadReport:
+    """Hash every file of the payload and compare it with the digest in its command, signed or not.
+
+    Args:
+        package: What was read.
+        payload: Its payload, from the beginning.
+        also: Others that want octets of it on the way; they have them before they are compared.
+        jobs: As for :func:`check_payload`; with *also* all goes in one pass.
+        sha256: As for :func:`check_payload`.
+        progress: Is told the octets done.
+
+    Raises:
+        DamagedPayloadError: The contents of a file do not match.
+        FormatError: The payload is shorter or longer than the header states.
+    """
+    files = package.files
     ranges = frozenset(file.range for file in files)
     strong = sha256 or any(file.sha256 is not None for file in files)
-    algorithms = (Digest.SHA1, Digest.SHA256) if strong else (Digest.SHA1,)
+    hashers = [Hasher(wanted, Digest if strong else [Digest.SHA1]) for wanted in ranges]
 
-    hashers = [Hasher(wanted, algorithms) for wanted in ranges]
     apart = len(deepest_overlap(ranges)) == 1
-    if jobs > 1 and len(ranges) > 1 and apart and payload.descriptor is not None:
+    if jobs > 1 and not also and len(ranges) > 1 and apart and payload.descriptor is not None:
         _hash_in_parallel(payload, payload.descriptor, hashers, jobs, progress)
     else:
-        distribute(payload, hashers, progress)
-    digests: Mapping[Range, Mapping[Digest, bytes]] = {hasher.range: hasher.digests for hasher in hashers}
+        distribute(payload, [*hashers, *also], progress)
+    digests = {hasher.range: hasher.digests for hasher in hashers}
 
     report = PayloadReport(
-        files=tuple(judge_file(file, digests[file.range]) for file in files),
+        files=tuple(_judge(file, digests[file.range]) for file in files),
         uncovered=uncovered(ranges, payload.length),
     )
     damaged = [f"{one.file.record.path}: {one.problem}" for one in report.files if one.problem]
@@ -295,7 +320,7 @@ def check_payload(
     return report
 
 
-def judge_file(file: PayloadFile, digests: Mapping[Digest, bytes]) -> FileReport:
+def _judge(file: PayloadFile, digests: Mapping[Digest, bytes]) -> FileReport:
     """Compare the digests of a file with the signed ones."""
     problem = ""
     if digests[Digest.SHA1] != file.record.hash:

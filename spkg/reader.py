@@ -32,7 +32,7 @@ class _Frame:
 class Reader:
     """A cursor over a stream that never takes an octet it was not asked for.
 
-    What was read stays in memory for :meth:`octets`, so every count is bounded by the caller before it is read.
+    What was read stays in memory for :meth:`octets`, so the caller bounds every count before it is read.
     Offsets are octets from the beginning of the stream plus *base*.
     """
 

@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import padding, utils
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from spkg.ber import tlv
 from spkg.cms import (
     CONTENT_TYPE,
     DATA_OCTETS,
@@ -23,7 +24,6 @@ from spkg.cms import (
     certificate_id,
     readable_name,
 )
-from spkg.ber import tlv
 from spkg.digests import Digest
 from spkg.errors import FormatError, UntrustedError
 from spkg.package import Package
@@ -127,8 +127,8 @@ def verify(package: Package, policy: Policy, *, at: datetime | None) -> TrustedP
 
     # (2) E.5: at least one signature must be validated; of each other it is reported why it was not.
     candidates = _certificates(package.block, policy)
-    for index, info in enumerate(package.block.signers):
-        report = _examine(index, info, package, candidates, policy, at)
+    for index in range(len(package.block.signers)):
+        report = _examine(index, package, candidates, policy, at)
         reports.append(report)
         if report.signer is not None:
             # One key that signs twice is one signer.
@@ -168,14 +168,10 @@ def _certificates(block: SignatureBlock, policy: Policy) -> list[x509.Certificat
 
 
 def _examine(
-    index: int,
-    info: SignerInfo,
-    package: Package,
-    candidates: Sequence[x509.Certificate],
-    policy: Policy,
-    at: datetime | None,
+    index: int, package: Package, candidates: Sequence[x509.Certificate], policy: Policy, at: datetime | None
 ) -> SignatureReport:
     """Check one signature, and say why where it is refused."""
+    info = package.block.signers[index]
     named = [certificate for certificate in candidates if _is_named(certificate, info)]
     signer: Signer | None = None
     reasons: list[str] = []
@@ -183,7 +179,7 @@ def _examine(
         digest = _check_algorithms(info, package.block, policy)
         octets = _signed_octets(info, digest, package.signed)
         if not named:
-            raise UntrustedError("the signer's certificate is neither in the block nor an anchor")
+            reasons.append("the signer's certificate is neither in the block nor an anchor")
         for certificate in named:
             try:
                 _check_signature(certificate, info.signature, digest, octets)

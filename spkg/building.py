@@ -1,0 +1,379 @@
+"""Building: a package from a manifest, the same octets from the same inputs (README, "Manifest").
+
+Each source is read once: hashed while it is copied into the payload, in the order of the steps, so that a
+download can be installed as it arrives.  The front matter, whose size is known before, is written last.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from io import FileIO
+from pathlib import Path
+from typing import BinaryIO, Final, assert_never
+
+from spkg.cms import EMPTY_BLOCK
+from spkg.commands import (
+    End,
+    Extract,
+    FileModes,
+    Format,
+    InitialActivityTimeout,
+    InitialTimeout,
+    MaximumVersion,
+    MoveCommand,
+    PayloadCommand,
+    Record,
+    RemoveCommand,
+    Role,
+    StrongDigests,
+)
+from spkg.digests import Digest
+from spkg.errors import FormatError, SurroundingsError
+from spkg.fields import UNSAFE
+from spkg.keys import Identity
+from spkg.manifest import ROLES, FileStep, Manifest, RecordStep, TreeStep
+from spkg.output import write_all
+from spkg.package import HEADER_SIZE, MAX_COMMAND_LIST, MAX_PAYLOAD, Header, encode_commands
+from spkg.paths import RootPath
+from spkg.payload import CHUNK, Progress
+from spkg.signing import add_signature, check_front_matter, empty_block
+from spkg.trees import TreeReport, walk_tree
+
+__all__ = [
+    "BuildPlan",
+    "BuildReport",
+    "Contents",
+    "PlannedFile",
+    "arrange",
+    "build",
+    "plan_build",
+    "warnings",
+]
+
+EXECUTABLE: Final = 0o755
+PLAIN: Final = 0o644
+"""The two modes that a source can have, by its owner's execute bit: no more of it is carried over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedFile:
+    """A file that will be in the package, under a command that lacks its contents."""
+
+    field: str
+    """The step it comes from."""
+    command: type[PayloadCommand]
+    path: RootPath
+    source: Path
+    flags: int
+    follow: bool
+    """Whether a symbolic link at *source* is followed: one that the manifest names is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """Where a file lies in the payload, and what is signed of it."""
+
+    offset: int
+    length: int
+    sha1: bytes
+    sha256: bytes
+    """Empty where no strong digests are asked for."""
+    mode: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildPlan:
+    """What will be in the package, before any source is opened."""
+
+    manifest: Manifest
+    items: tuple[tuple[str, Record | PlannedFile], ...]
+    """The steps with trees laid out: for each command the step it comes from, and what it is."""
+    trees: tuple[TreeReport, ...]
+
+    @property
+    def files(self) -> list[PlannedFile]:
+        """Those of the items that carry a file."""
+        return [item for _, item in self.items if isinstance(item, PlannedFile)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildReport:
+    """What was built."""
+
+    header: Header
+    commands: int
+    files: int
+    shared: int
+    """How many files were stored already for another command."""
+    signed: bytes
+    block: bytes
+
+
+def plan_build(manifest: Manifest) -> BuildPlan:
+    """Lay out the steps of *manifest*.
+
+    Raises:
+        FormatError: A tree holds what no package can carry, or the command list would be too long.
+        SurroundingsError: A tree can't be read.
+    """
+    items: list[tuple[str, Record | PlannedFile]] = []
+    trees: list[TreeReport] = []
+    for step in manifest.steps:
+        match step:
+            case RecordStep(field=field, record=record):
+                items.append((field, record))
+            case FileStep(field=field):
+                items.append(
+                    (
+                        field,
+                        PlannedFile(
+                            field=field,
+                            command=step.command,
+                            path=step.path,
+                            source=step.source,
+                            flags=step.flags,
+                            follow=True,
+                        ),
+                    )
+                )
+            case TreeStep():
+                with _located(manifest.source, f"{step.field}.from"):
+                    report = walk_tree(step, manifest.source)
+                trees.append(report)
+                items += [
+                    (
+                        step.field,
+                        PlannedFile(
+                            field=step.field,
+                            command=Extract,
+                            path=file.path,
+                            source=file.source,
+                            flags=step.flags,
+                            follow=False,
+                        ),
+                    )
+                    for file in report.taken
+                ]
+            case _:
+                assert_never(step)
+    plan = BuildPlan(manifest=manifest, items=tuple(items), trees=tuple(trees))
+    _check_size(plan)
+    return plan
+
+
+def warnings(plan: BuildPlan) -> Iterator[str]:
+    """Give what a release engineer should think about before the package goes out."""
+    parameters = plan.manifest.parameters
+    upgrade = any(isinstance(one, Role) and one.role == ROLES["software-upgrade"] for one in parameters)
+    if upgrade and not any(isinstance(one, MaximumVersion) for one in parameters):
+        yield "a software-upgrade without maximum-version can be applied over a newer release"
+    stated = any(isinstance(one, InitialTimeout | InitialActivityTimeout) for one in parameters)
+    if stated and plan.items and _leaves_initial_state(plan.items[0][1]):
+        yield f"{plan.items[0][0]} leaves the initial state at once, so the initial timeouts never apply"
+    for tree in plan.trees:
+        if not tree.taken:
+            yield f"{tree.field} takes no file"
+        for pattern in tree.unused_patterns:
+            yield f"{tree.field}.exclude: {pattern!r} matches nothing"
+
+
+def arrange(plan: BuildPlan, contents: Sequence[Contents]) -> list[Record]:
+    """Return the command list of *plan*, with the contents of its files in their order."""
+    manifest = plan.manifest
+    records = list(manifest.parameters)
+    if manifest.strong_digests and contents:
+        records.append(StrongDigests(digests=tuple(one.sha256 for one in contents)))
+    if manifest.file_modes and contents:
+        records.append(FileModes(modes=tuple(one.mode for one in contents)))
+    following = iter(contents)
+    for _, item in plan.items:
+        if isinstance(item, Record):
+            records.append(item)
+            continue
+        one = next(following)
+        record = item.command(
+            path=item.path, flags=item.flags, hash=one.sha1, file_offset=one.offset, file_length=one.length
+        )
+        records.append(record)
+    records.append(End())
+    return records
+
+
+def build(
+    plan: BuildPlan,
+    output: BinaryIO,
+    identity: Identity | None,
+    *,
+    signing_time: datetime | None = None,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Write the package of *plan* to *output*, an empty file that can be read back.
+
+    Args:
+        plan: What goes in.
+        output: Where to, without a buffer.
+        identity: Who signs, with SHA-1; None leaves the package unsigned.
+        signing_time: What the signature claims; None claims nothing, so that the octets repeat.
+        progress: Is told the octets of sources done.
+
+    Raises:
+        FormatError: A source is no regular file or changed while it was read, or a limit is passed.
+        SurroundingsError: A source can't be read.
+        OSError: The output can't be written.
+    """
+
+    def block_of(signed: bytes) -> bytes:
+        if identity is None:
+            return EMPTY_BLOCK
+        return add_signature(empty_block(), signed, identity, signing_time=signing_time)
+
+    # The size of the front matter depends on names and counts alone, so the payload can be written first.
+    draft = encode_commands(arrange(plan, [UNKNOWN_CONTENTS] * len(plan.files)))
+    signed_size = HEADER_SIZE + len(draft)
+    block_size = len(block_of(b""))
+    check_front_matter(bytes(signed_size), bytes(block_size))
+
+    payload = _PayloadWriter(output, signed_size + block_size, plan.manifest)
+    contents = [payload.store(file, progress) for file in plan.files]
+
+    commands = encode_commands(arrange(plan, contents))
+    header = Header(command_list_length=len(commands), payload_length=payload.length)
+    signed = header.encode() + commands
+    block = block_of(signed)
+    if len(signed) != signed_size or len(block) != block_size:
+        raise AssertionError("the front matter is not of the size it was planned with")
+    output.seek(0)
+    write_all(output, signed + block)
+    return BuildReport(
+        header=header,
+        commands=len(plan.manifest.parameters) + len(plan.items) + 1,
+        files=len(contents),
+        shared=payload.shared,
+        signed=signed,
+        block=block,
+    )
+
+
+UNKNOWN_CONTENTS: Final = Contents(offset=0, length=0, sha1=bytes(20), sha256=bytes(32), mode=PLAIN)
+
+
+class _PayloadWriter:
+    """Stores files one behind the other, and equal ones once."""
+
+    def __init__(self, output: BinaryIO, start: int, manifest: Manifest) -> None:
+        self._output = output
+        self._start = start
+        self._manifest = manifest
+        self._stored: dict[tuple[int, bytes], int] = {}
+        self._buffer = memoryview(bytearray(CHUNK))
+        self.length = 0
+        self.shared = 0
+        output.seek(start)
+
+    def store(self, file: PlannedFile, progress: Progress | None) -> Contents:
+        """Copy a source, hash it on the way, and return where it lies."""
+        sha1, sha256 = Digest.SHA1.new(), Digest.SHA256.new()
+        hashes = [sha1, sha256] if self._manifest.strong_digests else [sha1]
+        start = self.length
+        with _located(self._manifest.source, f"{file.field}.from"), self._open(file) as source:
+            before = os.fstat(source.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                raise self._error(file, "not a regular file")
+            while count := source.readinto(self._buffer):
+                octets = self._buffer[:count]
+                self.length += count
+                if self.length > MAX_PAYLOAD:
+                    raise self._error(file, "the payload would have 2^32 octets or more", section="E.3")
+                for running in hashes:
+                    running.update(octets)
+                write_all(self._output, octets)
+                if progress is not None:
+                    progress(count)
+            after = os.fstat(source.fileno())
+        length = self.length - start
+        if (before.st_size, before.st_mtime_ns) != (
+            after.st_size,
+            after.st_mtime_ns,
+        ) or after.st_size != length:
+            raise self._error(file, "it changed while it was read")
+        return Contents(
+            offset=self._share(file, start, length, sha1.digest()),
+            length=length,
+            sha1=sha1.digest(),
+            sha256=sha256.digest(),
+            mode=EXECUTABLE if before.st_mode & stat.S_IXUSR else PLAIN,
+        )
+
+    def _share(self, file: PlannedFile, start: int, length: int, sha1: bytes) -> int:
+        """Return where a file of these contents lies, and drop it where that is not at *start*."""
+        if not self._manifest.share_payload:
+            return start
+        first = self._stored.setdefault((length, sha1), start)
+        if first == start:
+            return start
+        if not self._is_same(first, start, length):
+            problem = "another file of this package has the same SHA-1 and other contents"
+            raise self._error(file, problem, section="E.4.3")
+        self.length = start
+        self._output.seek(self._start + start)
+        self._output.truncate()
+        self.shared += 1
+        return first
+
+    def _is_same(self, first: int, second: int, length: int) -> bool:
+        """Compare octets that were written: SHA-1 alone can't be believed here."""
+        descriptor = self._output.fileno()
+        for done in range(0, length, CHUNK):
+            count = min(CHUNK, length - done)
+            one = os.pread(descriptor, count, self._start + first + done)
+            if one != os.pread(descriptor, count, self._start + second + done):
+                return False
+        return True
+
+    def _open(self, file: PlannedFile) -> FileIO:
+        # Without O_NONBLOCK a FIFO would wait for a writer before it could be refused.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if file.follow else os.O_NOFOLLOW)
+        return FileIO(os.open(file.source, flags), "rb")
+
+    def _error(self, file: PlannedFile, problem: str, section: str | None = None) -> FormatError:
+        return FormatError(
+            f"{file.source}: {problem}",
+            source=self._manifest.source,
+            field=f"{file.field}.from",
+            section=section,
+        )
+
+
+def _check_size(plan: BuildPlan) -> None:
+    """Refuse a command list of 2^16 octets or more, naming the step that is too much (E.3)."""
+    size = len(encode_commands(arrange(plan, [UNKNOWN_CONTENTS] * len(plan.files))))
+    if size <= MAX_COMMAND_LIST:
+        return
+    problem = f"the command list would have {size} octets, the limit is {MAX_COMMAND_LIST}"
+    while size > MAX_COMMAND_LIST and plan.items:
+        field = plan.items[-1][0]
+        plan = replace(plan, items=plan.items[:-1])
+        size = len(encode_commands(arrange(plan, [UNKNOWN_CONTENTS] * len(plan.files))))
+    raise FormatError(f"{problem}, passed here", source=plan.manifest.source, field=field, section="E.3")
+
+
+def _leaves_initial_state(item: Record | PlannedFile) -> bool:
+    """Whether a command takes the download out of the initial state of Figure 9."""
+    if isinstance(item, PlannedFile | MoveCommand):
+        return bool(item.flags & UNSAFE)
+    return isinstance(item, RemoveCommand | Format)
+
+
+@contextmanager
+def _located(source: str, field: str) -> Iterator[None]:
+    """Say which step it was where a file can't be read."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.filename is None:
+            raise
+        problem = f"{os.fsdecode(exc.filename)}: {exc.strerror}"
+        raise SurroundingsError(problem, source=source, field=field) from exc

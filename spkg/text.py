@@ -1,0 +1,45 @@
+"""Text for people: what comes from an input can't control their terminal."""
+
+import unicodedata
+from typing import Final
+
+__all__ = ["printable", "size", "toml_string"]
+
+HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories of what is not a visible character: controls, overrides of direction, separators."""
+
+
+def printable(text: str) -> str:
+    """Return *text* in one line, with everything in it that is no visible character escaped."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char.encode("unicode_escape", "surrogatepass").decode("ascii")
+        if unicodedata.category(char) in HIDDEN
+        else char
+        for char in text
+    )
+
+
+def size(octets: int) -> str:
+    """Return a number of octets as people read it."""
+    amount = float(octets)
+    for unit in ("octets", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{octets} octets" if unit == "octets" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"
+
+
+def toml_string(text: str) -> str:
+    """Return *text* as a basic string of TOML."""
+    pieces = []
+    for char in text:
+        if char in {'"', "\\"}:
+            pieces.append(f"\\{char}")
+        elif unicodedata.category(char) in HIDDEN:
+            code = ord(char)
+            pieces.append(f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+        else:
+            pieces.append(char)
+    return f'"{"".join(pieces)}"'
