@@ -38,6 +38,8 @@ doc: |
     command has by its format (E.4.2, E.4.7 to E.4.13);
   * a path or a hash that overlaps the fixed part of its value or another field,
     or ends outside the value (decision);
+  * a Version or Description that isn't UTF-8 (E.4.6), where the target language
+    checks it; a path that isn't fails when it is asked for (decision);
   * a hash that isn't SHA-1 of 20 octets (Table 69: all other types are
     reserved), and a file that ends outside the payload;
   * a signature block that isn't one BER element of definite length with tag
@@ -64,7 +66,7 @@ doc: |
 
   ## Using it
 
-  Types that aren't listed in Table 68 must be skipped (E.4). They are kept as
+  Types that Table 68 doesn't define must be skipped (E.4). They are kept as
   `raw_value`; real packages hold many, also below 1000. Each command has its
   number in `type_code`, the name in `command_type` where there is one, and all
   octets of its value in `value_octets`, with whatever lies between its fields.
@@ -73,6 +75,9 @@ doc: |
 
   A command list may be empty: `command_list.commands` is then absent (null, or
   an attribute that doesn't exist, as the target language has it).
+
+  Generated readers were tried in Python and JavaScript, with version 0.11 of
+  compiler and runtime. Nim can't be had: its back end lacks `valid/expr`.
 doc-ref:
   - "TR-069, CPE WAN Management Protocol, DSL Forum, May 2004: Appendix E, Signed Package Format"
   - "RFC 2315, PKCS #7: Cryptographic Message Syntax Version 1.5"
@@ -156,7 +161,7 @@ types:
         type: command
         repeat: until
         repeat-until: _.command_type == command_type::end_of_list or _io.eof
-        if: not _io.eof
+        if: _io.size > 0
         doc: |
           All commands, with End itself if there is one. Absent from an empty
           list.
@@ -273,11 +278,10 @@ types:
           Has the number of one of our extensions without their mark ("SPKG-D01",
           "SPKG-M01"): another vendor's command, kept as `raw_value`.
       value_form:
-        value: 'is_foreign ? 23 : type_code'
-        enum: command_type
+        value: 'is_foreign ? command_type::reserved_23 : command_type'
         doc: |
-          The command type whose format the value has; 23, a reserved type
-          without a format, stands for a foreign command.
+          The command type whose format the value has; a reserved one, without a
+          format, stands for a foreign command.
       value_octets:
         io: value._io
         pos: 0
@@ -571,10 +575,10 @@ types:
 
   raw_value:
     doc: |
-      Value of a command that isn't in Table 68 (23 and 24 are in it, as
-      reserved). A recipient must ignore the command and go on with the next;
-      one that shows packages should show it, because what it skips may have
-      been an action.
+      Value of a command that Table 68 doesn't define (23 and 24 are there, but
+      reserved), or of a foreign 9256 or 9257. A recipient must ignore the command
+      and go on with the next; one that shows packages should show it, because
+      what it skips may have been an action.
     doc-ref: E.4
     seq:
       - id: octets
@@ -632,13 +636,13 @@ types:
     instances:
       content_length:
         value: >-
-          length_form == 0x81 ? length_1 :
-          length_form == 0x82 ? length_2 :
-          length_form == 0x83 ? length_3 :
-          length_form == 0x84 ? length_4 :
-          length_form
+          length_form == 0x81 ? length_1.as<u4> :
+          length_form == 0x82 ? length_2.as<u4> :
+          length_form == 0x83 ? length_3.as<u4> :
+          length_form == 0x84 ? length_4.as<u4> :
+          length_form.as<u4>
       total_length:
-        value: '2 + (length_form > 0x80 ? length_form - 0x80 : 0) + content_length'
+        value: '(length_form > 0x80 ? length_form - 0x7e : 2) + content_length'
         doc: Octets of the whole block, tag and length included.
       octets:
         pos: _root.len_header + _root.header.command_list_length
@@ -718,6 +722,12 @@ enums:
       id: minimum_volatile_storage
       -orig-id: Minimum Volatile Storage Size
       doc: E.4.12
+    23:
+      id: reserved_23
+      doc: Without a meaning; skipped like an unknown type.
+    24:
+      id: reserved_24
+      doc: Without a meaning; skipped like an unknown type.
     25:
       id: required_attributes
       doc: E.4.13

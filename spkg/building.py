@@ -7,15 +7,17 @@ download can be installed as it arrives.  The front matter, whose size is known 
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Final, assert_never
+from typing import TYPE_CHECKING, BinaryIO, Final, assert_never
 
 from spkg.cms import EMPTY_BLOCK
 from spkg.commands import (
+    ROLES,
     End,
     Extract,
     FileModes,
@@ -34,13 +36,16 @@ from spkg.digests import Digest
 from spkg.errors import FormatError, SurroundingsError
 from spkg.fields import UNSAFE
 from spkg.keys import Identity
-from spkg.manifest import ROLES, FileStep, Manifest, RecordStep, TreeStep
+from spkg.manifest import FileStep, Manifest, RecordStep, TreeStep
 from spkg.output import write_all
 from spkg.package import HEADER_SIZE, MAX_COMMAND_LIST, MAX_PAYLOAD, Header, encode_commands
 from spkg.paths import RootPath
 from spkg.payload import CHUNK, Progress
 from spkg.signing import add_signature, check_front_matter, empty_block
 from spkg.trees import TreeReport, walk_tree
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 __all__ = [
     "BuildPlan",
@@ -108,8 +113,7 @@ class BuildReport:
     files: int
     shared: int
     """How many files were stored already for another command."""
-    signed: bytes
-    block: bytes
+    signed: bool
 
 
 def plan_build(manifest: Manifest) -> BuildPlan:
@@ -164,6 +168,15 @@ def plan_build(manifest: Manifest) -> BuildPlan:
     return plan
 
 
+def sources_size(plan: BuildPlan) -> int:
+    """Return how many octets the sources have now, as far as they can be told: for the progress alone."""
+    total = 0
+    for file in plan.files:
+        with suppress(OSError):
+            total += file.source.stat().st_size
+    return total
+
+
 def warnings(plan: BuildPlan) -> Iterator[str]:
     """Give what a release engineer should think about before the package goes out."""
     parameters = plan.manifest.parameters
@@ -208,6 +221,7 @@ def build(
     identity: Identity | None,
     *,
     signing_time: datetime | None = None,
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Write the package of *plan* to *output*, an empty file that can be read back.
@@ -217,6 +231,7 @@ def build(
         output: Where to, without a buffer.
         identity: Who signs, with SHA-1; None leaves the package unsigned.
         signing_time: What the signature claims; None claims nothing, so that the octets repeat.
+        jobs: With more than one, sources are hashed beside being written.
         progress: Is told the octets of sources done.
 
     Raises:
@@ -236,10 +251,12 @@ def build(
     block_size = len(block_of(b""))
     check_front_matter(bytes(signed_size), bytes(block_size))
 
-    payload = _PayloadWriter(output, signed_size + block_size, plan.manifest)
-    contents = [payload.store(file, progress) for file in plan.files]
+    with ThreadPoolExecutor(max_workers=1) if jobs > 1 else nullcontext() as pool:
+        payload = _PayloadWriter(output, signed_size + block_size, plan.manifest, pool)
+        contents = [payload.store(file, progress) for file in plan.files]
 
-    commands = encode_commands(arrange(plan, contents))
+    records = arrange(plan, contents)
+    commands = encode_commands(records)
     header = Header(command_list_length=len(commands), payload_length=payload.length)
     signed = header.encode() + commands
     block = block_of(signed)
@@ -249,11 +266,10 @@ def build(
     write_all(output, signed + block)
     return BuildReport(
         header=header,
-        commands=len(plan.manifest.parameters) + len(plan.items) + 1,
+        commands=len(records),
         files=len(contents),
         shared=payload.shared,
-        signed=signed,
-        block=block,
+        signed=identity is not None,
     )
 
 
@@ -263,8 +279,11 @@ UNKNOWN_CONTENTS: Final = Contents(offset=0, length=0, sha1=bytes(20), sha256=by
 class _PayloadWriter:
     """Stores files one behind the other, and equal ones once."""
 
-    def __init__(self, output: BinaryIO, start: int, manifest: Manifest) -> None:
+    def __init__(
+        self, output: BinaryIO, start: int, manifest: Manifest, pool: ThreadPoolExecutor | None
+    ) -> None:
         self._output = output
+        self._pool = pool
         self._start = start
         self._manifest = manifest
         self._stored: dict[tuple[int, bytes], int] = {}
@@ -287,9 +306,13 @@ class _PayloadWriter:
                 self.length += count
                 if self.length > MAX_PAYLOAD:
                     raise self._error(file, "the payload would have 2^32 octets or more", section="E.3")
-                for running in hashes:
-                    running.update(octets)
-                write_all(self._output, octets)
+                if self._pool is None:
+                    _update(hashes, octets)
+                    write_all(self._output, octets)
+                else:
+                    hashing = self._pool.submit(_update, hashes, octets)
+                    write_all(self._output, octets)
+                    hashing.result()
                 if progress is not None:
                     progress(count)
             after = os.fstat(source.fileno())
@@ -345,6 +368,11 @@ class _PayloadWriter:
             field=f"{file.field}.from",
             section=section,
         )
+
+
+def _update(hashes: Sequence["_Hash"], octets: memoryview) -> None:
+    for running in hashes:
+        running.update(octets)
 
 
 def _check_size(plan: BuildPlan) -> None:

@@ -76,8 +76,11 @@ class Algorithm:
     @property
     def name(self) -> str:
         """A short name, or the dotted number where there is none."""
-        named: str = algos.AnyAlgorithmId(self.oid).native
-        return named
+        for kind in (algos.DigestAlgorithmId, algos.SignedDigestAlgorithmId):
+            named: str = kind.map(self.oid)
+            if named != self.oid:
+                return named
+        return self.oid
 
     @property
     def plain(self) -> bool:
@@ -146,6 +149,16 @@ class SignatureBlock:
     """All members of the certificates field, also those that are no X.509 certificates."""
     crl_octets: tuple[bytes, ...]
     signers: tuple[SignerInfo, ...]
+
+    def subject_of(self, signer: SignerInfo) -> str | None:
+        """Return the subject of the certificate in the block that *signer* names, where there is one."""
+        for octets in self.certificates:
+            try:
+                if certificate_id(octets) == (signer.issuer, signer.serial):
+                    return readable_name(x509.Certificate.load(octets)["tbs_certificate"]["subject"].dump())
+            except FormatError:
+                continue
+        return None
 
 
 def read_block(reader: Reader) -> SignatureBlock:

@@ -32,7 +32,9 @@ from spkg.reader import Reader
 
 __all__ = [
     "RECORDS",
+    "ROLES",
     "STRONG_DIGESTS_MARK",
+    "VENDOR_MARK",
     "VENDOR_TYPES",
     "Add",
     "AddVersioned",
@@ -82,6 +84,17 @@ STRONG_DIGESTS_MARK: Final = b"SPKG-D01"
 """What the Value of our command 9256 begins with; without it the command is another vendor's."""
 FILE_MODES_MARK: Final = b"SPKG-M01"
 """What the Value of our command 9257 begins with."""
+
+
+ROLES: Final = {
+    "software-upgrade": 1,
+    "software-recovery": 2,
+    "web-content": 3,
+    "vendor-configuration": 4,
+}
+"""The standard roles (Table 75)."""
+VENDOR_MARK: Final = 0xFF000000
+"""Set in a role or a defining entity whose other three octets are a vendor's OUI (Tables 75 and 77)."""
 
 
 @dataclass(frozen=True)
@@ -417,6 +430,18 @@ class Role(Record, code=20, title="Role", section="E.4.11"):
 
     role: Annotated[int, Integer()]
     arguments: Annotated[bytes, Remainder()] = b""
+
+    @classmethod
+    def decode(cls, reader: Reader) -> Self:
+        """Read the Value; only a vendor's role is followed by arguments, so all others fix its length.
+
+        Raises:
+            FormatError: The Value breaks the rules of its section.
+        """
+        record = super().decode(reader)
+        if record.arguments and record.role in ROLES.values():
+            raise reader.error("arguments", f"{len(record.arguments)} octets behind a standard role")
+        return record
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from spkg.commands import (
     RECORDS,
+    ROLES,
+    VENDOR_MARK,
     VENDOR_TYPES,
     Add,
     AddVersioned,
@@ -53,10 +55,8 @@ __all__ = [
     "MOVE_VERBS",
     "PAYLOAD_VERBS",
     "REMOVE_VERBS",
-    "ROLES",
     "STORAGE_KEYS",
     "TIMEOUT_KEYS",
-    "VENDOR_MARK",
     "VERSION_KEYS",
     "FileStep",
     "Links",
@@ -69,15 +69,6 @@ __all__ = [
     "read_manifest",
 ]
 
-ROLES: Final = {
-    "software-upgrade": 1,
-    "software-recovery": 2,
-    "web-content": 3,
-    "vendor-configuration": 4,
-}
-"""The standard roles (Table 75)."""
-VENDOR_MARK: Final = 0xFF000000
-"""Set in a role or a defining entity whose other three octets are a vendor's OUI (Tables 75 and 77)."""
 OUI_DIGITS: Final = 6
 
 

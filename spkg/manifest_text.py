@@ -9,6 +9,8 @@ from pathlib import Path
 
 from spkg.building import EXECUTABLE, PLAIN, Contents, arrange, plan_build
 from spkg.commands import (
+    ROLES,
+    VENDOR_MARK,
     Description,
     FileModes,
     Format,
@@ -33,10 +35,8 @@ from spkg.manifest import (
     MOVE_VERBS,
     PAYLOAD_VERBS,
     REMOVE_VERBS,
-    ROLES,
     STORAGE_KEYS,
     TIMEOUT_KEYS,
-    VENDOR_MARK,
     VERSION_KEYS,
     read_manifest,
 )

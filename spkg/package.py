@@ -117,6 +117,16 @@ class Command:
     problem: FormatError | None = None
     """What is wrong with it beside the others; nothing in a :class:`Package`."""
 
+    @property
+    def code(self) -> int:
+        """The Type."""
+        return self.record.code
+
+    @property
+    def title(self) -> str:
+        """The name of the Type."""
+        return self.record.title
+
 
 @dataclass(frozen=True, kw_only=True)
 class DamagedCommand:
@@ -127,6 +137,11 @@ class DamagedCommand:
     length: int
     code: int
     problem: FormatError
+
+    @property
+    def title(self) -> str:
+        """The name of the Type."""
+        return RECORDS[self.code].TITLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,7 +320,7 @@ def _check_list(
     commands: Sequence[Command | DamagedCommand], header: Header, *, complete: bool
 ) -> list[Command | DamagedCommand]:
     """Return the commands, marked where one breaks a rule that is about more than its own Value."""
-    files = sum(_code(command) in PAYLOAD_CODES for command in commands)
+    files = sum(command.code in PAYLOAD_CODES for command in commands)
     crowded = _crowded(commands)
     seen: set[int] = set()
     checked: list[Command | DamagedCommand] = []
@@ -313,7 +328,7 @@ def _check_list(
         problem: FormatError | None = None
         if isinstance(command, Command):
             match command.record:
-                case Reboot() if follower is not None and _code(follower) != End.CODE:
+                case Reboot() if follower is not None and follower.code != End.CODE:
                     problem = _problem(command, "type", 0, "Reboot is not the last command")
                 case PayloadCommand() as record:
                     end = record.file_offset + record.file_length
@@ -325,12 +340,12 @@ def _check_list(
                         text = f"more than {MAX_OVERLAP} files share octets of the payload"
                         problem = _problem(command, "file_length", place, text)
                 case StrongDigests(digests=listed) | FileModes(modes=listed):
-                    if command.record.code in seen:
-                        problem = _problem(command, "type", 0, f"a second {command.record.title} command")
+                    if command.code in seen:
+                        problem = _problem(command, "type", 0, f"a second {command.title} command")
                     elif complete and len(listed) != files:
                         text = f"{len(listed)} entries for {files} extract and add commands"
                         problem = _problem(command, "length", 4, text)
-                    seen.add(command.record.code)
+                    seen.add(command.code)
                 case _:
                     pass
         checked.append(command if problem is None else replace(command, problem=problem))
@@ -350,14 +365,10 @@ def _crowded(commands: Sequence[Command | DamagedCommand]) -> int | None:
     return max(index for one, index in ranges if one in deepest)
 
 
-def _code(command: Command | DamagedCommand) -> int:
-    return command.record.code if isinstance(command, Command) else command.code
-
-
 def _problem(command: Command, field: str, place: int, problem: str) -> FormatError:
     return FormatError(
         problem,
         offset=command.offset + place,
         field=f"command[{command.index}].{field}",
-        section=RECORDS[command.record.code].SECTION,
+        section=RECORDS[command.code].SECTION,
     )

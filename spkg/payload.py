@@ -9,7 +9,7 @@ import stat
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
 from threading import Event
@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from spkg.digests import Digest
 from spkg.errors import FormatError, UntrustedError
-from spkg.package import Package, PayloadFile
+from spkg.package import Package, PayloadFile, Survey, survey
 from spkg.ranges import Range, deepest_overlap, uncovered
 from spkg.verification import TrustedPackage
 
@@ -34,6 +34,7 @@ __all__ = [
     "compare_payload",
     "distribute",
     "open_package",
+    "survey_package",
 ]
 
 CHUNK: Final = 1 << 18
@@ -119,23 +120,47 @@ def open_package(source: Path | BufferedReader) -> Iterator[tuple[Package, Paylo
         FormatError: The package is malformed.
         OSError: It can't be read.
     """
-    if isinstance(source, Path):
-        with source.open("rb") as file:
-            yield _read(file, file.fileno())
-    else:
-        yield _read(source, None)
+    with _opened(source) as (file, descriptor):
+        package = Package.read(file)
+        payload = Payload(
+            file,
+            offset=package.payload_offset,
+            length=package.header.payload_length,
+            descriptor=descriptor,
+        )
+        yield package, payload
 
 
-def _read(file: BufferedReader, descriptor: int | None) -> tuple[Package, Payload]:
-    package = Package.read(file)
-    regular = descriptor is not None and stat.S_ISREG(os.fstat(descriptor).st_mode)
-    payload = Payload(
-        file,
-        offset=package.payload_offset,
-        length=package.header.payload_length,
-        descriptor=descriptor if regular else None,
-    )
-    return package, payload
+def survey_package(source: Path | BufferedReader) -> Survey:
+    """Return all that frames in a package, and all that is wrong with it.
+
+    The payload is not read, but where it can be told without, its size is checked.
+
+    Raises:
+        FormatError: Already the header is malformed.
+        OSError: It can't be read.
+    """
+    with _opened(source) as (file, descriptor):
+        surveyed = survey(file)
+        if surveyed.block is not None:
+            offset = len(surveyed.signed) + len(surveyed.block.octets)
+            length = surveyed.header.payload_length
+            try:
+                Payload(file, offset=offset, length=length, descriptor=descriptor)
+            except FormatError as exc:
+                return replace(surveyed, problems=(*surveyed.problems, exc))
+        return surveyed
+
+
+@contextmanager
+def _opened(source: Path | BufferedReader) -> Iterator[tuple[BufferedReader, int | None]]:
+    """Open a source, and give its descriptor where it is a regular file."""
+    if not isinstance(source, Path):
+        yield source, None
+        return
+    with source.open("rb") as file:
+        regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        yield file, file.fileno() if regular else None
 
 
 class Consumer(Protocol):

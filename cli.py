@@ -1,0 +1,699 @@
+"""The command line: options in, exit statuses out, and no decision of its own (README, "Commands").
+
+The one table from errors to exit statuses is here, and the one place that catches them.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from io import BufferedReader, FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import click
+
+from spkg.errors import (
+    FormatError,
+    RefusedError,
+    SpkgError,
+    SurroundingsError,
+    UntrustedError,
+    UsageError,
+)
+from spkg.text import printable
+
+if TYPE_CHECKING:
+    from spkg.describe.common import Line
+    from spkg.keys import Identity
+    from spkg.payload import Progress
+    from spkg.trust import Policy
+
+__all__ = ["EXIT_FOR", "main"]
+
+EXIT_DEFECT: Final = 1
+EXIT_DIFFERENT: Final = 10
+EXIT_INTERRUPTED: Final = 130
+EXIT_TERMINATED: Final = 143
+EXIT_FOR: Final[dict[type[SpkgError], int]] = {
+    UsageError: 2,
+    FormatError: 3,
+    UntrustedError: 4,
+    RefusedError: 5,
+    SurroundingsError: 9,
+}
+"""The exit status of each class of errors; never renumbered."""
+LONG_WORK: Final = 32 << 20
+"""How many octets make work long enough to draw its progress."""
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived: like an interrupt, it passes through everything that cleans up."""
+
+
+class DocumentedError(Exception):
+    """A failure whose JSON document has been printed already."""
+
+    def __init__(self, error: SpkgError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Cli(click.Group):
+    """The root of all commands, which turns every way to end into an exit status."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
+        """Run a command, and exit."""
+        given = list(sys.argv[1:] if args is None else args)
+        extra["standalone_mode"] = False
+        sys.exit(_guard(lambda: super(Cli, self).main(given, *rest, **extra), given))
+
+
+def _guard(run: Callable[[], Any], args: Sequence[str]) -> int:
+    """Run a command and return its exit status, having told what went wrong."""
+    as_json = "--json" in args
+    try:
+        with _sigterm_raises():
+            result = run()
+        return result if isinstance(result, int) else 0
+    except DocumentedError as exc:
+        return _fail(exc.error, as_json=False)
+    except SpkgError as exc:
+        return _fail(exc, as_json=as_json)
+    except click.ClickException as exc:
+        hint = exc.ctx.get_usage() if isinstance(exc, click.UsageError) and exc.ctx is not None else None
+        message = exc.format_message()
+        return _fail(UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint), as_json=as_json)
+    except BrokenPipeError:
+        # Whoever read our output has enough; nothing more can be told there.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the exit of Python itself
+        return EXIT_FOR[SurroundingsError]
+    except OSError as exc:
+        return _fail(surroundings(exc), as_json=as_json)
+    except (KeyboardInterrupt, click.Abort):
+        _say("spkg: error: interrupted")
+        return EXIT_INTERRUPTED
+    except Terminated:
+        _say("spkg: error: terminated")
+        return EXIT_TERMINATED
+    except Exception as exc:
+        if "--debug" in args:
+            raise
+        message = f"a defect in spkg: {type(exc).__name__}: {exc}"
+        _say(f"spkg: error: {message}")
+        _say("spkg: hint: please report it, with what 'spkg --debug …' prints for the same command")
+        if as_json:
+            _print_error(None, EXIT_DEFECT, message)
+        return EXIT_DEFECT
+
+
+def _fail(error: SpkgError, *, as_json: bool) -> int:
+    status = exit_status(error)
+    _say(f"spkg: error: {error}")
+    if error.hint:
+        for line in error.hint.splitlines():
+            _say(f"spkg: hint: {line}")
+    if as_json:
+        _print_error(error, status, str(error))
+    return status
+
+
+def _print_error(error: SpkgError | None, status: int, message: str) -> None:
+    from spkg.describe.common import error_document, error_fields
+
+    word = SpkgError.STATUS if error is None else error.STATUS
+    _print_document(error_document(error_fields(error, status, word, message)))
+
+
+def exit_status(error: SpkgError) -> int:
+    """Return the exit status of an error: that of its nearest class in the table."""
+    return next(EXIT_FOR[kind] for kind in type(error).__mro__ if kind in EXIT_FOR)
+
+
+def surroundings(error: OSError) -> SurroundingsError:
+    """Return the error of a file that can't be read or written."""
+    reason = error.strerror or str(error)
+    name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    return SurroundingsError(f"{name}{reason[:1].lower()}{reason[1:]}")
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    def terminate(_number: int, _frame: object) -> NoReturn:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+# What is printed: results on stdout, all else on stderr, and nothing from an input unescaped.
+
+
+def _say(text: str) -> None:
+    shown = printable(text)
+    if _colours(sys.stderr):
+        for word, colour in (("spkg: error:", "red"), ("spkg: hint:", "cyan")):
+            if shown.startswith(word):
+                shown = click.style(word, fg=colour, bold=True) + shown[len(word) :]
+    click.echo(shown, err=True)
+
+
+def _print_lines(lines: "Iterable[Line]") -> None:
+    styles: dict[str, dict[str, Any]] = {
+        "heading": {"bold": True},
+        "good": {"fg": "green"},
+        "bad": {"fg": "yellow"},
+    }
+    colours = _colours(sys.stdout)
+    for tone, text in lines:
+        shown = printable(text)
+        style = styles.get(tone.value)
+        click.echo(click.style(shown, **style) if colours and style else shown)
+
+
+def _print_document(document: Mapping[str, Any]) -> None:
+    import json
+
+    click.echo(json.dumps(document, indent=2))
+
+
+def _colours(stream: Any) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+@contextmanager
+def _progress(label: str, total: int, *, wanted: bool) -> "Iterator[Progress | None]":
+    """Draw the progress of long work, on a terminal alone."""
+    if not wanted or total < LONG_WORK or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda octets: bar.advance(task, octets)
+
+
+# Options that several commands share.
+
+
+class Time(click.ParamType[datetime]):
+    """A point in time: ISO 8601, in UTC where no zone is given."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the time with its zone."""
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time, as 2026-11-21T12:00:00Z is", param, ctx)
+        return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+FILE: Final = click.Path(path_type=Path)
+
+
+def _options(*options: Callable[[Handler], Handler]) -> Callable[[Handler], Handler]:
+    def add(function: Handler) -> Handler:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_FORCE = click.option("--force", is_flag=True, help="Overwrite an output that exists.")
+_NO_PROGRESS = click.option("--no-progress", is_flag=True, help="Draw no progress, even on a terminal.")
+_JOBS = click.option(
+    "--jobs", type=click.IntRange(1, 256), metavar="N", help="Use N cores.  [default: those there are]"
+)
+_TRUST = _options(
+    click.option(
+        "--trust",
+        "trust",
+        type=FILE,
+        multiple=True,
+        metavar="PEM",
+        help="Trust the certificates in PEM: roots, intermediates, or the signer's own.  Repeatable.",
+    ),
+    click.option(
+        "--signer",
+        "signers",
+        multiple=True,
+        metavar="NAME",
+        help="Accept this signer alone: an RFC 4514 subject, or a common name.  Repeatable.",
+    ),
+    click.option(
+        "--required-signers",
+        type=click.IntRange(1),
+        default=1,
+        metavar="N",
+        help="Want N signers with different keys.",
+    ),
+    click.option("--at", type=Time(), help="Hold dates against TIME.  [default: now]"),
+    click.option("--no-clock", is_flag=True, help="Check no dates, and say so."),
+    click.option(
+        "--crl",
+        "crls",
+        type=FILE,
+        multiple=True,
+        metavar="PEM",
+        help="Want every certificate not revoked by a current list.  Repeatable.",
+    ),
+    click.option(
+        "--digests",
+        default="sha1,sha256",
+        show_default=True,
+        metavar="LIST",
+        help="Accept these digests.  'sha256' alone refuses all that hangs on SHA-1.",
+    ),
+    click.option(
+        "--eku",
+        "purposes",
+        multiple=True,
+        metavar="OID",
+        help="Want this extended key usage, in place of codeSigning.  Repeatable.",
+    ),
+    click.option(
+        "--unsafe-allow-unsigned", is_flag=True, help="Accept a package that carries no signature at all."
+    ),
+)
+_KEY = _options(
+    click.option("--key", type=FILE, metavar="FILE", help="The signer's key: PEM or PKCS #12."),
+    click.option("--cert", type=FILE, metavar="FILE", help="The signer's certificate."),
+    click.option("--chain", type=FILE, metavar="FILE", help="More certificates to embed."),
+    click.option("--key-password-env", metavar="NAME", help="Take the key's passphrase from this variable."),
+    click.option(
+        "--key-password-file", type=FILE, metavar="FILE", help="Take it from the first line of a file."
+    ),
+    click.option(
+        "--signing-time",
+        type=Time(),
+        help="State TIME in the signature.  Without it the same inputs give the same octets.",
+    ),
+)
+
+
+def _policy(
+    *,
+    trust: Sequence[Path],
+    signers: Sequence[str],
+    required_signers: int,
+    crls: Sequence[Path],
+    digests: str,
+    purposes: Sequence[str],
+    unsafe_allow_unsigned: bool,
+) -> "Policy":
+    """Return the policy that the trust options state."""
+    from spkg.digests import Digest
+    from spkg.keys import load_certificates, load_revocation_lists
+    from spkg.trust import PACKAGE_PURPOSES, Policy
+
+    if not trust and not unsafe_allow_unsigned:
+        hint = "name the certificates you trust with --trust; 'spkg keygen' makes some to try things with"
+        raise UsageError("nothing is trusted without --trust", hint=hint)
+    try:
+        accepted = frozenset(Digest(name.strip()) for name in digests.split(","))
+    except ValueError as exc:
+        raise UsageError(f"--digests takes sha1, sha256 or both, not {digests!r}") from exc
+    try:
+        return Policy(
+            anchors=tuple(certificate for path in trust for certificate in load_certificates(path)),
+            signers=frozenset(signers) or None,
+            required_signers=required_signers,
+            crls=tuple(crl for path in crls for crl in load_revocation_lists(path)),
+            digests=accepted,
+            purposes=frozenset(purposes) or PACKAGE_PURPOSES,
+            purposes_required=bool(purposes),
+            unsafe_allow_unsigned=unsafe_allow_unsigned,
+        )
+    except ValueError as exc:
+        raise UsageError(str(exc)) from exc
+
+
+def _at(at: datetime | None, *, no_clock: bool) -> datetime | None:
+    """Return the time that dates are held against; None without a clock."""
+    if at is not None and no_clock:
+        raise UsageError("--at and --no-clock exclude each other")
+    return None if no_clock else at or datetime.now(UTC)
+
+
+def _identity(
+    key: Path | None,
+    cert: Path | None,
+    chain: Path | None,
+    key_password_env: str | None,
+    key_password_file: Path | None,
+) -> "Identity":
+    """Return who signs."""
+    from spkg.keys import load_identity
+
+    if key is None:
+        raise UsageError("--key names the key to sign with, and --cert its certificate")
+    passphrase: bytes | None = None
+    if key_password_env is not None and key_password_file is not None:
+        raise UsageError("--key-password-env and --key-password-file exclude each other")
+    if key_password_env is not None:
+        if key_password_env not in os.environ:
+            raise UsageError(f"the environment has no variable {key_password_env}")
+        passphrase = os.environb[os.fsencode(key_password_env)]
+    elif key_password_file is not None:
+        with key_password_file.open("rb") as file:
+            passphrase = file.readline(4096).rstrip(b"\r\n")
+    return load_identity(key, cert, chain, passphrase)
+
+
+def _source(name: Path) -> Path | BufferedReader:
+    """Return where a package is read from: a file, or standard input for ``-``."""
+    if str(name) != "-":
+        return name
+    return BufferedReader(FileIO(sys.stdin.fileno(), closefd=False))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+@click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="spkg", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show the traceback of a defect in this program.")
+def main(debug: bool) -> None:
+    """Build, sign, inspect, verify, compare and take apart signed packages (TR-069, Appendix E)."""
+
+
+@main.command()
+@click.argument("directory", metavar="DIR", type=FILE)
+@click.option("--name", default="spkg test signer", show_default=True, help="The signer's common name.")
+@_FORCE
+def keygen(directory: Path, name: str, force: bool) -> None:
+    """Make a root and a signer in DIR, to try things with.
+
+    The root's key is thrown away at once; ca.pem, signer.pem and signer.key stay.
+    """
+    from cryptography.hazmat.primitives import serialization
+
+    from spkg.keygen import make_keys
+    from spkg.output import new_file, refuse_existing, write_all
+
+    names = ("ca.pem", "signer.pem", "signer.key")
+    for file in names:
+        refuse_existing(directory / file, force=force)
+    try:
+        keys = make_keys(name, datetime.now(UTC).replace(microsecond=0))
+    except ValueError as exc:
+        raise UsageError(f"--name: {exc}") from exc
+    encoding = serialization.Encoding.PEM
+    contents = (
+        keys.root.public_bytes(encoding),
+        keys.signer.public_bytes(encoding),
+        keys.key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    )
+    directory.mkdir(parents=True, exist_ok=True)
+    for file, octets, mode in zip(names, contents, (0o666, 0o666, 0o600), strict=True):
+        with new_file(directory / file, force=force, mode=mode) as output:
+            write_all(output, octets)
+    click.echo(f"{printable(str(directory))}: {', '.join(names)}")
+
+
+@main.command()
+@click.argument("manifest", type=FILE)
+@click.option("-o", "output", required=True, type=FILE, metavar="PKG", help="The package to write.")
+@_KEY
+@click.option("--unsigned", is_flag=True, help="Build a package without a signature.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Take VALUE in place of the manifest's, as package.version=6.4.  Repeatable.",
+)
+@_JOBS
+@_FORCE
+@_NO_PROGRESS
+@_JSON
+def build(
+    manifest: Path,
+    output: Path,
+    unsigned: bool,
+    overrides: tuple[str, ...],
+    jobs: int | None,
+    force: bool,
+    no_progress: bool,
+    as_json: bool,
+    signing_time: datetime | None,
+    **key: Any,
+) -> None:
+    """Build a package from MANIFEST, and sign it.
+
+    The same inputs give the same octets, always.
+    """
+    from spkg import building
+    from spkg.describe.building import build_document, build_lines
+    from spkg.manifest import load_manifest
+    from spkg.output import new_file, refuse_existing
+
+    if unsigned == (key["key"] is not None):
+        raise UsageError("either --key and --cert, or --unsigned")
+    refuse_existing(output, force=force)
+    pairs = [entry.partition("=") for entry in overrides]
+    if not all(equals for _, equals, _ in pairs):
+        raise UsageError("--set takes KEY=VALUE, as package.version=6.4")
+    plan = building.plan_build(load_manifest(manifest, {name: value for name, _, value in pairs}))
+    identity = None if unsigned else _identity(**key)
+    for warning in building.warnings(plan):
+        _say(f"spkg: hint: {warning}")
+    total = building.sources_size(plan)
+    with (
+        _progress("building", total, wanted=not no_progress) as progress,
+        new_file(output, force=force) as file,
+    ):
+        report = building.build(
+            plan, file, identity, signing_time=signing_time, jobs=jobs or _cores(), progress=progress
+        )
+    if as_json:
+        _print_document(build_document(plan, report, str(output)))
+    else:
+        _print_lines(build_lines(plan, report, str(output)))
+
+
+@main.command()
+@click.argument("package", metavar="PKG", type=FILE)
+@_KEY
+@click.option(
+    "--digest",
+    type=click.Choice(["sha1", "sha256"]),
+    default="sha1",
+    show_default=True,
+    help="The digest of the signature; sha256 departs from E.5, as a second one beside SHA-1.",
+)
+@click.option("-o", "output", type=FILE, metavar="OUT", help="Write OUT and leave PKG as it is.")
+@_FORCE
+@_NO_PROGRESS
+def sign(
+    package: Path,
+    digest: str,
+    output: Path | None,
+    force: bool,
+    no_progress: bool,
+    signing_time: datetime | None,
+    **key: Any,
+) -> None:
+    """Add a signature to PKG; all others stay octet for octet.
+
+    The payload is compared with the commands on the way: a signature vouches for it.
+    """
+    from spkg.digests import Digest
+    from spkg.output import new_file, refuse_existing
+    from spkg.payload import open_package
+    from spkg.signing import sign_package
+
+    if output is None and str(package) == "-":
+        raise UsageError("a package from standard input wants -o OUT")
+    if output is not None:
+        refuse_existing(output, force=force)
+    identity = _identity(**key)
+    target = package.resolve(strict=True) if output is None else output
+    with open_package(_source(package)) as (opened, payload):
+        mode = 0o666 if output is not None else target.stat().st_mode & 0o777
+        with (
+            _progress("signing", payload.length, wanted=not no_progress) as progress,
+            new_file(target, force=force or output is None, mode=mode) as file,
+        ):
+            sign_package(
+                opened,
+                payload,
+                file,
+                identity,
+                digest=Digest(digest),
+                signing_time=signing_time,
+                progress=progress,
+            )
+    count = len(opened.block.signers) + 1
+    who = identity.certificate.subject.rfc4514_string()
+    click.echo(printable(f"{target}: signed by {who} with {digest}, {count} signatures"))
+    if digest == "sha256" and not opened.block.signers:
+        _say("spkg: hint: E.5 wants SHA-1: readers of 2004 take no signature of this package")
+
+
+@main.command()
+@click.argument("package", metavar="PKG", type=FILE)
+@_JSON
+def inspect(package: Path, as_json: bool) -> None:
+    """Show everything PKG says: header, commands, signers, certificates, payload.
+
+    Nothing is verified.  What is malformed is marked, and the exit status is 3.
+    """
+    from spkg.describe.inspection import inspection_document, inspection_lines
+    from spkg.payload import survey_package
+
+    surveyed = survey_package(_source(package))
+    if as_json:
+        _print_document(inspection_document(surveyed))
+    else:
+        _print_lines(inspection_lines(surveyed))
+    if surveyed.problems:
+        raise DocumentedError(surveyed.problems[0])
+
+
+@main.command()
+@click.argument("package", metavar="PKG", type=FILE)
+@_TRUST
+@_JOBS
+@_NO_PROGRESS
+@_JSON
+def verify(
+    package: Path,
+    at: datetime | None,
+    no_clock: bool,
+    jobs: int | None,
+    no_progress: bool,
+    as_json: bool,
+    **trust: Any,
+) -> None:
+    """Check the signatures of PKG, then every file's digest.
+
+    Exit status 0 says that all of it is what trusted signers signed; 4 that it is not.
+    """
+    from spkg import verification
+    from spkg.describe.common import error_fields
+    from spkg.describe.verification import verification_document, verification_lines
+    from spkg.payload import PayloadReport, check_payload, open_package
+
+    policy = _policy(**trust)
+    time = _at(at, no_clock=no_clock)
+    trusted: verification.TrustedPackage | None = None
+    report: PayloadReport | None = None
+    error: SpkgError | None = None
+    try:
+        with open_package(_source(package)) as (opened, payload):
+            trusted = verification.verify(opened, policy, at=time)
+            with _progress("verifying", payload.length, wanted=not no_progress) as progress:
+                report = check_payload(
+                    trusted, payload, jobs=jobs or _cores(), sha256=as_json, progress=progress
+                )
+    except SpkgError as exc:
+        error = exc
+    except OSError as exc:
+        error = surroundings(exc)
+    if as_json:
+        document = verification_document(trusted, report, error)
+        if error is not None:
+            document |= error_fields(error, exit_status(error), error.STATUS, str(error))
+        _print_document(document)
+    else:
+        _print_lines(verification_lines(trusted, report, error))
+    if error is not None:
+        raise DocumentedError(error) from error
+
+
+@main.command()
+@click.argument("package", metavar="PKG", type=FILE)
+@click.argument("directory", metavar="DIR", type=FILE)
+@_TRUST
+@click.option("--unsafe-skip-signatures", is_flag=True, help="Extract whoever signed it.")
+@click.option("--manifest", is_flag=True, help="Write DIR/manifest.toml, too, and the files to DIR/rootfs.")
+@_NO_PROGRESS
+@_JSON
+def extract(
+    package: Path,
+    directory: Path,
+    at: datetime | None,
+    no_clock: bool,
+    unsafe_skip_signatures: bool,
+    manifest: bool,
+    no_progress: bool,
+    as_json: bool,
+    **trust: Any,
+) -> None:
+    """Extract the files of PKG into DIR, which is empty or not there yet.
+
+    This installs nothing: each file goes under its path, all of them or none.
+    """
+    from spkg import extraction, verification
+    from spkg.describe.extraction import extraction_document, extraction_hints, extraction_lines
+    from spkg.payload import open_package
+
+    if unsafe_skip_signatures and trust["trust"]:
+        raise UsageError("--trust and --unsafe-skip-signatures exclude each other")
+    policy = None if unsafe_skip_signatures else _policy(**trust)
+    time = _at(at, no_clock=no_clock)
+    with open_package(_source(package)) as (opened, payload):
+        trusted = None if policy is None else verification.verify(opened, policy, at=time)
+        with _progress("extracting", payload.length, wanted=not no_progress) as progress:
+            if trusted is None:
+                done = extraction.unsafe_extract(
+                    opened, payload, directory, manifest=manifest, progress=progress
+                )
+            else:
+                done = extraction.extract(trusted, payload, directory, manifest=manifest, progress=progress)
+    for hint in extraction_hints(done):
+        _say(f"spkg: hint: {hint}")
+    if as_json:
+        _print_document(extraction_document(done, str(directory)))
+    else:
+        _print_lines(extraction_lines(done, str(directory)))
+
+
+@main.command()
+@click.argument("before", metavar="A", type=FILE)
+@click.argument("after", metavar="B", type=FILE)
+@_JSON
+def diff(before: Path, after: Path, as_json: bool) -> int:
+    """Show what B changes against A.
+
+    The exit status is 0 where they are the same octet for octet, and 10 where not.  Nothing is verified.
+    """
+    from spkg.describe.difference import difference_document, difference_lines
+    from spkg.difference import compare
+    from spkg.payload import open_package
+
+    if str(before) == str(after) == "-":
+        raise UsageError("only one of the packages can come from standard input")
+    with open_package(_source(before)) as first, open_package(_source(after)) as second:
+        found = compare(first, second)
+    if as_json:
+        _print_document(difference_document(found))
+    else:
+        _print_lines(difference_lines(found))
+    return 0 if found.equal else EXIT_DIFFERENT
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""``spkg build``: what went into a package, and what a tree step left."""
+
+from collections.abc import Iterator
+
+from spkg.building import BuildPlan, BuildReport
+from spkg.describe.common import Document, Line, Tone
+from spkg.text import size
+from spkg.trees import TreeReport
+
+__all__ = ["build_document", "build_lines"]
+
+FEW = 5
+"""How many names are told to people; programs get all."""
+
+
+def build_document(plan: BuildPlan, report: BuildReport, output: str) -> Document:
+    """Return what ``build --json`` prints."""
+    return {
+        "schema": "spkg.build/1",
+        "output": output,
+        "signed": report.signed,
+        "commands": report.commands,
+        "files": report.files,
+        "shared": report.shared,
+        "command_list_length": report.header.command_list_length,
+        "payload_length": report.header.payload_length,
+        "trees": [_tree(tree) for tree in plan.trees],
+    }
+
+
+def build_lines(plan: BuildPlan, report: BuildReport, output: str) -> Iterator[Line]:
+    """Give what ``build`` prints."""
+    for tree in plan.trees:
+        yield Tone.PLAIN, f"{tree.field}: {len(tree.taken)} files taken"
+        for names, what in (
+            (tree.excluded, "excluded"),
+            (tree.skipped_links, "links skipped"),
+            (tree.copied_links, "links taken as the files they lead to"),
+            (tree.empty_directories, "empty directories left: the format has none"),
+        ):
+            if names:
+                shown = ", ".join(names[:FEW]) + (", …" if len(names) > FEW else "")
+                yield Tone.PLAIN, f"  {len(names)} {what}: {shown}"
+    shared = f" ({report.shared} stored once with another)" if report.shared else ""
+    payload = size(report.header.payload_length)
+    signed = "signed" if report.signed else "not signed"
+    yield (
+        Tone.GOOD,
+        f"{output}: {report.commands} commands, {report.files} files{shared}, payload of {payload}, {signed}",
+    )
+
+
+def _tree(tree: TreeReport) -> Document:
+    return {
+        "step": tree.field,
+        "taken": [str(file.path) for file in tree.taken],
+        "excluded": list(tree.excluded),
+        "skipped_links": list(tree.skipped_links),
+        "copied_links": list(tree.copied_links),
+        "empty_directories": list(tree.empty_directories),
+    }
