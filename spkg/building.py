@@ -15,7 +15,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, assert_never
 
-from spkg.cms import EMPTY_BLOCK
+from spkg.cms import EMPTY_BLOCK, load_block
 from spkg.commands import (
     ROLES,
     End,
@@ -41,7 +41,7 @@ from spkg.output import write_all
 from spkg.package import HEADER_SIZE, MAX_COMMAND_LIST, MAX_PAYLOAD, Header, encode_commands
 from spkg.paths import RootPath
 from spkg.payload import CHUNK, Progress
-from spkg.signing import add_signature, check_front_matter, empty_block
+from spkg.signing import add_signature, check_front_matter
 from spkg.trees import TreeReport, walk_tree
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def build(
     def block_of(signed: bytes) -> bytes:
         if identity is None:
             return EMPTY_BLOCK
-        return add_signature(empty_block(), signed, identity, signing_time=signing_time)
+        return add_signature(load_block(EMPTY_BLOCK), signed, identity, signing_time=signing_time)
 
     # The size of the front matter depends on names and counts alone, so the payload can be written first.
     draft = encode_commands(arrange(plan, [UNKNOWN_CONTENTS] * len(plan.files)))

@@ -7,6 +7,7 @@ speaks for, is decided by :mod:`spkg.verification` and :mod:`spkg.trust`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BytesIO
 from typing import Final
 
 from asn1crypto import algos, cms, core, x509
@@ -30,6 +31,7 @@ __all__ = [
     "SignerInfo",
     "add_signer",
     "certificate_id",
+    "load_block",
     "parse_block",
     "read_block",
     "readable_name",
@@ -168,6 +170,17 @@ def read_block(reader: Reader) -> SignatureBlock:
         FormatError: It is no detached SignedData of type data within the bounds.
     """
     return parse_block(read_element(reader, "signature_block"))
+
+
+def load_block(octets: bytes) -> SignatureBlock:
+    """Return the signature block that *octets* are, from the first to the last.
+
+    Raises:
+        FormatError: It is no such block, or something follows.
+    """
+    reader = Reader(BytesIO(octets), section="E.5")
+    with reader.within(len(octets), "", "E.5"):
+        return read_block(reader)
 
 
 def parse_block(block: Element) -> SignatureBlock:

@@ -101,7 +101,7 @@ def compare(before: tuple[Package, Payload], after: tuple[Package, Payload]) -> 
         encoding.append("the command lists")
     if one.block.octets != other.block.octets and not signers:
         encoding.append("the signature blocks")
-    if one.header.payload_length == other.header.payload_length and not files:
+    if one.signed == other.signed:
         place = _first_difference(before[1], after[1])
         if place is not None:
             encoding.append(f"the payloads, from octet {place} on")

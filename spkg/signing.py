@@ -1,19 +1,15 @@
 """Signing: a SignerInfo made with a key, checked before it goes out, and put into a package (TR-069 E.5)."""
 
 from datetime import datetime
-from io import BytesIO
 from typing import BinaryIO, Final
 
 from cryptography.hazmat.primitives.asymmetric import padding, utils
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from spkg.ber import read_element
 from spkg.cms import (
-    EMPTY_BLOCK,
     SignatureBlock,
     add_signer,
     certificate_id,
-    parse_block,
     signed_attributes,
     signer_info,
 )
@@ -24,15 +20,9 @@ from spkg.output import write_all
 from spkg.package import MAX_FRONT_MATTER, Package
 from spkg.payload import Payload, Progress, compare_payload
 from spkg.ranges import Range
-from spkg.reader import Reader
 from spkg.trust import check_rsa_key, subject_of
 
-__all__ = ["add_signature", "check_front_matter", "empty_block", "sign_package"]
-
-
-def empty_block() -> SignatureBlock:
-    """Return the block without signatures."""
-    return parse_block(read_element(Reader(BytesIO(EMPTY_BLOCK), section="E.5"), "signature_block"))
+__all__ = ["add_signature", "check_front_matter", "sign_package"]
 
 
 def add_signature(

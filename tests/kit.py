@@ -1,0 +1,212 @@
+"""What tests are made of: keys, certificates and packages, genuine but for the one thing a test breaks."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from hashlib import sha1
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from spkg.cms import EMPTY_BLOCK, load_block
+from spkg.commands import End, Extract, PayloadCommand, Record
+from spkg.keys import Identity
+from spkg.package import Header, Package, encode_commands
+from spkg.paths import RootPath
+from spkg.signing import add_signature
+from spkg.trust import Policy
+
+AT: Final = datetime(2026, 6, 1, 12, tzinfo=UTC)
+"""The time at which everything here is valid."""
+KEYS: Final = Path(__file__).parent / "keys"
+ROOT: Final = Path(__file__).parent.parent
+SAMPLE: Final = ROOT / "samples" / "gateway"
+
+
+@cache
+def key(name: str) -> rsa.RSAPrivateKey:
+    """Return one of the fixed test keys, which everybody has."""
+    loaded = load_pem_private_key(
+        (KEYS / f"{name}.key").read_bytes(), None, unsafe_skip_rsa_key_validation=True
+    )
+    assert isinstance(loaded, rsa.RSAPrivateKey)
+    return loaded
+
+
+def name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certified:
+    """A key and its certificate."""
+
+    key: rsa.RSAPrivateKey
+    certificate: x509.Certificate
+
+    @property
+    def der(self) -> bytes:
+        return self.certificate.public_bytes(Encoding.DER)
+
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(Encoding.PEM)
+
+    def identity(self, *chain: "Certified") -> Identity:
+        return Identity(
+            key=self.key, certificate=self.certificate, chain=tuple(one.certificate for one in chain)
+        )
+
+
+USAGES: Final = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
+
+
+def certify(
+    subject: str,
+    by: Certified | None = None,
+    *,
+    with_key: str = "signer",
+    ca: bool | None = False,
+    usage: Sequence[str] | None = ("digital_signature",),
+    purposes: Sequence[x509.ObjectIdentifier] | None = (ExtendedKeyUsageOID.CODE_SIGNING,),
+    digest: hashes.HashAlgorithm | None = None,
+    start: datetime = AT - timedelta(days=365),
+    end: datetime = AT + timedelta(days=365),
+    serial: int = 1000,
+) -> Certified:
+    """Certify a test key; without *by* it certifies itself.  None leaves an extension out."""
+    own = key(with_key)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name(subject))
+        .issuer_name(name(subject) if by is None else by.certificate.subject)
+        .public_key(own.public_key())
+        .serial_number(serial)
+        .not_valid_before(start)
+        .not_valid_after(end)
+    )
+    if ca is not None:
+        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+    if usage is not None:
+        usages = {one: one in usage for one in USAGES}
+        builder = builder.add_extension(x509.KeyUsage(**usages), critical=True)
+    if purposes is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+    certificate = builder.sign(own if by is None else by.key, digest or hashes.SHA256())
+    return Certified(key=own, certificate=certificate)
+
+
+def authority(
+    subject: str = "Test Root",
+    by: Certified | None = None,
+    *,
+    with_key: str = "root",
+    digest: hashes.HashAlgorithm | None = None,
+    serial: int = 1,
+) -> Certified:
+    """Make a certification authority."""
+    return certify(
+        subject,
+        by,
+        with_key=with_key,
+        ca=True,
+        usage=("key_cert_sign", "crl_sign"),
+        purposes=None,
+        digest=digest,
+        serial=serial,
+    )
+
+
+@cache
+def root() -> Certified:
+    return authority()
+
+
+@cache
+def signer() -> Certified:
+    return certify("Test Signer", root())
+
+
+@cache
+def second_signer() -> Certified:
+    return certify("Second Signer", root(), with_key="second", serial=1001)
+
+
+def policy(*anchors: Certified, **settings: object) -> Policy:
+    """Return a policy that trusts *anchors*, or the root where there are none."""
+    trusted = anchors or (root(),)
+    return Policy(anchors=tuple(one.certificate for one in trusted), **settings)  # type: ignore[arg-type]
+
+
+CONTENTS: Final = b"#!/bin/sh\necho hello\n"
+
+
+def file(
+    path: str,
+    contents: bytes = CONTENTS,
+    *,
+    at: int = 0,
+    kind: type[PayloadCommand] = Extract,
+    flags: int = 0,
+) -> PayloadCommand:
+    """Return an extract or add command for *contents* that lie at octet *at* of the payload."""
+    return kind(
+        path=RootPath.of(path),
+        hash=sha1(contents, usedforsecurity=False).digest(),
+        file_offset=at,
+        file_length=len(contents),
+        flags=flags,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A package in the making; whatever a test wants wrong, it replaces."""
+
+    records: tuple[Record, ...] = (file("/bin/app"), End())
+    payload: bytes = CONTENTS
+    commands: bytes | None = None
+    """The command list as octets, in place of the records."""
+    header: bytes | None = None
+    block: bytes | None = None
+    signers: tuple[Identity, ...] = field(default_factory=lambda: (signer().identity(),))
+
+    @property
+    def signed(self) -> bytes:
+        commands = encode_commands(self.records) if self.commands is None else self.commands
+        header = Header(command_list_length=len(commands), payload_length=len(self.payload)).encode()
+        return (header if self.header is None else self.header) + commands
+
+    @property
+    def front(self) -> bytes:
+        if self.block is not None:
+            return self.signed + self.block
+        block = EMPTY_BLOCK
+        for one in self.signers:
+            block = add_signature(load_block(block), self.signed, one)
+        return self.signed + block
+
+    def encode(self) -> bytes:
+        return self.front + self.payload
+
+
+def read(octets: bytes) -> Package:
+    """Read a package from memory."""
+    return Package.read(io.BytesIO(octets))
