@@ -1,5 +1,6 @@
 """What tests are made of: keys, certificates and packages, genuine but for the one thing a test breaks."""
 
+import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Final
 
+from asn1crypto import core
+from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -86,7 +89,8 @@ def certify(
     ca: bool | None = False,
     usage: Sequence[str] | None = ("digital_signature",),
     purposes: Sequence[x509.ObjectIdentifier] | None = (ExtendedKeyUsageOID.CODE_SIGNING,),
-    digest: hashes.HashAlgorithm | None = None,
+    digest: str = "sha256",
+    version_1: bool = False,
     start: datetime = AT - timedelta(days=365),
     end: datetime = AT + timedelta(days=365),
     serial: int = 1000,
@@ -109,8 +113,29 @@ def certify(
         builder = builder.add_extension(x509.KeyUsage(**usages), critical=True)
     if purposes is not None:
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-    certificate = builder.sign(own if by is None else by.key, digest or hashes.SHA256())
+    issuing = own if by is None else by.key
+    certificate = builder.sign(issuing, hashes.SHA256())
+    if digest != "sha256" or version_1:
+        certificate = _signed_again(certificate, issuing, digest, version_1=version_1)
     return Certified(key=own, certificate=certificate)
+
+
+def _signed_again(
+    certificate: x509.Certificate, issuing: rsa.RSAPrivateKey, digest: str, *, version_1: bool
+) -> x509.Certificate:
+    """Sign as cryptography no longer does: with an old digest, or in the form of X.509 v1."""
+    changed = asn1_x509.Certificate.load(certificate.public_bytes(Encoding.DER))
+    tbs = changed["tbs_certificate"]
+    if version_1:
+        tbs["version"] = "v1"
+        del tbs["extensions"]
+    algorithm = {"algorithm": f"{digest}_rsa", "parameters": core.Null()}
+    tbs["signature"] = algorithm
+    changed["signature_algorithm"] = algorithm
+    kind = {"sha1": hashes.SHA1(), "sha256": hashes.SHA256(), "md5": hashes.MD5()}[digest]
+    octets = hashlib.new(digest, tbs.dump(force=True), usedforsecurity=False).digest()
+    changed["signature_value"] = issuing.sign(octets, padding.PKCS1v15(), utils.Prehashed(kind))
+    return x509.load_der_x509_certificate(changed.dump(force=True))
 
 
 def authority(
@@ -118,7 +143,8 @@ def authority(
     by: Certified | None = None,
     *,
     with_key: str = "root",
-    digest: hashes.HashAlgorithm | None = None,
+    digest: str = "sha256",
+    version_1: bool = False,
     serial: int = 1,
 ) -> Certified:
     """Make a certification authority."""
@@ -130,6 +156,7 @@ def authority(
         usage=("key_cert_sign", "crl_sign"),
         purposes=None,
         digest=digest,
+        version_1=version_1,
         serial=serial,
     )
 
