@@ -1,0 +1,62 @@
+# Everything a newcomer needs: `make demo`, then `make test`.  Both set up what they want in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test proof bench lint types format lock clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/run  ## build, sign, verify and take apart a small gateway's package
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo.sh
+
+test: $(VENV)/test  ## run the tests, with branch coverage
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not proof" --cov --cov-report=term
+
+proof: $(VENV)/test  ## run what takes longer: exhaustive sweeps, fuzzing, large files
+	SPKG_PROFILE=proof $(BIN)/python -m pytest -n auto --dist worksteal
+
+bench: $(VENV)/test  ## print the figures of the README, as ratios
+	$(BIN)/python tests/benchmarks/run.py
+
+lint: $(VENV)/test  ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/test  ## check types
+	$(BIN)/mypy
+
+format: $(VENV)/test  ## mend style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock:  ## pin the newest versions of everything again (wants pip-tools)
+	for what in run test; do \
+		extra=$$(test $$what = test && echo --extra=test); \
+		pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --all-build-deps \
+			--no-header --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+			$$extra --output-file=.requirements/$$what.lock pyproject.toml || exit 1; \
+	done
+
+clean:  ## remove all that the targets above made
+	rm -rf $(VENV) .demo .cache build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+
+# The environment: exact versions with their hashes, then the project itself, in place.
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "spkg wants Python 3.11 or newer; name one: make PYTHON=python3.11")'
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/run: $(VENV)/python .requirements/run.lock pyproject.toml
+	@$(PIP) install --require-hashes -r .requirements/run.lock
+	@$(PIP) install --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+	@touch $@
+
+$(VENV)/test: $(VENV)/run .requirements/test.lock
+	@$(PIP) install --require-hashes -r .requirements/test.lock
+	@touch $@

@@ -1,0 +1,78 @@
+#!/bin/sh
+# What `make demo` shows: a package from the first key to the first attack.
+set -eu
+
+sample=$(dirname "$0")/gateway
+out=.demo
+rm -rf "$out"
+mkdir -p "$out"
+
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
+    bold=$(printf '\033[1m') plain=$(printf '\033[0m')
+else
+    bold='' plain=''
+fi
+
+title() { printf '\n%s== %s%s\n' "$bold" "$1" "$plain"; }
+run() {
+    printf '%s$ %s%s\n' "$bold" "$*" "$plain"
+    "$@"
+}
+
+title "Test keys: a root that a gateway trusts, and a signer (never use them for anything real)"
+run spkg keygen "$out/keys"
+
+title "Build a package from samples/gateway, and sign it"
+run spkg build "$sample/manifest.toml" -o "$out/gateway.spkg" \
+    --key "$out/keys/signer.key" --cert "$out/keys/signer.pem"
+
+title "A second signature, SHA-256 beside the SHA-1 that TR-069 demands"
+run spkg sign "$out/gateway.spkg" --digest sha256 \
+    --key "$out/keys/signer.key" --cert "$out/keys/signer.pem"
+
+title "Look inside; nothing is trusted yet"
+run spkg inspect "$out/gateway.spkg"
+
+title "Verify: the signatures, then every file's digest"
+run spkg verify "$out/gateway.spkg" --trust "$out/keys/ca.pem"
+
+if command -v openssl >/dev/null 2>&1; then
+    title "A second opinion: openssl on the same octets"
+    spkg inspect --json "$out/gateway.spkg" >"$out/inspect.json"
+    number() { sed -n "/\"$1\": {/,/}/s/^ *\"$2\": \([0-9]*\),*\$/\1/p" "$out/inspect.json" | head -n 1; }
+    start=$(number signature_block offset)
+    length=$(number signature_block length)
+    head -c "$start" "$out/gateway.spkg" >"$out/signed.bin"
+    tail -c "+$((start + 1))" "$out/gateway.spkg" | head -c "$length" >"$out/block.p7s"
+    run openssl cms -verify -binary -inform DER -in "$out/block.p7s" -content "$out/signed.bin" \
+        -CAfile "$out/keys/ca.pem" -purpose any -out /dev/null
+else
+    title "No openssl command here, so no second opinion"
+fi
+
+title "Take it apart, with a manifest that builds it again"
+run spkg extract "$out/gateway.spkg" "$out/extracted" --manifest --trust "$out/keys/ca.pem"
+run spkg build "$out/extracted/manifest.toml" -o "$out/again.spkg" \
+    --key "$out/keys/signer.key" --cert "$out/keys/signer.pem"
+run spkg sign "$out/again.spkg" --digest sha256 \
+    --key "$out/keys/signer.key" --cert "$out/keys/signer.pem"
+run spkg diff "$out/gateway.spkg" "$out/again.spkg"
+echo "no difference: the same octets"
+
+title "What the next release changes"
+run spkg build "$sample/manifest.toml" -o "$out/next.spkg" --unsigned \
+    --set package.version=6.3.9.42 --set package.maximum-version=6.3.9.41
+status=0
+run spkg diff "$out/gateway.spkg" "$out/next.spkg" || status=$?
+echo "exit status $status: they differ"
+
+title "One flipped bit in the payload: refused"
+size=$(wc -c <"$out/gateway.spkg")
+head -c "$((size - 1))" "$out/gateway.spkg" >"$out/tampered.spkg"
+printf '#' >>"$out/tampered.spkg"
+status=0
+run spkg verify "$out/tampered.spkg" --trust "$out/keys/ca.pem" || status=$?
+[ "$status" -eq 4 ] || { echo "a tampered package was not refused: status $status" >&2; exit 1; }
+echo "exit status $status: not trusted"
+
+printf '\nAll of it is in %s.  Next: make test, or spkg --help (in .venv/bin).\n' "$out"
