@@ -547,7 +547,7 @@ def sign(
             )
     count = len(opened.block.signers) + 1
     who = identity.certificate.subject.rfc4514_string()
-    click.echo(printable(f"{target}: signed by {who} with {digest}, {count} signatures"))
+    click.echo(printable(f"{output or package}: signed by {who} with {digest}, {count} signatures"))
     if digest == "sha256" and not opened.block.signers:
         _say("spkg: hint: E.5 wants SHA-1: readers of 2004 take no signature of this package")
 

@@ -66,7 +66,7 @@ status=0
 run spkg diff "$out/gateway.spkg" "$out/next.spkg" || status=$?
 echo "exit status $status: they differ"
 
-title "One flipped bit in the payload: refused"
+title "One changed octet in the payload: refused"
 size=$(wc -c <"$out/gateway.spkg")
 head -c "$((size - 1))" "$out/gateway.spkg" >"$out/tampered.spkg"
 printf '#' >>"$out/tampered.spkg"

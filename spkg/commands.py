@@ -112,6 +112,7 @@ class Layout:
     gaps: tuple[tuple[int, bytes], ...]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """The base of all commands: a declared Value and how to read and write it."""
 
@@ -306,63 +307,53 @@ class StorageCommand(Record):
     storage_size: Annotated[int, Integer()]
 
 
-# Table 68, in its order.
+# Table 68, in its order.  A class that adds no field needs no decorator, and costs no start-up.
 
 
-@dataclass(frozen=True, kw_only=True)
 class End(Record, code=0, title="End", section="E.4.2"):
     """Ends the command list; what lies behind it is not looked at."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Extract(PayloadCommand, code=1, title="Extract File", section="E.4.3"):
     """Installs a file, in place of one of the same name."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ExtractVersioned(PayloadCommand, code=2, title="Extract Versioned File", section="E.4.3"):
     """Installs a file, in place of all of the same base name."""
 
     path: Annotated[VersionedPath, LocatedPath(VersionedPath)]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Add(PayloadCommand, code=3, title="Add File", section="E.4.3"):
     """Installs a file unless there is one of the same name."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class AddVersioned(PayloadCommand, code=4, title="Add Versioned File", section="E.4.3"):
     """Installs a file unless there is one of the same base name."""
 
     path: Annotated[VersionedPath, LocatedPath(VersionedPath)]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Remove(RemoveCommand, code=5, title="Remove File", section="E.4.4"):
     """Removes a file, if it exists."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class RemoveVersioned(RemoveCommand, code=6, title="Remove Versioned File", section="E.4.4"):
     """Removes all files of the same base name."""
 
     path: Annotated[VersionedPath, LocatedPath(VersionedPath)]
 
 
-@dataclass(frozen=True, kw_only=True)
 class RemoveSubTree(RemoveCommand, code=7, title="Remove Sub-Tree", section="E.4.4"):
     """Removes all files and directories beneath and including a path."""
 
     path: Annotated[TreePath, LocatedPath(TreePath)]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Move(MoveCommand, code=8, title="Move File", section="E.4.5"):
     """Renames a file, over one that has the new name."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class MoveVersioned(MoveCommand, code=9, title="Move Versioned File", section="E.4.5"):
     """Renames one file of the source's base name and removes the others."""
 
@@ -384,42 +375,34 @@ class Description(Record, code=11, title="Description", section="E.4.6"):
     text: Annotated[str, Text()]
 
 
-@dataclass(frozen=True, kw_only=True)
 class RecoverableTimeout(TimeoutCommand, code=12, title="Recoverable Timeout", section="E.4.7"):
     """Holds in the recoverable state."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnrecoverableTimeout(TimeoutCommand, code=13, title="Unrecoverable Timeout", section="E.4.7"):
     """Holds in the unrecoverable state."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class InitialTimeout(TimeoutCommand, code=14, title="Initial Timeout", section="E.4.7"):
     """Holds in the initial state."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class InitialActivityTimeout(TimeoutCommand, code=15, title="Initial Activity Timeout", section="E.4.7"):
     """Holds in the initial state, counted from the last octet that came."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Reboot(Record, code=16, title="Reboot", section="E.4.8"):
     """Asks the recipient to reboot; the last command but for End."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Format(Record, code=17, title="Format File System", section="E.4.9"):
     """Clears the file system."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class MinimumVersion(VersionCommand, code=18, title="Minimum Version", section="E.4.10"):
     """The oldest software that the package is for."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class MaximumVersion(VersionCommand, code=19, title="Maximum Version", section="E.4.10"):
     """The newest software that the package is for."""
 
@@ -444,14 +427,12 @@ class Role(Record, code=20, title="Role", section="E.4.11"):
         return record
 
 
-@dataclass(frozen=True, kw_only=True)
 class MinimumNonVolatileStorage(
     StorageCommand, code=21, title="Minimum Non-Volatile Storage", section="E.4.12"
 ):
     """Asks for so much storage that survives a power cut."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class MinimumVolatileStorage(
     StorageCommand, code=22, title="Minimum Volatile Storage Size", section="E.4.12"
 ):

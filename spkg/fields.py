@@ -35,7 +35,6 @@ UNSAFE: Final = 1
 U32_MAX: Final = (1 << 32) - 1
 
 
-@dataclass(frozen=True)
 class Codec(ABC):
     """How one field stands in a Value."""
 
@@ -63,7 +62,6 @@ class Codec(ABC):
         """Return *value* as JSON has it."""
 
 
-@dataclass(frozen=True)
 class Integer(Codec):
     """A 32-bit number."""
 
@@ -81,17 +79,16 @@ class Integer(Codec):
         return value
 
 
-@dataclass(frozen=True)
 class Flags(Integer):
     """The bit field of the file commands.  Reserved bits are ignored, and kept for a round trip."""
 
 
-@dataclass(frozen=True)
 class Only(Integer):
     """A number of which all values but one are reserved: a reader could do nothing with the others."""
 
-    value: int
-    name: str
+    def __init__(self, value: int, name: str) -> None:
+        self.value = value
+        self.name = name
 
     def decode(self, reader: Reader, field: str) -> int:
         start = reader.position
@@ -107,7 +104,6 @@ class Only(Integer):
             raise ValueError(f"{value} is reserved, the one that is not is {self.value}, {self.name}")
 
 
-@dataclass(frozen=True)
 class Integers(Codec):
     """An array of 32-bit numbers up to the end of the Value, never empty."""
 
@@ -129,7 +125,6 @@ class Integers(Codec):
         return list(value)
 
 
-@dataclass(frozen=True)
 class Modes(Codec):
     """File modes of at most 0777, 32 bits each, up to the end of the Value."""
 
@@ -158,7 +153,6 @@ class Modes(Codec):
         return [f"{mode:04o}" for mode in value]
 
 
-@dataclass(frozen=True)
 class Text(Codec):
     """One UTF-8 string that fills the Value."""
 
@@ -180,7 +174,6 @@ class Text(Codec):
         return value
 
 
-@dataclass(frozen=True)
 class Remainder(Codec):
     """All octets up to the end of the Value."""
 
@@ -197,11 +190,11 @@ class Remainder(Codec):
         return value.hex()
 
 
-@dataclass(frozen=True)
 class Magic(Codec):
     """Eight fixed octets by which an extension knows its own among vendor commands."""
 
-    octets: bytes
+    def __init__(self, octets: bytes) -> None:
+        self.octets = octets
 
     def decode(self, reader: Reader, field: str) -> bytes:
         return reader.take(len(self.octets), field)
@@ -217,7 +210,6 @@ class Magic(Codec):
         return value.decode("ascii")
 
 
-@dataclass(frozen=True)
 class Digests(Codec):
     """SHA-256 digests, 32 octets each, up to the end of the Value."""
 
@@ -254,7 +246,6 @@ class Span:
         return self.offset + self.length
 
 
-@dataclass(frozen=True)
 class Located(Codec):
     """A field of which the fixed part has an offset and a length, and whose octets lie behind it.
 
@@ -279,11 +270,11 @@ class Located(Codec):
         """Return the octets of *value*."""
 
 
-@dataclass(frozen=True)
 class LocatedPath(Located):
     """A path, of the kind that the command takes."""
 
-    kind: Callable[[bytes], RootPath] = RootPath
+    def __init__(self, kind: Callable[[bytes], RootPath] = RootPath) -> None:
+        self.kind = kind
 
     def convert(self, octets: bytes) -> RootPath:
         return self.kind(octets)
@@ -299,7 +290,6 @@ class LocatedPath(Located):
         return str(value)
 
 
-@dataclass(frozen=True)
 class LocatedDigest(Located):
     """The SHA-1 digest of a payload file."""
 

@@ -40,6 +40,9 @@ __all__ = [
 CHUNK: Final = 1 << 18
 """How many octets are read at once: enough to be fast, few enough to stay in a core's cache."""
 
+PARALLEL_FROM: Final = 1 << 22
+"""The smallest payload, in octets, that is hashed in parallel: less is done before a pool is imported."""
+
 Progress = Callable[[int], object]
 """Is told how many more octets are done."""
 
@@ -328,8 +331,8 @@ def compare_payload(
     strong = sha256 or any(file.sha256 is not None for file in files)
     hashers = [Hasher(wanted, Digest if strong else [Digest.SHA1]) for wanted in ranges]
 
-    apart = len(deepest_overlap(ranges)) == 1
-    if jobs > 1 and not also and len(ranges) > 1 and apart and payload.descriptor is not None:
+    worth_it = jobs > 1 and len(ranges) > 1 and payload.length >= PARALLEL_FROM
+    if worth_it and not also and payload.descriptor is not None and len(deepest_overlap(ranges)) == 1:
         _hash_in_parallel(payload, payload.descriptor, hashers, jobs, progress)
     else:
         distribute(payload, [*hashers, *also], progress)
