@@ -191,7 +191,9 @@ def parse_block(block: Element) -> SignatureBlock:
     """
     # (1) ContentInfo { contentType signedData, content [0] EXPLICIT SignedData }
     names = ("content_type", "content")
-    content_type, content = _members(block.expect(SEQUENCE), names, (OBJECT_IDENTIFIER, CONTEXT_0))
+    if [child.tag for child in block.expect(SEQUENCE).children()][:1] == [INTEGER]:
+        raise block.error("a SignedData without its ContentInfo")
+    content_type, content = _members(block, names, (OBJECT_IDENTIFIER, CONTEXT_0))
     if _oid(content_type) != SIGNED_DATA:
         raise content_type.error("the content is not signedData")
     (signed_data,) = _members(content, ("signed_data",), (SEQUENCE,))

@@ -184,6 +184,7 @@ class Record:
             if any(span.offset < other.end and other.offset < span.end for other in taken):
                 raise reader.error(f"{name}_offset", "the field overlaps another one", offset=span.at)
             taken.append(span)
+        for name, span in spans.items():
             octets = reader.peek(start + span.offset, span.length)
             try:
                 values[name] = located[name].convert(octets)

@@ -261,7 +261,8 @@ def survey(stream: ByteStream) -> Survey:
         except FormatError as exc:
             framing.append(exc)
             reader.take(list_end - reader.position, "command_list")
-        block = read_block(reader)
+        with reader.under("E.5"):
+            block = read_block(reader)
     except FormatError as exc:
         framing += [exc] if exc.offset not in {known.offset for known in framing} else []
     checked = _check_list(commands, header, complete=not framing)

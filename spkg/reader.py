@@ -6,7 +6,7 @@ is an error: its tail would otherwise be taken for what comes next.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from spkg.errors import FormatError
@@ -108,6 +108,15 @@ class Reader:
             yield
             if self._position != end:
                 raise self.error("", f"{end - self._position} octets too many")
+        finally:
+            self._frames.pop()
+
+    @contextmanager
+    def under(self, section: str) -> Iterator[None]:
+        """Have errors of all reads inside name *section*."""
+        self._frames.append(replace(self._frames[-1], section=section))
+        try:
+            yield
         finally:
             self._frames.pop()
 

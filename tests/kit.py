@@ -18,8 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from spkg.ber import tlv
 from spkg.cms import EMPTY_BLOCK, load_block
 from spkg.commands import End, Extract, PayloadCommand, Record
+from spkg.digests import Digest
 from spkg.keys import Identity
 from spkg.package import Header, Package, encode_commands
 from spkg.paths import RootPath
@@ -94,6 +96,7 @@ def certify(
     start: datetime = AT - timedelta(days=365),
     end: datetime = AT + timedelta(days=365),
     serial: int = 1000,
+    extension: x509.ExtensionType | None = None,
 ) -> Certified:
     """Certify a test key; without *by* it certifies itself.  None leaves an extension out."""
     own = key(with_key)
@@ -113,6 +116,8 @@ def certify(
         builder = builder.add_extension(x509.KeyUsage(**usages), critical=True)
     if purposes is not None:
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+    if extension is not None:
+        builder = builder.add_extension(extension, critical=True)
     issuing = own if by is None else by.key
     certificate = builder.sign(issuing, hashes.SHA256())
     if digest != "sha256" or version_1:
@@ -237,3 +242,79 @@ class Draft:
 def read(octets: bytes) -> Package:
     """Read a package from memory."""
     return Package.read(io.BytesIO(octets))
+
+
+# Signature blocks by hand: everything is right by default, and anything can be made wrong.
+
+DATA: Final = bytes.fromhex("06092a864886f70d010701")
+SIGNED_DATA: Final = bytes.fromhex("06092a864886f70d010702")
+CONTENT_TYPE: Final = bytes.fromhex("06092a864886f70d010903")
+MESSAGE_DIGEST: Final = bytes.fromhex("06092a864886f70d010904")
+SHA1_ALGORITHM: Final = bytes.fromhex("300906052b0e03021a0500")
+SHA256_ALGORITHM: Final = bytes.fromhex("300d06096086480165030402010500")
+RSA_ALGORITHM: Final = bytes.fromhex("300d06092a864886f70d0101010500")
+
+
+def attribute(kind: bytes, *values: bytes) -> bytes:
+    """Return an attribute, of one value unless a test wants more."""
+    return tlv(0x30, kind, tlv(0x31, *values))
+
+
+def attributes(signed: bytes, digest: Digest = Digest.SHA1) -> list[bytes]:
+    """Return the two attributes that belong into a signature over *signed*."""
+    return [attribute(CONTENT_TYPE, DATA), attribute(MESSAGE_DIGEST, tlv(4, digest.of(signed)))]
+
+
+def craft_signer(
+    signed: bytes,
+    who: Certified,
+    *,
+    attributes: Sequence[bytes] | None = (),
+    digest: Digest = Digest.SHA1,
+    digest_algorithm: bytes = SHA1_ALGORITHM,
+    signature_algorithm: bytes = RSA_ALGORITHM,
+    version: int = 1,
+    sid: bytes | None = None,
+    signature: bytes | None = None,
+    unsigned: bytes = b"",
+) -> bytes:
+    """Return a SignerInfo whose signature holds; without attributes (None) it is over *signed* itself."""
+    tbs = asn1_x509.Certificate.load(who.der)["tbs_certificate"]
+    named = tlv(0x30, tbs["issuer"].dump(), tbs["serial_number"].dump())
+    inner = b"".join(attributes or ())
+    message = signed if attributes is None else tlv(0x31, inner)
+    if signature is None:
+        signature = who.key.sign(digest.of(message), padding.PKCS1v15(), utils.Prehashed(digest.algorithm))
+    return tlv(
+        0x30,
+        tlv(2, bytes((version,))),
+        named if sid is None else sid,
+        digest_algorithm,
+        b"" if attributes is None else tlv(0xA0, inner),
+        signature_algorithm,
+        tlv(4, signature),
+        unsigned,
+    )
+
+
+def craft_block(
+    *signers: bytes,
+    certificates: Sequence[Certified] = (),
+    digest_algorithms: bytes | None = None,
+    content: bytes = DATA,
+    version: int = 1,
+    extra: bytes = b"",
+) -> bytes:
+    """Return a block of SignerInfos, whatever their order."""
+    algorithms = tlv(0x31, SHA1_ALGORITHM) if digest_algorithms is None else digest_algorithms
+    pool = tlv(0xA0, *(one.der for one in certificates)) if certificates else b""
+    signed_data = tlv(
+        0x30,
+        tlv(2, bytes((version,))),
+        algorithms,
+        tlv(0x30, content),
+        pool,
+        extra,
+        tlv(0x31, *signers),
+    )
+    return tlv(0x30, SIGNED_DATA, tlv(0xA0, signed_data))

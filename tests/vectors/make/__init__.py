@@ -1,0 +1,1 @@
+"""What the vectors are made from: one module an area, one function a vector, all octets from fixed keys."""
