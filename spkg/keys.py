@@ -10,9 +10,10 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs12
 
-from spkg.errors import SurroundingsError
+from spkg.certificates import read_certificate
+from spkg.errors import FormatError, SurroundingsError
 
 __all__ = ["Identity", "load_certificates", "load_identity", "load_revocation_lists"]
 
@@ -72,10 +73,13 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
     octets = _read(path)
     try:
         if octets.startswith(b"\x30"):
-            return [x509.load_der_x509_certificate(octets)]
-        return x509.load_pem_x509_certificates(octets)
-    except (ValueError, UnsupportedAlgorithm) as exc:
+            return [read_certificate(octets)]
+        found = x509.load_pem_x509_certificates(octets)
+        return [read_certificate(one.public_bytes(Encoding.DER)) for one in found]
+    except (ValueError, x509.InvalidVersion) as exc:
         raise SurroundingsError(f"{path} holds no certificate that can be read: {exc}") from exc
+    except FormatError as exc:
+        raise SurroundingsError(f"{path}: {exc}") from exc
 
 
 def load_revocation_lists(path: Path) -> list[x509.CertificateRevocationList]:

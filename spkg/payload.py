@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from io import BufferedReader
+from io import BufferedIOBase
 from pathlib import Path
 from threading import Event
 from typing import Final, Protocol
@@ -58,7 +58,7 @@ class Payload:
     """
 
     def __init__(
-        self, stream: BufferedReader, *, offset: int, length: int, descriptor: int | None = None
+        self, stream: BufferedIOBase, *, offset: int, length: int, descriptor: int | None = None
     ) -> None:
         self._stream = stream
         self._position = 0
@@ -113,7 +113,7 @@ class Payload:
 
 
 @contextmanager
-def open_package(source: Path | BufferedReader) -> Iterator[tuple[Package, Payload]]:
+def open_package(source: Path | BufferedIOBase) -> Iterator[tuple[Package, Payload]]:
     """Read the front matter of a package, and give its payload as a stream.
 
     Args:
@@ -134,7 +134,7 @@ def open_package(source: Path | BufferedReader) -> Iterator[tuple[Package, Paylo
         yield package, payload
 
 
-def survey_package(source: Path | BufferedReader) -> Survey:
+def survey_package(source: Path | BufferedIOBase) -> Survey:
     """Return all that frames in a package, and all that is wrong with it.
 
     The payload is not read, but where it can be told without, its size is checked.
@@ -156,7 +156,7 @@ def survey_package(source: Path | BufferedReader) -> Survey:
 
 
 @contextmanager
-def _opened(source: Path | BufferedReader) -> Iterator[tuple[BufferedReader, int | None]]:
+def _opened(source: Path | BufferedIOBase) -> Iterator[tuple[BufferedIOBase, int | None]]:
     """Open a source, and give its descriptor where it is a regular file."""
     if not isinstance(source, Path):
         yield source, None

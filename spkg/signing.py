@@ -6,6 +6,7 @@ from typing import BinaryIO, Final
 from cryptography.hazmat.primitives.asymmetric import padding, utils
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from spkg.certificates import subject_of
 from spkg.cms import (
     SignatureBlock,
     add_signer,
@@ -20,7 +21,7 @@ from spkg.output import write_all
 from spkg.package import MAX_FRONT_MATTER, Package
 from spkg.payload import Payload, Progress, compare_payload
 from spkg.ranges import Range
-from spkg.trust import check_rsa_key, subject_of
+from spkg.trust import check_rsa_key
 
 __all__ = ["add_signature", "check_front_matter", "sign_package"]
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import crypto
 
+from spkg.certificates import subject_of
 from spkg.digests import Digest
 from spkg.errors import UntrustedError
 
@@ -116,7 +117,8 @@ def check_signer(
         if policy.crls:
             _check_revocation(path, policy, at)
     except (ValueError, UnsupportedAlgorithm, crypto.Error) as exc:
-        raise UntrustedError(f"the certificate can't be read: {exc}") from exc
+        # What one parser takes another may not, and entries of revocation lists are parsed late.
+        raise UntrustedError(f"a certificate or revocation list can't be read: {exc}") from exc
     return path
 
 
@@ -142,11 +144,6 @@ def key_fingerprint(certificate: x509.Certificate) -> bytes:
     """Return the SHA-256 of the public key: two certificates of one key are one signer."""
     key = certificate.public_key()
     return Digest.SHA256.of(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-
-
-def subject_of(certificate: x509.Certificate) -> str:
-    """Return the subject as RFC 4514 writes it."""
-    return certificate.subject.rfc4514_string()
 
 
 def names_of(certificate: x509.Certificate) -> frozenset[str]:
@@ -179,11 +176,11 @@ def _check_purpose(certificate: x509.Certificate, policy: Policy) -> None:
 
 def _is_bounded(certificate: x509.Certificate) -> bool:
     """Whether a certificate of unknown origin costs no more than it should to try."""
+    key = certificate.public_key()
     try:
-        key = certificate.public_key()
         if isinstance(key, rsa.RSAPublicKey):
             check_rsa_key(key)
-    except (ValueError, UnsupportedAlgorithm, UntrustedError):
+    except UntrustedError:
         return False
     return True
 
@@ -216,10 +213,7 @@ def _path(
 
 
 def _culprit(exc: crypto.X509StoreContextError) -> str:
-    try:
-        return subject_of(exc.certificate.to_cryptography())
-    except ValueError:
-        return "a certificate of the path"
+    return subject_of(exc.certificate.to_cryptography())
 
 
 def _check_digests(path: Sequence[x509.Certificate], policy: Policy) -> None:

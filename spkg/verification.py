@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Final, NoReturn, Self, final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding, utils
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from spkg.ber import tlv
+from spkg.certificates import read_certificate, subject_of
 from spkg.cms import (
     CONTENT_TYPE,
     DATA_OCTETS,
@@ -27,7 +28,7 @@ from spkg.cms import (
 from spkg.digests import Digest
 from spkg.errors import FormatError, UntrustedError
 from spkg.package import Package
-from spkg.trust import Policy, check_rsa_key, check_signer, key_fingerprint, subject_of
+from spkg.trust import Policy, check_rsa_key, check_signer, key_fingerprint
 
 __all__ = ["SignatureReport", "Signer", "TrustedPackage", "UntrustedPackageError", "verify"]
 
@@ -159,8 +160,8 @@ def _certificates(block: SignatureBlock, policy: Policy) -> list[x509.Certificat
     found = list(policy.anchors)
     for octets in block.certificates:
         try:
-            certificate = x509.load_der_x509_certificate(octets)
-        except (ValueError, UnsupportedAlgorithm):
+            certificate = read_certificate(octets)
+        except FormatError:
             continue  # Nobody signed this part of the block: what can't be read helps nobody.
         if certificate not in found:
             found.append(certificate)
@@ -246,10 +247,7 @@ def _signed_octets(info: SignerInfo, digest: Digest, message: bytes) -> bytes:
 
 def _check_signature(certificate: x509.Certificate, signature: bytes, digest: Digest, octets: bytes) -> None:
     """Check an RSA signature of PKCS #1 v1.5 over *octets*."""
-    try:
-        key = check_rsa_key(certificate.public_key())
-    except (ValueError, UnsupportedAlgorithm) as exc:
-        raise UntrustedError(f"the key of the certificate can't be read: {exc}") from exc
+    key = check_rsa_key(certificate.public_key())
     if len(signature) != (key.key_size + 7) // 8:
         raise UntrustedError(f"a signature of {len(signature)} octets for a key of {key.key_size} bits")
     prehashed = utils.Prehashed(digest.algorithm)

@@ -45,8 +45,8 @@ def key(name: str) -> rsa.RSAPrivateKey:
     return loaded
 
 
-def name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+def name(*common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one) for one in common])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ USAGES: Final = (
 
 
 def certify(
-    subject: str,
+    subject: str | Sequence[str],
     by: Certified | None = None,
     *,
     with_key: str = "signer",
@@ -100,10 +100,11 @@ def certify(
 ) -> Certified:
     """Certify a test key; without *by* it certifies itself.  None leaves an extension out."""
     own = key(with_key)
+    called = name(subject) if isinstance(subject, str) else name(*subject)
     builder = (
         x509.CertificateBuilder()
-        .subject_name(name(subject))
-        .issuer_name(name(subject) if by is None else by.certificate.subject)
+        .subject_name(called)
+        .issuer_name(called if by is None else by.certificate.subject)
         .public_key(own.public_key())
         .serial_number(serial)
         .not_valid_before(start)

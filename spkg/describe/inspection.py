@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from spkg.certificates import read_certificate, subject_of
 from spkg.cms import SignatureBlock, SignerInfo, readable_name
 from spkg.commands import PayloadCommand
 from spkg.describe.common import Document, Line, Tone, columns, range_document
@@ -155,21 +154,22 @@ def _certificates(block: SignatureBlock) -> list[Document]:
 
 
 def _certificate(octets: bytes) -> Document:
+    fingerprint = Digest.SHA256.of(octets).hex()
     try:
-        certificate = x509.load_der_x509_certificate(octets)
-        key: Any = certificate.public_key()
-        kind = "RSA" if isinstance(key, rsa.RSAPublicKey) else type(key).__name__.removesuffix("PublicKey")
-        return {
-            "subject": certificate.subject.rfc4514_string(),
-            "issuer": certificate.issuer.rfc4514_string(),
-            "serial": certificate.serial_number,
-            "not_before": certificate.not_valid_before_utc.isoformat(),
-            "not_after": certificate.not_valid_after_utc.isoformat(),
-            "key": f"{kind} {getattr(key, 'key_size', '')}".strip(),
-            "sha256": Digest.SHA256.of(octets).hex(),
-        }
-    except (ValueError, UnsupportedAlgorithm) as exc:
-        return {"sha256": Digest.SHA256.of(octets).hex(), "problem": f"can't be read: {exc}"}
+        certificate = read_certificate(octets)
+    except FormatError as exc:
+        return {"sha256": fingerprint, "problem": exc.problem}
+    key: Any = certificate.public_key()
+    kind = "RSA" if isinstance(key, rsa.RSAPublicKey) else type(key).__name__.removesuffix("PublicKey")
+    return {
+        "subject": subject_of(certificate),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "serial": certificate.serial_number,
+        "not_before": certificate.not_valid_before_utc.isoformat(),
+        "not_after": certificate.not_valid_after_utc.isoformat(),
+        "key": f"{kind} {getattr(key, 'key_size', '')}".strip(),
+        "sha256": fingerprint,
+    }
 
 
 def _payload(survey: Survey, block: SignatureBlock) -> Document:

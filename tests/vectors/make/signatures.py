@@ -1,4 +1,4 @@
-"""Signature blocks (E.5): what must hold, and every attack of which the octets are right but for one thing."""
+"""Signature blocks (E.5): what must hold, and attacks of which the octets are right but for one thing."""
 
 from datetime import timedelta
 
@@ -437,7 +437,7 @@ def purpose_of_a_gateway() -> bytes:
 
 @vector(section="E.5", expect="trusted")
 def purpose_any() -> bytes:
-    """anyExtendedKeyUsage is for signing packages, too."""
+    """The purpose anyExtendedKeyUsage is for signing packages, too."""
     return by(certify("Any", root(), purposes=(ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,)))
 
 

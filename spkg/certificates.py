@@ -1,0 +1,39 @@
+"""Certificates of unknown origin: read to the end at once, or not at all.
+
+The library that parses them does so late, and raises at whichever attribute is asked for first; nothing
+behind this module has to expect that.
+"""
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from spkg.errors import FormatError
+
+__all__ = ["read_certificate", "subject_of"]
+
+
+def read_certificate(octets: bytes) -> x509.Certificate:
+    """Return the certificate that *octets* are, in DER.
+
+    Raises:
+        FormatError: They are none, or one of which something can't be read.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(octets)
+        _ = (
+            certificate.subject.rfc4514_string(),
+            certificate.issuer.rfc4514_string(),
+            certificate.public_key(),
+            certificate.extensions,
+            certificate.signature_hash_algorithm,
+            certificate.not_valid_before_utc,
+            certificate.not_valid_after_utc,
+        )
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as exc:
+        raise FormatError(f"no certificate that can be read: {exc}") from exc
+    return certificate
+
+
+def subject_of(certificate: x509.Certificate) -> str:
+    """Return the subject as RFC 4514 writes it."""
+    return certificate.subject.rfc4514_string()
