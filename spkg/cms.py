@@ -366,10 +366,14 @@ def _members(element: Element, names: tuple[str, ...], tags: tuple[int, ...]) ->
 
 
 def _oid(element: Element) -> str:
+    octets = element.expect(OBJECT_IDENTIFIER).der()
     try:
-        dotted: str = core.ObjectIdentifier.load(element.expect(OBJECT_IDENTIFIER).der(), strict=True).dotted
-    except ValueError as exc:
+        dotted: str = core.ObjectIdentifier.load(octets, strict=True).dotted
+        shortest = core.ObjectIdentifier(dotted).dump()
+    except (ValueError, IndexError) as exc:
         raise element.error(f"no object identifier: {exc}") from exc
+    if shortest != octets:
+        raise element.error("an object identifier that is not written in DER")
     return dotted
 
 
