@@ -3,7 +3,7 @@
 Reading one checks all that can be known without looking at the sources.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -187,7 +187,7 @@ def read_manifest(document: Table, directory: Path) -> Manifest:
     parameters = _package(package)
     timeouts = document.table("timeouts")
     parameters += _timeouts(timeouts)
-    parameters += [_attributes(table) for table in document.tables("required-attributes")]
+    parameters += _required_attributes(document.tables("required-attributes"))
     tables = document.tables("step")
     steps = tuple(_step(table, f"step[{index}]", directory) for index, table in enumerate(tables))
     for table, step in list(zip(tables, steps, strict=True))[:-1]:
@@ -264,6 +264,18 @@ def _timeouts(table: Table) -> list[Record]:
         seconds = table.duration(key)
         if seconds is not None:
             records.append(command(timeout=seconds))
+    return records
+
+
+def _required_attributes(tables: Sequence[Table]) -> list[RequiredAttributes]:
+    records: list[RequiredAttributes] = []
+    for table in tables:
+        record = _attributes(table)
+        if any(
+            (one.defining_entity, one.class_) == (record.defining_entity, record.class_) for one in records
+        ):
+            raise table.error("class", "each command is for another class", section="E.4.13")
+        records.append(record)
     return records
 
 

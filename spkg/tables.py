@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-from spkg.errors import FormatError
+from spkg.errors import FormatError, UsageError
 
 __all__ = ["Override", "Table", "load_table", "parse_table"]
 
@@ -216,7 +216,8 @@ def load_table(path: Path, overrides: Mapping[str, str] | None = None) -> Table:
         overrides: Values that take the place of others, by ``table.key``.
 
     Raises:
-        FormatError: It is no TOML document, or an override names no key of a table.
+        FormatError: It is no TOML document.
+        UsageError: An override names no key of a table.
         OSError: It can't be read.
     """
     with path.open("rb") as file:
@@ -240,6 +241,6 @@ def parse_table(octets: bytes, source: str, overrides: Mapping[str, str] | None 
         table, dot, key = name.partition(".")
         within = values.setdefault(table, {}) if dot and key and "." not in key else None
         if not isinstance(within, dict):
-            raise FormatError("names no key of a table, as package.version does", source="--set", field=name)
+            raise UsageError(f"--set {name}: this names no key of a table, as package.version does")
         within[key] = Override(text)
     return Table(values, source)

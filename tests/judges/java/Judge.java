@@ -22,7 +22,7 @@ import org.bouncycastle.operator.jcajce.JcaDigestCalculatorProviderBuilder;
  * Bouncy Castle as a judge of detached signatures: for tests/judges/test_bouncy_castle.py.
  *
  * <pre>
- * Judge sign ALGORITHM attributes|direct KEY CERTIFICATE CONTENT BLOCK
+ * Judge sign CONTENT KEY CERTIFICATE [ALGORITHM attributes|direct BLOCK]...
  * Judge verify CONTENT BLOCK...
  * </pre>
  *
@@ -35,8 +35,14 @@ public final class Judge {
     private Judge() {}
 
     public static void main(String[] arguments) throws Exception {
-        if (arguments.length == 7 && arguments[0].equals("sign")) {
-            sign(arguments);
+        if (arguments.length % 3 == 1 && arguments[0].equals("sign")) {
+            var key = new PKCS8EncodedKeySpec(read(arguments[2]));
+            var certificate = new X509CertificateHolder(read(arguments[3]));
+            for (int index = 4; index < arguments.length; index += 3) {
+                boolean direct = arguments[index + 1].equals("direct");
+                byte[] block = sign(read(arguments[1]), key, certificate, arguments[index], direct);
+                Files.write(Path.of(arguments[index + 2]), block);
+            }
         } else if (arguments.length >= 3 && arguments[0].equals("verify")) {
             byte[] content = read(arguments[1]);
             for (int index = 2; index < arguments.length; index++) {
@@ -48,21 +54,22 @@ public final class Judge {
     }
 
     /** Signs as Bouncy Castle does where nobody asks for anything else: BER of indefinite length. */
-    private static void sign(String[] arguments)
+    private static byte[] sign(
+            byte[] content,
+            PKCS8EncodedKeySpec key,
+            X509CertificateHolder certificate,
+            String algorithm,
+            boolean direct)
             throws CMSException, GeneralSecurityException, IOException, OperatorCreationException {
-        var key = KeyFactory.getInstance("RSA").generatePrivate(new PKCS8EncodedKeySpec(read(arguments[3])));
-        var certificate = new X509CertificateHolder(read(arguments[4]));
+        var rsa = KeyFactory.getInstance("RSA").generatePrivate(key);
         var digests = new JcaDigestCalculatorProviderBuilder().setProvider(PROVIDER).build();
-        var signer = new JcaContentSignerBuilder(arguments[1]).setProvider(PROVIDER).build(key);
+        var signer = new JcaContentSignerBuilder(algorithm).setProvider(PROVIDER).build(rsa);
+        var infos = new JcaSignerInfoGeneratorBuilder(digests).setDirectSignature(direct);
         var generator = new CMSSignedDataGenerator();
-        generator.addSignerInfoGenerator(
-                new JcaSignerInfoGeneratorBuilder(digests)
-                        .setDirectSignature(arguments[2].equals("direct"))
-                        .build(signer, certificate));
+        generator.addSignerInfoGenerator(infos.build(signer, certificate));
         generator.addCertificate(certificate);
-        var content = new CMSProcessableByteArray(read(arguments[5]));
         boolean encapsulate = false;
-        Files.write(Path.of(arguments[6]), generator.generate(content, encapsulate).getEncoded());
+        return generator.generate(new CMSProcessableByteArray(content), encapsulate).getEncoded();
     }
 
     private static void verify(byte[] content, byte[] block) throws CMSException, OperatorCreationException {
