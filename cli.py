@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from io import BufferedReader, FileIO
+from io import BufferedReader, FileIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from spkg.errors import (
     FormatError,
@@ -23,7 +24,7 @@ from spkg.errors import (
     UntrustedError,
     UsageError,
 )
-from spkg.text import printable
+from spkg.text import amount, printable
 
 if TYPE_CHECKING:
     from spkg.describe.common import Line
@@ -35,8 +36,8 @@ __all__ = ["EXIT_FOR", "main"]
 
 EXIT_DEFECT: Final = 1
 EXIT_DIFFERENT: Final = 10
-EXIT_INTERRUPTED: Final = 130
-EXIT_TERMINATED: Final = 143
+STOPPED: Final = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}
+"""What is told of a signal, and the exit status."""
 EXIT_FOR: Final[dict[type[SpkgError], int]] = {
     UsageError: 2,
     FormatError: 3,
@@ -51,8 +52,16 @@ LONG_WORK: Final = 32 << 20
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived: like an interrupt, it passes through everything that cleans up."""
+class Stopped(BaseException):
+    """A signal arrived; this passes through everything that cleans up, and through click."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class ClosedOutput(BaseException):
+    """Nobody reads our standard output any more."""
 
 
 class DocumentedError(Exception):
@@ -66,6 +75,16 @@ class DocumentedError(Exception):
 class Cli(click.Group):
     """The root of all commands, which turns every way to end into an exit status."""
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Parse the options; click would make a status of its own of help that nobody reads."""
+        with _closed_output():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; the same goes for its output."""
+        with _closed_output():
+            return super().invoke(ctx)
+
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
         """Run a command, and exit."""
         given = list(sys.argv[1:] if args is None else args)
@@ -73,11 +92,20 @@ class Cli(click.Group):
         sys.exit(_guard(lambda: super(Cli, self).main(given, *rest, **extra), given))
 
 
+@contextmanager
+def _closed_output() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as exc:
+        raise ClosedOutput from exc
+
+
 def _guard(run: Callable[[], Any], args: Sequence[str]) -> int:
     """Run a command and return its exit status, having told what went wrong."""
     as_json = "--json" in args
     try:
-        with _sigterm_raises():
+        with _signals_raise():
+            _prepare_streams()
             result = run()
         return result if isinstance(result, int) else 0
     except DocumentedError as exc:
@@ -88,18 +116,14 @@ def _guard(run: Callable[[], Any], args: Sequence[str]) -> int:
         hint = exc.ctx.get_usage() if isinstance(exc, click.UsageError) and exc.ctx is not None else None
         message = exc.format_message()
         return _fail(UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint), as_json=as_json)
-    except BrokenPipeError:
-        # Whoever read our output has enough; nothing more can be told there.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the exit of Python itself
+    except ClosedOutput:
         return EXIT_FOR[SurroundingsError]
     except OSError as exc:
         return _fail(surroundings(exc), as_json=as_json)
     except (KeyboardInterrupt, click.Abort):
-        _say("spkg: error: interrupted")
-        return EXIT_INTERRUPTED
-    except Terminated:
-        _say("spkg: error: terminated")
-        return EXIT_TERMINATED
+        return _stopped(signal.SIGINT)
+    except Stopped as exc:
+        return _stopped(signal.Signals(exc.number))
     except Exception as exc:
         if "--debug" in args:
             raise
@@ -111,14 +135,34 @@ def _guard(run: Callable[[], Any], args: Sequence[str]) -> int:
         return EXIT_DEFECT
 
 
+def _stopped(number: signal.Signals) -> int:
+    word, status = STOPPED[number]
+    _say(f"spkg: error: {word}")
+    return status
+
+
+def _prepare_streams() -> None:
+    """Make sure that results can be told, also on a terminal that lacks a character."""
+    if sys.stdout is None:
+        raise SurroundingsError("standard output is closed")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _fail(error: SpkgError, *, as_json: bool) -> int:
     status = exit_status(error)
+    if as_json and not isinstance(error, OutputError):
+        try:
+            _print_error(error, status, str(error))
+        except OutputError as exc:
+            return _fail(exc, as_json=False)
+        except ClosedOutput:
+            return status
     _say(f"spkg: error: {error}")
     if error.hint:
         for line in error.hint.splitlines():
             _say(f"spkg: hint: {line}")
-    if as_json:
-        _print_error(error, status, str(error))
     return status
 
 
@@ -142,18 +186,35 @@ def surroundings(error: OSError) -> SurroundingsError:
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    def terminate(_number: int, _frame: object) -> NoReturn:
-        raise Terminated
+def _signals_raise() -> Iterator[None]:
+    def stop(number: int, _frame: object) -> NoReturn:
+        raise Stopped(number)
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    before = {number: signal.signal(number, stop) for number in STOPPED}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # What is printed: results on stdout, all else on stderr, and nothing from an input unescaped.
+
+
+class OutputError(SurroundingsError):
+    """Standard output can't be written, so nothing can be told there of this either."""
+
+
+def _print(text: str) -> None:
+    """Write a line to standard output, now: what can't be written has to be known before the end."""
+    try:
+        click.echo(text)
+    except BrokenPipeError as exc:
+        sys.stdout = None  # Python would flush it when it ends, and complain.
+        raise ClosedOutput from exc
+    except OSError as exc:
+        sys.stdout = None
+        raise OutputError(f"standard output: {surroundings(exc)}") from exc
 
 
 def _say(text: str) -> None:
@@ -175,23 +236,23 @@ def _print_lines(lines: "Iterable[Line]") -> None:
     for tone, text in lines:
         shown = printable(text)
         style = styles.get(tone.value)
-        click.echo(click.style(shown, **style) if colours and style else shown)
+        _print(click.style(shown, **style) if colours and style else shown)
 
 
 def _print_document(document: Mapping[str, Any]) -> None:
     import json
 
-    click.echo(json.dumps(document, indent=2))
+    _print(json.dumps(document, indent=2))
 
 
 def _colours(stream: Any) -> bool:
-    return stream.isatty() and not os.environ.get("NO_COLOR")
+    return stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 @contextmanager
 def _progress(label: str, total: int, *, wanted: bool) -> "Iterator[Progress | None]":
     """Draw the progress of long work, on a terminal alone."""
-    if not wanted or total < LONG_WORK or not sys.stderr.isatty():
+    if not wanted or total < LONG_WORK or sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
@@ -221,12 +282,13 @@ class Time(click.ParamType[datetime]):
         """Return the time with its zone."""
         try:
             time = datetime.fromisoformat(value)
-        except ValueError:
+            return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
             self.fail(f"{value!r} is no time, as 2026-11-21T12:00:00Z is", param, ctx)
-        return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
-FILE: Final = click.Path(path_type=Path)
+FILE: Final = click.Path(path_type=Path, readable=False)
+"""Whether a file is there is found out by opening it, with our own words and status."""
 
 
 def _options(*options: Callable[[Handler], Handler]) -> Callable[[Handler], Handler]:
@@ -322,6 +384,8 @@ def _policy(
     unsafe_allow_unsigned: bool,
 ) -> "Policy":
     """Return the policy that the trust options state."""
+    from cryptography.x509 import ObjectIdentifier
+
     from spkg.digests import Digest
     from spkg.keys import load_certificates, load_revocation_lists
     from spkg.trust import PACKAGE_PURPOSES, Policy
@@ -329,6 +393,11 @@ def _policy(
     if not trust and not unsafe_allow_unsigned:
         hint = "name the certificates you trust with --trust; 'spkg keygen' makes some to try things with"
         raise UsageError("nothing is trusted without --trust", hint=hint)
+    for purpose in purposes:
+        try:
+            ObjectIdentifier(purpose)
+        except ValueError as exc:
+            raise UsageError(f"--eku takes an OID, not {purpose!r}") from exc
     try:
         accepted = frozenset(Digest(name.strip()) for name in digests.split(","))
     except ValueError as exc:
@@ -384,6 +453,8 @@ def _source(name: Path) -> Path | BufferedReader:
     """Return where a package is read from: a file, or standard input for ``-``."""
     if str(name) != "-":
         return name
+    if sys.stdin is None:
+        raise SurroundingsError("standard input is closed")
     return BufferedReader(FileIO(sys.stdin.fileno(), closefd=False))
 
 
@@ -391,7 +462,18 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-@click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def _given(names: Iterable[str]) -> list[str]:
+    """Return which of these options were given, as they are written."""
+    context = click.get_current_context()
+    given = {name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    return [option.opts[0] for option in context.command.params if option.name in given]
+
+
+@click.group(
+    cls=Cli,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="spkg", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of a defect in this program.")
 def main(debug: bool) -> None:
@@ -410,7 +492,7 @@ def keygen(directory: Path, name: str, force: bool) -> None:
     from cryptography.hazmat.primitives import serialization
 
     from spkg.keygen import make_keys
-    from spkg.output import new_file, refuse_existing, write_all
+    from spkg.output import new_files, refuse_existing
 
     names = ("ca.pem", "signer.pem", "signer.key")
     for file in names:
@@ -425,11 +507,15 @@ def keygen(directory: Path, name: str, force: bool) -> None:
         keys.signer.public_bytes(encoding),
         keys.key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     )
-    directory.mkdir(parents=True, exist_ok=True)
-    for file, octets, mode in zip(names, contents, (0o666, 0o666, 0o600), strict=True):
-        with new_file(directory / file, force=force, mode=mode) as output:
-            write_all(output, octets)
-    click.echo(f"{printable(str(directory))}: {', '.join(names)}")
+    new_files(
+        directory,
+        [
+            (file, octets, mode)
+            for file, octets, mode in zip(names, contents, (None, None, 0o600), strict=True)
+        ],
+        force=force,
+    )
+    _print(f"{printable(str(directory))}: {', '.join(names)}")
 
 
 @main.command()
@@ -469,11 +555,11 @@ def build(
     from spkg.manifest import load_manifest
     from spkg.output import new_file, refuse_existing
 
-    if unsigned == (key["key"] is not None):
+    if unsigned == bool(_given(key)) or (not unsigned and key["key"] is None):
         raise UsageError("either --key and --cert, or --unsigned")
     refuse_existing(output, force=force)
     pairs = [entry.partition("=") for entry in overrides]
-    if not all(equals for _, equals, _ in pairs):
+    if not all(name and equals for name, equals, _ in pairs):
         raise UsageError("--set takes KEY=VALUE, as package.version=6.4")
     plan = building.plan_build(load_manifest(manifest, {name: value for name, _, value in pairs}))
     identity = None if unsigned else _identity(**key)
@@ -529,9 +615,10 @@ def sign(
     if output is not None:
         refuse_existing(output, force=force)
     identity = _identity(**key)
-    target = package.resolve(strict=True) if output is None else output
     with open_package(_source(package)) as (opened, payload):
-        mode = 0o666 if output is not None else target.stat().st_mode & 0o777
+        # In place a link stays a link, and the package keeps its mode.
+        target = output or (Path(os.path.realpath(package)) if package.is_symlink() else package)
+        mode = None if output is not None else target.stat().st_mode & 0o777
         with (
             _progress("signing", payload.length, wanted=not no_progress) as progress,
             new_file(target, force=force or output is None, mode=mode) as file,
@@ -545,9 +632,9 @@ def sign(
                 signing_time=signing_time,
                 progress=progress,
             )
-    count = len(opened.block.signers) + 1
+    signatures = amount(len(opened.block.signers) + 1, "signature")
     who = identity.certificate.subject.rfc4514_string()
-    click.echo(printable(f"{output or package}: signed by {who} with {digest}, {count} signatures"))
+    _print(printable(f"{output or package}: signed by {who} with {digest}, {signatures}"))
     if digest == "sha256" and not opened.block.signers:
         _say("spkg: hint: E.5 wants SHA-1: readers of 2004 take no signature of this package")
 
@@ -596,12 +683,11 @@ def verify(
     from spkg.describe.verification import verification_document, verification_lines
     from spkg.payload import PayloadReport, check_payload, open_package
 
-    policy = _policy(**trust)
-    time = _at(at, no_clock=no_clock)
     trusted: verification.TrustedPackage | None = None
     report: PayloadReport | None = None
     error: SpkgError | None = None
     try:
+        policy, time = _policy(**trust), _at(at, no_clock=no_clock)
         with open_package(_source(package)) as (opened, payload):
             trusted = verification.verify(opened, policy, at=time)
             with _progress("verifying", payload.length, wanted=not no_progress) as progress:
@@ -650,8 +736,9 @@ def extract(
     from spkg.describe.extraction import extraction_document, extraction_hints, extraction_lines
     from spkg.payload import open_package
 
-    if unsafe_skip_signatures and trust["trust"]:
-        raise UsageError("--trust and --unsafe-skip-signatures exclude each other")
+    asked = _given([*trust, "at", "no_clock"])
+    if unsafe_skip_signatures and asked:
+        raise UsageError(f"{asked[0]} and --unsafe-skip-signatures exclude each other")
     policy = None if unsafe_skip_signatures else _policy(**trust)
     time = _at(at, no_clock=no_clock)
     with open_package(_source(package)) as (opened, payload):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from spkg.cms import EMPTY_BLOCK, load_block
 from spkg.commands import (
@@ -217,7 +217,7 @@ def arrange(plan: BuildPlan, contents: Sequence[Contents]) -> list[Record]:
 
 def build(
     plan: BuildPlan,
-    output: BinaryIO,
+    output: FileIO,
     identity: Identity | None,
     *,
     signing_time: datetime | None = None,
@@ -280,7 +280,7 @@ class _PayloadWriter:
     """Stores files one behind the other, and equal ones once."""
 
     def __init__(
-        self, output: BinaryIO, start: int, manifest: Manifest, pool: ThreadPoolExecutor | None
+        self, output: FileIO, start: int, manifest: Manifest, pool: ThreadPoolExecutor | None
     ) -> None:
         self._output = output
         self._pool = pool

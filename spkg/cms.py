@@ -14,6 +14,7 @@ from asn1crypto import algos, cms, core, x509
 from cryptography.x509 import Name, NameAttribute, ObjectIdentifier, RelativeDistinguishedName
 
 from spkg.ber import Element, read_element, set_of, tlv
+from spkg.certificates import read_certificate, subject_of
 from spkg.digests import Digest
 from spkg.errors import FormatError
 from spkg.reader import Reader
@@ -44,6 +45,7 @@ MAX_SIGNERS: Final = 64
 MAX_CERTIFICATES: Final = 64
 """The most certificates, and the most revocation lists, in one block."""
 MAX_ATTRIBUTES: Final = 64
+UTC_TIME_YEARS: Final = range(1950, 2050)
 
 EMPTY_BLOCK: Final = bytes.fromhex(
     "302306092a864886f70d010702a01630140201013100300b06092a864886f70d0107013100"
@@ -157,7 +159,7 @@ class SignatureBlock:
         for octets in self.certificates:
             try:
                 if certificate_id(octets) == (signer.issuer, signer.serial):
-                    return readable_name(x509.Certificate.load(octets)["tbs_certificate"]["subject"].dump())
+                    return subject_of(read_certificate(octets))
             except FormatError:
                 continue
         return None
@@ -253,7 +255,12 @@ def signed_attributes(digest: bytes, signing_time: datetime | None = None) -> by
         {"type": "message_digest", "values": [digest]},
     ]
     if signing_time is not None:
-        time = cms.Time(name="utc_time", value=core.UTCTime(signing_time.astimezone(UTC)))
+        moment = signing_time.astimezone(UTC)
+        # RFC 5652 11.3: UTCTime for the years that it can write, GeneralizedTime for all others.
+        if moment.year in UTC_TIME_YEARS:
+            time = cms.Time(name="utc_time", value=core.UTCTime(moment))
+        else:
+            time = cms.Time(name="generalized_time", value=core.GeneralizedTime(moment))
         attributes.append({"type": "signing_time", "values": [time]})
     encoded: bytes = cms.CMSAttributes(attributes).dump()
     return encoded

@@ -8,10 +8,11 @@ import os
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import FileIO
 from itertools import count
 from pathlib import Path
 from shutil import copyfile
-from typing import BinaryIO, Final
+from typing import Final
 
 from spkg.errors import SurroundingsError
 from spkg.manifest_text import describe_manifest
@@ -163,7 +164,7 @@ class _Writer:
         self.range = wanted
         self._path = path
         self._mode = mode
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
 
     def begin(self) -> None:
         """Make the file."""
@@ -185,11 +186,11 @@ class _Writer:
             self._file = None
 
 
-def _make(path: Path, mode: int) -> BinaryIO:
+def _make(path: Path, mode: int) -> FileIO:
     """Make a file and the directories above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    return os.fdopen(descriptor, "wb", buffering=0)
+    return FileIO(str(path), "w", opener=lambda *_: descriptor)
 
 
 def _check_room(package: Package, directory: Path) -> None:

@@ -19,6 +19,8 @@ __all__ = ["Identity", "load_certificates", "load_identity", "load_revocation_li
 
 MAX_KEY_FILE: Final = 1 << 24
 """Larger files are no keys, certificates or revocation lists."""
+PASSPHRASE_HINT: Final = "give its passphrase with --key-password-env or --key-password-file"
+PEM_CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
 PEM_CRL: Final = b"-----BEGIN X509 CRL-----"
 
 
@@ -74,6 +76,8 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
     try:
         if octets.startswith(b"\x30"):
             return [read_certificate(octets)]
+        if PEM_CERTIFICATE not in octets:
+            raise SurroundingsError(f"{path} holds no certificate")
         found = x509.load_pem_x509_certificates(octets)
         return [read_certificate(one.public_bytes(Encoding.DER)) for one in found]
     except (ValueError, x509.InvalidVersion) as exc:
@@ -104,26 +108,39 @@ def load_revocation_lists(path: Path) -> list[x509.CertificateRevocationList]:
 
 def _load_key(path: Path, passphrase: bytes | None) -> tuple[rsa.RSAPrivateKey, list[x509.Certificate]]:
     octets = _read(path)
+    is_pem = b"-----BEGIN" in octets
+    encrypted = b"ENCRYPTED" in octets if is_pem else passphrase is not None
+    if is_pem and encrypted and passphrase is None:
+        raise SurroundingsError(f"the key in {path} is encrypted", hint=PASSPHRASE_HINT)
+    if is_pem and not encrypted and passphrase is not None:
+        raise SurroundingsError(f"the key in {path} is not encrypted, but a passphrase was given")
     found: list[x509.Certificate] = []
+    key: object
     try:
-        if octets.startswith(b"\x30"):
+        if is_pem:
+            key = load_pem_private_key(octets, passphrase)
+        elif octets.startswith(b"\x30"):
             key, leaf, others = pkcs12.load_key_and_certificates(octets, passphrase)
             found = [certificate for certificate in (leaf, *others) if certificate is not None]
         else:
-            key = load_pem_private_key(octets, passphrase)
-    except TypeError as exc:
-        # cryptography's own words for a passphrase that is missing, or given where none is needed.
-        if passphrase is None:
-            hint = "give its passphrase with --key-password-env or --key-password-file"
-            raise SurroundingsError(f"the key in {path} is encrypted", hint=hint) from exc
-        raise SurroundingsError(f"the key in {path} is not encrypted, but a passphrase was given") from exc
-    except (ValueError, UnsupportedAlgorithm) as exc:
-        encrypted = b"ENCRYPTED" in octets or octets.startswith(b"\x30")
-        reason = "the passphrase is wrong, or the file is damaged" if encrypted else "it is no private key"
-        raise SurroundingsError(f"the key in {path} can't be read: {reason}") from exc
+            raise SurroundingsError(f"the key in {path} can't be read: it is no private key")
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+        raise _key_error(path, octets, exc, encrypted=encrypted) from exc
+    if key is None:
+        raise SurroundingsError(f"{path} holds no private key")
     if not isinstance(key, rsa.RSAPrivateKey):
         raise SurroundingsError(f"the key in {path} is not an RSA key, as E.5 demands")
     return key, found
+
+
+def _key_error(path: Path, octets: bytes, exc: Exception, *, encrypted: bool) -> SurroundingsError:
+    """Return what is wrong with a key file that the library refused; its own words tell nobody."""
+    if octets.startswith(b"\x30") and "Invalid password" not in str(exc):
+        return SurroundingsError(f"the key in {path} can't be read: it is neither PEM nor PKCS #12")
+    if octets.startswith(b"\x30") and not encrypted:
+        return SurroundingsError(f"the key in {path} is encrypted", hint=PASSPHRASE_HINT)
+    reason = "the passphrase is wrong, or the file is damaged" if encrypted else "it is no private key"
+    return SurroundingsError(f"the key in {path} can't be read: {reason}")
 
 
 def _read(path: Path) -> bytes:

@@ -7,14 +7,18 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Final
 
 from spkg.errors import UsageError
 
-__all__ = ["new_directory", "new_file", "refuse_existing", "write_all"]
+LONGEST_NAME: Final = 200
+"""How much of a name, in octets, goes into that of its temporary file."""
+
+__all__ = ["new_directory", "new_file", "new_files", "refuse_existing", "write_all"]
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
@@ -29,30 +33,38 @@ def refuse_existing(path: Path, *, force: bool) -> None:
         return
     if stat.S_ISDIR(mode):
         raise UsageError(f"{path} is a directory")
+    if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+        raise UsageError(f"{path} is no regular file")
     if not force:
         raise UsageError(f"{path} exists", hint="--force overwrites it")
 
 
 @contextmanager
-def new_file(path: Path, *, force: bool = False, mode: int = 0o666) -> Iterator[BinaryIO]:
+def new_file(path: Path, *, force: bool = False, mode: int | None = None) -> Iterator[FileIO]:
     """Open a file that appears at *path* when the block ends, whole, or not at all when it raises.
 
     Args:
         path: Where it appears; a symbolic link there is replaced, not followed.
         force: Whether it may replace a file.
-        mode: Its permissions, less the umask.
+        mode: Its permissions, whatever the umask; None gives those of any new file.
 
     Raises:
         UsageError: Something is there already, now or at the end.
-        OSError: It can't be written.
+        OSError: It can't be written; the error names *path*.
     """
     refuse_existing(path, force=force)
-    temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    temporary = _beside(path)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with _named(path):
+        descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
     try:
-        with os.fdopen(descriptor, "w+b", buffering=0) as file:
+        # The file goes by its final name, so that whatever can't be written to it is told by that.
+        with FileIO(str(path), "r+", opener=lambda *_: descriptor) as file:
+            if mode is not None:
+                os.fchmod(descriptor, mode)
             yield file
-            os.fsync(descriptor)
+            with _named(path):
+                os.fsync(descriptor)
         if force:
             temporary.replace(path)
         else:
@@ -61,6 +73,33 @@ def new_file(path: Path, *, force: bool = False, mode: int = 0o666) -> Iterator[
         with suppress(FileNotFoundError):
             temporary.unlink()
     _sync_directory(path.parent)
+
+
+def new_files(
+    directory: Path, files: Sequence[tuple[str, bytes, int | None]], *, force: bool = False
+) -> None:
+    """Write small files into a directory, which is made where it is not there: all of them, or none.
+
+    Args:
+        directory: Where they appear.
+        files: The name, the contents and the mode of each, as for :func:`new_file`.
+        force: Whether they may replace others.
+
+    Raises:
+        UsageError: One is there already.
+        OSError: One can't be written.
+    """
+    made = not directory.exists()
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        with ExitStack() as stack:
+            for name, contents, mode in files:
+                write_all(stack.enter_context(new_file(directory / name, force=force, mode=mode)), contents)
+    except BaseException:
+        if made:
+            with suppress(OSError):
+                directory.rmdir()
+        raise
 
 
 @contextmanager
@@ -81,8 +120,9 @@ def new_directory(path: Path) -> Iterator[Path]:
     elif os.path.lexists(path):
         raise UsageError(f"{path} exists and is no directory")
     else:
-        temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
-    temporary.mkdir()
+        temporary = _beside(path)
+    with _named(path):
+        temporary.mkdir()
     try:
         yield temporary
         if temporary.parent == path:
@@ -91,6 +131,13 @@ def new_directory(path: Path) -> Iterator[Path]:
             temporary.rmdir()
         else:
             temporary.rename(path)
+    except OSError as exc:
+        shutil.rmtree(temporary, ignore_errors=True)
+        # The user knows nothing of the place where the directory comes to be.
+        name = None if exc.filename is None else os.fsdecode(exc.filename)
+        if name is not None and Path(name).is_relative_to(temporary):
+            raise OSError(exc.errno, exc.strerror, str(path / Path(name).relative_to(temporary))) from exc
+        raise
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -117,8 +164,28 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_all(output: BinaryIO, octets: bytes | memoryview) -> None:
-    """Write all of *octets* to a file without a buffer, which may take them in parts."""
+def write_all(output: FileIO, octets: bytes | memoryview) -> None:
+    """Write all of *octets* to a file without a buffer, which may take them in parts.
+
+    Raises:
+        OSError: It can't be written; the error names the file.
+    """
     view = memoryview(octets)
-    while view:
-        view = view[output.write(view) :]
+    with _named(output.name):
+        while view:
+            view = view[output.write(view) :]
+
+
+def _beside(path: Path) -> Path:
+    """Return a name that nobody has, in the directory of *path*, no longer than a name may be."""
+    name = os.fsdecode(os.fsencode(path.name)[:LONGEST_NAME])
+    return path.with_name(f".{name}.{secrets.token_hex(4)}.part")
+
+
+@contextmanager
+def _named(path: Path | str) -> Iterator[None]:
+    """Have an error name what it is about: the output, not the place where it comes to be."""
+    try:
+        yield
+    except OSError as exc:
+        raise OSError(exc.errno, exc.strerror, str(path)) from exc

@@ -1,7 +1,8 @@
 """Signing: a SignerInfo made with a key, checked before it goes out, and put into a package (TR-069 E.5)."""
 
 from datetime import datetime
-from typing import BinaryIO, Final
+from io import FileIO
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import padding, utils
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -84,7 +85,7 @@ def check_front_matter(signed: bytes, block: bytes) -> None:
 def sign_package(
     package: Package,
     payload: Payload,
-    output: BinaryIO,
+    output: FileIO,
     identity: Identity,
     *,
     digest: Digest = Digest.SHA1,
@@ -110,7 +111,7 @@ def sign_package(
 class _Copier:
     """A consumer that writes the whole payload on."""
 
-    def __init__(self, output: BinaryIO, length: int) -> None:
+    def __init__(self, output: FileIO, length: int) -> None:
         self.range: Final = Range(0, length)
         self._output = output
 

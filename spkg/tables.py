@@ -57,6 +57,8 @@ class Table:
         """
         value = self._take(key)
         if isinstance(value, Override):
+            if any("\ud800" <= char <= "\udfff" for char in value.text):
+                raise self.error(key, "the text can't be written in UTF-8")
             return value.text
         if value is not None and not isinstance(value, str):
             raise self.error(key, "a string belongs here, in quotes")

@@ -3,7 +3,7 @@
 import unicodedata
 from typing import Final
 
-__all__ = ["printable", "size", "toml_string"]
+__all__ = ["amount", "printable", "size", "toml_string"]
 
 HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories of what is not a visible character: controls, overrides of direction, separators."""
@@ -19,6 +19,11 @@ def printable(text: str) -> str:
         else char
         for char in text
     )
+
+
+def amount(number: int, noun: str, several: str = "") -> str:
+    """Return a number of things as people say it."""
+    return f"{number} {noun}" if number == 1 else f"{number} {several or noun + 's'}"
 
 
 def size(octets: int) -> str:

@@ -109,16 +109,17 @@ def check_signer(
         # (2) A certificate made for signing (decision 25): a gateway's own must sign nothing.
         _check_purpose(certificate, policy)
         # (3) A path of bounded cost to an anchor, within its dates.
-        bounded = [other for other in pool if _is_bounded(other)]
-        path = _path(certificate, bounded, policy, at)
+        path = _path(certificate, _usable(pool), policy, at)
         # (4) OpenSSL takes any digest; which ones count is the policy's to say.
         _check_digests(path, policy)
         # (5) Nobody on it revoked, where the policy has lists.
         if policy.crls:
             _check_revocation(path, policy, at)
-    except (ValueError, UnsupportedAlgorithm, crypto.Error) as exc:
-        # What one parser takes another may not, and entries of revocation lists are parsed late.
-        raise UntrustedError(f"a certificate or revocation list can't be read: {exc}") from exc
+    except crypto.Error as exc:
+        # What one parser takes another may not; its own words are a list of codes.
+        raise UntrustedError("OpenSSL can't read a certificate or revocation list") from exc
+    except (ValueError, UnsupportedAlgorithm) as exc:
+        raise UntrustedError(f"a revocation list can't be read: {exc}") from exc
     return path
 
 
@@ -174,15 +175,18 @@ def _check_purpose(certificate: x509.Certificate, policy: Policy) -> None:
         raise UntrustedError("the certificate's extendedKeyUsage is not for signing this")
 
 
-def _is_bounded(certificate: x509.Certificate) -> bool:
-    """Whether a certificate of unknown origin costs no more than it should to try."""
-    key = certificate.public_key()
-    try:
-        if isinstance(key, rsa.RSAPublicKey):
-            check_rsa_key(key)
-    except UntrustedError:
-        return False
-    return True
+def _usable(pool: Sequence[x509.Certificate]) -> list[crypto.X509]:
+    """Return those of unknown origin that OpenSSL can read, and that cost no more than they should."""
+    usable: list[crypto.X509] = []
+    for certificate in pool:
+        key = certificate.public_key()
+        try:
+            if isinstance(key, rsa.RSAPublicKey):
+                check_rsa_key(key)
+            usable.append(crypto.X509.from_cryptography(certificate))
+        except (UntrustedError, crypto.Error):
+            continue  # It could harm a path that does not need it.
+    return usable
 
 
 def _store(anchors: Iterable[x509.Certificate], at: datetime | None, flags: int = 0) -> crypto.X509Store:
@@ -199,12 +203,12 @@ def _store(anchors: Iterable[x509.Certificate], at: datetime | None, flags: int 
 
 
 def _path(
-    certificate: x509.Certificate, pool: Sequence[x509.Certificate], policy: Policy, at: datetime | None
+    certificate: x509.Certificate, pool: Sequence[crypto.X509], policy: Policy, at: datetime | None
 ) -> tuple[x509.Certificate, ...]:
     context = crypto.X509StoreContext(
         _store(policy.anchors, at),
         crypto.X509.from_cryptography(certificate),
-        [crypto.X509.from_cryptography(other) for other in pool],
+        pool,
     )
     try:
         return tuple(step.to_cryptography() for step in context.get_verified_chain())

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from spkg.building import BuildPlan, BuildReport
 from spkg.describe.common import Document, Line, Tone
-from spkg.text import size
+from spkg.text import amount, size
 from spkg.trees import TreeReport
 
 __all__ = ["build_document", "build_lines"]
@@ -31,23 +31,21 @@ def build_document(plan: BuildPlan, report: BuildReport, output: str) -> Documen
 def build_lines(plan: BuildPlan, report: BuildReport, output: str) -> Iterator[Line]:
     """Give what ``build`` prints."""
     for tree in plan.trees:
-        yield Tone.PLAIN, f"{tree.field}: {len(tree.taken)} files taken"
-        for names, what in (
-            (tree.excluded, "excluded"),
-            (tree.skipped_links, "links skipped"),
-            (tree.copied_links, "links taken as the files they lead to"),
-            (tree.empty_directories, "empty directories left: the format has none"),
+        yield Tone.PLAIN, f"{tree.field}: {amount(len(tree.taken), 'file')} taken"
+        for names, one, several, what in (
+            (tree.excluded, "excluded", "excluded", ""),
+            (tree.skipped_links, "link", "links", " skipped"),
+            (tree.copied_links, "link", "links", " taken as what it leads to"),
+            (tree.empty_directories, "empty directory", "empty directories", " left: the format has none"),
         ):
             if names:
                 shown = ", ".join(names[:FEW]) + (", …" if len(names) > FEW else "")
-                yield Tone.PLAIN, f"  {len(names)} {what}: {shown}"
+                yield Tone.PLAIN, f"  {amount(len(names), one, several)}{what}: {shown}"
     shared = f" ({report.shared} stored once with another)" if report.shared else ""
     payload = size(report.header.payload_length)
     signed = "signed" if report.signed else "not signed"
-    yield (
-        Tone.GOOD,
-        f"{output}: {report.commands} commands, {report.files} files{shared}, payload of {payload}, {signed}",
-    )
+    contents = f"{amount(report.commands, 'command')}, {amount(report.files, 'file')}{shared}"
+    yield Tone.GOOD, f"{output}: {contents}, payload of {payload}, {signed}"
 
 
 def _tree(tree: TreeReport) -> Document:

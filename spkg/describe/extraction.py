@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from spkg.describe.common import Document, Line, Tone, range_document
 from spkg.extraction import Extraction
-from spkg.text import size
+from spkg.text import amount, size
 
 __all__ = ["extraction_document", "extraction_hints", "extraction_lines"]
 
@@ -33,7 +33,7 @@ def extraction_document(done: Extraction, directory: str) -> Document:
 def extraction_lines(done: Extraction, directory: str) -> Iterator[Line]:
     """Give what ``extract`` prints."""
     octets = sum(one.file.record.file_length for one in done.report.files)
-    yield Tone.GOOD, f"{directory}: {len(done.places)} files, {size(octets)}"
+    yield Tone.GOOD, f"{directory}: {amount(len(done.places), 'file')}, {size(octets)}"
 
 
 def extraction_hints(done: Extraction) -> Iterator[str]:

@@ -5,8 +5,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from spkg.certificates import read_certificate, subject_of
-from spkg.cms import SignatureBlock, SignerInfo, readable_name
+from spkg.certificates import name_of, read_certificate, subject_of
+from spkg.cms import SignatureBlock, SignerInfo, certificate_id, readable_name
 from spkg.commands import PayloadCommand
 from spkg.describe.common import Document, Line, Tone, columns, range_document
 from spkg.digests import Digest
@@ -163,8 +163,8 @@ def _certificate(octets: bytes) -> Document:
     kind = "RSA" if isinstance(key, rsa.RSAPublicKey) else type(key).__name__.removesuffix("PublicKey")
     return {
         "subject": subject_of(certificate),
-        "issuer": certificate.issuer.rfc4514_string(),
-        "serial": certificate.serial_number,
+        "issuer": name_of(certificate.issuer),
+        "serial": certificate_id(octets)[1],
         "not_before": certificate.not_valid_before_utc.isoformat(),
         "not_after": certificate.not_valid_after_utc.isoformat(),
         "key": f"{kind} {getattr(key, 'key_size', '')}".strip(),
