@@ -6,6 +6,7 @@ The one table from errors to exit statuses is here, and the one place that catch
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from spkg.errors import (
     SurroundingsError,
     UntrustedError,
     UsageError,
+    os_problem,
 )
 from spkg.text import amount, printable
 
@@ -89,6 +91,8 @@ class Cli(click.Group):
         """Run a command, and exit."""
         given = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
+        if args is None and not sys.warnoptions:
+            warnings.simplefilter("ignore")  # those of libraries tell the user of a program nothing
         sys.exit(_guard(lambda: super(Cli, self).main(given, *rest, **extra), given))
 
 
@@ -180,9 +184,7 @@ def exit_status(error: SpkgError) -> int:
 
 def surroundings(error: OSError) -> SurroundingsError:
     """Return the error of a file that can't be read or written."""
-    reason = error.strerror or str(error)
-    name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-    return SurroundingsError(f"{name}{reason[:1].lower()}{reason[1:]}")
+    return SurroundingsError(os_problem(error))
 
 
 @contextmanager
@@ -605,6 +607,7 @@ def sign(
 
     The payload is compared with the commands on the way: a signature vouches for it.
     """
+    from spkg.certificates import subject_of
     from spkg.digests import Digest
     from spkg.output import new_file, refuse_existing
     from spkg.payload import open_package
@@ -633,7 +636,7 @@ def sign(
                 progress=progress,
             )
     signatures = amount(len(opened.block.signers) + 1, "signature")
-    who = identity.certificate.subject.rfc4514_string()
+    who = subject_of(identity.certificate)
     _print(printable(f"{output or package}: signed by {who} with {digest}, {signatures}"))
     if digest == "sha256" and not opened.block.signers:
         _say("spkg: hint: E.5 wants SHA-1: readers of 2004 take no signature of this package")

@@ -33,7 +33,7 @@ from spkg.commands import (
     StrongDigests,
 )
 from spkg.digests import Digest
-from spkg.errors import FormatError, SurroundingsError
+from spkg.errors import FormatError, SurroundingsError, os_problem
 from spkg.fields import UNSAFE
 from spkg.keys import Identity
 from spkg.manifest import FileStep, Manifest, RecordStep, TreeStep
@@ -297,11 +297,11 @@ class _PayloadWriter:
         sha1, sha256 = Digest.SHA1.new(), Digest.SHA256.new()
         hashes = [sha1, sha256] if self._manifest.strong_digests else [sha1]
         start = self.length
-        with _located(self._manifest.source, f"{file.field}.from"), self._open(file) as source:
+        with self._open(file) as source:
             before = os.fstat(source.fileno())
             if not stat.S_ISREG(before.st_mode):
                 raise self._error(file, "not a regular file")
-            while count := source.readinto(self._buffer):
+            while count := self._read(file, source):
                 octets = self._buffer[:count]
                 self.length += count
                 if self.length > MAX_PAYLOAD:
@@ -359,7 +359,12 @@ class _PayloadWriter:
     def _open(self, file: PlannedFile) -> FileIO:
         # Without O_NONBLOCK a FIFO would wait for a writer before it could be refused.
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if file.follow else os.O_NOFOLLOW)
-        return FileIO(os.open(file.source, flags), "rb")
+        with _located(self._manifest.source, f"{file.field}.from"):
+            return FileIO(os.open(file.source, flags), "rb")
+
+    def _read(self, file: PlannedFile, source: FileIO) -> int:
+        with _located(self._manifest.source, f"{file.field}.from"):
+            return source.readinto(self._buffer)
 
     def _error(self, file: PlannedFile, problem: str, section: str | None = None) -> FormatError:
         return FormatError(
@@ -401,7 +406,4 @@ def _located(source: str, field: str) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        if exc.filename is None:
-            raise
-        problem = f"{os.fsdecode(exc.filename)}: {exc.strerror}"
-        raise SurroundingsError(problem, source=source, field=field) from exc
+        raise SurroundingsError(os_problem(exc), source=source, field=field) from exc

@@ -5,10 +5,13 @@ behind this module has to expect that.
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.x509.oid import NameOID
 
 from spkg.errors import FormatError
 
@@ -22,7 +25,7 @@ UNREADABLE: Final = (
 )
 """All that cryptography raises for a certificate that it can't read, of which only some are a ValueError."""
 
-__all__ = ["name_of", "read_certificate", "subject_of"]
+__all__ = ["common_names_of", "issuer_of", "read_certificate", "subject_of"]
 
 
 def read_certificate(octets: bytes) -> x509.Certificate:
@@ -32,9 +35,7 @@ def read_certificate(octets: bytes) -> x509.Certificate:
         FormatError: They are none, or one of which something can't be read.
     """
     try:
-        with warnings.catch_warnings():
-            # Old certificates have long names and odd serial numbers; who reads them can't help it.
-            warnings.simplefilter("ignore")
+        with _quiet():
             certificate = x509.load_der_x509_certificate(octets)
             _ = (
                 certificate.subject.rfc4514_string(),
@@ -53,11 +54,26 @@ def read_certificate(octets: bytes) -> x509.Certificate:
 
 def subject_of(certificate: x509.Certificate) -> str:
     """Return the subject as RFC 4514 writes it."""
-    return name_of(certificate.subject)
+    with _quiet():
+        return certificate.subject.rfc4514_string()
 
 
-def name_of(name: x509.Name) -> str:
-    """Return a name as RFC 4514 writes it."""
+def issuer_of(certificate: x509.Certificate) -> str:
+    """Return the issuer as RFC 4514 writes it."""
+    with _quiet():
+        return certificate.issuer.rfc4514_string()
+
+
+def common_names_of(certificate: x509.Certificate) -> list[str]:
+    """Return all common names of the subject."""
+    with _quiet():
+        found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return [str(attribute.value) for attribute in found]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep warnings back: old certificates have long names and odd serials; who reads them can't help it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return name.rfc4514_string()
+        yield

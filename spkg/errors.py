@@ -4,6 +4,7 @@ Every class is one exit status of the command line (README, "Exit statuses"); no
 ``Exception`` in this library, and nothing here prints or exits.
 """
 
+import os
 from typing import ClassVar
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "SurroundingsError",
     "UntrustedError",
     "UsageError",
+    "os_problem",
 ]
 
 
@@ -81,3 +83,10 @@ class RefusedError(SpkgError):
 
 class SurroundingsError(SpkgError):
     """A file, key or certificate can't be read or written."""
+
+
+def os_problem(error: OSError) -> str:
+    """Return what an error of the operating system says, in the form of our own: the file first."""
+    reason = error.strerror or str(error)
+    name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    return f"{name}{reason[:1].lower()}{reason[1:]}"

@@ -12,7 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs12
 
-from spkg.certificates import read_certificate
+from spkg.certificates import read_certificate, subject_of
 from spkg.errors import FormatError, SurroundingsError
 
 __all__ = ["Identity", "load_certificates", "load_identity", "load_revocation_lists"]
@@ -57,9 +57,7 @@ def load_identity(
         found += load_certificates(chain)
     leaf, *others = found
     if private.public_key() != leaf.public_key():
-        raise SurroundingsError(
-            f"the key in {key} is not that of the certificate {leaf.subject.rfc4514_string()}"
-        )
+        raise SurroundingsError(f"the key in {key} is not that of the certificate {subject_of(leaf)}")
     return Identity(
         key=private, certificate=leaf, chain=tuple(dict.fromkeys(other for other in others if other != leaf))
     )

@@ -15,10 +15,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import crypto
 
-from spkg.certificates import subject_of
+from spkg.certificates import common_names_of, subject_of
 from spkg.digests import Digest
 from spkg.errors import UntrustedError
 
@@ -152,9 +152,7 @@ def names_of(certificate: x509.Certificate) -> frozenset[str]:
 
     A common name with an equals sign in it is left out: it could be taken for a subject.
     """
-    common = [
-        str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    ]
+    common = common_names_of(certificate)
     short = {name for name in common if len(common) == 1 and "=" not in name}
     return frozenset({subject_of(certificate), *short})
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from spkg.certificates import name_of, read_certificate, subject_of
+from spkg.certificates import issuer_of, read_certificate, subject_of
 from spkg.cms import SignatureBlock, SignerInfo, certificate_id, readable_name
 from spkg.commands import PayloadCommand
 from spkg.describe.common import Document, Line, Tone, columns, range_document
@@ -163,7 +163,7 @@ def _certificate(octets: bytes) -> Document:
     kind = "RSA" if isinstance(key, rsa.RSAPublicKey) else type(key).__name__.removesuffix("PublicKey")
     return {
         "subject": subject_of(certificate),
-        "issuer": name_of(certificate.issuer),
+        "issuer": issuer_of(certificate),
         "serial": certificate_id(octets)[1],
         "not_before": certificate.not_valid_before_utc.isoformat(),
         "not_after": certificate.not_valid_after_utc.isoformat(),

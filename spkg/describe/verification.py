@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from spkg.certificates import subject_of
 from spkg.describe.common import Document, Line, Tone, range_document
 from spkg.errors import SpkgError
 from spkg.payload import DamagedPayloadError, PayloadReport
@@ -41,7 +42,7 @@ def verification_lines(
         who = signature.subject or f"someone certified by {signature.issuer}"
         if signature.signer is not None:
             yield Tone.GOOD, f"signature {signature.index}: {who}, {signature.digest}: accepted"
-            yield Tone.PLAIN, f"  trusted through {signature.signer.path[-1].subject.rfc4514_string()}"
+            yield Tone.PLAIN, f"  trusted through {subject_of(signature.signer.path[-1])}"
         else:
             yield Tone.BAD, f"signature {signature.index}: {who}, {signature.digest}: {signature.reason}"
     if trusted is not None and not signatures:
