@@ -400,7 +400,6 @@ def test_a_signing_time_outside_the_years_of_utctime_is_stated_as_a_generalized_
     result = run("sign", "u.spkg", *KEY, "--signing-time", time)
     inspected = json.loads(run("inspect", "u.spkg", "--json").stdout)
 
-    # BUG: status 1, "a defect in spkg: ValueError: Year of the UTCTime is not in range [1950, 2049], …".
     assert (result.exit_code, result.stderr) == (0, "")
     assert inspected["signature_block"]["signers"][0]["signing_time"] == f"{time}+00:00"
 
@@ -928,7 +927,6 @@ WRONG: Final[dict[str, tuple[str, str | None]]] = {
     "build m.toml -o new.spkg": EITHER_KEY,
     "build m.toml -o new.spkg --cert signer.pem": EITHER_KEY,
     "build m.toml -o new.spkg --unsigned --key signer.key --cert signer.pem": EITHER_KEY,
-    # BUG: the options of a key are dropped without a word where --unsigned says that there is none.
     "build m.toml -o new.spkg --unsigned --cert signer.pem": EITHER_KEY,
     "build m.toml -o new.spkg --unsigned --set package.version": (
         "--set takes KEY=VALUE, as package.version=6.4",
@@ -938,7 +936,6 @@ WRONG: Final[dict[str, tuple[str, str | None]]] = {
         "--set version: this names no key of a table, as package.version does",
         None,
     ),
-    # BUG: "--set : this names no key of a table, as package.version does".
     "build m.toml -o new.spkg --unsigned --set =6.4": ("--set takes KEY=VALUE, as package.version=6.4", None),
     "build m.toml -o new.spkg --unsigned --jobs 0": (
         "invalid value for '--jobs': 0 is not in the range 1<=x<=256",
@@ -966,7 +963,6 @@ WRONG: Final[dict[str, tuple[str, str | None]]] = {
         "--trust and --unsafe-skip-signatures exclude each other",
         None,
     ),
-    # BUG: what else is asked of the signatures is dropped without a word, so nobody sees that it is not held.
     "extract p.spkg out --signer Jane --unsafe-skip-signatures": (
         "--signer and --unsafe-skip-signatures exclude each other",
         None,
@@ -983,7 +979,6 @@ WRONG: Final[dict[str, tuple[str, str | None]]] = {
         "invalid value for '--at': 'yesterday' is no time, as 2026-11-21T12:00:00Z is",
         USAGE["verify"],
     ),
-    # BUG: status 1, "a defect in spkg: OverflowError: date value out of range": before the year 1 in UTC.
     "verify p.spkg --trust ca.pem --at 0001-01-01T00:00:00+01:00": (
         "invalid value for '--at': '0001-01-01T00:00:00+01:00' is no time, as 2026-11-21T12:00:00Z is",
         USAGE["verify"],
@@ -1006,7 +1001,6 @@ WRONG: Final[dict[str, tuple[str, str | None]]] = {
         "a policy that allows unsigned packages can't require signers",
         None,
     ),
-    # BUG: status 4, "the certificate's extendedKeyUsage is not for signing this": the name is not told.
     "verify p.spkg --trust ca.pem --eku codeSigning": ("--eku takes an OID, not 'codeSigning'", None),
     "keygen keys --name ''": ("--name: Attribute's length must be >= 1 and <= 64, but it was 0", None),
     "extract p.spkg p.spkg --unsafe-skip-signatures": ("p.spkg exists and is no directory", None),
@@ -1048,7 +1042,6 @@ def test_wrong_usage_is_a_document_where_one_is_asked_for() -> None:
 def test_no_command_at_all_is_told_in_one_line() -> None:
     result = run()
 
-    # BUG: it prints the whole help text as one line, with every line end in it escaped as \n.
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == f"spkg: error: missing command\nspkg: hint: {USAGE['']}\n"
 
@@ -1121,7 +1114,6 @@ def test_an_input_that_may_not_be_read_is_9(reader: str) -> None:
         *READERS[reader].format("secret").split(), prefix=(sys.executable, "-c", WITHOUT_OVERRIDE)
     )
 
-    # BUG: status 2, "invalid value for 'PKG': Path 'secret' is not readable": click.Path looks for itself.
     assert (result.returncode, result.stdout) == (9, "")
     assert result.stderr == "spkg: error: secret: permission denied\n"
 
@@ -1190,7 +1182,6 @@ BAD_KEYS: Final[dict[str, tuple[Callable[[], bytes], bytes | None, str, str | No
         PASSPHRASE_HINT,
     ),
     "encrypted, wrong passphrase": (lambda: pem(passphrase=b"secret"), b"public", WRONG_PASSPHRASE, None),
-    # BUG: it says that "the key in k is not encrypted, but a passphrase was given".
     "encrypted, empty passphrase": (lambda: pem(passphrase=b"secret"), b"", WRONG_PASSPHRASE, None),
     "old form, no passphrase": (
         lambda: pem(PrivateFormat.TraditionalOpenSSL, b"secret"),
@@ -1211,14 +1202,12 @@ BAD_KEYS: Final[dict[str, tuple[Callable[[], bytes], bytes | None, str, str | No
         None,
     ),
     "PKCS #12, wrong passphrase": (lambda: pfx(b"secret"), b"public", WRONG_PASSPHRASE, None),
-    # BUG: "the passphrase is wrong, or the file is damaged", where none was given, and without the hint.
     "PKCS #12, no passphrase": (
         lambda: pfx(b"secret"),
         None,
         "the key in k is encrypted",
         PASSPHRASE_HINT,
     ),
-    # BUG: "the key in k is not an RSA key, as E.5 demands".
     "PKCS #12, without a key": (
         lambda: pkcs12.serialize_key_and_certificates(None, None, None, [root().certificate], NoEncryption()),
         None,
@@ -1229,7 +1218,6 @@ BAD_KEYS: Final[dict[str, tuple[Callable[[], bytes], bytes | None, str, str | No
     "garbage": (lambda: b"garbage\n", None, NO_PRIVATE_KEY, None),
     "empty": (lambda: b"", None, NO_PRIVATE_KEY, None),
     "a certificate": (lambda: signer().pem, None, NO_PRIVATE_KEY, None),
-    # BUG: "the passphrase is wrong, or the file is damaged": neither PEM nor PKCS #12 is all that is wrong.
     "DER": (
         lambda: key("signer").private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
         None,
@@ -1341,8 +1329,6 @@ def test_an_output_that_is_no_regular_file_is_never_replaced(writer: str) -> Non
 
     result = run(*WRITERS[writer].split(), "--force")
 
-    # BUG: --force puts a regular file in its place, also in that of a device such as /dev/null, although
-    # refuse_existing() promises to refuse what is no regular file.
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "spkg: error: out is no regular file\n"
     assert Path("out").is_fifo()
@@ -1359,7 +1345,6 @@ def test_an_output_that_is_no_regular_file_is_never_replaced(writer: str) -> Non
 def test_an_output_in_a_directory_that_is_not_there_is_9(args: str) -> None:
     result = run(*args.split())
 
-    # BUG: it names the temporary file, nowhere/.out.0123abcd.part, of which the user knows nothing.
     assert (result.exit_code, result.stdout) == (9, "")
     assert result.stderr == "spkg: error: nowhere/out: no such file or directory\n"
 
@@ -1369,7 +1354,6 @@ def test_an_output_may_have_as_long_a_name_as_the_file_system_takes() -> None:
 
     result = run("build", "m.toml", "-o", long, "--unsigned")
 
-    # BUG: status 9, "file name too long": the name of the temporary file is cut by characters, not octets.
     assert (result.exit_code, result.stderr) == (0, "")
     assert Path(long).read_bytes() == unsigned()
 
@@ -1383,7 +1367,6 @@ def test_signing_in_place_keeps_the_mode_of_the_file_whatever_the_umask() -> Non
         os.umask(before)
 
     assert result.exit_code == 0
-    # BUG: the umask is taken off it: 0600 is left, and whoever could read the package can no longer.
     assert Path("u.spkg").stat().st_mode & 0o777 == 0o664
 
 
@@ -1442,7 +1425,6 @@ def test_a_full_disk_is_9_and_nothing_is_left(args: str, output: str, here: Path
     assert (result.exit_code, result.stdout) == (9, "")
     assert files(here) == there
     assert Path("big.spkg").read_bytes() == package
-    # BUG: "file too large" alone: it does not say which file.
     assert result.stderr == f"spkg: error: {output}: file too large\n"
 
 
@@ -1454,7 +1436,6 @@ def test_keys_for_which_there_is_no_room_are_not_left_in_part(octets: int, here:
         result = run("keygen", "keys")
 
     assert result.exit_code == 9
-    # BUG: an empty directory, or ca.pem alone, is left, over which a second try then stumbles.
     assert files(here) == there
 
 
@@ -1615,7 +1596,6 @@ def test_verify_prints_its_own_document_of_a_malformed_package_too() -> None:
     ("args", "number", "message"),
     [
         ("nothing.spkg --trust ca.pem", 9, "nothing.spkg: no such file or directory"),
-        # BUG: these two print spkg.error/1, so whoever reads verify's documents has to know two of them.
         ("p.spkg --trust nothing.pem", 9, "nothing.pem: no such file or directory"),
         ("p.spkg", 2, NO_TRUST[0]),
     ],
@@ -1758,8 +1738,6 @@ def test_a_signer_whose_root_is_not_trusted_is_not_trusted() -> None:
 def test_certificates_and_lists_that_cannot_be_read_are_9(option: str) -> None:
     result = run("verify", "p.spkg", *TRUST, option, "app")
 
-    # BUG: --trust: cryptography's own words, "Unable to load PEM file. See https://cryptography.io/… for
-    # more details. MalformedFraming", where --crl says what is wrong.
     what = {"--trust": "certificate", "--crl": "revocation list"}[option]
     assert (result.exit_code, result.stdout) == (9, "")
     assert result.stderr == f"spkg: error: app holds no {what}\n"
@@ -1792,11 +1770,8 @@ def test_a_signer_with_an_odd_certificate_is_not_trusted(kind: str) -> None:
 
     result = run("verify", "p.spkg", *TRUST)
 
-    # BUG: status 1 for the first two: DuplicateExtension is no ValueError, and the subject is read outside
-    # of the try: "a defect in spkg: DuplicateExtension: Duplicate 2.5.29.15 extension found".
     assert result.exit_code == 4
     assert result.stderr.startswith("spkg: error: signature[0]: ")
-    # BUG: an error of OpenSSL is shown as the list of tuples that pyOpenSSL keeps it in.
     assert "[(" not in result.stderr
 
 
@@ -1807,8 +1782,6 @@ def test_an_odd_certificate_beside_the_signers_harms_nobody(kind: str) -> None:
 
     result = run("verify", "p.spkg", *TRUST)
 
-    # BUG: whoever stands between can make a genuine package refused, by one certificate put into the block:
-    # two extensions of one kind: 1, a defect; a name that is not UTF-8: 4, "the certificate can't be read".
     assert (result.exit_code, result.stderr) == (0, "")
 
 
@@ -1846,10 +1819,8 @@ def test_a_name_that_is_too_long_is_shown_as_it_is_and_without_warnings() -> Non
     inspected = process("inspect", "p.spkg")
     verified = process("verify", "p.spkg", *TRUST)
 
-    # BUG: Python's warnings go to stderr: "/…/inspection.py:163: UserWarning: Attribute's length must be …".
     assert (inspected.returncode, inspected.stderr) == (0, "")
     assert (verified.returncode, verified.stderr) == (0, "")
-    # BUG: for the signature the name is shown in hex, "#3051314f…", for its certificate in letters.
     assert inspected.stdout.splitlines()[9] == f"  signature 0: CN={'x' * 70}, serial 1000, sha1"
 
 
@@ -1859,8 +1830,6 @@ def test_a_serial_number_below_zero_is_shown_without_warnings() -> None:
 
     result = process("inspect", "p.spkg")
 
-    # BUG: "/…/inspection.py:159: CryptographyDeprecationWarning: Parsed a serial number which wasn't positive
-    # (i.e., it was negative or zero), …" goes to stderr, with the line of our source.
     assert (result.returncode, result.stderr) == (0, "")
 
 
@@ -1988,7 +1957,6 @@ def test_a_reader_that_has_enough_ends_the_program_quietly(args: str) -> None:
         os.close(writing)
 
     assert result.stderr == ""
-    # BUG: it is 1, the status of a defect: click takes EPIPE before the program can.
     assert result.returncode == 9
 
 
@@ -2007,7 +1975,6 @@ CLOSED: Final = "import os, sys\nos.close(int(sys.argv[1]))\nos.execv(sys.argv[2
 def test_a_standard_stream_that_is_closed_is_no_defect(args: str, descriptor: int, status: int) -> None:
     result = process(*args.split(), prefix=(sys.executable, "-c", CLOSED, str(descriptor)))
 
-    # BUG: status 1, "a defect in spkg: AttributeError: 'NoneType' object has no attribute 'isatty'".
     assert result.returncode == status
 
 
@@ -2016,9 +1983,7 @@ def test_an_output_that_cannot_be_written_is_9(args: str) -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         result = process(*args.split(), stdout=full)
 
-    # BUG: with --json the document of a failure ends in a traceback and status 1.
     assert result.returncode == 9
-    # BUG: "no space left on device" alone does not say where.
     assert result.stderr.splitlines()[-1] == "spkg: error: standard output: no space left on device"
 
 
@@ -2027,7 +1992,6 @@ def test_a_terminal_that_lacks_a_character_gets_it_escaped() -> None:
 
     result = process("inspect", "p.spkg", env={**os.environ, "PYTHONIOENCODING": "latin-1"})
 
-    # BUG: half of the output, then status 1, "a defect in spkg: UnicodeEncodeError: 'latin-1' codec can't …".
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines()[6] == "  0  0x0018  1  Extract File  /bin/\\u20ac, 21 octets"
 
@@ -2035,7 +1999,6 @@ def test_a_terminal_that_lacks_a_character_gets_it_escaped() -> None:
 def test_a_value_that_is_not_utf8_is_malformed() -> None:
     result = process("build", "m.toml", "-o", "new.spkg", "--unsigned", "--set", b"package.version=\xff")
 
-    # BUG: status 1, "a defect in spkg: UnicodeEncodeError: 'utf-8' codec can't encode character '\udcff' …".
     assert (result.returncode, result.stdout) == (3, "")
     assert result.stderr == "spkg: error: m.toml: package.version: the text can't be written in UTF-8\n"
 

@@ -1,0 +1,387 @@
+"""The figures of the README, as ratios to what the same machine does in the same minute.
+
+What is compared runs in turn, A B A B …, so that a machine that slows down slows down both; figures are
+medians over the pairs, with the least and the most behind them.  It measures and does not judge: the exit
+status is 0 unless something could not run.  It needs nothing but Python, ``openssl`` and ``cp``.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shutil import disk_usage
+from statistics import median
+from tempfile import TemporaryDirectory, gettempdir
+from typing import IO, Final, Literal
+
+__all__ = ["SPKG", "Usage", "large_directory", "main", "measure"]
+
+ROOT: Final = Path(__file__).parent.parent.parent
+FILES: Final = 8
+"""How many sources the large package has."""
+SMALL: Final = 4096
+"""The size of the small package, in octets."""
+UNITS: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+BLOCK: Final = 1 << 20
+MEMORY: Final = 64
+"""The most memory that anything may take, in MiB."""
+
+LAUNCHER: Final = """
+import os, sys, time
+report = int(sys.argv[1])
+os.set_inheritable(report, False)
+begin = time.perf_counter()
+child = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, used = os.wait4(child, 0)
+wall = time.perf_counter() - begin
+status = os.waitstatus_to_exitcode(status)
+os.write(report, repr((status, wall, used.ru_utime + used.ru_stime, used.ru_maxrss)).encode())
+"""
+"""Runs a program and writes down what it took.
+
+Linux counts what a process took before it became another program, too: only from a small one can the
+memory of a child be told.
+"""
+
+
+def _find_spkg() -> tuple[str, ...]:
+    """Return how spkg is called: as it was installed beside this Python, or out of the clone."""
+    installed = Path(sys.executable).parent / "spkg"
+    return (str(installed),) if installed.exists() else (sys.executable, str(ROOT / "cli.py"))
+
+
+SPKG: Final = _find_spkg()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What one run of a program took, and what it said."""
+
+    status: int
+    wall: float
+    """Seconds from its start to its end."""
+    cpu: float
+    """Seconds of all cores, its own and the system's for it."""
+    resident: float
+    """The most memory it had at once, in MiB."""
+    stdout: str
+    stderr: str
+
+
+def measure(
+    command: Sequence[str | Path], *, cwd: Path | None = None, stdin: int | IO[bytes] = subprocess.DEVNULL
+) -> Usage:
+    """Run a program to its end.
+
+    Raises:
+        OSError: It can't be started.
+    """
+    read_end, write_end = os.pipe()
+    launcher = (sys.executable, "-I", "-S", "-c", LAUNCHER, str(write_end))
+    try:
+        done = subprocess.run(
+            [*launcher, *command],
+            cwd=cwd,
+            stdin=stdin,
+            capture_output=True,
+            pass_fds=(write_end,),
+            text=True,
+            errors="backslashreplace",
+            check=False,
+        )
+    finally:
+        os.close(write_end)
+        with os.fdopen(read_end) as report:
+            told = report.read()
+    if not told:
+        raise OSError(f"{command[0]} can't be run: {done.stderr}")
+    status, wall, cpu, resident = (float(number) for number in told.strip("()").split(","))
+    return Usage(
+        status=int(status),
+        wall=wall,
+        cpu=cpu,
+        resident=resident / 1024,
+        stdout=done.stdout,
+        stderr=done.stderr,
+    )
+
+
+def large_directory() -> str:
+    """Return where large files go: what is in /tmp may be in memory, what is in /var/tmp never is."""
+    return "/var/tmp" if os.access("/var/tmp", os.W_OK) else gettempdir()  # noqa: S108 - a directory is made in it
+
+
+class FailedError(Exception):
+    """A program that is to be measured did not do its work."""
+
+
+def run(*command: str | Path) -> Usage:
+    """Run a program that has to succeed."""
+    usage = measure(command)
+    if usage.status:
+        called = " ".join(map(str, command))
+        raise FailedError(f"{called}: status {usage.status}: {usage.stderr.strip()}")
+    return usage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A figure beside what it is to be."""
+
+    name: str
+    figures: Sequence[float]
+    """One of each pair, or of each run."""
+    target: float
+    unit: Literal["x", "MiB"]
+    detail: str
+
+    @property
+    def figure(self) -> float:
+        """What counts: of ratios the median, of memory the most."""
+        return median(self.figures) if self.unit == "x" else max(self.figures)
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the row as it is printed."""
+        digits = 2 if self.unit == "x" else 1
+        return (
+            self.name,
+            f"{self.figure:.{digits}f} {self.unit}",
+            f"{min(self.figures):.{digits}f}-{max(self.figures):.{digits}f}",
+            f"{self.target:g} {self.unit}",
+            "ok" if self.figure <= self.target else "over",
+            self.detail,
+        )
+
+
+NOTES: Final = """
+Ratios (x) are to 'openssl dgst -sha1' of the package (verify), to 'cp' and 'openssl dgst -sha1' of the
+sources (build), and to 'python -c "import click, cryptography.x509"' (the small package).  The start-up,
+measured as 'spkg verify' of the small package, is subtracted from the large verify and build figures: the
+last row bounds it.  Memory is the most of all runs, resident."""
+HEADINGS: Final = ("row", "figure", "min-max", "target", "", "medians")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """A directory with all that is measured."""
+
+    path: Path
+    size: int
+    pairs: int
+
+    @property
+    def sources(self) -> list[Path]:
+        """The files that the large package is built from."""
+        return [self.path / f"file{number}" for number in range(FILES)]
+
+    @property
+    def large(self) -> Path:
+        """The large package."""
+        return self.path / "large.spkg"
+
+    @property
+    def small(self) -> Path:
+        """The package of 4 KiB."""
+        return self.path / "small.spkg"
+
+    def prepare(self) -> None:
+        """Make keys, sources and packages; what this reads and writes is in memory afterwards."""
+        room = disk_usage(self.path).free
+        if room < 5 * self.size:  # sources, their copies, two packages, and one that is written
+            raise FailedError(f"{self.path} has {room >> 20} MiB of room, not {5 * self.size >> 20}")
+        run(*SPKG, "keygen", self.path / "keys")
+        for source in self.sources:
+            _fill(source, self.size // FILES)
+        _describe(self.path / "large.toml", self.sources)
+        self.build(self.large)
+
+        source = self.path / "one"
+        _describe(self.path / "small.toml", [source])
+        _fill(source, 1)
+        self.build(self.small, "small.toml")
+        _fill(source, SMALL - self.small.stat().st_size + 1)
+        self.build(self.small, "small.toml", "--force")
+        if self.small.stat().st_size != SMALL:
+            raise FailedError(f"the small package has {self.small.stat().st_size} octets, not {SMALL}")
+
+    def build(self, package: Path, manifest: str = "large.toml", *more: str) -> Usage:
+        """Build a package, signed."""
+        keys = ("--key", self.path / "keys" / "signer.key", "--cert", self.path / "keys" / "signer.pem")
+        return run(*SPKG, "build", self.path / manifest, "-o", package, *keys, *more)
+
+    def verify(self, package: Path, *more: str) -> Usage:
+        """Verify a package."""
+        return run(*SPKG, "verify", package, "--trust", self.path / "keys" / "ca.pem", *more)
+
+    def build_again(self) -> Usage:
+        """Build the large package once more, beside the other."""
+        package = self.path / "again.spkg"
+        package.unlink(missing_ok=True)
+        return self.build(package)
+
+    def copy_and_digest(self) -> Usage:
+        """Do with ``cp`` and ``openssl`` what building has to do in any case."""
+        copies = self.path / "copies"
+        copies.mkdir(exist_ok=True)
+        for copy in copies.iterdir():
+            copy.unlink()
+        copied = run("cp", *self.sources, copies)
+        hashed = run("openssl", "dgst", "-sha1", *self.sources)
+        return replace(copied, wall=copied.wall + hashed.wall, cpu=copied.cpu + hashed.cpu)
+
+    def digest(self) -> Usage:
+        """Hash the large package with ``openssl``."""
+        return run("openssl", "dgst", "-sha1", self.large)
+
+    def in_turn(self, first: Callable[[], Usage], second: Callable[[], Usage]) -> list[tuple[Usage, Usage]]:
+        """Run two things in turn, once more than is counted."""
+        return [(first(), second()) for _ in range(self.pairs + 1)][1:]
+
+    def rows(self) -> Iterator[Row]:
+        """Measure, and give a row as soon as it is there."""
+        start = self.in_turn(
+            lambda: self.verify(self.small),
+            lambda: run(sys.executable, "-c", "import click, cryptography.x509"),
+        )
+        startup = median(ours.wall for ours, _ in start)
+        startup_cpu = median(ours.cpu for ours, _ in start)
+        what = f"{_shown(self.size)} of {FILES} files"
+
+        def verified(name: str, target: float, *more: str) -> tuple[Row, Row]:
+            pairs = self.in_turn(lambda: self.verify(self.large, *more), self.digest)
+            ratios = [max(0.0, ours.wall - startup) / theirs.wall for ours, theirs in pairs]
+            return (
+                Row(name=name, figures=ratios, target=target, unit="x", detail=_walls(pairs, startup)),
+                _memory(f"{name}: memory", [ours for ours, _ in pairs]),
+            )
+
+        cores = len(os.sched_getaffinity(0))
+        parallel, parallel_memory = verified(f"verify {what}, all {cores} cores", 0.6)
+        yield parallel
+        alone, alone_memory = verified(f"verify {what}, --jobs 1", 1.0, "--jobs", "1")
+        yield alone
+        pairs = self.in_turn(self.build_again, self.copy_and_digest)
+        yield Row(
+            name=f"build {what}, CPU time",
+            figures=[max(0.0, ours.cpu - startup_cpu) / theirs.cpu for ours, theirs in pairs],
+            target=1.15,
+            unit="x",
+            detail=f"{median(ours.cpu for ours, _ in pairs):.2f} s less {startup_cpu:.2f} s of start-up, "
+            f"against {median(theirs.cpu for _, theirs in pairs):.2f} s",
+        )
+        yield parallel_memory
+        yield alone_memory
+        yield _memory(f"build {what}: memory", [ours for ours, _ in pairs])
+        yield Row(
+            name=f"verify {SMALL >> 10} KiB, whole process",
+            figures=[ours.wall / theirs.wall for ours, theirs in start],
+            target=2.5,
+            unit="x",
+            detail=_walls(start),
+        )
+
+
+def _memory(name: str, usages: Sequence[Usage]) -> Row:
+    figures = [usage.resident for usage in usages]
+    return Row(name=name, figures=figures, target=MEMORY, unit="MiB", detail=f"{median(figures):.1f} MiB")
+
+
+def _walls(pairs: Sequence[tuple[Usage, Usage]], startup: float = 0) -> str:
+    """Return the seconds that ratios come from."""
+    ours = f"{median(first.wall for first, _ in pairs):.2f} s"
+    less = f" less {startup:.2f} s of start-up" if startup else ""
+    return f"{ours}{less}, against {median(second.wall for _, second in pairs):.2f} s"
+
+
+def _fill(path: Path, size: int) -> None:
+    """Write octets that nothing can make smaller."""
+    with path.open("wb") as file:
+        for done in range(0, size, BLOCK):
+            file.write(os.urandom(min(BLOCK, size - done)))
+        file.flush()
+        os.fsync(file.fileno())  # or it would be written while others are measured
+
+
+def _describe(path: Path, sources: Sequence[Path]) -> None:
+    """Write a manifest that extracts *sources*, which lie beside it."""
+    steps = (f'[[step]]\nextract = "/{source.name}"\nfrom = "{source.name}"\n' for source in sources)
+    path.write_text("".join(steps), encoding="utf-8")
+
+
+def _shown(size: int) -> str:
+    """Return a number of octets as people write it."""
+    unit, factor = next(
+        ((unit, factor) for unit, factor in reversed(UNITS.items()) if size % factor == 0), ("octets", 1)
+    )
+    return f"{size // factor} {unit}"
+
+
+def _size(text: str) -> int:
+    """Return the number of octets that *text* is."""
+    number = text.rstrip("KMGiB")
+    factor = UNITS.get(text[len(number) :], 1)
+    if not number.isdecimal() or text not in {number, *(number + unit for unit in UNITS)}:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size, as 64MiB is")
+    size = int(number) * factor
+    if size < 8 * FILES:
+        raise argparse.ArgumentTypeError(f"{FILES} files want {8 * FILES} octets at least")
+    return size
+
+
+def _told(*command: str) -> str:
+    """Return the first line of what a program says."""
+    return run(*command).stdout.partition("\n")[0].strip()
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Give the lines of a table, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if 0 < index < 4 else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def _load() -> str:
+    return " ".join(f"{load:.2f}" for load in os.getloadavg())
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Print the figures of the README, as ratios.")
+    parser.add_argument("--size", type=_size, default=_size("1GiB"), help="of the payload  [default: 1GiB]")
+    parser.add_argument(
+        "--pairs", type=int, choices=range(1, 100), default=5, metavar="N", help="[default: 5]"
+    )
+    parser.add_argument(
+        "--directory", default=large_directory(), help="where files go  [default: %(default)s]"
+    )
+    given = parser.parse_args(arguments)
+    cores = len(os.sched_getaffinity(0))
+    try:
+        with TemporaryDirectory(dir=given.directory, prefix="spkg-bench-") as name:
+            bench = Bench(path=Path(name), size=given.size, pairs=given.pairs)
+            print(f"spkg: {' '.join(SPKG)}; Python {sys.version.split()[0]}; {_told('openssl', 'version')}")
+            print(f"{cores} cores, load {_load()}; {given.pairs} pairs; in {name}")
+            sys.stdout.flush()
+            bench.prepare()
+            rows = [row.cells() for row in bench.rows()]
+    except (FailedError, OSError) as exc:
+        print(f"not measured: {exc}", file=sys.stderr)
+        return 1
+    print(f"load at the end {_load()}", end="\n\n")
+    for line in _table([HEADINGS, *rows]):
+        print(line)
+    print(NOTES)
+    if os.getloadavg()[0] > cores + 1:
+        print("This machine is busy: the first row wants two cores that are free.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,57 @@
+"""The program that `make bench` runs: that it measures every figure, not what it measures."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.kit import ROOT
+
+PROGRAM = ROOT / "tests" / "benchmarks" / "run.py"
+
+
+def bench(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(PROGRAM), "--directory", str(directory), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.judge("openssl")
+def test_every_figure_is_printed_beside_its_target(tmp_path: Path) -> None:
+    done = bench(tmp_path, "--size", "4MiB", "--pairs", "1")
+
+    rows = re.findall(
+        r"^(\S.*?) +(\d+\.\d+ (?:x|MiB)) +\d+\.\d+-\d+\.\d+ +(\S+ \S+) +(?:ok|over) ",
+        done.stdout,
+        re.MULTILINE,
+    )
+    assert done.stderr == ""
+    assert done.returncode == 0
+    assert [(re.sub(r"\d+ cores", "N cores", name), target) for name, _, target in rows] == [
+        ("verify 4 MiB of 8 files, all N cores", "0.6 x"),
+        ("verify 4 MiB of 8 files, --jobs 1", "1 x"),
+        ("build 4 MiB of 8 files, CPU time", "1.15 x"),
+        ("verify 4 MiB of 8 files, all N cores: memory", "64 MiB"),
+        ("verify 4 MiB of 8 files, --jobs 1: memory", "64 MiB"),
+        ("build 4 MiB of 8 files: memory", "64 MiB"),
+        ("verify 4 KiB, whole process", "2.5 x"),
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_can_not_be_measured_is_said(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+
+    done = bench(missing)
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("not measured: [Errno 2] No such file or directory: ")
+
+
+def test_a_size_is_read_strictly(tmp_path: Path) -> None:
+    done = bench(tmp_path, "--size", "4MB")
+
+    assert done.returncode == 2
+    assert done.stderr.endswith("argument --size: '4MB' is no size, as 64MiB is\n")
