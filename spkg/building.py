@@ -273,6 +273,7 @@ def build(
     )
 
 
+TOO_MUCH: Final = "the payload would have 2^32 octets or more"
 UNKNOWN_CONTENTS: Final = Contents(offset=0, length=0, sha1=bytes(20), sha256=bytes(32), mode=PLAIN)
 
 
@@ -287,6 +288,7 @@ class _PayloadWriter:
         self._start = start
         self._manifest = manifest
         self._stored: dict[tuple[int, bytes], int] = {}
+        self._known: dict[tuple[int, ...], Contents] = {}
         self._buffer = memoryview(bytearray(CHUNK))
         self.length = 0
         self.shared = 0
@@ -301,11 +303,15 @@ class _PayloadWriter:
             before = os.fstat(source.fileno())
             if not stat.S_ISREG(before.st_mode):
                 raise self._error(file, "not a regular file")
+            known = self._known.get(_identity_of(before)) if self._manifest.share_payload else None
+            if known is not None:
+                self.shared += 1
+                return known
+            if before.st_size > MAX_PAYLOAD:
+                raise self._error(file, TOO_MUCH, section="E.3")
             while count := self._read(file, source):
                 octets = self._buffer[:count]
                 self.length += count
-                if self.length > MAX_PAYLOAD:
-                    raise self._error(file, "the payload would have 2^32 octets or more", section="E.3")
                 if self._pool is None:
                     _update(hashes, octets)
                     write_all(self._output, octets)
@@ -317,18 +323,20 @@ class _PayloadWriter:
                     progress(count)
             after = os.fstat(source.fileno())
         length = self.length - start
-        if (before.st_size, before.st_mtime_ns) != (
-            after.st_size,
-            after.st_mtime_ns,
-        ) or after.st_size != length:
+        if _identity_of(before) != _identity_of(after) or after.st_size != length:
             raise self._error(file, "it changed while it was read")
-        return Contents(
+        contents = Contents(
             offset=self._share(file, start, length, sha1.digest()),
             length=length,
             sha1=sha1.digest(),
             sha256=sha256.digest(),
             mode=EXECUTABLE if before.st_mode & stat.S_IXUSR else PLAIN,
         )
+        # Only now: what would have been too much may be stored already.
+        if self.length > MAX_PAYLOAD:
+            raise self._error(file, TOO_MUCH, section="E.3")
+        self._known[_identity_of(before)] = contents
+        return contents
 
     def _share(self, file: PlannedFile, start: int, length: int, sha1: bytes) -> int:
         """Return where a file of these contents lies, and drop it where that is not at *start*."""
@@ -373,6 +381,11 @@ class _PayloadWriter:
             field=f"{file.field}.from",
             section=section,
         )
+
+
+def _identity_of(status: os.stat_result) -> tuple[int, ...]:
+    """Return what tells a file from others, and from what it was before."""
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _update(hashes: Sequence["_Hash"], octets: memoryview) -> None:

@@ -8,12 +8,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from glob import escape
 from pathlib import Path
 from typing import Final
 
 from spkg.errors import FormatError
 from spkg.manifest import Links, TreeStep
 from spkg.paths import RootPath
+from spkg.text import toml_string
 
 __all__ = ["TreeFile", "TreeReport", "walk_tree"]
 
@@ -104,14 +106,16 @@ class _Walk:
         while waiting:
             directory = waiting.pop()
             with os.scandir(os.fsencode(self._place(directory))) as found:
-                for entry in found:
-                    path = b"/".join((directory, entry.name)) if directory else entry.name
-                    if self._is_excluded(path):
-                        self._excluded.append(path)
-                        continue
-                    yield path, entry
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(path)
+                # In order, so that of several errors it is always the same one that is told.
+                entries = sorted(found, key=lambda entry: entry.name)
+            for entry in entries:
+                path = b"/".join((directory, entry.name)) if directory else entry.name
+                if self._is_excluded(path):
+                    self._excluded.append(path)
+                    continue
+                yield path, entry
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(path)
 
     def _is_excluded(self, path: bytes) -> bool:
         """Whether a pattern leaves out *path*: one without a slash matches a name at any depth."""
@@ -143,13 +147,12 @@ class _Walk:
         links = 0
         while waiting:
             part = waiting.pop(0)
-            if part in {b"", b"."}:
-                continue
             if part == b"..":
                 done = done[:-1]
                 continue
-            done.append(part)
-            if done[: len(home)] != home:
+            if part not in {b"", b"."}:
+                done.append(part)
+            if done[: len(home)] != home or done == home:
                 continue
             here = self._place(b"/".join(done[len(home) :]))
             if here.is_symlink():
@@ -158,10 +161,12 @@ class _Walk:
                     raise self._error(path, f"more than {MAX_LINKS} symbolic links in a row", exclude=True)
                 target = os.fsencode(here.readlink())
                 done = [] if target.startswith(b"/") else done[:-1]
-                waiting = [*target.split(b"/"), *waiting]
-        below = b"/".join(done[len(home) :])
+                waiting = [*target.lstrip(b"/").split(b"/"), *waiting]
+            elif waiting and not here.is_dir():
+                raise self._error(path, "a symbolic link that leads to no file", exclude=True)
         if done[: len(home)] != home:
             raise self._error(path, "a symbolic link that leads out of the tree", exclude=True)
+        below = b"/".join(done[len(home) :])
         if not self._place(below).is_file():
             raise self._error(path, "a symbolic link that leads to no file", exclude=True)
         return below
@@ -180,7 +185,9 @@ class _Walk:
 
     def _error(self, path: bytes, problem: str, *, exclude: bool = False) -> FormatError:
         name = self._place(path)
-        hint = f'exclude = ["{os.fsdecode(path)}"] leaves it out' if exclude else None
+        # With a slash the pattern is of this path, and of no other file of the name.
+        pattern = toml_string("/" + escape(os.fsdecode(path)))
+        hint = f"exclude = [{pattern}] leaves it out" if exclude else None
         if exclude and "link" in problem:
             hint = f'{hint}; links = "skip" leaves out all links, "copy" takes the files they lead to'
         return FormatError(
