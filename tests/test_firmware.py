@@ -148,7 +148,7 @@ def test_a_link_is_an_error_that_names_it(desk: Path, tree: Path, links: dict[st
     possible = {
         f"spkg: error: {manifest.name}: step[0].from: {tree / link}: "
         "a symbolic link, the format can't carry it\n"
-        f'spkg: hint: exclude = ["{link}"] leaves it out; '
+        f'spkg: hint: exclude = ["/{link}"] leaves it out; '
         'links = "skip" leaves out all links, "copy" takes the files they lead to\n'
         for link in links
     }

@@ -17,7 +17,7 @@ from spkg.manifest import Links, TreeStep
 from spkg.paths import RootPath, TreePath
 from spkg.trees import MAX_LINKS, TreeFile, TreeReport, walk_tree
 
-HINT = 'exclude = ["{}"] leaves it out'
+HINT = 'exclude = ["/{}"] leaves it out'
 LINK_HINT = f'{HINT}; links = "skip" leaves out all links, "copy" takes the files they lead to'
 
 
