@@ -149,6 +149,17 @@ def test_an_encrypted_key_is_read_with_its_passphrase(file: Callable[[bytes], Pa
     assert identity.key.private_numbers() == key("signer").private_numbers()
 
 
+def test_a_key_is_encrypted_where_its_armour_says_so_and_nowhere_else(
+    file: Callable[[bytes], Path], tmp_path: Path
+) -> None:
+    (certificate := tmp_path / "certificate").write_bytes(signer().pem)
+
+    # BUG: the word ENCRYPTED anywhere in the file, as in a friendly name, makes "the key in … is encrypted".
+    identity = load_identity(file(b"    friendlyName: ENCRYPTED LINES\n" + plain_key()), certificate)
+
+    assert identity.key.private_numbers() == key("signer").private_numbers()
+
+
 @pytest.mark.parametrize(
     ("octets", "passphrase", "problem"),
     [
@@ -214,8 +225,10 @@ def test_a_file_that_cannot_be_read_is_an_error_of_the_system(tmp_path: Path) ->
         (lambda: b"Bag Attributes: none\n\n" + signer().pem + b"\ntext\n" + root().pem, 2),
         (lambda: plain_key() + signer().pem, 1),
         (lambda: signer().pem.replace(b"\n", b"\r\n"), 1),
+        # BUG: what begins with the digit 0 is taken for DER: "openssl storeutl" begins so.
+        (lambda: b"0: Certificate\n" + signer().pem + b"1: Certificate\n" + root().pem, 2),
     ],
-    ids=["PEM", "DER", "two and text", "behind a key", "CRLF"],
+    ids=["PEM", "DER", "two and text", "behind a key", "CRLF", "numbered"],
 )
 def test_certificates_are_read_in_their_order(
     octets: Callable[[], bytes], count: int, file: Callable[[bytes], Path]
@@ -312,6 +325,8 @@ def revocations(*serials: int) -> x509.CertificateRevocationList:
     [
         (lambda: revocations(1).public_bytes(Encoding.PEM), 1),
         (lambda: revocations(1).public_bytes(Encoding.DER), 1),
+        # BUG: taken for DER, as with certificates.
+        (lambda: b"0: CRL\n" + revocations(1).public_bytes(Encoding.PEM), 1),
         (
             lambda: (
                 b"text\n"
@@ -322,7 +337,7 @@ def revocations(*serials: int) -> x509.CertificateRevocationList:
             2,
         ),
     ],
-    ids=["PEM", "DER", "two and other things"],
+    ids=["PEM", "DER", "numbered", "two and other things"],
 )
 def test_revocation_lists_are_read_in_their_order(
     octets: Callable[[], bytes], count: int, file: Callable[[bytes], Path]
