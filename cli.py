@@ -8,7 +8,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import BufferedReader, FileIO, TextIOWrapper
 from pathlib import Path
@@ -135,7 +135,8 @@ def _guard(run: Callable[[], Any], args: Sequence[str]) -> int:
         _say(f"spkg: error: {message}")
         _say("spkg: hint: please report it, with what 'spkg --debug …' prints for the same command")
         if as_json:
-            _print_error(None, EXIT_DEFECT, message)
+            with suppress(OutputError, ClosedOutput):
+                _print_error(None, EXIT_DEFECT, message)
         return EXIT_DEFECT
 
 
@@ -190,9 +191,14 @@ def surroundings(error: OSError) -> SurroundingsError:
 @contextmanager
 def _signals_raise() -> Iterator[None]:
     def stop(number: int, _frame: object) -> NoReturn:
+        for one in before:
+            signal.signal(one, signal.SIG_IGN)  # a second one must not stop the cleaning up
         raise Stopped(number)
 
-    before = {number: signal.signal(number, stop) for number in STOPPED}
+    # Whoever starts a program in the background may have it ignore an interrupt: it stays so.
+    before = {one: signal.getsignal(one) for one in STOPPED if signal.getsignal(one) is not signal.SIG_IGN}
+    for one in before:
+        signal.signal(one, stop)
     try:
         yield
     finally:
@@ -248,7 +254,8 @@ def _print_document(document: Mapping[str, Any]) -> None:
 
 
 def _colours(stream: Any) -> bool:
-    return stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream is not None and stream.isatty() and not plain
 
 
 @contextmanager
@@ -460,6 +467,15 @@ def _source(name: Path) -> Path | BufferedReader:
     return BufferedReader(FileIO(sys.stdin.fileno(), closefd=False))
 
 
+def _check_output(output: Path, *, force: bool) -> None:
+    """Refuse, before any work, an output that is there or that can't be one."""
+    from spkg.output import refuse_existing
+
+    if str(output) == "-":
+        raise UsageError("a package can't be written to standard output")
+    refuse_existing(output, force=force)
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
@@ -555,11 +571,11 @@ def build(
     from spkg import building
     from spkg.describe.building import build_document, build_lines
     from spkg.manifest import load_manifest
-    from spkg.output import new_file, refuse_existing
+    from spkg.output import new_file
 
     if unsigned == bool(_given(key)) or (not unsigned and key["key"] is None):
         raise UsageError("either --key and --cert, or --unsigned")
-    refuse_existing(output, force=force)
+    _check_output(output, force=force)
     pairs = [entry.partition("=") for entry in overrides]
     if not all(name and equals for name, equals, _ in pairs):
         raise UsageError("--set takes KEY=VALUE, as package.version=6.4")
@@ -609,14 +625,14 @@ def sign(
     """
     from spkg.certificates import subject_of
     from spkg.digests import Digest
-    from spkg.output import new_file, refuse_existing
+    from spkg.output import new_file
     from spkg.payload import open_package
     from spkg.signing import sign_package
 
     if output is None and str(package) == "-":
         raise UsageError("a package from standard input wants -o OUT")
     if output is not None:
-        refuse_existing(output, force=force)
+        _check_output(output, force=force)
     identity = _identity(**key)
     with open_package(_source(package)) as (opened, payload):
         # In place a link stays a link, and the package keeps its mode.

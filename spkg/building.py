@@ -7,10 +7,10 @@ download can be installed as it arrives.  The front matter, whose size is known 
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
@@ -42,6 +42,7 @@ from spkg.package import HEADER_SIZE, MAX_COMMAND_LIST, MAX_PAYLOAD, Header, enc
 from spkg.paths import RootPath
 from spkg.payload import CHUNK, Progress
 from spkg.signing import add_signature, check_front_matter
+from spkg.threads import Crew
 from spkg.trees import TreeReport, walk_tree
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def plan_build(manifest: Manifest) -> BuildPlan:
                     )
                 )
             case TreeStep():
-                with _located(manifest.source, f"{step.field}.from"):
+                with _located(manifest.source, f"{step.field}.from", step.source):
                     report = walk_tree(step, manifest.source)
                 trees.append(report)
                 items += [
@@ -251,8 +252,8 @@ def build(
     block_size = len(block_of(b""))
     check_front_matter(bytes(signed_size), bytes(block_size))
 
-    with ThreadPoolExecutor(max_workers=1) if jobs > 1 else nullcontext() as pool:
-        payload = _PayloadWriter(output, signed_size + block_size, plan.manifest, pool)
+    with Crew(1) if jobs > 1 else nullcontext() as crew:
+        payload = _PayloadWriter(output, signed_size + block_size, plan.manifest, crew)
         contents = [payload.store(file, progress) for file in plan.files]
 
     records = arrange(plan, contents)
@@ -280,11 +281,9 @@ UNKNOWN_CONTENTS: Final = Contents(offset=0, length=0, sha1=bytes(20), sha256=by
 class _PayloadWriter:
     """Stores files one behind the other, and equal ones once."""
 
-    def __init__(
-        self, output: FileIO, start: int, manifest: Manifest, pool: ThreadPoolExecutor | None
-    ) -> None:
+    def __init__(self, output: FileIO, start: int, manifest: Manifest, crew: Crew | None) -> None:
         self._output = output
-        self._pool = pool
+        self._crew = crew
         self._start = start
         self._manifest = manifest
         self._stored: dict[tuple[int, bytes], int] = {}
@@ -312,13 +311,13 @@ class _PayloadWriter:
             while count := self._read(file, source):
                 octets = self._buffer[:count]
                 self.length += count
-                if self._pool is None:
+                if self._crew is None:
                     _update(hashes, octets)
                     write_all(self._output, octets)
                 else:
-                    hashing = self._pool.submit(_update, hashes, octets)
+                    self._crew.hand(partial(_update, hashes, octets))
                     write_all(self._output, octets)
-                    hashing.result()
+                    self._crew.wait()
                 if progress is not None:
                     progress(count)
             after = os.fstat(source.fileno())
@@ -367,11 +366,14 @@ class _PayloadWriter:
     def _open(self, file: PlannedFile) -> FileIO:
         # Without O_NONBLOCK a FIFO would wait for a writer before it could be refused.
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if file.follow else os.O_NOFOLLOW)
-        with _located(self._manifest.source, f"{file.field}.from"):
-            return FileIO(os.open(file.source, flags), "rb")
+        try:
+            with _located(self._manifest.source, f"{file.field}.from", file.source):
+                return FileIO(str(file.source), "rb", opener=lambda path, _: os.open(path, flags))
+        except IsADirectoryError:
+            raise self._error(file, "not a regular file") from None
 
     def _read(self, file: PlannedFile, source: FileIO) -> int:
-        with _located(self._manifest.source, f"{file.field}.from"):
+        with _located(self._manifest.source, f"{file.field}.from", file.source):
             return source.readinto(self._buffer)
 
     def _error(self, file: PlannedFile, problem: str, section: str | None = None) -> FormatError:
@@ -381,6 +383,17 @@ class _PayloadWriter:
             field=f"{file.field}.from",
             section=section,
         )
+
+
+def _record_of(file: PlannedFile, contents: Contents) -> PayloadCommand:
+    """Return the command for a file, now that its contents are known."""
+    return file.command(
+        path=file.path,
+        flags=file.flags,
+        hash=contents.sha1,
+        file_offset=contents.offset,
+        file_length=contents.length,
+    )
 
 
 def _identity_of(status: os.stat_result) -> tuple[int, ...]:
@@ -395,15 +408,22 @@ def _update(hashes: Sequence["_Hash"], octets: memoryview) -> None:
 
 def _check_size(plan: BuildPlan) -> None:
     """Refuse a command list of 2^16 octets or more, naming the step that is too much (E.3)."""
-    size = len(encode_commands(arrange(plan, [UNKNOWN_CONTENTS] * len(plan.files))))
+    files = len(plan.files)
+    size = len(encode_commands(arrange(plan, [UNKNOWN_CONTENTS] * files)))
     if size <= MAX_COMMAND_LIST:
         return
-    problem = f"the command list would have {size} octets, the limit is {MAX_COMMAND_LIST}"
-    while size > MAX_COMMAND_LIST and plan.items:
-        field = plan.items[-1][0]
-        plan = replace(plan, items=plan.items[:-1])
-        size = len(encode_commands(arrange(plan, [UNKNOWN_CONTENTS] * len(plan.files))))
-    raise FormatError(f"{problem}, passed here", source=plan.manifest.source, field=field, section="E.3")
+    # What comes before the steps grows with the files, so take off the end until it fits.
+    per_file = 32 * plan.manifest.strong_digests + 4 * plan.manifest.file_modes
+    remaining, culprit = size, "package"
+    for step, item in reversed(plan.items):
+        if remaining <= MAX_COMMAND_LIST:
+            break
+        record = item if isinstance(item, Record) else _record_of(item, UNKNOWN_CONTENTS)
+        remaining -= len(encode_commands([record])) + (per_file if isinstance(item, PlannedFile) else 0)
+        culprit = step
+    problem = f"the command list would have {size} octets, the limit is {MAX_COMMAND_LIST}, passed here"
+    field = culprit if remaining <= MAX_COMMAND_LIST else "package"
+    raise FormatError(problem, source=plan.manifest.source, field=field, section="E.3")
 
 
 def _leaves_initial_state(item: Record | PlannedFile) -> bool:
@@ -414,9 +434,13 @@ def _leaves_initial_state(item: Record | PlannedFile) -> bool:
 
 
 @contextmanager
-def _located(source: str, field: str) -> Iterator[None]:
-    """Say which step it was where a file can't be read."""
+def _located(source: str, field: str, path: Path) -> Iterator[None]:
+    """Say which step and which file it was where one can't be read."""
     try:
         yield
+    except IsADirectoryError:
+        raise
     except OSError as exc:
+        if exc.filename is None:
+            exc.filename = str(path)
         raise SurroundingsError(os_problem(exc), source=source, field=field) from exc

@@ -35,7 +35,8 @@ def make_keys(name: str, at: datetime) -> KeySet:
     """
     root_key = rsa.generate_private_key(65537, KEY_BITS)
     key = rsa.generate_private_key(65537, KEY_BITS)
-    root_name = _name(f"{name[:59]} root")
+    # A common name has 64 octets at most; that of the root is cut to make room for what it is.
+    root_name = _name(name.encode()[:59].decode(errors="ignore") + " root")
     root = (
         _certificate(root_name, root_name, root_key, at)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

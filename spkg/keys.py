@@ -20,6 +20,9 @@ __all__ = ["Identity", "load_certificates", "load_identity", "load_revocation_li
 MAX_KEY_FILE: Final = 1 << 24
 """Larger files are no keys, certificates or revocation lists."""
 PASSPHRASE_HINT: Final = "give its passphrase with --key-password-env or --key-password-file"
+PEM_MARK: Final = b"-----BEGIN"
+PEM_ENCRYPTED: Final = (b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED")
+"""How a PEM file says that its key is encrypted, today and in the form of old."""
 PEM_CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
 PEM_CRL: Final = b"-----BEGIN X509 CRL-----"
 
@@ -72,7 +75,7 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
     """
     octets = _read(path)
     try:
-        if octets.startswith(b"\x30"):
+        if _is_der(octets):
             return [read_certificate(octets)]
         if PEM_CERTIFICATE not in octets:
             raise SurroundingsError(f"{path} holds no certificate")
@@ -93,7 +96,7 @@ def load_revocation_lists(path: Path) -> list[x509.CertificateRevocationList]:
     """
     octets = _read(path)
     try:
-        if octets.startswith(b"\x30"):
+        if _is_der(octets):
             return [x509.load_der_x509_crl(octets)]
         pieces = octets.split(PEM_CRL)
         lists = [x509.load_pem_x509_crl(PEM_CRL + piece) for piece in pieces[1:]]
@@ -106,8 +109,8 @@ def load_revocation_lists(path: Path) -> list[x509.CertificateRevocationList]:
 
 def _load_key(path: Path, passphrase: bytes | None) -> tuple[rsa.RSAPrivateKey, list[x509.Certificate]]:
     octets = _read(path)
-    is_pem = b"-----BEGIN" in octets
-    encrypted = b"ENCRYPTED" in octets if is_pem else passphrase is not None
+    is_pem = PEM_MARK in octets
+    encrypted = any(mark in octets for mark in PEM_ENCRYPTED) if is_pem else passphrase is not None
     if is_pem and encrypted and passphrase is None:
         raise SurroundingsError(f"the key in {path} is encrypted", hint=PASSPHRASE_HINT)
     if is_pem and not encrypted and passphrase is not None:
@@ -117,7 +120,7 @@ def _load_key(path: Path, passphrase: bytes | None) -> tuple[rsa.RSAPrivateKey, 
     try:
         if is_pem:
             key = load_pem_private_key(octets, passphrase)
-        elif octets.startswith(b"\x30"):
+        elif _is_der(octets):
             key, leaf, others = pkcs12.load_key_and_certificates(octets, passphrase)
             found = [certificate for certificate in (leaf, *others) if certificate is not None]
         else:
@@ -133,17 +136,22 @@ def _load_key(path: Path, passphrase: bytes | None) -> tuple[rsa.RSAPrivateKey, 
 
 def _key_error(path: Path, octets: bytes, exc: Exception, *, encrypted: bool) -> SurroundingsError:
     """Return what is wrong with a key file that the library refused; its own words tell nobody."""
-    if octets.startswith(b"\x30") and "Invalid password" not in str(exc):
+    if _is_der(octets) and "Invalid password" not in str(exc):
         return SurroundingsError(f"the key in {path} can't be read: it is neither PEM nor PKCS #12")
-    if octets.startswith(b"\x30") and not encrypted:
+    if _is_der(octets) and not encrypted:
         return SurroundingsError(f"the key in {path} is encrypted", hint=PASSPHRASE_HINT)
     reason = "the passphrase is wrong, or the file is damaged" if encrypted else "it is no private key"
     return SurroundingsError(f"the key in {path} can't be read: {reason}")
+
+
+def _is_der(octets: bytes) -> bool:
+    """Whether a file is DER: text that begins with a nought and is PEM further on is not."""
+    return octets.startswith(b"\x30") and PEM_MARK not in octets
 
 
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
         octets = file.read(MAX_KEY_FILE + 1)
     if len(octets) > MAX_KEY_FILE:
-        raise SurroundingsError(f"{path} is larger than any key or certificate")
+        raise SurroundingsError(f"{path} is larger than {MAX_KEY_FILE} octets")
     return octets

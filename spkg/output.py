@@ -55,9 +55,10 @@ def new_file(path: Path, *, force: bool = False, mode: int | None = None) -> Ite
     refuse_existing(path, force=force)
     temporary = _beside(path)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with _named(path):
-        descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
     try:
+        # Inside, so that a signal between the making and the next line leaves nothing either.
+        with _named(path):
+            descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
         # The file goes by its final name, so that whatever can't be written to it is told by that.
         with FileIO(str(path), "r+", opener=lambda *_: descriptor) as file:
             if mode is not None:
@@ -107,41 +108,60 @@ def new_directory(path: Path) -> Iterator[Path]:
     """Yield a directory to fill, whose contents appear in *path* when the block ends, or not at all.
 
     Args:
-        path: A directory that is empty, or that does not exist yet.
+        path: A directory that does not exist yet, which then appears in one step, or that is empty, which
+            stays the one it is: somebody may stand in it, or it may be a mount point.
 
     Raises:
         UsageError: Something is there already.
         OSError: It can't be written.
     """
-    if path.is_dir():
-        if any(path.iterdir()):
-            raise UsageError(f"{path} is not empty")
-        temporary = path / f".{secrets.token_hex(4)}.part"
-    elif os.path.lexists(path):
-        raise UsageError(f"{path} exists and is no directory")
-    else:
-        temporary = _beside(path)
-    with _named(path):
-        temporary.mkdir()
+    empty = path.is_dir()
+    _refuse_filled(path)
+    temporary = path / f".{secrets.token_hex(4)}.part" if empty else _beside(path)
+    moves: list[tuple[Path, Path]] = []
+    done = False
     try:
+        with _named(path):
+            temporary.mkdir()
         yield temporary
-        if temporary.parent == path:
-            for entry in list(temporary.iterdir()):
-                entry.rename(path / entry.name)
+        if empty:
+            moves += [(entry, path / entry.name) for entry in temporary.iterdir()]
+            if set(path.iterdir()) != {temporary}:
+                raise UsageError(f"{path} is no longer empty")
+            for source, target in moves:
+                source.rename(target)
             temporary.rmdir()
         else:
             temporary.rename(path)
+        done = True
     except OSError as exc:
-        shutil.rmtree(temporary, ignore_errors=True)
         # The user knows nothing of the place where the directory comes to be.
         name = None if exc.filename is None else os.fsdecode(exc.filename)
         if name is not None and Path(name).is_relative_to(temporary):
             raise OSError(exc.errno, exc.strerror, str(path / Path(name).relative_to(temporary))) from exc
         raise
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    finally:
+        if not done:
+            _move_back(moves)
+            shutil.rmtree(temporary, ignore_errors=True)
     _sync_directory(path.parent)
+
+
+def _refuse_filled(path: Path) -> None:
+    """Refuse what is there, unless it is an empty directory."""
+    if path.is_dir():
+        if any(path.iterdir()):
+            raise UsageError(f"{path} is not empty")
+    elif os.path.lexists(path):
+        raise UsageError(f"{path} exists and is no directory")
+
+
+def _move_back(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Take back what was moved to its place, and nothing that is somebody else's."""
+    for source, target in moves:
+        if source.parent.exists() and not os.path.lexists(source):
+            with suppress(OSError):
+                target.rename(source)
 
 
 def _move_new(temporary: Path, path: Path) -> None:

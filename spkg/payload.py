@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BufferedIOBase
 from pathlib import Path
-from threading import Event
 from typing import Final, Protocol
 
 from spkg.digests import Digest
@@ -41,7 +41,7 @@ CHUNK: Final = 1 << 18
 """How many octets are read at once: enough to be fast, few enough to stay in a core's cache."""
 
 PARALLEL_FROM: Final = 1 << 22
-"""The smallest payload, in octets, that is hashed in parallel: less is done before a pool is imported."""
+"""The smallest payload, in octets, that is hashed in parallel: less is done before threads are worth it."""
 
 Progress = Callable[[int], object]
 """Is told how many more octets are done."""
@@ -65,8 +65,7 @@ class Payload:
         self.offset = offset
         self.length = length
         self.descriptor = descriptor
-        if descriptor is not None:
-            self._check_size(os.fstat(descriptor).st_size - offset)
+        self.measure()
 
     def read_into(self, view: memoryview) -> int:
         """Read at least one octet into *view*, and return how many.
@@ -76,7 +75,7 @@ class Payload:
         """
         count = self._stream.readinto(view)
         if not count:
-            self._check_size(self._position)
+            self.check_size(self._position)
         self._position += count
         return count
 
@@ -98,9 +97,18 @@ class Payload:
         """
         self.skip_to(self.length)
         if self._stream.read(1):
-            self._check_size(self.length + 1)
+            self.check_size(self.length + 1)
 
-    def _check_size(self, size: int) -> None:
+    def measure(self) -> None:
+        """Check the size of a regular file, as it is now.
+
+        Raises:
+            FormatError: The payload is shorter or longer than the header states.
+        """
+        if self.descriptor is not None:
+            self.check_size(os.fstat(self.descriptor).st_size - self.offset)
+
+    def check_size(self, size: int) -> None:
         """Raise unless *size* octets are what the header states (README, decision 1)."""
         if size == self.length:
             return
@@ -364,27 +372,24 @@ def _hash_in_parallel(
     payload: Payload, descriptor: int, hashers: Collection[Hasher], jobs: int, progress: Progress | None
 ) -> None:
     """Hash ranges of a regular file that do not overlap, several at a time, the longest first."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - start-up: one job needs no pool
-
-    stopped = Event()
+    from spkg.threads import Crew  # noqa: PLC0415 - start-up: one job needs no threads
 
     def run(hasher: Hasher) -> None:
         buffer = memoryview(bytearray(CHUNK))
         position = hasher.range.start
-        while position < hasher.range.end and not stopped.is_set():
+        while position < hasher.range.end and not crew.leaving:
             view = buffer[: hasher.range.end - position]
             count = os.preadv(descriptor, [view], payload.offset + position)
             if not count:
-                raise FormatError("the file was cut while it was read", field="payload", section="E.3")
+                payload.check_size(position)
             hasher.feed(view[:count])
             position += count
             if progress is not None:
                 progress(count)
 
-    longest_first = sorted(hashers, key=lambda hasher: hasher.range.length, reverse=True)
-    with ThreadPoolExecutor(max_workers=min(jobs, len(hashers))) as pool:
-        try:
-            for _ in pool.map(run, longest_first):
-                pass
-        finally:
-            stopped.set()  # an interrupt must not wait for gigabytes
+    with Crew(min(jobs, len(hashers))) as crew:
+        for hasher in sorted(hashers, key=lambda hasher: hasher.range.length, reverse=True):
+            crew.hand(partial(run, hasher))
+        for _ in hashers:
+            crew.wait()
+    payload.measure()

@@ -28,12 +28,14 @@ def amount(number: int, noun: str, several: str = "") -> str:
 
 def size(octets: int) -> str:
     """Return a number of octets as people read it."""
-    amount = float(octets)
-    for unit in ("octets", "KiB", "MiB"):
-        if amount < 1024:
-            return f"{octets} octets" if unit == "octets" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} GiB"
+    if octets < 1024:
+        return amount(octets, "octet")
+    value, unit = octets / 1024, "KiB"
+    for larger in ("MiB", "GiB"):
+        if round(value, 1) < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.1f} {unit}"
 
 
 def toml_string(text: str) -> str:

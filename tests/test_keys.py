@@ -154,7 +154,6 @@ def test_a_key_is_encrypted_where_its_armour_says_so_and_nowhere_else(
 ) -> None:
     (certificate := tmp_path / "certificate").write_bytes(signer().pem)
 
-    # BUG: the word ENCRYPTED anywhere in the file, as in a friendly name, makes "the key in … is encrypted".
     identity = load_identity(file(b"    friendlyName: ENCRYPTED LINES\n" + plain_key()), certificate)
 
     assert identity.key.private_numbers() == key("signer").private_numbers()
@@ -225,7 +224,6 @@ def test_a_file_that_cannot_be_read_is_an_error_of_the_system(tmp_path: Path) ->
         (lambda: b"Bag Attributes: none\n\n" + signer().pem + b"\ntext\n" + root().pem, 2),
         (lambda: plain_key() + signer().pem, 1),
         (lambda: signer().pem.replace(b"\n", b"\r\n"), 1),
-        # BUG: what begins with the digit 0 is taken for DER: "openssl storeutl" begins so.
         (lambda: b"0: Certificate\n" + signer().pem + b"1: Certificate\n" + root().pem, 2),
     ],
     ids=["PEM", "DER", "two and text", "behind a key", "CRLF", "numbered"],
@@ -280,8 +278,6 @@ def test_a_file_without_certificates_is_told_in_our_words(
     with pytest.raises(SurroundingsError) as raised:
         load_certificates(path)
 
-    # BUG: "… holds no certificate that can be read: Unable to load PEM file. See https://cryptography.io/en/
-    # latest/faq/#why-can-t-i-import-my-pem-file for more details. MalformedFraming".
     assert str(raised.value) == f"{path} holds no certificate"
 
 
@@ -293,14 +289,14 @@ def test_a_file_is_read_up_to_the_limit_and_not_beyond(file: Callable[[bytes], P
     with pytest.raises(SurroundingsError) as raised:
         load_certificates(path)
 
-    assert str(raised.value) == f"{path} is larger than any key or certificate"
+    assert str(raised.value) == f"{path} is larger than 16777216 octets"
 
 
 def test_a_file_without_an_end_is_not_read_to_its_end() -> None:
     with pytest.raises(SurroundingsError) as raised:
         load_identity(Path("/dev/zero"), None)
 
-    assert str(raised.value) == "/dev/zero is larger than any key or certificate"
+    assert str(raised.value) == "/dev/zero is larger than 16777216 octets"
 
 
 # Revocation lists.
@@ -325,7 +321,6 @@ def revocations(*serials: int) -> x509.CertificateRevocationList:
     [
         (lambda: revocations(1).public_bytes(Encoding.PEM), 1),
         (lambda: revocations(1).public_bytes(Encoding.DER), 1),
-        # BUG: taken for DER, as with certificates.
         (lambda: b"0: CRL\n" + revocations(1).public_bytes(Encoding.PEM), 1),
         (
             lambda: (
@@ -385,7 +380,6 @@ def test_a_revocation_list_that_is_too_large_is_called_one(file: Callable[[bytes
     with pytest.raises(SurroundingsError) as raised:
         load_revocation_lists(path)
 
-    # BUG: it "is larger than any key or certificate", although real revocation lists are.
     assert str(raised.value) == f"{path} is larger than {MAX_KEY_FILE} octets"
 
 
@@ -489,8 +483,6 @@ def test_keys_are_never_made_twice(made: KeySet) -> None:
     ("name", "root_name"),
     [
         ("x" * 64, "x" * 59 + " root"),
-        # BUG: "Attribute's length must be >= 1 and <= 64, but it was 69": the limit is in octets, and
-        # the name of the root is cut by characters.
         ("ü" * 32, "ü" * 29 + " root"),
     ],
 )

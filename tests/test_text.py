@@ -72,14 +72,12 @@ def test_one_thing_is_told_in_the_singular() -> None:
     ("octets", "shown"),
     [
         (0, "0 octets"),
-        # BUG: "1 octets".
         (1, "1 octet"),
         (2, "2 octets"),
         (1023, "1023 octets"),
         (1024, "1.0 KiB"),
         (1536, "1.5 KiB"),
         ((1 << 20) - 1024, "1023.0 KiB"),
-        # BUG: "1024.0 KiB" and "1024.0 MiB": what rounds to the next unit is not told in it.
         ((1 << 20) - 1, "1.0 MiB"),
         ((1 << 30) - 1, "1.0 GiB"),
         (1 << 20, "1.0 MiB"),
