@@ -25,7 +25,10 @@ UNREADABLE: Final = (
 )
 """All that cryptography raises for a certificate that it can't read, of which only some are a ValueError."""
 
-__all__ = ["common_names_of", "issuer_of", "read_certificate", "subject_of"]
+MAX_SERIAL_BITS: Final = 256
+"""The longest serial number; X.509 allows 160 bits."""
+
+__all__ = ["UNREADABLE", "common_names_of", "issuer_of", "read_certificate", "subject_of"]
 
 
 def read_certificate(octets: bytes) -> x509.Certificate:
@@ -49,6 +52,10 @@ def read_certificate(octets: bytes) -> x509.Certificate:
             )
     except UNREADABLE as exc:
         raise FormatError(f"no certificate that can be read: {exc}") from exc
+    if certificate.serial_number.bit_length() > MAX_SERIAL_BITS:
+        raise FormatError(
+            f"no certificate that can be read: a serial number of more than {MAX_SERIAL_BITS} bits"
+        )
     return certificate
 
 

@@ -45,6 +45,12 @@ MAX_SIGNERS: Final = 64
 MAX_CERTIFICATES: Final = 64
 """The most certificates, and the most revocation lists, in one block."""
 MAX_ATTRIBUTES: Final = 64
+MAX_SERIAL: Final = 32
+"""The longest serial number, in octets; X.509 allows 20."""
+MAX_OID: Final = 64
+"""The longest object identifier, in octets."""
+MAX_NAME: Final = 4096
+"""The longest Name, in octets, that is shown as text."""
 UTC_TIME_YEARS: Final = range(1950, 2050)
 
 EMPTY_BLOCK: Final = bytes.fromhex(
@@ -241,11 +247,16 @@ def certificate_id(certificate: bytes) -> tuple[bytes, int]:
     Raises:
         FormatError: The octets are no certificate.
     """
-    try:
-        tbs = x509.Certificate.load(certificate, strict=True)["tbs_certificate"]
-        return tbs["issuer"].dump(), tbs["serial_number"].native
-    except (ValueError, TypeError, KeyError) as exc:  # asn1crypto reads late, and raises all of these
-        raise FormatError(f"no X.509 certificate: {exc}") from exc
+    reader = Reader(BytesIO(certificate), section="E.5")
+    fields = read_element(reader, "certificate").expect(SEQUENCE).children("tbs_certificate", most=3)
+    # TBSCertificate { version [0] EXPLICIT DEFAULT v1, serialNumber, signature, issuer, ... }
+    tbs = [field for part in fields[:1] for field in part.expect(SEQUENCE).children(most=10)]
+    if tbs and tbs[0].tag == CONTEXT_0:
+        tbs.pop(0)
+    if len(tbs) < 3:
+        raise FormatError("no X.509 certificate", section="E.5")
+    serial, _, issuer = tbs[:3]
+    return issuer.expect(SEQUENCE).der(), _integer(serial, most=MAX_SERIAL)
 
 
 def signed_attributes(digest: bytes, signing_time: datetime | None = None) -> bytes:
@@ -328,7 +339,7 @@ def _signer_info(element: Element) -> SignerInfo:
     issuer, serial = None, None
     if sid.tag == SEQUENCE:
         issuer_element, serial_element = _members(sid, ("issuer", "serial"), (SEQUENCE, INTEGER))
-        issuer, serial = issuer_element.der(), _integer(serial_element, most=32)
+        issuer, serial = issuer_element.der(), _integer(serial_element, most=MAX_SERIAL)
     else:
         sid.expect(KEY_ID)
     attributes: tuple[Attribute, ...] | None = None
@@ -373,7 +384,9 @@ def _members(element: Element, names: tuple[str, ...], tags: tuple[int, ...]) ->
 
 
 def _oid(element: Element) -> str:
-    octets = element.expect(OBJECT_IDENTIFIER).der()
+    if len(element.expect(OBJECT_IDENTIFIER).contents) > MAX_OID:  # its numbers cost the square of its length
+        raise element.error(f"an object identifier of more than {MAX_OID} octets")
+    octets = element.der()
     try:
         dotted: str = core.ObjectIdentifier.load(octets, strict=True).dotted
         shortest = core.ObjectIdentifier(dotted).dump()
@@ -393,6 +406,8 @@ def _integer(element: Element, *, most: int = 4) -> int:
 
 def readable_name(name: bytes) -> str:
     """Return a Name in DER as RFC 4514 writes it, or in hex where nothing can read it."""
+    if len(name) > MAX_NAME:
+        return f"#{name[:MAX_OID].hex()}…"
     try:
         return Name(
             RelativeDistinguishedName(
@@ -400,5 +415,5 @@ def readable_name(name: bytes) -> str:
             )
             for level in x509.Name.load(name, strict=True).chosen
         ).rfc4514_string()
-    except (ValueError, TypeError, KeyError):
+    except Exception:  # noqa: BLE001 - asn1crypto raises what it likes, and this is only to be shown
         return f"#{name.hex()}"

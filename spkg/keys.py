@@ -12,7 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs12
 
-from spkg.certificates import read_certificate, subject_of
+from spkg.certificates import UNREADABLE, read_certificate, subject_of
 from spkg.errors import FormatError, SurroundingsError
 
 __all__ = ["Identity", "load_certificates", "load_identity", "load_revocation_lists"]
@@ -100,7 +100,7 @@ def load_revocation_lists(path: Path) -> list[x509.CertificateRevocationList]:
             return [x509.load_der_x509_crl(octets)]
         pieces = octets.split(PEM_CRL)
         lists = [x509.load_pem_x509_crl(PEM_CRL + piece) for piece in pieces[1:]]
-    except (ValueError, UnsupportedAlgorithm) as exc:
+    except UNREADABLE as exc:
         raise SurroundingsError(f"{path} holds no revocation list that can be read: {exc}") from exc
     if not lists:
         raise SurroundingsError(f"{path} holds no revocation list")

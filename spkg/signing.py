@@ -12,6 +12,7 @@ from spkg.cms import (
     SignatureBlock,
     add_signer,
     certificate_id,
+    load_block,
     signed_attributes,
     signer_info,
 )
@@ -47,6 +48,7 @@ def add_signature(
         signing_time: What the signature claims; None claims nothing.
 
     Raises:
+        FormatError: There are too many signatures or certificates for one block.
         RefusedError: This signer has signed with this digest already.
         UntrustedError: The key is one that no verifier of ours accepts.
     """
@@ -65,7 +67,9 @@ def add_signature(
     public.verify(signature, digest.of(attributes), padding.PKCS1v15(), prehashed)
     info = signer_info(certificate, digest, attributes, signature)
     chain = [other.public_bytes(Encoding.DER) for other in identity.chain]
-    return add_signer(block, info, digest, [certificate, *chain])
+    extended = add_signer(block, info, digest, [certificate, *chain])
+    load_block(extended)  # what nobody could read again is not written
+    return extended
 
 
 def check_front_matter(signed: bytes, block: bytes) -> None:

@@ -6,23 +6,24 @@ to its caller (the purpose of the signer's certificate, the strength of keys and
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 from OpenSSL import crypto
 
 from spkg.certificates import common_names_of, subject_of
 from spkg.digests import Digest
 from spkg.errors import UntrustedError
 
-__all__ = ["Policy", "check_rsa_key", "check_signer", "key_fingerprint", "names_of"]
+__all__ = ["Policy", "check_rsa_key", "check_signer", "key_id", "names_of"]
 
 MIN_RSA_BITS: Final = 1024
 MAX_RSA_BITS: Final = 8192
@@ -37,6 +38,9 @@ PACKAGE_PURPOSES: Final = frozenset(
     {ExtendedKeyUsageOID.CODE_SIGNING.dotted_string, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string}
 )
 """The extended key usages that let a certificate sign packages (README, decision 25)."""
+MAX_NAMESAKES: Final = 8
+"""How many issuers of one name are looked at."""
+PSS: Final = SignatureAlgorithmOID.RSASSA_PSS
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 STRONG_HASHES: Final = (hashes.SHA224, hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
@@ -95,7 +99,7 @@ def check_signer(
 
     Args:
         certificate: The signer's.
-        pool: Certificates that may stand on the path; none is trusted.
+        pool: Certificates that may stand on the path, bounded in number; none is trusted.
         policy: What it takes.
         at: The time that dates are held against; None checks no dates.
 
@@ -110,7 +114,10 @@ def check_signer(
         _check_purpose(certificate, policy)
         # (3) A path of bounded cost to an anchor, within its dates.
         path = _path(certificate, _usable(pool), policy, at)
-        # (4) OpenSSL takes any digest; which ones count is the policy's to say.
+        # (4) OpenSSL takes any digest, and any purpose of those between; which ones count is the policy's.
+        for step in path[1:]:
+            if not policy.is_anchor(step):
+                _check_extended(step, policy, f"the certificate of {subject_of(step)}")
         _check_digests(path, policy)
         # (5) Nobody on it revoked, where the policy has lists.
         if policy.crls:
@@ -141,10 +148,13 @@ def check_rsa_key(key: object) -> rsa.RSAPublicKey:
     return key
 
 
-def key_fingerprint(certificate: x509.Certificate) -> bytes:
-    """Return the SHA-256 of the public key: two certificates of one key are one signer."""
-    key = certificate.public_key()
-    return Digest.SHA256.of(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+def key_id(certificate: x509.Certificate) -> int:
+    """Return what tells keys apart, the modulus: whoever can sign with one exponent can with any other.
+
+    Raises:
+        UntrustedError: The key is not an RSA key of sound and affordable size.
+    """
+    return check_rsa_key(certificate.public_key()).public_numbers().n
 
 
 def names_of(certificate: x509.Certificate) -> frozenset[str]:
@@ -165,26 +175,73 @@ def _check_purpose(certificate: x509.Certificate, policy: Policy) -> None:
     usage = _extension(extensions, x509.KeyUsage)
     if usage is not None and not usage.digital_signature:
         raise UntrustedError("the certificate's keyUsage lacks digitalSignature")
-    extended = _extension(extensions, x509.ExtendedKeyUsage)
-    if extended is None:
-        if policy.purposes_required:
-            raise UntrustedError("the certificate has no extendedKeyUsage")
-    elif policy.purposes.isdisjoint(purpose.dotted_string for purpose in extended):
-        raise UntrustedError("the certificate's extendedKeyUsage is not for signing this")
+    if usage is not None and usage.key_cert_sign and not policy.is_anchor(certificate):
+        raise UntrustedError("the certificate's keyUsage is that of a certification authority")
+    if policy.purposes_required and _extension(extensions, x509.ExtendedKeyUsage) is None:
+        raise UntrustedError("the certificate has no extendedKeyUsage")
+    _check_extended(certificate, policy, "the certificate")
 
 
-def _usable(pool: Sequence[x509.Certificate]) -> list[crypto.X509]:
-    """Return those of unknown origin that OpenSSL can read, and that cost no more than they should."""
-    usable: list[crypto.X509] = []
-    for certificate in pool:
-        key = certificate.public_key()
-        try:
-            if isinstance(key, rsa.RSAPublicKey):
-                check_rsa_key(key)
-            usable.append(crypto.X509.from_cryptography(certificate))
-        except (UntrustedError, crypto.Error):
-            continue  # It could harm a path that does not need it.
-    return usable
+def _check_extended(certificate: x509.Certificate, policy: Policy, name: str) -> None:
+    """Check the extended key usages of a signer, or of whoever vouches for one, where it has any."""
+    extended = _extension(certificate.extensions, x509.ExtendedKeyUsage)
+    if extended is not None and policy.purposes.isdisjoint(purpose.dotted_string for purpose in extended):
+        raise UntrustedError(f"{name}'s extendedKeyUsage is not for signing this")
+
+
+def _usable(pool: Iterable[x509.Certificate]) -> list[x509.Certificate]:
+    """Return those of unknown origin that cost no more than they should: others could harm a path."""
+    return [certificate for certificate in pool if _is_affordable(certificate)]
+
+
+def _is_affordable(certificate: x509.Certificate) -> bool:
+    key = certificate.public_key()
+    try:
+        return not isinstance(key, rsa.RSAPublicKey) or check_rsa_key(key) is key
+    except UntrustedError:
+        return False
+
+
+def _namesakes(leaf: x509.Certificate, candidates: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+    """Return those that have the name of an issuer on the way from *leaf*, but not the key that signed.
+
+    OpenSSL takes the first issuer of the right name and never tries another; authorities that changed their
+    key kept their name.
+    """
+    wrong: list[x509.Certificate] = []
+    right: list[x509.Certificate] = []
+    waiting = [leaf]
+    while waiting:
+        certificate = waiting.pop()
+        named = [one for one in candidates if one.subject == certificate.issuer and one != certificate]
+        named = named[:MAX_NAMESAKES]  # anchors come first: what else a block holds can only harm itself
+        signed = [one for one in named if _is_issued(certificate, one)] if len(named) > 1 else named
+        wrong += [one for one in named if one not in signed]
+        waiting += [one for one in signed if one not in right]
+        right += [one for one in signed if one not in right]
+    return [one for one in wrong if one not in right]
+
+
+@lru_cache(maxsize=1024)
+def _is_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    return _is_signed(certificate, issuer)
+
+
+def _is_signed(signed: x509.Certificate | x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    """Whether the key of *issuer* signed, as far as can be told here; whether it may is another question."""
+    key, algorithm = issuer.public_key(), signed.signature_hash_algorithm
+    if not isinstance(key, rsa.RSAPublicKey) or algorithm is None or signed.signature_algorithm_oid == PSS:
+        return True
+    octets = (
+        signed.tbs_certificate_bytes if isinstance(signed, x509.Certificate) else signed.tbs_certlist_bytes
+    )
+    try:
+        key.verify(signed.signature, octets, padding.PKCS1v15(), algorithm)
+    except UnsupportedAlgorithm:
+        return True
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _store(anchors: Iterable[x509.Certificate], at: datetime | None, flags: int = 0) -> crypto.X509Store:
@@ -201,17 +258,27 @@ def _store(anchors: Iterable[x509.Certificate], at: datetime | None, flags: int 
 
 
 def _path(
-    certificate: x509.Certificate, pool: Sequence[crypto.X509], policy: Policy, at: datetime | None
+    certificate: x509.Certificate, pool: Sequence[x509.Certificate], policy: Policy, at: datetime | None
 ) -> tuple[x509.Certificate, ...]:
+    wrong = _namesakes(certificate, [*policy.anchors, *pool])
     context = crypto.X509StoreContext(
-        _store(policy.anchors, at),
+        _store([anchor for anchor in policy.anchors if anchor not in wrong], at),
         crypto.X509.from_cryptography(certificate),
-        pool,
+        _openssl([one for one in pool if one not in wrong]),
     )
     try:
         return tuple(step.to_cryptography() for step in context.get_verified_chain())
     except crypto.X509StoreContextError as exc:
         raise UntrustedError(f"{_culprit(exc)}: {exc}") from exc
+
+
+def _openssl(pool: Iterable[x509.Certificate]) -> list[crypto.X509]:
+    """Return those that OpenSSL can read, too."""
+    found: list[crypto.X509] = []
+    for certificate in pool:
+        with suppress(crypto.Error):
+            found.append(crypto.X509.from_cryptography(certificate))
+    return found
 
 
 def _culprit(exc: crypto.X509StoreContextError) -> str:
@@ -231,14 +298,12 @@ def _check_revocation(path: Sequence[x509.Certificate], policy: Policy, at: date
     """
     for number, certificate in enumerate(path):
         if policy.is_anchor(certificate):
-            # Whoever pins a certificate vouches for it; a list that names it still counts, whoever signed it.
-            if any(_lists(crl, certificate) for crl in policy.crls):
-                raise UntrustedError(f"{subject_of(certificate)}: certificate revoked")
+            _check_anchor(certificate, policy, at)
             continue
         issuer = path[number + 1]
         store = _store([issuer], at, crypto.X509StoreFlags.CRL_CHECK)
         for crl in policy.crls:
-            if crl.issuer == issuer.subject:
+            if crl.issuer == issuer.subject and _is_signed(crl, issuer):
                 name = f"the revocation list of {crl.issuer.rfc4514_string()}"
                 _check_hash(crl.signature_hash_algorithm, name, policy)
                 store.add_crl(crl)
@@ -248,17 +313,23 @@ def _check_revocation(path: Sequence[x509.Certificate], policy: Policy, at: date
             raise UntrustedError(f"{subject_of(certificate)}: {exc}") from exc
 
 
+def _check_anchor(anchor: x509.Certificate, policy: Policy, at: datetime | None) -> None:
+    """Check an anchor: its user vouches for it, but a list of its issuer counts, whoever signed that."""
+    for crl in policy.crls:
+        if crl.issuer != anchor.issuer:
+            continue
+        if crl.get_revoked_certificate_by_serial_number(anchor.serial_number) is not None:
+            raise UntrustedError(f"{subject_of(anchor)}: certificate revoked")
+        end = crl.next_update_utc
+        if at is not None and (end is None or end < at):
+            raise UntrustedError(f"the revocation list of {crl.issuer.rfc4514_string()} is out of date")
+
+
 def _check_hash(algorithm: hashes.HashAlgorithm | None, name: str, policy: Policy) -> None:
     """Refuse what is signed with a weak digest; None is a signature algorithm that has none to choose."""
     accepted = (*STRONG_HASHES, hashes.SHA1) if Digest.SHA1 in policy.digests else STRONG_HASHES
     if algorithm is not None and not isinstance(algorithm, accepted):
         raise UntrustedError(f"{name} is signed with {algorithm.name}")
-
-
-def _lists(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> bool:
-    if crl.issuer != certificate.issuer:
-        return False
-    return crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
 
 
 def _extension(extensions: x509.Extensions, kind: type[_Kind]) -> _Kind | None:

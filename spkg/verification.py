@@ -3,7 +3,9 @@
 Only :func:`verify` makes a :class:`TrustedPackage`, so what acts on one can't be given anything else.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
 from datetime import datetime
 from typing import Final, NoReturn, Self, final
@@ -12,6 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding, utils
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from spkg.ber import tlv
 from spkg.certificates import read_certificate, subject_of
@@ -28,7 +31,7 @@ from spkg.cms import (
 from spkg.digests import Digest
 from spkg.errors import FormatError, UntrustedError
 from spkg.package import Package
-from spkg.trust import Policy, check_rsa_key, check_signer, key_fingerprint
+from spkg.trust import Policy, check_rsa_key, check_signer, key_id
 
 __all__ = ["SignatureReport", "Signer", "TrustedPackage", "UntrustedPackageError", "verify"]
 
@@ -36,7 +39,10 @@ DIGEST_OIDS: Final = {"1.3.14.3.2.26": Digest.SHA1, "2.16.840.1.101.3.4.2.1": Di
 RSA: Final = "1.2.840.113549.1.1.1"
 RSA_OIDS: Final = {"1.2.840.113549.1.1.5": Digest.SHA1, "1.2.840.113549.1.1.11": Digest.SHA256}
 """Signature algorithms that name their digest too: the same signatures by a longer name (RFC 3370)."""
+RSA_KEY: Final = PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5
 OCTET_STRING: Final = 0x04
+MAX_NAMED: Final = 8
+"""How many certificates of one issuer and serial number are tried: an authority gives each number once."""
 
 _SEAL: Final = object()
 
@@ -120,21 +126,26 @@ def verify(package: Package, policy: Policy, *, at: datetime | None) -> TrustedP
         UntrustedPackageError: Not enough of the signatures are accepted.
     """
     reports: list[SignatureReport] = []
-    signers: dict[bytes, Signer] = {}
+    signers: dict[int, Signer] = {}
 
-    # (1) A block without any SignerInfo is trusted only where the policy says so by name.
-    if not package.block.signers and not policy.unsafe_allow_unsigned:
-        raise UntrustedPackageError("the package carries no signature", reports)
+    # (1) A block without any SignerInfo, and with nothing else, is trusted where the policy says so by name.
+    block = package.block
+    if not block.signers:
+        if not policy.unsafe_allow_unsigned:
+            raise UntrustedPackageError("the package carries no signature", reports)
+        if block.certificate_octets or block.crl_octets:
+            problem = "the package carries no signature, and yet certificates or revocation lists"
+            raise UntrustedPackageError(problem, reports)
 
     # (2) E.5: at least one signature must be validated; of each other it is reported why it was not.
-    candidates = _certificates(package.block, policy)
-    for index in range(len(package.block.signers)):
-        report = _examine(index, package, candidates, policy, at)
+    candidates = _Candidates(block, policy, at)
+    for index in range(len(block.signers)):
+        report = _examine(index, package, candidates, policy)
         reports.append(report)
         if report.signer is not None:
             # One key that signs twice is one signer.
-            signers.setdefault(key_fingerprint(report.signer.certificate), report.signer)
-    required = policy.required_signers if package.block.signers else 0
+            signers.setdefault(key_id(report.signer.certificate), report.signer)
+    required = policy.required_signers if block.signers else 0
     if len(signers) < required:
         refusals = [f"signature[{report.index}]: {report.reason}" for report in reports if report.reason]
         if policy.required_signers > 1:
@@ -155,25 +166,51 @@ def verify(package: Package, policy: Policy, *, at: datetime | None) -> TrustedP
     )
 
 
-def _certificates(block: SignatureBlock, policy: Policy) -> list[x509.Certificate]:
-    """Return all certificates at hand that can be read: the anchors, and those of the block."""
-    found = list(policy.anchors)
-    for octets in block.certificates:
-        try:
-            certificate = read_certificate(octets)
-        except FormatError:
-            continue  # Nobody signed this part of the block: what can't be read helps nobody.
-        if certificate not in found:
-            found.append(certificate)
-    return found
+class _Candidates:
+    """The certificates at hand: the anchors, and those of the block that can be read."""
+
+    def __init__(self, block: SignatureBlock, policy: Policy, at: datetime | None) -> None:
+        self._policy = policy
+        self._at = at
+        self._all = list(policy.anchors)
+        for octets in block.certificates:
+            try:
+                certificate = read_certificate(octets)
+            except FormatError:
+                continue  # Nobody signed this part of the block: what can't be read helps nobody.
+            if certificate not in self._all:
+                self._all.append(certificate)
+        self._by_id: defaultdict[tuple[bytes | None, int | None], list[x509.Certificate]] = defaultdict(list)
+        for certificate in self._all:
+            with suppress(FormatError):
+                self._by_id[certificate_id(certificate.public_bytes(Encoding.DER))].append(certificate)
+        self._verdicts: dict[x509.Certificate, tuple[x509.Certificate, ...] | UntrustedError] = {}
+
+    def named_by(self, info: SignerInfo) -> list[x509.Certificate]:
+        """Return the certificates that a SignerInfo names, anchors first, and no more than are affordable."""
+        return self._by_id.get((info.issuer, info.serial), [])[:MAX_NAMED]
+
+    def path_of(self, certificate: x509.Certificate) -> tuple[x509.Certificate, ...]:
+        """Return the path to an anchor, looked for once however many signatures name the certificate.
+
+        Raises:
+            UntrustedError: There is none that the policy accepts.
+        """
+        if certificate not in self._verdicts:
+            try:
+                self._verdicts[certificate] = check_signer(certificate, self._all, self._policy, self._at)
+            except UntrustedError as exc:
+                self._verdicts[certificate] = exc
+        verdict = self._verdicts[certificate]
+        if isinstance(verdict, UntrustedError):
+            raise verdict
+        return verdict
 
 
-def _examine(
-    index: int, package: Package, candidates: Sequence[x509.Certificate], policy: Policy, at: datetime | None
-) -> SignatureReport:
+def _examine(index: int, package: Package, candidates: _Candidates, policy: Policy) -> SignatureReport:
     """Check one signature, and say why where it is refused."""
     info = package.block.signers[index]
-    named = [certificate for certificate in candidates if _is_named(certificate, info)]
+    named = candidates.named_by(info)
     signer: Signer | None = None
     reasons: list[str] = []
     try:
@@ -184,7 +221,7 @@ def _examine(
         for certificate in named:
             try:
                 _check_signature(certificate, info.signature, digest, octets)
-                path = check_signer(certificate, candidates, policy, at)
+                path = candidates.path_of(certificate)
             except UntrustedError as exc:
                 reasons.append(exc.problem)
                 continue
@@ -248,6 +285,8 @@ def _signed_octets(info: SignerInfo, digest: Digest, message: bytes) -> bytes:
 def _check_signature(certificate: x509.Certificate, signature: bytes, digest: Digest, octets: bytes) -> None:
     """Check an RSA signature of PKCS #1 v1.5 over *octets*."""
     key = check_rsa_key(certificate.public_key())
+    if certificate.public_key_algorithm_oid != RSA_KEY:
+        raise UntrustedError("the key is for RSASSA-PSS alone")
     if len(signature) != (key.key_size + 7) // 8:
         raise UntrustedError(f"a signature of {len(signature)} octets for a key of {key.key_size} bits")
     prehashed = utils.Prehashed(digest.algorithm)
@@ -255,14 +294,6 @@ def _check_signature(certificate: x509.Certificate, signature: bytes, digest: Di
         key.verify(signature, digest.of(octets), padding.PKCS1v15(), prehashed)
     except InvalidSignature as exc:
         raise UntrustedError("the signature does not hold") from exc
-
-
-def _is_named(certificate: x509.Certificate, info: SignerInfo) -> bool:
-    """Whether the signature names this certificate."""
-    try:
-        return certificate_id(certificate.public_bytes(Encoding.DER)) == (info.issuer, info.serial)
-    except FormatError:
-        return False
 
 
 def _digest_name(algorithm: Algorithm) -> str:

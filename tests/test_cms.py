@@ -14,6 +14,7 @@ from spkg.reader import Reader
 from spkg.signing import add_signature, check_front_matter
 from tests.kit import (
     AT,
+    CONTENT_TYPE,
     Draft,
     attribute,
     attributes,
@@ -283,6 +284,44 @@ def test_a_certificate_is_known_by_issuer_and_serial() -> None:
 def test_what_is_no_certificate_has_no_id() -> None:
     with pytest.raises(FormatError, match=r"no X\.509 certificate"):
         certificate_id(b"\x30\x00")
+
+
+def test_an_object_identifier_of_65_octets_is_refused_before_it_is_decoded() -> None:
+    for size, problem in (
+        (64, "the content is not signedData"),
+        (65, "an object identifier of more than 64"),
+    ):
+        block = tlv(0x30, tlv(6, b"\x2a" + b"\x81" * (size - 2) + b"\x01"), tlv(0xA0, b""))
+        with pytest.raises(FormatError, match=problem):
+            load_block(block)
+
+
+def test_a_name_that_nothing_can_read_is_shown_in_hex_whatever_is_wrong_with_it() -> None:
+    # An object identifier without octets, a string that is none, and a name that is too long to be shown.
+    for octets, shown in (
+        (tlv(0x30, tlv(0x31, tlv(0x30, tlv(6, b""), tlv(0x13, b"x")))), "#3009310730050600130178"),
+        (
+            tlv(0x30, tlv(0x31, tlv(0x30, tlv(6, b"\x55\x04\x03"), tlv(0x30, b"")))),
+            "#300b3109300706035504033000",
+        ),
+        (tlv(0x30, bytes(5000)), "#30821388" + "00" * 60 + "…"),
+    ):
+        assert readable_name(octets) == shown
+
+
+def test_a_64th_signature_is_made_and_no_65th() -> None:
+    signed = Draft().signed
+    infos = [
+        craft_signer(
+            signed, signer(), attributes=[*attributes(signed), attribute(CONTENT_TYPE, tlv(4, bytes((one,))))]
+        )
+        for one in range(64)
+    ]
+    add = second_signer().identity()
+
+    assert len(load_block(add_signature(load_block(craft_block(*infos[:63])), signed, add)).signers) == 64
+    with pytest.raises(FormatError, match="more than 64 elements"):
+        add_signature(load_block(craft_block(*infos)), signed, add)
 
 
 def test_a_name_reads_as_in_rfc_4514_or_in_hex() -> None:

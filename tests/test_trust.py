@@ -4,13 +4,17 @@ import copy
 import dataclasses
 import pickle
 from datetime import timedelta, timezone
-from typing import Any
+from typing import Any, Final
 
 import pytest
+from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from spkg import trust, verification
+from spkg.ber import tlv
 from spkg.cms import EMPTY_BLOCK, load_block
 from spkg.commands import End, StrongDigests
 from spkg.digests import Digest
@@ -23,8 +27,12 @@ from tests.kit import (
     CONTENTS,
     Certified,
     Draft,
+    attribute,
+    attributes,
     authority,
     certify,
+    craft_block,
+    craft_signer,
     file,
     policy,
     read,
@@ -32,6 +40,8 @@ from tests.kit import (
     second_signer,
     signer,
 )
+
+SIGNING_TIME: Final = bytes.fromhex("06092a864886f70d010905")
 
 
 def signed_by(*signers: Certified, chain: tuple[Certified, ...] = ()) -> Draft:
@@ -361,7 +371,8 @@ def test_a_list_of_somebody_else_fails_closed() -> None:
 def test_a_list_that_its_issuer_did_not_sign_fails_closed() -> None:
     false = authority(with_key="other")
 
-    assert refusal(Draft(), policy(crls=(crl(false),))).endswith(": CRL signature failure")
+    assert refusal(Draft(), policy(crls=(crl(false),))).endswith(": unable to get certificate CRL")
+    assert accepted(Draft(), policy(crls=(crl(false), crl(root())))) == ("CN=Test Signer",)
 
 
 def test_every_certificate_below_the_anchor_needs_a_list() -> None:
@@ -385,6 +396,137 @@ def test_an_intermediate_as_anchor_needs_no_list_of_its_own() -> None:
 def test_a_list_that_names_a_pinned_leaf_counts() -> None:
     assert refusal(Draft(), policy(signer(), crls=(crl(root(), signer()),))).endswith("certificate revoked")
     assert accepted(Draft(), policy(signer(), crls=(crl(root()),))) == ("CN=Test Signer",)
+
+
+def test_a_stale_list_of_whoever_certified_a_pinned_leaf_fails_closed() -> None:
+    stale = policy(signer(), crls=(crl(root(), days=0),))
+
+    assert refusal(Draft(), stale, at=AT + timedelta(days=2)) == (
+        "signature[0]: the revocation list of CN=Test Root is out of date"
+    )
+    assert accepted(Draft(), stale, at=None) == ("CN=Test Signer",)
+
+
+# Authorities of one name.
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_of_two_anchors_of_one_name_the_one_whose_key_signed_counts(turn: int) -> None:
+    renewed = authority(with_key="other", serial=2)
+    anchors = (root(), renewed)[::turn]
+
+    assert accepted(signed_by(certify("Old", root())), policy(*anchors)) == ("CN=Old",)
+    assert accepted(signed_by(certify("New", renewed)), policy(*anchors)) == ("CN=New",)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_of_two_intermediates_of_one_name_the_one_whose_key_signed_counts(turn: int) -> None:
+    one = authority("Intermediate", root(), with_key="other", serial=2)
+    two = authority("Intermediate", root(), with_key="second", serial=3)
+    chain = (one, two)[::turn]
+
+    assert accepted(signed_by(certify("Leaf", one), chain=chain), policy()) == ("CN=Leaf",)
+    assert accepted(signed_by(certify("Leaf", two), chain=chain), policy()) == ("CN=Leaf",)
+
+
+def test_an_authority_with_the_name_of_the_anchor_does_not_keep_it_from_counting() -> None:
+    false = authority(with_key="other")
+
+    assert accepted(signed_by(signer(), chain=(false,)), policy()) == ("CN=Test Signer",)
+
+
+# What a certificate is for.
+
+
+def test_a_key_for_certificates_signs_no_package_though_nothing_says_it_is_an_authority() -> None:
+    usage = ("digital_signature", "key_cert_sign")
+    unclear = certify("Unclear", root(), ca=None, usage=usage)
+
+    problem = refusal(signed_by(unclear), policy())
+
+    assert problem == "signature[0]: the certificate's keyUsage is that of a certification authority"
+    assert accepted(signed_by(unclear), policy(unclear)) == ("CN=Unclear",)
+
+
+def test_an_intermediate_for_another_purpose_vouches_for_no_signer() -> None:
+    servers = certify(
+        "Servers",
+        root(),
+        with_key="other",
+        ca=True,
+        usage=("key_cert_sign",),
+        purposes=(ExtendedKeyUsageOID.SERVER_AUTH,),
+    )
+    draft = signed_by(certify("Leaf", servers), chain=(servers,))
+
+    problem = refusal(draft, policy())
+
+    assert problem == "signature[0]: the certificate of CN=Servers's extendedKeyUsage is not for signing this"
+    assert accepted(draft, policy(servers)) == ("CN=Leaf",)
+
+
+def test_a_key_for_pss_alone_makes_no_signature_of_another_scheme() -> None:
+    certificate = asn1_x509.Certificate.load(signer().der)
+    certificate["tbs_certificate"]["subject_public_key_info"]["algorithm"] = {"algorithm": "rsassa_pss"}
+    octets = certificate["tbs_certificate"].dump(force=True)
+    certificate["signature_value"] = root().key.sign(octets, padding.PKCS1v15(), hashes.SHA256())
+    other = Certified(
+        key=signer().key, certificate=x509.load_der_x509_certificate(certificate.dump(force=True))
+    )
+
+    assert refusal(signed_by(other), policy()) == "signature[0]: the key is for RSASSA-PSS alone"
+
+
+def test_a_block_that_claims_no_signer_carries_nothing_else() -> None:
+    problem = "the package carries no signature, and yet certificates or revocation lists"
+
+    assert (
+        refusal(Draft(block=craft_block(certificates=(root(),))), policy(unsafe_allow_unsigned=True))
+        == problem
+    )
+
+
+# What many certificates and signatures cost.
+
+
+def test_the_path_of_a_certificate_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[x509.Certificate] = []
+
+    def check(certificate: x509.Certificate, *rest: Any) -> Any:
+        looked.append(certificate)
+        return trust.check_signer(certificate, *rest)
+
+    monkeypatch.setattr(verification, "check_signer", check)
+    signed = Draft().signed
+    infos = [
+        craft_signer(
+            signed,
+            signer(),
+            attributes=sorted([*attributes(signed), attribute(SIGNING_TIME, tlv(4, bytes((number,))))]),
+        )
+        for number in range(5)
+    ]
+
+    assert accepted(Draft(block=craft_block(*infos, certificates=(signer(),))), policy()) == (
+        "CN=Test Signer",
+    )
+    assert looked == [signer().certificate]
+
+
+def test_certificates_of_one_name_and_number_are_not_all_tried() -> None:
+    others = [
+        certify("Test Signer", root(), with_key="other", end=AT + timedelta(days=days))
+        for days in range(1, 9)
+    ]
+    signed = Draft().signed
+    info = craft_signer(signed, signer(), attributes=attributes(signed))
+
+    def block(count: int) -> bytes:
+        return craft_block(info, certificates=(*others[:count], signer()))
+
+    assert accepted(Draft(block=block(7)), policy()) == ("CN=Test Signer",)
+    assert refusal(Draft(block=block(8)), policy()) == "signature[0]: the signature does not hold"
+    assert accepted(Draft(block=block(8)), policy(signer())) == ("CN=Test Signer",)
 
 
 # A trusted package is only made by verify().

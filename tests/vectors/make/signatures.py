@@ -399,7 +399,7 @@ def certified_by_itself() -> bytes:
 
 @vector(
     section="E.5",
-    expect="untrusted: signature[0]: CN=Impostor: certificate signature failure",
+    expect="untrusted: signature[0]: CN=Test Root: self-signed certificate in certificate chain",
 )
 def certified_by_a_false_root() -> bytes:
     """A root of the same name and another key comes along in the block."""
