@@ -38,7 +38,11 @@ __all__ = ["EXIT_FOR", "main"]
 
 EXIT_DEFECT: Final = 1
 EXIT_DIFFERENT: Final = 10
-STOPPED: Final = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}
+STOPPED: Final = {
+    signal.SIGHUP: ("the terminal is gone", 129),
+    signal.SIGINT: ("interrupted", 130),
+    signal.SIGTERM: ("terminated", 143),
+}
 """What is told of a signal, and the exit status."""
 EXIT_FOR: Final[dict[type[SpkgError], int]] = {
     UsageError: 2,
@@ -74,18 +78,19 @@ class DocumentedError(Exception):
         self.error = error
 
 
-class Cli(click.Group):
-    """The root of all commands, which turns every way to end into an exit status."""
+class Command(click.Command):
+    """A command whose help, which click prints by itself while it parses, fails as all output does."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """Parse the options; click would make a status of its own of help that nobody reads."""
-        with _closed_output():
+        """Parse the options."""
+        with _telling():
             return super().make_context(*args, **extra)
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; the same goes for its output."""
-        with _closed_output():
-            return super().invoke(ctx)
+
+class Cli(Command, click.Group):
+    """The root of all commands, which turns every way to end into an exit status."""
+
+    command_class = Command
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
         """Run a command, and exit."""
@@ -94,14 +99,6 @@ class Cli(click.Group):
         if args is None and not sys.warnoptions:
             warnings.simplefilter("ignore")  # those of libraries tell the user of a program nothing
         sys.exit(_guard(lambda: super(Cli, self).main(given, *rest, **extra), given))
-
-
-@contextmanager
-def _closed_output() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError as exc:
-        raise ClosedOutput from exc
 
 
 def _guard(run: Callable[[], Any], args: Sequence[str]) -> int:
@@ -117,7 +114,8 @@ def _guard(run: Callable[[], Any], args: Sequence[str]) -> int:
     except SpkgError as exc:
         return _fail(exc, as_json=as_json)
     except click.ClickException as exc:
-        hint = exc.ctx.get_usage() if isinstance(exc, click.UsageError) and exc.ctx is not None else None
+        usage = exc.ctx.get_usage() if isinstance(exc, click.UsageError) and exc.ctx is not None else ""
+        hint = " ".join(usage.split()) or None
         message = exc.format_message()
         return _fail(UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint), as_json=as_json)
     except ClosedOutput:
@@ -166,8 +164,7 @@ def _fail(error: SpkgError, *, as_json: bool) -> int:
             return status
     _say(f"spkg: error: {error}")
     if error.hint:
-        for line in error.hint.splitlines():
-            _say(f"spkg: hint: {line}")
+        _say(f"spkg: hint: {error.hint}")
     return status
 
 
@@ -215,8 +212,15 @@ class OutputError(SurroundingsError):
 
 def _print(text: str) -> None:
     """Write a line to standard output, now: what can't be written has to be known before the end."""
-    try:
+    with _telling():
         click.echo(text)
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Tell apart what can't be printed from what else can't be written."""
+    try:
+        yield
     except BrokenPipeError as exc:
         sys.stdout = None  # Python would flush it when it ends, and complain.
         raise ClosedOutput from exc
@@ -231,7 +235,8 @@ def _say(text: str) -> None:
         for word, colour in (("spkg: error:", "red"), ("spkg: hint:", "cyan")):
             if shown.startswith(word):
                 shown = click.style(word, fg=colour, bold=True) + shown[len(word) :]
-    click.echo(shown, err=True)
+    with suppress(OSError):  # where nobody can be told, the exit status still tells
+        click.echo(shown, err=True)
 
 
 def _print_lines(lines: "Iterable[Line]") -> None:
@@ -296,8 +301,19 @@ class Time(click.ParamType[datetime]):
             self.fail(f"{value!r} is no time, as 2026-11-21T12:00:00Z is", param, ctx)
 
 
-FILE: Final = click.Path(path_type=Path, readable=False)
-"""Whether a file is there is found out by opening it, with our own words and status."""
+class File(click.Path):
+    """A path.  Whether a file is there is found out by opening it, with our own words and status."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, readable=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; a file called ``-`` is asked for as ``./-``, and a Path would lose that."""
+        path = super().convert(value, param, ctx)
+        return path.absolute() if path == Path("-") and value != "-" else path
+
+
+FILE: Final = File()
 
 
 def _options(*options: Callable[[Handler], Handler]) -> Callable[[Handler], Handler]:
@@ -635,12 +651,14 @@ def sign(
         _check_output(output, force=force)
     identity = _identity(**key)
     with open_package(_source(package)) as (opened, payload):
-        # In place a link stays a link, and the package keeps its mode.
+        if output is None and payload.descriptor is None:
+            raise UsageError(f"{package} is no regular file: signing it wants -o OUT")
+        # In place a link stays a link.
         target = output or (Path(os.path.realpath(package)) if package.is_symlink() else package)
-        mode = None if output is not None else target.stat().st_mode & 0o777
+        replaces = os.fstat(payload.descriptor) if output is None and payload.descriptor is not None else None
         with (
             _progress("signing", payload.length, wanted=not no_progress) as progress,
-            new_file(target, force=force or output is None, mode=mode) as file,
+            new_file(target, force=force, replaces=replaces) as file,
         ):
             sign_package(
                 opened,

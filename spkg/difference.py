@@ -3,8 +3,8 @@
 Nothing here is verified: it compares what the two packages say, and says whether their octets are the same.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import zip_longest
@@ -28,6 +28,9 @@ __all__ = ["Change", "Difference", "FileChange", "FileState", "compare"]
 
 GATES: Final = (VersionCommand, Role, StorageCommand, RequiredAttributes)
 """What decides whether a device may take the package (README, decision 12)."""
+
+MAX_EFFORT: Final = 5_000_000
+"""How many comparisons a shortest difference may take: two thousand commands that are all different."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +102,8 @@ def compare(before: tuple[Package, Payload], after: tuple[Package, Payload]) -> 
     encoding: list[str] = []
     if one.signed != other.signed and not (header or gates or timeouts or commands or files):
         encoding.append("the command lists")
-    if one.block.octets != other.block.octets and not signers:
+    # A signature over other octets is another signature: it says nothing of its own.
+    if one.signed == other.signed and one.block.octets != other.block.octets and not signers:
         encoding.append("the signature blocks")
     if one.signed == other.signed:
         place = _first_difference(before[1], after[1])
@@ -142,10 +146,7 @@ def _signers(package: Package) -> list[tuple[str, str]]:
 def _sequence(before: Sequence[tuple[str, str]], after: Sequence[tuple[str, str]]) -> tuple[Change, ...]:
     """Return what it takes to get from one list to the other."""
     changes: list[Change] = []
-    matcher = SequenceMatcher(None, before, after, autojunk=False)
-    for _, start, end, new_start, new_end in matcher.get_opcodes():
-        if before[start:end] == after[new_start:new_end]:
-            continue
+    for start, end, new_start, new_end in _replaced(before, after):
         for old, new in zip_longest(before[start:end], after[new_start:new_end]):
             if old is not None and new is not None and old[0] == new[0]:
                 changes.append(Change(name=old[0], before=old[1], after=new[1]))
@@ -153,6 +154,22 @@ def _sequence(before: Sequence[tuple[str, str]], after: Sequence[tuple[str, str]
             changes += [Change(name=old[0], before=old[1], after=None)] if old is not None else []
             changes += [Change(name=new[0], before=None, after=new[1])] if new is not None else []
     return tuple(changes)
+
+
+def _replaced(
+    before: Sequence[tuple[str, str]], after: Sequence[tuple[str, str]]
+) -> Iterator[tuple[int, int, int, int]]:
+    """Give the parts of one list that others of the other take the place of."""
+    # What repeats itself costs the matcher the cube of its length; nobody reads such a difference.
+    counts = Counter(after)
+    if sum(counts[item] for item in before) * min(len(before), len(after)) > MAX_EFFORT:
+        yield 0, len(before), 0, len(after)
+        return
+    matcher = SequenceMatcher(None, before, after, autojunk=False)
+    for kind, *places in matcher.get_opcodes():
+        if kind != "equal":
+            start, end, new_start, new_end = places
+            yield start, end, new_start, new_end
 
 
 def _files(one: Package, other: Package) -> tuple[FileChange, ...]:

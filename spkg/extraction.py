@@ -5,17 +5,16 @@ is new, so nothing can stand in it that leads elsewhere.
 """
 
 import os
-from collections import defaultdict
-from collections.abc import Callable
+import stat
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from io import FileIO
-from itertools import count
 from pathlib import Path
 from shutil import copyfile
 from typing import Final
 
 from spkg.errors import SurroundingsError
-from spkg.manifest_text import describe_manifest
+from spkg.manifest_text import Rebuild, describe_manifest
 from spkg.output import new_directory, write_all
 from spkg.package import Package, PayloadFile
 from spkg.payload import Payload, PayloadReport, Progress, compare_payload
@@ -26,6 +25,8 @@ __all__ = ["Extraction", "extract", "unsafe_extract"]
 
 PLAIN: Final = 0o644
 """The mode of a file of which the package states none; the umask goes off."""
+MAX_NAME: Final = 255
+"""The longest name, in octets, that file systems take."""
 TREE: Final = "rootfs"
 """Where the files go beside a manifest."""
 
@@ -39,8 +40,8 @@ class Extraction:
     """Where each file went, below the directory, in the order of the commands."""
     renamed: tuple[int, ...]
     """Which of them could not have their own path: it was taken by another of other contents."""
-    rebuilds: bool | None
-    """Whether the manifest builds the same header, command list and payload; None without one."""
+    rebuild: Rebuild | None
+    """What building from the manifest would give; None without one."""
 
 
 def extract(
@@ -85,35 +86,34 @@ def unsafe_extract(
         _check_room(package, new)
         names = _Names()
         places = [names.give(file) for file in package.files]
-        copies: defaultdict[Range, list[int]] = defaultdict(list)
-        for index, file in enumerate(package.files):
-            copies[file.range].append(index)
-
-        writers = [
-            _Writer(wanted, tree / places[first], package.files[first].mode or PLAIN)
-            for wanted, (first, *_) in copies.items()
-        ]
+        # Of equal files the first is written as it goes by, the others are copied from it.
+        wanted: defaultdict[Range, dict[str, int]] = defaultdict(dict)
+        for file, place in zip(package.files, places, strict=True):
+            wanted[file.range][place] = file.mode or PLAIN
+        writers = [_Writer(range_, tree / next(iter(modes))) for range_, modes in wanted.items()]
         try:
             report = compare_payload(package, payload, also=writers, progress=progress)
         finally:
             for writer in writers:
                 writer.close()
-        for first, *others in copies.values():
+        for modes in wanted.values():
+            first, *others = modes
             for other in others:
-                if places[other] != places[first]:
-                    _make(tree / places[other], package.files[other].mode or PLAIN).close()
-                    copyfile(tree / places[first], tree / places[other])
+                _make(tree / other).close()
+                copyfile(tree / first, tree / other)
+            for place, mode in modes.items():
+                _set_mode(tree / place, mode)
 
         prefix = f"{TREE}/" if manifest else ""
-        rebuilds: bool | None = None
+        rebuild: Rebuild | None = None
         if manifest:
-            text, rebuilds = describe_manifest(package, [prefix + place for place in places])
+            text, rebuild = describe_manifest(package, [prefix + place for place in places])
             (new / "manifest.toml").write_text(text, encoding="utf-8")
     return Extraction(
         report=report,
         places=tuple(prefix + place for place in places),
         renamed=tuple(names.renamed),
-        rebuilds=rebuilds,
+        rebuild=rebuild,
     )
 
 
@@ -121,54 +121,55 @@ class _Names:
     """Gives every file a name of its own: its path, or one like it where that is taken."""
 
     def __init__(self) -> None:
-        self._files: dict[str, tuple[Range, int]] = {}
-        self._directories: set[str] = set()
-        self._given = 0
+        self._places: dict[str, tuple[Range, int] | None] = {}
+        self._given: dict[tuple[str, tuple[Range, int] | None], str] = {}
+        self._numbers: Counter[str] = Counter()
+        self._count = 0
         self.renamed: list[int] = []
 
     def give(self, file: PayloadFile) -> str:
         """Return the place of *file*, below the tree."""
-        wanted = "/".join(part.decode() for part in file.record.path.parts)
+        *above, name = [part.decode() for part in file.record.path.parts]
         place = ""
-        parts = wanted.split("/")
-        for part in parts[:-1]:
-            place = self._free(place, part, lambda path: path in self._files)
-            self._directories.add(place)
-        contents = (file.range, file.mode)
-        place = self._free(
-            place,
-            parts[-1],
-            lambda path: path in self._directories or self._files.get(path, contents) != contents,
-        )
-        self._files[place] = contents
-        if place != wanted:
-            self.renamed.append(self._given)
-        self._given += 1
+        for part in above:
+            place = self._take(place + part, None) + "/"
+        place = self._take(place + name, (file.range, file.mode))
+        if place != "/".join([*above, name]):
+            self.renamed.append(self._count)
+        self._count += 1
         return place
 
-    @staticmethod
-    def _free(directory: str, name: str, taken: Callable[[str], bool]) -> str:
-        """Return *name* in *directory*, with the first number behind it that makes it free."""
-        for number in count(1):
-            suffix = "" if number == 1 else f".{number}"
-            path = f"{directory}/{name}{suffix}" if directory else f"{name}{suffix}"
-            if not taken(path):
-                return path
-        raise AssertionError("there is always another number")
+    def _take(self, wanted: str, contents: tuple[Range, int] | None) -> str:
+        """Return *wanted*, or a path like it, for these contents: a directory has None."""
+        key = (wanted, contents)
+        if key not in self._given:
+            place = wanted
+            while self._places.get(place, contents) != contents:
+                self._numbers[wanted] += 1
+                place = _numbered(wanted, self._numbers[wanted] + 1)
+            self._places[place] = contents
+            self._given[key] = place
+        return self._given[key]
+
+
+def _numbered(path: str, number: int) -> str:
+    """Return *path* with a number behind its name, which stays as short as a name must be."""
+    above, slash, name = path.rpartition("/")
+    suffix = f".{number}"
+    return f"{above}{slash}{name.encode()[: MAX_NAME - len(suffix)].decode(errors='ignore')}{suffix}"
 
 
 class _Writer:
     """A consumer that writes its range into a file."""
 
-    def __init__(self, wanted: Range, path: Path, mode: int) -> None:
+    def __init__(self, wanted: Range, path: Path) -> None:
         self.range = wanted
         self._path = path
-        self._mode = mode
         self._file: FileIO | None = None
 
     def begin(self) -> None:
         """Make the file."""
-        self._file = _make(self._path, self._mode)
+        self._file = _make(self._path)
 
     def feed(self, octets: memoryview) -> None:
         """Write the next octets."""
@@ -186,11 +187,16 @@ class _Writer:
             self._file = None
 
 
-def _make(path: Path, mode: int) -> FileIO:
+def _make(path: Path) -> FileIO:
     """Make a file and the directories above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o777)
     return FileIO(str(path), "w", opener=lambda *_: descriptor)
+
+
+def _set_mode(path: Path, mode: int) -> None:
+    """Take away what neither the package nor the umask allows: last, since some modes let nobody write."""
+    path.chmod(stat.S_IMODE(path.stat().st_mode) & mode)
 
 
 def _check_room(package: Package, directory: Path) -> None:

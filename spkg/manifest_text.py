@@ -5,6 +5,7 @@ any other it is checked whether it does.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from spkg.building import EXECUTABLE, PLAIN, Contents, arrange, plan_build
@@ -44,7 +45,7 @@ from spkg.package import Header, Package, encode_commands
 from spkg.tables import parse_table
 from spkg.text import toml_string
 
-__all__ = ["describe_manifest"]
+__all__ = ["Rebuild", "describe_manifest"]
 
 VERB_OF: dict[type[Record], str] = {
     **{command: verb for verb, (command, _) in PAYLOAD_VERBS.items()},
@@ -54,18 +55,28 @@ VERB_OF: dict[type[Record], str] = {
 }
 
 
-def describe_manifest(package: Package, sources: Sequence[str]) -> tuple[str, bool]:
-    """Return a manifest, and whether building from it gives the same octets before the signatures.
+@dataclass(frozen=True, kw_only=True)
+class Rebuild:
+    """What building from a manifest would give."""
+
+    same: bool
+    """Whether that is the same header, command list and payload."""
+    problem: str
+    """Why it would give nothing: what no manifest can say; empty where it would."""
+
+
+def describe_manifest(package: Package, sources: Sequence[str]) -> tuple[str, Rebuild]:
+    """Return a manifest, and what building from it would give.
 
     Args:
         package: What to build again.
         sources: Where the contents of each file are, relative to the manifest, in the order of the commands.
     """
-    for share in (True, False):
-        text = "\n".join(_lines(package, sources, share=share)) + "\n"
-        if _rebuilds(package, text, share=share):
-            return text, True
-    return "\n".join(_lines(package, sources, share=True)) + "\n", False
+    shared, apart = ("\n".join(_lines(package, sources, share=share)) + "\n" for share in (True, False))
+    outcome = _rebuild(package, shared, share=True)
+    if not outcome.same and not outcome.problem and _rebuild(package, apart, share=False).same:
+        return apart, Rebuild(same=True, problem="")
+    return shared, outcome
 
 
 def _lines(package: Package, sources: Sequence[str], *, share: bool) -> Iterator[str]:
@@ -152,12 +163,12 @@ def _entity(number: int) -> str:
     return str(number)
 
 
-def _rebuilds(package: Package, text: str, *, share: bool) -> bool:
-    """Whether *text* is a manifest from which the header and command list of *package* come again."""
+def _rebuild(package: Package, text: str, *, share: bool) -> Rebuild:
+    """Return whether from *text* the header and command list of *package* come again."""
     try:
         plan = plan_build(read_manifest(parse_table(text.encode(), "manifest.toml"), Path()))
-    except FormatError:
-        return False
+    except FormatError as exc:
+        return Rebuild(same=False, problem=str(exc))
     position = 0
     stored: dict[tuple[int, bytes], int] = {}
     contents: list[Contents] = []
@@ -178,4 +189,4 @@ def _rebuilds(package: Package, text: str, *, share: bool) -> bool:
         )
     commands = encode_commands(arrange(plan, contents))
     header = Header(command_list_length=len(commands), payload_length=position)
-    return header.encode() + commands == package.signed
+    return Rebuild(same=header.encode() + commands == package.signed, problem="")

@@ -13,7 +13,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from spkg.errors import UsageError
+from spkg.errors import SurroundingsError, UsageError
 
 LONGEST_NAME: Final = 200
 """How much of a name, in octets, goes into that of its temporary file."""
@@ -40,18 +40,25 @@ def refuse_existing(path: Path, *, force: bool) -> None:
 
 
 @contextmanager
-def new_file(path: Path, *, force: bool = False, mode: int | None = None) -> Iterator[FileIO]:
+def new_file(
+    path: Path, *, force: bool = False, mode: int | None = None, replaces: os.stat_result | None = None
+) -> Iterator[FileIO]:
     """Open a file that appears at *path* when the block ends, whole, or not at all when it raises.
 
     Args:
         path: Where it appears; a symbolic link there is replaced, not followed.
         force: Whether it may replace a file.
         mode: Its permissions, whatever the umask; None gives those of any new file.
+        replaces: The file that is there, as it was when it was read.  Its permissions carry over, and its
+            owner where that is allowed; at the end it must be there still, and unchanged.
 
     Raises:
         UsageError: Something is there already, now or at the end.
+        SurroundingsError: What was to be replaced is another file by now.
         OSError: It can't be written; the error names *path*.
     """
+    force = force or replaces is not None
+    mode = mode if replaces is None else stat.S_IMODE(replaces.st_mode)
     refuse_existing(path, force=force)
     temporary = _beside(path)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -61,11 +68,16 @@ def new_file(path: Path, *, force: bool = False, mode: int | None = None) -> Ite
             descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
         # The file goes by its final name, so that whatever can't be written to it is told by that.
         with FileIO(str(path), "r+", opener=lambda *_: descriptor) as file:
+            if replaces is not None:
+                with suppress(PermissionError):
+                    os.fchown(descriptor, replaces.st_uid, replaces.st_gid)
             if mode is not None:
                 os.fchmod(descriptor, mode)
             yield file
             with _named(path):
                 os.fsync(descriptor)
+        if replaces is not None and _version(path.stat()) != _version(replaces):
+            raise SurroundingsError(f"{path} was changed by somebody else in the meantime; it stays as it is")
         if force:
             temporary.replace(path)
         else:
@@ -162,6 +174,11 @@ def _move_back(moves: Sequence[tuple[Path, Path]]) -> None:
         if source.parent.exists() and not os.path.lexists(source):
             with suppress(OSError):
                 target.rename(source)
+
+
+def _version(status: os.stat_result) -> tuple[int, ...]:
+    """Return what tells a file from others, and from what it was before."""
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def _move_new(temporary: Path, path: Path) -> None:

@@ -21,8 +21,9 @@ from spkg.commands import (
     Version,
     VersionCommand,
 )
+from spkg.digests import Digest
 from spkg.fields import UNSAFE
-from spkg.text import size
+from spkg.text import amount, size, toml_string
 
 __all__ = ["entity", "summary"]
 
@@ -38,7 +39,7 @@ def summary(record: Record) -> str:
         case MoveCommand():
             return f"{record.source_path} to {record.destination_path}{_unsafe(record.flags)}"
         case Version() | Description():
-            return f'"{record.text}"'
+            return toml_string(record.text)
         case TimeoutCommand():
             return f"{record.timeout} s" if record.timeout else "infinite"
         case VersionCommand():
@@ -53,9 +54,9 @@ def summary(record: Record) -> str:
             values = ", ".join(str(value) for value in record.attributes)
             return f"{entity(record.defining_entity)}, class {record.class_}, any of {values}"
         case StrongDigests():
-            return f"SHA-256 of {len(record.digests)} files"
+            return f"SHA-256 of {amount(len(record.digests), 'file')}"
         case FileModes():
-            return f"modes of {len(record.modes)} files"
+            return f"modes of {amount(len(record.modes), 'file')}"
         case UnknownCommand():
             return _octets(record.value)
         case End() | Reboot() | Format():
@@ -76,5 +77,7 @@ def _unsafe(flags: int) -> str:
 
 
 def _octets(octets: bytes) -> str:
-    shown = octets[:FEW_OCTETS].hex()
-    return f"{shown}… ({len(octets)} octets)" if len(octets) > FEW_OCTETS else shown
+    if len(octets) <= FEW_OCTETS:
+        return octets.hex()
+    digest = Digest.SHA256.of(octets).hex()[:16]
+    return f"{octets[:FEW_OCTETS].hex()}… ({len(octets)} octets, SHA-256 {digest}…)"

@@ -26,7 +26,7 @@ def extraction_document(done: Extraction, directory: str) -> Document:
             for one, place in zip(done.report.files, done.places, strict=True)
         ],
         "uncovered": [range_document(gap) for gap in done.report.uncovered],
-        "rebuilds": done.rebuilds,
+        "rebuilds": None if done.rebuild is None else done.rebuild.same,
     }
 
 
@@ -42,6 +42,9 @@ def extraction_hints(done: Extraction) -> Iterator[str]:
         path = done.report.files[index].file.record.path
         yield f"{path} occurs with other contents, too: this one is {done.places[index]}"
     for gap in done.report.uncovered:
-        yield f"{gap.length} octets at 0x{gap.start:08x} of the payload belong to no file, and were left"
-    if done.rebuilds is False:
+        octets = amount(gap.length, "octet")
+        yield f"left out {octets} at 0x{gap.start:08x} of the payload, which no command covers"
+    if done.rebuild is not None and done.rebuild.problem:
+        yield f"another builder wrote this package; build refuses {done.rebuild.problem}"
+    elif done.rebuild is not None and not done.rebuild.same:
         yield "another builder wrote this package: building from the manifest gives other octets"
