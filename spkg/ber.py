@@ -13,10 +13,12 @@ from typing import Final
 from spkg.errors import FormatError
 from spkg.reader import Reader
 
-__all__ = ["MAX_BLOCK", "Element", "read_element", "set_of", "tlv"]
+__all__ = ["MAX_BLOCK", "MAX_DER", "Element", "read_element", "set_of", "tlv"]
 
 MAX_BLOCK: Final = 1 << 20
 """The largest signature block that is read, in octets (README, decision 2)."""
+MAX_DER: Final = 1 << 16
+"""The largest element that is turned into DER: no certificate, name or attribute needs as much."""
 MAX_DEPTH: Final = 32
 """How deep elements may nest."""
 MAX_ELEMENTS: Final = 20_000
@@ -62,16 +64,21 @@ class Element:
     tag: int
     octets: bytes
     """The whole element: identifier, length, contents and, with an indefinite length, the end mark."""
-    contents: bytes
-    """The octets between the length and the end."""
     offset: int
     """Where it begins in the input."""
     field: str
     """What it is, for errors."""
     head: int
     """The size of identifier and length."""
+    tail: int
+    """The size of the end mark."""
     depth: int
     budget: _Budget
+
+    @property
+    def contents(self) -> bytes:
+        """The octets between the length and the end."""
+        return self.octets[self.head : len(self.octets) - self.tail]
 
     def error(self, problem: str) -> FormatError:
         """Return the error that says *problem* of this element."""
@@ -97,9 +104,10 @@ class Element:
             raise self.error("a primitive element where a constructed one belongs")
         if self.depth == MAX_DEPTH:
             raise self.error(f"more than {MAX_DEPTH} levels")
-        reader = Reader(BytesIO(self.contents), section=SECTION, base=self.offset + self.head)
+        contents = self.contents
+        reader = Reader(BytesIO(contents), section=SECTION, base=self.offset + self.head)
         found: list[Element] = []
-        with reader.within(len(self.contents), "", SECTION):
+        with reader.within(len(contents), "", SECTION):
             while reader.left:
                 if len(found) == most:
                     raise self.error(f"more than {most} elements")
@@ -113,8 +121,10 @@ class Element:
         Sets are not sorted and contents not touched, so what was DER stays as it was.
 
         Raises:
-            FormatError: The element nests beyond the bounds.
+            FormatError: The element is larger than a certificate may be, or nests beyond the bounds.
         """
+        if len(self.octets) > MAX_DER:  # each level costs a copy
+            raise self.error(f"{len(self.octets)} octets, {MAX_DER} are accepted here")
         if not self.tag & CONSTRUCTED:
             return tlv(self.tag, self.contents)
         if self.tag == CONSTRUCTED_OCTET_STRING:
@@ -188,14 +198,13 @@ def _element(reader: Reader, field: str, limit: int, budget: _Budget, depth: int
         if reader.position - start > limit:
             raise _error(start, field, f"more than the {limit} octets there is room for")
     octets = reader.octets(start, reader.position)
-    tail = END_MARK_SIZE if first.length is None else 0
     return Element(
         tag=first.tag,
         octets=octets,
-        contents=octets[first.size : len(octets) - tail],
         offset=start,
         field=field,
         head=first.size,
+        tail=0 if first.length is not None else END_MARK_SIZE,
         depth=depth,
         budget=budget,
     )

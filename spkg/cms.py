@@ -13,7 +13,7 @@ from typing import Final
 from asn1crypto import algos, cms, core, x509
 from cryptography.x509 import Name, NameAttribute, ObjectIdentifier, RelativeDistinguishedName
 
-from spkg.ber import Element, read_element, set_of, tlv
+from spkg.ber import MAX_DER, Element, read_element, set_of, tlv
 from spkg.certificates import read_certificate, subject_of
 from spkg.digests import Digest
 from spkg.errors import FormatError
@@ -154,7 +154,7 @@ class SignatureBlock:
     digest_algorithms: tuple[Algorithm, ...]
     digest_algorithm_octets: tuple[bytes, ...]
     certificates: tuple[bytes, ...]
-    """X.509 certificates in DER framing: octets of others, not yet looked at."""
+    """X.509 certificates of bearable size in DER framing: octets of others, not yet looked at."""
     certificate_octets: tuple[bytes, ...]
     """All members of the certificates field, also those that are no X.509 certificates."""
     crl_octets: tuple[bytes, ...]
@@ -234,7 +234,11 @@ def parse_block(block: Element) -> SignatureBlock:
         version=version,
         digest_algorithms=tuple(_algorithm(element) for element in algorithms),
         digest_algorithm_octets=tuple(element.octets for element in algorithms),
-        certificates=tuple(element.der() for element in certificates if element.tag == SEQUENCE),
+        certificates=tuple(
+            element.der()
+            for element in certificates
+            if element.tag == SEQUENCE and len(element.octets) <= MAX_DER
+        ),
         certificate_octets=tuple(element.octets for element in certificates),
         crl_octets=tuple(element.octets for element in crls),
         signers=tuple(_signer_info(element) for element in signers),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from spkg.ber import MAX_BLOCK, MAX_ELEMENTS, read_element, set_of, tlv
+from spkg.ber import MAX_BLOCK, MAX_DER, MAX_ELEMENTS, read_element, set_of, tlv
 from spkg.cms import EMPTY_BLOCK, add_signer, certificate_id, load_block, readable_name, signed_attributes
 from spkg.digests import Digest
 from spkg.errors import FormatError, RefusedError, UntrustedError
@@ -172,9 +172,10 @@ def test_a_signing_time_that_can_not_be_read_is_none(time: bytes, shown: datetim
 
 def test_what_is_no_certificate_is_kept_and_not_used() -> None:
     other = tlv(0xA2, b"\x30\x00")
-    block = craft_block(extra=tlv(0xA0, other, signer().der))
+    large = tlv(0x30, tlv(4, bytes(MAX_DER)))
+    block = craft_block(extra=tlv(0xA0, other, large, signer().der))
 
-    assert load_block(block).certificate_octets == (other, signer().der)
+    assert load_block(block).certificate_octets == (other, large, signer().der)
     assert load_block(block).certificates == (signer().der,)
 
 
@@ -269,9 +270,20 @@ def test_a_set_has_each_element_once_and_in_order() -> None:
     assert set_of([tlv(4, b"b"), tlv(4, b"a"), tlv(4, b"b")]) == tlv(0x31, tlv(4, b"a"), tlv(4, b"b"))
 
 
-@pytest.mark.parametrize("size", [0, 127, 128, 255, 256, 65535, 65536])
+@pytest.mark.parametrize("size", [0, 127, 128, 255, 256, 65530])
 def test_lengths_are_the_shortest(size: int) -> None:
-    assert element(tlv(4, bytes(size))) == tlv(4, bytes(size))
+    width = 2 if size > 255 else 1
+    longest = b"\x04\x84" + size.to_bytes(4, "big") + bytes(size)
+    short = bytes((4, size)) if size < 128 else bytes((4, 0x80 | width)) + size.to_bytes(width, "big")
+
+    assert element(longest) == short + bytes(size)
+    assert tlv(4, bytes(size)) == short + bytes(size)
+
+
+def test_what_is_larger_than_a_certificate_may_be_is_not_turned_into_der() -> None:
+    assert len(element(tlv(4, bytes(MAX_DER - 4)))) == MAX_DER
+    with pytest.raises(FormatError, match="65537 octets, 65536 are accepted here"):
+        element(tlv(4, bytes(MAX_DER - 3)))
 
 
 # Names.
