@@ -596,6 +596,9 @@ def build(
     if not all(name and equals for name, equals, _ in pairs):
         raise UsageError("--set takes KEY=VALUE, as package.version=6.4")
     plan = building.plan_build(load_manifest(manifest, {name: value for name, _, value in pairs}))
+    packing = building.packs(plan, output)
+    if packing is not None:
+        raise UsageError(f"{packing} would put {output}, the output, into the package")
     identity = None if unsigned else _identity(**key)
     for warning in building.warnings(plan):
         _say(f"spkg: hint: {warning}")

@@ -55,6 +55,7 @@ __all__ = [
     "PlannedFile",
     "arrange",
     "build",
+    "packs",
     "plan_build",
     "warnings",
 ]
@@ -167,6 +168,19 @@ def plan_build(manifest: Manifest) -> BuildPlan:
     plan = BuildPlan(manifest=manifest, items=tuple(items), trees=tuple(trees))
     _check_size(plan)
     return plan
+
+
+def packs(plan: BuildPlan, output: Path) -> str | None:
+    """Return the step that would put *output* itself into the package; none does where it is not there."""
+    try:
+        there = output.stat()
+    except OSError:
+        return None
+    for file in plan.files:
+        with suppress(OSError):
+            if os.path.samestat(file.source.stat(), there):
+                return file.field
+    return None
 
 
 def sources_size(plan: BuildPlan) -> int:

@@ -118,14 +118,17 @@ class _Walk:
                     waiting.append(path)
 
     def _is_excluded(self, path: bytes) -> bool:
-        """Whether a pattern leaves out *path*: one without a slash matches a name at any depth."""
+        """Whether a pattern leaves out *path*: one without a slash matches a name at any depth.
+
+        A slash at its end says nothing: it is how people write a directory.
+        """
         whole = os.fsdecode(path)
         name = whole.rpartition("/")[2]
-        matching = {
-            pattern
-            for pattern in self._step.exclude
-            if fnmatchcase(whole if "/" in pattern else name, pattern.removeprefix("/"))
-        }
+        matching: set[str] = set()
+        for pattern in self._step.exclude:
+            wanted = pattern.rstrip("/")
+            if fnmatchcase(whole if "/" in wanted else name, wanted.removeprefix("/")):
+                matching.add(pattern)
         self._used |= matching
         return bool(matching)
 

@@ -296,6 +296,21 @@ def test_build_tells_what_a_tree_step_took_and_left() -> None:
     )
 
 
+def test_an_output_that_would_go_into_the_package_is_refused(here: Path) -> None:
+    Path("tree").mkdir()
+    Path("m.toml").write_text('[[step]]\nextract-tree = "/"\nfrom = "tree"\n')
+    build = ("build", "m.toml", "-o", "tree/new.spkg", "--unsigned", "--force")
+
+    first, second = run(*build), run(*build)
+
+    assert first.exit_code == 0
+    assert (second.exit_code, second.stderr) == (
+        2,
+        "spkg: error: step[0] would put tree/new.spkg, the output, into the package\n",
+    )
+    assert files(here / "tree") == ["new.spkg"]
+
+
 def test_build_prints_one_document() -> None:
     Path("tree").mkdir()
     Path("tree/a").write_text("contents")

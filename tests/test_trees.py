@@ -168,7 +168,9 @@ def test_a_source_that_is_a_file_is_an_error_of_the_system(tmp_path: Path) -> No
     [
         ("*.map", ["a.map", "d/b.map", "d/e/c.map"]),
         ("d", ["d", "x/d"]),
+        ("d/", ["d", "x/d"]),
         ("/d", ["d"]),
+        ("/d/", ["d"]),
         ("x/d", ["x/d"]),
         ("d/*.map", ["d/b.map", "d/e/c.map"]),
         ("d/?.map", ["d/b.map"]),
