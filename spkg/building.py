@@ -7,13 +7,12 @@ download can be installed as it arrives.  The front matter, whose size is known 
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import Final, assert_never
 
 from spkg.cms import EMPTY_BLOCK, load_block
 from spkg.commands import (
@@ -42,11 +41,7 @@ from spkg.package import HEADER_SIZE, MAX_COMMAND_LIST, MAX_PAYLOAD, Header, enc
 from spkg.paths import RootPath
 from spkg.payload import CHUNK, Progress
 from spkg.signing import add_signature, check_front_matter
-from spkg.threads import Crew
 from spkg.trees import TreeReport, walk_tree
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 __all__ = [
     "BuildPlan",
@@ -236,7 +231,6 @@ def build(
     identity: Identity | None,
     *,
     signing_time: datetime | None = None,
-    jobs: int = 1,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Write the package of *plan* to *output*, an empty file that can be read back.
@@ -246,7 +240,6 @@ def build(
         output: Where to, without a buffer.
         identity: Who signs, with SHA-1; None leaves the package unsigned.
         signing_time: What the signature claims; None claims nothing, so that the octets repeat.
-        jobs: With more than one, sources are hashed beside being written.
         progress: Is told the octets of sources done.
 
     Raises:
@@ -266,9 +259,8 @@ def build(
     block_size = len(block_of(b""))
     check_front_matter(bytes(signed_size), bytes(block_size))
 
-    with Crew(1) if jobs > 1 else nullcontext() as crew:
-        payload = _PayloadWriter(output, signed_size + block_size, plan.manifest, crew)
-        contents = [payload.store(file, progress) for file in plan.files]
+    payload = _PayloadWriter(output, signed_size + block_size, plan.manifest)
+    contents = [payload.store(file, progress) for file in plan.files]
 
     records = arrange(plan, contents)
     commands = encode_commands(records)
@@ -295,9 +287,8 @@ UNKNOWN_CONTENTS: Final = Contents(offset=0, length=0, sha1=bytes(20), sha256=by
 class _PayloadWriter:
     """Stores files one behind the other, and equal ones once."""
 
-    def __init__(self, output: FileIO, start: int, manifest: Manifest, crew: Crew | None) -> None:
+    def __init__(self, output: FileIO, start: int, manifest: Manifest) -> None:
         self._output = output
-        self._crew = crew
         self._start = start
         self._manifest = manifest
         self._stored: dict[tuple[int, bytes], int] = {}
@@ -325,13 +316,9 @@ class _PayloadWriter:
             while count := self._read(file, source):
                 octets = self._buffer[:count]
                 self.length += count
-                if self._crew is None:
-                    _update(hashes, octets)
-                    write_all(self._output, octets)
-                else:
-                    self._crew.hand(partial(_update, hashes, octets))
-                    write_all(self._output, octets)
-                    self._crew.wait()
+                for running in hashes:
+                    running.update(octets)
+                write_all(self._output, octets)
                 if progress is not None:
                     progress(count)
             after = os.fstat(source.fileno())
@@ -413,11 +400,6 @@ def _record_of(file: PlannedFile, contents: Contents) -> PayloadCommand:
 def _identity_of(status: os.stat_result) -> tuple[int, ...]:
     """Return what tells a file from others, and from what it was before."""
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-def _update(hashes: Sequence["_Hash"], octets: memoryview) -> None:
-    for running in hashes:
-        running.update(octets)
 
 
 def _check_size(plan: BuildPlan) -> None:

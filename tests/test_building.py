@@ -438,12 +438,12 @@ def test_neither_time_nor_place_nor_order_nor_mood_changes_the_octets(
     """
     names = [f"d{number % 3}/f{number}.map" for number in range(30)]
     packages: list[bytes] = []
-    surroundings: list[tuple[str, int, str, str, str]] = [
-        ("UTC", 0o022, "0", "C.UTF-8", "1"),
-        ("Asia/Kathmandu", 0o077, "12345", "POSIX", "8"),
-        ("America/St_Johns", 0o000, "4294967295", "tr_TR.UTF-8", "2"),
+    surroundings: list[tuple[str, int, str, str]] = [
+        ("UTC", 0o022, "0", "C.UTF-8"),
+        ("Asia/Kathmandu", 0o077, "12345", "POSIX"),
+        ("America/St_Johns", 0o000, "4294967295", "tr_TR.UTF-8"),
     ]
-    for number, (zone, mask, seed, locale, jobs) in enumerate(surroundings):
+    for number, (zone, mask, seed, locale) in enumerate(surroundings):
         there = tmp_path / f"place {number}"
         ordered = [names, names[::-1], sorted(names)][number]
         there.mkdir()
@@ -454,7 +454,7 @@ def test_neither_time_nor_place_nor_order_nor_mood_changes_the_octets(
             os.utime(there / "tree" / name, (number * 10**9, number * 10**9))
 
         ended = subprocess.run(
-            [sys.executable, "-m", "cli", "build", "m.toml", "-o", "out", "--jobs", jobs, *signing],
+            [sys.executable, "-m", "cli", "build", "m.toml", "-o", "out", *signing],
             cwd=there,
             env={"TZ": zone, "PYTHONHASHSEED": seed, "LC_ALL": locale, "PYTHONPATH": str(ROOT)},
             umask=mask,
@@ -466,14 +466,6 @@ def test_neither_time_nor_place_nor_order_nor_mood_changes_the_octets(
         packages.append((there / "out").read_bytes())
 
     assert packages == [packages[0]] * 3
-
-
-@pytest.mark.parametrize("jobs", [1, 2, 7])
-def test_several_jobs_give_what_one_gives(tmp_path: Path, jobs: int) -> None:
-    files = {"a": bytes(range(256)) * 3000, "b": b"b" * CHUNK, "c": b"", "d": b"b" * CHUNK}
-    manifest = make(tmp_path, f"[package]\nstrong-digests = true\n{steps(*files)}", files)
-
-    assert built(manifest, jobs=jobs) == built(manifest)
 
 
 def test_a_signing_time_is_claimed_only_where_it_is_given(tmp_path: Path) -> None:
@@ -518,9 +510,8 @@ def octets_read() -> int:
         (["a", "link", "b", "a"], 5_000_000),
     ],
 )
-@pytest.mark.parametrize("jobs", [1, 2])
 def test_each_source_is_read_once_however_many_digests_and_steps_want_it(
-    tmp_path: Path, names: list[str], octets: int, jobs: int
+    tmp_path: Path, names: list[str], octets: int
 ) -> None:
     text = f"[package]\nstrong-digests = true\n{steps(*names)}"
     manifest = make(tmp_path, text, {"a": b"a" * 3_000_000, "b": b"b" * 2_000_000})
@@ -529,7 +520,7 @@ def test_each_source_is_read_once_however_many_digests_and_steps_want_it(
 
     with new_file(tmp_path / "out") as output:
         before = octets_read()
-        build(plan, output, None, jobs=jobs)
+        build(plan, output, None)
         after = octets_read()
 
     assert octets <= after - before < octets + 100_000
@@ -824,7 +815,7 @@ def test_sources_that_are_too_much_together_are_refused(tmp_path: Path) -> None:
     os.truncate(tmp_path / "b", (1 << 30) - 1)
 
     with pytest.raises(FormatError) as caught, Holes(tmp_path / "out", "x+") as output:
-        build(planned(manifest), output, None, jobs=2)
+        build(planned(manifest), output, None)
 
     assert str(caught.value) == (
         f"m.toml: step[2].from: {tmp_path}/c: the payload would have 2^32 octets or more [TR-069 E.3]"
@@ -838,7 +829,7 @@ def test_equal_sources_count_once_against_the_limit(tmp_path: Path) -> None:
     os.truncate(tmp_path / "b", 5 << 29)
 
     with Holes(tmp_path / "out", "x+") as output:
-        report = build(planned(manifest), output, None, jobs=2)
+        report = build(planned(manifest), output, None)
 
     assert (report.header.payload_length, report.shared) == (5 << 29, 1)
 
@@ -885,12 +876,11 @@ def test_a_disk_that_is_full_leaves_nothing(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a", "m.toml"]
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_source_that_fails_late_leaves_the_package_that_was_there(tmp_path: Path, jobs: int) -> None:
+def test_a_source_that_fails_late_leaves_the_package_that_was_there(tmp_path: Path) -> None:
     manifest = make(tmp_path, steps("a", "nowhere"), {"a": bytes(CHUNK + 1), "out.spkg": b"old"})
 
     with pytest.raises(SurroundingsError):
-        built(manifest, jobs=jobs)
+        built(manifest)
 
     assert (tmp_path / "out.spkg").read_bytes() == b"old"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a", "m.toml", "out.spkg"]

@@ -44,7 +44,7 @@ import spkg
 from cli import EXIT_FOR, exit_status, main
 from spkg.commands import Description, End
 from spkg.errors import SpkgError
-from spkg.package import encode_commands
+from spkg.package import Header, encode_commands
 from spkg.payload import DamagedPayloadError, PayloadReport
 from spkg.signing import sign_package
 from spkg.verification import UntrustedPackageError
@@ -192,7 +192,7 @@ OPTIONS: Final = {
     "keygen": ("DIR", {"--name", "--force"}),
     "build": (
         "MANIFEST",
-        {"-o", "--unsigned", "--set", "--jobs", "--force", "--no-progress", "--json"} | KEY_OPTIONS,
+        {"-o", "--unsigned", "--set", "--force", "--no-progress", "--json"} | KEY_OPTIONS,
     ),
     "sign": ("PKG", {"--digest", "-o", "--force", "--no-progress"} | KEY_OPTIONS),
     "inspect": ("PKG", {"--json"}),
@@ -258,7 +258,7 @@ def test_keys_just_made_sign_a_package_that_is_trusted_now() -> None:
 
 def test_build_writes_the_same_octets_always() -> None:
     result = run("build", "m.toml", "-o", "new.spkg", *KEY)
-    again = run("build", "m.toml", "-o", "again.spkg", "--jobs", "1", *KEY)
+    again = run("build", "m.toml", "-o", "again.spkg", *KEY)
 
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == "new.spkg: 2 commands, 1 file, payload of 21 octets, signed\n"
@@ -954,9 +954,9 @@ WRONG: Final[dict[str, tuple[str, str | None]]] = {
         None,
     ),
     "build m.toml -o new.spkg --unsigned --set =6.4": ("--set takes KEY=VALUE, as package.version=6.4", None),
-    "build m.toml -o new.spkg --unsigned --jobs 0": (
+    "verify p.spkg --trust ca.pem --jobs 0": (
         "invalid value for '--jobs': 0 is not in the range 1<=x<=256",
-        USAGE["build"],
+        USAGE["verify"],
     ),
     "build m.toml -o . --unsigned --force": (". is a directory", None),
     "build m.toml -o - --unsigned": ("a package can't be written to standard output", None),
@@ -2270,6 +2270,24 @@ def test_a_signal_that_is_ignored_from_the_start_stays_ignored(here: Path) -> No
 
     assert (running.returncode, stderr) == (0, b"")
     assert Path("out/big").stat().st_size == len(payload)
+
+
+def test_a_signal_ends_hashing_in_parallel() -> None:
+    half = 1 << 30
+    records = tuple(replace(file(f"/{at}"), file_offset=at * half, file_length=half) for at in (0, 1))
+    commands = encode_commands((*records, End()))
+    header = Header(command_list_length=len(commands), payload_length=2 * half).encode()
+    front = Draft(records=(*records, End()), header=header).front
+    Path("big.spkg").write_bytes(front)
+    os.truncate("big.spkg", len(front) + 2 * half)  # takes no room, and a second to hash
+
+    with started("verify", "big.spkg", *TRUST, "--jobs", "2") as running:
+        while len(list(Path(f"/proc/{running.pid}/task").iterdir())) < 3:
+            assert running.poll() is None
+        running.terminate()
+        stdout, stderr = running.communicate(timeout=PATIENCE)
+
+    assert (running.returncode, stdout, stderr) == SIGNALS[signal.SIGTERM]
 
 
 def test_a_signal_in_the_midst_of_building_leaves_nothing(here: Path) -> None:

@@ -486,7 +486,7 @@ def test_a_manifest_stands_beside_the_tree_of_the_files(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == ["manifest.toml", "rootfs"]
     assert (tmp_path / "out/manifest.toml").read_text(encoding="utf-8") == (
         "[package]\n"
-        'version = "1 \\"beta\\"\\u000a"\n'
+        'version = "1 \\"beta\\"\\n"\n'
         'description = "back\\\\slash, \\u202egnp.exe, \\U000e0001 and 𝄞"\n'
         'role = { vendor = "00D09E", arguments = "0102" }\n'
         'minimum-version = "5.0"\n'

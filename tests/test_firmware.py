@@ -221,7 +221,7 @@ def test_another_copy_of_the_tree_gives_the_same_octets(
     shutil.copytree(tree, desk / "copied", symlinks=True, copy_function=shutil.copy)
     manifest = write_manifest(desk / "copied.toml", "copy", leave_out(links), "copied")
 
-    again = build(manifest, desk / "again.spkg", "--jobs", "1")
+    again = build(manifest, desk / "again.spkg")
 
     assert again.read_bytes() == package.read_bytes()
 
