@@ -328,6 +328,9 @@ def _options(*options: Callable[[Handler], Handler]) -> Callable[[Handler], Hand
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _FORCE = click.option("--force", is_flag=True, help="Overwrite an output that exists.")
 _NO_PROGRESS = click.option("--no-progress", is_flag=True, help="Draw no progress, even on a terminal.")
+_JOBS = click.option(
+    "--jobs", type=click.IntRange(1, 256), metavar="N", help="Use N cores.  [default: those there are]"
+)
 _TRUST = _options(
     click.option(
         "--trust",
@@ -489,6 +492,10 @@ def _check_output(output: Path, *, force: bool) -> None:
     refuse_existing(output, force=force)
 
 
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
 def _given(names: Iterable[str]) -> list[str]:
     """Return which of these options were given, as they are written."""
     context = click.get_current_context()
@@ -557,6 +564,7 @@ def keygen(directory: Path, name: str, force: bool) -> None:
     metavar="KEY=VALUE",
     help="Take VALUE in place of the manifest's, as package.version=6.4.  Repeatable.",
 )
+@_JOBS
 @_FORCE
 @_NO_PROGRESS
 @_JSON
@@ -565,6 +573,7 @@ def build(
     output: Path,
     unsigned: bool,
     overrides: tuple[str, ...],
+    jobs: int | None,
     force: bool,
     no_progress: bool,
     as_json: bool,
@@ -598,7 +607,9 @@ def build(
         _progress("building", total, wanted=not no_progress) as progress,
         new_file(output, force=force) as file,
     ):
-        report = building.build(plan, file, identity, signing_time=signing_time, progress=progress)
+        report = building.build(
+            plan, file, identity, signing_time=signing_time, jobs=jobs or _cores(), progress=progress
+        )
     if as_json:
         _print_document(build_document(plan, report, str(output)))
     else:
@@ -691,9 +702,7 @@ def inspect(package: Path, as_json: bool) -> None:
 @main.command()
 @click.argument("package", metavar="PKG", type=FILE)
 @_TRUST
-@click.option(
-    "--jobs", type=click.IntRange(1, 256), metavar="N", help="Use N cores.  [default: those there are]"
-)
+@_JOBS
 @_NO_PROGRESS
 @_JSON
 def verify(
@@ -725,7 +734,7 @@ def verify(
                 report = check_payload(
                     trusted,
                     payload,
-                    jobs=jobs or len(os.sched_getaffinity(0)),
+                    jobs=jobs or _cores(),
                     sha256=as_json,
                     progress=progress,
                 )

@@ -7,9 +7,10 @@ download can be installed as it arrives.  The front matter, whose size is known 
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Final, assert_never
@@ -41,6 +42,7 @@ from spkg.package import HEADER_SIZE, MAX_COMMAND_LIST, MAX_PAYLOAD, Header, enc
 from spkg.paths import RootPath
 from spkg.payload import CHUNK, Progress
 from spkg.signing import add_signature, check_front_matter
+from spkg.threads import Crew
 from spkg.trees import TreeReport, walk_tree
 
 __all__ = [
@@ -231,6 +233,7 @@ def build(
     identity: Identity | None,
     *,
     signing_time: datetime | None = None,
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Write the package of *plan* to *output*, an empty file that can be read back.
@@ -240,6 +243,7 @@ def build(
         output: Where to, without a buffer.
         identity: Who signs, with SHA-1; None leaves the package unsigned.
         signing_time: What the signature claims; None claims nothing, so that the octets repeat.
+        jobs: With more than one, the second of two digests is computed beside the first.
         progress: Is told the octets of sources done.
 
     Raises:
@@ -259,8 +263,10 @@ def build(
     block_size = len(block_of(b""))
     check_front_matter(bytes(signed_size), bytes(block_size))
 
-    payload = _PayloadWriter(output, signed_size + block_size, plan.manifest)
-    contents = [payload.store(file, progress) for file in plan.files]
+    beside = jobs > 1 and plan.manifest.strong_digests
+    with Crew(1) if beside else nullcontext() as crew:
+        payload = _PayloadWriter(output, signed_size + block_size, plan.manifest, crew)
+        contents = [payload.store(file, progress) for file in plan.files]
 
     records = arrange(plan, contents)
     commands = encode_commands(records)
@@ -287,8 +293,9 @@ UNKNOWN_CONTENTS: Final = Contents(offset=0, length=0, sha1=bytes(20), sha256=by
 class _PayloadWriter:
     """Stores files one behind the other, and equal ones once."""
 
-    def __init__(self, output: FileIO, start: int, manifest: Manifest) -> None:
+    def __init__(self, output: FileIO, start: int, manifest: Manifest, crew: Crew | None) -> None:
         self._output = output
+        self._crew = crew
         self._start = start
         self._manifest = manifest
         self._stored: dict[tuple[int, bytes], int] = {}
@@ -301,7 +308,7 @@ class _PayloadWriter:
     def store(self, file: PlannedFile, progress: Progress | None) -> Contents:
         """Copy a source, hash it on the way, and return where it lies."""
         sha1, sha256 = Digest.SHA1.new(), Digest.SHA256.new()
-        hashes = [sha1, sha256] if self._manifest.strong_digests else [sha1]
+        strong = self._manifest.strong_digests
         start = self.length
         with self._open(file) as source:
             before = os.fstat(source.fileno())
@@ -316,9 +323,14 @@ class _PayloadWriter:
             while count := self._read(file, source):
                 octets = self._buffer[:count]
                 self.length += count
-                for running in hashes:
-                    running.update(octets)
+                if self._crew is not None:
+                    self._crew.hand(partial(sha256.update, octets))
+                elif strong:
+                    sha256.update(octets)
+                sha1.update(octets)
                 write_all(self._output, octets)
+                if self._crew is not None:
+                    self._crew.wait()
                 if progress is not None:
                     progress(count)
             after = os.fstat(source.fileno())

@@ -468,6 +468,15 @@ def test_neither_time_nor_place_nor_order_nor_mood_changes_the_octets(
     assert packages == [packages[0]] * 3
 
 
+@pytest.mark.parametrize("jobs", [2, 7])
+@pytest.mark.parametrize("strong", ["true", "false"])
+def test_several_jobs_give_what_one_gives(tmp_path: Path, jobs: int, strong: str) -> None:
+    files = {"a": bytes(range(256)) * 3000, "b": b"b" * CHUNK, "c": b"", "d": b"b" * CHUNK}
+    manifest = make(tmp_path, f"[package]\nstrong-digests = {strong}\n{steps(*files)}", files)
+
+    assert built(manifest, jobs=jobs) == built(manifest)
+
+
 def test_a_signing_time_is_claimed_only_where_it_is_given(tmp_path: Path) -> None:
     manifest = make(tmp_path, steps("a"), {"a": b"A"})
     identity = signer().identity()

@@ -192,7 +192,7 @@ OPTIONS: Final = {
     "keygen": ("DIR", {"--name", "--force"}),
     "build": (
         "MANIFEST",
-        {"-o", "--unsigned", "--set", "--force", "--no-progress", "--json"} | KEY_OPTIONS,
+        {"-o", "--unsigned", "--set", "--jobs", "--force", "--no-progress", "--json"} | KEY_OPTIONS,
     ),
     "sign": ("PKG", {"--digest", "-o", "--force", "--no-progress"} | KEY_OPTIONS),
     "inspect": ("PKG", {"--json"}),
