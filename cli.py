@@ -235,8 +235,10 @@ def _say(text: str) -> None:
         for word, colour in (("spkg: error:", "red"), ("spkg: hint:", "cyan")):
             if shown.startswith(word):
                 shown = click.style(word, fg=colour, bold=True) + shown[len(word) :]
-    with suppress(OSError):  # where nobody can be told, the exit status still tells
+    try:
         click.echo(shown, err=True)
+    except OSError:
+        sys.stderr = None  # nobody can be told; Python would try once more, and end with a status of its own
 
 
 def _print_lines(lines: "Iterable[Line]") -> None:

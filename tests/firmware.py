@@ -15,7 +15,7 @@ import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 __all__ = ["CACHE", "PACKAGES", "FirmwareUnavailableError", "applets", "fetch", "make_tree"]
 
@@ -120,11 +120,15 @@ def _unpack(archive: Path, tree: Path) -> dict[str, str]:
         with tarfile.open(fileobj=io.BytesIO(octets), mode="r:") as files:
             plain: list[tarfile.TarInfo] = []
             for member in files:
+                if ".." in PurePosixPath(member.name).parts or member.name.startswith("/"):
+                    raise FirmwareUnavailableError(f"{archive}: {member.name} leads out of the tree")
                 if member.issym():
                     links[str(PurePosixPath(member.name))] = member.linkname
-                else:
+                elif member.isfile() or member.isdir():
                     plain.append(member)
-            files.extractall(tree, plain, filter="data")
+            # There is no link yet that could lead anywhere, and Python 3.11.2 has no filter.
+            safe: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            files.extractall(tree, plain, **safe)
     except tarfile.TarError as exc:
         raise FirmwareUnavailableError(f"{archive}: {exc}") from exc
     return links
