@@ -12,7 +12,6 @@ from typing import Any, Final
 from spkg.commands import (
     RECORDS,
     ROLES,
-    VENDOR_MARK,
     VENDOR_TYPES,
     Add,
     AddVersioned,
@@ -49,6 +48,7 @@ from spkg.commands import (
 from spkg.fields import UNSAFE
 from spkg.paths import RootPath, TreePath, VersionedPath
 from spkg.tables import Table, load_table
+from spkg.versions import parse_version
 
 __all__ = [
     "BARE_VERBS",
@@ -65,12 +65,8 @@ __all__ = [
     "Step",
     "TreeStep",
     "load_manifest",
-    "parse_version",
     "read_manifest",
 ]
-
-OUI_DIGITS: Final = 6
-
 
 # What each key and verb stands for; reading a manifest and writing one both go by these.
 VERSION_KEYS: Final[dict[str, type[VersionCommand]]] = {
@@ -207,20 +203,6 @@ def read_manifest(document: Table, directory: Path) -> Manifest:
     return manifest
 
 
-def parse_version(text: str) -> tuple[int, ...]:
-    """Return the elements of a version such as ``6.3.9``, the most major first (Table 74).
-
-    Raises:
-        ValueError: It is not made of numbers that fit into 32 bits.
-    """
-    parts = text.split(".")
-    if not all(
-        part.isascii() and part.isdecimal() and len(part) <= 10 and int(part) < 1 << 32 for part in parts
-    ):
-        raise ValueError("a version made of numbers and dots, as 6.3.9, belongs here")
-    return tuple(int(part) for part in parts)
-
-
 def _package(table: Table) -> list[Record]:
     """Return the parameters of [package] in the order they have on the wire."""
     records: list[Record] = []
@@ -247,7 +229,7 @@ def _package(table: Table) -> list[Record]:
 def _role(table: Table, role: Any) -> Role:
     if isinstance(role, dict):
         vendor = table.table("role")
-        entity = _oui(vendor, "vendor")
+        entity = vendor.oui("vendor")
         arguments = vendor.octets("arguments") or b""
         vendor.finish()
         return Role(role=entity, arguments=arguments)
@@ -280,8 +262,7 @@ def _required_attributes(tables: Sequence[Table]) -> list[RequiredAttributes]:
 
 
 def _attributes(table: Table) -> RequiredAttributes:
-    entity = table.any("defining-entity")
-    number = table.integer("defining-entity") if type(entity) is int else _oui(table, "defining-entity")
+    number = table.entity("defining-entity")
     kind = table.integer("class")
     values = table.integers("values")
     table.finish()
@@ -290,14 +271,6 @@ def _attributes(table: Table) -> RequiredAttributes:
     if not values:
         raise table.error("values", "an array of at least one number belongs here", section="E.4.13")
     return RequiredAttributes(defining_entity=number, class_=kind, attributes=values)
-
-
-def _oui(table: Table, key: str) -> int:
-    """Return the number that stands for a vendor on the wire."""
-    text = table.text(key)
-    if text is None or len(text) != OUI_DIGITS or not set(text) <= set("0123456789ABCDEF"):
-        raise table.error(key, "an OUI of six upper-case hexadecimal digits belongs here")
-    return VENDOR_MARK | int(text, 16)
 
 
 def _step(table: Table, field: str, directory: Path) -> Step:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
+from spkg.commands import VENDOR_MARK
 from spkg.errors import FormatError, UsageError
 
 __all__ = ["Override", "Table", "load_table", "parse_table"]
@@ -87,13 +88,13 @@ class Table:
         """
         return self._quantity(key, {"": 1}, "a number")
 
-    def size(self, key: str) -> int | None:
+    def size(self, key: str, most: int = U32_MAX) -> int | None:
         """Return a number of octets, written as a number or as ``"16MiB"``.
 
         Raises:
-            FormatError: The value is something else.
+            FormatError: The value is something else, or more than *most*.
         """
-        return self._quantity(key, SIZES, 'a number of octets, or a size as "16MiB",')
+        return self._quantity(key, SIZES, 'a number of octets, or a size as "16MiB",', most)
 
     def duration(self, key: str) -> int | None:
         """Return a number of seconds, written as a number or as ``"10min"``.
@@ -139,6 +140,25 @@ class Table:
             raise self.error(key, "an array of numbers from 0 to 4294967295 belongs here")
         return tuple(value)
 
+    def oui(self, key: str) -> int:
+        """Return the number that stands for a vendor on the wire, written as an OUI in quotes (Table 75).
+
+        Raises:
+            FormatError: The value is something else, or missing.
+        """
+        text = self.text(key)
+        if text is None or re.fullmatch("[0-9A-F]{6}", text) is None:
+            raise self.error(key, "an OUI of six upper-case hexadecimal digits belongs here")
+        return VENDOR_MARK | int(text, 16)
+
+    def entity(self, key: str) -> int | None:
+        """Return a defining entity: an OUI in quotes, or a number as it is on the wire (Table 77).
+
+        Raises:
+            FormatError: The value is something else.
+        """
+        return self.integer(key) if type(self._values.get(key)) is int else self.oui(key)
+
     def any(self, key: str) -> Any:
         """Return the value as it is, None where there is none."""
         return self._take(key)
@@ -165,7 +185,8 @@ class Table:
         value = self._array(key)
         if not all(isinstance(element, dict) for element in value):
             raise self.error(key, f"[[{key}]] tables belong here")
-        return [Table(element, self.source, f"{key}[{index}]") for index, element in enumerate(value)]
+        field = f"{self._field}.{key}" if self._field else key
+        return [Table(element, self.source, f"{field}[{index}]") for index, element in enumerate(value)]
 
     def finish(self) -> None:
         """Make sure that there is no key that nobody asked for.
@@ -191,7 +212,7 @@ class Table:
             raise self.error(key, "an array belongs here")
         return value
 
-    def _quantity(self, key: str, units: Mapping[str, int], wanted: str) -> int | None:
+    def _quantity(self, key: str, units: Mapping[str, int], wanted: str, most: int = U32_MAX) -> int | None:
         value = self._take(key)
         if value is None:
             return None
@@ -205,8 +226,8 @@ class Table:
                 number = int(match[1]) * units[match[2]]
         if number is None:
             raise self.error(key, f"{wanted} belongs here")
-        if not 0 <= number <= U32_MAX:
-            raise self.error(key, f"{number} does not fit into 32 bits")
+        if not 0 <= number <= most:
+            raise self.error(key, f"{number} does not fit into {most.bit_length()} bits")
         return number
 
 

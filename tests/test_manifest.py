@@ -44,11 +44,11 @@ from spkg.manifest import (
     Step,
     TreeStep,
     load_manifest,
-    parse_version,
     read_manifest,
 )
 from spkg.paths import RootPath, TreePath, VersionedPath
 from spkg.tables import MAX_DOCUMENT, Override, Table, parse_table
+from spkg.versions import parse_version
 from tests.kit import SAMPLE
 
 HERE: Final = Path("here")

@@ -1,0 +1,179 @@
+"""The device: what it knows about itself, and how it wants packages installed (README, "Device").
+
+A device file is read and never written: whoever updates the version in it does so after the reboot.
+"""
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+from spkg.commands import ROLES
+from spkg.tables import Table, load_table
+from spkg.versions import parse_version
+
+__all__ = ["Attribute", "Device", "Links", "ModeRule", "load_device", "read_device"]
+
+PLAIN: Final = 0o644
+MAX_SIZE: Final = (1 << 63) - 1
+"""The largest size of a medium."""
+
+
+class Links(Enum):
+    """What becomes of a path with a symbolic link among its parents."""
+
+    REFUSE = "refuse"
+    FOLLOW_IN_ROOT = "follow-in-root"
+    """It is followed as if the root were ``/``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModeRule:
+    """The mode of files whose package states none."""
+
+    pattern: str
+    """As ``/bin/*``, for the whole path; ``*`` matches slashes, too."""
+    mode: int
+
+    def matches(self, path: str) -> bool:
+        """Whether the rule is for the file at *path*, which begins with a slash."""
+        return fnmatchcase(path, self.pattern)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribute:
+    """Something that Required Attributes commands can ask for (E.4.13)."""
+
+    defining_entity: int
+    class_: int
+    value: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """One device.  What is None or empty is not known, and no gate that asks for it is passed."""
+
+    manufacturer: str | None = None
+    oui: str | None = None
+    product_class: str | None = None
+    serial_number: str | None = None
+    software_version: str | None = None
+    provisioning_code: str | None = None
+    supported_options: tuple[str, ...] | None = None
+    """The Options that there are; None where nobody says."""
+    non_volatile: int | None = None
+    """The size of the medium, in octets; None where it is to be measured."""
+    volatile: int | None = None
+    roles: frozenset[int] = field(default_factory=lambda: frozenset(ROLES.values()))
+    links: Links = Links.REFUSE
+    file_mode: int = PLAIN
+    modes: tuple[ModeRule, ...] = ()
+    recovery_command: tuple[str, ...] = ()
+    max_extracted: int | None = None
+    """The most octets that a package may write."""
+    minimum_package_version: tuple[int, ...] | None = None
+    attributes: frozenset[Attribute] = frozenset()
+
+    def mode_for(self, path: str) -> int | None:
+        """Return what the first rule says that is for *path*."""
+        return next((rule.mode for rule in self.modes if rule.matches(path)), None)
+
+
+def load_device(path: Path) -> Device:
+    """Read a device file.
+
+    Raises:
+        FormatError: It is none.
+        OSError: It can't be read.
+    """
+    return read_device(load_table(path))
+
+
+def read_device(document: Table) -> Device:
+    """Return the device that *document* describes.
+
+    Raises:
+        FormatError: It describes none.
+    """
+    facts = document.table("device")
+    options = document.table("options")
+    storage = document.table("storage")
+    install = document.table("install")
+    oui = facts.text("oui")
+    if oui is not None and re.fullmatch("[0-9A-F]{6}", oui) is None:
+        raise facts.error("oui", "an OUI of six upper-case hexadecimal digits belongs here")
+    device = Device(
+        manufacturer=facts.text("manufacturer"),
+        oui=oui,
+        product_class=facts.text("product-class"),
+        serial_number=facts.text("serial-number"),
+        software_version=facts.text("software-version"),
+        provisioning_code=facts.text("provisioning-code"),
+        supported_options=options.texts("supported") if "supported" in options else None,
+        non_volatile=storage.size("non-volatile", MAX_SIZE),
+        volatile=storage.size("volatile", MAX_SIZE),
+        roles=_roles(install),
+        links=_links(install),
+        file_mode=PLAIN if "file-mode" not in install else _mode(install, "file-mode"),
+        modes=tuple(_mode_rule(table) for table in install.tables("mode")),
+        recovery_command=install.texts("recovery-command"),
+        max_extracted=install.size("max-extracted", MAX_SIZE),
+        minimum_package_version=_version(install, "minimum-package-version"),
+        attributes=frozenset(_attribute(table) for table in document.tables("attribute")),
+    )
+    for table in (facts, options, storage, install, document):
+        table.finish()
+    return device
+
+
+def _roles(table: Table) -> frozenset[int]:
+    if "roles" not in table:
+        return frozenset(ROLES.values())
+    names = table.texts("roles")
+    if not set(names) <= ROLES.keys():
+        raise table.error("roles", f"an array of some of {', '.join(ROLES)} belongs here", section="E.4.11")
+    return frozenset(ROLES[name] for name in names)
+
+
+def _links(table: Table) -> Links:
+    text = table.text("symlinks")
+    try:
+        return Links(text or "refuse")
+    except ValueError as exc:
+        raise table.error("symlinks", 'one of "refuse", "follow-in-root" belongs here') from exc
+
+
+def _mode(table: Table, key: str) -> int:
+    text = table.text(key)
+    if text is None or re.fullmatch("0?[0-7]{3}", text) is None:
+        raise table.error(key, 'a mode in octal digits, as "0755", belongs here')
+    return int(text, 8)
+
+
+def _mode_rule(table: Table) -> ModeRule:
+    pattern = table.text("path")
+    if pattern is None or not pattern.startswith("/"):
+        raise table.error("path", "a pattern that begins with a slash belongs here")
+    rule = ModeRule(pattern=pattern, mode=_mode(table, "mode"))
+    table.finish()
+    return rule
+
+
+def _version(table: Table, key: str) -> tuple[int, ...] | None:
+    text = table.text(key)
+    if text is None:
+        return None
+    try:
+        return parse_version(text)
+    except ValueError as exc:
+        raise table.error(key, str(exc)) from exc
+
+
+def _attribute(table: Table) -> Attribute:
+    entity, kind, value = table.entity("defining-entity"), table.integer("class"), table.integer("value")
+    table.finish()
+    if entity is None or kind is None or value is None:
+        raise table.error("", "defining-entity, class and value belong here", section="E.4.13")
+    return Attribute(defining_entity=entity, class_=kind, value=value)

@@ -1,0 +1,150 @@
+"""Device files: what is read, what is refused, and versions."""
+
+from typing import Any
+
+import pytest
+
+from spkg.commands import ROLES
+from spkg.device import Attribute, Device, Links, ModeRule, load_device, read_device
+from spkg.errors import FormatError
+from spkg.tables import parse_table
+from spkg.versions import meets_maximum, meets_minimum
+from tests.kit import ROOT
+
+
+def device(text: str) -> Device:
+    return read_device(parse_table(text.encode(), "device.toml"))
+
+
+def test_the_sample_says_what_a_gateway_knows_about_itself() -> None:
+    assert load_device(ROOT / "samples/gateway/device.toml") == Device(
+        manufacturer="2Wire",
+        oui="00D09E",
+        product_class="Gateway",
+        serial_number="123456789",
+        software_version="5.3.0.12",
+        provisioning_code="ISP-1",
+        supported_options=("IPTV", "QoS"),
+        non_volatile=32 << 20,
+        volatile=64 << 20,
+        roles=frozenset({1, 2, 3}),
+        links=Links.REFUSE,
+        file_mode=0o644,
+        modes=(
+            ModeRule(pattern="/bin/*", mode=0o755),
+            ModeRule(pattern="/sbin/*", mode=0o755),
+            ModeRule(pattern="/etc/init.d/*", mode=0o755),
+        ),
+        recovery_command=("/sbin/recover", "--next-boot"),
+        max_extracted=24 << 20,
+        minimum_package_version=(6, 0),
+        attributes=frozenset({Attribute(defining_entity=0xFF00D09E, class_=1, value=7)}),
+    )
+
+
+def test_a_device_file_may_say_nothing() -> None:
+    assert device("") == Device()
+    assert Device().roles == frozenset({1, 2, 3, 4})
+    assert Device().supported_options is None
+    assert device("[options]\nsupported = []").supported_options == ()
+
+
+def test_a_medium_may_be_larger_than_a_package() -> None:
+    assert device('[storage]\nnon-volatile = "64GiB"').non_volatile == 64 << 30
+
+
+def test_the_first_rule_that_is_for_a_path_says_its_mode() -> None:
+    text = """
+        [[install.mode]]
+        path = "/etc/*"
+        mode = "600"
+        [[install.mode]]
+        path = "/etc/*.sh"
+        mode = "0755"
+    """
+
+    assert [device(text).mode_for(path) for path in ("/etc/a/b.sh", "/etc", "/bin/sh")] == [0o600, None, None]
+
+
+def test_links_can_be_followed_in_the_root() -> None:
+    assert device('[install]\nsymlinks = "follow-in-root"').links is Links.FOLLOW_IN_ROOT
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[device]\nname = 1", "device.name: unknown key"),
+        ("[devices]", "devices: unknown key, did you mean 'device'?"),
+        ("[device]\nserial-number = 7", "device.serial-number: a string belongs here, in quotes"),
+        (
+            '[device]\noui = "00d09e"',
+            "device.oui: an OUI of six upper-case hexadecimal digits belongs here",
+        ),
+        (
+            '[install]\nroles = ["upgrade"]',
+            f"install.roles: an array of some of {', '.join(ROLES)} belongs here [TR-069 E.4.11]",
+        ),
+        (
+            '[install]\nsymlinks = "follow"',
+            'install.symlinks: one of "refuse", "follow-in-root" belongs here',
+        ),
+        (
+            '[install]\nfile-mode = "4755"',
+            'install.file-mode: a mode in octal digits, as "0755", belongs here',
+        ),
+        ("[install]\nfile-mode = 755", "install.file-mode: a string belongs here, in quotes"),
+        (
+            '[[install.mode]]\npath = "bin/*"\nmode = "0755"',
+            "install.mode[0].path: a pattern that begins with a slash belongs here",
+        ),
+        (
+            '[[install.mode]]\npath = "/bin/*"',
+            'install.mode[0].mode: a mode in octal digits, as "0755", belongs here',
+        ),
+        (
+            '[[install.mode]]\npath = "/bin/*"\nmode = "0755"\nowner = 0',
+            "install.mode[0].owner: unknown key",
+        ),
+        (
+            '[install]\nminimum-package-version = "6.x"',
+            "install.minimum-package-version: a version made of numbers and dots, as 6.3.9, belongs here",
+        ),
+        (
+            "[[attribute]]\ndefining-entity = 0\nclass = 1",
+            "attribute[0]: defining-entity, class and value belong here [TR-069 E.4.13]",
+        ),
+        (
+            '[storage]\nvolatile = "many"',
+            'storage.volatile: a number of octets, or a size as "16MiB", belongs here',
+        ),
+        (
+            "[storage]\nvolatile = 9223372036854775808",
+            "storage.volatile: 9223372036854775808 does not fit into 63 bits",
+        ),
+    ],
+)
+def test_what_is_no_device_is_refused_with_its_place(text: str, problem: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        device(text)
+
+    assert str(caught.value) == f"device.toml: {problem}"
+
+
+@pytest.mark.parametrize(
+    ("version", "bound", "minimum", "maximum"),
+    [
+        ((5, 3), (5, 3), True, True),
+        ((5, 3), (5, 4), False, True),
+        ((5, 3), (5, 2), True, False),
+        ((6, 3, 9), (6, 3), True, True),
+        ((6, 3), (6, 3, 1), False, True),
+        ((6, 3), (6, 3, 0), True, True),
+        ((6,), (5, 9, 9), True, False),
+        ((4, 9, 9), (5,), False, True),
+        ((10,), (9,), True, False),
+    ],
+)
+def test_versions_are_compared_element_by_element(
+    version: tuple[int, ...], bound: tuple[int, ...], minimum: Any, maximum: Any
+) -> None:
+    assert (meets_minimum(version, bound), meets_maximum(version, bound)) == (minimum, maximum)
