@@ -8,7 +8,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from io import BufferedReader, FileIO, TextIOWrapper
 from pathlib import Path
@@ -494,8 +494,27 @@ def _check_output(output: Path, *, force: bool) -> None:
     refuse_existing(output, force=force)
 
 
+def _spare_inputs(output: Path, manifest: Path | None, key: Mapping[str, Any]) -> None:
+    """Refuse an output that is one of the files it is made with, also with --force."""
+    inputs = {"the manifest": manifest, **{f"--{name.replace('_', '-')}": file for name, file in key.items()}}
+    for what, file in inputs.items():
+        with suppress(OSError):
+            if isinstance(file, Path) and file.samefile(output):
+                raise UsageError(f"{output} is {what}, and can't be the output")
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def _about(name: Path) -> Iterator[None]:
+    """Say which of several packages an error is about."""
+    try:
+        yield
+    except FormatError as exc:
+        exc.source = exc.source or str(name)
+        raise
 
 
 def _given(names: Iterable[str]) -> list[str]:
@@ -536,7 +555,7 @@ def keygen(directory: Path, name: str, force: bool) -> None:
     try:
         keys = make_keys(name, datetime.now(UTC).replace(microsecond=0))
     except ValueError as exc:
-        raise UsageError(f"--name: {exc}") from exc
+        raise UsageError("--name takes 1 to 64 characters that UTF-8 can write") from exc
     encoding = serialization.Encoding.PEM
     contents = (
         keys.root.public_bytes(encoding),
@@ -590,19 +609,22 @@ def build(
     from spkg.describe.building import build_document, build_lines
     from spkg.manifest import load_manifest
     from spkg.output import new_file
+    from spkg.trust import doubts
 
-    if unsigned == bool(_given(key)) or (not unsigned and key["key"] is None):
+    if unsigned == bool(_given([*key, "signing_time"])) or (not unsigned and key["key"] is None):
         raise UsageError("either --key and --cert, or --unsigned")
     _check_output(output, force=force)
     pairs = [entry.partition("=") for entry in overrides]
     if not all(name and equals for name, equals, _ in pairs):
         raise UsageError("--set takes KEY=VALUE, as package.version=6.4")
     plan = building.plan_build(load_manifest(manifest, {name: value for name, _, value in pairs}))
+    _spare_inputs(output, manifest, key)
     packing = building.packs(plan, output)
     if packing is not None:
         raise UsageError(f"{packing} would put {output}, the output, into the package")
     identity = None if unsigned else _identity(**key)
-    for warning in building.warnings(plan):
+    doubted = [] if identity is None else doubts(identity.certificate, datetime.now(UTC))
+    for warning in (*building.warnings(plan), *doubted):
         _say(f"spkg: hint: {warning}")
     total = building.sources_size(plan)
     with (
@@ -649,12 +671,16 @@ def sign(
     from spkg.output import new_file
     from spkg.payload import open_package
     from spkg.signing import sign_package
+    from spkg.trust import doubts
 
     if output is None and str(package) == "-":
         raise UsageError("a package from standard input wants -o OUT")
     if output is not None:
         _check_output(output, force=force)
+        _spare_inputs(output, None, key)
     identity = _identity(**key)
+    for doubt in doubts(identity.certificate, datetime.now(UTC)):
+        _say(f"spkg: hint: {doubt}")
     with open_package(_source(package)) as (opened, payload):
         if output is None and payload.descriptor is None:
             raise UsageError(f"{package} is no regular file: signing it wants -o OUT")
@@ -796,10 +822,10 @@ def extract(
                 )
             else:
                 done = extraction.extract(trusted, payload, directory, manifest=manifest, progress=progress)
-    for hint in extraction_hints(done):
+    for hint in extraction_hints(done, trusted):
         _say(f"spkg: hint: {hint}")
     if as_json:
-        _print_document(extraction_document(done, str(directory)))
+        _print_document(extraction_document(done, str(directory), trusted))
     else:
         _print_lines(extraction_lines(done, str(directory)))
 
@@ -819,8 +845,12 @@ def diff(before: Path, after: Path, as_json: bool) -> int:
 
     if str(before) == str(after) == "-":
         raise UsageError("only one of the packages can come from standard input")
-    with open_package(_source(before)) as first, open_package(_source(after)) as second:
-        found = compare(first, second)
+    with ExitStack() as stack:
+        pair = []
+        for name in (before, after):
+            with _about(name):
+                pair.append(stack.enter_context(open_package(_source(name))))
+        found = compare(*pair)
     if as_json:
         _print_document(difference_document(found))
     else:

@@ -51,7 +51,9 @@ def read_certificate(octets: bytes) -> x509.Certificate:
                 certificate.not_valid_after_utc,
             )
     except UNREADABLE as exc:
-        raise FormatError(f"no certificate that can be read: {exc}") from exc
+        # Its parser's own words are for whoever wrote the parser.
+        reason = "not in DER" if "ParseError" in str(exc) else str(exc)
+        raise FormatError(f"no certificate that can be read: {reason}") from exc
     if certificate.serial_number.bit_length() > MAX_SERIAL_BITS:
         raise FormatError(
             f"no certificate that can be read: a serial number of more than {MAX_SERIAL_BITS} bits"

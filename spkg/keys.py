@@ -42,7 +42,7 @@ def load_identity(
     """Read a key and its certificate.
 
     Args:
-        key: A PEM file, or a PKCS #12 file, which may bring certificate and chain with it.
+        key: A PEM or PKCS #12 file, which may bring certificate and chain with it.
         certificate: A file of which the first certificate is the signer's, and all others join the chain.
         chain: More certificates to embed.
         passphrase: What the key is encrypted with.
@@ -82,9 +82,10 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
         found = x509.load_pem_x509_certificates(octets)
         return [read_certificate(one.public_bytes(Encoding.DER)) for one in found]
     except (ValueError, x509.InvalidVersion) as exc:
-        raise SurroundingsError(f"{path} holds no certificate that can be read: {exc}") from exc
+        raise SurroundingsError(f"{path} holds no certificate that can be read") from exc
     except FormatError as exc:
-        raise SurroundingsError(f"{path}: {exc}") from exc
+        hint = "certificates are PEM or DER; PKCS #12 is for --key" if _is_der(octets) else None
+        raise SurroundingsError(f"{path}: {exc}", hint=hint) from exc
 
 
 def load_revocation_lists(path: Path) -> list[x509.CertificateRevocationList]:
@@ -120,6 +121,7 @@ def _load_key(path: Path, passphrase: bytes | None) -> tuple[rsa.RSAPrivateKey, 
     try:
         if is_pem:
             key = load_pem_private_key(octets, passphrase)
+            found = load_certificates(path) if PEM_CERTIFICATE in octets else []
         elif _is_der(octets):
             key, leaf, others = pkcs12.load_key_and_certificates(octets, passphrase)
             found = [certificate for certificate in (leaf, *others) if certificate is not None]

@@ -275,9 +275,11 @@ def _attributes(table: Table) -> RequiredAttributes:
 
 def _step(table: Table, field: str, directory: Path) -> Step:
     found = [verb for verb in VERBS if verb in table]
-    if len(found) != 1:
-        known = ", ".join(VERBS)
-        raise table.error("", f"a step has exactly one verb, not {len(found)}: {known}")
+    if len(found) > 1:
+        raise table.error("", f"a step has exactly one verb, not {', '.join(found)}")
+    if not found:
+        table.expect(*VERBS, "from", "to", "unsafe", "value", "exclude", "links")
+        raise table.error("", f"a step has exactly one verb: {', '.join(VERBS)}")
     verb = found[0]
     step: Step
     if verb in BARE_VERBS:

@@ -18,6 +18,8 @@ MAX_DOCUMENT: Final = 1 << 24
 SIZES: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 DURATIONS: Final = {"": 1, "s": 1, "min": 60, "h": 3600}
 U32_MAX: Final = (1 << 32) - 1
+BOM: Final = b"\xef\xbb\xbf"
+"""What some editors put in front of UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class Table:
 
     def error(self, key: str, problem: str, *, section: str | None = None) -> FormatError:
         """Return the error that says *problem* of the value of *key*."""
+        if key and key not in self._values:
+            strangers = [name for name in self._values if name not in self._known]
+            near = get_close_matches(key, strangers, n=1)
+            problem += f"; {near[0]!r} is no key: is it meant?" if near else ""
         field = ".".join(part for part in (self._field, key) if part)
         return FormatError(problem, source=self.source, field=field or None, section=section)
 
@@ -188,6 +194,15 @@ class Table:
         field = f"{self._field}.{key}" if self._field else key
         return [Table(element, self.source, f"{field}[{index}]") for index, element in enumerate(value)]
 
+    def expect(self, *keys: str) -> None:
+        """Make sure that there is no key but these; where one is missing, another may be misspelt.
+
+        Raises:
+            FormatError: There is one.
+        """
+        self._known.extend(keys)
+        self.finish()
+
     def finish(self) -> None:
         """Make sure that there is no key that nobody asked for.
 
@@ -208,6 +223,8 @@ class Table:
         value = self._take(key)
         if value is None:
             return []
+        if isinstance(value, dict):
+            raise self.error(key, f"an array belongs here: write [[{key}]]")
         if not isinstance(value, list):
             raise self.error(key, "an array belongs here")
         return value
@@ -252,7 +269,7 @@ def parse_table(octets: bytes, source: str, overrides: Mapping[str, str] | None 
     if len(octets) > MAX_DOCUMENT:
         raise FormatError(f"more than {MAX_DOCUMENT} octets", source=source)
     try:
-        values = tomllib.loads(octets.decode())
+        values = tomllib.loads(octets.removeprefix(BOM).decode())
     except UnicodeDecodeError as exc:
         raise FormatError(f"not UTF-8: {exc.reason}", source=source, offset=exc.start) from exc
     except tomllib.TOMLDecodeError as exc:

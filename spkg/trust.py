@@ -23,7 +23,7 @@ from spkg.certificates import common_names_of, subject_of
 from spkg.digests import Digest
 from spkg.errors import UntrustedError
 
-__all__ = ["Policy", "check_rsa_key", "check_signer", "key_id", "names_of"]
+__all__ = ["Policy", "check_rsa_key", "check_signer", "doubts", "key_id", "names_of"]
 
 MIN_RSA_BITS: Final = 1024
 MAX_RSA_BITS: Final = 8192
@@ -128,6 +128,24 @@ def check_signer(
     except (ValueError, UnsupportedAlgorithm) as exc:
         raise UntrustedError(f"a revocation list can't be read: {exc}") from exc
     return path
+
+
+def doubts(certificate: x509.Certificate, at: datetime) -> list[str]:
+    """Return why a verifier with the default policy would not take signatures of *certificate* at a time."""
+    name = f"the certificate of {subject_of(certificate)}"
+    found: list[str] = []
+    try:
+        _check_purpose(certificate, Policy(anchors=(certificate,)))
+        constraints = _extension(certificate.extensions, x509.BasicConstraints)
+        if constraints is not None and constraints.ca:
+            found.append(f"{name} is that of an authority: only as an anchor itself it may sign")
+    except UntrustedError as exc:
+        found.append(f"no verifier may take this signature: {exc.problem}")
+    if at < certificate.not_valid_before_utc:
+        found.append(f"{name} is not valid before {certificate.not_valid_before_utc.isoformat()}")
+    if at > certificate.not_valid_after_utc:
+        found.append(f"{name} has expired on {certificate.not_valid_after_utc.isoformat()}")
+    return found
 
 
 def check_rsa_key(key: object) -> rsa.RSAPublicKey:
@@ -315,14 +333,12 @@ def _check_revocation(path: Sequence[x509.Certificate], policy: Policy, at: date
 
 def _check_anchor(anchor: x509.Certificate, policy: Policy, at: datetime | None) -> None:
     """Check an anchor: its user vouches for it, but a list of its issuer counts, whoever signed that."""
-    for crl in policy.crls:
-        if crl.issuer != anchor.issuer:
-            continue
-        if crl.get_revoked_certificate_by_serial_number(anchor.serial_number) is not None:
-            raise UntrustedError(f"{subject_of(anchor)}: certificate revoked")
-        end = crl.next_update_utc
-        if at is not None and (end is None or end < at):
-            raise UntrustedError(f"the revocation list of {crl.issuer.rfc4514_string()} is out of date")
+    lists = [crl for crl in policy.crls if crl.issuer == anchor.issuer]
+    if any(crl.get_revoked_certificate_by_serial_number(anchor.serial_number) is not None for crl in lists):
+        raise UntrustedError(f"{subject_of(anchor)}: certificate revoked")
+    ends = [crl.next_update_utc for crl in lists]
+    if at is not None and ends and not any(end is not None and end >= at for end in ends):
+        raise UntrustedError(f"the revocation list of {anchor.issuer.rfc4514_string()} is out of date")
 
 
 def _check_hash(algorithm: hashes.HashAlgorithm | None, name: str, policy: Policy) -> None:

@@ -44,6 +44,8 @@ OCTET_STRING: Final = 0x04
 MAX_NAMED: Final = 8
 """How many certificates of one issuer and serial number are tried: an authority gives each number once."""
 
+NO_ISSUER: Final = "the certificate of the signer's issuer is neither in the package nor trusted"
+
 _SEAL: Final = object()
 
 
@@ -150,7 +152,8 @@ def verify(package: Package, policy: Policy, *, at: datetime | None) -> TrustedP
         refusals = [f"signature[{report.index}]: {report.reason}" for report in reports if report.reason]
         if policy.required_signers > 1:
             refusals.insert(0, f"{len(signers)} of {policy.required_signers} required signers")
-        raise UntrustedPackageError("; ".join(refusals), reports)
+        missing = any("unable to get local issuer" in refusal for refusal in refusals)
+        raise UntrustedPackageError("; ".join(refusals), reports, hint=NO_ISSUER if missing else None)
 
     # (3) Where SHA-1 is not accepted, the payload must not hang on it either.
     if Digest.SHA1 not in policy.digests and any(file.sha256 is None for file in package.files):

@@ -436,7 +436,7 @@ def test_inspect_shows_everything_and_says_that_nothing_is_verified() -> None:
         "  1  0x005c  0  End\n"
         f"signature block: {front_size() - 100} octets at 0x0064\n"
         "  signature 0: CN=Test Signer, serial 1000, sha1\n"
-        "  certificate 0: CN=Test Signer, RSA 2048, 2025-06-01 to 2027-06-01\n"
+        "  certificate 0: CN=Test Signer, RSA 2048, 2025-06-01 to 2049-06-01\n"
         f"    by CN=Test Root, SHA-256 {fingerprint()}\n"
         f"payload: 21 octets at 0x{front_size():04x}\n"
         "  0x00000000  21  /bin/app (command 0)\n"
@@ -494,7 +494,7 @@ def test_inspect_prints_one_document() -> None:
                     "issuer": "CN=Test Root",
                     "serial": 1000,
                     "not_before": "2025-06-01T12:00:00+00:00",
-                    "not_after": "2027-06-01T12:00:00+00:00",
+                    "not_after": "2049-06-01T12:00:00+00:00",
                     "key": "RSA 2048",
                     "sha256": fingerprint(),
                 }
@@ -570,7 +570,7 @@ def test_verify_says_that_it_checked_no_dates() -> None:
     assert result.stdout == (
         "signature 0: CN=Old Signer, sha1: accepted\n"
         "  trusted through CN=Test Root\n"
-        "the dates of certificates were not checked: there is no clock\n"
+        "the dates of certificates and revocation lists were not checked: there is no clock\n"
         "files: 1 of 1 are what was signed, 21 octets\n"
         "trusted\n"
     )
@@ -615,6 +615,8 @@ def test_extract_prints_one_document() -> None:
     assert json.loads(result.stdout) == {
         "schema": "spkg.extract/1",
         "directory": "out",
+        "verified": True,
+        "dates_checked": True,
         "files": [
             {
                 "command": 0,
@@ -637,7 +639,7 @@ def test_a_manifest_that_was_extracted_builds_the_package_again() -> None:
     rebuilt = run("build", "out/manifest.toml", "-o", "again.spkg", *KEY)
 
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == "out: 21 files, 21.6 KiB\n"
+    assert result.stdout == "out: 21 files, 21.6 KiB, and manifest.toml, which builds it again\n"
     assert sorted(path.name for path in Path("out").iterdir()) == ["manifest.toml", "rootfs"]
     assert rebuilt.exit_code == 0
     assert Path("again.spkg").read_bytes() == Path("sample.spkg").read_bytes()
@@ -650,9 +652,9 @@ def test_extract_tells_what_is_out_of_the_ordinary() -> None:
     result = run("extract", "p.spkg", "out", *TRUST, "--manifest")
 
     assert result.exit_code == 0
-    assert result.stdout == "out: 2 files, 25 octets\n"
+    assert result.stdout == "out: 2 files, 25 octets, and manifest.toml\n"
     assert result.stderr == (
-        "spkg: hint: /app occurs with other contents, too: this one is rootfs/app.2\n"
+        "spkg: hint: /app is taken by another file: this one is rootfs/app.2\n"
         "spkg: hint: left out 2 octets at 0x00000015 of the payload, which no command covers\n"
         "spkg: hint: another builder wrote this package: building from the manifest gives other octets\n"
     )
@@ -661,7 +663,70 @@ def test_extract_tells_what_is_out_of_the_ordinary() -> None:
 def test_extract_takes_what_nobody_vouches_for_where_it_is_told_to() -> None:
     result = run("extract", "u.spkg", "out", "--unsafe-skip-signatures")
 
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "out: 1 file, 21 octets\n", "")
+    document = json.loads(run("extract", "u.spkg", "again", "--unsafe-skip-signatures", "--json").stdout)
+
+    assert (result.exit_code, result.stdout) == (0, "out: 1 file, 21 octets\n")
+    assert result.stderr == "spkg: hint: no signature was checked: anybody may have made these files\n"
+    assert (document["verified"], document["dates_checked"]) == (False, None)
+
+
+def test_extract_says_what_it_did_not_check() -> None:
+    unsigned_taken = run("extract", "u.spkg", "out", "--unsafe-allow-unsigned")
+    undated = run("extract", "p.spkg", "undated", "--trust", "ca.pem", "--no-clock")
+
+    assert (
+        unsigned_taken.stderr == "spkg: hint: the package is not signed: anybody may have made these files\n"
+    )
+    assert undated.stderr == (
+        "spkg: hint: the dates of certificates and revocation lists were not checked: there is no clock\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "what"),
+    [
+        ("build m.toml -o m.toml --unsigned", "the manifest"),
+        ("build m.toml -o signer.key --key signer.key --cert signer.pem", "--key"),
+        ("build m.toml -o link --key signer.key --cert signer.pem", "--cert"),
+        ("sign u.spkg -o ca.pem --key signer.key --cert signer.pem --chain ca.pem", "--chain"),
+    ],
+)
+def test_no_output_overwrites_what_it_is_made_with(args: str, what: str) -> None:
+    Path("link").symlink_to("signer.pem")
+    output = args.split()[3]
+    before = Path(output).read_bytes()
+
+    result = run(*args.split(), "--force")
+
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"spkg: error: {output} is {what}, and can't be the output\n",
+    )
+    assert Path(output).read_bytes() == before
+
+
+def test_a_doubt_is_told_and_the_package_is_signed_all_the_same() -> None:
+    expired = certify("Old Signer", root(), start=AT.replace(year=2001), end=AT.replace(year=2002))
+    Path("old.pem").write_bytes(expired.pem)
+    key = ("--key", "signer.key", "--cert", "old.pem")
+    doubt = (
+        f"spkg: hint: the certificate of CN=Old Signer has expired on {AT.replace(year=2002).isoformat()}\n"
+    )
+
+    built = run("build", "m.toml", "-o", "new.spkg", *key)
+    signed = run("sign", "u.spkg", *key)
+
+    assert (built.exit_code, built.stderr) == (0, doubt)
+    assert (signed.exit_code, signed.stderr) == (0, doubt)
+
+
+def test_a_key_file_may_bring_its_certificate() -> None:
+    Path("both.pem").write_bytes(Path("signer.key").read_bytes() + Path("signer.pem").read_bytes())
+
+    result = run("build", "m.toml", "-o", "new.spkg", "--key", "both.pem")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert Path("new.spkg").read_bytes() == genuine()
 
 
 def test_packages_of_the_same_octets_do_not_differ() -> None:
@@ -808,7 +873,7 @@ def test_wrong_usage_is_2() -> None:
 
 def test_a_malformed_package_is_3_and_located_to_the_octet() -> None:
     Path("p.spkg").write_bytes(genuine()[:50])
-    message = "offset 0x0032: command[0]: the input ends 42 octets too early [TR-069 E.4]"
+    message = "p.spkg: offset 0x0032: command[0]: the input ends 42 octets too early [TR-069 E.4]"
     args = ("diff", "p.spkg", "u.spkg")
 
     text, document = run(*args), run(*args, "--json")
@@ -816,7 +881,7 @@ def test_a_malformed_package_is_3_and_located_to_the_octet() -> None:
     assert (text.exit_code, text.stdout, text.stderr) == (3, "", f"spkg: error: {message}\n")
     assert (document.exit_code, document.stderr) == (3, text.stderr)
     assert json.loads(document.stdout) == failure(
-        "malformed", 3, message, offset=50, field="command[0]", section="E.4"
+        "malformed", 3, message, source="p.spkg", offset=50, field="command[0]", section="E.4"
     )
 
 
@@ -1024,7 +1089,7 @@ WRONG: Final[dict[str, tuple[str, str | None]]] = {
         None,
     ),
     "verify p.spkg --trust ca.pem --eku codeSigning": ("--eku takes an OID, not 'codeSigning'", None),
-    "keygen keys --name ''": ("--name: Attribute's length must be >= 1 and <= 64, but it was 0", None),
+    "keygen keys --name ''": ("--name takes 1 to 64 characters that UTF-8 can write", None),
     "extract p.spkg p.spkg --unsafe-skip-signatures": ("p.spkg exists and is no directory", None),
     "extract p.spkg . --unsafe-skip-signatures": (". is not empty", None),
 }
@@ -1641,7 +1706,8 @@ def test_a_payload_of_the_wrong_size_is_malformed(
 
     result = run(command, "p.spkg", *rest[command])
 
-    message = f"offset 0x{front_size() + place:04x}: payload: {problem} [TR-069 E.3]"
+    which = "p.spkg: " if command == "diff" else ""
+    message = f"{which}offset 0x{front_size() + place:04x}: payload: {problem} [TR-069 E.3]"
     assert (result.exit_code, result.stderr) == (3, f"spkg: error: {message}\n")
     assert files(here) == there
 
@@ -1801,8 +1867,12 @@ def test_an_unsigned_package_is_trusted_only_where_that_is_said_by_name() -> Non
     assert (accepted.exit_code, accepted.stderr) == (0, "")
     assert accepted.stdout == (
         "no signatures: accepted because --unsafe-allow-unsigned says so\n"
-        "files: 1 of 1 are what was signed, 21 octets\n"
-        "trusted\n"
+        "files: 1 of 1 match their commands, 21 octets\n"
+        "not signed\n"
+    )
+    assert (
+        json.loads(run("verify", "u.spkg", "--unsafe-allow-unsigned", "--json").stdout)["verdict"]
+        == "unsigned"
     )
     assert signed_by_nobody.exit_code == 4
 
@@ -1829,7 +1899,7 @@ REFUSALS: Final = {
     "--at 2024-01-01": (
         "signature[0]: CN=Test Root: certificate is not yet valid or the system clock is incorrect"
     ),
-    "--at 2028-01-01": "signature[0]: CN=Test Root: certificate has expired",
+    "--at 2050-01-01": "signature[0]: CN=Test Root: certificate has expired",
     "--crl good.crl": None,
     "--crl bad.crl": "signature[0]: CN=Test Signer: certificate revoked",
     "--at 2026-08-01 --crl good.crl": "signature[0]: CN=Test Signer: CRL has expired",
@@ -1862,7 +1932,10 @@ def test_a_signer_whose_root_is_not_trusted_is_not_trusted() -> None:
     reason = "CN=Test Signer: unable to get local issuer certificate"
     assert result.exit_code == 4
     assert result.stdout == f"signature 0: CN=Test Signer, sha1: {reason}\n"
-    assert result.stderr == f"spkg: error: signature[0]: {reason} [TR-069 E.5]\n"
+    assert result.stderr == (
+        f"spkg: error: signature[0]: {reason} [TR-069 E.5]\n"
+        "spkg: hint: the certificate of the signer's issuer is neither in the package nor trusted\n"
+    )
 
 
 @pytest.mark.parametrize("option", ["--trust", "--crl"])
@@ -2268,7 +2341,10 @@ def test_a_signal_that_is_ignored_from_the_start_stays_ignored(here: Path) -> No
         running.send_signal(signal.SIGINT)
         _, stderr = running.communicate(octets[len(octets) // 2 :], timeout=PATIENCE)
 
-    assert (running.returncode, stderr) == (0, b"")
+    assert (running.returncode, stderr) == (
+        0,
+        b"spkg: hint: no signature was checked: anybody may have made these files\n",
+    )
     assert Path("out/big").stat().st_size == len(payload)
 
 

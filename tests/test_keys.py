@@ -263,7 +263,8 @@ def test_a_damaged_certificate_is_refused_with_the_reason(
 
     # The reason is in the words of cryptography, which change.
     assert str(raised.value).startswith(str(path))
-    assert "certificate that can be read: " in str(raised.value)
+    assert "certificate that can be read" in str(raised.value)
+    assert "ParseError" not in str(raised.value)
     assert raised.value.__cause__ is not None
 
 

@@ -514,7 +514,11 @@ def test_an_override_that_names_no_key_of_a_table_is_wrong_usage(text: str, name
             "soon",
             'm.toml: timeouts.initial: a number of seconds, or a time as "10min", belongs here',
         ),
-        ("required-attributes.class", "1", "m.toml: required-attributes: an array belongs here"),
+        (
+            "required-attributes.class",
+            "1",
+            "m.toml: required-attributes: an array belongs here: write [[required-attributes]]",
+        ),
     ],
 )
 def test_an_override_is_checked_as_what_the_manifest_says(name: str, text: str, message: str) -> None:
@@ -693,10 +697,17 @@ FROM: Final = "the path of the source belongs here"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", f": a step has exactly one verb, not 0: {VERBS}"),
-        ('extrct = "/a"\nfrom = "a"', f": a step has exactly one verb, not 0: {VERBS}"),
-        ('remove = "/a"\nformat = true', f": a step has exactly one verb, not 2: {VERBS}"),
-        ('extract = "/a"\nadd = "/a"\nmove = "/a"', f": a step has exactly one verb, not 3: {VERBS}"),
+        ("", f": a step has exactly one verb: {VERBS}"),
+        ('extrct = "/a"\nfrom = "a"', ".extrct: unknown key, did you mean 'extract'?"),
+        (
+            'extract = "/a"\nfrm = "a"',
+            ".from: the path of the source belongs here; 'frm' is no key: is it meant?",
+        ),
+        ('remove = "/a"\nformat = true', ": a step has exactly one verb, not remove, format"),
+        (
+            'extract = "/a"\nadd = "/a"\nmove = "/a"',
+            ": a step has exactly one verb, not extract, add, move",
+        ),
         ("format = false", ".format: true belongs here"),
         ('format = "true"', ".format: true or false belongs here"),
         ("reboot = 1", ".reboot: true or false belongs here"),

@@ -20,7 +20,7 @@ from spkg.commands import End, StrongDigests
 from spkg.digests import Digest
 from spkg.errors import UntrustedError
 from spkg.signing import add_signature
-from spkg.trust import Policy
+from spkg.trust import Policy, doubts
 from spkg.verification import TrustedPackage, UntrustedPackageError, verify
 from tests.kit import (
     AT,
@@ -233,7 +233,7 @@ def test_intermediates_of_excessive_keys_are_not_tried() -> None:
 
 
 def test_dates_are_held_against_the_given_time() -> None:
-    late = AT + timedelta(days=366)
+    late = AT.replace(year=2050)
 
     assert refusal(Draft(), policy(), at=late).endswith(": certificate has expired")
 
@@ -527,6 +527,33 @@ def test_certificates_of_one_name_and_number_are_not_all_tried() -> None:
     assert accepted(Draft(block=block(7)), policy()) == ("CN=Test Signer",)
     assert refusal(Draft(block=block(8)), policy()) == "signature[0]: the signature does not hold"
     assert accepted(Draft(block=block(8)), policy(signer())) == ("CN=Test Signer",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "doubt"),
+    [
+        (
+            {"end": AT - timedelta(days=1)},
+            "the certificate of CN=Signer has expired on 2026-05-31T12:00:00+00:00",
+        ),
+        (
+            {"start": AT + timedelta(days=99), "end": AT + timedelta(days=100)},
+            "the certificate of CN=Signer is not valid before 2026-09-08T12:00:00+00:00",
+        ),
+        (
+            {"purposes": (ExtendedKeyUsageOID.SERVER_AUTH,)},
+            "no verifier may take this signature: the certificate's extendedKeyUsage is not for signing this",
+        ),
+        (
+            {"ca": True},
+            "the certificate of CN=Signer is that of an authority: only as an anchor itself it may sign",
+        ),
+    ],
+)
+def test_a_certificate_that_no_verifier_takes_is_doubted_when_it_signs(
+    settings: dict[str, Any], doubt: str
+) -> None:
+    assert doubts(certify("Signer", root(), **settings).certificate, AT) == [doubt]
 
 
 # A trusted package is only made by verify().

@@ -2,12 +2,21 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from spkg.errors import SpkgError
 from spkg.ranges import Range
 
-__all__ = ["Document", "Line", "Tone", "columns", "error_document", "error_fields", "range_document"]
+__all__ = [
+    "NO_DATES",
+    "Document",
+    "Line",
+    "Tone",
+    "columns",
+    "error_document",
+    "error_fields",
+    "range_document",
+]
 
 
 class Tone(Enum):
@@ -18,6 +27,9 @@ class Tone(Enum):
     GOOD = "good"
     BAD = "bad"
 
+
+NO_DATES: Final = "the dates of certificates and revocation lists were not checked: there is no clock"
+"""What is told wherever a signature was accepted without a clock."""
 
 Line = tuple[Tone, str]
 """A line for people, not yet escaped."""

@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator
 
-from spkg.describe.common import Document, Line, Tone, range_document
+from spkg.describe.common import NO_DATES, Document, Line, Tone, range_document
 from spkg.extraction import Extraction
 from spkg.text import amount, size
+from spkg.verification import TrustedPackage
 
 __all__ = ["extraction_document", "extraction_hints", "extraction_lines"]
 
 
-def extraction_document(done: Extraction, directory: str) -> Document:
-    """Return what ``extract --json`` prints."""
+def extraction_document(done: Extraction, directory: str, trusted: TrustedPackage | None) -> Document:
+    """Return what ``extract --json`` prints; *trusted* is None where nobody asked for signatures."""
     return {
         "schema": "spkg.extract/1",
         "directory": directory,
+        "verified": trusted is not None and bool(trusted.signers),
+        "dates_checked": None if trusted is None else trusted.dates_checked,
         "files": [
             {
                 "command": one.file.command,
@@ -33,14 +36,23 @@ def extraction_document(done: Extraction, directory: str) -> Document:
 def extraction_lines(done: Extraction, directory: str) -> Iterator[Line]:
     """Give what ``extract`` prints."""
     octets = sum(one.file.record.file_length for one in done.report.files)
-    yield Tone.GOOD, f"{directory}: {amount(len(done.places), 'file')}, {size(octets)}"
+    manifest = "" if done.rebuild is None else ", and manifest.toml, which builds it again"
+    if done.rebuild is not None and not done.rebuild.same:
+        manifest = ", and manifest.toml"
+    yield Tone.GOOD, f"{directory}: {amount(len(done.places), 'file')}, {size(octets)}{manifest}"
 
 
-def extraction_hints(done: Extraction) -> Iterator[str]:
+def extraction_hints(done: Extraction, trusted: TrustedPackage | None) -> Iterator[str]:
     """Give what is out of the ordinary."""
+    if trusted is None:
+        yield "no signature was checked: anybody may have made these files"
+    elif not trusted.signers:
+        yield "the package is not signed: anybody may have made these files"
+    elif not trusted.dates_checked:
+        yield NO_DATES
     for index in done.renamed:
         path = done.report.files[index].file.record.path
-        yield f"{path} occurs with other contents, too: this one is {done.places[index]}"
+        yield f"{path} is taken by another file: this one is {done.places[index]}"
     for gap in done.report.uncovered:
         octets = amount(gap.length, "octet")
         yield f"left out {octets} at 0x{gap.start:08x} of the payload, which no command covers"

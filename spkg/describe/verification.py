@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from spkg.certificates import subject_of
-from spkg.describe.common import Document, Line, Tone, range_document
+from spkg.describe.common import NO_DATES, Document, Line, Tone, range_document
 from spkg.errors import SpkgError
 from spkg.payload import DamagedPayloadError, PayloadReport
 from spkg.text import size
@@ -25,12 +25,16 @@ def verification_document(
     signatures, report = _found(trusted, report, error)
     return {
         "schema": "spkg.verify/1",
-        "verdict": "trusted" if error is None else error.STATUS,
+        "verdict": _verdict(trusted) if error is None else error.STATUS,
         "dates_checked": None if trusted is None else trusted.dates_checked,
         "signatures": [_signature(signature) for signature in signatures],
         "files": [] if report is None else [_file(report, index) for index in range(len(report.files))],
         "uncovered": [] if report is None else [range_document(gap) for gap in report.uncovered],
     }
+
+
+def _verdict(trusted: TrustedPackage | None) -> str:
+    return "trusted" if trusted is not None and trusted.signers else "unsigned"
 
 
 def verification_lines(
@@ -40,6 +44,8 @@ def verification_lines(
     signatures, report = _found(trusted, report, error)
     for signature in signatures:
         who = signature.subject or f"someone certified by {signature.issuer}"
+        if signature.signing_time is not None:
+            who += f", who claims {signature.signing_time.isoformat()}"
         if signature.signer is not None:
             yield Tone.GOOD, f"signature {signature.index}: {who}, {signature.digest}: accepted"
             yield Tone.PLAIN, f"  trusted through {subject_of(signature.signer.path[-1])}"
@@ -48,7 +54,7 @@ def verification_lines(
     if trusted is not None and not signatures:
         yield Tone.BAD, "no signatures: accepted because --unsafe-allow-unsigned says so"
     if trusted is not None and not trusted.dates_checked:
-        yield Tone.BAD, "the dates of certificates were not checked: there is no clock"
+        yield Tone.BAD, NO_DATES
     if report is None:
         return
     for file in report.files:
@@ -56,14 +62,16 @@ def verification_lines(
             yield Tone.BAD, f"{file.file.record.path}: {file.problem}"
     intact = [file for file in report.files if not file.problem]
     octets = sum(file.file.record.file_length for file in intact)
-    yield Tone.PLAIN, f"files: {len(intact)} of {len(report.files)} are what was signed, {size(octets)}"
+    signed = trusted is None or bool(trusted.signers)
+    what = "are what was signed" if signed else "match their commands"
+    yield Tone.PLAIN, f"files: {len(intact)} of {len(report.files)} {what}, {size(octets)}"
     for gap in report.uncovered:
         yield (
             Tone.BAD,
             f"{gap.length} octets at 0x{gap.start:08x} of the payload belong to no file: nobody signed them",
         )
     if trusted is not None and error is None:
-        yield Tone.GOOD, "trusted"
+        yield (Tone.GOOD, "trusted") if trusted.signers else (Tone.BAD, "not signed")
 
 
 def _found(
