@@ -356,8 +356,14 @@ _TRUST = _options(
         metavar="N",
         help="Want N signers with different keys.",
     ),
-    click.option("--at", type=Time(), help="Hold dates against TIME.  [default: now]"),
-    click.option("--no-clock", is_flag=True, help="Check no dates, and say so."),
+    click.option(
+        "--at",
+        type=Time(),
+        help="Hold dates against TIME, ISO 8601, UTC where it has no zone.  [default: now]",
+    ),
+    click.option(
+        "--no-clock", is_flag=True, help="Check no dates, not those of revocation lists either, and say so."
+    ),
     click.option(
         "--crl",
         "crls",
@@ -583,7 +589,7 @@ def keygen(directory: Path, name: str, force: bool) -> None:
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Take VALUE in place of the manifest's, as package.version=6.4.  Repeatable.",
+    help="Take VALUE for a key of [package] or [timeouts], as package.version=6.4.  Repeatable.",
 )
 @_JOBS
 @_FORCE
