@@ -98,14 +98,14 @@ class Cli(Command, click.Group):
         extra["standalone_mode"] = False
         if args is None and not sys.warnoptions:
             warnings.simplefilter("ignore")  # those of libraries tell the user of a program nothing
-        sys.exit(_guard(lambda: super(Cli, self).main(given, *rest, **extra), given))
+        sys.exit(_guard(lambda: super(Cli, self).main(given, *rest, **extra), given, ends=args is None))
 
 
-def _guard(run: Callable[[], Any], args: Sequence[str]) -> int:
+def _guard(run: Callable[[], Any], args: Sequence[str], *, ends: bool) -> int:
     """Run a command and return its exit status, having told what went wrong."""
     as_json = "--json" in args
     try:
-        with _signals_raise():
+        with _signals_raise(ends=ends):
             _prepare_streams()
             result = run()
         return result if isinstance(result, int) else 0
@@ -185,11 +185,17 @@ def surroundings(error: OSError) -> SurroundingsError:
     return SurroundingsError(os_problem(error))
 
 
+def _ignore(_number: int, _frame: object) -> None:
+    """Do nothing; Python complains of a signal that arrives while it learns to ignore it."""
+
+
 @contextmanager
-def _signals_raise() -> Iterator[None]:
+def _signals_raise(*, ends: bool) -> Iterator[None]:
+    """Have signals raise; a process that *ends* then has no use for what they meant before."""
+
     def stop(number: int, _frame: object) -> NoReturn:
         for one in before:
-            signal.signal(one, signal.SIG_IGN)  # a second one must not stop the cleaning up
+            signal.signal(one, _ignore)  # a second one must not stop the cleaning up
         raise Stopped(number)
 
     # Whoever starts a program in the background may have it ignore an interrupt: it stays so.
@@ -200,7 +206,7 @@ def _signals_raise() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, _ignore if ends else handler)
 
 
 # What is printed: results on stdout, all else on stderr, and nothing from an input unescaped.
@@ -311,6 +317,8 @@ class File(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path; a file called ``-`` is asked for as ``./-``, and a Path would lose that."""
+        if not value:
+            self.fail("a path can't be empty", param, ctx)
         path = super().convert(value, param, ctx)
         return path.absolute() if path == Path("-") and value != "-" else path
 

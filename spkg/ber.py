@@ -32,6 +32,7 @@ LONG_TAG: Final = 0x1F
 INDEFINITE: Final = 0x80
 END_MARK: Final = 0
 END_MARK_SIZE: Final = 2
+INTEGER: Final = 0x02
 OCTET_STRING: Final = 0x04
 CONSTRUCTED_OCTET_STRING: Final = 0x24
 
@@ -114,6 +115,17 @@ class Element:
                 name = f".{names[len(found)]}" if len(found) < len(names) else f"[{len(found)}]"
                 found.append(_element(reader, self.field + name, reader.left, self.budget, self.depth + 1))
         return found
+
+    def integer(self, *, most: int = 4) -> int:
+        """Return the number that the element is.
+
+        Raises:
+            FormatError: It is no INTEGER of at most *most* octets.
+        """
+        contents = self.expect(INTEGER).contents
+        if not 1 <= len(contents) <= most:
+            raise self.error(f"a number of {len(contents)} octets, 1 to {most} belong here")
+        return int.from_bytes(contents, "big", signed=True)
 
     def der(self) -> bytes:
         """Return the element in DER framing: definite, shortest lengths, primitive strings.

@@ -5,8 +5,10 @@ speaks for, is decided by :mod:`spkg.verification` and :mod:`spkg.trust`.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from io import BytesIO
 from typing import Final
 
@@ -14,7 +16,7 @@ from asn1crypto import algos, cms, core, x509
 from cryptography.x509 import Name, NameAttribute, ObjectIdentifier, RelativeDistinguishedName
 
 from spkg.ber import MAX_DER, Element, read_element, set_of, tlv
-from spkg.certificates import read_certificate, subject_of
+from spkg.certificates import MAX_NAME, MAX_SERIAL, certificate_id, read_certificate, subject_of
 from spkg.digests import Digest
 from spkg.errors import FormatError
 from spkg.reader import Reader
@@ -31,7 +33,6 @@ __all__ = [
     "SignatureBlock",
     "SignerInfo",
     "add_signer",
-    "certificate_id",
     "load_block",
     "parse_block",
     "read_block",
@@ -45,12 +46,8 @@ MAX_SIGNERS: Final = 64
 MAX_CERTIFICATES: Final = 64
 """The most certificates, and the most revocation lists, in one block."""
 MAX_ATTRIBUTES: Final = 64
-MAX_SERIAL: Final = 32
-"""The longest serial number, in octets; X.509 allows 20."""
 MAX_OID: Final = 64
 """The longest object identifier, in octets."""
-MAX_NAME: Final = 4096
-"""The longest Name, in octets, that is shown as text."""
 UTC_TIME_YEARS: Final = range(1950, 2050)
 
 EMPTY_BLOCK: Final = bytes.fromhex(
@@ -162,13 +159,16 @@ class SignatureBlock:
 
     def subject_of(self, signer: SignerInfo) -> str | None:
         """Return the subject of the certificate in the block that *signer* names, where there is one."""
+        return self._subjects.get((signer.issuer, signer.serial))
+
+    @cached_property
+    def _subjects(self) -> dict[tuple[bytes | None, int | None], str]:
+        """The subjects of the certificates that can be read, by what a SignerInfo names them by."""
+        subjects: dict[tuple[bytes | None, int | None], str] = {}
         for octets in self.certificates:
-            try:
-                if certificate_id(octets) == (signer.issuer, signer.serial):
-                    return subject_of(read_certificate(octets))
-            except FormatError:
-                continue
-        return None
+            with suppress(FormatError):
+                subjects.setdefault(certificate_id(octets), subject_of(read_certificate(octets)))
+        return subjects
 
 
 def read_block(reader: Reader) -> SignatureBlock:
@@ -210,7 +210,7 @@ def parse_block(block: Element) -> SignatureBlock:
     fields = signed_data.children("version", "digest_algorithms", "content_info", most=6)
     if len(fields) < 4:
         raise signed_data.error("fields are missing")
-    version = _integer(fields[0])
+    version = fields[0].integer()
     if version not in {1, 3, 4, 5}:
         raise fields[0].error(f"version {version} is not known")
     algorithms = fields[1].expect(SET).children(most=MAX_SIGNERS)
@@ -243,24 +243,6 @@ def parse_block(block: Element) -> SignatureBlock:
         crl_octets=tuple(element.octets for element in crls),
         signers=tuple(_signer_info(element) for element in signers),
     )
-
-
-def certificate_id(certificate: bytes) -> tuple[bytes, int]:
-    """Return what a SignerInfo names a certificate by: its issuer's Name in DER, and its serial number.
-
-    Raises:
-        FormatError: The octets are no certificate.
-    """
-    reader = Reader(BytesIO(certificate), section="E.5")
-    fields = read_element(reader, "certificate").expect(SEQUENCE).children("tbs_certificate", most=3)
-    # TBSCertificate { version [0] EXPLICIT DEFAULT v1, serialNumber, signature, issuer, ... }
-    tbs = [field for part in fields[:1] for field in part.expect(SEQUENCE).children(most=10)]
-    if tbs and tbs[0].tag == CONTEXT_0:
-        tbs.pop(0)
-    if len(tbs) < 3:
-        raise FormatError("no X.509 certificate", section="E.5")
-    serial, _, issuer = tbs[:3]
-    return issuer.expect(SEQUENCE).der(), _integer(serial, most=MAX_SERIAL)
 
 
 def signed_attributes(digest: bytes, signing_time: datetime | None = None) -> bytes:
@@ -343,7 +325,7 @@ def _signer_info(element: Element) -> SignerInfo:
     issuer, serial = None, None
     if sid.tag == SEQUENCE:
         issuer_element, serial_element = _members(sid, ("issuer", "serial"), (SEQUENCE, INTEGER))
-        issuer, serial = issuer_element.der(), _integer(serial_element, most=MAX_SERIAL)
+        issuer, serial = issuer_element.der(), serial_element.integer(most=MAX_SERIAL)
     else:
         sid.expect(KEY_ID)
     attributes: tuple[Attribute, ...] | None = None
@@ -356,7 +338,7 @@ def _signer_info(element: Element) -> SignerInfo:
     return SignerInfo(
         octets=element.octets,
         offset=element.offset,
-        version=_integer(version),
+        version=version.integer(),
         issuer=issuer,
         serial=serial,
         digest_algorithm=_algorithm(digest_algorithm),
@@ -399,13 +381,6 @@ def _oid(element: Element) -> str:
     if shortest != octets:
         raise element.error("an object identifier that is not written in DER")
     return dotted
-
-
-def _integer(element: Element, *, most: int = 4) -> int:
-    contents = element.expect(INTEGER).contents
-    if not 1 <= len(contents) <= most:
-        raise element.error(f"a number of {len(contents)} octets, 1 to {most} belong here")
-    return int.from_bytes(contents, "big", signed=True)
 
 
 def readable_name(name: bytes) -> str:

@@ -156,7 +156,7 @@ def new_directory(path: Path) -> Iterator[Path]:
         if not done:
             _move_back(moves)
             shutil.rmtree(temporary, ignore_errors=True)
-    _sync_directory(path.parent)
+    _sync_directory(path if empty else path.parent)
 
 
 def _refuse_filled(path: Path) -> None:
@@ -193,8 +193,11 @@ def _move_new(temporary: Path, path: Path) -> None:
 
 
 def _sync_directory(path: Path) -> None:
-    """Make a rename durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Make a rename durable, where the directory may be read: the output is there in any case."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        return
     try:
         os.fsync(descriptor)
     finally:

@@ -310,6 +310,8 @@ def _commands(reader: Reader) -> Iterator[Command | DamagedCommand]:
                 record = decode(code, reader)
         except FormatError as exc:
             reader.take(start + length - reader.position, name)
+            exc.__traceback__ = None  # there may be thousands, and each would keep its frames
+            exc.__cause__ = exc.__context__ = None
             yield DamagedCommand(index=index, offset=offset, length=length, code=code, problem=exc)
             continue
         yield Command(index=index, offset=offset, length=length, record=record)

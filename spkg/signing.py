@@ -7,11 +7,10 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import padding, utils
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from spkg.certificates import subject_of
+from spkg.certificates import certificate_id, subject_of
 from spkg.cms import (
     SignatureBlock,
     add_signer,
-    certificate_id,
     load_block,
     signed_attributes,
     signer_info,

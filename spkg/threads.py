@@ -5,6 +5,7 @@ handler raises there can leave one taken for good.  Here the main thread only ev
 operation of which either happens or does not.
 """
 
+import errno
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -16,7 +17,7 @@ __all__ = ["Crew"]
 Task = Callable[[], object]
 
 PATIENCE: Final = 10.0
-"""How long, in seconds, the end of a crew waits for a thread: what it does may hang in a file system."""
+"""How long, in seconds, the end of a crew waits for its threads: what they do may hang in a file system."""
 
 
 class Crew:
@@ -31,9 +32,18 @@ class Crew:
         """Whether what is still under way is wanted no more; long tasks look at it."""
 
     def __enter__(self) -> Self:
-        """Start the threads."""
-        for thread in self._threads:
-            thread.start()
+        """Start the threads, or as many as there may be.
+
+        Raises:
+            OSError: Not one can be started.
+        """
+        for number, thread in enumerate(self._threads):
+            try:
+                thread.start()
+            except RuntimeError as exc:
+                if not number:
+                    raise OSError(errno.EAGAIN, "no thread can be started") from exc
+                break
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -46,7 +56,7 @@ class Crew:
             self._tasks.put(None)
         for thread in self._threads:
             if thread.is_alive():
-                thread.join(PATIENCE)
+                thread.join(PATIENCE / len(self._threads))
 
     def hand(self, task: Task) -> None:
         """Have a task done as soon as a thread is free."""

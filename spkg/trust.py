@@ -5,8 +5,8 @@ vouchers share this module.  Paths are built and checked by OpenSSL, through pyO
 to its caller (the purpose of the signer's certificate, the strength of keys and digests) is checked here.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 from OpenSSL import crypto
 
-from spkg.certificates import common_names_of, subject_of
+from spkg.certificates import common_names_of, quiet, subject_of
 from spkg.digests import Digest
 from spkg.errors import UntrustedError
 
@@ -34,12 +34,9 @@ MAX_EXPONENT: Final = (1 << 32) + 1
 NO_CHECK_TIME: Final = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME, which pyOpenSSL does not name."""
 
-PACKAGE_PURPOSES: Final = frozenset(
-    {ExtendedKeyUsageOID.CODE_SIGNING.dotted_string, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string}
-)
+ANY_PURPOSE: Final = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string
+PACKAGE_PURPOSES: Final = frozenset({ExtendedKeyUsageOID.CODE_SIGNING.dotted_string, ANY_PURPOSE})
 """The extended key usages that let a certificate sign packages (README, decision 25)."""
-MAX_NAMESAKES: Final = 8
-"""How many issuers of one name are looked at."""
 PSS: Final = SignatureAlgorithmOID.RSASSA_PSS
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 STRONG_HASHES: Final = (hashes.SHA224, hashes.SHA256, hashes.SHA384, hashes.SHA512)
@@ -92,6 +89,7 @@ class Policy:
         return certificate in self.anchors
 
 
+@quiet()  # OpenSSL hands certificates back, and they are read again
 def check_signer(
     certificate: x509.Certificate, pool: Sequence[x509.Certificate], policy: Policy, at: datetime | None
 ) -> tuple[x509.Certificate, ...]:
@@ -117,7 +115,9 @@ def check_signer(
         # (4) OpenSSL takes any digest, and any purpose of those between; which ones count is the policy's.
         for step in path[1:]:
             if not policy.is_anchor(step):
-                _check_extended(step, policy, f"the certificate of {subject_of(step)}")
+                _check_extended(
+                    step, policy.purposes | {ANY_PURPOSE}, f"the certificate of {subject_of(step)}"
+                )
         _check_digests(path, policy)
         # (5) Nobody on it revoked, where the policy has lists.
         if policy.crls:
@@ -197,13 +197,13 @@ def _check_purpose(certificate: x509.Certificate, policy: Policy) -> None:
         raise UntrustedError("the certificate's keyUsage is that of a certification authority")
     if policy.purposes_required and _extension(extensions, x509.ExtendedKeyUsage) is None:
         raise UntrustedError("the certificate has no extendedKeyUsage")
-    _check_extended(certificate, policy, "the certificate")
+    _check_extended(certificate, policy.purposes, "the certificate")
 
 
-def _check_extended(certificate: x509.Certificate, policy: Policy, name: str) -> None:
+def _check_extended(certificate: x509.Certificate, purposes: frozenset[str], name: str) -> None:
     """Check the extended key usages of a signer, or of whoever vouches for one, where it has any."""
     extended = _extension(certificate.extensions, x509.ExtendedKeyUsage)
-    if extended is not None and policy.purposes.isdisjoint(purpose.dotted_string for purpose in extended):
+    if extended is not None and purposes.isdisjoint(purpose.dotted_string for purpose in extended):
         raise UntrustedError(f"{name}'s extendedKeyUsage is not for signing this")
 
 
@@ -212,6 +212,7 @@ def _usable(pool: Iterable[x509.Certificate]) -> list[x509.Certificate]:
     return [certificate for certificate in pool if _is_affordable(certificate)]
 
 
+@lru_cache(maxsize=256)
 def _is_affordable(certificate: x509.Certificate) -> bool:
     key = certificate.public_key()
     try:
@@ -220,27 +221,29 @@ def _is_affordable(certificate: x509.Certificate) -> bool:
         return False
 
 
-def _namesakes(leaf: x509.Certificate, candidates: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+def _namesakes(leaf: x509.Certificate, candidates: Sequence[x509.Certificate]) -> set[x509.Certificate]:
     """Return those that have the name of an issuer on the way from *leaf*, but not the key that signed.
 
     OpenSSL takes the first issuer of the right name and never tries another; authorities that changed their
     key kept their name.
     """
-    wrong: list[x509.Certificate] = []
-    right: list[x509.Certificate] = []
+    by_name: defaultdict[x509.Name, list[x509.Certificate]] = defaultdict(list)
+    for candidate in dict.fromkeys(candidates):
+        by_name[candidate.subject].append(candidate)
+    wrong: set[x509.Certificate] = set()
+    right: set[x509.Certificate] = set()
     waiting = [leaf]
     while waiting:
         certificate = waiting.pop()
-        named = [one for one in candidates if one.subject == certificate.issuer and one != certificate]
-        named = named[:MAX_NAMESAKES]  # anchors come first: what else a block holds can only harm itself
-        signed = [one for one in named if _is_issued(certificate, one)] if len(named) > 1 else named
-        wrong += [one for one in named if one not in signed]
+        named = by_name[certificate.issuer]
+        signed = {one for one in named if _is_issued(certificate, one)}
+        wrong.update(one for one in named if one not in signed)
         waiting += [one for one in signed if one not in right]
-        right += [one for one in signed if one not in right]
-    return [one for one in wrong if one not in right]
+        right |= signed
+    return wrong - right
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=16384)
 def _is_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     return _is_signed(certificate, issuer)
 
@@ -292,11 +295,15 @@ def _path(
 
 def _openssl(pool: Iterable[x509.Certificate]) -> list[crypto.X509]:
     """Return those that OpenSSL can read, too."""
-    found: list[crypto.X509] = []
-    for certificate in pool:
-        with suppress(crypto.Error):
-            found.append(crypto.X509.from_cryptography(certificate))
-    return found
+    return [converted for converted in map(_converted, pool) if converted is not None]
+
+
+@lru_cache(maxsize=256)
+def _converted(certificate: x509.Certificate) -> crypto.X509 | None:
+    try:
+        return crypto.X509.from_cryptography(certificate)
+    except crypto.Error:
+        return None
 
 
 def _culprit(exc: crypto.X509StoreContextError) -> str:
@@ -321,10 +328,12 @@ def _check_revocation(path: Sequence[x509.Certificate], policy: Policy, at: date
         issuer = path[number + 1]
         store = _store([issuer], at, crypto.X509StoreFlags.CRL_CHECK)
         for crl in policy.crls:
-            if crl.issuer == issuer.subject and _is_signed(crl, issuer):
-                name = f"the revocation list of {crl.issuer.rfc4514_string()}"
-                _check_hash(crl.signature_hash_algorithm, name, policy)
-                store.add_crl(crl)
+            if not _is_same(crl.issuer, issuer.subject) or not _is_signed(crl, issuer):
+                continue
+            name = f"the revocation list of {crl.issuer.rfc4514_string()}"
+            _check_hash(crl.signature_hash_algorithm, name, policy)
+            _check_listed(crl, certificate)  # each counts, also an old one, or one of changes alone
+            store.add_crl(crl)
         try:
             crypto.X509StoreContext(store, crypto.X509.from_cryptography(certificate)).verify_certificate()
         except crypto.X509StoreContextError as exc:
@@ -333,12 +342,37 @@ def _check_revocation(path: Sequence[x509.Certificate], policy: Policy, at: date
 
 def _check_anchor(anchor: x509.Certificate, policy: Policy, at: datetime | None) -> None:
     """Check an anchor: its user vouches for it, but a list of its issuer counts, whoever signed that."""
-    lists = [crl for crl in policy.crls if crl.issuer == anchor.issuer]
-    if any(crl.get_revoked_certificate_by_serial_number(anchor.serial_number) is not None for crl in lists):
-        raise UntrustedError(f"{subject_of(anchor)}: certificate revoked")
-    ends = [crl.next_update_utc for crl in lists]
-    if at is not None and ends and not any(end is not None and end >= at for end in ends):
-        raise UntrustedError(f"the revocation list of {anchor.issuer.rfc4514_string()} is out of date")
+    current: defaultdict[bytes | None, list[bool]] = defaultdict(list)
+    for crl in policy.crls:
+        if not _is_same(crl.issuer, anchor.issuer):
+            continue
+        _check_listed(crl, anchor)
+        end = crl.next_update_utc
+        # Authorities of one name have their own lists: the key identifier, where there is one, tells whose.
+        key = _extension(crl.extensions, x509.AuthorityKeyIdentifier)
+        in_time = at is None or (end is not None and crl.last_update_utc <= at <= end)
+        current[None if key is None else key.key_identifier].append(in_time and not _is_delta(crl))
+    if not all(any(lists) for lists in current.values()):
+        raise UntrustedError(f"no revocation list of {anchor.issuer.rfc4514_string()} is current")
+
+
+def _check_listed(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> None:
+    if crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
+        raise UntrustedError(f"{subject_of(certificate)}: certificate revoked")
+
+
+def _is_delta(crl: x509.CertificateRevocationList) -> bool:
+    """Whether a list has changes against another alone: who is not on it may be revoked all the same."""
+    return _extension(crl.extensions, x509.DeltaCRLIndicator) is not None
+
+
+def _is_same(one: x509.Name, other: x509.Name) -> bool:
+    """Whether two Names are the same as RFC 5280 compares them: case and width of spaces do not count."""
+    return one == other or _folded(one) == _folded(other)
+
+
+def _folded(name: x509.Name) -> list[tuple[str, str]]:
+    return [(part.oid.dotted_string, " ".join(str(part.value).casefold().split())) for part in name]
 
 
 def _check_hash(algorithm: hashes.HashAlgorithm | None, name: str, policy: Policy) -> None:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from spkg.ber import tlv
-from spkg.certificates import read_certificate, subject_of
+from spkg.certificates import certificate_id, read_certificate, subject_of
 from spkg.cms import (
     CONTENT_TYPE,
     DATA_OCTETS,
@@ -25,7 +25,6 @@ from spkg.cms import (
     Algorithm,
     SignatureBlock,
     SignerInfo,
-    certificate_id,
     readable_name,
 )
 from spkg.digests import Digest
@@ -41,9 +40,11 @@ RSA_OIDS: Final = {"1.2.840.113549.1.1.5": Digest.SHA1, "1.2.840.113549.1.1.11":
 """Signature algorithms that name their digest too: the same signatures by a longer name (RFC 3370)."""
 RSA_KEY: Final = PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5
 OCTET_STRING: Final = 0x04
-MAX_NAMED: Final = 8
+MAX_NAMED: Final = 4
 """How many certificates of one issuer and serial number are tried: an authority gives each number once."""
 
+MAX_TOLD: Final = 8
+"""How many refusals the message of an error tells; the reports have all."""
 NO_ISSUER: Final = "the certificate of the signer's issuer is neither in the package nor trusted"
 
 _SEAL: Final = object()
@@ -152,6 +153,8 @@ def verify(package: Package, policy: Policy, *, at: datetime | None) -> TrustedP
         refusals = [f"signature[{report.index}]: {report.reason}" for report in reports if report.reason]
         if policy.required_signers > 1:
             refusals.insert(0, f"{len(signers)} of {policy.required_signers} required signers")
+        if len(refusals) > MAX_TOLD:
+            refusals[MAX_TOLD:] = [f"and {len(refusals) - MAX_TOLD} more"]
         missing = any("unable to get local issuer" in refusal for refusal in refusals)
         raise UntrustedPackageError("; ".join(refusals), reports, hint=NO_ISSUER if missing else None)
 

@@ -1088,6 +1088,10 @@ WRONG: Final[dict[str, tuple[str, str | None]]] = {
         "a policy that allows unsigned packages can't require signers",
         None,
     ),
+    "verify '' --trust ca.pem": (
+        "invalid value for 'PKG': a path can't be empty",
+        USAGE["verify"],
+    ),
     "verify p.spkg --trust ca.pem --eku codeSigning": ("--eku takes an OID, not 'codeSigning'", None),
     "keygen keys --name ''": ("--name takes 1 to 64 characters that UTF-8 can write", None),
     "extract p.spkg p.spkg --unsafe-skip-signatures": ("p.spkg exists and is no directory", None),

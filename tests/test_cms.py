@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from spkg.ber import MAX_BLOCK, MAX_DER, MAX_ELEMENTS, read_element, set_of, tlv
-from spkg.cms import EMPTY_BLOCK, add_signer, certificate_id, load_block, readable_name, signed_attributes
+from spkg.certificates import certificate_id
+from spkg.cms import EMPTY_BLOCK, add_signer, load_block, readable_name, signed_attributes
 from spkg.digests import Digest
 from spkg.errors import FormatError, RefusedError, UntrustedError
 from spkg.reader import Reader

@@ -552,6 +552,23 @@ def test_a_directory_in_one_that_is_not_there_can_not_be_made(tmp_path: Path) ->
     assert listing(tmp_path) == {}
 
 
+def test_a_place_that_may_be_filled_but_not_listed_is_filled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o711)
+    place = Path("drop")
+    place.mkdir()
+    place.chmod(0o333)
+
+    with without_privileges():
+        make_file(place / "file")
+        make_directory(place / "directory")
+
+    assert (place / "file").stat().st_size == len(b"ours")
+    assert sorted(listing(place / "directory")) == ["a", "d"]
+
+
 def test_an_empty_directory_that_appears_meanwhile_is_taken(tmp_path: Path) -> None:
     make_directory(tmp_path / "out", meanwhile=(tmp_path / "out").mkdir)
 

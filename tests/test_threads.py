@@ -58,3 +58,39 @@ def test_no_thread_outlives_its_crew() -> None:
         assert threading.active_count() == before + 4
 
     assert threading.active_count() == before
+
+
+def short_of_threads(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Let only so many threads be started, as a limit of the system does."""
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def scarce(thread: threading.Thread) -> None:
+        if len(started) == most:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+
+
+def test_where_threads_are_scarce_fewer_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    short_of_threads(monkeypatch, 2)
+    done: list[int] = []
+
+    with Crew(4) as crew:
+        for number in range(10):
+            crew.hand(partial(done.append, number))
+        for _ in range(10):
+            crew.wait()
+
+    assert sorted(done) == list(range(10))
+
+
+def test_where_no_thread_can_be_started_that_is_an_error_of_the_system(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    short_of_threads(monkeypatch, 0)
+
+    with pytest.raises(OSError, match="no thread can be started"), Crew(4):
+        pytest.fail("nobody is there to do the work")

@@ -5,8 +5,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from spkg.certificates import issuer_of, read_certificate, subject_of
-from spkg.cms import SignatureBlock, SignerInfo, certificate_id, readable_name
+from spkg.certificates import certificate_id, issuer_of, read_certificate, subject_of
+from spkg.cms import SignatureBlock, SignerInfo, readable_name
 from spkg.commands import PayloadCommand
 from spkg.describe.common import Document, Line, Tone, columns, range_document
 from spkg.digests import Digest
