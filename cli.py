@@ -12,16 +12,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from io import BufferedReader, FileIO, TextIOWrapper
 from pathlib import Path
+from time import CLOCK_BOOTTIME, clock_gettime
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from spkg.errors import (
+    FailedError,
     FormatError,
     RefusedError,
     SpkgError,
     SurroundingsError,
+    UnsafeError,
     UntrustedError,
     UsageError,
     os_problem,
@@ -29,10 +32,15 @@ from spkg.errors import (
 from spkg.text import amount, printable
 
 if TYPE_CHECKING:
+    from spkg.applying import Request
+    from spkg.confinement import Document, Tell
     from spkg.describe.common import Line
+    from spkg.device import Device
     from spkg.keys import Identity
-    from spkg.payload import Progress
+    from spkg.payload import Payload, Progress
+    from spkg.root import Root
     from spkg.trust import Policy
+    from spkg.verification import TrustedPackage
 
 __all__ = ["EXIT_FOR", "main"]
 
@@ -49,6 +57,8 @@ EXIT_FOR: Final[dict[type[SpkgError], int]] = {
     FormatError: 3,
     UntrustedError: 4,
     RefusedError: 5,
+    FailedError: 6,
+    UnsafeError: 7,
     SurroundingsError: 9,
 }
 """The exit status of each class of errors; never renumbered."""
@@ -546,7 +556,7 @@ def _given(names: Iterable[str]) -> list[str]:
 @click.version_option(package_name="spkg", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of a defect in this program.")
 def main(debug: bool) -> None:
-    """Build, sign, inspect, verify, compare and take apart signed packages (TR-069, Appendix E)."""
+    """Build, sign, inspect, verify, compare and install signed packages (TR-069, Appendix E)."""
 
 
 @main.command()
@@ -870,6 +880,296 @@ def diff(before: Path, after: Path, as_json: bool) -> int:
     else:
         _print_lines(difference_lines(found))
     return 0 if found.equal else EXIT_DIFFERENT
+
+
+# The installer.  A child process does the changing; this one tells, and outlives it.
+
+_ROOT = click.option(
+    "--root", required=True, type=FILE, metavar="DIR", help="The root of the device's files."
+)
+
+
+@main.command()
+@click.argument("source", metavar="SOURCE")
+@_ROOT
+@_TRUST
+@click.option("--device", "device_file", type=FILE, metavar="FILE", help="What is known of the device.")
+@click.option("--software-version", metavar="VERSION", help="The device's version, in place of the file's.")
+@click.option("--provisioning-code", metavar="CODE", help="The device's, in place of the file's.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@click.option(
+    "--in-place",
+    is_flag=True,
+    help="Let each command take effect by itself, where there is no room for both.",
+)
+@click.option("--refuse-unknown", is_flag=True, help="Refuse a package with commands of unknown type.")
+@click.option("--again", is_flag=True, help="Apply it once more where it is the last one installed.")
+@click.option("--unsafe-force", is_flag=True, help="Take any package where the root waits for recovery.")
+@click.option("--report", type=FILE, metavar="FILE", help="Write the result there, too, as JSON.")
+@click.option("--command-key", metavar="KEY", help="The CommandKey of the download, for the result.")
+@_NO_PROGRESS
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print a JSON object a line; the last one is the result."
+)
+def apply(
+    source: str,
+    root: Path,
+    at: datetime | None,
+    no_clock: bool,
+    device_file: Path | None,
+    software_version: str | None,
+    provisioning_code: str | None,
+    dry_run: bool,
+    report: Path | None,
+    command_key: str | None,
+    no_progress: bool,
+    as_json: bool,
+    **rest: Any,
+) -> None:
+    """Install the package SOURCE in a root: all of it or nothing.
+
+    SOURCE is a file, or - for standard input.  What a crash left before is finished or undone first.
+    """
+    from spkg import verification
+    from spkg.applying import Request
+    from spkg.describe.applying import applied_hints, applied_lines, failure_document, result_document
+    from spkg.describe.common import NO_DATES, error_fields
+    from spkg.payload import open_package
+
+    wishes = {name: rest.pop(name) for name in ("in_place", "refuse_unknown", "again", "unsafe_force")}
+    start = _timestamp(no_clock=no_clock)
+    device: Device | None = None
+    trusted: TrustedPackage | None = None
+    applied: Document | None = None
+    error: SpkgError | None = None
+    try:
+        policy, time = _policy(**rest), _at(at, no_clock=no_clock)
+        if "://" in source:
+            raise UsageError("spkg can't download yet", hint="download the package, and apply the file")
+        device = _device(device_file, software_version, provisioning_code)
+        request = Request(device=device, when=start, **wishes)
+        with open_package(_source(Path(source))) as (opened, payload):
+            trusted = verification.verify(opened, policy, at=time)
+            if dry_run:
+                applied = _preview(trusted, payload, root, request)
+            else:
+                with _progress("installing", payload.length, wanted=not no_progress) as progress:
+                    tell = _events(payload.length, progress, as_json=as_json)
+                    applied = _apply(trusted, payload, root, request, tell)
+    except SpkgError as exc:
+        error = exc
+    except OSError as exc:
+        error = surroundings(exc)
+    end = _timestamp(no_clock=no_clock)
+    if error is not None:
+        fields = error_fields(error, exit_status(error), error.STATUS, str(error))
+        document = failure_document(error, fields, start=start, end=end, command_key=command_key)
+    else:
+        assert applied is not None  # or there would be an error
+        document = result_document(applied, planned=dry_run, start=start, end=end, command_key=command_key)
+    if report is not None:
+        _write_report(report, document)
+    if as_json:
+        _print_line(document)
+    elif applied is not None:
+        _print_lines(applied_lines(applied, str(root), planned=dry_run))
+    if applied is not None:
+        for hint in applied_hints(applied):
+            _say(f"spkg: hint: {hint}")
+        if trusted is not None and not trusted.dates_checked:
+            _say(f"spkg: hint: {NO_DATES}")
+    if isinstance(error, UnsafeError) and device is not None:
+        _run_recovery(device.recovery_command)
+    if error is not None:
+        raise DocumentedError(error) from error
+
+
+def _apply(
+    trusted: "TrustedPackage", payload: "Payload", root: Path, request: "Request", tell: "Tell"
+) -> "Document":
+    """Install in a child process, and recover in another one where that is killed."""
+    from spkg import applying
+    from spkg.confinement import ChildKilledError, run_child
+
+    def work(told: "Tell") -> "Document":
+        def done(octets: int) -> None:
+            told({"octets": octets})
+
+        with _confined(root) as (opened, confined):
+            applied = applying.apply(
+                trusted, payload, opened, request, committing=_hold_signals, progress=done
+            )
+        return {**applying.document_of(applied), "confined": confined}
+
+    def settle(_told: "Tell") -> "Document":
+        with _confined(root) as (opened, confined):
+            applied = applying.aftermath(trusted, opened)
+        return {**applying.document_of(applied), "confined": confined}
+
+    try:
+        return run_child(work, tell)
+    except ChildKilledError as exc:
+        _say(f"spkg: hint: {exc}: recovering")
+        try:
+            return run_child(settle, tell)
+        except ChildKilledError as again:
+            raise UnsafeError(f"{again}, twice", hint="'spkg recover' tries again") from again
+
+
+def _preview(trusted: "TrustedPackage", payload: "Payload", root: Path, request: "Request") -> "Document":
+    from spkg import applying
+    from spkg.root import Root
+
+    with Root(root) as opened:
+        return {**applying.document_of(applying.preview(trusted, payload, opened, request)), "confined": None}
+
+
+@contextmanager
+def _confined(root: Path) -> "Iterator[tuple[Root, bool]]":
+    """Open a root, and confine this process to it."""
+    from spkg.confinement import confine
+    from spkg.root import Root
+
+    with Root(root) as opened:
+        yield opened, confine(opened.fileno()) > 0
+
+
+def _hold_signals() -> None:
+    """Let no signal stop what can't be stopped half-way."""
+    for one in STOPPED:
+        signal.signal(one, _ignore)
+
+
+def _events(total: int, progress: "Progress | None", *, as_json: bool) -> "Tell":
+    """Return what hears of the octets done: they move a bar, or become a line for each hundredth."""
+    from spkg.describe.applying import progress_document
+
+    done, told = 0, 0
+
+    def tell(document: "Document") -> None:
+        nonlocal done, told
+        done += document["octets"]
+        if progress is not None:
+            progress(document["octets"])
+        if as_json and (done - told >= total / 100 or done == total):
+            told = done
+            _print_line(progress_document(done, total))
+
+    return tell
+
+
+def _device(
+    file: Path | None, software_version: str | None, provisioning_code: str | None
+) -> "Device | None":
+    """Return what is known of the device; None where that is nothing."""
+    from dataclasses import replace
+
+    from spkg.device import Device, load_device
+
+    if file is None and software_version is None and provisioning_code is None:
+        return None
+    device = Device() if file is None else load_device(file)
+    return replace(
+        device,
+        software_version=software_version or device.software_version,
+        provisioning_code=provisioning_code or device.provisioning_code,
+    )
+
+
+def _timestamp(*, no_clock: bool) -> str:
+    """Return the time as TransferComplete has it: that since boot where there is no clock (A.2.1)."""
+    if not no_clock:
+        return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    minutes, seconds = divmod(int(clock_gettime(CLOCK_BOOTTIME)), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return f"0000-00-{days:02}T{hours:02}:{minutes:02}:{seconds:02}"
+
+
+def _print_line(document: "Mapping[str, Any]") -> None:
+    import json
+
+    _print(json.dumps(document))
+
+
+def _write_report(path: Path, document: "Mapping[str, Any]") -> None:
+    """Write the result; that it can't be written takes nothing back."""
+    import json
+
+    from spkg.output import new_file, write_all
+
+    try:
+        with new_file(path, force=True) as file:
+            write_all(file, json.dumps(document, indent=2).encode() + b"\n")
+    except (OSError, SpkgError) as exc:
+        problem = surroundings(exc) if isinstance(exc, OSError) else exc
+        _say(f"spkg: hint: the report can't be written: {problem}")
+
+
+def _run_recovery(command: tuple[str, ...]) -> None:
+    """Run the device's procedure for a root that is not safe; its words go where ours go."""
+    if not command:
+        return
+    _say(f"spkg: hint: running {command[0]}")
+    try:
+        child = os.posix_spawnp(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    except OSError as exc:
+        _say(f"spkg: hint: the recovery command can't be run: {os_problem(exc)}")
+        return
+    _say(f"spkg: hint: {command[0]} ended with status {status}")
+
+
+@main.command()
+@_ROOT
+@_JSON
+def recover(root: Path, as_json: bool) -> None:
+    """Finish or undo what a crash left of an installation.
+
+    Afterwards the root is as it was before, or as the package wants it.  Doing it again changes nothing.
+    """
+    from spkg import applying
+    from spkg.confinement import run_child
+    from spkg.describe.applying import recovery_document, recovery_lines
+
+    def work(_tell: "Tell") -> "Document":
+        with _confined(root) as (opened, _):
+            outcome = applying.recover_root(opened)
+            return {"outcome": outcome.value, "state": applying.standing(opened)[0]}
+
+    done = run_child(work, lambda _: None)
+    if as_json:
+        _print_document(recovery_document(**done))
+    else:
+        _print_lines(recovery_lines(root=str(root), **done))
+    if done["state"] == "unsafe":
+        problem = f"{root} is unsafe: an installation in place failed or was cut off there"
+        raise DocumentedError(
+            UnsafeError(problem, hint="apply the same package with --in-place, or one for software-recovery")
+        )
+
+
+@main.command()
+@_ROOT
+@_JSON
+def status(root: Path, as_json: bool) -> None:
+    """Show how a root stands, and what was installed there, the last one first.
+
+    It is clean, pending (cut off: 'spkg recover', or the same package in place), partial (in place, failed
+    but usable) or unsafe (in place, needs recovery).
+    """
+    from spkg.applying import standing
+    from spkg.describe.applying import status_document, status_lines
+    from spkg.installation import installed
+    from spkg.root import Root
+
+    with Root(root) as opened:
+        state, stopped = standing(opened)
+        packages = installed(opened)
+    if as_json:
+        _print_document(status_document(state, stopped, packages))
+    else:
+        _print_lines(status_lines(state, stopped, packages, str(root)))
 
 
 if __name__ == "__main__":

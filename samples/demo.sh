@@ -66,6 +66,16 @@ status=0
 run spkg diff "$out/gateway.spkg" "$out/next.spkg" || status=$?
 echo "exit status $status: they differ"
 
+title "A gateway of the release before: what would change, then all of it at once"
+mkdir -p "$out/root/etc/init.d" "$out/root/www" "$out/root/data"
+echo "release 5.3" >"$out/root/etc/gateway-release"
+echo "#!/bin/sh" >"$out/root/etc/init.d/telnetd"
+echo "an old page" >"$out/root/www/index.html"
+set -- --root "$out/root" --device "$sample/device.toml" --trust "$out/keys/ca.pem"
+run spkg apply "$out/gateway.spkg" "$@" --dry-run
+run spkg apply "$out/gateway.spkg" "$@"
+run spkg status --root "$out/root"
+
 title "One changed octet in the payload: refused"
 size=$(wc -c <"$out/gateway.spkg")
 head -c "$((size - 1))" "$out/gateway.spkg" >"$out/tampered.spkg"
@@ -74,5 +84,9 @@ status=0
 run spkg verify "$out/tampered.spkg" --trust "$out/keys/ca.pem" || status=$?
 [ "$status" -eq 4 ] || { echo "a tampered package was not refused: status $status" >&2; exit 1; }
 echo "exit status $status: not trusted"
+status=0
+run spkg apply "$out/tampered.spkg" "$@" || status=$?
+[ "$status" -eq 4 ] || { echo "a tampered package was installed: status $status" >&2; exit 1; }
+echo "exit status $status: nothing was changed"
 
 printf '\nAll of it is in %s.  Next: make test, or spkg --help (in .venv/bin).\n' "$out"

@@ -1,12 +1,13 @@
-"""Signed packages of TR-069 (May 2004), Appendix E: read, verify, build, sign, compare, take apart.
+"""Signed packages of TR-069 (May 2004), Appendix E: read, verify, build, sign, compare, install.
 
 The stages, each a type that only the one before can make::
 
-    octets -> Package -> TrustedPackage -> (the installer)
+    octets -> Package -> TrustedPackage -> Plan -> a changed root
 
     with spkg.open_package(path) as (package, payload):
         trusted = spkg.verify(package, policy, at=now)
-        spkg.check_payload(trusted, payload)
+        with spkg.Root(directory) as root:
+            spkg.apply(trusted, payload, root, spkg.Request(device=device))
 
 Names are imported when they are first used, so that a program pays only for what it needs.
 """
@@ -15,14 +16,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from spkg.applying import Applied, Request, apply, preview
     from spkg.building import build, plan_build
+    from spkg.device import Device, load_device
     from spkg.difference import compare
     from spkg.digests import Digest
     from spkg.errors import (
+        FailedError,
         FormatError,
         RefusedError,
         SpkgError,
         SurroundingsError,
+        UnsafeError,
         UntrustedError,
         UsageError,
     )
@@ -31,31 +36,46 @@ if TYPE_CHECKING:
     from spkg.manifest import load_manifest
     from spkg.package import Package, survey
     from spkg.payload import check_payload, open_package
+    from spkg.planning import Plan, plan
+    from spkg.root import Root
     from spkg.signing import sign_package
+    from spkg.tree import RootTree
     from spkg.trust import Policy
     from spkg.verification import TrustedPackage, verify
 
 __all__ = [
+    "Applied",
+    "Device",
     "Digest",
+    "FailedError",
     "FormatError",
     "Identity",
     "Package",
+    "Plan",
     "Policy",
     "RefusedError",
+    "Request",
+    "Root",
+    "RootTree",
     "SpkgError",
     "SurroundingsError",
     "TrustedPackage",
+    "UnsafeError",
     "UntrustedError",
     "UsageError",
+    "apply",
     "build",
     "check_payload",
     "compare",
     "extract",
     "load_certificates",
+    "load_device",
     "load_identity",
     "load_manifest",
     "open_package",
+    "plan",
     "plan_build",
+    "preview",
     "sign_package",
     "survey",
     "unsafe_extract",
@@ -63,14 +83,18 @@ __all__ = [
 ]
 
 _MODULES: Final = {
+    "applying": ("Applied", "Request", "apply", "preview"),
     "building": ("build", "plan_build"),
+    "device": ("Device", "load_device"),
     "difference": ("compare",),
     "digests": ("Digest",),
     "errors": (
+        "FailedError",
         "FormatError",
         "RefusedError",
         "SpkgError",
         "SurroundingsError",
+        "UnsafeError",
         "UntrustedError",
         "UsageError",
     ),
@@ -79,7 +103,10 @@ _MODULES: Final = {
     "manifest": ("load_manifest",),
     "package": ("Package", "survey"),
     "payload": ("check_payload", "open_package"),
+    "planning": ("Plan", "plan"),
+    "root": ("Root",),
     "signing": ("sign_package",),
+    "tree": ("RootTree",),
     "trust": ("Policy",),
     "verification": ("TrustedPackage", "verify"),
 }

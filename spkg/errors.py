@@ -5,13 +5,19 @@ Every class is one exit status of the command line (README, "Exit statuses"); no
 """
 
 import os
-from typing import ClassVar
+from typing import ClassVar, Final
+
+NO_ROOM: Final = 9004
+"""The FaultCode where there is more than a device can hold (A.5)."""
 
 __all__ = [
+    "NO_ROOM",
+    "FailedError",
     "FormatError",
     "RefusedError",
     "SpkgError",
     "SurroundingsError",
+    "UnsafeError",
     "UntrustedError",
     "UsageError",
     "os_problem",
@@ -28,10 +34,13 @@ class SpkgError(Exception):
         field: The path of the field, as ``command[3].path_length``.
         section: The clause that is broken, as ``E.4.3``.
         hint: What the reader could do about it.
+        fault: The FaultCode of TransferComplete, where it is not that of the class.
     """
 
     STATUS: ClassVar[str] = "error"
     """The word for this outcome in JSON results."""
+    FAULT: ClassVar[int] = 9002
+    """The FaultCode of TransferComplete (A.5): 9002 is an internal error."""
 
     def __init__(
         self,
@@ -42,6 +51,7 @@ class SpkgError(Exception):
         field: str | None = None,
         section: str | None = None,
         hint: str | None = None,
+        fault: int | None = None,
     ) -> None:
         super().__init__(problem)
         self.problem = problem
@@ -50,6 +60,7 @@ class SpkgError(Exception):
         self.field = field
         self.section = section
         self.hint = hint
+        self.fault = self.FAULT if fault is None else fault
 
     def __str__(self) -> str:
         file = "" if self.source is None else f"{self.source}: "
@@ -67,18 +78,34 @@ class FormatError(SpkgError):
     """An input is malformed, or beyond the limits of this reader."""
 
     STATUS = "malformed"
+    FAULT = 9010
 
 
 class UntrustedError(SpkgError):
     """No accepted signature, or contents that are not the signed ones."""
 
     STATUS = "untrusted"
+    FAULT = 9010
 
 
 class RefusedError(SpkgError):
     """Genuine and well formed, but not for this case, not now, or not twice."""
 
     STATUS = "refused"
+    FAULT = 9001
+
+
+class FailedError(SpkgError):
+    """An installation could not be carried out; the root is as it was, or usable, changed in place."""
+
+    STATUS = "failed"
+    FAULT = 9010
+
+
+class UnsafeError(SpkgError):
+    """An installation failed where it could not be undone; the root needs recovery."""
+
+    STATUS = "unsafe"
 
 
 class SurroundingsError(SpkgError):

@@ -30,6 +30,7 @@ __all__ = [
     "Payload",
     "PayloadReport",
     "Progress",
+    "check_file",
     "check_payload",
     "compare_payload",
     "distribute",
@@ -88,6 +89,22 @@ class Payload:
         scrap = memoryview(bytearray(CHUNK))
         while self._position < position:
             self.read_into(scrap[: position - self._position])
+
+    def read_range(self, wanted: Range) -> Iterator[memoryview]:
+        """Give the octets of a range in pieces, of a payload in a regular file; each is gone at the next.
+
+        Raises:
+            FormatError: The payload is shorter than the header states.
+        """
+        assert self.descriptor is not None  # whoever asks for a range has a file
+        buffer = memoryview(bytearray(CHUNK))
+        position = wanted.start
+        while position < wanted.end:
+            count = os.preadv(self.descriptor, [buffer[: wanted.end - position]], self.offset + position)
+            if not count:
+                self.check_size(position)
+            yield buffer[:count]
+            position += count
 
     def finish(self) -> None:
         """Make sure that nothing follows.
@@ -201,11 +218,11 @@ def distribute(payload: Payload, consumers: Iterable[Consumer], progress: Progre
     Raises:
         FormatError: The payload is shorter or longer than the header states.
     """
-    waiting = deque(sorted(consumers, key=lambda consumer: consumer.range))
+    waiting = deque(sorted(consumers, key=lambda consumer: (consumer.range.start, consumer.range.length)))
     active: list[Consumer] = []
     buffer = memoryview(bytearray(CHUNK))
-    position = 0
-    while True:
+    position = end = 0  # of the octets in the buffer: what is fed next, and what is read next
+    while waiting or active:
         while waiting and waiting[0].range.start <= position:
             consumer = waiting.popleft()
             consumer.begin()
@@ -213,21 +230,23 @@ def distribute(payload: Payload, consumers: Iterable[Consumer], progress: Progre
                 active.append(consumer)
             else:
                 consumer.finish()
+        following = waiting[0].range.start if waiting else payload.length
         if not active:
-            if not waiting:
-                break
-            position = waiting[0].range.start
-            payload.skip_to(position)
+            position = following
+            if position >= end and waiting:
+                payload.skip_to(position)
+                end = position
             continue
-        end = min(position + CHUNK, *(consumer.range.end for consumer in active))
-        if waiting:
-            end = min(end, waiting[0].range.start)
-        count = payload.read_into(buffer[: end - position])
+        if position == end:
+            start = position
+            end += payload.read_into(buffer[: payload.length - start])
+        last = min(end, following, *[consumer.range.end for consumer in active])
+        octets = buffer[position - start : last - start]
         for consumer in active:
-            consumer.feed(buffer[:count])
-        position += count
+            consumer.feed(octets)
+        position = last
         if progress is not None:
-            progress(count)
+            progress(len(octets))
         for consumer in [consumer for consumer in active if consumer.range.end == position]:
             consumer.finish()
             active.remove(consumer)
@@ -341,7 +360,7 @@ def compare_payload(
 
     worth_it = jobs > 1 and len(ranges) > 1 and payload.length >= PARALLEL_FROM
     if worth_it and not also and payload.descriptor is not None and len(deepest_overlap(ranges)) == 1:
-        _hash_in_parallel(payload, payload.descriptor, hashers, jobs, progress)
+        _hash_in_parallel(payload, hashers, jobs, progress)
     else:
         distribute(payload, [*hashers, *also], progress)
     digests = {hasher.range: hasher.digests for hasher in hashers}
@@ -354,6 +373,17 @@ def compare_payload(
     if damaged:
         raise DamagedPayloadError("; ".join(damaged), report)
     return report
+
+
+def check_file(file: PayloadFile, digests: Mapping[Digest, bytes]) -> None:
+    """Raise unless the digests of a file are the signed ones.
+
+    Raises:
+        UntrustedError: They are not.
+    """
+    problem = _judge(file, digests).problem
+    if problem:
+        raise UntrustedError(f"{file.record.path}: {problem}", section="E.4.3")
 
 
 def _judge(file: PayloadFile, digests: Mapping[Digest, bytes]) -> FileReport:
@@ -369,23 +399,18 @@ def _judge(file: PayloadFile, digests: Mapping[Digest, bytes]) -> FileReport:
 
 
 def _hash_in_parallel(
-    payload: Payload, descriptor: int, hashers: Collection[Hasher], jobs: int, progress: Progress | None
+    payload: Payload, hashers: Collection[Hasher], jobs: int, progress: Progress | None
 ) -> None:
     """Hash ranges of a regular file that do not overlap, several at a time, the longest first."""
     from spkg.threads import Crew  # noqa: PLC0415 - start-up: one job needs no threads
 
     def run(hasher: Hasher) -> None:
-        buffer = memoryview(bytearray(CHUNK))
-        position = hasher.range.start
-        while position < hasher.range.end and not crew.leaving:
-            view = buffer[: hasher.range.end - position]
-            count = os.preadv(descriptor, [view], payload.offset + position)
-            if not count:
-                payload.check_size(position)
-            hasher.feed(view[:count])
-            position += count
+        for octets in payload.read_range(hasher.range):
+            if crew.leaving:
+                break
+            hasher.feed(octets)
             if progress is not None:
-                progress(count)
+                progress(len(octets))
 
     with Crew(min(jobs, len(hashers))) as crew:
         for hasher in sorted(hashers, key=lambda hasher: hasher.range.length, reverse=True):

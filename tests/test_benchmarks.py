@@ -32,9 +32,12 @@ def test_every_figure_is_printed_beside_its_target(tmp_path: Path) -> None:
         ("verify 4 MiB of 8 files, all N cores", "0.6 x"),
         ("verify 4 MiB of 8 files, --jobs 1", "1 x"),
         ("build 4 MiB of 8 files, CPU time", "1.15 x"),
+        ("apply 4 MiB of 8 files, durable", "1.2 x"),
+        ("apply 700 files of 4 KiB, durable", "1.5 x"),
         ("verify 4 MiB of 8 files, all N cores: memory", "64 MiB"),
         ("verify 4 MiB of 8 files, --jobs 1: memory", "64 MiB"),
         ("build 4 MiB of 8 files: memory", "64 MiB"),
+        ("apply 4 MiB of 8 files: memory", "64 MiB"),
         ("verify 4 KiB, whole process", "2.5 x"),
     ]
     assert list(tmp_path.iterdir()) == []

@@ -176,6 +176,8 @@ def test_the_exit_statuses_are_those_of_the_design() -> None:
         "FormatError": 3,
         "UntrustedError": 4,
         "RefusedError": 5,
+        "FailedError": 6,
+        "UnsafeError": 7,
         "SurroundingsError": 9,
     }
     assert (cli.EXIT_DEFECT, cli.EXIT_DIFFERENT) == (1, 10)
@@ -202,6 +204,17 @@ OPTIONS: Final = {
         {"--unsafe-skip-signatures", "--manifest", "--no-progress", "--json"} | TRUST_OPTIONS,
     ),
     "diff": ("A B", {"--json"}),
+    "apply": (
+        "SOURCE",
+        {
+            *("--root", "--device", "--software-version", "--provisioning-code", "--dry-run", "--in-place"),
+            *("--refuse-unknown", "--again", "--unsafe-force", "--report", "--command-key"),
+            *("--no-progress", "--json"),
+        }
+        | TRUST_OPTIONS,
+    ),
+    "recover": ("", {"--root", "--json"}),
+    "status": ("", {"--root", "--json"}),
 }
 
 
@@ -219,7 +232,7 @@ def test_the_help_of_a_command_lists_its_arguments_and_options(command: str) -> 
     result = run(command, "--help")
 
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.startswith(f"Usage: spkg {command} [OPTIONS] {arguments}\n")
+    assert result.stdout.startswith(f"Usage: spkg {command} [OPTIONS] {arguments}".rstrip() + "\n")
     assert options_of(result.stdout) == options
     assert run(command, "-h").stdout == result.stdout
 

@@ -233,3 +233,33 @@ def test_a_manifest_that_was_extracted_gives_the_same_octets(desk: Path, package
 
     assert extracted["rebuilds"] is True
     assert again.read_bytes() == package.read_bytes()
+
+
+def test_the_firmware_is_installed_over_an_older_one(
+    desk: Path, tree: Path, package: Path, links: dict[str, Path | None], regular: dict[str, Path]
+) -> None:
+    sources = regular | {name: end for name, end in links.items() if end is not None}
+    with TemporaryDirectory(dir=desk) as place:
+        root = Path(place) / "root"
+        shutil.copytree(tree, root, symlinks=True, copy_function=shutil.copy)
+        (root / "etc/households-own").write_text("kept")
+        older, gone = sorted(regular)[:2]
+        (root / older).write_bytes(b"of an older release")
+        (root / gone).unlink()
+
+        result = spkg("apply", package, "--root", root, *trusted(desk), "--json")
+
+        assert result.exit_code == 0, result.output
+        document = json.loads(result.stdout.splitlines()[-1])
+        same = [name for name, file in sources.items() if contents(root / name) == contents(file)]
+        changed = {(change["path"], change["replaces"]) for change in document["changes"]}
+        left = {name for name, end in links.items() if end is None if (root / name).is_symlink()}
+        kept = (root / "etc/households-own").read_text()
+    assert document["status"] == "installed"
+    assert sorted(same) == sorted(sources)
+    assert changed == {
+        (f"/{name}", None if name == gone else "symbolic link" if name in links else "file")
+        for name in sources
+    }
+    assert left == set(leave_out(links))
+    assert kept == "kept"

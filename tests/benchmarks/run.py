@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shutil import disk_usage
+from shutil import disk_usage, rmtree
 from statistics import median
 from tempfile import TemporaryDirectory, gettempdir
 from typing import IO, Final, Literal
@@ -22,6 +22,8 @@ __all__ = ["SPKG", "Usage", "large_directory", "main", "measure"]
 ROOT: Final = Path(__file__).parent.parent.parent
 FILES: Final = 8
 """How many sources the large package has."""
+MANY: Final = 700
+"""How many files of 4 KiB the package has that is to be installed durably."""
 SMALL: Final = 4096
 """The size of the small package, in octets."""
 UNITS: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -158,9 +160,10 @@ class Row:
 
 NOTES: Final = """
 Ratios (x) are to 'openssl dgst -sha1' of the package (verify), to 'cp' and 'openssl dgst -sha1' of the
-sources (build), and to 'python -c "import click, cryptography.x509"' (the small package).  The start-up,
-measured as 'spkg verify' of the small package, is subtracted from the large verify and build figures: the
-last row bounds it.  Memory is the most of all runs, resident."""
+sources (build), to these and 'sync -f' (apply), to 'cp -r' and 'sync -f' (many files), and to
+'python -c "import click, cryptography.x509"' (the small package).  The start-up, measured as 'spkg verify' of
+the small package, is subtracted from all other figures: the last row bounds it.  Memory is the most of all
+runs, resident."""
 HEADINGS: Final = ("row", "figure", "min-max", "target", "", "medians")
 
 
@@ -198,6 +201,12 @@ class Bench:
         _describe(self.path / "large.toml", self.sources)
         self.build(self.large)
 
+        (self.path / "many").mkdir()
+        sources = [self.path / "many" / f"file{number}" for number in range(MANY)]
+        for source in sources:
+            source.write_bytes(os.urandom(SMALL))
+        _describe(self.path / "many.toml", sources)
+        self.build(self.path / "many.spkg", "many.toml")
         source = self.path / "one"
         _describe(self.path / "small.toml", [source])
         _fill(source, 1)
@@ -234,6 +243,30 @@ class Bench:
         hashed = run("openssl", "dgst", "-sha1", *self.sources)
         return replace(copied, wall=copied.wall + hashed.wall, cpu=copied.cpu + hashed.cpu)
 
+    def apply(self, package: Path) -> Usage:
+        """Install a package in an empty root."""
+        root = self.path / "root"
+        rmtree(root, ignore_errors=True)
+        root.mkdir()
+        os.sync()
+        trust = self.path / "keys" / "ca.pem"
+        return run(*SPKG, "apply", package, "--root", root, "--trust", trust, "--no-progress")
+
+    def copy_digest_and_sync(self) -> Usage:
+        """Do with ``cp``, ``openssl`` and ``sync`` what installing the large package has to do."""
+        copied = self.copy_and_digest()
+        synced = run("sync", "-f", self.path / "copies")
+        return replace(copied, wall=copied.wall + synced.wall)
+
+    def copy_many_and_sync(self) -> Usage:
+        """Write many small files, and make them durable at once."""
+        copies = self.path / "many-copies"
+        rmtree(copies, ignore_errors=True)
+        os.sync()
+        copied = run("cp", "-r", self.path / "many", copies)
+        synced = run("sync", "-f", copies)
+        return replace(copied, wall=copied.wall + synced.wall)
+
     def digest(self) -> Usage:
         """Hash the large package with ``openssl``."""
         return run("openssl", "dgst", "-sha1", self.large)
@@ -266,6 +299,7 @@ class Bench:
         alone, alone_memory = verified(f"verify {what}, --jobs 1", 1.0, "--jobs", "1")
         yield alone
         pairs = self.in_turn(self.build_again, self.copy_and_digest)
+        built_memory = _memory(f"build {what}: memory", [ours for ours, _ in pairs])
         yield Row(
             name=f"build {what}, CPU time",
             figures=[max(0.0, ours.cpu - startup_cpu) / theirs.cpu for ours, theirs in pairs],
@@ -274,9 +308,27 @@ class Bench:
             detail=f"{median(ours.cpu for ours, _ in pairs):.2f} s less {startup_cpu:.2f} s of start-up, "
             f"against {median(theirs.cpu for _, theirs in pairs):.2f} s",
         )
+        pairs = self.in_turn(lambda: self.apply(self.large), self.copy_digest_and_sync)
+        applied_memory = _memory(f"apply {what}: memory", [ours for ours, _ in pairs])
+        yield Row(
+            name=f"apply {what}, durable",
+            figures=[max(0.0, ours.wall - startup) / theirs.wall for ours, theirs in pairs],
+            target=1.2,
+            unit="x",
+            detail=_walls(pairs, startup),
+        )
+        pairs = self.in_turn(lambda: self.apply(self.path / "many.spkg"), self.copy_many_and_sync)
+        yield Row(
+            name=f"apply {MANY} files of {SMALL >> 10} KiB, durable",
+            figures=[max(0.0, ours.wall - startup) / theirs.wall for ours, theirs in pairs],
+            target=1.5,
+            unit="x",
+            detail=_walls(pairs, startup),
+        )
         yield parallel_memory
         yield alone_memory
-        yield _memory(f"build {what}: memory", [ours for ours, _ in pairs])
+        yield built_memory
+        yield applied_memory
         yield Row(
             name=f"verify {SMALL >> 10} KiB, whole process",
             figures=[ours.wall / theirs.wall for ours, theirs in start],
@@ -309,7 +361,10 @@ def _fill(path: Path, size: int) -> None:
 
 def _describe(path: Path, sources: Sequence[Path]) -> None:
     """Write a manifest that extracts *sources*, which lie beside it."""
-    steps = (f'[[step]]\nextract = "/{source.name}"\nfrom = "{source.name}"\n' for source in sources)
+    steps = (
+        f'[[step]]\nextract = "/{source.name}"\nfrom = "{source.relative_to(path.parent)}"\n'
+        for source in sources
+    )
     path.write_text("".join(steps), encoding="utf-8")
 
 

@@ -1,0 +1,267 @@
+"""Installing: a plan carried out in a root, all or nothing, with a record of what was done.
+
+The payload is read once; each file is hashed as it is staged, and nothing in the tree changes before all of
+them are the signed ones.
+"""
+
+import errno
+import json
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from spkg import transaction
+from spkg.checkpoint import CHECKPOINT, LEFTOVERS
+from spkg.errors import NO_ROOM, FailedError, RefusedError, UnsafeError, os_problem
+from spkg.journal import Before, Step, Verb, steps_of
+from spkg.overlay import MakeDirectory, Put
+from spkg.payload import Payload, PayloadReport, Progress, compare_payload
+from spkg.planning import Plan
+from spkg.ranges import Range
+from spkg.root import NewFile, Parts, Root, shown
+from spkg.transaction import FEW, Outcome, slot
+from spkg.tree import OWN
+
+__all__ = ["RECORD", "failing", "install", "installed", "is_last", "record_with", "recover", "working_in"]
+
+RECORD: Final[Parts] = (*OWN, b"installed")
+ENTRY: Final = ("package", "version", "description", "signers", "time", "changed", "changes")
+"""What the record says of a package."""
+OTHERS_WRITE: Final = 0o022
+MAX_RECORD: Final = 1 << 24
+"""The longest record, in octets."""
+REMEMBERED: Final = 16
+"""How many packages the record keeps; the changes of the last one alone."""
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@contextmanager
+def working_in(root: Root) -> Iterator[None]:
+    """Make the installer's own directory where it is missing, and keep other installers out.
+
+    Raises:
+        RefusedError: Another one is at work, or something else stands there, or somebody else's.
+        OSError: It can't be made.
+    """
+    if root.status(OWN) is None:
+        with suppress(FileExistsError):  # another one is faster
+            root.mkdir(OWN, transaction.PRIVATE)
+        root.sync_directory(())  # what is written there has to be found after a power cut
+    found = root.status(OWN)
+    if found is None or not stat.S_ISDIR(found.st_mode):
+        raise RefusedError(f"{shown(OWN)} is no directory: the installer keeps its own files there")
+    elif found.st_uid not in {0, os.geteuid()} or found.st_mode & OTHERS_WRITE:
+        # What is staged there has been compared already, and a journal is carried out.
+        raise RefusedError(f"{shown(OWN)} can be written by others", hint="chown it, and chmod 0700")
+    with root.locked(OWN) as free:
+        if not free:
+            raise RefusedError("another installation is under way in this root", hint="wait for its end")
+        yield
+
+
+def recover(root: Root) -> Outcome:
+    """Finish or undo what a crash left.
+
+    Raises:
+        FailedError: What was staged can't be removed; nothing of the tree is changed by halves.
+        UnsafeError: The changes can neither be made nor taken back, or nobody can tell what they are.
+    """
+    outcome = transaction.settle(root)
+    with failing():
+        if outcome is not Outcome.NOTHING:
+            transaction.collect(root)
+        for leftover in LEFTOVERS:
+            if root.status(leftover) is not None:
+                root.remove_tree(leftover)
+    return outcome
+
+
+def installed(root: Root) -> list[dict[str, Any]]:
+    """Return what was installed, the last one first.
+
+    Raises:
+        FailedError: The record can't be read.
+    """
+    try:
+        octets = root.read(RECORD, MAX_RECORD)
+    except FileNotFoundError:
+        return []
+    except OSError as exc:
+        raise FailedError(os_problem(exc)) from exc
+    try:
+        found = json.loads(octets)["installed"]
+        return [{key: package[key] for key in ENTRY} for package in found]
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
+        raise FailedError("the record of what was installed is damaged") from exc
+
+
+def is_last(entry: Mapping[str, Any], root: Root) -> bool:
+    """Whether the last package in the record is the one that *entry* is of.
+
+    Raises:
+        FailedError: The record can't be read.
+    """
+    return [one["package"] for one in installed(root)[:1]] == [entry["package"]]
+
+
+def install(
+    plan: Plan,
+    payload: Payload,
+    root: Root,
+    entry: Mapping[str, Any],
+    *,
+    committing: Callable[[], object] = lambda: None,
+    progress: Progress | None = None,
+) -> PayloadReport:
+    """Carry out a plan, inside :func:`working_in` and after :func:`recover`.
+
+    Args:
+        plan: What to change.
+        payload: The package's, from the beginning.
+        root: Where.
+        entry: What the record says of this package.
+        committing: Is called when the point comes from which there is no way back; nothing may be raised
+            from outside afterwards, as by a signal.
+        progress: Is told the octets done.
+
+    Raises:
+        DamagedPayloadError: The contents of a file are not the signed ones; nothing has changed.
+        FormatError: The payload is shorter or longer than the header states; nothing has changed.
+        FailedError: Something could not be done; nothing has changed.
+        UnsafeError: The changes can neither be made nor taken back.
+    """
+    steps = steps_of(plan.effects)
+    octets = record_with(entry, root)
+    with failing():
+        record = _own_step(root, RECORD, Verb.PUT, len(plan.effects))
+        # What an installation in place left behind is over with this one.
+        own = [record]
+        if root.status(CHECKPOINT) is not None:
+            own.append(_own_step(root, CHECKPOINT, Verb.DELETE, len(plan.effects) + 1))
+    with failing():
+        transaction.begin(root)
+        try:
+            report = _stage(plan, payload, root, steps, progress)
+            transaction.write_whole(root, slot(b"new", record), octets)
+            directories = [effect.path for effect in plan.effects if isinstance(effect, MakeDirectory)]
+            committing()
+            staged = transaction.commit(root, [*steps, *own], directories)
+        except BaseException:
+            committing()  # nor is there a way back from cleaning up
+            transaction.discard(root)
+            raise
+    outcome = transaction.finish(root, staged)
+    with suppress(OSError, UnsafeError):  # all is made or taken back; what is left is collected the next time
+        transaction.recover(root)
+    if outcome is Outcome.UNDONE:
+        raise FailedError("the changes could not be made, and were taken back")
+    return report
+
+
+@contextmanager
+def failing() -> Iterator[None]:
+    """Turn what the file system can't do into our own error."""
+    try:
+        yield
+    except OSError as exc:
+        raise FailedError(os_problem(exc), fault=NO_ROOM if exc.errno in FULL else None) from exc
+
+
+def _own_step(root: Root, path: Parts, verb: Verb, number: int) -> Step:
+    """Return what happens to a file of our own in the same transaction."""
+    before = Before.AWAY if verb is Verb.DELETE else Before.KEPT
+    return Step(
+        number=number,
+        verb=verb,
+        path=path,
+        before=Before.NOTHING if root.status(path) is None else before,
+    )
+
+
+def record_with(entry: Mapping[str, Any], root: Root) -> bytes:
+    """Return the record of what was installed, with one package more.
+
+    Raises:
+        FailedError: The one that is there can't be read.
+    """
+    others = installed(root)[: REMEMBERED - 1]
+    kept = [entry, *({**other, "changes": None} for other in others)]
+    octets = _record(kept)
+    while len(octets) > MAX_RECORD and len(kept) > 1:
+        kept.pop()
+        octets = _record(kept)
+    return octets if len(octets) <= MAX_RECORD else _record([{**entry, "changes": None}])
+
+
+def _record(packages: Sequence[Mapping[str, Any]]) -> bytes:
+    return json.dumps({"installed": packages}).encode()
+
+
+def _stage(
+    plan: Plan, payload: Payload, root: Root, steps: Sequence[Step], progress: Progress | None
+) -> PayloadReport:
+    """Write the files of all puts, and compare all of the payload with what was signed."""
+    wanted: defaultdict[Range, list[tuple[Step, Put]]] = defaultdict(list)
+    files = plan.trusted.package.files
+    for step in steps:
+        effect = plan.effects[step.number]
+        if isinstance(effect, Put):
+            wanted[files[effect.file].range].append((step, effect))
+    few = len(plan.puts) + 1 <= FEW
+    writers = [_Writer(root, range_, puts, sync=few) for range_, puts in wanted.items()]
+    try:
+        return compare_payload(plan.trusted.package, payload, also=writers, progress=progress)
+    finally:
+        for writer in writers:
+            writer.close()
+
+
+class _Writer:
+    """A consumer that stages its range of the payload, as often as there are files of it."""
+
+    def __init__(self, root: Root, wanted: Range, puts: Sequence[tuple[Step, Put]], *, sync: bool) -> None:
+        self.range = wanted
+        self._root = root
+        self._puts = puts
+        self._sync = sync
+        self._file: NewFile | None = None
+
+    def begin(self) -> None:
+        """Make the first file."""
+        self._file = self._make(self._puts[0][0])
+
+    def feed(self, octets: memoryview) -> None:
+        """Write the next octets."""
+        assert self._file is not None  # begin comes before
+        self._file.write(octets)
+
+    def finish(self) -> None:
+        """Write the other files, and let go of all."""
+        first = self._file
+        assert first is not None  # begin comes before
+        for step, put in self._puts[1:]:
+            other = self._make(step)
+            try:
+                other.write_from(first)
+                self._end(other, put)
+            finally:
+                other.close()
+        self._end(first, self._puts[0][1])
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the first file, if it is open."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _make(self, step: Step) -> NewFile:
+        return self._root.create(slot(b"new", step))
+
+    def _end(self, file: NewFile, put: Put) -> None:
+        file.set_mode(put.mode, put.owner)
+        if self._sync:
+            file.sync()

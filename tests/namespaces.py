@@ -1,0 +1,82 @@
+"""Places of their own for tests: mounts that nobody else sees, and directories in memory."""
+
+import ctypes
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import pytest
+
+NEW_NAMESPACE: Final = 0x00020000
+NEW_USERS: Final = 0x10000000
+PRIVATE: Final = 1 << 18
+RECURSIVE: Final = 1 << 14
+BIND: Final = 1 << 12
+REQUIRED: Final = os.environ.get("SPKG_REQUIRE_JUDGES") == "1"
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def isolated(work: Callable[..., None], *args: object) -> None:
+    """Run a function of a module with a table of mounts of its own; what it asserts counts here.
+
+    Where the system gives none this is said as loudly as a judge that is missing.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        problem = pool.submit(_run, work, args).result()
+    if problem is not None:
+        not_judged(f"no mounts of one's own: {problem}")
+
+
+@contextmanager
+def in_memory(otherwise: Path) -> Iterator[Path]:
+    """Give a directory in memory where there is one: what is durable is no matter there, and takes long."""
+    memory = Path("/dev/shm")  # noqa: S108 - what is made there has a name of its own
+    if not os.access(memory, os.W_OK):
+        yield otherwise
+        return
+    with TemporaryDirectory(dir=memory) as made:
+        yield Path(made)
+
+
+def not_judged(why: str) -> None:
+    """Say that a check could not be made here."""
+    if REQUIRED:
+        pytest.fail(f"{why}, and SPKG_REQUIRE_JUDGES=1 wants it")
+    pytest.skip(f"NOT JUDGED: {why}")
+
+
+def mount_memory(point: Path) -> None:
+    """Mount a new file system in memory."""
+    _check(_libc.mount(b"none", os.fsencode(point), b"tmpfs", 0, None))
+
+
+def bind(source: Path, point: Path) -> None:
+    """Show a file or a directory a second time."""
+    _check(_libc.mount(os.fsencode(source), os.fsencode(point), None, BIND, None))
+
+
+def _run(work: Callable[..., None], args: tuple[object, ...]) -> str | None:
+    user, group = os.geteuid(), os.getegid()
+    try:
+        _check(_libc.unshare(NEW_NAMESPACE | (NEW_USERS if user else 0)))
+        if user:
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+            Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+        _check(_libc.mount(None, b"/", None, PRIVATE | RECURSIVE, None))
+    except OSError as exc:
+        return str(exc)
+    work(*args)
+    return None
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,430 @@
+"""``spkg apply``, ``recover`` and ``status``: what they print, and the status they end with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import main
+from spkg.checkpoint import Checkpoint, save_checkpoint
+from spkg.commands import (
+    Description,
+    End,
+    Format,
+    MinimumVersion,
+    Move,
+    Reboot,
+    Remove,
+    Role,
+    UnknownCommand,
+    Version,
+)
+from spkg.installation import working_in
+from spkg.paths import RootPath
+from spkg.root import Root
+from spkg.states import State
+from tests.kit import AT, CONTENTS, ROOT, Draft, file, root
+
+TRUST: Final = ("--root", "root", "--trust", "ca.pem", "--at", AT.isoformat())
+PROGRAM: Final = (sys.executable, str(ROOT / "cli.py"))
+PATIENCE: Final = 60
+RECORDS: Final = (Version(text="6.3"), file("/bin/app"), Remove(path=RootPath.of("/old")), Reboot(), End())
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory to work in, with a package, what trusts it, and a root."""
+    monkeypatch.chdir(tmp_path)
+    Path("ca.pem").write_bytes(root().pem)
+    Path("p.spkg").write_bytes(Draft(records=RECORDS).encode())
+    Path("root").mkdir()
+    Path("root/old").write_text("old")
+    return tmp_path
+
+
+def run(*args: str) -> Result:
+    return CliRunner().invoke(main, list(args), prog_name="spkg")
+
+
+def events(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def tree() -> dict[str, str]:
+    found = Path("root").rglob("*")
+    return {str(path): path.read_text() for path in found if path.is_file() and ".spkg" not in path.parts}
+
+
+OLD: Final = {"root/old": "old"}
+NEW: Final = {"root/bin/app": CONTENTS.decode()}
+
+
+def test_a_package_is_installed() -> None:
+    result = run("apply", "p.spkg", *TRUST)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "root: installed, 3 changes, reboot required\n"
+    assert tree() == NEW
+
+
+def test_where_the_kernel_has_no_landlock_the_same_is_done_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("spkg.confinement.confine", lambda _: 0)
+    Path("p.spkg").write_bytes(Draft(records=(*RECORDS[:2], Description(text="x"), *RECORDS[2:])).encode())
+
+    result = run("apply", "p.spkg", *TRUST)
+    again = run("apply", "p.spkg", *TRUST, "--again", "--in-place", "--json")
+    recovered = run("recover", "--root", "root")
+
+    assert (result.exit_code, result.stderr) == (
+        0,
+        "spkg: hint: this kernel has no Landlock: the installer was not confined to the root\n",
+    )
+    assert (again.exit_code, events(again.stdout)[-1]["confined"]) == (0, False)
+    assert recovered.exit_code == 0
+    assert tree() == NEW
+
+
+def test_a_dry_run_shows_what_would_change() -> None:
+    result = run("apply", "p.spkg", *TRUST, "--dry-run")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
+        "  + /bin/\n  + /bin/app\n  - /old\nroot: would change, 3 changes, reboot required\n"
+    )
+    assert tree() == OLD
+
+
+def test_a_package_that_comes_again_changes_nothing() -> None:
+    run("apply", "p.spkg", *TRUST)
+
+    result = run("apply", "p.spkg", *TRUST)
+
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "root: this package is installed already, nothing was changed\n",
+    )
+    assert result.stderr == "spkg: hint: --again applies it once more\n"
+
+
+def test_the_events_end_with_the_result() -> None:
+    result = run("apply", "p.spkg", *TRUST, "--json", "--command-key", "k1")
+
+    *progress, last = events(result.stdout)
+    assert progress == [{"schema": "spkg.apply/1", "event": "progress", "octets": 21, "total": 21}]
+    assert list(last)[:3] == ["schema", "event", "status"]
+    assert last.pop("start_time") <= last.pop("complete_time")
+    assert last.pop("confined") in {True, False}
+    assert last == {
+        "schema": "spkg.apply/1",
+        "event": "result",
+        "status": "installed",
+        "exit": 0,
+        "reboot_required": True,
+        "already_installed": False,
+        "command_key": "k1",
+        "fault": {"code": 0, "string": ""},
+        "changes": [
+            {"action": "make-directory", "path": "/bin", "replaces": None},
+            {"action": "put", "path": "/bin/app", "replaces": None, "mode": "0644"},
+            {"action": "delete", "path": "/old", "kind": "file"},
+        ],
+        "skipped_unknown": [],
+        "notes": [],
+        "recovered": "nothing",
+    }
+
+
+def test_a_dry_run_is_planned() -> None:
+    (last,) = events(run("apply", "p.spkg", *TRUST, "--json", "--dry-run").stdout)
+
+    assert (last["status"], last["exit"], last["confined"]) == ("planned", 0, None)
+
+
+FAULTS: Final[dict[str, tuple[tuple[str, ...], bytes | None, str, int, int]]] = {
+    "usage": (("--digests", "md5"), None, "error", 2, 9002),
+    "malformed": ((), b"2WIRE", "malformed", 3, 9010),
+    "untrusted": ((), Draft(records=RECORDS, signers=()).encode(), "untrusted", 4, 9010),
+    "damaged": ((), Draft(records=RECORDS, payload=bytes(21)).encode(), "untrusted", 4, 9010),
+    "refused": ((), Draft(records=(MinimumVersion(version=(5,)), *RECORDS)).encode(), "refused", 5, 9001),
+    "unknown": (
+        ("--refuse-unknown",),
+        Draft(records=(UnknownCommand(number=1000, value=b""), *RECORDS)).encode(),
+        "refused",
+        5,
+        9001,
+    ),
+    "surroundings": (("--device", "nowhere.toml"), None, "error", 9, 9002),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_each_failure_has_its_status_and_its_fault_and_changes_nothing(kind: str) -> None:
+    options, package, word, status, fault = FAULTS[kind]
+    if package is not None:
+        Path("p.spkg").write_bytes(package)
+
+    result = run("apply", "p.spkg", *TRUST, *options, "--json")
+
+    *_, last = events(result.stdout)
+    assert (result.exit_code, last["status"], last["exit"]) == (status, word, status)
+    assert last["fault"] == {"code": fault, "string": last["message"][:256]}
+    assert result.stderr.startswith(f"spkg: error: {last['message']}\n")
+    assert tree() == OLD
+
+
+def test_a_version_that_is_not_known_is_hinted_at() -> None:
+    Path("p.spkg").write_bytes(Draft(records=(MinimumVersion(version=(5,)), *RECORDS)).encode())
+
+    result = run("apply", "p.spkg", *TRUST)
+
+    assert result.stderr == (
+        "spkg: error: offset 0x0018: command[0]: asks for a software version, and that of the device is not "
+        "known [TR-069 E.4.10]\nspkg: hint: name the device file with --device\n"
+    )
+    assert run("apply", "p.spkg", *TRUST, "--software-version", "4.9").exit_code == 5
+    assert run("apply", "p.spkg", *TRUST, "--software-version", "5.0.1").exit_code == 0
+
+
+def test_what_the_command_line_says_of_the_device_counts_more_than_the_file() -> None:
+    Path("p.spkg").write_bytes(Draft(records=(MinimumVersion(version=(5,)), *RECORDS)).encode())
+    Path("d.toml").write_text('[device]\nsoftware-version = "4.0"\n')
+
+    assert run("apply", "p.spkg", *TRUST, "--device", "d.toml").exit_code == 5
+    assert run("apply", "p.spkg", *TRUST, "--device", "d.toml", "--software-version", "5").exit_code == 0
+
+
+def test_a_url_is_not_taken_for_a_file() -> None:
+    result = run("apply", "http://127.0.0.1/p.spkg", *TRUST)
+
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "spkg: error: spkg can't download yet\nspkg: hint: download the package, and apply the file\n"
+    )
+
+
+@pytest.mark.parametrize("path", ["nowhere", "p.spkg"])
+def test_a_root_that_is_none_is_9(path: str) -> None:
+    for command in (("apply", "p.spkg", *TRUST[2:]), ("recover",), ("status",)):
+        result = run(*command, "--root", path)
+
+        assert result.exit_code == 9
+        assert result.stderr.startswith(f"spkg: error: {path}: no")
+
+
+def test_without_a_clock_times_count_from_the_start_of_the_device_and_that_is_said() -> None:
+    options = ("--root", "root", "--trust", "ca.pem", "--no-clock", "--json")
+
+    result = run("apply", "p.spkg", *options)
+
+    *_, last = events(result.stdout)
+    assert last["start_time"].startswith("0000-00-")
+    assert result.stderr.startswith("spkg: hint: the dates of certificates")
+
+
+def test_a_report_is_written_and_takes_nothing_back_where_it_can_not_be() -> None:
+    result = run("apply", "p.spkg", *TRUST, "--report", "r.json")
+
+    assert result.exit_code == 0
+    assert json.loads(Path("r.json").read_text())["status"] == "installed"
+    again = run("apply", "p.spkg", *TRUST, "--again", "--report", "nowhere/r.json")
+    assert again.exit_code == 0
+    assert "spkg: hint: the report can't be written: nowhere" in again.stderr
+    Path("p.spkg").write_bytes(b"")
+    assert run("apply", "p.spkg", *TRUST, "--report", "r.json").exit_code == 3
+    assert json.loads(Path("r.json").read_text())["status"] == "malformed"
+
+
+def test_a_dry_run_shows_what_is_replaced_and_moved() -> None:
+    records = (
+        file("/old"),
+        Move(source_path=RootPath.of("/d"), destination_path=RootPath.of("/e")),
+        End(),
+    )
+    Path("root/d").write_text("d")
+    Path("p.spkg").write_bytes(Draft(records=records).encode())
+
+    assert run("apply", "p.spkg", *TRUST, "--dry-run").stdout == (
+        "  > /d -> /e\n  ~ /old\nroot: would change, 2 changes\n"
+    )
+
+
+def test_the_status_tells_what_was_installed() -> None:
+    assert run("status", "--root", "root").stdout == "root: clean\n"
+    run("apply", "p.spkg", *TRUST)
+
+    text, document = run("status", "--root", "root"), run("status", "--root", "root", "--json")
+
+    first, second = text.stdout.splitlines()
+    assert (first, second.split("  ")[2:]) == ("root: clean", ["6.3", "3 changes", "CN=Test Signer"])
+    shown = json.loads(document.stdout)
+    assert list(shown) == ["schema", "state", "in_place", "installed"]
+    assert (shown["schema"], shown["state"], shown["in_place"]) == ("spkg.status/1", "clean", None)
+    assert [one["version"] for one in shown["installed"]] == ["6.3"]
+
+
+def test_recovering_a_clean_root_changes_nothing() -> None:
+    text, document = run("recover", "--root", "root"), run("recover", "--root", "root", "--json")
+
+    assert text.stdout == "root: nothing was left to recover; it is clean\n"
+    assert json.loads(document.stdout) == {
+        "schema": "spkg.recover/1",
+        "outcome": "nothing",
+        "state": "clean",
+    }
+    assert not Path("root/.spkg").exists()
+
+
+def mark_unsafe() -> None:
+    with Root(Path("root")) as opened, working_in(opened):
+        save_checkpoint(
+            opened, Checkpoint(package="ab" * 32, command=3, state=State.UNRECOVERABLE, failed=True)
+        )
+
+
+def test_an_unsafe_root_is_said_to_be_one() -> None:
+    mark_unsafe()
+
+    shown, recovered = run("status", "--root", "root"), run("recover", "--root", "root")
+
+    assert (shown.exit_code, shown.stdout) == (
+        0,
+        "root: unsafe\n  package abababababababab stopped at command[3], in the unrecoverable state\n",
+    )
+    assert (recovered.exit_code, recovered.stdout) == (7, "root: nothing was left to recover; it is unsafe\n")
+    assert run("apply", "p.spkg", *TRUST).exit_code == 5
+    Path("p.spkg").write_bytes(Draft(records=(Role(role=2), *RECORDS)).encode())
+    assert run("apply", "p.spkg", *TRUST).exit_code == 0
+    assert run("status", "--root", "root").stdout.startswith("root: clean\n")
+
+
+def scripted(script: str, argument: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Apply the package by a script that changes a part of the program first."""
+    return subprocess.run(
+        [sys.executable, "-c", script, argument, "apply", "p.spkg", *TRUST, *options],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+FAILING: Final = """
+import sys
+import cli
+from spkg import inplace
+
+real = inplace.plan_command
+def plan_command(trusted, device, tree, command):
+    if command.index == int(sys.argv[1]):
+        raise OSError(28, "No space left on device", "/somewhere")
+    return real(trusted, device, tree, command)
+inplace.plan_command = plan_command
+cli.main.main(sys.argv[2:])
+"""
+
+
+def test_a_failure_in_the_unrecoverable_state_runs_the_recovery_command_outside_the_confinement() -> None:
+    script = 'import pathlib, sys; pathlib.Path("recovered").write_text(sys.argv[1]); print("words")'
+    command = json.dumps([sys.executable, "-c", script, "argument"])
+    Path("d.toml").write_text(f"[install]\nrecovery-command = {command}\n")
+    Path("p.spkg").write_bytes(Draft(records=(Format(), file("/a"), End())).encode())
+
+    result = scripted(FAILING, "1", "--in-place", "--device", "d.toml", "--json")
+
+    *_, last = events(result.stdout)
+    assert (result.returncode, last["status"], last["fault"]["code"]) == (7, "unsafe", 9002)
+    assert Path("recovered").read_text() == "argument"
+    assert "words\n" in result.stderr
+    assert f"spkg: hint: {sys.executable} ended with status 0\n" in result.stderr
+    assert run("status", "--root", "root").stdout.startswith("root: unsafe\n")
+
+
+@pytest.mark.parametrize("command", ['["nowhere/at/all"]', "[]"])
+def test_a_recovery_command_that_can_not_be_run_is_told(command: str) -> None:
+    Path("d.toml").write_text(f"[install]\nrecovery-command = {command}\n")
+    Path("p.spkg").write_bytes(Draft(records=(Format(), file("/a"), End())).encode())
+
+    result = scripted(FAILING, "1", "--in-place", "--device", "d.toml")
+
+    assert result.returncode == 7
+    assert ("the recovery command can't be run" in result.stderr) == (command != "[]")
+
+
+def test_a_failure_in_place_before_that_is_6_and_partial() -> None:
+    Path("p.spkg").write_bytes(Draft(records=(file("/a"), file("/b"), End())).encode())
+
+    result = scripted(FAILING, "1", "--in-place")
+
+    assert (result.returncode, result.stderr) == (6, "spkg: error: /somewhere: no space left on device\n")
+    assert run("status", "--root", "root").stdout.startswith("root: partial\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_before_the_commit_leaves_the_root_as_it_was(number: signal.Signals) -> None:
+    payload = bytes(1 << 22)
+    octets = Draft(records=(file("/big", payload), End()), payload=payload).encode()
+
+    before = signal.signal(number, signal.default_int_handler)  # whoever starts the tests may ignore it
+    try:
+        process = subprocess.Popen(
+            [*PROGRAM, "apply", "-", *TRUST],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    finally:
+        signal.signal(number, before)
+    with process as running:
+        assert running.stdin is not None
+        running.stdin.write(octets[: len(octets) // 2])
+        running.stdin.flush()
+        deadline = time.monotonic() + PATIENCE
+        while not Path("root/.spkg/txn/new").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        running.send_signal(number)
+        stdout, stderr = running.communicate(timeout=PATIENCE)
+
+    assert (running.returncode, stdout) == (128 + number, b"")
+    assert stderr.startswith(b"spkg: error: ")
+    assert tree() == OLD
+    assert run("recover", "--root", "root").stdout.endswith("; it is clean\n")
+    assert tree() == OLD
+
+
+KILLED: Final = """
+import os, signal, sys
+import cli
+from spkg import transaction
+
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+real = transaction.commit
+def commit(*arguments):
+    if sys.argv[1] == "after":
+        real(*arguments)
+    kill()
+transaction.commit = commit
+cli.main.main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize(("when", "status"), [("before", 6), ("after", 0)])
+def test_where_the_child_is_killed_its_parent_recovers(when: str, status: int) -> None:
+    result = scripted(KILLED, when, "--json")
+
+    *_, last = events(result.stdout)
+    assert result.returncode == last["exit"] == status
+    assert "spkg: hint: the process that changes the root was ended by signal 9: recovering" in result.stderr
+    assert tree() == (NEW if when == "after" else OLD)
+    assert len(last["changes"]) == (3 if when == "after" else 0)
+    assert run("status", "--root", "root").stdout.startswith("root: clean\n")
