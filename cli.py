@@ -1135,18 +1135,21 @@ def recover(root: Path, as_json: bool) -> None:
     def work(_tell: "Tell") -> "Document":
         with _confined(root) as (opened, _):
             outcome = applying.recover_root(opened)
-            return {"outcome": outcome.value, "state": applying.standing(opened)[0]}
+            state, stopped = applying.standing(opened)
+            failed = stopped is not None and stopped.failed
+            return {"outcome": outcome.value, "state": state, "failed": failed}
 
     done = run_child(work, lambda _: None)
+    failed = done.pop("failed")
     if as_json:
         _print_document(recovery_document(**done))
     else:
         _print_lines(recovery_lines(root=str(root), **done))
     if done["state"] == "unsafe":
         problem = f"{root} is unsafe: an installation in place failed or was cut off there"
-        raise DocumentedError(
-            UnsafeError(problem, hint="apply the same package with --in-place, or one for software-recovery")
-        )
+        recovery = "apply a package whose role is software-recovery"
+        hint = recovery if failed else f"apply the same package with --in-place, or {recovery[6:]}"
+        raise DocumentedError(UnsafeError(problem, hint=hint))
 
 
 @main.command()

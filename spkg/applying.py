@@ -20,7 +20,7 @@ from spkg.payload import Payload, Progress, check_payload
 from spkg.planning import Plan, plan
 from spkg.root import Root, shown
 from spkg.states import State
-from spkg.transaction import TXN, Outcome
+from spkg.transaction import Outcome, is_pending
 from spkg.tree import OWN, Kind, RootTree
 from spkg.verification import TrustedPackage
 
@@ -170,7 +170,7 @@ def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: Requ
         UnsafeError: Nobody can tell how the root stands.
         OSError: The root can't be looked at.
     """
-    if root.status(TXN) is not None:
+    if is_pending(root):
         raise RefusedError("an installation was cut off here", hint="'spkg recover' finishes or undoes it")
     if is_installed(trusted, root) and not request.again:
         done = _already(trusted, Outcome.NOTHING)
@@ -195,7 +195,7 @@ def standing(root: Root) -> tuple[str, Checkpoint | None]:
     found = load_checkpoint(root)
     if found is not None and found.unsafe:
         return "unsafe", found
-    if root.status(TXN) is not None:
+    if is_pending(root):
         return "pending", found
     if found is None:
         return "clean", None

@@ -100,7 +100,7 @@ def _carry_out(
         if isinstance(effect, Put) and file is not None:
             _stage(root, effect, file, payload, progress)
             root.rename(PART, effect.path)
-            _sync(root, {effect.path[:-1], OWN})
+            _sync(root, [effect.path[:-1], OWN])
     # Of a versioned file the new one is there before the others go; one that moves is the last to go.
     deletes = [effect for effect in effects if isinstance(effect, Delete)]
     for gone in deletes:
@@ -108,7 +108,7 @@ def _carry_out(
             root.remove_tree(gone.path)
         else:
             root.unlink(gone.path)
-    _sync(root, {gone.path[:-1] for gone in deletes})
+    _sync(root, [gone.path[:-1] for gone in deletes])
     for effect in effects:
         if isinstance(effect, Move):
             _move(root, effect.source, effect.path)
@@ -120,7 +120,7 @@ def _make(root: Root, path: Parts) -> None:
         root.remove_tree(MADE)
     root.mkdir(MADE, DIRECTORY_MODE)
     root.rename(MADE, path)
-    _sync(root, {path[:-1], OWN})
+    _sync(root, [path[:-1], OWN])
 
 
 def _stage(root: Root, put: Put, file: PayloadFile, payload: Payload, progress: Progress | None) -> None:
@@ -148,11 +148,12 @@ def _move(root: Root, source: Parts, path: Parts) -> None:
     root.rename(source, path)
     if root.status(source) is not None:
         root.unlink(source)
-    _sync(root, {source[:-1], path[:-1]})
+    # It has to be in its new place before it is gone from the old one.
+    _sync(root, [path[:-1], source[:-1]])
 
 
 def _sync(root: Root, directories: Iterable[Parts]) -> None:
-    for directory in sorted(directories):
+    for directory in dict.fromkeys(directories):
         root.sync_directory(directory)
 
 

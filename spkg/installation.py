@@ -22,7 +22,7 @@ from spkg.payload import Payload, PayloadReport, Progress, compare_payload
 from spkg.planning import Plan
 from spkg.ranges import Range
 from spkg.root import NewFile, Parts, Root, shown
-from spkg.transaction import FEW, Outcome, slot
+from spkg.transaction import FEW, OVER, Outcome, slot
 from spkg.tree import OWN
 
 __all__ = ["RECORD", "failing", "install", "installed", "is_last", "record_with", "recover", "working_in"]
@@ -44,12 +44,14 @@ def working_in(root: Root) -> Iterator[None]:
 
     Raises:
         RefusedError: Another one is at work, or something else stands there, or somebody else's.
-        OSError: It can't be made.
+        FailedError: It can't be made.
+        OSError: It can't be looked at or locked.
     """
     if root.status(OWN) is None:
-        with suppress(FileExistsError):  # another one is faster
-            root.mkdir(OWN, transaction.PRIVATE)
-        root.sync_directory(())  # what is written there has to be found after a power cut
+        with failing():
+            with suppress(FileExistsError):  # another one is faster
+                root.mkdir(OWN, transaction.PRIVATE)
+            root.sync_directory(())  # what is written there has to be found after a power cut
     found = root.status(OWN)
     if found is None or not stat.S_ISDIR(found.st_mode):
         raise RefusedError(f"{shown(OWN)} is no directory: the installer keeps its own files there")
@@ -69,11 +71,9 @@ def recover(root: Root) -> Outcome:
         FailedError: What was staged can't be removed; nothing of the tree is changed by halves.
         UnsafeError: The changes can neither be made nor taken back, or nobody can tell what they are.
     """
-    outcome = transaction.settle(root)
     with failing():
-        if outcome is not Outcome.NOTHING:
-            transaction.collect(root)
-        for leftover in LEFTOVERS:
+        outcome = transaction.recover(root)
+        for leftover in (*LEFTOVERS, OVER):
             if root.status(leftover) is not None:
                 root.remove_tree(leftover)
     return outcome

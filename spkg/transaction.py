@@ -31,6 +31,7 @@ from spkg.tree import OWN
 
 __all__ = [
     "FEW",
+    "OVER",
     "TXN",
     "Outcome",
     "begin",
@@ -38,15 +39,18 @@ __all__ = [
     "commit",
     "discard",
     "finish",
+    "is_pending",
     "recover",
+    "settle",
     "slot",
     "write_whole",
 ]
 
 TXN: Final[Parts] = (*OWN, b"txn")
+OVER: Final[Parts] = (*OWN, b"over")
+"""What is left of a transaction that is over."""
 JOURNAL: Final[Parts] = (*TXN, b"journal")
 DONE: Final[Parts] = (*TXN, b"done")
-UNDONE: Final[Parts] = (*TXN, b"undone")
 DRAFT: Final[Parts] = (*TXN, b"draft")
 PLACING: Final[Parts] = (*TXN, b"placing")
 BACK: Final[Parts] = (*TXN, b"back")
@@ -173,7 +177,7 @@ def recover(root: Root) -> Outcome:
         OSError: What was staged can't be removed.
     """
     outcome = settle(root)
-    if outcome is not Outcome.NOTHING:
+    if _has(root, TXN):
         collect(root)
     return outcome
 
@@ -189,8 +193,7 @@ def settle(root: Root) -> Outcome:
             return Outcome.NOTHING
         _rely_on_names(root)
         if not _has(root, JOURNAL):
-            ends = {DONE: Outcome.DONE, UNDONE: Outcome.UNDONE}
-            return next((ends[name] for name in ends if _has(root, name)), Outcome.DISCARDED)
+            return Outcome.NOTHING if _has(root, DONE) else Outcome.DISCARDED
         steps = decode_journal(root.read(JOURNAL, MAX_JOURNAL))
     except OSError as exc:
         raise UnsafeError(f"nobody can tell what is left to do: {os_problem(exc)}", hint=RECOVER) from exc
@@ -199,17 +202,26 @@ def settle(root: Root) -> Outcome:
     return finish(root, steps)
 
 
+def is_pending(root: Root) -> bool:
+    """Whether something is left that recovery has to finish, undo or discard.
+
+    Raises:
+        OSError: The root can't be looked at.
+    """
+    return _has(root, TXN) and not _has(root, DONE)
+
+
 def collect(root: Root) -> None:
     """Remove what a transaction leaves behind, once its journal is done, or before there is one.
 
     Raises:
         OSError: That can't be done; it can be tried again at any time.
     """
-    for name in root.names(TXN):
-        if (*TXN, name) not in {DONE, UNDONE}:
-            root.remove_tree((*TXN, name))
-    root.remove_tree(TXN)  # with what tells how it ended, the last of all
+    if _has(root, OVER):
+        root.remove_tree(OVER)
+    root.rename(TXN, OVER)  # from here on nothing is left that could be taken for a transaction
     root.sync_directory(OWN)
+    root.remove_tree(OVER)
 
 
 def discard(root: Root) -> None:
@@ -271,11 +283,11 @@ def _forward(root: Root, steps: Sequence[Step]) -> None:
         _mark(root, PLACING)
     # (4) What is new takes its place.
     _place(root, [(slot(PLACED[step.verb], step), step.path) for step in placed])
-    _done(root, DONE)
+    _done(root)
 
 
 def _back(root: Root, steps: Sequence[Step]) -> None:
-    if not _has(root, JOURNAL) and not _has(root, UNDONE):
+    if not _has(root, JOURNAL):
         root.rename(DONE, JOURNAL)  # the last thing that was done can't be relied on
     _mark(root, BACK)
     if not _has(root, UNPLACED):
@@ -295,7 +307,7 @@ def _back(root: Root, steps: Sequence[Step]) -> None:
     kept = [step for step in steps if step.before is not Before.NOTHING]
     _place(root, [(slot(b"old", step), step.path) for step in kept])
     _place(root, [(slot(b"mov", step), step.source) for step in steps if step.source is not None])
-    _done(root, UNDONE)
+    _done(root)
 
 
 def _shift(root: Root, pairs: Sequence[tuple[Parts, Parts]]) -> None:
@@ -324,11 +336,12 @@ def _rely_on_names(root: Root) -> None:
 
 def _sync(root: Root, pairs: Sequence[tuple[Parts, Parts]]) -> None:
     """Make renames durable, those too that were made before a crash of this process alone."""
-    directories = {path[:-1] for pair in pairs for path in pair}
+    # Where things came to goes first: a name that is gone from one place has to be in the other.
+    directories = dict.fromkeys([end[:-1] for _, end in pairs] + [start[:-1] for start, _ in pairs])
     if len(directories) > FEW:
         root.sync_all()
         return
-    for directory in sorted(directories):
+    for directory in directories:
         try:
             root.sync_directory(directory)
         except OSError as exc:
@@ -342,9 +355,9 @@ def _mark(root: Root, marker: Parts) -> None:
     root.sync_directory(TXN)
 
 
-def _done(root: Root, end: Parts) -> None:
-    if not _has(root, end):
-        root.rename(JOURNAL, end)
+def _done(root: Root) -> None:
+    if not _has(root, DONE):
+        root.rename(JOURNAL, DONE)
     root.sync_directory(TXN)
 
 

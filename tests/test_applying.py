@@ -34,7 +34,7 @@ from spkg.paths import RootPath, TreePath, VersionedPath
 from spkg.payload import Payload, open_package
 from spkg.root import Root
 from spkg.states import State, state_after
-from spkg.transaction import TXN, Outcome
+from spkg.transaction import Outcome, is_pending
 from spkg.verification import verify
 from tests.kit import AT, CONTENTS, Draft, file, policy
 
@@ -315,7 +315,7 @@ def test_a_root_that_was_cut_off_is_pending_until_it_is_recovered(tmp_path: Path
             break
         with Root(place) as root:
             state, _ = standing(root)
-            if root.status(TXN) is not None:
+            if is_pending(root):
                 assert state == "pending"
                 with pytest.raises(RefusedError, match="an installation was cut off here"):
                     do(UPDATE, place, how=preview)

@@ -802,10 +802,10 @@ def placing_before_leaving(patch: pytest.MonkeyPatch) -> None:
     shifting, done = transaction._shift, transaction._done
     late: list[Sequence[tuple[Parts, Parts]]] = []
 
-    def done_late(root: Root, end: Parts) -> None:
+    def done_late(root: Root) -> None:
         while late:
             shifting(root, late.pop(0))
-        done(root, end)
+        done(root)
 
     patch.setattr(transaction, "_shift", lambda _root, pairs: late.append(pairs))
     patch.setattr(transaction, "_done", done_late)
@@ -826,7 +826,8 @@ def no_sync_of_marks(patch: pytest.MonkeyPatch) -> None:
 
 
 def collecting_before_the_journal_is_done(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(transaction, "_done", lambda _root, _end: None)
+    patch.setattr(transaction, "_done", lambda _root: None)
+    patch.setattr(transaction, "collect", lambda root: root.remove_tree(transaction.TXN))
 
 
 SEEDED: Final = (

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import disk_usage, rmtree
 from statistics import median
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory, gettempdir, mkdtemp
 from typing import IO, Final, Literal
 
 __all__ = ["SPKG", "Usage", "large_directory", "main", "measure"]
@@ -245,12 +245,16 @@ class Bench:
 
     def apply(self, package: Path) -> Usage:
         """Install a package in an empty root."""
-        root = self.path / "root"
-        rmtree(root, ignore_errors=True)
-        root.mkdir()
+        root = Path(mkdtemp(dir=self.path, prefix="root-"))
         os.sync()
         trust = self.path / "keys" / "ca.pem"
         return run(*SPKG, "apply", package, "--root", root, "--trust", trust, "--no-progress")
+
+    def apply_large(self) -> Usage:
+        """Install the large package, where there is no room for it several times."""
+        for root in self.path.glob("root-*"):
+            rmtree(root)
+        return self.apply(self.large)
 
     def copy_digest_and_sync(self) -> Usage:
         """Do with ``cp``, ``openssl`` and ``sync`` what installing the large package has to do."""
@@ -260,8 +264,8 @@ class Bench:
 
     def copy_many_and_sync(self) -> Usage:
         """Write many small files, and make them durable at once."""
-        copies = self.path / "many-copies"
-        rmtree(copies, ignore_errors=True)
+        # Each time elsewhere: a file system may shun names and inodes that were freed a moment ago.
+        copies = Path(mkdtemp(dir=self.path, prefix="copies-"))
         os.sync()
         copied = run("cp", "-r", self.path / "many", copies)
         synced = run("sync", "-f", copies)
@@ -308,7 +312,7 @@ class Bench:
             detail=f"{median(ours.cpu for ours, _ in pairs):.2f} s less {startup_cpu:.2f} s of start-up, "
             f"against {median(theirs.cpu for _, theirs in pairs):.2f} s",
         )
-        pairs = self.in_turn(lambda: self.apply(self.large), self.copy_digest_and_sync)
+        pairs = self.in_turn(self.apply_large, self.copy_digest_and_sync)
         applied_memory = _memory(f"apply {what}: memory", [ours for ours, _ in pairs])
         yield Row(
             name=f"apply {what}, durable",
