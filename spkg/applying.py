@@ -130,7 +130,7 @@ def aftermath(trusted: TrustedPackage, root: Root) -> Applied:
     """
     with working_in(root):
         recovered = recover(root)
-        if is_installed(trusted, root):
+        if is_installed(trusted, root) and recovered in {Outcome.NOTHING, Outcome.DONE}:
             done = _already(trusted, recovered)
             return replace(done, already=False, changes=tuple(installed(root)[0]["changes"]))
         state, _ = standing(root)

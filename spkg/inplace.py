@@ -13,7 +13,7 @@ from spkg.checkpoint import MADE, PART, Checkpoint, remove_checkpoint, save_chec
 from spkg.commands import Format, MoveCommand, PayloadCommand, RemoveCommand
 from spkg.device import Device
 from spkg.digests import Digest
-from spkg.errors import FailedError, SpkgError, UnsafeError
+from spkg.errors import NO_ROOM, FailedError, SpkgError, UnsafeError
 from spkg.installation import RECORD, failing, is_last, record_with
 from spkg.overlay import DIRECTORY_MODE, Delete, Effect, MakeDirectory, Move, Put
 from spkg.package import PayloadFile
@@ -81,7 +81,12 @@ def install_in_place(  # noqa: PLR0917 - what an installation takes, and where i
             save_checkpoint(root, replace(at, failed=True))
         kind = UnsafeError if at.unsafe else FailedError
         raise kind(
-            exc.problem, offset=exc.offset, field=exc.field, section=exc.section, hint=exc.hint
+            exc.problem,
+            offset=exc.offset,
+            field=exc.field,
+            section=exc.section,
+            hint=exc.hint,
+            fault=exc.fault if kind is FailedError and exc.fault == NO_ROOM else None,
         ) from exc
 
 

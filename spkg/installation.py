@@ -55,7 +55,7 @@ def working_in(root: Root) -> Iterator[None]:
     found = root.status(OWN)
     if found is None or not stat.S_ISDIR(found.st_mode):
         raise RefusedError(f"{shown(OWN)} is no directory: the installer keeps its own files there")
-    elif found.st_uid not in {0, os.geteuid()} or found.st_mode & OTHERS_WRITE:
+    if found.st_uid not in {0, os.geteuid()} or found.st_mode & OTHERS_WRITE:
         # What is staged there has been compared already, and a journal is carried out.
         raise RefusedError(f"{shown(OWN)} can be written by others", hint="chown it, and chmod 0700")
     with root.locked(OWN) as free:
@@ -141,7 +141,6 @@ def install(
         own = [record]
         if root.status(CHECKPOINT) is not None:
             own.append(_own_step(root, CHECKPOINT, Verb.DELETE, len(plan.effects) + 1))
-    with failing():
         transaction.begin(root)
         try:
             report = _stage(plan, payload, root, steps, progress)

@@ -41,7 +41,6 @@ __all__ = [
     "finish",
     "is_pending",
     "recover",
-    "settle",
     "slot",
     "write_whole",
 ]
@@ -176,30 +175,10 @@ def recover(root: Root) -> Outcome:
         UnsafeError: The changes can neither be made nor taken back, or nobody can tell what they are.
         OSError: What was staged can't be removed.
     """
-    outcome = settle(root)
+    outcome = _settle(root)
     if _has(root, TXN):
         collect(root)
     return outcome
-
-
-def settle(root: Root) -> Outcome:
-    """Do what :func:`recover` does, but for the removing.
-
-    Raises:
-        UnsafeError: The changes can neither be made nor taken back, or nobody can tell what they are.
-    """
-    try:
-        if not _has(root, TXN):
-            return Outcome.NOTHING
-        _rely_on_names(root)
-        if not _has(root, JOURNAL):
-            return Outcome.NOTHING if _has(root, DONE) else Outcome.DISCARDED
-        steps = decode_journal(root.read(JOURNAL, MAX_JOURNAL))
-    except OSError as exc:
-        raise UnsafeError(f"nobody can tell what is left to do: {os_problem(exc)}", hint=RECOVER) from exc
-    except ValueError as exc:
-        raise UnsafeError(f"{shown(JOURNAL)}: {exc}") from exc
-    return finish(root, steps)
 
 
 def is_pending(root: Root) -> bool:
@@ -253,6 +232,26 @@ def write_whole(root: Root, path: Parts, octets: bytes) -> None:
         file.sync()
     finally:
         file.close()
+
+
+def _settle(root: Root) -> Outcome:
+    """Do what :func:`recover` does, but for the removing.
+
+    Raises:
+        UnsafeError: The changes can neither be made nor taken back, or nobody can tell what they are.
+    """
+    try:
+        if not _has(root, TXN):
+            return Outcome.NOTHING
+        _rely_on_names(root)
+        if not _has(root, JOURNAL):
+            return Outcome.NOTHING if _has(root, DONE) else Outcome.DISCARDED
+        steps = decode_journal(root.read(JOURNAL, MAX_JOURNAL))
+    except OSError as exc:
+        raise UnsafeError(f"nobody can tell what is left to do: {os_problem(exc)}", hint=RECOVER) from exc
+    except ValueError as exc:
+        raise UnsafeError(f"{shown(JOURNAL)}: {exc}") from exc
+    return finish(root, steps)
 
 
 def _keep(root: Root, step: Step) -> Step:

@@ -516,8 +516,10 @@ def failing_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_in_place_a_failure_leaves_the_root_usable_and_partial(
     place: Path, monkeypatch: pytest.MonkeyPatch, index: int, state: State
 ) -> None:
-    with failing_at(index, monkeypatch), pytest.raises(FailedError, match="no space left on device"):
+    with failing_at(index, monkeypatch), pytest.raises(FailedError, match="no space left on") as caught:
         do(STEPS, place, IN_PLACE)
+
+    assert caught.value.fault == 9004
 
     found = checkpoint(place)
     assert found is not None
@@ -545,8 +547,10 @@ def test_in_place_after_a_failure_another_package_is_taken(
 def test_in_place_a_failure_in_the_unrecoverable_state_wants_recovery(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with failing_at(4, monkeypatch), pytest.raises(UnsafeError, match="no space left on device"):
+    with failing_at(4, monkeypatch), pytest.raises(UnsafeError, match="no space left on device") as caught:
         do(STEPS, place, IN_PLACE)
+
+    assert caught.value.fault == 9002
 
     with Root(place) as root:
         assert standing(root)[0] == "unsafe"
@@ -624,7 +628,7 @@ def test_in_place_a_file_that_does_not_fit_at_its_time_is_refused_before_anythin
 
     with pytest.raises(RefusedError, match="21 octets are needed, 0 are free") as caught:
         do(changing(file("/x")), place, IN_PLACE)
-    assert caught.value.fault == 9004
+    assert caught.value.fault == 9002
     plant(place, {"big": bytes(100)})
     do(changing(Remove(path=P("/big")), file("/x"), file("/y")), place, IN_PLACE)
     assert {"x", "y"} <= tree(place).keys()
