@@ -628,7 +628,7 @@ def test_in_place_a_file_that_does_not_fit_at_its_time_is_refused_before_anythin
 
     with pytest.raises(RefusedError, match="21 octets are needed, 0 are free") as caught:
         do(changing(file("/x")), place, IN_PLACE)
-    assert caught.value.fault == 9002
+    assert caught.value.fault == 9004
     plant(place, {"big": bytes(100)})
     do(changing(Remove(path=P("/big")), file("/x"), file("/y")), place, IN_PLACE)
     assert {"x", "y"} <= tree(place).keys()
