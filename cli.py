@@ -969,10 +969,15 @@ def apply(
         document = result_document(applied, planned=dry_run, start=start, end=end, command_key=command_key)
     if report is not None:
         _write_report(report, document)
-    if as_json:
-        _print_line(document)
-    elif applied is not None:
-        _print_lines(applied_lines(applied, str(root), planned=dry_run))
+    try:
+        if as_json:
+            _print_line(document)
+        elif applied is not None:
+            _print_lines(applied_lines(applied, str(root), planned=dry_run))
+    except (ClosedOutput, OutputError):
+        if dry_run or applied is None:
+            raise
+        _say("spkg: hint: it is done, and the result can't be written")
     if applied is not None:
         for hint in applied_hints(applied):
             _say(f"spkg: hint: {hint}")
@@ -1053,7 +1058,8 @@ def _events(total: int, progress: "Progress | None", *, as_json: bool) -> "Tell"
             progress(document["octets"])
         if as_json and (done - told >= total / 100 or done == total):
             told = done
-            _print_line(progress_document(done, total))
+            with suppress(ClosedOutput, OutputError):  # nobody listens any more: that stops no installation
+                _print_line(progress_document(done, total))
 
     return tell
 

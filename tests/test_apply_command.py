@@ -257,6 +257,26 @@ def test_a_dry_run_shows_what_is_replaced_and_moved() -> None:
     )
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_where_nobody_reads_the_result_it_is_done_all_the_same(options: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        result = subprocess.run(
+            [*PROGRAM, "apply", "p.spkg", *TRUST, *options],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+
+    assert (result.returncode, tree()) == (0, NEW)
+    assert "Traceback" not in result.stderr
+
+
 def test_the_status_tells_what_was_installed() -> None:
     assert run("status", "--root", "root").stdout == "root: clean\n"
     run("apply", "p.spkg", *TRUST)
