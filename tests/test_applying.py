@@ -37,9 +37,13 @@ from spkg.states import State, state_after
 from spkg.transaction import Outcome, is_pending
 from spkg.verification import verify
 from tests.kit import AT, CONTENTS, Draft, file, policy
+from tests.namespaces import in_memory
 
 P = RootPath.of
 UNSAFE: Final = 1
+PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
+CUTS: Final = range(1, 300, 1 if PROOF else 3)
+"""Before which changes the power is cut; all of them only where there is time."""
 RECOVERY: Final = Role(role=2)
 ANYHOW: Final = Request(device=None, when="then")
 IN_PLACE: Final = replace(ANYHOW, in_place=True)
@@ -105,9 +109,16 @@ def do(
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def desk(tmp_path: Path) -> Iterator[Path]:
+    """A directory where it costs nothing to make things last."""
+    with in_memory(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def place(desk: Path) -> Path:
     """A root with a few files."""
-    directory = tmp_path / "root"
+    directory = desk / "root"
     directory.mkdir()
     plant(directory)
     return directory
@@ -305,10 +316,10 @@ def cut(draft: Draft, place: Path, at: int, request: Request) -> bool:
     return False
 
 
-def test_a_root_that_was_cut_off_is_pending_until_it_is_recovered(tmp_path: Path) -> None:
+def test_a_root_that_was_cut_off_is_pending_until_it_is_recovered(desk: Path) -> None:
     seen: set[tuple[Outcome, bool]] = set()
-    for at in range(1, 200):
-        place = tmp_path / f"{at}" / "root"
+    for at in CUTS:
+        place = desk / f"{at}" / "root"
         place.mkdir(parents=True)
         plant(place)
         if not cut(UPDATE, place, at, ANYHOW):
@@ -334,10 +345,10 @@ def test_a_root_that_was_cut_off_is_pending_until_it_is_recovered(tmp_path: Path
     }
 
 
-def test_applying_recovers_first(tmp_path: Path) -> None:
+def test_applying_recovers_first(desk: Path) -> None:
     recovered: set[Outcome] = set()
-    for at in range(1, 200, 3):
-        place = tmp_path / f"{at}" / "root"
+    for at in CUTS[::3]:
+        place = desk / f"{at}" / "root"
         place.mkdir(parents=True)
         plant(place)
         if not cut(UPDATE, place, at, ANYHOW):
@@ -350,10 +361,10 @@ def test_applying_recovers_first(tmp_path: Path) -> None:
     assert recovered == {Outcome.NOTHING, Outcome.DISCARDED, Outcome.DONE}
 
 
-def test_after_a_kill_it_is_known_whether_the_package_is_installed(tmp_path: Path) -> None:
+def test_after_a_kill_it_is_known_whether_the_package_is_installed(desk: Path) -> None:
     told: set[str] = set()
-    for at in range(1, 200, 3):
-        place = tmp_path / f"{at}" / "root"
+    for at in CUTS[::3]:
+        place = desk / f"{at}" / "root"
         place.mkdir(parents=True)
         plant(place)
         if not cut(UPDATE, place, at, ANYHOW):
@@ -433,10 +444,10 @@ def test_in_place_wants_a_file(place: Path) -> None:
         apply(verify(package, policy(), at=AT), payload, root, IN_PLACE)
 
 
-def test_in_place_each_cut_leaves_the_truth_on_disk_and_the_same_package_goes_on(tmp_path: Path) -> None:
+def test_in_place_each_cut_leaves_the_truth_on_disk_and_the_same_package_goes_on(desk: Path) -> None:
     states: list[str] = []
-    for at in range(1, 300):
-        place = tmp_path / f"{at}" / "root"
+    for at in CUTS:
+        place = desk / f"{at}" / "root"
         place.mkdir(parents=True)
         plant(place)
         if not cut(STEPS, place, at, IN_PLACE):
@@ -468,15 +479,15 @@ def test_in_place_each_cut_leaves_the_truth_on_disk_and_the_same_package_goes_on
     assert set(states) == {"clean", "pending", "unsafe"}
 
 
-def test_in_place_a_move_is_not_done_twice(tmp_path: Path) -> None:
+def test_in_place_a_move_is_not_done_twice(desk: Path) -> None:
     moving = changing(
         Move(source_path=P("/a"), destination_path=P("/b")),
         Move(source_path=P("/c"), destination_path=P("/a")),
         MoveVersioned(source_path=VersionedPath.of("/v.001"), destination_path=VersionedPath.of("/v.002")),
     )
     before = {"a": b"a", "b": b"b", "c": b"c", "v.001": b"1", "v.002": b"2", "v.xyz": b"x"}
-    for at in range(1, 300):
-        place = tmp_path / f"{at}" / "root"
+    for at in CUTS:
+        place = desk / f"{at}" / "root"
         place.mkdir(parents=True)
         plant(place, before)
         if not cut(moving, place, at, IN_PLACE):
@@ -564,10 +575,10 @@ def test_in_place_a_failure_in_the_unrecoverable_state_wants_recovery(
         assert standing(root)[0] == "clean"
 
 
-def test_in_place_a_recovery_leaves_the_root_unsafe_until_it_is_through(tmp_path: Path) -> None:
+def test_in_place_a_recovery_leaves_the_root_unsafe_until_it_is_through(desk: Path) -> None:
     rescue = changing(RECOVERY, file("/a"), file("/b"), version="3")
-    for at in range(1, 100):
-        place = tmp_path / f"{at}" / "root"
+    for at in CUTS:
+        place = desk / f"{at}" / "root"
         place.mkdir(parents=True)
         plant(place)
         with Root(place) as root, working_in(root):
