@@ -66,6 +66,8 @@ LONG_WORK: Final = 32 << 20
 """How many octets make work long enough to draw its progress."""
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
+ErrorTeller = Callable[[SpkgError | None, int, str], None]
+"""Prints a failure: the error, where it is ours, the exit status, and what is told."""
 
 
 class Stopped(BaseException):
@@ -113,44 +115,49 @@ class Cli(Command, click.Group):
 
 def _guard(run: Callable[[], Any], args: Sequence[str], *, ends: bool) -> int:
     """Run a command and return its exit status, having told what went wrong."""
-    as_json = "--json" in args
+    tell = _print_error if "--json" in args else None
+    if tell is not None and "apply" in args[:2]:
+        tell = _print_result  # an object a line, and the last one is the result, whatever happened
     try:
         with _signals_raise(ends=ends):
             _prepare_streams()
             result = run()
         return result if isinstance(result, int) else 0
     except DocumentedError as exc:
-        return _fail(exc.error, as_json=False)
+        return _fail(exc.error, None)
     except SpkgError as exc:
-        return _fail(exc, as_json=as_json)
+        return _fail(exc, tell)
     except click.ClickException as exc:
         usage = exc.ctx.get_usage() if isinstance(exc, click.UsageError) and exc.ctx is not None else ""
         hint = " ".join(usage.split()) or None
         message = exc.format_message()
-        return _fail(UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint), as_json=as_json)
+        return _fail(UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint), tell)
     except ClosedOutput:
         return EXIT_FOR[SurroundingsError]
     except OSError as exc:
-        return _fail(surroundings(exc), as_json=as_json)
+        return _fail(surroundings(exc), tell)
     except (KeyboardInterrupt, click.Abort):
-        return _stopped(signal.SIGINT)
+        return _stopped(signal.SIGINT, tell)
     except Stopped as exc:
-        return _stopped(signal.Signals(exc.number))
+        return _stopped(signal.Signals(exc.number), tell)
     except Exception as exc:
         if "--debug" in args:
             raise
         message = f"a defect in spkg: {type(exc).__name__}: {exc}"
         _say(f"spkg: error: {message}")
         _say("spkg: hint: please report it, with what 'spkg --debug …' prints for the same command")
-        if as_json:
+        if tell is not None:
             with suppress(OutputError, ClosedOutput):
-                _print_error(None, EXIT_DEFECT, message)
+                tell(None, EXIT_DEFECT, message)
         return EXIT_DEFECT
 
 
-def _stopped(number: signal.Signals) -> int:
+def _stopped(number: signal.Signals, tell: ErrorTeller | None) -> int:
     word, status = STOPPED[number]
     _say(f"spkg: error: {word}")
+    if tell is _print_result:
+        with suppress(OutputError, ClosedOutput):
+            tell(None, status, word)
     return status
 
 
@@ -163,13 +170,13 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _fail(error: SpkgError, *, as_json: bool) -> int:
+def _fail(error: SpkgError, tell: ErrorTeller | None) -> int:
     status = exit_status(error)
-    if as_json and not isinstance(error, OutputError):
+    if tell is not None and not isinstance(error, OutputError):
         try:
-            _print_error(error, status, str(error))
+            tell(error, status, str(error))
         except OutputError as exc:
-            return _fail(exc, as_json=False)
+            return _fail(exc, None)
         except ClosedOutput:
             return status
     _say(f"spkg: error: {error}")
@@ -179,10 +186,23 @@ def _fail(error: SpkgError, *, as_json: bool) -> int:
 
 
 def _print_error(error: SpkgError | None, status: int, message: str) -> None:
-    from spkg.describe.common import error_document, error_fields
+    from spkg.describe.common import error_document
 
-    word = SpkgError.STATUS if error is None else error.STATUS
-    _print_document(error_document(error_fields(error, status, word, message)))
+    _print_document(error_document(_error_fields(error, status, message)))
+
+
+def _print_result(error: SpkgError | None, status: int, message: str) -> None:
+    from spkg.describe.applying import failure_document
+
+    fields, now = _error_fields(error, status, message), _timestamp(no_clock=False)
+    known = SpkgError(message) if error is None else error
+    _print_line(failure_document(known, fields, start=now, end=now, command_key=None))
+
+
+def _error_fields(error: SpkgError | None, status: int, message: str) -> "Document":
+    from spkg.describe.common import error_fields
+
+    return error_fields(error, status, SpkgError.STATUS if error is None else error.STATUS, message)
 
 
 def exit_status(error: SpkgError) -> int:
@@ -518,13 +538,16 @@ def _check_output(output: Path, *, force: bool) -> None:
     refuse_existing(output, force=force)
 
 
-def _spare_inputs(output: Path, manifest: Path | None, key: Mapping[str, Any]) -> None:
+def _spare_inputs(output: Path, inputs: "Iterable[tuple[str, Any]]", *, what: str = "output") -> None:
     """Refuse an output that is one of the files it is made with, also with --force."""
-    inputs = {"the manifest": manifest, **{f"--{name.replace('_', '-')}": file for name, file in key.items()}}
-    for what, file in inputs.items():
+    for name, file in inputs:
         with suppress(OSError):
             if isinstance(file, Path) and file.samefile(output):
-                raise UsageError(f"{output} is {what}, and can't be the output")
+                raise UsageError(f"{output} is {name}, and can't be the {what}")
+
+
+def _key_files(key: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((f"--{name.replace('_', '-')}", file) for name, file in key.items())
 
 
 def _cores() -> int:
@@ -642,7 +665,7 @@ def build(
     if not all(name and equals for name, equals, _ in pairs):
         raise UsageError("--set takes KEY=VALUE, as package.version=6.4")
     plan = building.plan_build(load_manifest(manifest, {name: value for name, _, value in pairs}))
-    _spare_inputs(output, manifest, key)
+    _spare_inputs(output, [("the manifest", manifest), *_key_files(key)])
     packing = building.packs(plan, output)
     if packing is not None:
         raise UsageError(f"{packing} would put {output}, the output, into the package")
@@ -701,7 +724,7 @@ def sign(
         raise UsageError("a package from standard input wants -o OUT")
     if output is not None:
         _check_output(output, force=force)
-        _spare_inputs(output, None, key)
+        _spare_inputs(output, _key_files(key))
     identity = _identity(**key)
     for doubt in doubts(identity.certificate, datetime.now(UTC)):
         _say(f"spkg: hint: {doubt}")
@@ -943,18 +966,29 @@ def apply(
     applied: Document | None = None
     error: SpkgError | None = None
     try:
-        policy, time = _policy(**rest), _at(at, no_clock=no_clock)
         if "://" in source:
             raise UsageError("spkg can't download yet", hint="download the package, and apply the file")
+        package = Path(source) if source == "-" else FILE.convert(source, None, None)
+        if report is not None:
+            anchors = [("--trust", file) for file in rest["trust"]]
+            lists = [("--crl", file) for file in rest["crls"]]
+            inputs = [("SOURCE", package), ("--device", device_file), *anchors, *lists]
+            wanted, report = report, None  # until it is known to harm nothing
+            _spare_inputs(wanted, inputs, what="report")
+            report = wanted
+        policy, time = _policy(**rest), _at(at, no_clock=no_clock)
         device = _device(device_file, software_version, provisioning_code)
         request = Request(device=device, when=start, **wishes)
-        with open_package(_source(Path(source))) as (opened, payload):
+        with open_package(_source(package)) as (opened, payload):
             trusted = verification.verify(opened, policy, at=time)
             if dry_run:
                 applied = _preview(trusted, payload, root, request)
             else:
-                with _progress("installing", payload.length, wanted=not no_progress) as progress:
-                    tell = _events(payload.length, progress, as_json=as_json)
+                # In place each file is written by itself, also where several share the payload.
+                sizes = sum(file.range.length for file in opened.files)
+                total = sizes if request.in_place else payload.length
+                with _progress("installing", total, wanted=not no_progress) as progress:
+                    tell = _events(total, progress, as_json=as_json)
                     applied = _apply(trusted, payload, root, request, tell)
     except SpkgError as exc:
         error = exc
@@ -967,6 +1001,10 @@ def apply(
     else:
         assert applied is not None  # or there would be an error
         document = result_document(applied, planned=dry_run, start=start, end=end, command_key=command_key)
+    if isinstance(error, UnsafeError) and not isinstance(error, KilledTwiceError) and not dry_run:
+        # Before anything is told: whoever listens may be gone, and take us along.
+        _hold_signals()
+        _run_recovery(() if device is None else device.recovery_command)
     if report is not None:
         _write_report(report, document)
     try:
@@ -975,18 +1013,21 @@ def apply(
         elif applied is not None:
             _print_lines(applied_lines(applied, str(root), planned=dry_run))
     except (ClosedOutput, OutputError):
-        if dry_run or applied is None:
+        if dry_run and error is None:
             raise
-        _say("spkg: hint: it is done, and the result can't be written")
+        if error is None:
+            _say("spkg: hint: it is done, and the result can't be written")
     if applied is not None:
         for hint in applied_hints(applied):
             _say(f"spkg: hint: {hint}")
         if trusted is not None and not trusted.dates_checked:
             _say(f"spkg: hint: {NO_DATES}")
-    if isinstance(error, UnsafeError) and device is not None:
-        _run_recovery(device.recovery_command)
     if error is not None:
         raise DocumentedError(error) from error
+
+
+class KilledTwiceError(UnsafeError):
+    """Nobody could recover: it can be tried again, and wants no other procedure yet."""
 
 
 def _apply(
@@ -995,6 +1036,7 @@ def _apply(
     """Install in a child process, and recover in another one where that is killed."""
     from spkg import applying
     from spkg.confinement import ChildKilledError, run_child
+    from spkg.root import Root
 
     def work(told: "Tell") -> "Document":
         def done(octets: int) -> None:
@@ -1008,7 +1050,7 @@ def _apply(
 
     def settle(_told: "Tell") -> "Document":
         with _confined(root) as (opened, confined):
-            applied = applying.aftermath(trusted, opened)
+            applied = applying.aftermath(trusted, opened, request)
         return {**applying.document_of(applied), "confined": confined}
 
     try:
@@ -1018,7 +1060,11 @@ def _apply(
         try:
             return run_child(settle, tell)
         except ChildKilledError as again:
-            raise UnsafeError(f"{again}, twice", hint="'spkg recover' tries again") from again
+            hint = "'spkg recover' tries again"
+            with Root(root) as opened:
+                if applying.is_half_done(opened):
+                    raise KilledTwiceError(f"{again}, twice", hint=hint) from again
+            raise FailedError(f"{again}, twice", hint=hint) from again
 
 
 def _preview(trusted: "TrustedPackage", payload: "Payload", root: Path, request: "Request") -> "Document":
@@ -1118,10 +1164,17 @@ def _run_recovery(command: tuple[str, ...]) -> None:
         return
     _say(f"spkg: hint: running {command[0]}")
     try:
-        child = os.posix_spawnp(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
+        os.fstat(2)
+        outputs: list[Any] = [(os.POSIX_SPAWN_DUP2, 2, 1)]
+    except OSError:  # nobody listens
+        outputs = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0), (os.POSIX_SPAWN_DUP2, 1, 2)]
+    meanings = [signal.SIGPIPE, signal.SIGXFSZ, *STOPPED]  # which are others for this program
+    try:
+        child = os.posix_spawnp(command[0], command, os.environ, file_actions=outputs, setsigdef=meanings)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    except OSError as exc:
-        _say(f"spkg: hint: the recovery command can't be run: {os_problem(exc)}")
+    except (OSError, ValueError) as exc:
+        problem = os_problem(exc) if isinstance(exc, OSError) else str(exc)
+        _say(f"spkg: hint: the recovery command can't be run: {problem}")
         return
     _say(f"spkg: hint: {command[0]} ended with status {status}")
 
@@ -1151,6 +1204,8 @@ def recover(root: Path, as_json: bool) -> None:
         _print_document(recovery_document(**done))
     else:
         _print_lines(recovery_lines(root=str(root), **done))
+    if done["state"] in {"partial", "pending"}:
+        _say("spkg: hint: the same package continues with --in-place")
     if done["state"] == "unsafe":
         problem = f"{root} is unsafe: an installation in place failed or was cut off there"
         recovery = "apply a package whose role is software-recovery"

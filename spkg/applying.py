@@ -14,13 +14,13 @@ from spkg.confinement import Document
 from spkg.device import Device
 from spkg.errors import FailedError, RefusedError, UnsafeError, UsageError
 from spkg.inplace import install_in_place
-from spkg.installation import install, installed, is_last, recover, working_in
+from spkg.installation import check_own, install, installed, is_last, recover, working_in
 from spkg.overlay import Delete, Effect, MakeDirectory, Move, Put
 from spkg.payload import Payload, Progress, check_payload
 from spkg.planning import Plan, plan
 from spkg.root import Root, shown
 from spkg.states import State
-from spkg.transaction import Outcome, is_pending
+from spkg.transaction import JOURNAL, Outcome, is_pending
 from spkg.tree import OWN, Kind, RootTree
 from spkg.verification import TrustedPackage
 
@@ -30,6 +30,7 @@ __all__ = [
     "aftermath",
     "apply",
     "document_of",
+    "is_half_done",
     "preview",
     "recover_root",
     "standing",
@@ -99,8 +100,7 @@ def apply(
         UnsafeError: It could not be done, and the root needs recovery.
         OSError: The root can't be looked at.
     """
-    if request.in_place and payload.descriptor is None:
-        raise UsageError("--in-place wants the package in a file")
+    _check_source(payload, request)
     with working_in(root):
         recovered = recover(root)
         if is_installed(trusted, root) and not request.again:
@@ -120,7 +120,7 @@ def apply(
     return _applied(planned, recovered)
 
 
-def aftermath(trusted: TrustedPackage, root: Root) -> Applied:
+def aftermath(trusted: TrustedPackage, root: Root, request: Request) -> Applied:
     """Recover after the process that installed a package was killed, and return what it had done.
 
     Raises:
@@ -130,9 +130,9 @@ def aftermath(trusted: TrustedPackage, root: Root) -> Applied:
     """
     with working_in(root):
         recovered = recover(root)
-        if is_installed(trusted, root) and recovered in {Outcome.NOTHING, Outcome.DONE}:
+        if is_installed(trusted, root) and (last := installed(root)[0])["time"] == request.when:
             done = _already(trusted, recovered)
-            return replace(done, already=False, changes=tuple(installed(root)[0]["changes"]))
+            return replace(done, already=False, changes=tuple(last["changes"] or ()))
         state, _ = standing(root)
     if state == "unsafe":
         raise UnsafeError("the process that changed the root was killed where it could not be")
@@ -167,9 +167,10 @@ def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: Requ
         UntrustedError: The contents of a file are not the signed ones.
         FormatError: The payload is shorter or longer than the header states.
         FailedError: What was installed before can't be read.
-        UnsafeError: Nobody can tell how the root stands.
         OSError: The root can't be looked at.
     """
+    _check_source(payload, request)
+    check_own(root)
     if is_pending(root):
         raise RefusedError("an installation was cut off here", hint="'spkg recover' finishes or undoes it")
     if is_installed(trusted, root) and not request.again:
@@ -178,6 +179,15 @@ def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: Requ
         done = _applied(_plan(trusted, root, request, _start(trusted, root, request)), Outcome.NOTHING)
     check_payload(trusted, payload)
     return done
+
+
+def is_half_done(root: Root) -> bool:
+    """Whether a tree may be a mixture: something has begun to change it, and has not ended.
+
+    Raises:
+        OSError: The root can't be looked at.
+    """
+    return root.status(JOURNAL) is not None or standing(root)[0] == "unsafe"
 
 
 def is_installed(trusted: TrustedPackage, root: Root) -> bool:
@@ -189,7 +199,6 @@ def standing(root: Root) -> tuple[str, Checkpoint | None]:
     """Return how a root stands: clean, pending, partial or unsafe.
 
     Raises:
-        UnsafeError: Nobody can tell.
         OSError: It can't be looked at.
     """
     found = load_checkpoint(root)
@@ -205,6 +214,11 @@ def standing(root: Root) -> tuple[str, Checkpoint | None]:
 def _changes_of(effects: tuple[Effect, ...]) -> tuple[Document, ...]:
     """Return changes as documents have them."""
     return tuple(map(_change, effects))
+
+
+def _check_source(payload: Payload, request: Request) -> None:
+    if request.in_place and payload.descriptor is None:
+        raise UsageError("--in-place wants the package in a file")
 
 
 def _start(trusted: TrustedPackage, root: Root, request: Request) -> Checkpoint:
@@ -223,7 +237,7 @@ def _start(trusted: TrustedPackage, root: Root, request: Request) -> Checkpoint:
     # From an unsafe root each command has to be believed to leave an unsafe one, until the last.
     anew = Checkpoint(package=digest, command=0, state=found.state)
     if found.package == digest and (recovery or request.unsafe_force or not (found.unsafe and found.failed)):
-        if not request.in_place and not recovery:
+        if not request.in_place and not recovery and not request.unsafe_force:
             raise RefusedError(
                 f"this package was begun in place, and stopped at command[{found.command}]",
                 hint="--in-place continues there",

@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from spkg.errors import UnsafeError
 from spkg.root import Parts, Root
 from spkg.states import State
 from spkg.transaction import write_whole
@@ -84,18 +83,17 @@ class Checkpoint:
 def load_checkpoint(root: Root) -> Checkpoint | None:
     """Return where an installation in place stopped; None where none did.
 
+    Where nobody can tell, the worst is believed: that it failed in the unrecoverable state.
+
     Raises:
-        UnsafeError: Nobody can tell.
         OSError: It can't be read.
     """
     try:
-        octets = root.read(CHECKPOINT, MAX_CHECKPOINT)
+        return Checkpoint.decode(root.read(CHECKPOINT, MAX_CHECKPOINT))
     except FileNotFoundError:
         return None
-    try:
-        return Checkpoint.decode(octets)
-    except ValueError as exc:
-        raise UnsafeError(f"the checkpoint of an installation in place is damaged: {exc}") from exc
+    except ValueError:
+        return Checkpoint(package="unknown", command=0, state=State.UNRECOVERABLE, failed=True)
 
 
 def save_checkpoint(root: Root, checkpoint: Checkpoint) -> None:

@@ -51,7 +51,7 @@ class ChildKilledError(FailedError):
 
 
 class DefectError(Exception):
-    """A defect in what the child did."""
+    """A defect in what the child did; the traceback is a note of it."""
 
 
 def confine(descriptor: int) -> int:  # pragma: no cover - a confined process can't write down what it ran
@@ -110,23 +110,26 @@ def run_child(work: Callable[[Tell], Document], hear: Tell) -> Document:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         child = os.fork()
-        if child == 0:
-            os.close(reading)
-            _work(work, writing, before)
-        os.close(writing)
-    finally:
+    except OSError:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
+    if child == 0:
+        os.close(reading)
+        _work(work, writing, before)
+    os.close(writing)
     answers: list[Document] = []
     with os.fdopen(reading, "rb") as lines:
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             _listen(lines, hear, answers)
             status = os.waitpid(child, 0)[1]
         except BaseException:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGTERM)
-            _listen(lines, hear, answers)
-            os.waitpid(child, 0)
-            if not answers or "done" not in answers[0]:
+            _listen(lines, lambda _: None, answers)  # whoever heard may be what hangs
+            with suppress(ChildProcessError):
+                os.waitpid(child, 0)
+            if not any(_counts(answer) for answer in answers):
                 raise
             status = 0
     if not answers:
@@ -140,8 +143,9 @@ def _work(work: Callable[[Tell], Document], writing: int, mask: Iterable[int]) -
 
     def tell(document: Document) -> None:
         octets = memoryview(json.dumps(document).encode() + b"\n")
-        while octets:
-            octets = octets[os.write(writing, octets) :]
+        with suppress(BrokenPipeError):  # the parent is gone: what is begun is carried on
+            while octets:
+                octets = octets[os.write(writing, octets) :]
 
     status = 1
     try:
@@ -172,6 +176,11 @@ def _listen(lines: Iterable[bytes], hear: Tell, answers: list[Document]) -> None
             answers.append(told)
 
 
+def _counts(answer: Document) -> bool:
+    """Whether an answer has to be told although a signal came: what was done, or that the root is unsafe."""
+    return "done" in answer or answer.get("error", {}).get("kind") == errors.UnsafeError.__name__
+
+
 def _answered(answer: Document) -> Document:
     """Return what was done, or raise what kept it from that."""
     match answer:
@@ -180,7 +189,9 @@ def _answered(answer: Document) -> Document:
         case {"system": [number, problem, name]}:
             raise OSError(number, problem, name)
         case {"defect": str(problem), "traceback": str(trace)}:
-            raise DefectError(f"{problem}\n{trace}")
+            defect = DefectError(problem)
+            defect.add_note(trace)
+            raise defect
     done: Document = answer["done"]
     return done
 

@@ -80,10 +80,11 @@ def install_in_place(  # noqa: PLR0917 - what an installation takes, and where i
         with suppress(OSError):  # what is there says the same, as after a crash
             save_checkpoint(root, replace(at, failed=True))
         kind = UnsafeError if at.unsafe else FailedError
+        where = next((one for one in plan.trusted.package.commands if one.index == at.command), None)
         raise kind(
             exc.problem,
-            offset=exc.offset,
-            field=exc.field,
+            offset=exc.offset if where is None else where.offset,
+            field=exc.field if where is None else f"command[{where.index}]",
             section=exc.section,
             hint=exc.hint,
             fault=exc.fault if kind is FailedError and exc.fault == NO_ROOM else None,

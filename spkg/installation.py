@@ -25,10 +25,28 @@ from spkg.root import NewFile, Parts, Root, shown
 from spkg.transaction import FEW, OVER, Outcome, slot
 from spkg.tree import OWN
 
-__all__ = ["RECORD", "failing", "install", "installed", "is_last", "record_with", "recover", "working_in"]
+__all__ = [
+    "RECORD",
+    "check_own",
+    "failing",
+    "install",
+    "installed",
+    "is_last",
+    "record_with",
+    "recover",
+    "working_in",
+]
 
 RECORD: Final[Parts] = (*OWN, b"installed")
-ENTRY: Final = ("package", "version", "description", "signers", "time", "changed", "changes")
+ENTRY: Final[dict[str, tuple[type, ...]]] = {
+    "package": (str,),
+    "version": (str, type(None)),
+    "description": (str, type(None)),
+    "signers": (list,),
+    "time": (str,),
+    "changed": (int,),
+    "changes": (list, type(None)),
+}
 """What the record says of a package."""
 OTHERS_WRITE: Final = 0o022
 MAX_RECORD: Final = 1 << 24
@@ -52,16 +70,28 @@ def working_in(root: Root) -> Iterator[None]:
             with suppress(FileExistsError):  # another one is faster
                 root.mkdir(OWN, transaction.PRIVATE)
             root.sync_directory(())  # what is written there has to be found after a power cut
-    found = root.status(OWN)
-    if found is None or not stat.S_ISDIR(found.st_mode):
-        raise RefusedError(f"{shown(OWN)} is no directory: the installer keeps its own files there")
-    if found.st_uid not in {0, os.geteuid()} or found.st_mode & OTHERS_WRITE:
-        # What is staged there has been compared already, and a journal is carried out.
-        raise RefusedError(f"{shown(OWN)} can be written by others", hint="chown it, and chmod 0700")
+    check_own(root)
     with root.locked(OWN) as free:
         if not free:
             raise RefusedError("another installation is under way in this root", hint="wait for its end")
         yield
+
+
+def check_own(root: Root) -> None:
+    """Make sure that the installer's own directory, where it is there, is nobody else's.
+
+    Raises:
+        RefusedError: It is, or something else stands there.
+        OSError: It can't be looked at.
+    """
+    found = root.status(OWN)
+    if found is None:
+        return
+    if not stat.S_ISDIR(found.st_mode):
+        raise RefusedError(f"{shown(OWN)} is no directory: the installer keeps its own files there")
+    if found.st_uid not in {0, os.geteuid()} or found.st_mode & OTHERS_WRITE:
+        # What is staged there has been compared already, and a journal is carried out.
+        raise RefusedError(f"{shown(OWN)} can be written by others", hint="chown it, and chmod 0700")
 
 
 def recover(root: Root) -> Outcome:
@@ -92,10 +122,16 @@ def installed(root: Root) -> list[dict[str, Any]]:
     except OSError as exc:
         raise FailedError(os_problem(exc)) from exc
     try:
-        found = json.loads(octets)["installed"]
-        return [{key: package[key] for key in ENTRY} for package in found]
+        return [_entry(package) for package in json.loads(octets)["installed"]]
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise FailedError("the record of what was installed is damaged") from exc
+
+
+def _entry(package: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the record says of a package, where that is what belongs there."""
+    if not all(isinstance(package[name], kinds) for name, kinds in ENTRY.items()):
+        raise TypeError("something else stands in the record")
+    return {name: package[name] for name in ENTRY}
 
 
 def is_last(entry: Mapping[str, Any], root: Root) -> bool:

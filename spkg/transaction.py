@@ -31,6 +31,7 @@ from spkg.tree import OWN
 
 __all__ = [
     "FEW",
+    "JOURNAL",
     "OVER",
     "TXN",
     "Outcome",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -230,6 +231,32 @@ def test_without_a_clock_times_count_from_the_start_of_the_device_and_that_is_sa
     assert result.stderr.startswith("spkg: hint: the dates of certificates")
 
 
+@pytest.mark.parametrize("option", [("--bogus",), ("--at", "never")])
+def test_wrong_usage_ends_with_a_result_line_too(option: tuple[str, ...]) -> None:
+    result = run("apply", "p.spkg", "--root", "root", *option, "--json")
+
+    (last,) = events(result.stdout)
+    assert (result.exit_code, last["event"], last["status"], last["exit"]) == (2, "result", "error", 2)
+
+
+def test_a_report_does_not_take_the_place_of_what_it_is_about() -> None:
+    Path("d.toml").write_text("")
+
+    for name, what in (("p.spkg", "SOURCE"), ("ca.pem", "--trust"), ("d.toml", "--device")):
+        before = Path(name).read_bytes()
+        result = run("apply", "p.spkg", *TRUST, "--device", "d.toml", "--report", name)
+
+        assert result.exit_code == 2
+        assert result.stderr == f"spkg: error: {name} is {what}, and can't be the report\n"
+        assert Path(name).read_bytes() == before
+
+
+def test_a_file_called_minus_is_not_standard_input() -> None:
+    Path("p.spkg").rename("-")
+
+    assert run("apply", "./-", *TRUST).exit_code == 0
+
+
 def test_a_report_is_written_and_takes_nothing_back_where_it_can_not_be() -> None:
     result = run("apply", "p.spkg", *TRUST, "--report", "r.json")
 
@@ -284,7 +311,8 @@ def test_the_status_tells_what_was_installed() -> None:
     text, document = run("status", "--root", "root"), run("status", "--root", "root", "--json")
 
     first, second = text.stdout.splitlines()
-    assert (first, second.split("  ")[2:]) == ("root: clean", ["6.3", "3 changes", "CN=Test Signer"])
+    assert first == "root: clean"
+    assert re.fullmatch(r"  \S+  6\.3  3 changes  package [0-9a-f]{16}  CN=Test Signer", second)
     shown = json.loads(document.stdout)
     assert list(shown) == ["schema", "state", "in_place", "installed"]
     assert (shown["schema"], shown["state"], shown["in_place"]) == ("spkg.status/1", "clean", None)
@@ -369,7 +397,7 @@ def test_a_failure_in_the_unrecoverable_state_runs_the_recovery_command_outside_
     assert run("status", "--root", "root").stdout.startswith("root: unsafe\n")
 
 
-@pytest.mark.parametrize("command", ['["nowhere/at/all"]', "[]"])
+@pytest.mark.parametrize("command", ['["nowhere/at/all"]', r'["/bin/true", "a\u0000b"]', "[]"])
 def test_a_recovery_command_that_can_not_be_run_is_told(command: str) -> None:
     Path("d.toml").write_text(f"[install]\nrecovery-command = {command}\n")
     Path("p.spkg").write_bytes(Draft(records=(Format(), file("/a"), End())).encode())
@@ -385,7 +413,10 @@ def test_a_failure_in_place_before_that_is_6_and_partial() -> None:
 
     result = scripted(FAILING, "1", "--in-place")
 
-    assert (result.returncode, result.stderr) == (6, "spkg: error: /somewhere: no space left on device\n")
+    assert (result.returncode, result.stderr) == (
+        6,
+        "spkg: error: offset 0x0056: command[1]: /somewhere: no space left on device\n",
+    )
     assert run("status", "--root", "root").stdout.startswith("root: partial\n")
 
 
@@ -436,6 +467,85 @@ def commit(*arguments):
 transaction.commit = commit
 cli.main.main(sys.argv[2:])
 """
+
+
+def test_an_unsafe_root_is_told_and_recovered_also_where_nobody_listens() -> None:
+    Path("d.toml").write_text('[install]\nrecovery-command = ["/bin/sh", "-c", "echo > recovered"]\n')
+    Path("p.spkg").write_bytes(Draft(records=(Format(), file("/a"), End())).encode())
+
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                FAILING,
+                "1",
+                "apply",
+                "p.spkg",
+                *TRUST,
+                "--in-place",
+                "--json",
+                "--device",
+                "d.toml",
+            ],
+            stdout=full,
+            stderr=full,
+            timeout=PATIENCE,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+    assert result.returncode == 7
+    assert Path("recovered").exists()
+
+
+def test_a_dry_run_runs_no_recovery_command() -> None:
+    mark_unsafe()
+    Path("d.toml").write_text('[install]\nrecovery-command = ["/bin/sh", "-c", "echo > recovered"]\n')
+
+    assert run("apply", "p.spkg", *TRUST, "--dry-run", "--device", "d.toml").exit_code == 5
+    assert not Path("recovered").exists()
+
+
+TWICE: Final = """
+import os, signal
+import cli
+from spkg import applying
+
+def kill(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+applying.apply = applying.aftermath = kill
+import sys
+cli.main.main(sys.argv[2:])
+"""
+
+
+def test_two_kills_before_anything_changed_are_no_reason_for_a_recovery() -> None:
+    Path("d.toml").write_text('[install]\nrecovery-command = ["/bin/sh", "-c", "echo > recovered"]\n')
+
+    result = scripted(TWICE, "", "--device", "d.toml")
+
+    assert result.returncode == 6
+    assert tree() == OLD
+    assert not Path("recovered").exists()
+
+
+def test_a_parent_that_is_killed_does_not_fail_what_its_child_does() -> None:
+    payload = os.urandom(1 << 24)
+    records = (file("/big", payload, flags=1), End())
+    Path("p.spkg").write_bytes(Draft(records=records, payload=payload).encode())
+
+    with subprocess.Popen([*PROGRAM, "apply", "p.spkg", *TRUST, "--in-place"]) as process:
+        deadline = time.monotonic() + PATIENCE
+        while not Path("root/.spkg/checkpoint").exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        process.kill()
+    while not Path("root/.spkg/installed").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)
+
+    assert Path("root/big").read_bytes() == payload
+    assert run("status", "--root", "root").stdout.startswith("root: clean\n")
 
 
 @pytest.mark.parametrize(("when", "status"), [("before", 6), ("after", 0)])

@@ -104,7 +104,7 @@ def do(
     with open_package(package) as (opened, payload), root_type(directory) as root:
         trusted = verify(opened, policy(unsafe_allow_unsigned=True), at=AT)
         if how is aftermath:
-            return how(trusted, root)
+            return how(trusted, root, request)
         return how(trusted, payload, root, request, **more)
 
 
@@ -620,14 +620,35 @@ def test_force_takes_any_package_for_an_unsafe_root(place: Path) -> None:
 
 
 @pytest.mark.parametrize("octets", [b"", b"{}", b"[]", b'{"package": 1, "command": "x"}', b"\xff"])
-def test_a_damaged_checkpoint_is_unsafe(place: Path, octets: bytes) -> None:
+def test_a_damaged_checkpoint_is_taken_for_the_worst(place: Path, octets: bytes) -> None:
     with Root(place) as root, working_in(root):
         pass
     (place / ".spkg/checkpoint").write_bytes(octets)
 
-    with pytest.raises(UnsafeError, match="the checkpoint of an installation in place is damaged"):
+    with pytest.raises(RefusedError, match="takes only a package whose role is software-recovery"):
         do(UPDATE, place)
     assert tree(place) == OLD
+    with Root(place) as root:
+        assert standing(root)[0] == "unsafe"
+    do(changing(RECOVERY, file("/rescued"), version="3"), place)
+    with Root(place) as root:
+        assert standing(root)[0] == "clean"
+
+
+def test_what_was_installed_before_is_not_taken_for_what_was_killed(place: Path) -> None:
+    do(UPDATE, place)
+
+    with pytest.raises(FailedError, match="was killed"):
+        do(UPDATE, place, replace(ANYHOW, again=True, when="later"), how=aftermath)
+
+
+def test_force_takes_the_package_that_failed_too(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with failing_at(4, monkeypatch), pytest.raises(UnsafeError):
+        do(STEPS, place, IN_PLACE)
+
+    do(STEPS, place, replace(ANYHOW, unsafe_force=True))
+
+    assert checkpoint(place) is None
 
 
 def test_in_place_a_file_that_does_not_fit_at_its_time_is_refused_before_anything(

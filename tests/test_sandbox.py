@@ -47,7 +47,7 @@ from tests.test_root import METHODS, SECRET, Watch, deep, make_special, snapshot
 PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
 SECONDS: Final = 20.0 if PROOF else 0.6
 """How long each of the races is run."""
-ENTRY_OF_ALL: Final = dict.fromkeys(ENTRY, "")
+ENTRY_OF_ALL: Final = {name: kinds[0]() for name, kinds in ENTRY.items()}
 """What the record says of every package here."""
 FOLLOWING: Final = Device(links=Links.FOLLOW_IN_ROOT)
 

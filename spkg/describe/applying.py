@@ -153,7 +153,9 @@ def status_lines(
             f"  {one['time']}",
             one["version"] or "-",
             amount(one["changed"], "change"),
+            f"package {one['package'][:16]}",
             ", ".join(one["signers"]) or "unsigned",
+            one["description"] or "",
         )
         for one in installed
     ]
