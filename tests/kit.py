@@ -22,6 +22,7 @@ from spkg.ber import tlv
 from spkg.cms import EMPTY_BLOCK, load_block
 from spkg.commands import End, Extract, PayloadCommand, Record
 from spkg.digests import Digest
+from spkg.installation import ENTRY
 from spkg.keys import Identity
 from spkg.package import Header, Package, encode_commands
 from spkg.paths import RootPath
@@ -240,6 +241,11 @@ class Draft:
 
     def encode(self) -> bytes:
         return self.front + self.payload
+
+
+def entry(**facts: object) -> dict[str, object]:
+    """Return what the record of an installation is to say of a package."""
+    return {name: kinds[0]() for name, kinds in ENTRY.items()} | facts
 
 
 def read(octets: bytes) -> Package:

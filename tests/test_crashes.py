@@ -36,7 +36,7 @@ from spkg.commands import (
     RemoveVersioned,
 )
 from spkg.errors import NO_ROOM, FailedError, RefusedError, UnsafeError
-from spkg.installation import ENTRY, RECORD, install, recover, working_in
+from spkg.installation import RECORD, install, recover, working_in
 from spkg.paths import RootPath, TreePath, VersionedPath
 from spkg.payload import Payload
 from spkg.planning import Plan, plan
@@ -44,7 +44,7 @@ from spkg.root import Parts, Root, shown
 from spkg.transaction import Outcome
 from spkg.tree import RootTree
 from spkg.verification import verify
-from tests.kit import AT, Draft, policy, read
+from tests.kit import AT, Draft, entry, policy, read
 from tests.model import (
     PAYLOAD,
     Directory,
@@ -143,17 +143,12 @@ class Scenario:
         install_plan(root, self.plan)
 
 
-def entry(version: str) -> dict[str, str]:
-    """Return what the record is to say of a package."""
-    return dict.fromkeys(ENTRY, "") | {"version": version}
-
-
 def install_plan(root: Root, planned: Plan, version: str = "2") -> None:
     """Install, as the command line does, but that the plan is there already."""
     with working_in(root):
         recover(root)
         payload = Payload(io.BytesIO(PAYLOAD), offset=0, length=len(PAYLOAD))
-        install(planned, payload, root, entry(version))
+        install(planned, payload, root, entry(version=version))
 
 
 def restore(root: Root) -> Outcome:
@@ -246,7 +241,15 @@ SCENARIOS: Final = (
         records=(*(piece(f"/d/{name}", 1) for name in "abcdefgh"), piece("/n/m/f", 0), move("/c", "/n/c")),
     ),
 )
-scenarios = pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+scenarios = pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(scenario, marks=() if number % 3 == 0 else pytest.mark.proof)
+        for number, scenario in enumerate(SCENARIOS)
+    ],
+    ids=str,
+)
+"""Each of them in the proof, every third of them elsewhere."""
 
 
 @dataclass

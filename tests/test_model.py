@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from spkg.commands import Record
 from spkg.device import Device, Links
 from spkg.errors import RefusedError
-from spkg.installation import ENTRY, install, installed, recover, working_in
+from spkg.installation import install, installed, recover, working_in
 from spkg.payload import Payload
 from spkg.planning import plan
 from spkg.root import Resolver, Root
 from spkg.tree import RootTree
 from spkg.verification import verify
-from tests.kit import AT, Draft, policy, read
+from tests.kit import AT, Draft, entry, policy, read
 from tests.model import PAYLOAD, Garden, Tree, command_lists, gardens, grown, interpret, plant, seen
 from tests.test_exhaustive import PROOF
 
@@ -36,8 +36,8 @@ def applied(
         except RefusedError:
             return None
         payload = Payload(stream, offset=0, length=len(PAYLOAD))
-        install(planned, payload, root, dict.fromkeys(ENTRY, "of the package"))
-        assert installed(root) == [dict.fromkeys(ENTRY, "of the package")]
+        install(planned, payload, root, entry(version="1"))
+        assert installed(root) == [entry(version="1")]
     return seen(path)
 
 

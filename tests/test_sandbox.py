@@ -31,7 +31,7 @@ from spkg.commands import (
 )
 from spkg.device import Device, Links
 from spkg.errors import FailedError, RefusedError, SpkgError, UnsafeError
-from spkg.installation import ENTRY, install, recover, working_in
+from spkg.installation import install, recover, working_in
 from spkg.package import Package
 from spkg.paths import RootPath, TreePath, VersionedPath
 from spkg.payload import Payload
@@ -40,14 +40,13 @@ from spkg.root import Parts, Resolver, Root
 from spkg.transaction import Outcome
 from spkg.tree import RootTree
 from spkg.verification import verify
-from tests.kit import AT, CONTENTS, Draft, file, policy
+from tests.kit import AT, CONTENTS, Draft, entry, file, policy
 from tests.namespaces import bind, in_memory, isolated, mount_memory, not_judged
 from tests.test_root import METHODS, SECRET, Watch, deep, make_special, snapshot
 
 PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
 SECONDS: Final = 20.0 if PROOF else 0.6
 """How long each of the races is run."""
-ENTRY_OF_ALL: Final = {name: kinds[0]() for name, kinds in ENTRY.items()}
 """What the record says of every package here."""
 FOLLOWING: Final = Device(links=Links.FOLLOW_IN_ROOT)
 
@@ -125,7 +124,7 @@ def apply(root: Root, octets: bytes, device: Device | None = None) -> None:
     found = Package.read(stream)
     trusted = verify(found, policy(unsafe_allow_unsigned=True), at=AT)
     payload = Payload(stream, offset=found.payload_offset, length=found.header.payload_length)
-    install(plan(trusted, device, RootTree(root)), payload, root, ENTRY_OF_ALL)
+    install(plan(trusted, device, RootTree(root)), payload, root, entry())
 
 
 @pytest.fixture
