@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 from click.testing import CliRunner, Result
 
+import cli
 from cli import main
 from spkg.checkpoint import Checkpoint, save_checkpoint
 from spkg.commands import (
@@ -27,6 +28,8 @@ from spkg.commands import (
     UnknownCommand,
     Version,
 )
+from spkg.confinement import ChildKilledError, DefectError
+from spkg.errors import UnsafeError
 from spkg.installation import working_in
 from spkg.paths import RootPath
 from spkg.root import Root
@@ -558,3 +561,121 @@ def test_where_the_child_is_killed_its_parent_recovers(when: str, status: int) -
     assert tree() == (NEW if when == "after" else OLD)
     assert len(last["changes"]) == (3 if when == "after" else 0)
     assert run("status", "--root", "root").stdout.startswith("root: clean\n")
+
+
+# Within this process, where what the child says or does not say is made up.
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, *answers: BaseException | None) -> None:
+    """Have each child in turn end as it is told; None does its work here."""
+    waiting = list(answers)
+
+    def run_child(work: Any, hear: Any) -> Any:
+        answer = waiting.pop(0)
+        if answer is not None:
+            raise answer
+        return work(hear)
+
+    monkeypatch.setattr("spkg.confinement.confine", lambda _: 1)
+    monkeypatch.setattr("spkg.confinement.run_child", run_child)
+
+
+KILL: Final = ChildKilledError("the process that changes the root was ended by signal 9")
+
+
+def test_what_the_second_child_finds_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, None)
+    assert run("apply", "p.spkg", *TRUST).exit_code == 0
+    answering(monkeypatch, KILL, None)
+
+    result = run("apply", "p.spkg", *TRUST, "--again")
+
+    assert result.exit_code in {0, 6}  # 0 where both were in one second
+    assert f"spkg: hint: {KILL}: recovering\n" in result.stderr
+
+
+@pytest.mark.parametrize(("half", "status"), [(False, 6), (True, 7)])
+def test_after_two_kills_the_root_itself_tells_how_it_stands(
+    monkeypatch: pytest.MonkeyPatch, status: int, *, half: bool
+) -> None:
+    Path("d.toml").write_text('[install]\nrecovery-command = ["/bin/sh", "-c", "echo > recovered"]\n')
+    if half:
+        Path("root/.spkg/txn").mkdir(parents=True)
+        Path("root/.spkg/txn/journal").touch()
+    answering(monkeypatch, KILL, KILL)
+
+    result = run("apply", "p.spkg", *TRUST, "--device", "d.toml")
+
+    assert result.exit_code == status
+    assert result.stderr.endswith(f"{KILL}, twice\nspkg: hint: 'spkg recover' tries again\n")
+    assert not Path("recovered").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ('["/bin/sh", "-c", "echo > recovered; exit 3"]', "/bin/sh ended with status 3"),
+        (
+            '["nowhere/at/all"]',
+            "the recovery command can't be run: nowhere/at/all: no such file or directory",
+        ),
+        (r'["/bin/true", "a\u0000b"]', "the recovery command can't be run: embedded null byte"),
+    ],
+)
+def test_what_the_recovery_command_does_is_told(
+    monkeypatch: pytest.MonkeyPatch, command: str, told: str
+) -> None:
+    Path("d.toml").write_text(f"[install]\nrecovery-command = {command}\n")
+    answering(monkeypatch, UnsafeError("it can neither be made nor taken back"))
+
+    result = run("apply", "p.spkg", *TRUST, "--device", "d.toml", "--json")
+
+    assert (result.exit_code, events(result.stdout)[-1]["status"]) == (7, "unsafe")
+    assert f"spkg: hint: {told}\n" in result.stderr
+    assert Path("recovered").exists() == told.endswith("3")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_end_by_a_signal_has_a_result_line_too(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    answering(monkeypatch, cli.Stopped(number))
+
+    result = run("apply", "p.spkg", *TRUST, "--json")
+
+    (last,) = events(result.stdout)
+    assert (result.exit_code, last["event"], last["exit"]) == (128 + number, "result", 128 + number)
+
+
+def test_a_defect_has_a_result_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, DefectError("ValueError: x"))
+
+    result = run("apply", "p.spkg", *TRUST, "--json")
+
+    (last,) = events(result.stdout)
+    assert (result.exit_code, last["status"], last["fault"]["code"]) == (1, "error", 9002)
+    assert "Traceback" not in result.stderr
+
+
+def test_an_output_that_fails_takes_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise cli.ClosedOutput
+
+    answering(monkeypatch, None, UnsafeError("x"))
+    monkeypatch.setattr(cli, "_print_lines", fail)
+
+    assert run("apply", "p.spkg", *TRUST, "--dry-run").exit_code == 9
+    done = run("apply", "p.spkg", *TRUST)
+    assert (done.exit_code, tree()) == (0, NEW)
+    assert "spkg: hint: it is done, and the result can't be written\n" in done.stderr
+    assert run("apply", "p.spkg", *TRUST, "--again").exit_code == 7
+
+
+def test_a_root_that_was_left_half_way_in_place_has_a_hint() -> None:
+    with Root(Path("root")) as opened, working_in(opened):
+        save_checkpoint(opened, Checkpoint(package="0", command=1, state=State.RECOVERABLE, failed=True))
+
+    result = run("recover", "--root", "root")
+
+    assert (result.exit_code, result.stdout) == (0, "root: nothing was left to recover; it is partial\n")
+    assert result.stderr == "spkg: hint: the same package continues with --in-place\n"
