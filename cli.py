@@ -1064,6 +1064,9 @@ def _apply(
             with Root(root) as opened:
                 if applying.is_half_done(opened):
                     raise KilledTwiceError(f"{again}, twice", hint=hint) from again
+                found = applying.installed_by(trusted, opened, request)
+            if found is not None:
+                return {**applying.document_of(found), "confined": None}
             raise FailedError(f"{again}, twice", hint=hint) from again
 
 

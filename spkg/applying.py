@@ -30,6 +30,7 @@ __all__ = [
     "aftermath",
     "apply",
     "document_of",
+    "installed_by",
     "is_half_done",
     "preview",
     "recover_root",
@@ -130,13 +131,28 @@ def aftermath(trusted: TrustedPackage, root: Root, request: Request) -> Applied:
     """
     with working_in(root):
         recovered = recover(root)
-        if is_installed(trusted, root) and (last := installed(root)[0])["time"] == request.when:
-            done = _already(trusted, recovered)
-            return replace(done, already=False, changes=tuple(last["changes"] or ()))
+        done = installed_by(trusted, root, request, recovered)
+        if done is not None:
+            return done
         state, _ = standing(root)
     if state == "unsafe":
         raise UnsafeError("the process that changed the root was killed where it could not be")
     raise FailedError("the process that changed the root was killed")
+
+
+def installed_by(
+    trusted: TrustedPackage, root: Root, request: Request, recovered: Outcome = Outcome.NOTHING
+) -> Applied | None:
+    """Return what a request has changed, where the record says that it came to its end.
+
+    Raises:
+        FailedError: The record can't be read.
+        OSError: The root can't be looked at.
+    """
+    if not is_installed(trusted, root) or (last := installed(root)[0])["time"] != request.when:
+        return None
+    done = _already(trusted, recovered)
+    return replace(done, already=False, changes=tuple(last["changes"] or ()))
 
 
 def recover_root(root: Root) -> Outcome:
