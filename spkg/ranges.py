@@ -1,14 +1,13 @@
 """Ranges of the payload: how deep they overlap, and what they leave uncovered."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["Range", "deepest_overlap", "uncovered"]
 
 
-@dataclass(frozen=True, order=True)
-class Range:
-    """Octets of the payload: where they begin and how many they are."""
+class Range(NamedTuple):
+    """Octets of the payload: where they begin and how many they are; in the order of these two."""
 
     start: int
     length: int

@@ -62,13 +62,14 @@ class Reader:
         Raises:
             FormatError: Fewer than *count* octets are left.
         """
-        end = self._frames[-1].end
-        if end is not None and count > end - self._position:
-            raise self.error(field, f"needs {count} octets, {end - self._position} left")
-        self._pull(self._position + count, field)
-        octets = bytes(self._buffer[self._position : self._position + count])
-        self._position += count
-        return octets
+        limit, start = self._frames[-1].end, self._position
+        end = start + count
+        if limit is not None and end > limit:
+            raise self.error(field, f"needs {count} octets, {limit - start} left")
+        if end > len(self._buffer):
+            self._pull(end, field)
+        self._position = end
+        return bytes(self._buffer[start:end])
 
     def u32(self, field: str) -> int:
         """Return the next four octets as a number, most significant first (E.2.1).

@@ -233,8 +233,7 @@ class Root:
         except OSError as exc:
             raise OSError(exc.errno, exc.strerror, shown(at)) from exc
 
-    @contextmanager
-    def _parent(self, path: Parts) -> Iterator[int]:
+    def _parent(self, path: Parts) -> "_Held":
         """Open the directory that a path names something in.
 
         Those of the installer itself stay open: nobody else has any business there, and each file goes
@@ -242,15 +241,10 @@ class Root:
         """
         above = path[:-1]
         if above[:1] != (OWN_DIRECTORY,):
-            descriptor = self._directory(above)
-            try:
-                yield descriptor
-            finally:
-                os.close(descriptor)
-            return
+            return _Held(self._directory(above), close=True)
         if above not in self._open:
             self._open[above] = self._directory(above)
-        yield self._open[above]
+        return _Held(self._open[above], close=False)
 
     def _forget(self, path: Parts) -> None:
         """Close what is open at a path and below: it may be elsewhere soon."""
@@ -389,6 +383,23 @@ class NewFile:
 
     def _located(self, exc: OSError) -> OSError:
         return OSError(exc.errno, exc.strerror, shown(self._path))
+
+
+class _Held:
+    """The descriptor of a directory for one operation; a generator would cost more than the operation."""
+
+    __slots__ = ("_close", "_descriptor")
+
+    def __init__(self, descriptor: int, *, close: bool) -> None:
+        self._descriptor = descriptor
+        self._close = close
+
+    def __enter__(self) -> int:
+        return self._descriptor
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._close:
+            os.close(self._descriptor)
 
 
 def _check(path: Parts) -> None:
