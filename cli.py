@@ -8,11 +8,11 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from io import BufferedReader, FileIO, TextIOWrapper
 from pathlib import Path
-from time import CLOCK_BOOTTIME, clock_gettime
+from time import CLOCK_BOOTTIME, clock_gettime, monotonic
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
@@ -24,6 +24,7 @@ from spkg.errors import (
     RefusedError,
     SpkgError,
     SurroundingsError,
+    TransferError,
     UnsafeError,
     UntrustedError,
     UsageError,
@@ -33,12 +34,15 @@ from spkg.text import amount, printable
 
 if TYPE_CHECKING:
     from spkg.applying import Request
+    from spkg.arrival import ArrivingPayload
     from spkg.confinement import Document, Tell
     from spkg.describe.common import Line
     from spkg.device import Device
     from spkg.keys import Identity
+    from spkg.package import Package
     from spkg.payload import Payload, Progress
     from spkg.root import Root
+    from spkg.timeouts import Timeouts
     from spkg.trust import Policy
     from spkg.verification import TrustedPackage
 
@@ -59,9 +63,14 @@ EXIT_FOR: Final[dict[type[SpkgError], int]] = {
     RefusedError: 5,
     FailedError: 6,
     UnsafeError: 7,
+    TransferError: 8,
     SurroundingsError: 9,
 }
 """The exit status of each class of errors; never renumbered."""
+NOW_AND_THEN: Final = 0.1
+"""How many seconds lie between two words of a child about its progress."""
+WISHES: Final = ("in_place", "unsafe_streaming", "refuse_unknown", "again", "unsafe_force")
+TRANSFER: Final = ("username", "password_env", "password_file", "unsafe_basic", "ca_bundle", "size")
 LONG_WORK: Final = 32 << 20
 """How many octets make work long enough to draw its progress."""
 
@@ -302,24 +311,44 @@ def _colours(stream: Any) -> bool:
 
 
 @contextmanager
-def _progress(label: str, total: int, *, wanted: bool) -> "Iterator[Progress | None]":
-    """Draw the progress of long work, on a terminal alone."""
-    if not wanted or total < LONG_WORK or sys.stderr is None or not sys.stderr.isatty():
+def _progress(
+    label: str, total: int, *, wanted: bool, slow: bool = False
+) -> "Iterator[Callable[..., object] | None]":
+    """Draw the progress of long work, on a terminal alone; what comes over a network may always be *slow*."""
+    if not wanted or (total < LONG_WORK and not slow) or sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
+    from rich.text import Text
+
+    from spkg.describe.applying import standing_text
+
+    standing, told = dict[str, Any](), monotonic()
+
+    class Standing(ProgressColumn):
+        """The state of a download, and the time that is left, also while nothing comes."""
+
+        def render(self, _task: Task) -> Text:
+            return Text(standing_text(standing, monotonic() - told) if standing else "")
+
+    def advance(octets: int, **now: Any) -> None:
+        nonlocal told
+        standing.update(now)
+        told = monotonic()
+        bar.advance(task, octets)
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(binary_units=True),
         TimeRemainingColumn(),
+        Standing(),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total)
-        yield lambda octets: bar.advance(task, octets)
+        yield advance
 
 
 # Options that several commands share.
@@ -507,17 +536,21 @@ def _identity(
 
     if key is None:
         raise UsageError("--key names the key to sign with, and --cert its certificate")
-    passphrase: bytes | None = None
-    if key_password_env is not None and key_password_file is not None:
-        raise UsageError("--key-password-env and --key-password-file exclude each other")
-    if key_password_env is not None:
-        if key_password_env not in os.environ:
-            raise UsageError(f"the environment has no variable {key_password_env}")
-        passphrase = os.environb[os.fsencode(key_password_env)]
-    elif key_password_file is not None:
-        with key_password_file.open("rb") as file:
-            passphrase = file.readline(4096).rstrip(b"\r\n")
-    return load_identity(key, cert, chain, passphrase)
+    return load_identity(key, cert, chain, _secret("--key-password", key_password_env, key_password_file))
+
+
+def _secret(option: str, variable: str | None, path: Path | None) -> bytes | None:
+    """Return what an environment variable or the first line of a file has; None where nobody names one."""
+    if variable is not None and path is not None:
+        raise UsageError(f"{option}-env and {option}-file exclude each other")
+    if variable is not None:
+        if variable not in os.environ:
+            raise UsageError(f"the environment has no variable {variable}")
+        return os.environb[os.fsencode(variable)]
+    if path is not None:
+        with path.open("rb") as file:
+            return file.readline(4096).rstrip(b"\r\n")
+    return None
 
 
 def _source(name: Path) -> Path | BufferedReader:
@@ -905,6 +938,102 @@ def diff(before: Path, after: Path, as_json: bool) -> int:
     return 0 if found.equal else EXIT_DIFFERENT
 
 
+# Packages on their way here.
+
+_TRANSFER = _options(
+    click.option("--username", metavar="NAME", help="Log in to the server as NAME."),
+    click.option("--password-env", metavar="VARIABLE", help="Its password is in this environment variable."),
+    click.option(
+        "--password-file", type=FILE, metavar="FILE", help="Its password is the first line of FILE."
+    ),
+    click.option(
+        "--unsafe-basic", is_flag=True, help="Show the password to everybody, where http asks for that."
+    ),
+    click.option(
+        "--ca-bundle", type=FILE, metavar="PEM", help="Trust these authorities for the server, no others."
+    ),
+    click.option(
+        "--size",
+        type=click.IntRange(0),
+        default=0,
+        metavar="OCTETS",
+        help="The FileSize that was told; 0 means unknown.",
+    ),
+)
+
+
+def _timeouts(timeout: int, idle_timeout: int) -> "Timeouts":
+    from spkg.timeouts import Timeouts
+
+    return Timeouts(initial=timeout, activity=idle_timeout)
+
+
+def _timeout_options(initial: int) -> Callable[[Handler], Handler]:
+    return _options(
+        click.option(
+            "--timeout",
+            type=click.IntRange(0),
+            default=initial,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long the download may take; 0 is infinite.",
+        ),
+        click.option(
+            "--idle-timeout",
+            type=click.IntRange(0),
+            default=60,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long it may give no octet; 0 is infinite.",
+        ),
+    )
+
+
+@contextmanager
+def _arriving(
+    source: str,
+    timeouts: "Timeouts",
+    *,
+    username: str | None,
+    password_env: str | None,
+    password_file: Path | None,
+    unsafe_basic: bool,
+    ca_bundle: Path | None,
+    size: int,
+) -> "Iterator[tuple[Package, ArrivingPayload]]":
+    """Begin to read a package from a URL, or from standard input."""
+    from spkg.arrival import Pipe, open_arrival
+
+    if (password_env or password_file) and username is None:
+        raise UsageError("a password wants --username")
+    password = _secret("--password", password_env, password_file)
+    if source == "-":
+        if sys.stdin is None:
+            raise SurroundingsError("standard input is closed")
+        with open_arrival(Pipe(sys.stdin.fileno(), monotonic, timeouts, size=size)) as opened:
+            yield opened
+        return
+    from spkg.transfer.download import download
+    from spkg.transfer.location import Location, Login
+
+    location = Location.parse(source)
+    if username is not None and password is None:
+        raise UsageError("--username wants --password-env or --password-file")
+    if ca_bundle is not None:
+        with ca_bundle.open("rb"):
+            pass  # or the process that downloads would have to say that it can't
+    login = Login(
+        username=username,
+        password=(password or b"").decode("utf-8", "surrogateescape"),
+        unsafe_basic=unsafe_basic,
+        ca_bundle=ca_bundle,
+    )
+    with download(location, login, monotonic, timeouts, size=size) as arrival:
+        arrival.note = lambda text: _say(f"spkg: hint: {text}")
+        with open_arrival(arrival) as opened:
+            yield opened
+
+
 # The installer.  A child process does the changing; this one tells, and outlives it.
 
 _ROOT = click.option(
@@ -925,11 +1054,18 @@ _ROOT = click.option(
     is_flag=True,
     help="Let each command take effect by itself, where there is no room for both.",
 )
+@click.option(
+    "--unsafe-streaming",
+    is_flag=True,
+    help="With --in-place: begin before all of the package is here.",
+)
 @click.option("--refuse-unknown", is_flag=True, help="Refuse a package with commands of unknown type.")
 @click.option("--again", is_flag=True, help="Apply it once more where it is the last one installed.")
 @click.option("--unsafe-force", is_flag=True, help="Take any package where the root waits for recovery.")
 @click.option("--report", type=FILE, metavar="FILE", help="Write the result there, too, as JSON.")
 @click.option("--command-key", metavar="KEY", help="The CommandKey of the download, for the result.")
+@_timeout_options(600)
+@_TRANSFER
 @_NO_PROGRESS
 @click.option(
     "--json", "as_json", is_flag=True, help="Print a JSON object a line; the last one is the result."
@@ -945,13 +1081,16 @@ def apply(
     dry_run: bool,
     report: Path | None,
     command_key: str | None,
+    timeout: int,
+    idle_timeout: int,
     no_progress: bool,
     as_json: bool,
     **rest: Any,
 ) -> None:
     """Install the package SOURCE in a root: all of it or nothing.
 
-    SOURCE is a file, or - for standard input.  What a crash left before is finished or undone first.
+    SOURCE is a file, a URL (http, https, ftp, ftps, tftp, file), or - for standard input.  What a crash left
+    before is finished or undone first; a download that was cut off goes on with what is staged.
     """
     from spkg import verification
     from spkg.applying import Request
@@ -959,27 +1098,30 @@ def apply(
     from spkg.describe.common import NO_DATES, error_fields
     from spkg.payload import open_package
 
-    wishes = {name: rest.pop(name) for name in ("in_place", "refuse_unknown", "again", "unsafe_force")}
+    wishes = {name: rest.pop(name) for name in WISHES}
+    transfer = {name: rest.pop(name) for name in TRANSFER}
     start = _timestamp(no_clock=no_clock)
     device: Device | None = None
     trusted: TrustedPackage | None = None
     applied: Document | None = None
     error: SpkgError | None = None
     try:
-        if "://" in source:
-            raise UsageError("spkg can't download yet", hint="download the package, and apply the file")
-        package = Path(source) if source == "-" else FILE.convert(source, None, None)
+        package = _local(source)
         if report is not None:
             anchors = [("--trust", file) for file in rest["trust"]]
             lists = [("--crl", file) for file in rest["crls"]]
-            inputs = [("SOURCE", package), ("--device", device_file), *anchors, *lists]
+            others = [("--ca-bundle", transfer["ca_bundle"]), ("--password-file", transfer["password_file"])]
+            inputs = [("SOURCE", package), ("--device", device_file), *anchors, *lists, *others]
             wanted, report = report, None  # until it is known to harm nothing
             _spare_inputs(wanted, inputs, what="report")
             report = wanted
         policy, time = _policy(**rest), _at(at, no_clock=no_clock)
         device = _device(device_file, software_version, provisioning_code)
         request = Request(device=device, when=start, **wishes)
-        with open_package(_source(package)) as (opened, payload):
+        timeouts = _timeouts(timeout, idle_timeout)
+        opening: AbstractContextManager[tuple[Package, Payload]]
+        opening = _arriving(source, timeouts, **transfer) if package is None else open_package(package)
+        with opening as (opened, payload):
             trusted = verification.verify(opened, policy, at=time)
             if dry_run:
                 applied = _preview(trusted, payload, root, request)
@@ -987,7 +1129,8 @@ def apply(
                 # In place each file is written by itself, also where several share the payload.
                 sizes = sum(file.range.length for file in opened.files)
                 total = sizes if request.in_place else payload.length
-                with _progress("installing", total, wanted=not no_progress) as progress:
+                arriving = payload.arriving
+                with _progress("installing", total, wanted=not no_progress, slow=arriving) as progress:
                     tell = _events(total, progress, as_json=as_json)
                     applied = _apply(trusted, payload, root, request, tell)
     except SpkgError as exc:
@@ -1026,6 +1169,19 @@ def apply(
         raise DocumentedError(error) from error
 
 
+def _local(source: str) -> Path | None:
+    """Return the file that a source is; None where the package is on its way."""
+    from spkg.transfer.location import file_of, is_url
+
+    if source == "-":
+        return None
+    found = file_of(source) if is_url(source) else source
+    if found is None:
+        return None
+    file: Path = FILE.convert(found, None, None)
+    return file
+
+
 class KilledTwiceError(UnsafeError):
     """Nobody could recover: it can be tried again, and wants no other procedure yet."""
 
@@ -1039,13 +1195,12 @@ def _apply(
     from spkg.root import Root
 
     def work(told: "Tell") -> "Document":
-        def done(octets: int) -> None:
-            told({"octets": octets})
-
+        done, finish = _tell_now_and_then(payload, told)
         with _confined(root) as (opened, confined):
             applied = applying.apply(
                 trusted, payload, opened, request, committing=_hold_signals, progress=done
             )
+        finish()
         return {**applying.document_of(applied), "confined": confined}
 
     def settle(_told: "Tell") -> "Document":
@@ -1068,6 +1223,31 @@ def _apply(
             if found is not None:
                 return {**applying.document_of(found), "confined": None}
             raise FailedError(f"{again}, twice", hint=hint) from again
+
+
+def _tell_now_and_then(payload: "Payload", told: "Tell") -> "tuple[Progress, Callable[[], None]]":
+    """Return what hears of octets and tells of them a few times a second, and what tells of the last ones."""
+    from spkg.arrival import ArrivingPayload
+    from spkg.describe.applying import standing_document
+
+    waiting, last = 0, monotonic()
+
+    def tell() -> None:
+        nonlocal waiting, last
+        now = monotonic()
+        standing = standing_document(payload, now) if isinstance(payload, ArrivingPayload) else {}
+        told({"octets": waiting, "standing": standing})
+        waiting, last = 0, now
+
+    def done(octets: int) -> None:
+        nonlocal waiting
+        waiting += octets
+        if monotonic() - last >= NOW_AND_THEN:
+            tell()
+
+    if isinstance(payload, ArrivingPayload):
+        payload.arrival.note = lambda text: told({"note": text})
+    return done, tell
 
 
 def _preview(trusted: "TrustedPackage", payload: "Payload", root: Path, request: "Request") -> "Document":
@@ -1094,7 +1274,7 @@ def _hold_signals() -> None:
         signal.signal(one, _ignore)
 
 
-def _events(total: int, progress: "Progress | None", *, as_json: bool) -> "Tell":
+def _events(total: int, progress: "Callable[..., object] | None", *, as_json: bool) -> "Tell":
     """Return what hears of the octets done: they move a bar, or become a line for each hundredth."""
     from spkg.describe.applying import progress_document
 
@@ -1102,13 +1282,16 @@ def _events(total: int, progress: "Progress | None", *, as_json: bool) -> "Tell"
 
     def tell(document: "Document") -> None:
         nonlocal done, told
+        if "note" in document:
+            _say(f"spkg: hint: {document['note']}")
+            return
         done += document["octets"]
         if progress is not None:
-            progress(document["octets"])
-        if as_json and (done - told >= total / 100 or done == total):
+            progress(document["octets"], **document["standing"])
+        if as_json and (abs(done - told) >= total / 100 or done == total):
             told = done
             with suppress(ClosedOutput, OutputError):  # nobody listens any more: that stops no installation
-                _print_line(progress_document(done, total))
+                _print_line(progress_document(done, total, document["standing"]))
 
     return tell
 
@@ -1184,11 +1367,13 @@ def _run_recovery(command: tuple[str, ...]) -> None:
 
 @main.command()
 @_ROOT
+@click.option("--discard-staged", is_flag=True, help="Free the room of a download that was cut off, too.")
 @_JSON
-def recover(root: Path, as_json: bool) -> None:
+def recover(root: Path, discard_staged: bool, as_json: bool) -> None:
     """Finish or undo what a crash left of an installation.
 
     Afterwards the root is as it was before, or as the package wants it.  Doing it again changes nothing.
+    What a download has staged stays beside it: the same package goes on with it.
     """
     from spkg import applying
     from spkg.confinement import run_child
@@ -1196,7 +1381,7 @@ def recover(root: Path, as_json: bool) -> None:
 
     def work(_tell: "Tell") -> "Document":
         with _confined(root) as (opened, _):
-            outcome = applying.recover_root(opened)
+            outcome = applying.recover_root(opened, discard=discard_staged)
             state, stopped = applying.standing(opened)
             failed = stopped is not None and stopped.failed
             return {"outcome": outcome.value, "state": state, "failed": failed}
@@ -1225,18 +1410,19 @@ def status(root: Path, as_json: bool) -> None:
     It is clean, pending (cut off: 'spkg recover', or the same package in place), partial (in place, failed
     but usable) or unsafe (in place, needs recovery).
     """
-    from spkg.applying import standing
+    from spkg.applying import staging, standing
     from spkg.describe.applying import status_document, status_lines
     from spkg.installation import installed
     from spkg.root import Root
 
     with Root(root) as opened:
         state, stopped = standing(opened)
+        staged = staging(opened)
         packages = installed(opened)
     if as_json:
-        _print_document(status_document(state, stopped, packages))
+        _print_document(status_document(state, stopped, staged, packages))
     else:
-        _print_lines(status_lines(state, stopped, packages, str(root)))
+        _print_lines(status_lines(state, stopped, staged, packages, str(root)))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from spkg.payload import Payload, Progress, check_payload
 from spkg.planning import Plan, plan
 from spkg.root import Root, shown
 from spkg.states import State
-from spkg.transaction import JOURNAL, Outcome, is_pending
+from spkg.transaction import JOURNAL, Outcome, is_pending, is_staging, staged
 from spkg.tree import OWN, Kind, RootTree
 from spkg.verification import TrustedPackage
 
@@ -34,6 +34,7 @@ __all__ = [
     "is_half_done",
     "preview",
     "recover_root",
+    "staging",
     "standing",
 ]
 
@@ -47,6 +48,8 @@ class Request:
     when: str = ""
     """What the record says of the time."""
     in_place: bool = False
+    unsafe_streaming: bool = False
+    """Also in place from a stream: commands take effect before the rest of the package is here."""
     refuse_unknown: bool = False
     again: bool = False
     """Also where the package is the last one that was installed."""
@@ -103,16 +106,18 @@ def apply(
     """
     _check_source(payload, request)
     with working_in(root):
-        recovered = recover(root)
+        digest = digest_of(trusted)
+        recovered = recover(root, keep=digest if payload.arriving and not request.in_place else None)
         if is_installed(trusted, root) and not request.again:
-            check_payload(trusted, payload)  # the same octets were signed, but these files?
+            if not payload.arriving:
+                check_payload(trusted, payload)  # the same octets were signed, but these files?
             return _already(trusted, recovered)
         start = _start(trusted, root, request)
         planned = _plan(trusted, root, request, start)
         entry = _entry(planned, request.when)
         if request.in_place:
-            # Once commands take effect nothing may turn out to be damaged.
-            check_payload(trusted, payload)
+            if not payload.arriving:
+                check_payload(trusted, payload)  # once commands take effect nothing may be damaged
             install_in_place(
                 planned, request.device, payload, root, entry, start, committing=committing, progress=progress
             )
@@ -155,8 +160,12 @@ def installed_by(
     return replace(done, already=False, changes=tuple(last["changes"] or ()))
 
 
-def recover_root(root: Root) -> Outcome:
+def recover_root(root: Root, *, discard: bool = False) -> Outcome:
     """Finish or undo what a crash left; a root that never had an installation is left alone.
+
+    Args:
+        root: Where.
+        discard: Whether the files of a download that was cut off go, too, with which it could go on.
 
     Raises:
         RefusedError: An installation is under way.
@@ -167,7 +176,7 @@ def recover_root(root: Root) -> Outcome:
     if root.status(OWN) is None:
         return Outcome.NOTHING
     with working_in(root):
-        return recover(root)
+        return recover(root, keep=None if discard else is_staging(root))
 
 
 def document_of(applied: Applied) -> Document:
@@ -227,14 +236,29 @@ def standing(root: Root) -> tuple[str, Checkpoint | None]:
     return "partial" if found.failed else "pending", found
 
 
+def staging(root: Root) -> Document | None:
+    """Return which package a download that was cut off is of, and how many octets of it are staged.
+
+    Raises:
+        OSError: The root can't be looked at.
+    """
+    package = is_staging(root)
+    return None if package is None else {"package": package, "octets": sum(staged(root).values())}
+
+
 def _changes_of(effects: tuple[Effect, ...]) -> tuple[Document, ...]:
     """Return changes as documents have them."""
     return tuple(map(_change, effects))
 
 
 def _check_source(payload: Payload, request: Request) -> None:
-    if request.in_place and payload.descriptor is None:
-        raise UsageError("--in-place wants the package in a file")
+    if (
+        request.in_place
+        and payload.descriptor is None
+        and not (payload.arriving and request.unsafe_streaming)
+    ):
+        hint = "--unsafe-streaming takes a stream, too: what is done may be left half-done"
+        raise UsageError("--in-place wants the package in a file", hint=hint)
 
 
 def _start(trusted: TrustedPackage, root: Root, request: Request) -> Checkpoint:
@@ -274,10 +298,11 @@ def _start(trusted: TrustedPackage, root: Root, request: Request) -> Checkpoint:
 
 
 def _plan(trusted: TrustedPackage, root: Root, request: Request, start: Checkpoint) -> Plan:
+    there = staged(root).values() if is_staging(root) else ()
     return plan(
         trusted,
         request.device,
-        RootTree(root),
+        RootTree(root, reusable=(sum(there), len(there))),
         refuse_unknown=request.refuse_unknown,
         in_place=request.in_place,
         start=start.command,

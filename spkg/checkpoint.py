@@ -13,6 +13,7 @@ from spkg.transaction import write_whole
 from spkg.tree import OWN
 
 __all__ = [
+    "ARRIVED",
     "CHECKPOINT",
     "LEFTOVERS",
     "MADE",
@@ -29,7 +30,9 @@ PART: Final[Parts] = (*OWN, b"part")
 """The file of the command under way."""
 MADE: Final[Parts] = (*OWN, b"made")
 """The directory that is being made."""
-LEFTOVERS: Final = (DRAFT, PART, MADE)
+ARRIVED: Final[Parts] = (*OWN, b"arrived")
+"""The files of a package on its way whose commands are still to come."""
+LEFTOVERS: Final = (DRAFT, PART, MADE, ARRIVED)
 """What a crash may leave behind beside the checkpoint."""
 MAX_CHECKPOINT: Final = 4096
 
@@ -70,14 +73,18 @@ class Checkpoint:
         """
         document: dict[str, Any] = json.loads(octets)
         try:
-            return cls(
+            state = State(document["state"])
+            found = cls(
                 package=str(document["package"]),
                 command=int(document["command"]),
-                state=State(document["state"]),
+                state=state,
                 failed=bool(document["failed"]),
             )
         except (KeyError, TypeError) as exc:
             raise ValueError("something is missing") from exc
+        if state is State.INSTALLED:
+            raise ValueError("nothing stops there")
+        return found
 
 
 def load_checkpoint(root: Root) -> Checkpoint | None:

@@ -34,7 +34,7 @@ EXECUTE: Final = 1 << 0
 READ_FILE: Final = 1 << 2
 READ: Final = READ_FILE | 1 << 3
 """Of files and of directories."""
-SAID: Final = ("problem", "source", "offset", "field", "section", "hint", "fault")
+SAID: Final = ("problem", "source", "offset", "field", "section", "hint", "fault", "reason")
 """What an error says."""
 RIGHTS: Final = {1: 13, 2: 14, 3: 15, 5: 16}
 """How many rights over files each version of Landlock knows."""
@@ -54,14 +54,14 @@ class DefectError(Exception):
     """A defect in what the child did; the traceback is a note of it."""
 
 
-def confine(descriptor: int) -> int:  # pragma: no cover - a confined process can't write down what it ran
+def confine(descriptor: int | None) -> int:  # pragma: no cover - it can't write down what it ran
     """Let this process change nothing but what is below a directory, and return the version of Landlock.
 
     Reading is left for that, for the program itself and for what the kernel tells; what is open stays open.
     There is no network, and no way back.
 
     Args:
-        descriptor: The directory.
+        descriptor: The directory.  Without one no file can be changed, and all the rest is left.
 
     Returns:
         0 where the kernel has no Landlock: then nothing is confined.
@@ -70,20 +70,18 @@ def confine(descriptor: int) -> int:  # pragma: no cover - a confined process ca
     if version < 1:
         return 0
     rights = (1 << RIGHTS[max(known for known in RIGHTS if known <= version)]) - 1
-    fields = [rights, *[0b11] * ((version >= NETWORK_FROM) + (version >= SCOPES_FROM))]
+    if descriptor is None:
+        fields = [rights & ~READ & ~EXECUTE]
+    else:
+        fields = [rights, *[0b11] * ((version >= NETWORK_FROM) + (version >= SCOPES_FROM))]
     attributes = struct.pack(f"={len(fields)}Q", *fields)
     rules = _call(CREATE_RULESET, attributes, len(attributes), 0)
     if rules < 0:
         return 0
     try:
-        _allow(rules, descriptor, rights & ~EXECUTE)
-        for path in {*READABLE, *sys.path, sys.prefix, sys.base_prefix}:
-            with suppress(OSError):
-                opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
-                try:
-                    _allow(rules, opened, READ if stat.S_ISDIR(os.fstat(opened).st_mode) else READ_FILE)
-                finally:
-                    os.close(opened)
+        if descriptor is not None:
+            _allow(rules, descriptor, rights & ~EXECUTE)
+            _allow_reading(rules)
         if _libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0 or _call(RESTRICT_SELF, rules, 0) != 0:
             return 0
     finally:
@@ -194,6 +192,17 @@ def _answered(answer: Document) -> Document:
             raise defect
     done: Document = answer["done"]
     return done
+
+
+def _allow_reading(rules: int) -> None:  # pragma: no cover - as above
+    """Allow to read what a program reads besides its work."""
+    for path in {*READABLE, *sys.path, sys.prefix, sys.base_prefix}:
+        with suppress(OSError):
+            opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            try:
+                _allow(rules, opened, READ if stat.S_ISDIR(os.fstat(opened).st_mode) else READ_FILE)
+            finally:
+                os.close(opened)
 
 
 def _allow(rules: int, descriptor: int, rights: int) -> None:

@@ -9,14 +9,21 @@ from typing import ClassVar, Final
 
 NO_ROOM: Final = 9004
 """The FaultCode where there is more than a device can hold (A.5)."""
+LOGIN: Final = 9012
+"""The FaultCode where a server of files lets nobody in (A.5)."""
+TIMEOUT: Final = "timeout"
+"""The reason of a transfer that took too long."""
 
 __all__ = [
+    "LOGIN",
     "NO_ROOM",
+    "TIMEOUT",
     "FailedError",
     "FormatError",
     "RefusedError",
     "SpkgError",
     "SurroundingsError",
+    "TransferError",
     "UnsafeError",
     "UntrustedError",
     "UsageError",
@@ -35,12 +42,15 @@ class SpkgError(Exception):
         section: The clause that is broken, as ``E.4.3``.
         hint: What the reader could do about it.
         fault: The FaultCode of TransferComplete, where it is not that of the class.
+        reason: A word for the kind of failure, where it is not that of the class.
     """
 
     STATUS: ClassVar[str] = "error"
     """The word for this outcome in JSON results."""
     FAULT: ClassVar[int] = 9002
     """The FaultCode of TransferComplete (A.5): 9002 is an internal error."""
+    REASON: ClassVar[str] = "error"
+    """A word that never changes, from which an agent can choose a FaultCode of a later edition."""
 
     def __init__(
         self,
@@ -52,6 +62,7 @@ class SpkgError(Exception):
         section: str | None = None,
         hint: str | None = None,
         fault: int | None = None,
+        reason: str | None = None,
     ) -> None:
         super().__init__(problem)
         self.problem = problem
@@ -61,6 +72,7 @@ class SpkgError(Exception):
         self.section = section
         self.hint = hint
         self.fault = self.FAULT if fault is None else fault
+        self.reason = reason or ("no-room" if fault == NO_ROOM else self.REASON)
 
     def __str__(self) -> str:
         file = "" if self.source is None else f"{self.source}: "
@@ -73,12 +85,15 @@ class SpkgError(Exception):
 class UsageError(SpkgError):
     """What was asked for contradicts itself, or an output is there already."""
 
+    REASON = "usage"
+
 
 class FormatError(SpkgError):
     """An input is malformed, or beyond the limits of this reader."""
 
     STATUS = "malformed"
     FAULT = 9010
+    REASON = "malformed"
 
 
 class UntrustedError(SpkgError):
@@ -86,6 +101,7 @@ class UntrustedError(SpkgError):
 
     STATUS = "untrusted"
     FAULT = 9010
+    REASON = "untrusted"
 
 
 class RefusedError(SpkgError):
@@ -93,6 +109,7 @@ class RefusedError(SpkgError):
 
     STATUS = "refused"
     FAULT = 9001
+    REASON = "refused"
 
 
 class FailedError(SpkgError):
@@ -100,12 +117,26 @@ class FailedError(SpkgError):
 
     STATUS = "failed"
     FAULT = 9010
+    REASON = "failed"
 
 
 class UnsafeError(SpkgError):
     """An installation failed where it could not be undone; the root needs recovery."""
 
     STATUS = "unsafe"
+    REASON = "unsafe"
+
+
+class TransferError(SpkgError):
+    """A download failed or took too long; the root is as with :class:`FailedError`.
+
+    The reason is ``contact`` where no server answers, ``login`` where it lets nobody in, ``access`` where it
+    does not give the file, ``timeout``, ``size``, or ``incomplete`` for all else.
+    """
+
+    STATUS = "transfer-failed"
+    FAULT = 9010
+    REASON = "incomplete"
 
 
 class SurroundingsError(SpkgError):

@@ -17,7 +17,7 @@ from spkg.errors import SurroundingsError
 from spkg.manifest_text import Rebuild, describe_manifest
 from spkg.output import new_directory, write_all
 from spkg.package import Package, PayloadFile
-from spkg.payload import Payload, PayloadReport, Progress, compare_payload
+from spkg.payload import Consumer, Payload, PayloadReport, Progress, compare_payload
 from spkg.ranges import Range
 from spkg.verification import TrustedPackage
 
@@ -159,7 +159,7 @@ def _numbered(path: str, number: int) -> str:
     return f"{above}{slash}{name.encode()[: MAX_NAME - len(suffix)].decode(errors='ignore')}{suffix}"
 
 
-class _Writer:
+class _Writer(Consumer):
     """A consumer that writes its range into a file."""
 
     def __init__(self, wanted: Range, path: Path) -> None:

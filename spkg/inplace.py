@@ -4,24 +4,35 @@ Before a command begins, its index and the state that it leads to are on disk; a
 continues there.  Every command can be done once more: what it finds done it does not do again.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
-from spkg.checkpoint import MADE, PART, Checkpoint, remove_checkpoint, save_checkpoint
+from spkg.checkpoint import (
+    ARRIVED,
+    CHECKPOINT,
+    MADE,
+    PART,
+    Checkpoint,
+    remove_checkpoint,
+    save_checkpoint,
+)
 from spkg.commands import Format, MoveCommand, PayloadCommand, RemoveCommand
 from spkg.device import Device
 from spkg.digests import Digest
-from spkg.errors import NO_ROOM, FailedError, SpkgError, UnsafeError
+from spkg.errors import NO_ROOM, FailedError, SpkgError, TransferError, UnsafeError
 from spkg.installation import RECORD, failing, is_last, record_with
 from spkg.overlay import DIRECTORY_MODE, Delete, Effect, MakeDirectory, Move, Put
-from spkg.package import PayloadFile
-from spkg.payload import Payload, Progress, check_file
+from spkg.package import Command, PayloadFile
+from spkg.payload import Hasher, Payload, Progress, check_file, distribute, judges
 from spkg.planning import Plan, plan_command
-from spkg.root import Parts, Root
+from spkg.ranges import Range
+from spkg.root import NewFile, Parts, Root
+from spkg.sequencing import Sequencer
 from spkg.states import State, state_after
-from spkg.transaction import write_whole
+from spkg.transaction import PRIVATE, write_whole
 from spkg.tree import OWN, Kind, RootTree
 
 __all__ = ["install_in_place"]
@@ -45,7 +56,7 @@ def install_in_place(  # noqa: PLR0917 - what an installation takes, and where i
     Args:
         plan: Of the commands from *start* on.
         device: Whose tree it is.
-        payload: The package's, in a regular file; all of it has been compared with what was signed.
+        payload: The package's: in a regular file, all of it compared with what was signed; or on its way.
         root: Where.
         entry: What the record says of this package.
         start: The package, the command to begin with, and the state the root is in.
@@ -54,70 +65,212 @@ def install_in_place(  # noqa: PLR0917 - what an installation takes, and where i
 
     Raises:
         FailedError: A command failed; the root is usable, and partly changed.
+        TransferError: The transfer failed or took too long; the root is usable, and may be partly changed.
         UnsafeError: A command failed in the unrecoverable state; the root needs recovery.
     """
-    at = replace(start, failed=False)
-    files = {file.command: file for file in plan.trusted.package.files}
+    run = _Run(plan, device, payload, root, start, committing, progress)
     try:
         with failing():
-            for command in plan.trusted.package.commands[start.command :]:
-                if not isinstance(command.record, FILE_COMMANDS):
-                    continue
-                state = state_after(at.state, command.record)
-                if state is State.UNRECOVERABLE:
-                    committing()
-                at = replace(at, command=command.index, state=state)
-                save_checkpoint(root, at)
-                effects = plan_command(plan.trusted, device, RootTree(root), command)
-                _carry_out(root, effects, files.get(command.index), payload, progress)
+            if payload.arriving:
+                run.as_it_arrives()
+            else:
+                for command in plan.trusted.package.commands[start.command :]:
+                    run.do(command)
             committing()
             end = len(plan.trusted.package.commands)
-            save_checkpoint(root, replace(at, command=end))
+            save_checkpoint(root, replace(run.at, command=end))
             if start.command < end or not is_last(entry, root):  # or it was written before a crash
                 _write(root, RECORD, record_with(entry, root))
             remove_checkpoint(root)
     except SpkgError as exc:
         with suppress(OSError):  # what is there says the same, as after a crash
-            save_checkpoint(root, replace(at, failed=True))
-        kind = UnsafeError if at.unsafe else FailedError
-        where = next((one for one in plan.trusted.package.commands if one.index == at.command), None)
-        raise kind(
-            exc.problem,
-            offset=exc.offset if where is None else where.offset,
-            field=exc.field if where is None else f"command[{where.index}]",
-            section=exc.section,
-            hint=exc.hint,
-            fault=exc.fault if kind is FailedError and exc.fault == NO_ROOM else None,
-        ) from exc
+            if root.status(CHECKPOINT) is not None:  # or nothing has begun
+                save_checkpoint(root, replace(run.at, failed=True))
+        raise _told(exc, run.at, plan) from exc
 
 
-def _carry_out(
-    root: Root,
-    effects: Iterable[Effect],
-    file: PayloadFile | None,
-    payload: Payload,
-    progress: Progress | None,
-) -> None:
-    """Do what one command changes, durably, and so that it can be done once more."""
-    for effect in effects:
-        if isinstance(effect, MakeDirectory):
-            _make(root, effect.path)
-    for effect in effects:
-        if isinstance(effect, Put) and file is not None:
-            _stage(root, effect, file, payload, progress)
-            root.rename(PART, effect.path)
-            _sync(root, [effect.path[:-1], OWN])
-    # Of a versioned file the new one is there before the others go; one that moves is the last to go.
-    deletes = [effect for effect in effects if isinstance(effect, Delete)]
-    for gone in deletes:
-        if gone.kind is Kind.DIRECTORY:
-            root.remove_tree(gone.path)
-        else:
-            root.unlink(gone.path)
-    _sync(root, [gone.path[:-1] for gone in deletes])
-    for effect in effects:
-        if isinstance(effect, Move):
-            _move(root, effect.source, effect.path)
+def _told(exc: SpkgError, at: Checkpoint, plan: Plan) -> SpkgError:
+    """Return what an error means for a root that is changed in place."""
+    kind: type[SpkgError] = FailedError
+    where = next((one for one in plan.trusted.package.commands if one.index == at.command), None)
+    if isinstance(exc, TransferError):
+        kind, where = TransferError, None  # which no command is to blame for
+    if at.unsafe:
+        kind = UnsafeError
+    return kind(
+        exc.problem,
+        offset=exc.offset if where is None else where.offset,
+        field=exc.field if where is None else f"command[{where.index}]",
+        section=exc.section,
+        hint=exc.hint,
+        fault=exc.fault if kind is TransferError or (kind is FailedError and exc.fault == NO_ROOM) else None,
+        reason=exc.reason,
+    )
+
+
+class _Run:
+    """The commands of a plan, one by one."""
+
+    def __init__(  # noqa: PLR0917 - as the function
+        self,
+        plan: Plan,
+        device: Device | None,
+        payload: Payload,
+        root: Root,
+        start: Checkpoint,
+        committing: Callable[[], object],
+        progress: Progress | None,
+    ) -> None:
+        self.at = replace(start, failed=False)
+        """Where the root stands."""
+        self._trusted = plan.trusted
+        self._device = device
+        self._payload = payload
+        self._root = root
+        self._committing = committing
+        self._progress = progress
+        self._start = start.command
+        self._files = {
+            file.command: file for file in plan.trusted.package.files if file.command >= start.command
+        }
+        self._wanted = Counter(file.range for file in self._files.values())
+        """How many commands still want a range."""
+
+    def as_it_arrives(self) -> None:
+        """Do each command as soon as its data is there and compared."""
+        package, payload = self._trusted.package, self._payload
+        payload.expect()
+        self._root.mkdir(ARRIVED, PRIVATE)
+        sequence = Sequencer(package, self.do, self._start)
+        sequence.advance()
+        keepers = {wanted: _Keeper(self._root, wanted, Digest) for wanted in self._wanted}
+        try:
+            consumers = list(judges(self._files.values(), keepers, sequence.arrived))
+            distribute(payload, consumers, self._progress, to_end=False)  # all of it is done by then
+        finally:
+            for keeper in keepers.values():
+                keeper.close()
+        self._root.remove_tree(ARRIVED)
+
+    def do(self, command: Command) -> None:
+        """Have a command take effect, durably, and so that it can be done once more."""
+        self._payload.process(command)
+        if not isinstance(command.record, FILE_COMMANDS):
+            return
+        state = state_after(self.at.state, command.record)
+        if state is State.UNRECOVERABLE:
+            self._committing()
+        self.at = replace(self.at, command=command.index, state=state)
+        save_checkpoint(self._root, self.at)
+        effects = plan_command(self._trusted, self._device, RootTree(self._root), command)
+        self._carry_out(effects, self._files.get(command.index))
+
+    def _carry_out(self, effects: Iterable[Effect], file: PayloadFile | None) -> None:
+        root = self._root
+        for effect in effects:
+            if isinstance(effect, MakeDirectory):
+                _make(root, effect.path)
+        for effect in effects:
+            if isinstance(effect, Put) and file is not None:
+                self._stage(effect, file)
+                root.rename(PART, effect.path)
+                _sync(root, [effect.path[:-1], OWN])
+        # Of a versioned file the new one is there before the others go; one that moves is the last to go.
+        deletes = [effect for effect in effects if isinstance(effect, Delete)]
+        for gone in deletes:
+            if gone.kind is Kind.DIRECTORY:
+                root.remove_tree(gone.path)
+            else:
+                root.unlink(gone.path)
+        _sync(root, [gone.path[:-1] for gone in deletes])
+        for effect in effects:
+            if isinstance(effect, Move):
+                _move(root, effect.source, effect.path)
+
+    def _stage(self, put: Put, file: PayloadFile) -> None:
+        """Have the file of a command as PART, its octets being what was signed."""
+        root = self._root
+        if root.status(PART) is not None:
+            root.unlink(PART)
+        if not self._payload.arriving:
+            _write_part(root, put, self._compared(file))
+            return
+        there = _place(file.range)
+        self._wanted[file.range] -= 1
+        kept = root.reopen(there)
+        try:
+            if self._wanted[file.range]:
+                _write_part(root, put, kept.read())
+                return
+            kept.set_mode(put.mode, put.owner)
+            kept.sync()
+        finally:
+            kept.close()
+        root.rename(there, PART)
+
+    def _compared(self, file: PayloadFile) -> Iterator[memoryview]:
+        """Give the octets of a file, and raise at their end where they are not what was signed."""
+        running = {digest: digest.new() for digest in Digest}
+        for octets in self._payload.read_range(file.range):
+            yield octets
+            for one in running.values():
+                one.update(octets)
+            if self._progress is not None:
+                self._progress(len(octets))
+        check_file(file, {digest: one.digest() for digest, one in running.items()})
+
+
+class _Keeper(Hasher):
+    """A consumer that keeps its range of the payload until its commands come."""
+
+    def __init__(self, root: Root, wanted: Range, algorithms: Iterable[Digest]) -> None:
+        super().__init__(wanted, algorithms)
+        self._root = root
+        self._file: NewFile | None = None
+
+    def begin(self) -> None:
+        """Make the file."""
+        super().begin()
+        self._file = self._root.create(_place(self.range))
+
+    def rewind(self) -> bool:
+        """Forget the file."""
+        self.close()
+        self._root.unlink(_place(self.range))
+        return False
+
+    def feed(self, octets: memoryview) -> None:
+        """Hash and write the next octets."""
+        super().feed(octets)
+        assert self._file is not None  # begin comes before
+        self._file.write(octets)
+
+    def finish(self) -> None:
+        """Let go of the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file, if it is open."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _place(wanted: Range) -> Parts:
+    """Return where a range is kept."""
+    return (*ARRIVED, b"%d.%d" % wanted)
+
+
+def _write_part(root: Root, put: Put, pieces: Iterable[memoryview]) -> None:
+    """Write PART, durably."""
+    part = root.create(PART)
+    try:
+        for octets in pieces:
+            part.write(octets)
+        part.set_mode(put.mode, put.owner)
+        part.sync()
+    finally:
+        part.close()
 
 
 def _make(root: Root, path: Parts) -> None:
@@ -127,26 +280,6 @@ def _make(root: Root, path: Parts) -> None:
     root.mkdir(MADE, DIRECTORY_MODE)
     root.rename(MADE, path)
     _sync(root, [path[:-1], OWN])
-
-
-def _stage(root: Root, put: Put, file: PayloadFile, payload: Payload, progress: Progress | None) -> None:
-    """Write a file, and compare the octets that landed with what was signed."""
-    if root.status(PART) is not None:
-        root.unlink(PART)
-    running = {digest: digest.new() for digest in Digest}
-    part = root.create(PART)
-    try:
-        for octets in payload.read_range(file.range):
-            part.write(octets)
-            for one in running.values():
-                one.update(octets)
-            if progress is not None:
-                progress(len(octets))
-        check_file(file, {digest: one.digest() for digest, one in running.items()})
-        part.set_mode(put.mode, put.owner)
-        part.sync()
-    finally:
-        part.close()
 
 
 def _move(root: Root, source: Parts, path: Parts) -> None:

@@ -9,19 +9,29 @@ import json
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from spkg import transaction
 from spkg.checkpoint import CHECKPOINT, LEFTOVERS
-from spkg.errors import NO_ROOM, FailedError, RefusedError, UnsafeError, os_problem
+from spkg.digests import Digest
+from spkg.errors import (
+    NO_ROOM,
+    TIMEOUT,
+    FailedError,
+    RefusedError,
+    TransferError,
+    UnsafeError,
+    os_problem,
+)
 from spkg.journal import Before, Step, Verb, steps_of
 from spkg.overlay import MakeDirectory, Put
-from spkg.payload import Payload, PayloadReport, Progress, compare_payload
+from spkg.payload import Hasher, Payload, PayloadReport, Progress, compare_payload
 from spkg.planning import Plan
 from spkg.ranges import Range
 from spkg.root import NewFile, Parts, Root, shown
+from spkg.sequencing import Sequencer
 from spkg.transaction import FEW, OVER, Outcome, slot
 from spkg.tree import OWN
 
@@ -94,15 +104,21 @@ def check_own(root: Root) -> None:
         raise RefusedError(f"{shown(OWN)} can be written by others", hint="chown it, and chmod 0700")
 
 
-def recover(root: Root) -> Outcome:
+def recover(root: Root, *, keep: str | None = None) -> Outcome:
     """Finish or undo what a crash left.
+
+    Args:
+        root: Where.
+        keep: The package whose staged files stay where its download was cut off, so that it can go on:
+            SHA-256 of its signed octets, in hex.
 
     Raises:
         FailedError: What was staged can't be removed; nothing of the tree is changed by halves.
         UnsafeError: The changes can neither be made nor taken back, or nobody can tell what they are.
     """
     with failing():
-        outcome = transaction.recover(root)
+        kept = keep is not None and transaction.is_staging(root) == keep
+        outcome = Outcome.NOTHING if kept else transaction.recover(root)
         for leftover in (*LEFTOVERS, OVER):
             if root.status(leftover) is not None:
                 root.remove_tree(leftover)
@@ -177,16 +193,17 @@ def install(
         own = [record]
         if root.status(CHECKPOINT) is not None:
             own.append(_own_step(root, CHECKPOINT, Verb.DELETE, len(plan.effects) + 1))
-        transaction.begin(root)
+        transaction.begin(root, package=entry["package"] if payload.arriving else None)
         try:
             report = _stage(plan, payload, root, steps, progress)
             transaction.write_whole(root, slot(b"new", record), octets)
             directories = [effect.path for effect in plan.effects if isinstance(effect, MakeDirectory)]
             committing()
             staged = transaction.commit(root, [*steps, *own], directories)
-        except BaseException:
+        except BaseException as exc:
             committing()  # nor is there a way back from cleaning up
-            transaction.discard(root)
+            if not (payload.arriving and _may_go_on(exc) and transaction.is_staging(root)):
+                transaction.discard(root)
             raise
     outcome = transaction.finish(root, staged)
     with suppress(OSError, UnsafeError):  # all is made or taken back; what is left is collected the next time
@@ -194,6 +211,13 @@ def install(
     if outcome is Outcome.UNDONE:
         raise FailedError("the changes could not be made, and were taken back")
     return report
+
+
+def _may_go_on(reason: BaseException) -> bool:
+    """Whether what was staged is kept for the same package: not where a timeout or the contents ended it."""
+    if isinstance(reason, TransferError):
+        return reason.reason != TIMEOUT
+    return not isinstance(reason, Exception)
 
 
 @contextmanager
@@ -239,37 +263,83 @@ def _stage(
     plan: Plan, payload: Payload, root: Root, steps: Sequence[Step], progress: Progress | None
 ) -> PayloadReport:
     """Write the files of all puts, and compare all of the payload with what was signed."""
-    wanted: defaultdict[Range, list[tuple[Step, Put]]] = defaultdict(list)
-    files = plan.trusted.package.files
+    puts: defaultdict[Range, list[tuple[Step, Put]]] = defaultdict(list)
+    package = plan.trusted.package
     for step in steps:
         effect = plan.effects[step.number]
         if isinstance(effect, Put):
-            wanted[files[effect.file].range].append((step, effect))
+            puts[package.files[effect.file].range].append((step, effect))
+    there: Mapping[Parts, int] = {}
+    if payload.arriving:
+        firsts = {slot(b"new", taking[0][0]): wanted.length for wanted, taking in puts.items()}
+        there = transaction.keep_staged(root, firsts)
     few = len(plan.puts) + 1 <= FEW
-    writers = [_Writer(root, range_, puts, sync=few) for range_, puts in wanted.items()]
+    stagers: list[_Stager] = []
+
+    def make(wanted: Range, algorithms: Iterable[Digest]) -> Hasher:
+        if wanted not in puts:
+            return Hasher(wanted, algorithms)
+        stagers.append(_Stager(root, wanted, algorithms, puts[wanted], there, sync=few))
+        return stagers[-1]
+
+    sequence = Sequencer(package, payload.process)
     try:
-        return compare_payload(plan.trusted.package, payload, also=writers, progress=progress)
+        if not payload.arriving:
+            return compare_payload(package, payload, make=make, progress=progress)
+        payload.expect()
+        sequence.advance()
+        return compare_payload(package, payload, make=make, arrived=sequence.arrived, progress=progress)
     finally:
-        for writer in writers:
-            writer.close()
+        for stager in stagers:
+            stager.close()
 
 
-class _Writer:
-    """A consumer that stages its range of the payload, as often as there are files of it."""
+class _Stager(Hasher):
+    """A consumer that stages its range of the payload while it is hashed, as often as there are files of it.
 
-    def __init__(self, root: Root, wanted: Range, puts: Sequence[tuple[Step, Put]], *, sync: bool) -> None:
-        self.range = wanted
+    What a download that was cut off has left of the first file is taken for granted until all is compared.
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        wanted: Range,
+        algorithms: Iterable[Digest],
+        puts: Sequence[tuple[Step, Put]],
+        there: Mapping[Parts, int],
+        *,
+        sync: bool,
+    ) -> None:
+        super().__init__(wanted, algorithms)
+        self._whole = wanted
         self._root = root
         self._puts = puts
         self._sync = sync
+        self._first = slot(b"new", puts[0][0])
         self._file: NewFile | None = None
+        self.range = wanted.behind(there.get(self._first, 0))
 
     def begin(self) -> None:
-        """Make the first file."""
-        self._file = self._make(self._puts[0][0])
+        """Make the first file, or go on with what there is of it."""
+        super().begin()
+        if self.range == self._whole:
+            self._file = self._root.create(self._first)
+            return
+        self._file = self._root.reopen(self._first)
+        for octets in self._file.read():
+            super().feed(octets)
+
+    def rewind(self) -> bool:
+        """Forget what was there, too."""
+        self.close()
+        self._root.unlink(self._first)
+        kept = self.range != self._whole
+        self.range = self._whole
+        return kept
 
     def feed(self, octets: memoryview) -> None:
-        """Write the next octets."""
+        """Hash and write the next octets."""
+        super().feed(octets)
         assert self._file is not None  # begin comes before
         self._file.write(octets)
 
@@ -278,9 +348,10 @@ class _Writer:
         first = self._file
         assert first is not None  # begin comes before
         for step, put in self._puts[1:]:
-            other = self._make(step)
+            other = self._root.create(slot(b"new", step))
             try:
-                other.write_from(first)
+                for octets in first.read():
+                    other.write(octets)
                 self._end(other, put)
             finally:
                 other.close()
@@ -292,9 +363,6 @@ class _Writer:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def _make(self, step: Step) -> NewFile:
-        return self._root.create(slot(b"new", step))
 
     def _end(self, file: NewFile, put: Put) -> None:
         file.set_mode(put.mode, put.owner)

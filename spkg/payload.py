@@ -6,23 +6,27 @@ one pass, where each octet feeds everything that wants it.
 
 import os
 import stat
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from spkg.digests import Digest
 from spkg.errors import FormatError, UntrustedError
-from spkg.package import Package, PayloadFile, Survey, survey
+from spkg.package import Command, Package, PayloadFile, Survey, survey
 from spkg.ranges import Range, deepest_overlap, uncovered
 from spkg.verification import TrustedPackage
 
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
 __all__ = [
     "CHUNK",
+    "ByteSource",
     "Consumer",
     "DamagedPayloadError",
     "FileReport",
@@ -30,10 +34,12 @@ __all__ = [
     "Payload",
     "PayloadReport",
     "Progress",
+    "StartedOverError",
     "check_file",
     "check_payload",
     "compare_payload",
     "distribute",
+    "judges",
     "open_package",
     "survey_package",
 ]
@@ -45,7 +51,27 @@ PARALLEL_FROM: Final = 1 << 22
 """The smallest payload, in octets, that is hashed in parallel: less is done before threads are worth it."""
 
 Progress = Callable[[int], object]
-"""Is told how many more octets are done."""
+"""Is told how many more octets are done; fewer than none where some have to be read again."""
+
+
+class StartedOverError(Exception):
+    """A stream may go on with octets of another version: what is not whole yet has to be read again."""
+
+
+class ByteSource(Protocol):
+    """What a payload is read from: any binary file of Python's."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most *size* octets."""
+        ...
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Read octets into *buffer*, and return how many; none at the end."""
+        ...
+
+    def seek(self, offset: int, /) -> int:
+        """Go to an octet."""
+        ...
 
 
 class Payload:
@@ -58,8 +84,11 @@ class Payload:
         descriptor: Of a regular file that *stream* reads from the beginning of; None for any other stream.
     """
 
+    arriving: ClassVar[bool] = False
+    """Whether it is on its way here, while it is read."""
+
     def __init__(
-        self, stream: BufferedIOBase, *, offset: int, length: int, descriptor: int | None = None
+        self, stream: ByteSource, *, offset: int, length: int, descriptor: int | None = None
     ) -> None:
         self._stream = stream
         self._position = 0
@@ -74,7 +103,7 @@ class Payload:
         Raises:
             FormatError: The payload is shorter than the header states.
         """
-        count = self._stream.readinto(view)
+        count = self._stream.readinto(view) or 0
         if not count:
             self.check_size(self._position)
         self._position += count
@@ -105,6 +134,20 @@ class Payload:
                 self.check_size(position)
             yield buffer[:count]
             position += count
+
+    def expect(self) -> None:
+        """Take notice that the payload is wanted.
+
+        Raises:
+            TransferError: It is known to be longer or shorter than the header states.
+        """
+
+    def may_repeat(self, wanted: Range) -> bool:  # noqa: ARG002 - for what arrives in pieces
+        """Whether a range that is not what was signed may well be so when it is read again."""
+        return False
+
+    def process(self, command: Command) -> None:
+        """Take notice that a command was processed, all its data being there."""
 
     def finish(self) -> None:
         """Make sure that nothing follows.
@@ -191,45 +234,82 @@ def _opened(source: Path | BufferedIOBase) -> Iterator[tuple[BufferedIOBase, int
         yield file, file.fileno() if regular else None
 
 
-class Consumer(Protocol):
+class Consumer:
     """Something that wants the octets of one range of the payload."""
 
-    @property
-    def range(self) -> Range:
-        """Which octets."""
-        ...
+    range: Range
 
     def begin(self) -> None:
-        """Take notice that the first octet comes next."""
-        ...
+        """Take notice that the first octet comes next; all that came before is to be forgotten."""
+
+    def rewind(self) -> bool:
+        """Want the range from its beginning, and return whether octets came from elsewhere before."""
+        return False
 
     def feed(self, octets: memoryview) -> None:
         """Take the next octets; they are gone when this returns."""
-        ...
+        raise NotImplementedError
 
     def finish(self) -> None:
         """Take notice that all octets were there."""
-        ...
 
 
-def distribute(payload: Payload, consumers: Iterable[Consumer], progress: Progress | None = None) -> None:
-    """Read the payload to its end, once, and give each consumer its octets.
+def distribute(
+    payload: Payload,
+    consumers: Iterable[Consumer],
+    progress: Progress | None = None,
+    *,
+    to_end: bool = True,
+) -> None:
+    """Read the payload once, and give each consumer its octets.
+
+    What arrives in pieces may have to be read again: then the consumers that are not through yet begin anew.
+
+    Args:
+        payload: From the beginning.
+        consumers: Who wants octets of it.
+        progress: Is told the octets done.
+        to_end: Whether to make sure that it ends where the header says.
 
     Raises:
         FormatError: The payload is shorter or longer than the header states.
+        SpkgError: What a consumer raised at the end of its range.
     """
-    waiting = deque(sorted(consumers, key=lambda consumer: (consumer.range.start, consumer.range.length)))
+    payload.expect()
+    waiting = deque(sorted(consumers, key=_order))
     active: list[Consumer] = []
     buffer = memoryview(bytearray(CHUNK))
     position = end = 0  # of the octets in the buffer: what is fed next, and what is read next
+    tell = progress if progress is not None else _tell_nobody
+
+    def rewind() -> bool:
+        nonlocal waiting, position, end
+        suspect = [consumer.rewind() for consumer in active]
+        waiting = deque(sorted([*active, *waiting], key=_order))
+        before, position = position, min(position, *[consumer.range.start for consumer in active])
+        end = position
+        active.clear()
+        payload.skip_to(position)
+        tell(position - before)
+        return any(suspect)
+
+    def finish(consumer: Consumer) -> None:
+        wanted = consumer.range
+        try:
+            consumer.finish()
+        except UntrustedError:
+            if not (rewind() or payload.may_repeat(wanted)):
+                raise
+        else:
+            active.remove(consumer)
+
     while waiting or active:
         while waiting and waiting[0].range.start <= position:
             consumer = waiting.popleft()
+            active.append(consumer)
             consumer.begin()
-            if consumer.range.length:
-                active.append(consumer)
-            else:
-                consumer.finish()
+            if not consumer.range.length:
+                finish(consumer)
         following = waiting[0].range.start if waiting else payload.length
         if not active:
             position = following
@@ -239,37 +319,48 @@ def distribute(payload: Payload, consumers: Iterable[Consumer], progress: Progre
             continue
         if position == end:
             start = position
-            end += payload.read_into(buffer[: payload.length - start])
+            try:
+                end += payload.read_into(buffer[: payload.length - start])
+            except StartedOverError:
+                rewind()
+                continue
         last = min(end, following, *[consumer.range.end for consumer in active])
         octets = buffer[position - start : last - start]
         for consumer in active:
             consumer.feed(octets)
         position = last
-        if progress is not None:
-            progress(len(octets))
+        tell(len(octets))
         for consumer in [consumer for consumer in active if consumer.range.end == position]:
-            consumer.finish()
-            active.remove(consumer)
-    payload.finish()
+            if consumer in active:  # or it has to begin anew with one that failed
+                finish(consumer)
+    if to_end:
+        payload.finish()
 
 
-class Hasher:
+def _order(consumer: Consumer) -> tuple[int, int]:
+    return consumer.range
+
+
+def _tell_nobody(_octets: int) -> None:
+    """Nobody asked."""
+
+
+class Hasher(Consumer):
     """A consumer that computes the digests of its range."""
 
     def __init__(self, wanted: Range, algorithms: Iterable[Digest]) -> None:
         self.range = wanted
-        self._running = {algorithm: algorithm.new() for algorithm in algorithms}
+        self._algorithms = tuple(algorithms)
+        self._running: dict[Digest, _Hash] = {}
 
     def begin(self) -> None:
-        """There is nothing to prepare."""
+        """Begin with no octets."""
+        self._running = {algorithm: algorithm.new() for algorithm in self._algorithms}
 
     def feed(self, octets: memoryview) -> None:
         """Hash the next octets."""
         for running in self._running.values():
             running.update(octets)
-
-    def finish(self) -> None:
-        """There is nothing to conclude."""
 
     @property
     def digests(self) -> dict[Digest, bytes]:
@@ -300,6 +391,8 @@ class PayloadReport:
 
 class DamagedPayloadError(UntrustedError):
     """Contents that are not the signed ones; ``report`` has all that was found."""
+
+    REASON = "corrupted"
 
     def __init__(self, problem: str, report: PayloadReport) -> None:
         super().__init__(problem, section="E.4.3")
@@ -334,6 +427,8 @@ def compare_payload(
     package: Package,
     payload: Payload,
     *,
+    make: Callable[[Range, Iterable[Digest]], Hasher] = Hasher,
+    arrived: Callable[[Range], object] | None = None,
     also: Sequence[Consumer] = (),
     jobs: int = 1,
     sha256: bool = False,
@@ -344,8 +439,11 @@ def compare_payload(
     Args:
         package: What was read.
         payload: Its payload, from the beginning.
+        make: Makes what hashes a range, and may do more with its octets.
+        arrived: Is told each range as soon as it is there and what it should be; nothing is read behind one
+            that is not.
         also: Others that want octets of it on the way; they have them before they are compared.
-        jobs: As for :func:`check_payload`; with *also* all goes in one pass.
+        jobs: As for :func:`check_payload`; with any of the others all goes in one pass.
         sha256: As for :func:`check_payload`.
         progress: Is told the octets done.
 
@@ -356,14 +454,23 @@ def compare_payload(
     files = package.files
     ranges = frozenset(file.range for file in files)
     strong = sha256 or any(file.sha256 is not None for file in files)
-    hashers = [Hasher(wanted, Digest if strong else [Digest.SHA1]) for wanted in ranges]
+    hashers = [make(wanted, Digest if strong else [Digest.SHA1]) for wanted in ranges]
+    wanted = dict(zip(ranges, hashers, strict=True))  # a range may shrink by what is there already
 
     worth_it = jobs > 1 and len(ranges) > 1 and payload.length >= PARALLEL_FROM
-    if worth_it and not also and payload.descriptor is not None and len(deepest_overlap(ranges)) == 1:
+    if arrived is not None:
+        distribute(payload, [*judges(files, wanted, arrived), *also], progress)
+    elif (
+        worth_it
+        and not also
+        and make is Hasher
+        and payload.descriptor is not None
+        and len(deepest_overlap(ranges)) == 1
+    ):
         _hash_in_parallel(payload, hashers, jobs, progress)
     else:
         distribute(payload, [*hashers, *also], progress)
-    digests = {hasher.range: hasher.digests for hasher in hashers}
+    digests = {range_: hasher.digests for range_, hasher in wanted.items()}
 
     report = PayloadReport(
         files=tuple(_judge(file, digests[file.range]) for file in files),
@@ -375,6 +482,48 @@ def compare_payload(
     return report
 
 
+class _Judge(Consumer):
+    """A consumer that has a range hashed, and says at its end whether it is what was signed."""
+
+    def __init__(self, hasher: Hasher, files: Collection[PayloadFile], arrived: Callable[[], object]) -> None:
+        self._hasher = hasher
+        self._files = files
+        self._arrived = arrived
+        self.range = hasher.range
+
+    def begin(self) -> None:
+        """Begin with what is there already."""
+        self._hasher.begin()
+
+    def rewind(self) -> bool:
+        """Forget what was there, too."""
+        suspect = self._hasher.rewind()
+        self.range = self._hasher.range
+        return suspect
+
+    def feed(self, octets: memoryview) -> None:
+        """Hand the next octets on."""
+        self._hasher.feed(octets)
+
+    def finish(self) -> None:
+        """Compare all files of this range."""
+        for file in self._files:
+            check_file(file, self._hasher.digests)
+        self._hasher.finish()
+        self._arrived()
+
+
+def judges(
+    files: Iterable[PayloadFile], hashers: Mapping[Range, Hasher], arrived: Callable[[Range], object]
+) -> Iterator[_Judge]:
+    """Give what compares each range as soon as it is there, and then tells of it."""
+    sharing: defaultdict[Range, list[PayloadFile]] = defaultdict(list)
+    for file in files:
+        sharing[file.range].append(file)
+    for wanted, hasher in hashers.items():
+        yield _Judge(hasher, sharing[wanted], partial(arrived, wanted))
+
+
 def check_file(file: PayloadFile, digests: Mapping[Digest, bytes]) -> None:
     """Raise unless the digests of a file are the signed ones.
 
@@ -383,7 +532,9 @@ def check_file(file: PayloadFile, digests: Mapping[Digest, bytes]) -> None:
     """
     problem = _judge(file, digests).problem
     if problem:
-        raise UntrustedError(f"{file.record.path}: {problem}", section="E.4.3")
+        raise UntrustedError(
+            f"{file.record.path}: {problem}", section="E.4.3", reason=DamagedPayloadError.REASON
+        )
 
 
 def _judge(file: PayloadFile, digests: Mapping[Digest, bytes]) -> FileReport:
@@ -405,6 +556,7 @@ def _hash_in_parallel(
     from spkg.threads import Crew  # noqa: PLC0415 - start-up: one job needs no threads
 
     def run(hasher: Hasher) -> None:
+        hasher.begin()
         for octets in payload.read_range(hasher.range):
             if crew.leaving:
                 break

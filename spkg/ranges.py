@@ -17,6 +17,10 @@ class Range(NamedTuple):
         """The octet behind the last."""
         return self.start + self.length
 
+    def behind(self, count: int) -> "Range":
+        """Return it without its first octets."""
+        return Range(self.start + count, self.length - count)
+
 
 def deepest_overlap(ranges: Collection[Range]) -> frozenset[Range]:
     """Return the largest set of ranges that all have one octet in common."""

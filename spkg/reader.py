@@ -103,6 +103,7 @@ class Reader:
         if frame.end is not None and length > frame.end - self._position:
             raise self.error(field, f"needs {length} octets, {frame.end - self._position} left")
         end = self._position + length
+        self._fetch(end)
         path = f"{frame.path}.{field}" if frame.path else field
         self._frames.append(_Frame(end, path, section))
         try:
@@ -130,6 +131,14 @@ class Reader:
             field=".".join(part for part in (frame.path, field) if part),
             section=frame.section,
         )
+
+    def _fetch(self, end: int) -> None:
+        """Read what a frame bounds in few pieces; what is missing is told once it is asked for."""
+        while len(self._buffer) < end:
+            got = self._stream.read(end - len(self._buffer))
+            if not got:
+                break
+            self._buffer += got
 
     def _pull(self, end: int, field: str) -> None:
         """Read from the stream until the buffer holds *end* octets."""

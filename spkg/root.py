@@ -165,6 +165,24 @@ class Root:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return NewFile(self._at(path, lambda parent, name: os.open(name, flags, 0o600, dir_fd=parent)), path)
 
+    def reopen(self, path: Parts) -> "NewFile":
+        """Go on with a file of the installer's own, where nobody else writes, that has no other name."""
+        if path[:1] != (OWN_DIRECTORY,):
+            raise ValueError("a file in the tree is never opened for writing")
+
+        def reopen(parent: int, name: bytes) -> int:
+            descriptor = os.open(
+                name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent
+            )
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+                os.close(descriptor)
+                raise OSError(errno.EINVAL, "not a regular file of one name")
+            os.lseek(descriptor, 0, os.SEEK_END)
+            return descriptor
+
+        return NewFile(self._at(path, reopen), path)
+
     def mkdir(self, path: Parts, mode: int) -> None:
         """Make a directory with a mode, whatever the umask."""
 
@@ -363,12 +381,16 @@ class NewFile:
             if exc.errno not in {errno.EPERM, errno.EINVAL}:
                 raise
 
-    def write_from(self, other: "NewFile") -> None:
-        """Write what another file has."""
+    def read(self) -> Iterator[memoryview]:
+        """Give what was written, from the beginning; each piece is gone at the next."""
+        buffer = memoryview(bytearray(CHUNK))
         position = 0
-        while octets := os.pread(other._descriptor, CHUNK, position):  # noqa: SLF001 - of its own kind
-            self.write(octets)
-            position += len(octets)
+        try:
+            while count := os.preadv(self._descriptor, [buffer], position):
+                yield buffer[:count]
+                position += count
+        except OSError as exc:
+            raise self._located(exc) from exc
 
     def sync(self) -> None:
         """Make the contents durable."""

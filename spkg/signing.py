@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from io import FileIO
-from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import padding, utils
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -20,7 +19,7 @@ from spkg.errors import FormatError, RefusedError
 from spkg.keys import Identity
 from spkg.output import write_all
 from spkg.package import MAX_FRONT_MATTER, Package
-from spkg.payload import Payload, Progress, compare_payload
+from spkg.payload import Consumer, Payload, Progress, compare_payload
 from spkg.ranges import Range
 from spkg.trust import check_rsa_key
 
@@ -111,19 +110,13 @@ def sign_package(
     compare_payload(package, payload, also=[_Copier(output, payload.length)], progress=progress)
 
 
-class _Copier:
+class _Copier(Consumer):
     """A consumer that writes the whole payload on."""
 
     def __init__(self, output: FileIO, length: int) -> None:
-        self.range: Final = Range(0, length)
+        self.range = Range(0, length)
         self._output = output
-
-    def begin(self) -> None:
-        """There is nothing to prepare."""
 
     def feed(self, octets: memoryview) -> None:
         """Write the next octets."""
         write_all(self._output, octets)
-
-    def finish(self) -> None:
-        """There is nothing to conclude."""

@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from spkg.commands import Format, MoveCommand, PayloadCommand, Record, RemoveCommand
+from spkg.commands import End, Format, MoveCommand, PayloadCommand, Record, RemoveCommand
 from spkg.fields import UNSAFE
 
 __all__ = ["State", "state_after"]
@@ -17,11 +17,17 @@ class State(Enum):
     """Something was taken away, and the device works without."""
     UNRECOVERABLE = "unrecoverable"
     """The device would have to be recovered."""
+    INSTALLED = "installed"
+    """All is done."""
 
 
 def state_after(state: State, record: Record) -> State:
     """Return the state that a command leads to; it is entered before the command is done."""
     match record:
+        case _ if state is State.INSTALLED:
+            return state
+        case End():
+            return State.INSTALLED
         case Format():
             return State.UNRECOVERABLE
         case PayloadCommand() | MoveCommand() | RemoveCommand() if record.flags & UNSAFE:

@@ -17,7 +17,7 @@ that leaves has left, ``back`` when the way is back, ``unplaced`` when all that 
 """
 
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from enum import Enum
@@ -33,6 +33,7 @@ __all__ = [
     "FEW",
     "JOURNAL",
     "OVER",
+    "PRIVATE",
     "TXN",
     "Outcome",
     "begin",
@@ -41,8 +42,11 @@ __all__ = [
     "discard",
     "finish",
     "is_pending",
+    "is_staging",
+    "keep_staged",
     "recover",
     "slot",
+    "staged",
     "write_whole",
 ]
 
@@ -55,9 +59,12 @@ DRAFT: Final[Parts] = (*TXN, b"draft")
 PLACING: Final[Parts] = (*TXN, b"placing")
 BACK: Final[Parts] = (*TXN, b"back")
 UNPLACED: Final[Parts] = (*TXN, b"unplaced")
+PACKAGE: Final[Parts] = (*TXN, b"package")
+"""Of a download: SHA-256 of its signed octets, in hex, by which its staged files are known again."""
 SLOTS: Final = (b"new", b"mov", b"old", b"mk")
 PLACED: Final = {Verb.PUT: b"new", Verb.MOVE: b"mov"}
 """What takes its place at the end, and where it waits."""
+MAX_PACKAGE: Final = 64
 PRIVATE: Final = 0o700
 GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """How a system says that a directory is not there, or something else in its place."""
@@ -88,20 +95,75 @@ def slot(kind: bytes, step: Step) -> Parts:
     return (*TXN, kind, b"%d" % step.number)
 
 
-def begin(root: Root) -> None:
-    """Make the places for what will be staged.
+def begin(root: Root, package: str | None = None) -> None:
+    """Make the places for what will be staged; the files that a download has left in ``new`` stay.
+
+    Args:
+        root: Where.
+        package: Of a download: SHA-256 of its signed octets, in hex.
 
     Raises:
         OSError: That can't be done, or there is a transaction.
     """
-    root.mkdir(TXN, PRIVATE)
+    going_on = package is not None and is_staging(root) == package
+    if not going_on:
+        root.mkdir(TXN, PRIVATE)
     try:
+        for name in root.names(TXN):
+            if name not in {b"new", PACKAGE[-1]}:
+                root.remove_tree((*TXN, name))  # staged too late to be relied on
         for name in SLOTS:
-            root.mkdir((*TXN, name), PRIVATE)
+            if not _has(root, (*TXN, name)):
+                root.mkdir((*TXN, name), PRIVATE)
+        if package is not None and not going_on:
+            write_whole(root, PACKAGE, package.encode())
+            root.sync_directory(TXN)
+            root.sync_directory(OWN)
     except BaseException:
         with suppress(OSError):
             root.remove_tree(TXN)
         raise
+
+
+def is_staging(root: Root) -> str | None:
+    """Return the package whose download was cut off before it changed anything; None where none was.
+
+    Raises:
+        OSError: The root can't be looked at.
+    """
+    if not _has(root, PACKAGE) or _has(root, JOURNAL) or _has(root, DONE):
+        return None
+    return root.read(PACKAGE, MAX_PACKAGE).decode("ascii", "replace")
+
+
+def staged(root: Root) -> dict[Parts, int]:
+    """Return the files that are staged, and how many octets there are of each.
+
+    Raises:
+        OSError: The root can't be looked at.
+    """
+    paths = [(*TXN, b"new", name) for name in root.names((*TXN, b"new"))]
+    found = [(path, root.status(path)) for path in paths]
+    return {path: one.st_size for path, one in found if one is not None}
+
+
+def keep_staged(root: Root, wanted: Mapping[Parts, int]) -> dict[Parts, int]:
+    """Return the files with which a download can go on, and remove all others that are staged.
+
+    Args:
+        root: Where.
+        wanted: How many octets each file will have.
+
+    Raises:
+        OSError: Something can't be removed.
+    """
+    kept: dict[Parts, int] = {}
+    for path, size in staged(root).items():
+        if size <= wanted.get(path, -1):
+            kept[path] = size
+        else:
+            root.unlink(path)
+    return kept
 
 
 def commit(root: Root, steps: Sequence[Step], directories: Iterable[Parts]) -> list[Step]:
@@ -188,7 +250,7 @@ def is_pending(root: Root) -> bool:
     Raises:
         OSError: The root can't be looked at.
     """
-    return _has(root, TXN) and not _has(root, DONE)
+    return _has(root, TXN) and not _has(root, DONE) and is_staging(root) is None
 
 
 def collect(root: Root) -> None:

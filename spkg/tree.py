@@ -92,10 +92,16 @@ class Tree(Protocol):
 
 
 class RootTree:
-    """The tree below a root."""
+    """The tree below a root.
 
-    def __init__(self, root: Root) -> None:
+    Args:
+        root: The root.
+        reusable: How many octets, in how many files, an installation has staged already that goes on.
+    """
+
+    def __init__(self, root: Root, *, reusable: tuple[int, int] = (0, 0)) -> None:
         self._root = root
+        self._octets, self._files = reusable
         own = root.status(OWN)
         self._own = None if own is None else (own.st_dev, own.st_ino)
         with open("/proc/self/mountinfo", "rb") as file:  # noqa: PTH123 - no path of anybody's
@@ -135,8 +141,8 @@ class RootTree:
         found = self._root.space()
         return Room(
             size=found.f_blocks * found.f_frsize,
-            free=found.f_bavail * found.f_frsize,
-            inodes=found.f_favail if found.f_files else None,
+            free=found.f_bavail * found.f_frsize + self._octets,
+            inodes=found.f_favail + self._files if found.f_files else None,
             block=found.f_frsize,
             memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         )

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from spkg.arrival import ArrivingPayload
 from spkg.checkpoint import Checkpoint
 from spkg.describe.common import Document, Line, Tone, columns
 from spkg.errors import SpkgError
-from spkg.text import amount
+from spkg.text import amount, size
 
 __all__ = [
     "applied_hints",
@@ -16,6 +17,8 @@ __all__ = [
     "recovery_document",
     "recovery_lines",
     "result_document",
+    "standing_document",
+    "standing_text",
     "status_document",
     "status_lines",
 ]
@@ -32,9 +35,29 @@ OUTCOMES: Final = {
 }
 
 
-def progress_document(octets: int, total: int) -> Document:
-    """Return what ``apply --json`` prints while it works."""
-    return {"schema": SCHEMA, "event": "progress", "octets": octets, "total": total}
+def standing_document(payload: ArrivingPayload, now: float) -> Document:
+    """Return how a package on its way stands: its state, its deadline, and the last command processed."""
+    watch = payload.arrival.watch
+    deadline = watch.deadline
+    return {
+        "state": watch.state.value,
+        "command": payload.command,
+        "deadline": None
+        if deadline is None
+        else {"timeout": deadline.title, "seconds": deadline.seconds, "left": round(deadline.at - now, 1)},
+    }
+
+
+def standing_text(standing: Mapping[str, Any], age: float) -> str:
+    """Return how a package on its way stands, for people, some seconds after that was told."""
+    if standing["deadline"] is None:
+        return str(standing["state"])
+    return f"{standing['state']}, {max(0, standing['deadline']['left'] - age):.0f} s left"
+
+
+def progress_document(octets: int, total: int, standing: Mapping[str, Any]) -> Document:
+    """Return what ``apply --json`` prints while it works; *standing* is that of a package on its way."""
+    return {"schema": SCHEMA, "event": "progress", "octets": octets, "total": total, **standing}
 
 
 def result_document(
@@ -50,6 +73,7 @@ def result_document(
         "already_installed": applied["already"],
         "command_key": command_key,
         "fault": {"code": 0, "string": ""},
+        "reason": None,
         "start_time": start,
         "complete_time": end,
         "changes": list(applied["changes"]),
@@ -72,6 +96,7 @@ def failure_document(
         "already_installed": False,
         "command_key": command_key,
         "fault": {"code": error.fault, "string": str(error)[:MAX_FAULT]},
+        "reason": error.reason,
         "start_time": start,
         "complete_time": end,
         "changes": [],
@@ -123,7 +148,9 @@ def recovery_lines(outcome: str, root: str, state: str) -> Iterator[Line]:
     yield Tone.GOOD if state == "clean" else Tone.BAD, f"{root}: {OUTCOMES[outcome]}; it is {state}"
 
 
-def status_document(state: str, stopped: Checkpoint | None, installed: list[Document]) -> Document:
+def status_document(
+    state: str, stopped: Checkpoint | None, staged: Document | None, installed: list[Document]
+) -> Document:
     """Return what ``status --json`` prints."""
     return {
         "schema": "spkg.status/1",
@@ -136,18 +163,26 @@ def status_document(state: str, stopped: Checkpoint | None, installed: list[Docu
             "state": stopped.state.value,
             "failed": stopped.failed,
         },
+        "staged": staged,
         "installed": installed,
     }
 
 
 def status_lines(
-    state: str, stopped: Checkpoint | None, installed: list[Document], root: str
+    state: str,
+    stopped: Checkpoint | None,
+    staged: Document | None,
+    installed: list[Document],
+    root: str,
 ) -> Iterator[Line]:
     """Give what ``status`` prints."""
     yield Tone.GOOD if state == "clean" else Tone.BAD, f"{root}: {state}"
     if stopped is not None:
         begun = f"package {stopped.package[:16]} stopped at command[{stopped.command}]"
         yield Tone.BAD, f"  {begun}, in the {stopped.state.value} state"
+    if staged is not None:
+        begun = f"{size(staged['octets'])} of package {staged['package'][:16]} are staged"
+        yield Tone.PLAIN, f"  {begun}: its download can go on"
     rows = [
         (
             f"  {one['time']}",

@@ -1,0 +1,168 @@
+"""FTP, and FTP over TLS (RFC 4217); on port 990 TLS begins with the connection.
+
+A transfer goes on (REST) only where size and time of the file (SIZE, MDTM) are the same as before.
+"""
+
+import ftplib
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from spkg.errors import LOGIN, TransferError, UsageError, os_problem
+from spkg.transfer.downloader import BrokenError, Transfer
+from spkg.transfer.location import Location, Login
+
+__all__ = ["FtpTransport"]
+
+IMPLICIT: Final = 990
+"""The port on which TLS begins with the connection."""
+
+
+class FtpTransport:
+    """Asks for a location by FTP.
+
+    Args:
+        location: Where the file is.
+        login: Who asks.
+        patience: After how many seconds without an octet a connection is given up.
+
+    Raises:
+        UsageError: The path has what no command can carry.
+    """
+
+    def __init__(self, location: Location, login: Login, patience: float) -> None:
+        self._location = location
+        self._login = login
+        self._patience = patience
+        if not location.path.isprintable():
+            raise UsageError("a path with control characters can't be asked for")
+
+    def open(self, offset: int, validator: str | None) -> Transfer:
+        """Ask for the file from an octet on.
+
+        Raises:
+            BrokenError: There is no answer now.
+            TransferError: There will be none.
+        """
+        with _breaking(self._location):
+            server = self._connect()
+            try:
+                path = self._location.path
+                server.voidcmd("TYPE I")
+                total, time = None, None
+                with suppress(ftplib.error_perm):  # a server need not know these
+                    total = server.size(path)
+                    time = server.sendcmd(f"MDTM {path}").partition(" ")[2]
+                now = None if total is None or time is None else f"{total} {time}"
+                start = offset if now is not None and now == validator else 0
+                data = server.transfercmd(f"RETR {path}", start or None)
+            except BaseException:
+                server.close()
+                raise
+            return _FtpTransfer(server, data, self._location, offset=start, total=total, validator=now)
+
+    def _connect(self) -> ftplib.FTP:
+        location = self._location
+        server = ftplib.FTP(timeout=self._patience)  # noqa: S321 - what is downloaded is signed
+        if location.scheme == "ftps":
+            server = _Tls(self._login, implicit=location.port == IMPLICIT, timeout=self._patience)
+        try:
+            server.connect(location.host, location.port)
+            try:
+                server.login(self._login.username or "", self._login.password)
+            except ftplib.error_perm as exc:
+                problem = f"{location}: not let in: {exc}"
+                raise TransferError(problem, fault=LOGIN, reason="login") from exc
+            if isinstance(server, ftplib.FTP_TLS):
+                server.prot_p()
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+
+class _Tls(ftplib.FTP_TLS):
+    """A connection whose data goes on with the TLS session of its commands, as many servers want."""
+
+    def __init__(self, login: Login, *, implicit: bool, timeout: float) -> None:
+        context = ssl.create_default_context(cafile=None if login.ca_bundle is None else str(login.ca_bundle))
+        super().__init__(context=context, timeout=timeout)
+        self._implicit = implicit
+
+    def connect(self, host: str = "", port: int = 0, *rest: Any, **extra: Any) -> str:
+        """Connect, and begin TLS before the first word where that is wanted."""
+        if not self._implicit:
+            return super().connect(host, port, *rest, **extra)
+        self.host, self.port = host, port
+        plain = socket.create_connection((host, port), self.timeout)
+        self.af = plain.family
+        self.sock = self.context.wrap_socket(plain, server_hostname=host)
+        self.file = self.sock.makefile("r", encoding=self.encoding)
+        self.welcome = self.getresp()
+        return self.welcome
+
+    def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[socket.socket, int | None]:
+        """Open a connection for data."""
+        data, size = ftplib.FTP.ntransfercmd(self, cmd, rest)  # noqa: S321 - the part without TLS
+        assert isinstance(self.sock, ssl.SSLSocket)  # after login
+        session = self.sock.session
+        return self.context.wrap_socket(data, server_hostname=self.host, session=session), size
+
+
+class _FtpTransfer:
+    """A connection for data, and the one for commands that it belongs to."""
+
+    def __init__(
+        self,
+        server: ftplib.FTP,
+        data: socket.socket,
+        location: Location,
+        *,
+        offset: int,
+        total: int | None,
+        validator: str | None,
+    ) -> None:
+        self._server = server
+        self._data = data
+        self._location = location
+        self.offset = offset
+        self.total = total
+        self.validator = validator
+
+    def read(self, size: int) -> bytes:
+        """Return the octets that are there, at most *size*; none at the end.
+
+        Raises:
+            BrokenError: The connection broke.
+        """
+        with _breaking(self._location):
+            octets = self._data.recv(size)
+            if not octets:
+                self._data.close()
+                self._server.voidresp()  # or it says that it did not come to the end
+            return octets
+
+    def close(self) -> None:
+        """Let go of both connections."""
+        self._data.close()
+        self._server.close()
+
+
+@contextmanager
+def _breaking(location: Location) -> Iterator[None]:
+    """Tell what may be better the next time from what will not."""
+    try:
+        yield
+    except ssl.SSLCertVerificationError as exc:
+        problem = f"{location}: no safe connection: {exc.verify_message}"
+        raise TransferError(problem, reason="contact", hint="--ca-bundle names a private authority") from exc
+    except (ftplib.error_perm, ftplib.error_proto) as exc:
+        raise TransferError(f"{location}: {exc}", reason="access") from exc
+    except ftplib.Error as exc:
+        raise BrokenError(f"{location}: {exc}", reason="access") from exc
+    except EOFError as exc:
+        raise BrokenError(f"{location}: the server hung up") from exc
+    except OSError as exc:
+        raise BrokenError(f"{location}: {os_problem(exc)}", reason="contact") from exc

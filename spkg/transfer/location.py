@@ -1,0 +1,116 @@
+"""Where a package is downloaded from, and who asks for it.
+
+Nothing that is secret is in a URL that gets this far, and no part of it that may be is ever shown.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from spkg.errors import UsageError
+from spkg.text import printable
+
+__all__ = ["PORTS", "Location", "Login", "file_of", "is_url"]
+
+PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "ftps": 21, "tftp": 69}
+"""The protocols that are spoken, and where servers listen for them."""
+
+
+def is_url(source: str) -> bool:
+    """Whether a source is to be downloaded, and is no file here."""
+    return "://" in source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """Who asks for a package, and what may be done to prove it."""
+
+    username: str | None = None
+    password: str = field(default="", repr=False)
+    unsafe_basic: bool = False
+    """Whether the password may go over the network in clear, where HTTP asks for that."""
+    ca_bundle: Path | None = None
+    """The certificates that a server's leads to, in place of those that everybody trusts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Location:
+    """Where a package is: a URL without credentials."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+    """Path and query, as they stand in the URL."""
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Read a URL.
+
+        Raises:
+            UsageError: It is none, carries credentials, or wants a protocol that is not spoken here.
+        """
+        if not url.isascii() or not url.isprintable() or " " in url:
+            raise UsageError("a URL has printable ASCII characters alone, without blanks")
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as exc:
+            raise UsageError("this is no URL") from exc
+        if parts.username is not None or parts.password is not None:
+            hint = "use --username with --password-env or --password-file"
+            raise UsageError("a URL must not carry credentials: others see it", hint=hint)
+        if parts.scheme not in PORTS:
+            known = ", ".join(sorted({*PORTS, "file"}))
+            raise UsageError(f"no downloads by {printable(parts.scheme)!r}: {known} are known")
+        if not parts.hostname or parts.fragment:
+            raise UsageError("a URL needs a host, and no fragment")
+        if parts.query and not parts.scheme.startswith("http"):
+            raise UsageError(f"a URL of {parts.scheme} has no query")
+        return cls(
+            scheme=parts.scheme,
+            host=parts.hostname,
+            port=PORTS[parts.scheme] if port is None else port,
+            target=_target(parts),
+        )
+
+    @property
+    def origin(self) -> tuple[str, int]:
+        """The server that a password is for."""
+        return self.host, self.port
+
+    @property
+    def url(self) -> str:
+        """All of it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{host}{port}{self.target}"
+
+    @property
+    def path(self) -> str:
+        """The path as the server has it, without the slash that ends the host."""
+        return unquote(self.target.partition("?")[0].removeprefix("/"))
+
+    def __str__(self) -> str:
+        """Return what may be shown: a query may be a secret."""
+        bare, question, _ = self.url.partition("?")
+        return f"{bare}?…" if question else bare
+
+
+def file_of(url: str) -> Path | None:
+    """Return the file that a URL names here, where its scheme is ``file``.
+
+    Raises:
+        UsageError: It names one elsewhere.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "file":
+        return None
+    if parts.netloc not in {"", "localhost"} or parts.query or parts.fragment or not parts.path:
+        raise UsageError("a file: URL names a file of this host, as file:///tmp/gateway.spkg does")
+    return Path(unquote(parts.path))
+
+
+def _target(parts: SplitResult) -> str:
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
