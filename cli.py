@@ -4,6 +4,7 @@ The one table from errors to exit statuses is here, and the one place that catch
 """
 
 import os
+import re
 import signal
 import sys
 import warnings
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from io import BufferedReader, FileIO, TextIOWrapper
 from pathlib import Path
 from time import CLOCK_BOOTTIME, clock_gettime, monotonic
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -366,6 +367,31 @@ class Time(click.ParamType[datetime]):
             return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is no time, as 2026-11-21T12:00:00Z is", param, ctx)
+
+
+class Rate(click.ParamType[float]):
+    """How much comes in a second: octets, as 40kB/s and 1MiB/s, or bits, as 2Mbit/s."""
+
+    name = "RATE"
+    UNITS: ClassVar[Mapping[str, float]] = {"B": 1, "bit": 1 / 8}
+    PREFIXES: ClassVar[Mapping[str, int]] = {
+        "": 1,
+        "k": 10**3,
+        "M": 10**6,
+        "G": 10**9,
+        "Ki": 1 << 10,
+        "Mi": 1 << 20,
+        "Gi": 1 << 30,
+    }
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the octets a second."""
+        found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([kMG]|[KMG]i)?(B|bit)/s", value, re.ASCII)
+        number, prefix, unit = (0, "", "B") if found is None else found.groups(default="")
+        rate = float(number) * self.PREFIXES[prefix] * self.UNITS[unit]
+        if not rate:
+            self.fail(f"{value!r} is no rate, as 40kB/s, 1MiB/s and 2Mbit/s are", param, ctx)
+        return rate
 
 
 class File(click.Path):
@@ -1034,6 +1060,109 @@ def _arriving(
             yield opened
 
 
+def _local(source: str) -> Path | None:
+    """Return the file that a source is; None where its package is on its way."""
+    from spkg.transfer.location import file_of, is_url
+
+    if source == "-":
+        return None
+    found = file_of(source) if is_url(source) else source
+    if found is None:
+        return None
+    file: Path = FILE.convert(found, None, None)
+    return file
+
+
+def _opening(
+    source: str, timeouts: "Timeouts", transfer: Mapping[str, Any]
+) -> "AbstractContextManager[tuple[Package, Payload]]":
+    """Open a package, wherever it is; what is a file here has no need of clocks (E.4.7)."""
+    from spkg.payload import open_package
+
+    file = _local(source)
+    return _arriving(source, timeouts, **transfer) if file is None else open_package(file)
+
+
+@main.command()
+@click.argument("url", metavar="URL")
+@click.option("-o", "--output", required=True, type=FILE, metavar="FILE", help="Where the package goes.")
+@_FORCE
+@_TRUST
+@_timeout_options(3600)
+@_TRANSFER
+@_NO_PROGRESS
+@_JSON
+def fetch(
+    url: str,
+    output: Path,
+    force: bool,
+    at: datetime | None,
+    no_clock: bool,
+    timeout: int,
+    idle_timeout: int,
+    no_progress: bool,
+    as_json: bool,
+    **rest: Any,
+) -> None:
+    """Download the package at URL and verify it, without applying it.
+
+    A package that nobody vouches for is given up before its payload comes; one with a file that is not what
+    was signed, at that file.  FILE appears once all of it is right.
+    """
+    from spkg import verification
+    from spkg.describe.common import NO_DATES
+    from spkg.describe.fetching import fetched_document, fetched_lines
+    from spkg.fetching import fetch as fetch_package
+    from spkg.output import new_file
+    from spkg.transfer.location import is_url
+
+    if not is_url(url):
+        raise UsageError(f"{url!r} is no URL", hint="'spkg verify' verifies a file")
+    transfer = {name: rest.pop(name) for name in TRANSFER}
+    _check_output(output, force=force)
+    policy, time = _policy(**rest), _at(at, no_clock=no_clock)
+    with _opening(url, _timeouts(timeout, idle_timeout), transfer) as (opened, payload):
+        trusted = verification.verify(opened, policy, at=time)
+        with (
+            _progress("fetching", payload.length, wanted=not no_progress, slow=True) as progress,
+            new_file(output, force=force) as file,
+        ):
+            report = fetch_package(trusted, payload, file, progress)
+    if as_json:
+        _print_document(fetched_document(trusted, report, output))
+    else:
+        _print_lines(fetched_lines(trusted, report, output))
+    if not trusted.dates_checked:
+        _say(f"spkg: hint: {NO_DATES}")
+
+
+@main.command()
+@click.argument("package", metavar="PKG", type=FILE)
+@click.option(
+    "--rate", required=True, type=Rate(), metavar="RATE", help="Octets or bits a second: 40kB/s, 2Mbit/s."
+)
+@_timeout_options(600)
+@_JSON
+def timeline(package: Path, rate: float, timeout: int, idle_timeout: int, as_json: bool) -> None:
+    """Show how states and deadlines would run over a download of PKG at RATE.
+
+    That is what the timeouts of a package are chosen by (E.4.7).  Nothing is verified, and commands are taken
+    to need no time.
+    """
+    from spkg.describe.timeline import timeline_document, timeline_hints, timeline_lines
+    from spkg.payload import open_package
+    from spkg.timeline import draw_timeline
+
+    with open_package(_source(package)) as (opened, _):
+        found = draw_timeline(opened, rate, _timeouts(timeout, idle_timeout))
+    if as_json:
+        _print_document(timeline_document(found))
+    else:
+        _print_lines(timeline_lines(found))
+    for hint in timeline_hints(found):
+        _say(f"spkg: hint: {hint}")
+
+
 # The installer.  A child process does the changing; this one tells, and outlives it.
 
 _ROOT = click.option(
@@ -1096,7 +1225,6 @@ def apply(
     from spkg.applying import Request
     from spkg.describe.applying import applied_hints, applied_lines, failure_document, result_document
     from spkg.describe.common import NO_DATES, error_fields
-    from spkg.payload import open_package
 
     wishes = {name: rest.pop(name) for name in WISHES}
     transfer = {name: rest.pop(name) for name in TRANSFER}
@@ -1119,9 +1247,7 @@ def apply(
         device = _device(device_file, software_version, provisioning_code)
         request = Request(device=device, when=start, **wishes)
         timeouts = _timeouts(timeout, idle_timeout)
-        opening: AbstractContextManager[tuple[Package, Payload]]
-        opening = _arriving(source, timeouts, **transfer) if package is None else open_package(package)
-        with opening as (opened, payload):
+        with _opening(source, timeouts, transfer) as (opened, payload):
             trusted = verification.verify(opened, policy, at=time)
             if dry_run:
                 applied = _preview(trusted, payload, root, request)
@@ -1167,19 +1293,6 @@ def apply(
             _say(f"spkg: hint: {NO_DATES}")
     if error is not None:
         raise DocumentedError(error) from error
-
-
-def _local(source: str) -> Path | None:
-    """Return the file that a source is; None where the package is on its way."""
-    from spkg.transfer.location import file_of, is_url
-
-    if source == "-":
-        return None
-    found = file_of(source) if is_url(source) else source
-    if found is None:
-        return None
-    file: Path = FILE.convert(found, None, None)
-    return file
 
 
 class KilledTwiceError(UnsafeError):

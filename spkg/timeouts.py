@@ -98,28 +98,32 @@ class Watch:
         return replace(self, state=State.INSTALLED)
 
     @property
-    def deadline(self) -> Deadline | None:
-        """The deadline in force, the earlier one of two; None where nothing limits the download."""
+    def download_deadline(self) -> Deadline | None:
+        """The deadline in force that counts from the beginning; None where the download may take for ever."""
         match self.state:
             case State.INITIAL:
-                limits = [
-                    ("Initial Timeout", self.begun, self.timeouts.initial),
-                    ("Initial Activity Timeout", self.received, self.timeouts.activity),
-                ]
+                return _deadline("Initial Timeout", self.begun, self.timeouts.initial)
             case State.RECOVERABLE:
-                limits = [("Recoverable Timeout", self.begun, self.timeouts.recoverable)]
+                return _deadline("Recoverable Timeout", self.begun, self.timeouts.recoverable)
             case State.UNRECOVERABLE:
-                limits = [("Unrecoverable Timeout", self.begun, self.timeouts.unrecoverable)]
+                return _deadline("Unrecoverable Timeout", self.begun, self.timeouts.unrecoverable)
             case State.INSTALLED:
-                limits = []
-        running = [
-            Deadline(at=start + seconds, seconds=seconds, title=title)
-            for title, start, seconds in limits
-            if seconds
-        ]
+                return None
+
+    @property
+    def deadline(self) -> Deadline | None:
+        """The deadline in force, the earlier one of two; None where nothing limits the download."""
+        limits = [self.download_deadline]
+        if self.state is State.INITIAL:
+            limits.append(_deadline("Initial Activity Timeout", self.received, self.timeouts.activity))
+        running = [limit for limit in limits if limit is not None]
         return min(running, key=lambda deadline: deadline.at, default=None)
 
     def passed(self, now: float) -> Deadline | None:
         """Return the deadline that is over, if one is."""
         deadline = self.deadline
         return deadline if deadline is not None and deadline.passed(now) else None
+
+
+def _deadline(title: str, start: float, seconds: float) -> Deadline | None:
+    return Deadline(at=start + seconds, seconds=seconds, title=title) if seconds else None
