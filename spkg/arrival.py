@@ -8,7 +8,7 @@ import os
 import select
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import ClassVar, Final
 
 from spkg.errors import TIMEOUT, TransferError
@@ -217,9 +217,13 @@ class ArrivingPayload(Payload):
         Raises:
             TransferError: Something does, or the payload is shorter than the header states.
         """
-        self.skip_to(self.length)
-        self._catch_up()
-        if not self.arrival.is_over():
+        while True:
+            self.skip_to(self.length)
+            with suppress(StartedOverError):  # all files are what they should be: it is about the end alone
+                self._catch_up()
+                over = self.arrival.is_over()
+                break
+        if not over:
             problem = f"octets follow behind the {self.offset + self.length} that the header states"
             raise TransferError(problem, offset=self.offset + self.length, section="E.3", reason=SIZE)
         self.arrival.watch = self.arrival.watch.end()

@@ -317,12 +317,13 @@ class _Stager(Hasher):
         self._sync = sync
         self._first = slot(b"new", puts[0][0])
         self._file: NewFile | None = None
+        self._kept = self._first in there
         self.range = wanted.behind(there.get(self._first, 0))
 
     def begin(self) -> None:
         """Make the first file, or go on with what there is of it."""
         super().begin()
-        if self.range == self._whole:
+        if not self._kept:
             self._file = self._root.create(self._first)
             return
         self._file = self._root.reopen(self._first)
@@ -333,7 +334,7 @@ class _Stager(Hasher):
         """Forget what was there, too."""
         self.close()
         self._root.unlink(self._first)
-        kept = self.range != self._whole
+        kept, self._kept = self._kept, False
         self.range = self._whole
         return kept
 

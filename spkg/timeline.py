@@ -1,4 +1,4 @@
-"""How states and deadlines would run over a download at a steady rate, to choose timeouts by (TR-069 E.4.7)."""
+"""How states and deadlines would run over a download at a steady rate, to choose timeouts by (E.4.7)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

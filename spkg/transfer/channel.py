@@ -15,7 +15,7 @@ __all__ = ["HEAD", "Kind", "Order", "pack", "receive_order", "send_all", "send_o
 
 HEAD: Final = struct.Struct("!BII")
 """The kind of a frame, the number of the order that it follows, and how many octets it has."""
-ORDER: Final = struct.Struct("!IQQ")
+ORDER: Final = struct.Struct("!IQQQ")
 
 
 class Kind(IntEnum):
@@ -41,6 +41,8 @@ class Order:
     """Where to begin, where the number is a new one."""
     limit: int
     """The octet before which to wait for another order."""
+    total: int = 0
+    """How many octets the package states that it has; 0 as long as nobody trusts it."""
 
 
 def pack(kind: Kind, number: int, document: dict[str, Any]) -> bytes:
@@ -76,7 +78,7 @@ def send_order(connection: socket.socket, order: Order) -> None:
     Raises:
         OSError: It is gone.
     """
-    connection.sendall(ORDER.pack(order.number, order.offset, order.limit))
+    connection.sendall(ORDER.pack(order.number, order.offset, order.limit, order.total))
 
 
 def receive_order(connection: socket.socket) -> Order | None:
@@ -84,5 +86,5 @@ def receive_order(connection: socket.socket) -> Order | None:
     octets = connection.recv(ORDER.size, socket.MSG_WAITALL)
     if len(octets) < ORDER.size:
         return None
-    number, offset, limit = ORDER.unpack(octets)
-    return Order(number=number, offset=offset, limit=limit)
+    number, offset, limit, total = ORDER.unpack(octets)
+    return Order(number=number, offset=offset, limit=limit, total=total)

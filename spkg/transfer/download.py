@@ -56,6 +56,7 @@ class Download(Arrival):
         self._seen = bytearray()
         """The front matter, as far as it is there."""
         self._trusted = False
+        self._wanted = 0
         self._compared: int | None = None
         """How much of the front matter was the same the next time, while that is looked at."""
         self._begun = False
@@ -92,6 +93,7 @@ class Download(Arrival):
         """
         super().expect(total)
         self._trusted = True
+        self._wanted = total
         self._grant(total + (self._stated is None))
 
     def seek(self, offset: int, /) -> bool:
@@ -101,7 +103,7 @@ class Download(Arrival):
         self._number += 1
         self.position = offset
         self._stale = True
-        send_order(self._connection, Order(number=self._number, offset=offset, limit=self._limit))
+        self._order(offset)
         return True
 
     def may_repeat(self, wanted: range) -> bool:
@@ -123,8 +125,12 @@ class Download(Arrival):
     def _grant(self, limit: int) -> None:
         if limit > self._limit:
             self._limit = limit
-            with suppress(OSError):  # the downloader is gone, and has said why
-                send_order(self._connection, Order(number=self._number, offset=0, limit=limit))
+            self._order(0)
+
+    def _order(self, offset: int) -> None:
+        order = Order(number=self._number, offset=offset, limit=self._limit, total=self._wanted)
+        with suppress(OSError):  # the downloader is gone, and has said why
+            send_order(self._connection, order)
 
     def _receive(self, view: memoryview) -> int | None:
         if not self._left:

@@ -134,6 +134,7 @@ class _WebTransfer:
         self._location = location
         self.offset = offset
         self.total = total
+        response.raw.enforce_content_length = False  # whoever reads knows better how much is to come
         tag = response.headers.get("ETag", "")
         # A weak one may be that of two files that are alike.
         self.validator = tag if tag.startswith('"') else None
