@@ -241,11 +241,9 @@ def test_a_file_of_another_size_than_its_header_states_fails_to_transfer(
 
 
 def test_the_size_that_was_told_is_held_against_the_servers(place: Path) -> None:
-    with (
-        serving(Script(octets=OCTETS)) as url,
-        pytest.raises(TransferError, match=f"the server has {len(OCTETS)} octets, 7 are expected"),
-    ):
-        do(url, place, size=7)
+    with serving(Script(octets=OCTETS)) as url:
+        with pytest.raises(TransferError, match=f"the server has {len(OCTETS)} octets, 7 are expected"):
+            do(url, place, size=7)
         do(url, place, size=len(OCTETS))
 
     assert tree(place) == NEW
@@ -336,11 +334,9 @@ def test_a_download_that_was_cut_off_goes_on_with_what_is_staged(
 
 
 def test_staged_octets_that_are_not_what_was_signed_are_read_again(place: Path) -> None:
-    with (
-        serving(Script(octets=OCTETS)) as url,
-        pytest.raises(Cut),
-    ):
-        do(url, place, progress=cut_after(len(PACKAGE.payload)))
+    with serving(Script(octets=OCTETS)) as url:
+        with pytest.raises(Cut):
+            do(url, place, progress=cut_after(len(PACKAGE.payload)))
         for one in (place / ".spkg" / "txn" / "new").iterdir():
             one.write_bytes(bytes(len(one.read_bytes())))
         do(url, place)
@@ -363,11 +359,9 @@ def test_what_another_package_has_staged_goes(place: Path) -> None:
 
 def test_links_among_what_is_staged_are_not_followed(place: Path, tmp_path: Path) -> None:
     (outside := tmp_path / "outside").write_bytes(ONE)
-    with (
-        serving(Script(octets=OCTETS)) as url,
-        pytest.raises(Cut),
-    ):
-        do(url, place, progress=cut_after(400))
+    with serving(Script(octets=OCTETS)) as url:
+        with pytest.raises(Cut):
+            do(url, place, progress=cut_after(400))
         for one in (place / ".spkg" / "txn" / "new").iterdir():
             one.unlink()
             one.hardlink_to(outside)
@@ -423,11 +417,9 @@ def test_what_a_failed_transfer_leaves_in_place_is_what_the_state_says(
 @pytest.mark.parametrize("octets", [0, 299, 300, 500, 750, 999])
 def test_in_place_the_same_package_continues_where_it_was_cut_off(octets: int, place: Path) -> None:
     draft = stepwise()
-    with (
-        serving(Script(octets=draft.encode())) as url,
-        pytest.raises(Cut),
-    ):
-        do(url, place, IN_PLACE, progress=cut_after(octets))
+    with serving(Script(octets=draft.encode())) as url:
+        with pytest.raises(Cut):
+            do(url, place, IN_PLACE, progress=cut_after(octets))
         do(url, place, IN_PLACE)
 
     assert state_of(place) == "clean"
