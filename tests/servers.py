@@ -1,6 +1,7 @@
 """A server of files on loopback that does what a test tells it to: cut, stall, drip, corrupt, lie."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -122,10 +123,12 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(script: Script) -> Iterator[str]:
+def serving(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Serve a file, and give the URL of the directory that it is in."""
     handler = type("Handler", (_Handler,), {"script": script})
     server = _Server(("127.0.0.1", 0), handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, args=[0.01], daemon=True)
     thread.start()
     try:

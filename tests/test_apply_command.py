@@ -136,6 +136,7 @@ def test_the_events_end_with_the_result() -> None:
         "already_installed": False,
         "command_key": "k1",
         "fault": {"code": 0, "string": ""},
+        "reason": None,
         "changes": [
             {"action": "make-directory", "path": "/bin", "replaces": None},
             {"action": "put", "path": "/bin/app", "replaces": None, "mode": "0644"},
@@ -204,15 +205,6 @@ def test_what_the_command_line_says_of_the_device_counts_more_than_the_file() ->
 
     assert run("apply", "p.spkg", *TRUST, "--device", "d.toml").exit_code == 5
     assert run("apply", "p.spkg", *TRUST, "--device", "d.toml", "--software-version", "5").exit_code == 0
-
-
-def test_a_url_is_not_taken_for_a_file() -> None:
-    result = run("apply", "http://127.0.0.1/p.spkg", *TRUST)
-
-    assert result.exit_code == 2
-    assert result.stderr == (
-        "spkg: error: spkg can't download yet\nspkg: hint: download the package, and apply the file\n"
-    )
 
 
 @pytest.mark.parametrize("path", ["nowhere", "p.spkg"])
@@ -317,7 +309,7 @@ def test_the_status_tells_what_was_installed() -> None:
     assert first == "root: clean"
     assert re.fullmatch(r"  \S+  6\.3  3 changes  package [0-9a-f]{16}  CN=Test Signer", second)
     shown = json.loads(document.stdout)
-    assert list(shown) == ["schema", "state", "in_place", "installed"]
+    assert list(shown) == ["schema", "state", "in_place", "staged", "installed"]
     assert (shown["schema"], shown["state"], shown["in_place"]) == ("spkg.status/1", "clean", None)
     assert [one["version"] for one in shown["installed"]] == ["6.3"]
 

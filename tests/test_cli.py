@@ -178,6 +178,7 @@ def test_the_exit_statuses_are_those_of_the_design() -> None:
         "RefusedError": 5,
         "FailedError": 6,
         "UnsafeError": 7,
+        "TransferError": 8,
         "SurroundingsError": 9,
     }
     assert (cli.EXIT_DEFECT, cli.EXIT_DIFFERENT) == (1, 10)
@@ -189,6 +190,10 @@ TRUST_OPTIONS: Final = {
 }
 KEY_OPTIONS: Final = {
     *("--key", "--cert", "--chain", "--key-password-env", "--key-password-file", "--signing-time"),
+}
+TRANSFER_OPTIONS: Final = {
+    *("--username", "--password-env", "--password-file", "--unsafe-basic", "--ca-bundle", "--size"),
+    *("--timeout", "--idle-timeout"),
 }
 OPTIONS: Final = {
     "keygen": ("DIR", {"--name", "--force"}),
@@ -209,11 +214,17 @@ OPTIONS: Final = {
         {
             *("--root", "--device", "--software-version", "--provisioning-code", "--dry-run", "--in-place"),
             *("--refuse-unknown", "--again", "--unsafe-force", "--report", "--command-key"),
-            *("--no-progress", "--json"),
+            *("--unsafe-streaming", "--no-progress", "--json"),
         }
-        | TRUST_OPTIONS,
+        | TRUST_OPTIONS
+        | TRANSFER_OPTIONS,
     ),
-    "recover": ("", {"--root", "--json"}),
+    "fetch": (
+        "URL",
+        {"-o", "--force", "--no-progress", "--json"} | TRUST_OPTIONS | TRANSFER_OPTIONS,
+    ),
+    "timeline": ("PKG", {"--rate", "--timeout", "--idle-timeout", "--json"}),
+    "recover": ("", {"--root", "--discard-staged", "--json"}),
     "status": ("", {"--root", "--json"}),
 }
 

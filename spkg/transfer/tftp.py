@@ -33,7 +33,7 @@ class TftpTransport:
 
     def __init__(self, location: Location, patience: float) -> None:
         try:
-            import tftpy  # type: ignore[import-untyped] # noqa: PLC0415 - an extra
+            import tftpy  # noqa: PLC0415 - an extra
         except ImportError as exc:
             raise TransferError(MISSING, reason="access") from exc
         logging.getLogger("tftpy").addHandler(logging.NullHandler())

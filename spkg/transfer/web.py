@@ -4,7 +4,7 @@ Redirects are followed here, since they decide whom a password is shown to.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 from urllib.parse import urljoin
 
@@ -45,6 +45,8 @@ class WebTransport:
         self._login = login
         self._patience = patience
         self._auth: AuthBase | None = None
+        if login.username is not None:
+            self._auth = _Digest(login.username.encode(), login.password.encode("utf-8", "surrogateescape"))
         self._session = requests.Session()
         self._session.trust_env = False  # no proxies and no passwords that nobody named
         self._session.verify = True if login.ca_bundle is None else str(login.ca_bundle)
@@ -70,18 +72,23 @@ class WebTransport:
 
     def _ask(self, location: Location, headers: dict[str, str]) -> requests.Response:
         """Ask one server, twice where it wants to know who asks."""
-        known = location.origin == self._location.origin and self._login.username is not None
+        known = location.origin == self._location.origin
         response = self._get(location, headers, self._auth if known else None)
-        if response.status_code == requests.codes.unauthorized and known and self._auth is None:
-            self._auth = self._choose(response, location)
+        if response.status_code == requests.codes.unauthorized and known and self._wants_basic(response):
+            self._auth = self._basic(location)
             _drain(response)
             response = self._get(location, headers, self._auth)
         if response.status_code == requests.codes.unauthorized:
-            problem = "nobody is let in without a name" if self._login.username is None else "not let in"
-            hint = "--username, with --password-env or --password-file" if not known else None
             response.close()
+            problem = "nobody is let in without a name" if self._auth is None else "not let in"
+            hint = "--username, with --password-env or --password-file" if self._auth is None else None
             raise TransferError(f"{location}: {problem}", fault=LOGIN, reason="login", hint=hint)
         return response
+
+    def _wants_basic(self, response: requests.Response) -> bool:
+        """Whether a server that let nobody in would take a password, and nothing better."""
+        asked = response.headers.get("WWW-Authenticate", "").lower()
+        return isinstance(self._auth, _Digest) and "basic" in asked and "digest " not in asked
 
     def _get(self, location: Location, headers: dict[str, str], auth: AuthBase | None) -> requests.Response:
         with _breaking(location):
@@ -94,23 +101,18 @@ class WebTransport:
                 timeout=(CONNECT, self._patience),
             )
 
-    def _choose(self, response: requests.Response, location: Location) -> AuthBase | None:
-        """Return the best proof of who asks that a server takes.
+    def _basic(self, location: Location) -> AuthBase:
+        """Return what shows the password.
 
         Raises:
-            TransferError: It would show the password to everybody.
+            TransferError: It would show it to everybody.
         """
-        asked = response.headers.get("WWW-Authenticate", "").lower()
-        name, password = (self._login.username or "").encode(), self._login.password.encode()
-        if "digest " in asked:
-            return _Digest(name, password)
-        if "basic" not in asked:
-            return None
         if location.scheme != "https" and not self._login.unsafe_basic:
             problem = f"{location}: the server wants the password in clear"
             hint = "use https, or --unsafe-basic"
             raise TransferError(problem, fault=LOGIN, reason="login", hint=hint)
-        return HTTPBasicAuth(name, password)
+        name, password = self._login.username or "", self._login.password
+        return HTTPBasicAuth(name.encode(), password.encode("utf-8", "surrogateescape"))
 
 
 class _Digest(HTTPDigestAuth):
@@ -120,8 +122,9 @@ class _Digest(HTTPDigestAuth):
         """Read what is left of a refusal, so that its connection can be used again."""
         if r.status_code == requests.codes.unauthorized:
             _drain(r)
-        answer: requests.Response = super().handle_401(r, **kwargs)  # type: ignore[no-untyped-call]
-        return answer
+        with suppress(KeyError):  # a challenge that lacks something: then nobody is let in
+            r = super().handle_401(r, **kwargs)  # type: ignore[no-untyped-call]
+        return r
 
 
 class _WebTransfer:
