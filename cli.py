@@ -86,6 +86,8 @@ class Stopped(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
+        self.told = False
+        """Whether a result was printed already."""
 
 
 class ClosedOutput(BaseException):
@@ -149,7 +151,7 @@ def _guard(run: Callable[[], Any], args: Sequence[str], *, ends: bool) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _stopped(signal.SIGINT, tell)
     except Stopped as exc:
-        return _stopped(signal.Signals(exc.number), tell)
+        return _stopped(signal.Signals(exc.number), None if exc.told else tell)
     except Exception as exc:
         if "--debug" in args:
             raise
@@ -1045,12 +1047,11 @@ def _arriving(
     location = Location.parse(source)
     if username is not None and password is None:
         raise UsageError("--username wants --password-env or --password-file")
-    if ca_bundle is not None:
-        with ca_bundle.open("rb"):
-            pass  # or the process that downloads would have to say that it can't
+    if password is not None and not {*b"\r\n\0"}.isdisjoint(password):
+        raise UsageError("a password has no line breaks")
     login = Login(
         username=username,
-        password=(password or b"").decode("utf-8", "surrogateescape"),
+        password=password or b"",
         unsafe_basic=unsafe_basic,
         ca_bundle=ca_bundle,
     )
@@ -1233,6 +1234,8 @@ def apply(
     trusted: TrustedPackage | None = None
     applied: Document | None = None
     error: SpkgError | None = None
+    stopped: Stopped | None = None
+    status = 0
     try:
         package = _local(source)
         if report is not None:
@@ -1263,9 +1266,14 @@ def apply(
         error = exc
     except OSError as exc:
         error = surroundings(exc)
+    except Stopped as exc:
+        stopped = exc
+        word, status = STOPPED[signal.Signals(exc.number)]
+        error = SpkgError(word)
     end = _timestamp(no_clock=no_clock)
     if error is not None:
-        fields = error_fields(error, exit_status(error), error.STATUS, str(error))
+        status = status or exit_status(error)
+        fields = error_fields(error, status, error.STATUS, str(error))
         document = failure_document(error, fields, start=start, end=end, command_key=command_key)
     else:
         assert applied is not None  # or there would be an error
@@ -1286,6 +1294,9 @@ def apply(
             raise
         if error is None:
             _say("spkg: hint: it is done, and the result can't be written")
+    if stopped is not None:
+        stopped.told = True
+        raise stopped
     if applied is not None:
         for hint in applied_hints(applied):
             _say(f"spkg: hint: {hint}")
@@ -1318,7 +1329,7 @@ def _apply(
 
     def settle(_told: "Tell") -> "Document":
         with _confined(root) as (opened, confined):
-            applied = applying.aftermath(trusted, opened, request)
+            applied = applying.aftermath(trusted, opened, request, arriving=payload.arriving)
         return {**applying.document_of(applied), "confined": confined}
 
     try:

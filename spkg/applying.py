@@ -126,8 +126,14 @@ def apply(
     return _applied(planned, recovered)
 
 
-def aftermath(trusted: TrustedPackage, root: Root, request: Request) -> Applied:
+def aftermath(trusted: TrustedPackage, root: Root, request: Request, *, arriving: bool = False) -> Applied:
     """Recover after the process that installed a package was killed, and return what it had done.
+
+    Args:
+        trusted: The package.
+        root: Where.
+        request: How.
+        arriving: Whether it was on its way, so that it can go on with what is staged.
 
     Raises:
         FailedError: The package is not installed; the root is as before, or in place: usable.
@@ -135,7 +141,7 @@ def aftermath(trusted: TrustedPackage, root: Root, request: Request) -> Applied:
         OSError: The root can't be looked at.
     """
     with working_in(root):
-        recovered = recover(root)
+        recovered = recover(root, keep=digest_of(trusted) if arriving else None)
         done = installed_by(trusted, root, request, recovered)
         if done is not None:
             return done

@@ -7,22 +7,28 @@ input here, a server in :mod:`spkg.transfer`.
 import os
 import select
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import ClassVar, Final
 
-from spkg.errors import TIMEOUT, TransferError
+from spkg.commands import End
+from spkg.errors import SIZE, TIMEOUT, TransferError
 from spkg.package import Command, Package
 from spkg.payload import Payload, StartedOverError
 from spkg.ranges import Range
-from spkg.timeouts import Timeouts, Watch
+from spkg.states import State
+from spkg.timeouts import Deadline, Timeouts, Watch
 
-__all__ = ["SIZE", "Arrival", "ArrivingPayload", "Pipe", "open_arrival"]
+__all__ = ["Arrival", "ArrivingPayload", "Pipe", "open_arrival"]
 
 ATTEMPTS: Final = 8
 """How often a front matter is begun, where its server can't go on with the same version."""
-SIZE: Final = "size"
-"""The reason of a transfer that is longer or shorter than was stated."""
+AGAIN: Final = "begin again"
+FORGOTTEN: Final = 3600
+"""After how many seconds without an octet a transfer is given up that no timeout limits."""
+LONGEST_WAIT: Final = 1 << 30
+"""The longest that the system takes for a time to wait, in milliseconds."""
 
 
 class Arrival(ABC):
@@ -134,13 +140,21 @@ class Arrival(ABC):
         ready.register(self.fileno(), select.POLLIN)
         while True:
             now = self._clock()
-            passed = self.watch.passed(now)
-            if passed is not None:
+            passed = self._deadline
+            if passed.passed(now):
                 problem = f"the {passed.title} of {passed.seconds:g} s has passed"
                 raise TransferError(problem, offset=self.position, section="E.4.7", reason=TIMEOUT)
-            deadline = self.watch.deadline
-            if ready.poll(None if deadline is None else (deadline.at - now) * 1000 + 1):
+            deadline = self._deadline
+            if ready.poll(min((deadline.at - now) * 1000 + 1, LONGEST_WAIT)):
                 return
+
+    @property
+    def _deadline(self) -> Deadline:
+        """The deadline in force, or what takes its place where there is none."""
+        forgotten = Deadline(
+            at=self.watch.received + FORGOTTEN, seconds=FORGOTTEN, title="time without an octet"
+        )
+        return self.watch.deadline or forgotten
 
 
 class Pipe(Arrival):
@@ -209,7 +223,18 @@ class ArrivingPayload(Payload):
     def process(self, command: Command) -> None:
         """Take notice that a command was processed: the deadline may be another one now."""
         self.command = command.index
-        self.arrival.watch = self.arrival.watch.process(command.record)
+        if not isinstance(command.record, End):  # as long as octets are waited for a deadline holds
+            self.arrival.watch = self.arrival.watch.process(command.record)
+
+    def go_on(self, done: Iterable[Command], state: State) -> None:
+        """Take notice that an installation goes on behind some commands, in a state."""
+        for command in done:
+            self.process(command)
+        self.arrival.watch = replace(self.arrival.watch, state=state)
+
+    def conclude(self) -> None:
+        """Take notice that all commands are processed, and nothing more is wanted."""
+        self.arrival.watch = self.arrival.watch.end()
 
     def finish(self) -> None:
         """Make sure that nothing follows.
@@ -226,13 +251,15 @@ class ArrivingPayload(Payload):
         if not over:
             problem = f"octets follow behind the {self.offset + self.length} that the header states"
             raise TransferError(problem, offset=self.offset + self.length, section="E.3", reason=SIZE)
-        self.arrival.watch = self.arrival.watch.end()
+        self.conclude()
 
     def _catch_up(self) -> None:
         """Leave out the octets up to where reading goes on."""
         wanted = self.offset + self._position
         if wanted == self.arrival.position or self.arrival.seek(wanted):
             return
+        if wanted < self.arrival.position:
+            raise TransferError("it would have to be read once more from before", offset=wanted, hint=AGAIN)
         scrap = memoryview(bytearray(1 << 16))
         while self.arrival.position < wanted:
             if not self.arrival.readinto(scrap[: wanted - self.arrival.position]):

@@ -11,12 +11,15 @@ NO_ROOM: Final = 9004
 """The FaultCode where there is more than a device can hold (A.5)."""
 LOGIN: Final = 9012
 """The FaultCode where a server of files lets nobody in (A.5)."""
+SIZE: Final = "size"
+"""The reason of a transfer that is longer or shorter than was stated."""
 TIMEOUT: Final = "timeout"
 """The reason of a transfer that took too long."""
 
 __all__ = [
     "LOGIN",
     "NO_ROOM",
+    "SIZE",
     "TIMEOUT",
     "FailedError",
     "FormatError",

@@ -1,42 +1,22 @@
-"""A package written on as it goes by: all of its octets, and nothing else."""
+"""A package kept as it comes: all of its octets, each file compared with what was signed on the way."""
 
+import os
+from collections.abc import Iterable
 from io import FileIO
 
+from spkg.digests import Digest
 from spkg.output import write_all
-from spkg.payload import Consumer, Payload, PayloadReport, Progress, compare_payload
-from spkg.ranges import Range
+from spkg.payload import Consumer, Hasher, Payload, PayloadReport, Progress, compare_payload
+from spkg.ranges import Range, uncovered
 from spkg.verification import TrustedPackage
 
-__all__ = ["Copier", "fetch"]
-
-
-class Copier(Consumer):
-    """A consumer that writes the whole payload into a file, behind what is there.
-
-    Args:
-        output: The file, of which nobody else writes.
-        length: How many octets the payload has.
-    """
-
-    def __init__(self, output: FileIO, length: int) -> None:
-        self.range = Range(0, length)
-        self._output = output
-        self._start = output.tell()
-
-    def begin(self) -> None:
-        """Go to where the payload begins."""
-        self._output.seek(self._start)
-        self._output.truncate()
-
-    def feed(self, octets: memoryview) -> None:
-        """Write the next octets."""
-        write_all(self._output, octets)
+__all__ = ["fetch"]
 
 
 def fetch(
     trusted: TrustedPackage, payload: Payload, output: FileIO, progress: Progress | None = None
 ) -> PayloadReport:
-    """Write a trusted package to *output*, and compare every file with what was signed on the way.
+    """Write a trusted package to *output*.
 
     Args:
         trusted: The package.
@@ -45,12 +25,69 @@ def fetch(
         progress: Is told the octets done.
 
     Raises:
-        UntrustedError: The contents of a file are not the signed ones; nothing is read behind it.
+        UntrustedError: The contents of a file are not the signed ones.
         FormatError: The payload of a file is shorter or longer than the header states.
         TransferError: The deadline has passed, or the transfer failed.
         OSError: It can't be written.
     """
     package = trusted.package
     write_all(output, package.signed + package.block.octets)
-    copier = Copier(output, payload.length)
-    return compare_payload(package, payload, arrived=lambda _wanted: None, also=[copier], progress=progress)
+
+    def make(wanted: Range, algorithms: Iterable[Digest]) -> Hasher:
+        return _Hashing(wanted, algorithms, output, package.payload_offset)
+
+    gaps = uncovered({file.range for file in package.files}, payload.length)
+    others = [_Gap(gap, output, package.payload_offset) for gap in gaps]
+    return compare_payload(package, payload, make=make, also=others, progress=progress)
+
+
+class _Hashing(Hasher):
+    """A hasher that writes its range to where it belongs, as often as it comes."""
+
+    def __init__(self, wanted: Range, algorithms: Iterable[Digest], output: FileIO, offset: int) -> None:
+        super().__init__(wanted, algorithms)
+        self._place = _Place(wanted, output, offset)
+
+    def begin(self) -> None:
+        """Begin with no octets."""
+        super().begin()
+        self._place.begin()
+
+    def feed(self, octets: memoryview) -> None:
+        """Hash and write the next octets."""
+        super().feed(octets)
+        self._place.write(octets)
+
+
+class _Gap(Consumer):
+    """A consumer of octets that nobody signed."""
+
+    def __init__(self, wanted: Range, output: FileIO, offset: int) -> None:
+        self.range = wanted
+        self._place = _Place(wanted, output, offset)
+
+    def begin(self) -> None:
+        """Go to where they belong."""
+        self._place.begin()
+
+    def feed(self, octets: memoryview) -> None:
+        """Write the next octets."""
+        self._place.write(octets)
+
+
+class _Place:
+    """Where a range goes in a file."""
+
+    def __init__(self, wanted: Range, output: FileIO, offset: int) -> None:
+        self._start = offset + wanted.start
+        self._position = self._start
+        self._descriptor = output.fileno()
+
+    def begin(self) -> None:
+        self._position = self._start
+
+    def write(self, octets: memoryview) -> None:
+        while octets:
+            written = os.pwrite(self._descriptor, octets, self._position)
+            self._position += written
+            octets = octets[written:]

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from spkg.checkpoint import (
     ARRIVED,
-    CHECKPOINT,
     MADE,
     PART,
     Checkpoint,
+    load_checkpoint,
     remove_checkpoint,
     save_checkpoint,
 )
@@ -82,11 +82,16 @@ def install_in_place(  # noqa: PLR0917 - what an installation takes, and where i
             if start.command < end or not is_last(entry, root):  # or it was written before a crash
                 _write(root, RECORD, record_with(entry, root))
             remove_checkpoint(root)
-    except SpkgError as exc:
+    except Exception as exc:
         with suppress(OSError):  # what is there says the same, as after a crash
-            if root.status(CHECKPOINT) is not None:  # or nothing has begun
+            found = load_checkpoint(root)
+            if found is not None and found.package == run.at.package:  # or this one has begun nothing
                 save_checkpoint(root, replace(run.at, failed=True))
-        raise _told(exc, run.at, plan) from exc
+        if isinstance(exc, SpkgError):
+            raise _told(exc, run.at, plan) from exc
+        if run.at.unsafe:  # a defect of ours does not make it any safer
+            raise UnsafeError(f"a defect in spkg: {type(exc).__name__}: {exc}") from exc
+        raise
 
 
 def _told(exc: SpkgError, at: Checkpoint, plan: Plan) -> SpkgError:
@@ -140,17 +145,20 @@ class _Run:
         """Do each command as soon as its data is there and compared."""
         package, payload = self._trusted.package, self._payload
         payload.expect()
-        self._root.mkdir(ARRIVED, PRIVATE)
+        payload.go_on(package.commands[: self._start], self.at.state)
         sequence = Sequencer(package, self.do, self._start)
-        sequence.advance()
         keepers = {wanted: _Keeper(self._root, wanted, Digest) for wanted in self._wanted}
+        self._root.mkdir(ARRIVED, PRIVATE)
         try:
+            sequence.advance()
             consumers = list(judges(self._files.values(), keepers, sequence.arrived))
             distribute(payload, consumers, self._progress, to_end=False)  # all of it is done by then
         finally:
             for keeper in keepers.values():
                 keeper.close()
-        self._root.remove_tree(ARRIVED)
+            with suppress(OSError):  # the next one removes it
+                self._root.remove_tree(ARRIVED)
+        payload.conclude()
 
     def do(self, command: Command) -> None:
         """Have a command take effect, durably, and so that it can be done once more."""

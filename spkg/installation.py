@@ -18,6 +18,7 @@ from spkg.checkpoint import CHECKPOINT, LEFTOVERS
 from spkg.digests import Digest
 from spkg.errors import (
     NO_ROOM,
+    SIZE,
     TIMEOUT,
     FailedError,
     RefusedError,
@@ -31,7 +32,6 @@ from spkg.payload import Hasher, Payload, PayloadReport, Progress, compare_paylo
 from spkg.planning import Plan
 from spkg.ranges import Range
 from spkg.root import NewFile, Parts, Root, shown
-from spkg.sequencing import Sequencer
 from spkg.transaction import FEW, OVER, Outcome, slot
 from spkg.tree import OWN
 
@@ -202,7 +202,7 @@ def install(
             staged = transaction.commit(root, [*steps, *own], directories)
         except BaseException as exc:
             committing()  # nor is there a way back from cleaning up
-            if not (payload.arriving and _may_go_on(exc) and transaction.is_staging(root)):
+            if not (payload.arriving and _may_go_on(exc) and _has_staged(root)):
                 transaction.discard(root)
             raise
     outcome = transaction.finish(root, staged)
@@ -213,10 +213,15 @@ def install(
     return report
 
 
+def _has_staged(root: Root) -> bool:
+    """Whether a download has staged something, and no more than that."""
+    return transaction.is_staging(root) is not None and any(transaction.staged(root).values())
+
+
 def _may_go_on(reason: BaseException) -> bool:
     """Whether what was staged is kept for the same package: not where a timeout or the contents ended it."""
     if isinstance(reason, TransferError):
-        return reason.reason != TIMEOUT
+        return reason.reason not in {SIZE, TIMEOUT}
     return not isinstance(reason, Exception)
 
 
@@ -282,13 +287,8 @@ def _stage(
         stagers.append(_Stager(root, wanted, algorithms, puts[wanted], there, sync=few))
         return stagers[-1]
 
-    sequence = Sequencer(package, payload.process)
     try:
-        if not payload.arriving:
-            return compare_payload(package, payload, make=make, progress=progress)
-        payload.expect()
-        sequence.advance()
-        return compare_payload(package, payload, make=make, arrived=sequence.arrived, progress=progress)
+        return compare_payload(package, payload, make=make, progress=progress)
     finally:
         for stager in stagers:
             stager.close()

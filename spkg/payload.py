@@ -19,6 +19,8 @@ from spkg.digests import Digest
 from spkg.errors import FormatError, UntrustedError
 from spkg.package import Command, Package, PayloadFile, Survey, survey
 from spkg.ranges import Range, deepest_overlap, uncovered
+from spkg.sequencing import Sequencer
+from spkg.states import State
 from spkg.verification import TrustedPackage
 
 if TYPE_CHECKING:
@@ -148,6 +150,12 @@ class Payload:
 
     def process(self, command: Command) -> None:
         """Take notice that a command was processed, all its data being there."""
+
+    def go_on(self, done: Iterable[Command], state: State) -> None:
+        """Take notice that an installation goes on behind some commands, in a state."""
+
+    def conclude(self) -> None:
+        """Take notice that all commands are processed, and nothing more is wanted."""
 
     def finish(self) -> None:
         """Make sure that nothing follows.
@@ -428,7 +436,6 @@ def compare_payload(
     payload: Payload,
     *,
     make: Callable[[Range, Iterable[Digest]], Hasher] = Hasher,
-    arrived: Callable[[Range], object] | None = None,
     also: Sequence[Consumer] = (),
     jobs: int = 1,
     sha256: bool = False,
@@ -440,8 +447,6 @@ def compare_payload(
         package: What was read.
         payload: Its payload, from the beginning.
         make: Makes what hashes a range, and may do more with its octets.
-        arrived: Is told each range as soon as it is there and what it should be; nothing is read behind one
-            that is not.
         also: Others that want octets of it on the way; they have them before they are compared.
         jobs: As for :func:`check_payload`; with any of the others all goes in one pass.
         sha256: As for :func:`check_payload`.
@@ -458,8 +463,12 @@ def compare_payload(
     wanted = dict(zip(ranges, hashers, strict=True))  # a range may shrink by what is there already
 
     worth_it = jobs > 1 and len(ranges) > 1 and payload.length >= PARALLEL_FROM
-    if arrived is not None:
-        distribute(payload, [*judges(files, wanted, arrived), *also], progress)
+    if payload.arriving:
+        # Commands are processed as it arrives, and nothing is read behind a file that is not what was signed.
+        payload.expect()
+        sequence = Sequencer(package, payload.process)
+        sequence.advance()
+        distribute(payload, [*judges(files, wanted, sequence.arrived), *also], progress)
     elif (
         worth_it
         and not also

@@ -171,9 +171,11 @@ class Root:
             raise ValueError("a file in the tree is never opened for writing")
 
         def reopen(parent: int, name: bytes) -> int:
-            descriptor = os.open(
-                name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent
-            )
+            flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            try:
+                descriptor = os.open(name, os.O_RDWR | flags, dir_fd=parent)
+            except PermissionError:  # its mode is that of the file it will be, so it is whole
+                descriptor = os.open(name, os.O_RDONLY | flags, dir_fd=parent)
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
                 os.close(descriptor)

@@ -16,11 +16,11 @@ from spkg.cms import (
 )
 from spkg.digests import Digest
 from spkg.errors import FormatError, RefusedError
-from spkg.fetching import Copier
 from spkg.keys import Identity
 from spkg.output import write_all
 from spkg.package import MAX_FRONT_MATTER, Package
-from spkg.payload import Payload, Progress, compare_payload
+from spkg.payload import Consumer, Payload, Progress, compare_payload
+from spkg.ranges import Range
 from spkg.trust import check_rsa_key
 
 __all__ = ["add_signature", "check_front_matter", "sign_package"]
@@ -107,4 +107,16 @@ def sign_package(
     block = add_signature(package.block, package.signed, identity, digest=digest, signing_time=signing_time)
     check_front_matter(package.signed, block)
     write_all(output, package.signed + block)
-    compare_payload(package, payload, also=[Copier(output, payload.length)], progress=progress)
+    compare_payload(package, payload, also=[_Copier(output, payload.length)], progress=progress)
+
+
+class _Copier(Consumer):
+    """A consumer that writes the whole payload on."""
+
+    def __init__(self, output: FileIO, length: int) -> None:
+        self.range = Range(0, length)
+        self._output = output
+
+    def feed(self, octets: memoryview) -> None:
+        """Write the next octets."""
+        write_all(self._output, octets)

@@ -93,8 +93,8 @@ def draw_timeline(package: Package, rate: float, timeouts: Timeouts) -> Timeline
 
     for command, arrived in _arrivals(package):
         now = arrived / rate
-        # Octets come all the time, however seldom: the last one just now, or one octet's time ago.
-        watch = watch.octets(max(watch.received, now - 1 / rate))
+        if not watch.timeouts.activity or 1 / rate < watch.timeouts.activity:  # or the next one is too late
+            watch = watch.octets(now)
         passed = watch.passed(now)
         if passed is not None:
             close(max(begins, passed.at))

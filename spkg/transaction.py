@@ -17,6 +17,7 @@ that leaves has left, ``back`` when the way is back, ``unplaced`` when all that 
 """
 
 import errno
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -116,7 +117,8 @@ def begin(root: Root, package: str | None = None) -> None:
             if not _has(root, (*TXN, name)):
                 root.mkdir((*TXN, name), PRIVATE)
         if package is not None and not going_on:
-            write_whole(root, PACKAGE, package.encode())
+            write_whole(root, _spare(PACKAGE), package.encode())
+            root.rename(_spare(PACKAGE), PACKAGE)
             root.sync_directory(TXN)
             root.sync_directory(OWN)
     except BaseException:
@@ -133,7 +135,8 @@ def is_staging(root: Root) -> str | None:
     """
     if not _has(root, PACKAGE) or _has(root, JOURNAL) or _has(root, DONE):
         return None
-    return root.read(PACKAGE, MAX_PACKAGE).decode("ascii", "replace")
+    package = root.read(PACKAGE, MAX_PACKAGE).decode("ascii", "replace")
+    return package if len(package) == MAX_PACKAGE else None
 
 
 def staged(root: Root) -> dict[Parts, int]:
@@ -158,11 +161,16 @@ def keep_staged(root: Root, wanted: Mapping[Parts, int]) -> dict[Parts, int]:
         OSError: Something can't be removed.
     """
     kept: dict[Parts, int] = {}
-    for path, size in staged(root).items():
-        if size <= wanted.get(path, -1):
-            kept[path] = size
+    for name in root.names((*TXN, b"new")):
+        path = (*TXN, b"new", name)
+        found = root.status(path)
+        if found is None:
+            continue
+        ours = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+        if ours and found.st_size <= wanted.get(path, -1):
+            kept[path] = found.st_size
         else:
-            root.unlink(path)
+            root.remove_tree(path)
     return kept
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 
+from spkg import arrival as arrival_module
 from spkg.applying import Applied, Request, apply, recover_root, staging, standing
 from spkg.arrival import open_arrival
 from spkg.commands import End, Remove, Version
@@ -48,6 +49,7 @@ FILES: Final = {"one": ONE, "two": TWO, "copy": ONE, "empty": b"", "three": THRE
 NEW: Final = {name: contents for name, contents in {**OLD, **FILES}.items() if name != "keep"}
 ANYHOW: Final = Request(device=None, when="then")
 IN_PLACE: Final = Request(device=None, when="then", in_place=True, unsafe_streaming=True)
+SHORT: Final = Timeouts(initial=0.2, recoverable=0.2, unrecoverable=0.2)
 PATIENT: Final = Timeouts(initial=30, activity=30)
 
 
@@ -125,16 +127,27 @@ def test_a_server_that_cuts_again_and_again_is_asked_as_long_as_it_gives_somethi
     assert len(script.asked) == len(cuts) + 1
 
 
-def test_one_that_gives_nothing_more_is_given_up(place: Path) -> None:
+def test_one_that_gives_nothing_more_is_asked_until_a_timeout_ends_it(place: Path) -> None:
     with (
-        serving(script := Script(octets=OCTETS, cuts=[FRONT + 7] * 99)) as url,
-        pytest.raises(TransferError, match=f"the connection ended after {FRONT + 7} of {len(OCTETS)}"),
+        serving(script := Script(octets=OCTETS, cuts=[FRONT + 7] * 9999)) as url,
+        pytest.raises(TransferError, match=r"the Initial Timeout of 0[.]3 s has passed"),
     ):
-        do(url, place)
+        do(url, place, timeouts=Timeouts(initial=0.3))
 
-    assert len(script.asked) == downloader.ATTEMPTS
+    assert len(script.asked) > 12
     assert tree(place) == OLD
     assert state_of(place) == "clean"
+
+
+def test_where_no_timeout_ends_it_a_long_time_without_an_octet_does(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrival_module, "FORGOTTEN", 0.3)
+    with (
+        serving(Script(octets=OCTETS, cuts=[FRONT + 7] * 9999)) as url,
+        pytest.raises(TransferError, match=r"the time without an octet of 0[.]3 s has passed"),
+    ):
+        do(url, place, timeouts=Timeouts(initial=0, activity=0))
 
 
 def test_nobody_there_is_told_soon(place: Path) -> None:
@@ -357,18 +370,38 @@ def test_what_another_package_has_staged_goes(place: Path) -> None:
         assert staging(root) is None
 
 
-def test_links_among_what_is_staged_are_not_followed(place: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["hard link", "link", "directory", "fifo"])
+def test_what_else_lies_among_what_is_staged_goes(what: str, place: Path, tmp_path: Path) -> None:
     (outside := tmp_path / "outside").write_bytes(ONE)
     with serving(Script(octets=OCTETS)) as url:
         with pytest.raises(Cut):
             do(url, place, progress=cut_after(400))
         for one in (place / ".spkg" / "txn" / "new").iterdir():
             one.unlink()
-            one.hardlink_to(outside)
-        with pytest.raises(FailedError, match="not a regular file of one name"):
-            do(url, place)
+            match what:
+                case "hard link":
+                    one.hardlink_to(outside)
+                case "link":
+                    one.symlink_to(outside)
+                case "directory":
+                    one.mkdir()
+                case _:
+                    os.mkfifo(one)
+        do(url, place)
 
     assert outside.read_bytes() == ONE
+    assert tree(place) == NEW
+
+
+def test_a_staging_whose_package_nobody_knows_goes(place: Path) -> None:
+    with serving(Script(octets=OCTETS)) as url, pytest.raises(Cut):
+        do(url, place, progress=cut_after(400))
+    (place / ".spkg" / "txn" / "package").write_bytes(b"")
+
+    with Root(place) as root:
+        assert staging(root) is None
+        recover_root(root)
+    assert not (place / ".spkg" / "txn").exists()
 
 
 # In place.
@@ -405,13 +438,14 @@ def test_what_a_failed_transfer_leaves_in_place_is_what_the_state_says(
     draft = stepwise()
     cut = len(draft.front) + octets
     expected = {name: contents for name, contents in left.items() if name != "keep" or left is OLD}
-    with serving(Script(octets=draft.encode(), cuts=[cut] * 99)) as url, pytest.raises(error) as caught:
-        do(url, place, IN_PLACE)
+    script = Script(octets=draft.encode(), cuts=[cut] * 99999)
+    with serving(script) as url, pytest.raises(error) as caught:
+        do(url, place, IN_PLACE, SHORT)
 
     assert type(caught.value) is error
     assert state_of(place) == state
     assert tree(place) == expected
-    assert caught.value.reason == "incomplete"
+    assert caught.value.reason == "timeout"
 
 
 @pytest.mark.parametrize("octets", [0, 299, 300, 500, 750, 999])

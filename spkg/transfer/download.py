@@ -3,14 +3,17 @@
 import os
 import signal
 import socket
+import ssl
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from importlib.util import find_spec
 from typing import Final, NoReturn
 
-from spkg.arrival import SIZE, Arrival
-from spkg.confinement import DefectError, confine
-from spkg.errors import TransferError
+from spkg.arrival import Arrival
+from spkg.confinement import DefectError, confine, die_with
+from spkg.errors import SIZE, SurroundingsError, TransferError
 from spkg.payload import StartedOverError
 from spkg.timeouts import Timeouts
 from spkg.transfer.channel import HEAD, Kind, Order, pack, send_all, send_order, unpack
@@ -19,12 +22,14 @@ from spkg.transfer.location import Location, Login
 
 __all__ = ["Download", "download"]
 
+LONGEST: Final = 1 << 20
+"""The longest frame that is taken, in octets."""
 WORTH_IT: Final = 1 << 20
 """From how many octets on it is worth a new request not to read them."""
 BUFFER: Final = 1 << 20
 """How many octets may be under way between the two processes."""
 STALLED: Final = 60
-"""After how many seconds without an octet a connection is opened anew, where no timeout ends it all."""
+"""After how many seconds without an octet a connection is opened anew, if no timeout ends it all before."""
 
 
 class Download(Arrival):
@@ -46,6 +51,7 @@ class Download(Arrival):
         size: int = 0,
     ) -> None:
         super().__init__(clock, timeouts, size=size)
+        self._told = size
         self._connection = connection
         self._number = 1
         self._limit = 0
@@ -61,6 +67,8 @@ class Download(Arrival):
         """How much of the front matter was the same the next time, while that is looked at."""
         self._begun = False
         self._resumable = False
+        self._forgetful = False
+        """Whether it has begun anew, although it was asked to go on."""
         self._stated: int | None = None
         """What the server says of the size."""
         self._breaks: list[int] = []
@@ -148,6 +156,8 @@ class Download(Arrival):
     def _next_frame(self) -> int | None:
         """Read the head of a frame, and do what it says where it has no octets of the package."""
         kind, number, length = HEAD.unpack(self._whole(HEAD.size))
+        if length > LONGEST:
+            raise TransferError("the process that downloads says too much at once")
         if kind == Kind.OCTETS:
             self._left = length
             self._stale = number != self._number
@@ -178,17 +188,21 @@ class Download(Arrival):
             StartedOverError: It begins anew.
         """
         if total is not None:
-            if self.total is not None and total != self.total:
-                problem = f"the server has {total} octets, {self.total} are expected"
+            if total != (self.total if self._trusted else self._told or total):
+                problem = f"the server has {total} octets, {self._told or self.total} are expected"
                 raise TransferError(problem, reason=SIZE)
             self.total = self._stated = total
-        self._resumable = resumable
         begun, self._begun = self._begun, True
+        if self._compared is not None and offset in {0, self._compared}:
+            self._compared = offset
+            return
         if offset == self.position:
+            self._resumable = resumable and not self._forgetful
             if begun:
                 self._breaks.append(offset)
             return
         self.position = 0
+        self._forgetful, self._resumable = True, False  # or it would be asked the same again and again
         if self._trusted:
             self._compared = 0
             return
@@ -245,17 +259,21 @@ def download(
         size: How many octets it has; 0 where nobody knows.
 
     Raises:
-        OSError: There can be no process.
+        SurroundingsError: What the download needs here is missing, or is not what it should be.
+        OSError: There can be no process, or a file can't be read.
     """
+    _check(location, login)
     ours, theirs = socket.socketpair()
     for one in (ours, theirs):
         one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    parent = os.getpid()
     try:
         child = os.fork()
         if child == 0:
             ours.close()
-            _serve(theirs, location, login, timeouts.activity or STALLED)
+            die_with(parent)
+            _serve(theirs, location, login)
     except OSError:
         ours.close()
         raise
@@ -272,11 +290,23 @@ def download(
             os.waitpid(child, 0)
 
 
-def _serve(connection: socket.socket, location: Location, login: Login, patience: float) -> NoReturn:
+def _check(location: Location, login: Login) -> None:
+    """Find out here what the process that downloads could only fail by."""
+    if location.scheme == "tftp" and find_spec("tftpy") is None:
+        raise SurroundingsError("TFTP wants the extra 'tftp'", hint="pip install 'spkg[tftp]'")
+    if login.ca_bundle is not None:
+        login.ca_bundle.open("rb").close()
+        try:
+            ssl.create_default_context(cafile=str(login.ca_bundle))
+        except ssl.SSLError as exc:
+            raise SurroundingsError(f"{login.ca_bundle} has no certificates of authorities") from exc
+
+
+def _serve(connection: socket.socket, location: Location, login: Login) -> NoReturn:
     """Be the process that downloads, with all signals blocked: whoever began it ends it."""
     try:
         confine(None)
-        Downloader(connection, _transport(location, login, patience)).run()
+        Downloader(connection, partial(_transport, location, login)).run()
     except OSError:
         pass  # nobody reads any more
     except Exception as exc:  # noqa: BLE001 - a defect there must not go on with what is done here
@@ -287,18 +317,18 @@ def _serve(connection: socket.socket, location: Location, login: Login, patience
         os._exit(0)
 
 
-def _transport(location: Location, login: Login, patience: float) -> Transport:
+def _transport(location: Location, login: Login) -> Transport:
     """Return what speaks the protocol of a location."""
     match location.scheme:
         case "http" | "https":
             from spkg.transfer.web import WebTransport  # noqa: PLC0415 - start-up: one protocol is enough
 
-            return WebTransport(location, login, patience)
+            return WebTransport(location, login, STALLED)
         case "ftp" | "ftps":
             from spkg.transfer.ftp import FtpTransport  # noqa: PLC0415
 
-            return FtpTransport(location, login, patience)
+            return FtpTransport(location, login, STALLED)
         case _:
             from spkg.transfer.tftp import TftpTransport  # noqa: PLC0415
 
-            return TftpTransport(location, patience)
+            return TftpTransport(location, STALLED)

@@ -7,6 +7,7 @@ take is for the one that reads to say.
 import random
 import select
 import socket
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from spkg.errors import TransferError
@@ -18,8 +19,6 @@ CHUNK: Final = 1 << 18
 """The most octets of one frame."""
 CONTACTS: Final = 3
 """How often a server is asked that has not given one octet yet."""
-ATTEMPTS: Final = 12
-"""How often one is asked that has, without giving another one."""
 PAUSE: Final = 0.5
 """How long the first wait is, in seconds; each is twice the one before."""
 LONGEST: Final = 30
@@ -90,12 +89,13 @@ class Downloader:
 
     Args:
         connection: To it.
-        transport: To the server.
+        connect: Makes what asks the server.
     """
 
-    def __init__(self, connection: socket.socket, transport: Transport) -> None:
+    def __init__(self, connection: socket.socket, connect: Callable[[], Transport]) -> None:
         self._connection = connection
-        self._transport = transport
+        self._connect = connect
+        self._transport: Transport | None = None
         self._transfer: Transfer | None = None
         self._order = Order(number=0, offset=0, limit=0)
         self._validator: str | None = None
@@ -130,7 +130,9 @@ class Downloader:
         if wanted <= 0:
             return
         if self._transfer is None:
-            self._transfer = self._transport.open(self._position, self._validator)
+            if self._transport is None:
+                self._transport = self._connect()
+            self._transfer = self._open(self._transport)
             self._position = self._transfer.offset
             self._validator = self._transfer.validator
             begins = {
@@ -149,6 +151,14 @@ class Downloader:
             self._furthest = self._position
             self._failures = 0
         send_all(self._connection, HEAD.pack(Kind.OCTETS, self._order.number, len(octets)), octets)
+
+    def _open(self, transport: Transport) -> Transfer:
+        try:
+            return transport.open(self._position, self._validator)
+        except TransferError as exc:
+            if self._furthest and exc.reason == "access":  # it was there a moment ago
+                raise BrokenError(exc.problem, reason=exc.reason) from exc
+            raise
 
     def _end(self, total: int | None) -> None:
         """Tell the end of the file, unless it may be that of a connection."""
@@ -184,9 +194,9 @@ class Downloader:
             TransferError: It was asked often enough.
         """
         self._failures += 1
-        if self._failures >= (ATTEMPTS if self._furthest else CONTACTS):
+        if self._failures >= CONTACTS and not self._furthest:
             raise TransferError(str(problem), reason=problem.reason)
-        pause = min(LONGEST, PAUSE * 2 ** (self._failures - 1))
+        pause = min(LONGEST, PAUSE * 2 ** min(self._failures - 1, 10))
         pause *= random.uniform(0.75, 1.25)  # noqa: S311 - many gateways must not come back at once
         note = {"text": f"{problem}: trying again in {pause:.1f} s"}
         self._send(pack(Kind.NOTE, self._order.number, note))

@@ -10,12 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from spkg.errors import LOGIN, TransferError, UsageError, os_problem
+from spkg.errors import LOGIN, TransferError, os_problem
 from spkg.transfer.downloader import BrokenError, Transfer
 from spkg.transfer.location import Location, Login
 
 __all__ = ["FtpTransport"]
 
+ENCODING: Final = "latin-1"
+"""Octets as they are: what a server calls its files is its own business."""
+MAX_SAID: Final = 1 << 16
+"""The longest answer, in characters."""
+MAX_WORDS: Final = 80
+"""How many characters of it are told."""
 IMPLICIT: Final = 990
 """The port on which TLS begins with the connection."""
 
@@ -28,16 +34,12 @@ class FtpTransport:
         login: Who asks.
         patience: After how many seconds without an octet a connection is given up.
 
-    Raises:
-        UsageError: The path has what no command can carry.
     """
 
     def __init__(self, location: Location, login: Login, patience: float) -> None:
         self._location = location
         self._login = login
         self._patience = patience
-        if not location.path.isprintable():
-            raise UsageError("a path with control characters can't be asked for")
 
     def open(self, offset: int, validator: str | None) -> Transfer:
         """Ask for the file from an octet on.
@@ -49,7 +51,7 @@ class FtpTransport:
         with _breaking(self._location):
             server = self._connect()
             try:
-                path = self._location.path
+                path = self._location.path.encode().decode(ENCODING)
                 server.voidcmd("TYPE I")
                 total, time = None, None
                 with suppress(ftplib.error_perm):  # a server need not know these
@@ -65,15 +67,17 @@ class FtpTransport:
 
     def _connect(self) -> ftplib.FTP:
         location = self._location
-        server = ftplib.FTP(timeout=self._patience)  # noqa: S321 - what is downloaded is signed
+        server: _Plain | _Tls = _Plain(timeout=self._patience, encoding=ENCODING)
         if location.scheme == "ftps":
             server = _Tls(self._login, implicit=location.port == IMPLICIT, timeout=self._patience)
         try:
             server.connect(location.host, location.port)
+            if isinstance(server, _Tls):
+                server.begin()
             try:
-                server.login(self._login.username or "", self._login.password)
+                server.login(self._login.username or "", self._login.password.decode(ENCODING))
             except ftplib.error_perm as exc:
-                problem = f"{location}: not let in: {exc}"
+                problem = f"{location}: not let in: {str(exc)[:3]}"  # more might have the password in it
                 raise TransferError(problem, fault=LOGIN, reason="login") from exc
             if isinstance(server, ftplib.FTP_TLS):
                 server.prot_p()
@@ -83,13 +87,41 @@ class FtpTransport:
         return server
 
 
-class _Tls(ftplib.FTP_TLS):
+class _Bounded:
+    """What answers of a server may not do: fill the memory."""
+
+    def getline(self) -> str:
+        """Return a line of an answer."""
+        self._said: int
+        line: str = super().getline()  # type: ignore[misc]
+        self._said += len(line)
+        if self._said > MAX_SAID:
+            raise ftplib.error_proto("the server says too much")  # noqa: S321 - an error, not FTP
+        return line
+
+    def getresp(self) -> str:
+        """Return an answer."""
+        self._said = 0
+        answer: str = super().getresp()  # type: ignore[misc]
+        return answer
+
+
+class _Plain(_Bounded, ftplib.FTP):
+    """A connection in clear."""
+
+
+class _Tls(_Bounded, ftplib.FTP_TLS):
     """A connection whose data goes on with the TLS session of its commands, as many servers want."""
 
     def __init__(self, login: Login, *, implicit: bool, timeout: float) -> None:
         context = ssl.create_default_context(cafile=None if login.ca_bundle is None else str(login.ca_bundle))
-        super().__init__(context=context, timeout=timeout)
+        super().__init__(context=context, timeout=timeout, encoding=ENCODING)
         self._implicit = implicit
+
+    def begin(self) -> None:
+        """Begin TLS, where it has not begun with the connection."""
+        if not self._implicit:
+            self.auth()
 
     def connect(self, host: str = "", port: int = 0, *rest: Any, **extra: Any) -> str:
         """Connect, and begin TLS before the first word where that is wanted."""
@@ -159,9 +191,11 @@ def _breaking(location: Location) -> Iterator[None]:
         problem = f"{location}: no safe connection: {exc.verify_message}"
         raise TransferError(problem, reason="contact", hint="--ca-bundle names a private authority") from exc
     except (ftplib.error_perm, ftplib.error_proto) as exc:
-        raise TransferError(f"{location}: {exc}", reason="access") from exc
+        raise TransferError(f"{location}: {str(exc)[:MAX_WORDS]}", reason="access") from exc
     except ftplib.Error as exc:
-        raise BrokenError(f"{location}: {exc}", reason="access") from exc
+        raise BrokenError(f"{location}: {str(exc)[:MAX_WORDS]}", reason="access") from exc
+    except ValueError as exc:
+        raise BrokenError(f"{location}: an answer that makes no sense") from exc
     except EOFError as exc:
         raise BrokenError(f"{location}: the server hung up") from exc
     except OSError as exc:

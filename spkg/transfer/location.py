@@ -27,7 +27,7 @@ class Login:
     """Who asks for a package, and what may be done to prove it."""
 
     username: str | None = None
-    password: str = field(default="", repr=False)
+    password: bytes = field(default=b"", repr=False)
     unsafe_basic: bool = False
     """Whether the password may go over the network in clear, where HTTP asks for that."""
     ca_bundle: Path | None = None
@@ -53,11 +53,7 @@ class Location:
         """
         if not url.isascii() or not url.isprintable() or " " in url:
             raise UsageError("a URL has printable ASCII characters alone, without blanks")
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as exc:
-            raise UsageError("this is no URL") from exc
+        parts = _split(url)
         if parts.username is not None or parts.password is not None:
             hint = "use --username with --password-env or --password-file"
             raise UsageError("a URL must not carry credentials: others see it", hint=hint)
@@ -66,19 +62,22 @@ class Location:
             raise UsageError(f"no downloads by {printable(parts.scheme)!r}: {known} are known")
         if not parts.hostname or parts.fragment:
             raise UsageError("a URL needs a host, and no fragment")
-        if parts.query and not parts.scheme.startswith("http"):
-            raise UsageError(f"a URL of {parts.scheme} has no query")
+        if not parts.scheme.startswith("http"):
+            if parts.query:
+                raise UsageError(f"a URL of {parts.scheme} has no query")
+            if not unquote(parts.path).isprintable():
+                raise UsageError("a path with control characters can't be asked for")
         return cls(
             scheme=parts.scheme,
             host=parts.hostname,
-            port=PORTS[parts.scheme] if port is None else port,
+            port=parts.port or PORTS[parts.scheme],
             target=_target(parts),
         )
 
     @property
-    def origin(self) -> tuple[str, int]:
-        """The server that a password is for."""
-        return self.host, self.port
+    def origin(self) -> tuple[str, str, int]:
+        """The server that a password is for, and how one talks to it."""
+        return self.scheme, self.host, self.port
 
     @property
     def url(self) -> str:
@@ -104,12 +103,30 @@ def file_of(url: str) -> Path | None:
     Raises:
         UsageError: It names one elsewhere.
     """
-    parts = urlsplit(url)
+    parts = _split(url)
     if parts.scheme != "file":
         return None
-    if parts.netloc not in {"", "localhost"} or parts.query or parts.fragment or not parts.path:
+    path = unquote(parts.path)
+    elsewhere = parts.netloc not in {"", "localhost"}
+    if elsewhere or parts.query or parts.fragment or not path or "\0" in path:
         raise UsageError("a file: URL names a file of this host, as file:///tmp/gateway.spkg does")
-    return Path(unquote(parts.path))
+    return Path(path)
+
+
+def _split(url: str) -> SplitResult:
+    """Take a URL apart.
+
+    Raises:
+        UsageError: That can't be done.
+    """
+    try:
+        parts = urlsplit(url)
+        if parts.port == 0:
+            raise UsageError("this is no URL")
+        (parts.hostname or "").encode("idna")
+    except ValueError as exc:
+        raise UsageError("this is no URL") from exc
+    return parts
 
 
 def _target(parts: SplitResult) -> str:

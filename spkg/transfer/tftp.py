@@ -17,7 +17,6 @@ AHEAD: Final = 64
 """How many blocks may wait to be read; behind them the server waits for an answer."""
 ASK_AGAIN: Final = 5
 """After how many seconds a block is asked for again."""
-MISSING: Final = "TFTP wants the extra 'tftp': pip install 'spkg[tftp]'"
 
 
 class TftpTransport:
@@ -26,16 +25,11 @@ class TftpTransport:
     Args:
         location: Where the file is.
         patience: After how many seconds without an octet a server is given up.
-
-    Raises:
-        TransferError: The library is not installed.
     """
 
     def __init__(self, location: Location, patience: float) -> None:
-        try:
-            import tftpy  # noqa: PLC0415 - an extra
-        except ImportError as exc:
-            raise TransferError(MISSING, reason="access") from exc
+        import tftpy  # noqa: PLC0415 - an extra
+
         logging.getLogger("tftpy").addHandler(logging.NullHandler())
         self._location = location
         self._retries = max(1, round(patience / ASK_AGAIN))

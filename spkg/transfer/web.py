@@ -6,7 +6,7 @@ Redirects are followed here, since they decide whom a password is shown to.
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
-from urllib.parse import urljoin
+from urllib.parse import urldefrag, urljoin
 
 import requests
 import urllib3
@@ -26,6 +26,8 @@ CONNECT: Final = 30
 """How long making a connection may take, in seconds."""
 DIGITS: Final = 19
 """The longest size that is believed, in digits."""
+MAX_WORDS: Final = 80
+"""How many characters of what a server says are told."""
 MOVED: Final = frozenset({301, 302, 303, 307, 308})
 LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
 """Answers after which the next one may be another."""
@@ -46,7 +48,7 @@ class WebTransport:
         self._patience = patience
         self._auth: AuthBase | None = None
         if login.username is not None:
-            self._auth = _Digest(login.username.encode(), login.password.encode("utf-8", "surrogateescape"))
+            self._auth = _Digest(login.username, login.password.decode("utf-8", "replace"))
         self._session = requests.Session()
         self._session.trust_env = False  # no proxies and no passwords that nobody named
         self._session.verify = True if login.ca_bundle is None else str(login.ca_bundle)
@@ -111,8 +113,7 @@ class WebTransport:
             problem = f"{location}: the server wants the password in clear"
             hint = "use https, or --unsafe-basic"
             raise TransferError(problem, fault=LOGIN, reason="login", hint=hint)
-        name, password = self._login.username or "", self._login.password
-        return HTTPBasicAuth(name.encode(), password.encode("utf-8", "surrogateescape"))
+        return HTTPBasicAuth((self._login.username or "").encode(), self._login.password)
 
 
 class _Digest(HTTPDigestAuth):
@@ -157,15 +158,32 @@ class _WebTransfer:
         self._response.close()
 
 
-def _answer(
-    response: requests.Response, location: Location, offset: int, validator: str | None
-) -> _WebTransfer:
+class _Nothing:
+    """An answer that says that there is no more."""
+
+    def __init__(self, total: int, validator: str | None) -> None:
+        self.offset = self.total = total
+        self.validator = validator
+
+    def read(self, size: int) -> bytes:  # noqa: ARG002 - there is nothing
+        """Return nothing."""
+        return b""
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+def _answer(response: requests.Response, location: Location, offset: int, validator: str | None) -> Transfer:
     """Return an answer that has the file.
 
     Raises:
         BrokenError: It says that it has it later.
         TransferError: It says that it has none, or not as it is.
     """
+    total = response.headers.get("Content-Range", "").partition("/")[2]
+    if response.status_code == requests.codes.requested_range_not_satisfiable and total == str(offset):
+        response.close()
+        return _Nothing(offset, validator)  # it broke where the file ends
     problem = _problem(response, offset, validator)
     if problem is not None:
         response.close()
@@ -181,7 +199,7 @@ def _answer(
 def _problem(response: requests.Response, offset: int, validator: str | None) -> str | None:
     """Return why an answer is not what was asked for."""
     if response.status_code not in {requests.codes.ok, requests.codes.partial}:
-        return f"{response.status_code} {response.reason}"
+        return f"{response.status_code} {str(response.reason)[:MAX_WORDS]}"
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         return f"compressed with {encoding}, which was not asked for"
@@ -204,9 +222,11 @@ def _moved(response: requests.Response, location: Location) -> Location:
     """
     _drain(response)
     try:
-        moved = Location.parse(urljoin(location.url, response.headers.get("Location", "")))
-    except UsageError as exc:
-        raise TransferError(f"{location}: a redirect: {exc.problem}", reason="access") from exc
+        target, _ = urldefrag(urljoin(location.url, response.headers.get("Location", "")))
+        moved = Location.parse(target)
+    except (UsageError, ValueError) as exc:
+        problem = exc.problem if isinstance(exc, UsageError) else "this is no URL"
+        raise TransferError(f"{location}: a redirect: {problem}", reason="access") from exc
     if moved.scheme not in {"https", location.scheme}:
         problem = f"{location}: a redirect from {location.scheme} to {moved.scheme}"
         raise TransferError(problem, reason="access")
