@@ -54,7 +54,7 @@ class Timeline:
     @property
     def arrived(self) -> int:
         """How many octets are there then."""
-        return min(self.octets, round(self.ends * self.rate))
+        return min(self.octets, int(self.ends * self.rate + 1e-6))
 
 
 def draw_timeline(package: Package, rate: float, timeouts: Timeouts) -> Timeline:

@@ -37,7 +37,9 @@ class Script:
     stalls: list[int] = field(default_factory=list)
     """The octet before which an answer stops, its connection open."""
     drip: float = 0
-    """How many seconds lie between octets."""
+    """How many seconds lie between drops."""
+    drop: int = 1
+    """How many octets come at once while it drips."""
     answers: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
     """Answers that are given before the file: status, headers, body."""
     extra: dict[str, str] = field(default_factory=dict)
@@ -86,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         cut = script.cuts.pop(0) if script.cuts else None
         stall = script.stalls.pop(0) if script.stalls else None
         end = min(one for one in (len(script.octets), cut, stall) if one is not None)
-        position, step = start, 1 if script.drip else 1 << 16
+        position, step = start, script.drop if script.drip else 1 << 16
         with suppress(OSError):
             while position < end and not script.over.is_set():
                 piece = script.octets[position : min(position + step, end)]

@@ -26,7 +26,7 @@ ONLY_IN = {
     "ftplib": {"spkg/transfer/ftp.py"},
     "tftpy": {"spkg/transfer/tftp.py"},
     "socket": {f"spkg/transfer/{name}.py" for name in ("channel", "download", "downloader", "ftp")},
-    "ssl": {"spkg/transfer/ftp.py"},
+    "ssl": {f"spkg/transfer/{name}.py" for name in ("download", "ftp", "web")},
 }
 """Libraries that one module has to itself."""
 NEVER = {"subprocess", "pickle", "tempfile"}

@@ -107,7 +107,7 @@ def test_the_events_tell_state_command_and_deadline(url: str) -> None:
 
 
 def test_the_deadline_in_force_is_told(url: str, script: Script) -> None:
-    script.drip = 0.00001
+    script.drip, script.drop = 0.05, 20_000
     result = run("apply", url, *APPLY, "--json", "--timeout", "77", "--idle-timeout", "99")
 
     first = json.loads(result.stdout.splitlines()[0])
@@ -414,8 +414,77 @@ def test_an_interrupt_while_the_server_says_nothing_ends_it(url: str, script: Sc
     assert json.loads(stdout.splitlines()[-1])["exit"] == 130
 
 
+def test_the_result_of_what_a_signal_ended_has_all_keys(url: str, script: Script) -> None:
+    script.stalls = [FRONT + 9]
+    running = started("apply", url, *APPLY, "--json", "--report", "r.json", "--command-key", "k")
+    wait_for("root/.spkg/txn/new/*")
+    running.terminate()
+    stdout, _ = running.communicate(timeout=PATIENCE)
+
+    document = json.loads(stdout.splitlines()[-1])
+    assert running.returncode == document["exit"] == 143
+    assert (document["command_key"], document["fault"]["string"]) == ("k", "terminated")
+    assert stdout.count(b'"result"') == 1
+    assert json.loads(Path("r.json").read_text()) == document
+
+
+def test_a_killed_parent_leaves_nobody_behind(url: str, script: Script) -> None:
+    script.stalls = [FRONT + len(CONTENTS) + 70_000]
+    running = started("apply", url, *APPLY)
+    wait_for("root/.spkg/txn/new/*")
+    running.kill()
+    running.wait(PATIENCE)
+
+    deadline = time.monotonic() + PATIENCE
+    while of_session(running.pid):
+        assert time.monotonic() < deadline, "somebody is left"
+        time.sleep(0.02)
+    running.communicate()
+    assert tree() == OLD
+
+
+def test_behind_the_last_command_octets_are_not_waited_for_for_ever(here: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, Draft().encode())
+
+    done = process("apply", "-", *APPLY, "--idle-timeout", "1", stdin=reading)
+    os.close(reading)
+    os.close(writing)
+
+    assert done.returncode == 8
+    assert b"the Initial Activity Timeout of 1 s has passed" in done.stderr
+    assert tree() == OLD
+
+
+def test_what_a_download_lacks_here_is_9(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("empty.pem").write_text("")
+    monkeypatch.setattr("spkg.transfer.download.find_spec", lambda _: None)
+
+    bundle = run("apply", url.replace("http:", "https:"), *APPLY, "--ca-bundle", "empty.pem")
+    extra = run("apply", "tftp://127.0.0.1/p", *APPLY)
+
+    assert (bundle.exit_code, extra.exit_code) == (9, 9)
+    assert bundle.stderr == "spkg: error: empty.pem has no certificates of authorities\n"
+    assert extra.stderr == (
+        "spkg: error: TFTP wants the extra 'tftp'\nspkg: hint: pip install 'spkg[tftp]'\n"
+    )
+
+
+@pytest.mark.parametrize("source", ["http://[x", "file:///%00", "ftp://127.0.0.1/%0a", "http://a..b/p"])
+def test_what_is_no_url_is_2(source: str) -> None:
+    result = run("apply", source, *APPLY)
+
+    assert result.exit_code == 2
+
+
+def test_a_password_has_one_line(url: str) -> None:
+    result = run("apply", url, *APPLY, "--username", "b", "--password-env", "PW", env={"PW": "a\r\nX: y"})
+
+    assert (result.exit_code, result.stderr) == (2, "spkg: error: a password has no line breaks\n")
+
+
 def test_on_a_terminal_the_state_and_the_time_left_are_drawn(url: str, script: Script) -> None:
-    script.drip = 0.0001
+    script.drip, script.drop = 0.05, 4096
     leader, follower = pty.openpty()
     running = subprocess.Popen(
         [*PROGRAM, "apply", url, *APPLY, "--timeout", "300"],

@@ -10,13 +10,18 @@ from typing import Any, Final
 import pytest
 
 from spkg import arrival as arrival_module
-from spkg.applying import Applied, Request, apply, recover_root, staging, standing
+from spkg import inplace
+from spkg.applying import Applied, Request, aftermath, apply, recover_root, staging, standing
 from spkg.arrival import open_arrival
-from spkg.commands import End, Remove, Version
+from spkg.checkpoint import load_checkpoint
+from spkg.commands import End, Remove, UnrecoverableTimeout, Version
 from spkg.errors import FailedError, SpkgError, TransferError, UnsafeError, UntrustedError
+from spkg.fetching import fetch
 from spkg.installation import installed
 from spkg.paths import RootPath
+from spkg.payload import check_payload, open_package
 from spkg.root import Root
+from spkg.states import State
 from spkg.timeouts import Timeouts
 from spkg.transfer import downloader
 from spkg.transfer import web as web  # noqa: PLC0414 - so that not each of a thousand processes imports it
@@ -24,6 +29,7 @@ from spkg.transfer.download import Download, download
 from spkg.transfer.location import Location, Login
 from spkg.verification import verify
 from tests.kit import AT, Draft, file, policy, read
+from tests.namespaces import isolated
 from tests.servers import Script, nobody, serving
 from tests.test_applying import OLD, plant, tree
 
@@ -494,8 +500,6 @@ def test_files_that_come_before_their_commands_wait_for_them(place: Path) -> Non
 
 
 def test_a_timeout_in_the_unrecoverable_state_is_unsafe(place: Path) -> None:
-    from spkg.commands import UnrecoverableTimeout  # noqa: PLC0415
-
     draft = stepwise()
     timed = Draft(records=(UnrecoverableTimeout(timeout=1), *draft.records), payload=draft.payload)
     with (
@@ -528,3 +532,187 @@ def test_a_package_that_is_installed_is_not_downloaded_again(place: Path) -> Non
 
     assert read(OCTETS).payload_offset == FRONT
     assert before >= len(OCTETS)
+
+
+# What a hostile review found.
+
+
+def fetched(url: str, output: Path) -> None:
+    with arriving(url) as arrival, open_arrival(arrival) as (opened, payload), output.open("xb", 0) as to:
+        fetch(verify(opened, policy(), at=AT), payload, to)
+
+
+GAPPED: Final = Draft(
+    records=(
+        file("/one", ONE, at=50),
+        file("/both", ONE[200:] + TWO, at=250),
+        file("/two", TWO, at=350),
+        End(),
+    ),
+    payload=bytes(50) + ONE + TWO + bytes(77),
+)
+
+
+@pytest.mark.parametrize("etag", ['"1"', None])
+@pytest.mark.parametrize("cut", range(0, len(GAPPED.payload), 1 if PROOF else 70))
+def test_what_is_fetched_is_one_version_wherever_it_was_cut(
+    etag: str | None, cut: int, tmp_path: Path
+) -> None:
+    good, front = GAPPED.encode(), len(GAPPED.front)
+    bad = good[:front] + bytes(octet ^ 1 for octet in GAPPED.payload)
+    script = Script(octets=good, etag=etag, cuts=[front + cut], replaced=[bad, good])
+    with serving(script) as url:
+        try:
+            fetched(url, tmp_path / "out")
+        except UntrustedError:
+            return
+
+    octets = (tmp_path / "out").read_bytes()
+    with open_package(tmp_path / "out") as (package, payload):
+        check_payload(verify(package, policy(), at=AT), payload)
+    assert len(octets) == len(good)
+
+
+def test_a_second_break_while_the_front_matter_is_compared_is_no_other_package(place: Path) -> None:
+    for etag, ranges in ((None, True), ('"1"', False)):
+        plant(place)
+        script = Script(octets=OCTETS, etag=etag, ranges=ranges, cuts=[FRONT + 400, FRONT // 2, FRONT // 3])
+        with serving(script) as url:
+            do(url, place, Request(device=None, again=True))
+
+        assert tree(place) == NEW
+
+
+def test_a_server_that_has_a_tag_and_no_ranges_is_not_asked_in_circles(place: Path) -> None:
+    big = os.urandom(3 << 20)
+    draft = Draft(records=(file("/a", big), file("/b", ONE, at=len(big))), payload=big + ONE)
+    script = Script(octets=draft.encode(), ranges=False, cuts=[len(draft.front) + (2 << 20)])
+    with serving(script) as url:
+        do(url, place)
+
+    assert len(script.asked) == 2
+    assert (place / "a").read_bytes() == big
+
+
+TIMED: Final = Draft(
+    records=(UnrecoverableTimeout(timeout=3000), *stepwise().records), payload=ONE + TWO + THREE
+)
+
+
+def test_in_place_the_clocks_go_on_in_the_state_on_disk(place: Path) -> None:
+    cut = len(TIMED.front) + 800
+    with serving(Script(octets=TIMED.encode(), drip=0)) as url:
+        with pytest.raises(Cut):
+            do(url, place, IN_PLACE, progress=cut_after(800))
+        assert state_of(place) == "unsafe"
+    with (
+        serving(Script(octets=TIMED.encode(), stalls=[cut])) as url,
+        arriving(url, Timeouts(initial=0.2, activity=0.2)) as arrival,
+        open_arrival(arrival) as (opened, payload),
+        Root(place) as root,
+    ):
+        deadlines = []
+
+        def look(_octets: int) -> None:
+            deadlines.append(arrival.watch.deadline)
+            raise Cut
+
+        with pytest.raises(Cut):
+            apply(verify(opened, policy(), at=AT), payload, root, IN_PLACE, progress=look)
+
+    assert [one.title for one in deadlines if one is not None] == ["Unrecoverable Timeout"]
+    assert [one.seconds for one in deadlines if one is not None] == [3000]
+
+
+def test_in_place_a_failure_says_nothing_of_another_package(place: Path) -> None:
+    first, second = stepwise(), Draft(records=(file("/else", TWO),), payload=TWO)
+    with serving(Script(octets=first.encode(), cuts=[len(first.front) + 500] * 9999)) as url:
+        with pytest.raises(TransferError):
+            do(url, place, IN_PLACE, SHORT)
+    with Root(place) as root:
+        before = load_checkpoint(root)
+    with serving(Script(octets=second.encode(), cuts=[len(second.front) + 5] * 9999)) as url:
+        with pytest.raises(TransferError):
+            do(url, place, IN_PLACE, SHORT)
+
+    with Root(place) as root:
+        assert load_checkpoint(root) == before
+    assert before is not None
+    assert before.failed
+
+
+def test_in_place_nothing_is_left_of_what_had_arrived(place: Path) -> None:
+    draft = stepwise()
+    with serving(Script(octets=draft.encode(), cuts=[len(draft.front) + 200] * 9999)) as url:
+        with pytest.raises(TransferError):
+            do(url, place, IN_PLACE, SHORT)
+
+    assert [one.name for one in (place / ".spkg").iterdir()] == []
+
+
+def test_in_place_a_defect_in_the_unrecoverable_state_is_unsafe(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(*_arguments: object) -> None:
+        raise KeyError(1)
+
+    draft = stepwise()
+    monkeypatch.setattr(inplace, "plan_command", defect)
+    with serving(Script(octets=draft.encode())) as url:
+        with pytest.raises(KeyError):
+            do(url, place, IN_PLACE)
+        assert state_of(place) == "partial"
+        monkeypatch.setattr(inplace, "state_after", lambda *_: State.UNRECOVERABLE)
+        with pytest.raises(UnsafeError, match="a defect in spkg: KeyError: 1"):
+            do(url, place, IN_PLACE)
+
+    assert state_of(place) == "unsafe"
+
+
+def test_a_timeout_of_months_is_one(place: Path) -> None:
+    with serving(Script(octets=OCTETS)) as url:
+        do(url, place, timeouts=Timeouts(initial=1 << 32, activity=0))
+
+    assert tree(place) == NEW
+
+
+def test_who_killed_a_download_did_not_kill_what_was_staged(place: Path) -> None:
+    with serving(Script(octets=OCTETS)) as url:
+        with pytest.raises(Cut):
+            do(url, place, progress=cut_after(500))
+        with Root(place) as root:
+            trusted = verify(read(OCTETS), policy(), at=AT)
+            with pytest.raises(FailedError, match="was killed"):
+                aftermath(trusted, root, ANYHOW, arriving=True)
+            assert staging(root) is not None
+            with pytest.raises(FailedError, match="was killed"):
+                aftermath(trusted, root, ANYHOW)
+            assert staging(root) is None
+
+
+def write_without_leave(place: Path) -> None:
+    """Go on with a file that nobody may write, as somebody who is not root."""
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+    with Root(place) as root:
+        root.mkdir((b".spkg",), 0o700)
+        file_ = root.create((b".spkg", b"f"))
+        file_.write(ONE)
+        file_.set_mode(0o444, None)
+        file_.close()
+        again = root.reopen((b".spkg", b"f"))
+        assert b"".join(again.read()) == ONE
+        again.sync()
+        again.close()
+        with pytest.raises(ValueError, match="is never opened for writing"):
+            root.reopen((b"f",))
+
+
+def test_a_file_that_nobody_may_write_can_still_be_staged(tmp_path: Path) -> None:
+    (place := tmp_path / "open").mkdir(mode=0o777)
+    place.chmod(0o777)
+    for above in (tmp_path, *tmp_path.parents):
+        if above.owner() == "root" and str(above).startswith("/tmp/pytest"):  # noqa: S108 - pytest's own
+            above.chmod(above.stat().st_mode | 0o011)
+    isolated(write_without_leave, place)

@@ -111,6 +111,13 @@ def test_octets_that_come_too_seldom_are_no_activity() -> None:
     assert found.passed.title == "Initial Activity Timeout"
 
 
+def test_not_even_the_first_octet_comes_in_time() -> None:
+    found = drawn(package(End()), rate=0.01, activity=60, initial=0)
+
+    assert found.passed is not None
+    assert (found.ends, found.arrived) == (60, 0)
+
+
 def test_a_package_without_an_end_is_installed_when_all_of_it_is_there() -> None:
     one = package(file("/a", bytes(10)), octets=2000)
 

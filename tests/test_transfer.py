@@ -1,11 +1,13 @@
 """Where packages come from: URLs, protocols, logins, and what a server may not do."""
 
 import base64
+import hashlib
+import re
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from spkg.errors import TransferError, UsageError
 from spkg.transfer.downloader import BrokenError
+from spkg.transfer.ftp import FtpTransport
 from spkg.transfer.location import Location, Login, file_of, is_url
 from spkg.transfer.web import SMALL, WebTransport
 from tests.kit import Certified, authority, certify
@@ -218,9 +221,9 @@ def test_a_redirect_to_elsewhere_is_refused(target: str, problem: str) -> None:
 
 
 def test_what_comes_with_a_redirect_is_not_read_for_ever() -> None:
-    with serving(script := Script(octets=OCTETS)) as url:
-        script.answers = [(302, {"Location": "/there"}, bytes(SMALL * 4))]
-        assert everything(transport(f"{url}/p")) == OCTETS
+    endless = (302, {"Location": "/there", "Content-Length": str(1 << 40)}, bytes(SMALL * 4))
+    with serving(Script(octets=OCTETS, answers=[endless])) as url:
+        assert everything(transport(f"{url}/p", patience=2)) == OCTETS
 
 
 def basic(login: Login) -> str:
@@ -447,3 +450,120 @@ def test_the_environment_has_no_say(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         assert everything(transport(f"{url}/p")) == OCTETS
 
     assert "authorization" not in script.asked[0].headers
+
+
+# What else a server may not do.
+
+
+def test_a_digest_is_that_of_the_password() -> None:
+    challenge = {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth", algorithm=MD5'}
+    with serving(script := Script(octets=OCTETS, answers=[(401, challenge, b"")])) as url:
+        assert everything(transport(f"{url}/p", ALICE)) == OCTETS
+
+    sent = dict(re.findall(r'(\w+)="?([^",]*)"?', script.asked[-1].headers["authorization"]))
+    first, second = (hashlib.md5(one.encode()).hexdigest() for one in ("alice:r:s3cret pass", "GET:/p"))
+    whole = f"{first}:n:{sent['nc']}:{sent['cnonce']}:auth:{second}"
+    assert (sent["username"], sent["response"]) == ("alice", hashlib.md5(whole.encode()).hexdigest())
+
+
+def test_a_password_that_was_shown_over_tls_is_not_shown_in_clear(tmp_path: Path, bundle: Path) -> None:
+    loopback = x509.IPAddress(ip_address("127.0.0.1"))
+    certificate = chain_file(tmp_path, named(loopback, by=authority()))
+    login = Login(username="alice", password=b"s3cret pass", ca_bundle=bundle)
+    safe = Script(octets=OCTETS, answers=[REFUSAL])
+    with behind_tls(safe, certificate) as there:
+        moved = (302, {"Location": f"{there}/p"}, b"")
+        with serving(plain := Script(octets=OCTETS, answers=[moved])) as start:
+            with pytest.raises(TransferError, match="not let in"):
+                transport(f"{start}/p", login).open(0, None)
+
+    for script in (safe, plain):
+        assert ["authorization" in one.headers for one in script.asked] == [False]
+
+
+def test_no_more_behind_the_last_octet_is_an_end_and_no_error() -> None:
+    gone = (416, {"Content-Range": f"bytes */{len(OCTETS)}"}, b"")
+    with serving(Script(octets=OCTETS, answers=[gone])) as url:
+        answer = transport(f"{url}/p").open(len(OCTETS), '"1"')
+
+    assert (answer.offset, answer.total, answer.read(9)) == (len(OCTETS), len(OCTETS), b"")
+
+
+@pytest.mark.parametrize("target", ["http://[x", "http://127.0.0.1:0/p", "http://a..b/p"])
+def test_a_redirect_to_what_is_no_url_is_refused(target: str) -> None:
+    with (
+        serving(Script(octets=OCTETS, answers=[(302, {"Location": target}, b"")])) as url,
+        pytest.raises(TransferError, match="a redirect: "),
+    ):
+        transport(f"{url}/p").open(0, None)
+
+
+def test_the_fragment_of_a_redirect_is_for_readers() -> None:
+    with serving(script := Script(octets=OCTETS, answers=[(302, {"Location": "/q#part"}, b"")])) as url:
+        assert everything(transport(f"{url}/p")) == OCTETS
+
+    assert script.asked[-1].path == "/q"
+
+
+def test_little_is_told_of_what_a_server_says() -> None:
+    with speaking(b"HTTP/1.1 403 " + b"no" * 20_000 + b"\r\n\r\n") as url:
+        with pytest.raises(TransferError) as caught:
+            transport(url).open(0, None)
+
+    assert len(str(caught.value)) < 200
+
+
+@contextmanager
+def ftp_server(*answers: bytes) -> Iterator[str]:
+    """Answer each line of one connection after the other with the next answer, the first with none."""
+
+    def answer() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                with connection, suppress(OSError):
+                    for octets in answers:
+                        connection.sendall(octets)
+                        if not connection.recv(4096):
+                            break
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"ftp://127.0.0.1:{server.getsockname()[1]}/p"
+        server.shutdown(socket.SHUT_RDWR)
+
+
+READY, USER, IN = b"220 ready\r\n", b"331 who?\r\n", b"230 in\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind", "problem", "reason"),
+    [
+        ([b"220-" + b"x" * 8000 + b"\r\n"] * 20, TransferError, "the server says too much", "access"),
+        ([READY, USER, b"530 wrong: PASS s3cret pass\r\n"], TransferError, "not let in: 530", "login"),
+        (
+            [READY, USER, IN, b"200 ok\r\n", b"213 abc\r\n"],
+            BrokenError,
+            "an answer that makes no sense",
+            None,
+        ),
+        ([READY, USER, IN, b"200 ok\r\n", b"550 no\r\n", b"425 later\r\n"], BrokenError, "425", "access"),
+        ([b"421 busy\r\n"], BrokenError, "421 busy", "access"),
+        ([b"\xe0 la carte\r\n"], TransferError, "la carte", "access"),
+        ([b""], BrokenError, "", "contact"),
+    ],
+)
+def test_what_an_ftp_server_says_is_bounded_and_understood_or_not(
+    answers: list[bytes], kind: type[Exception], problem: str, reason: str | None
+) -> None:
+    if answers == [b""]:
+        where = f"ftp://127.0.0.1:{nobody()}/p"
+        with pytest.raises(kind) as caught:
+            FtpTransport(Location.parse(where), ALICE, 5).open(0, None)
+    else:
+        joined = [b"".join(answers)] if len(answers) == 20 else answers
+        with ftp_server(*joined) as url, pytest.raises(kind, match=problem) as caught:
+            FtpTransport(Location.parse(url), ALICE, 5).open(0, None)
+
+    assert getattr(caught.value, "reason", None) == reason
+    assert "s3cret" not in str(caught.value)

@@ -73,7 +73,11 @@ class FtpTransport:
         try:
             server.connect(location.host, location.port)
             if isinstance(server, _Tls):
-                server.begin()
+                try:
+                    server.begin()
+                except ftplib.error_perm as exc:
+                    problem = f"{location}: no safe connection: {str(exc)[:MAX_WORDS]}"
+                    raise TransferError(problem, reason="contact") from exc
             try:
                 server.login(self._login.username or "", self._login.password.decode(ENCODING))
             except ftplib.error_perm as exc:

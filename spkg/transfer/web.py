@@ -3,6 +3,7 @@
 Redirects are followed here, since they decide whom a password is shown to.
 """
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -49,7 +50,7 @@ class WebTransport:
         self._auth: AuthBase | None = None
         if login.username is not None:
             self._auth = _Digest(login.username, login.password.decode("utf-8", "replace"))
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.trust_env = False  # no proxies and no passwords that nobody named
         self._session.verify = True if login.ca_bundle is None else str(login.ca_bundle)
         self._session.headers = requests.structures.CaseInsensitiveDict(
@@ -114,6 +115,14 @@ class WebTransport:
             hint = "use https, or --unsafe-basic"
             raise TransferError(problem, fault=LOGIN, reason="login", hint=hint)
         return HTTPBasicAuth((self._login.username or "").encode(), self._login.password)
+
+
+class _Session(requests.Session):
+    """A session that leaves redirects alone: it would read all that comes with one."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - whatever it says
+        """Return nothing."""
+        return None
 
 
 class _Digest(HTTPDigestAuth):
@@ -247,16 +256,18 @@ def _breaking(location: Location) -> Iterator[None]:
     """Tell what may be better the next time from what will not."""
     try:
         yield
-    except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as exc:
-        problem = f"{location}: no safe connection: {_said(exc)}"
-        raise TransferError(problem, reason="contact", hint="--ca-bundle names a private authority") from exc
-    except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as exc:
-        raise BrokenError(f"{location}: {_said(exc)}", reason="contact") from exc
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
-        raise BrokenError(f"{location}: {_said(exc)}") from exc
+        bottom = _bottom(exc)
+        if isinstance(bottom, ssl.SSLCertVerificationError):
+            problem = f"{location}: no safe connection: {bottom.verify_message}"
+            hint = "--ca-bundle names a private authority"
+            raise TransferError(problem, reason="contact", hint=hint) from exc
+        contact = isinstance(exc, requests.exceptions.ConnectionError | requests.exceptions.Timeout)
+        problem = f"{location}: {_said(bottom)[:MAX_WORDS]}"
+        raise BrokenError(problem, reason="contact" if contact else None) from exc
 
 
-def _said(problem: BaseException) -> str:
+def _bottom(problem: BaseException) -> BaseException:
     """Return what is at the bottom of an error that wraps others."""
     while True:
         inner = getattr(problem, "reason", None)
@@ -265,8 +276,12 @@ def _said(problem: BaseException) -> str:
         if inner is None and isinstance(problem, urllib3.exceptions.NewConnectionError):
             inner = problem.__cause__
         if inner is None:
-            break
+            return problem
         problem = inner
+
+
+def _said(problem: BaseException) -> str:
+    """Return what an error says, in our words where there are some."""
     match problem:
         case urllib3.exceptions.NameResolutionError():
             return "no such host is known"
