@@ -13,6 +13,8 @@ settings.register_profile(
 settings.register_profile("proof", parent=settings.get_profile("default"), max_examples=5000)
 settings.load_profile(os.environ.get("SPKG_PROFILE", "default"))
 
+PLACES: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+"""Where programs are looked for: servers are not on everybody's path."""
 REQUIRED: Final = os.environ.get("SPKG_REQUIRE_JUDGES") == "1"
 """In CI every judge has to be there: a check that nobody ran is no check."""
 
@@ -22,7 +24,7 @@ def _judge(request: pytest.FixtureRequest) -> None:
     """Leave out what needs a program that is not here, and remember to say so."""
     for marker in request.node.iter_markers("judge"):
         for program in marker.args:
-            if shutil.which(program) is None:
+            if shutil.which(program, path=PLACES) is None:
                 if REQUIRED:
                     pytest.fail(f"{program} is not installed, and SPKG_REQUIRE_JUDGES=1 wants it")
                 pytest.skip(f"NOT JUDGED: {program} is not installed")
