@@ -84,8 +84,8 @@ def install_in_place(  # noqa: PLR0917 - what an installation takes, and where i
             remove_checkpoint(root)
     except Exception as exc:
         with suppress(OSError):  # what is there says the same, as after a crash
-            found = load_checkpoint(root)
-            if found is not None and found.package == run.at.package:  # or this one has begun nothing
+            found = None if run.begun else load_checkpoint(root)
+            if run.begun or (found is not None and found.package == run.at.package):
                 save_checkpoint(root, replace(run.at, failed=True))
         if isinstance(exc, SpkgError):
             raise _told(exc, run.at, plan) from exc
@@ -128,6 +128,8 @@ class _Run:
     ) -> None:
         self.at = replace(start, failed=False)
         """Where the root stands."""
+        self.begun = False
+        """Whether that has been written down; what is there may be another package's otherwise."""
         self._trusted = plan.trusted
         self._device = device
         self._payload = payload
@@ -169,6 +171,7 @@ class _Run:
         if state is State.UNRECOVERABLE:
             self._committing()
         self.at = replace(self.at, command=command.index, state=state)
+        self.begun = True
         save_checkpoint(self._root, self.at)
         effects = plan_command(self._trusted, self._device, RootTree(self._root), command)
         self._carry_out(effects, self._files.get(command.index))

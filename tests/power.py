@@ -268,19 +268,19 @@ def _journal_first() -> None:
 
 def _checkpoint_late() -> None:
     """The checkpoint is written when the command is done."""
-    save, carry_out = _inplace.save_checkpoint, _inplace._carry_out
+    save, carry_out = _inplace.save_checkpoint, _inplace._Run._carry_out
     waiting: list[tuple[Root, Any]] = []
 
     def later(root: Root, checkpoint: Any) -> None:
         waiting.append((root, checkpoint))
 
-    def carried_out(*arguments: Any) -> None:
-        carry_out(*arguments)
+    def carried_out(run: _inplace._Run, *arguments: Any) -> None:
+        carry_out(run, *arguments)
         while waiting:
             save(*waiting.pop())
 
     _inplace.save_checkpoint = later
-    _inplace._carry_out = carried_out
+    _inplace._Run._carry_out = carried_out
 
 
 def _state_forgotten() -> None:
@@ -332,7 +332,7 @@ def _copied_back() -> None:
 def _no_aftermath() -> None:
     """Nobody recovers when the child was killed."""
 
-    def aftermath(_trusted: Any, _root: Root) -> NoReturn:
+    def aftermath(*_arguments: Any, **_more: Any) -> NoReturn:
         raise FailedError("the process that changed the root was killed")
 
     _applying.aftermath = aftermath
@@ -340,14 +340,14 @@ def _no_aftermath() -> None:
 
 def _written_over() -> None:
     """In place a file is removed before the new one is there."""
-    stage = _inplace._stage
+    stage = _inplace._Run._stage
 
-    def staged(root: Root, put: Any, *rest: Any) -> None:
-        if root.status(put.path) is not None:
-            root.unlink(put.path)
-        stage(root, put, *rest)
+    def staged(run: _inplace._Run, put: Any, *rest: Any) -> None:
+        if run._root.status(put.path) is not None:
+            run._root.unlink(put.path)
+        stage(run, put, *rest)
 
-    _inplace._stage = staged
+    _inplace._Run._stage = staged
 
 
 SEEDS: Final[dict[str, Callable[[], None]]] = {

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from mmap import mmap
 from typing import Any
 
 __all__ = ["Asked", "Script", "serving"]
@@ -25,7 +26,7 @@ class Asked:
 class Script:
     """How a file is served; lists have something for each answer, and then nothing more."""
 
-    octets: bytes
+    octets: bytes | mmap
     etag: str | None = '"1"'
     ranges: bool = True
     length: bool = True

@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from itertools import islice, product
+from mmap import PROT_READ, mmap
 from pathlib import Path
 from string import ascii_lowercase, digits
 from tempfile import TemporaryDirectory
@@ -17,6 +18,7 @@ from cli import main
 from spkg.package import HEADER_SIZE, MAX_COMMAND_LIST, MAX_PAYLOAD, Header
 from tests import kit
 from tests.benchmarks.run import MEMORY, SPKG, Usage, large_directory, measure
+from tests.servers import Script, serving
 
 GIB: Final = 1 << 30
 SIGNER: Final = ("--key", str(kit.KEYS / "signer.key"), "--cert", "signer.pem")
@@ -144,6 +146,32 @@ def test_a_payload_of_more_than_2_gib_is_built_and_verified_to_its_last_octet(de
 
 def damaged(path: str) -> str:
     return f"spkg: error: {path}: contents do not match the signed SHA-1 digest [TR-069 E.4.3]\n"
+
+
+@pytest.mark.proof
+def test_a_download_of_1_gib_is_installed_in_flat_memory_also_where_it_broke(desk: Path) -> None:
+    sparse(desk / "part", GIB, b"the end")
+    (desk / "manifest.toml").write_text('[[step]]\nextract = "/part"\nfrom = "part"\n', encoding="utf-8")
+    built = spkg(desk, "build", "manifest.toml", "-o", "large.spkg", *SIGNER)
+    for name in ("all", "in place"):
+        (desk / name).mkdir()
+    trusted = ("--trust", "root.pem", "--at", kit.AT.isoformat())
+    in_place = ("--in-place", "--unsafe-streaming")
+
+    with (desk / "large.spkg").open("rb") as file, mmap(file.fileno(), 0, prot=PROT_READ) as octets:
+        script = Script(octets=octets, cuts=[GIB // 2, len(octets), GIB // 3])
+        with serving(script) as url:
+            whole = spkg(desk, "apply", f"{url}/large.spkg", "--root", "all", *trusted)
+            step = spkg(desk, "apply", f"{url}/large.spkg", "--root", "in place", *trusted, *in_place)
+
+    assert (built.status, whole.status, step.status) == (0, 0, 0)
+    assert script.ranged == [None, f"bytes={GIB // 2}-", None, f"bytes={GIB // 3}-"]
+    for name in ("all", "in place"):
+        assert (desk / name / "part").stat().st_size == GIB
+        with (desk / name / "part").open("rb") as file:
+            file.seek(-7, os.SEEK_END)
+            assert file.read() == b"the end"
+    assert max(usage.resident for usage in (whole, step)) < MEMORY
 
 
 def in_process(*arguments: str | Path) -> Result:

@@ -302,7 +302,9 @@ def _check(location: Location, login: Login) -> None:
             raise SurroundingsError(f"{login.ca_bundle} has no certificates of authorities") from exc
 
 
-def _serve(connection: socket.socket, location: Location, login: Login) -> NoReturn:
+def _serve(  # pragma: no cover - a confined process can't write down what it ran
+    connection: socket.socket, location: Location, login: Login
+) -> NoReturn:
     """Be the process that downloads, with all signals blocked: whoever began it ends it."""
     try:
         confine(None)
