@@ -400,18 +400,18 @@ def test_what_was_staged_can_be_thrown_away(url: str, script: Script) -> None:
     assert not Path("root/.spkg/txn").exists()
 
 
-def test_a_hangup_while_the_server_says_nothing_ends_it(url: str, script: Script) -> None:
+def test_a_signal_while_the_server_says_nothing_ends_it(url: str, script: Script) -> None:
     script.stalls = [10]
     running = started("apply", url, *APPLY, "--json")
     deadline = time.monotonic() + PATIENCE
     while not script.asked and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.2)
-    running.send_signal(signal.SIGHUP)
+    running.terminate()
     stdout, stderr = running.communicate(timeout=PATIENCE)
 
-    assert (running.returncode, stderr) == (129, b"spkg: error: the terminal is gone\n")
-    assert json.loads(stdout.splitlines()[-1])["exit"] == 129
+    assert (running.returncode, stderr) == (143, b"spkg: error: terminated\n")
+    assert json.loads(stdout.splitlines()[-1])["exit"] == 143
 
 
 def test_the_result_of_what_a_signal_ended_has_all_keys(url: str, script: Script) -> None:

@@ -97,7 +97,7 @@ def state_of(place: Path) -> str:
 
 
 EDGES: Final = (FRONT - 1, FRONT, FRONT + 1, FRONT + 299, FRONT + 300, len(OCTETS) - 1)
-EVERYWHERE: Final = range(len(OCTETS) + 1) if PROOF else (*range(0, len(OCTETS), 190), *EDGES)
+EVERYWHERE: Final = range(len(OCTETS) + 1) if PROOF else (*range(0, len(OCTETS), 390), *EDGES)
 """Where downloads are cut: at each octet, where there is time."""
 
 
