@@ -1004,7 +1004,7 @@ def _timeout_options(initial: int) -> Callable[[Handler], Handler]:
             default=initial,
             show_default=True,
             metavar="SECONDS",
-            help="How long the download may take; 0 is infinite.",
+            help="End the download after so long, until the package sets its timeouts; 0 is infinite.",
         ),
         click.option(
             "--idle-timeout",
@@ -1012,7 +1012,7 @@ def _timeout_options(initial: int) -> Callable[[Handler], Handler]:
             default=60,
             show_default=True,
             metavar="SECONDS",
-            help="How long it may give no octet; 0 is infinite.",
+            help="End it after so long without an octet, as above.",
         ),
     )
 
