@@ -24,12 +24,13 @@ from spkg.device import Device
 from spkg.digests import Digest
 from spkg.errors import NO_ROOM, FailedError, SpkgError, TransferError, UnsafeError
 from spkg.installation import RECORD, failing, is_last, record_with
+from spkg.landing import Landing
 from spkg.overlay import DIRECTORY_MODE, Delete, Effect, MakeDirectory, Move, Put
 from spkg.package import Command, PayloadFile
-from spkg.payload import Hasher, Payload, Progress, check_file, distribute, judges
+from spkg.payload import Payload, Progress, check_file, distribute, judges
 from spkg.planning import Plan, plan_command
 from spkg.ranges import Range
-from spkg.root import NewFile, Parts, Root
+from spkg.root import Parts, Root
 from spkg.sequencing import Sequencer
 from spkg.states import State, state_after
 from spkg.transaction import PRIVATE, write_whole
@@ -145,19 +146,19 @@ class _Run:
 
     def as_it_arrives(self) -> None:
         """Do each command as soon as its data is there and compared."""
-        package, payload = self._trusted.package, self._payload
+        package, payload, root = self._trusted.package, self._payload, self._root
         payload.expect()
         payload.go_on(package.commands[: self._start], self.at.state)
         sequence = Sequencer(package, self.do, self._start)
-        keepers = {wanted: _Keeper(self._root, wanted, Digest) for wanted in self._wanted}
+        landings = {wanted: Landing(root, _place(wanted), wanted, Digest) for wanted in self._wanted}
         self._root.mkdir(ARRIVED, PRIVATE)
         try:
             sequence.advance()
-            consumers = list(judges(self._files.values(), keepers, sequence.arrived))
+            consumers = list(judges(self._files.values(), landings, sequence.arrived))
             distribute(payload, consumers, self._progress, to_end=False)  # all of it is done by then
         finally:
-            for keeper in keepers.values():
-                keeper.close()
+            for landing in landings.values():
+                landing.close()
             with suppress(OSError):  # the next one removes it
                 self._root.remove_tree(ARRIVED)
         payload.conclude()
@@ -229,42 +230,6 @@ class _Run:
             if self._progress is not None:
                 self._progress(len(octets))
         check_file(file, {digest: one.digest() for digest, one in running.items()})
-
-
-class _Keeper(Hasher):
-    """A consumer that keeps its range of the payload until its commands come."""
-
-    def __init__(self, root: Root, wanted: Range, algorithms: Iterable[Digest]) -> None:
-        super().__init__(wanted, algorithms)
-        self._root = root
-        self._file: NewFile | None = None
-
-    def begin(self) -> None:
-        """Make the file."""
-        super().begin()
-        self._file = self._root.create(_place(self.range))
-
-    def rewind(self) -> bool:
-        """Forget the file."""
-        self.close()
-        self._root.unlink(_place(self.range))
-        return False
-
-    def feed(self, octets: memoryview) -> None:
-        """Hash and write the next octets."""
-        super().feed(octets)
-        assert self._file is not None  # begin comes before
-        self._file.write(octets)
-
-    def finish(self) -> None:
-        """Let go of the file."""
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the file, if it is open."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
 
 def _place(wanted: Range) -> Parts:

@@ -27,6 +27,7 @@ from spkg.errors import (
     os_problem,
 )
 from spkg.journal import Before, Step, Verb, steps_of
+from spkg.landing import Landing
 from spkg.overlay import MakeDirectory, Put
 from spkg.payload import Hasher, Payload, PayloadReport, Progress, compare_payload
 from spkg.planning import Plan
@@ -294,8 +295,8 @@ def _stage(
             stager.close()
 
 
-class _Stager(Hasher):
-    """A consumer that stages its range of the payload while it is hashed, as often as there are files of it.
+class _Stager(Landing):
+    """A landing of what is staged, with a file for each put of the same range.
 
     What a download that was cut off has left of the first file is taken for granted until all is compared.
     """
@@ -310,39 +311,29 @@ class _Stager(Hasher):
         *,
         sync: bool,
     ) -> None:
-        super().__init__(wanted, algorithms)
+        first = slot(b"new", puts[0][0])
+        super().__init__(root, first, wanted.behind(there.get(first, 0)), algorithms)
         self._whole = wanted
-        self._root = root
         self._puts = puts
         self._sync = sync
-        self._first = slot(b"new", puts[0][0])
-        self._file: NewFile | None = None
-        self._kept = self._first in there
-        self.range = wanted.behind(there.get(self._first, 0))
+        self._kept = first in there
 
     def begin(self) -> None:
         """Make the first file, or go on with what there is of it."""
-        super().begin()
         if not self._kept:
-            self._file = self._root.create(self._first)
+            super().begin()
             return
-        self._file = self._root.reopen(self._first)
+        Hasher.begin(self)
+        self._file = self._root.reopen(self._path)
         for octets in self._file.read():
-            super().feed(octets)
+            Hasher.feed(self, octets)
 
     def rewind(self) -> bool:
         """Forget what was there, too."""
-        self.close()
-        self._root.unlink(self._first)
+        super().rewind()
         kept, self._kept = self._kept, False
         self.range = self._whole
         return kept
-
-    def feed(self, octets: memoryview) -> None:
-        """Hash and write the next octets."""
-        super().feed(octets)
-        assert self._file is not None  # begin comes before
-        self._file.write(octets)
 
     def finish(self) -> None:
         """Write the other files, and let go of all."""
@@ -357,13 +348,7 @@ class _Stager(Hasher):
             finally:
                 other.close()
         self._end(first, self._puts[0][1])
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the first file, if it is open."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        super().finish()
 
     def _end(self, file: NewFile, put: Put) -> None:
         file.set_mode(put.mode, put.owner)
