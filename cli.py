@@ -1049,6 +1049,8 @@ def _arriving(
         raise UsageError("--username wants --password-env or --password-file")
     if password is not None and not {*b"\r\n\0"}.isdisjoint(password):
         raise UsageError("a password has no line breaks")
+    if username is not None and not username.isprintable():
+        raise UsageError("a name has no control characters")
     login = Login(
         username=username,
         password=password or b"",
@@ -1315,15 +1317,24 @@ def _apply(
 ) -> "Document":
     """Install in a child process, and recover in another one where that is killed."""
     from spkg import applying
+    from spkg.arrival import ArrivingPayload
     from spkg.confinement import ChildKilledError, run_child
     from spkg.root import Root
 
+    parent, committed = os.getpid(), False
+
+    def committing() -> None:
+        nonlocal committed
+        committed = True
+        _hold_signals()
+
     def work(told: "Tell") -> "Document":
         done, finish = _tell_now_and_then(payload, told)
+        if isinstance(payload, ArrivingPayload):
+            # Without its parent it goes on only where there is no way back.
+            payload.arrival.wanted = lambda: committed or os.getppid() == parent
         with _confined(root) as (opened, confined):
-            applied = applying.apply(
-                trusted, payload, opened, request, committing=_hold_signals, progress=done
-            )
+            applied = applying.apply(trusted, payload, opened, request, committing=committing, progress=done)
         finish()
         return {**applying.document_of(applied), "confined": confined}
 
@@ -1333,7 +1344,7 @@ def _apply(
         return {**applying.document_of(applied), "confined": confined}
 
     try:
-        return run_child(work, tell)
+        done = run_child(work, tell)
     except ChildKilledError as exc:
         _say(f"spkg: hint: {exc}: recovering")
         try:
@@ -1347,6 +1358,8 @@ def _apply(
             if found is not None:
                 return {**applying.document_of(found), "confined": None}
             raise FailedError(f"{again}, twice", hint=hint) from again
+    _hold_signals()  # it is done, whatever comes now
+    return done
 
 
 def _tell_now_and_then(payload: "Payload", told: "Tell") -> "tuple[Progress, Callable[[], None]]":

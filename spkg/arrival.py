@@ -26,9 +26,9 @@ ATTEMPTS: Final = 8
 """How often a front matter is begun, where its server can't go on with the same version."""
 AGAIN: Final = "begin again"
 FORGOTTEN: Final = 3600
-"""After how many seconds without an octet a transfer is given up that no timeout limits."""
-LONGEST_WAIT: Final = 1 << 30
-"""The longest that the system takes for a time to wait, in milliseconds."""
+"""After how many seconds without a new octet a transfer is given up that no timeout limits."""
+NOW_AND_THEN: Final = 1000
+"""How many milliseconds nothing may come before it is asked whether anybody still waits."""
 
 
 class Arrival(ABC):
@@ -46,9 +46,14 @@ class Arrival(ABC):
         self._clock = clock
         self.note: Callable[[str], object] = lambda _text: None
         """Is told what people may want to know."""
+        self.wanted: Callable[[], bool] = lambda: True
+        """Whether anybody still wants the package; asked now and then while nothing comes."""
         self.watch = Watch.begin(clock(), timeouts)
         self.position = 0
         """The offset of the next octet."""
+        self._furthest = 0
+        self._progressed = self.watch.begun
+        """When the furthest octet came."""
         self.total: int | None = size or None
         """How many octets there are, as soon as that is known."""
 
@@ -99,6 +104,8 @@ class Arrival(ABC):
             if count:
                 self.watch = self.watch.octets(self._clock())
                 self.position += count
+                if self.position > self._furthest:
+                    self._furthest, self._progressed = self.position, self.watch.received
             return count
 
     def read(self, size: int, /) -> bytes:
@@ -145,14 +152,16 @@ class Arrival(ABC):
                 problem = f"the {passed.title} of {passed.seconds:g} s has passed"
                 raise TransferError(problem, offset=self.position, section="E.4.7", reason=TIMEOUT)
             deadline = self._deadline
-            if ready.poll(min((deadline.at - now) * 1000 + 1, LONGEST_WAIT)):
+            if ready.poll(min((deadline.at - now) * 1000 + 1, NOW_AND_THEN)):
                 return
+            if not self.wanted():
+                raise TransferError("whoever asked for it is gone", offset=self.position)
 
     @property
     def _deadline(self) -> Deadline:
         """The deadline in force, or what takes its place where there is none."""
         forgotten = Deadline(
-            at=self.watch.received + FORGOTTEN, seconds=FORGOTTEN, title="time without an octet"
+            at=self._progressed + FORGOTTEN, seconds=FORGOTTEN, title="time without a new octet"
         )
         return self.watch.deadline or forgotten
 
@@ -225,6 +234,11 @@ class ArrivingPayload(Payload):
         self.command = command.index
         if not isinstance(command.record, End):  # as long as octets are waited for a deadline holds
             self.arrival.watch = self.arrival.watch.process(command.record)
+
+    def heed(self, command: Command) -> None:
+        """Take notice of a command that is not carried out: the state stays, a timeout is set."""
+        watch = self.arrival.watch
+        self.arrival.watch = replace(watch, timeouts=watch.timeouts.after(command.record))
 
     def go_on(self, done: Iterable[Command], state: State) -> None:
         """Take notice that an installation goes on behind some commands, in a state."""

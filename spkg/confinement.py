@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn
 from spkg import errors
 from spkg.errors import FailedError, SpkgError
 
-__all__ = ["ChildKilledError", "DefectError", "Document", "Tell", "confine", "die_with", "run_child"]
+__all__ = ["ChildKilledError", "DefectError", "Document", "Tell", "confine", "run_child"]
 
 Document = dict[str, Any]
 Tell = Callable[[Document], None]
@@ -29,7 +29,6 @@ ADD_RULE: Final = 445
 RESTRICT_SELF: Final = 446
 VERSION_FLAG: Final = 1
 PATH_BENEATH: Final = 1
-DEATH_SIGNAL: Final = 1
 NO_NEW_PRIVILEGES: Final = 38
 EXECUTE: Final = 1 << 0
 READ_FILE: Final = 1 << 2
@@ -88,13 +87,6 @@ def confine(descriptor: int | None) -> int:  # pragma: no cover - it can't write
     finally:
         os.close(rules)
     return version
-
-
-def die_with(parent: int) -> None:
-    """Have this process end when the one that made it does, however that ends."""
-    _libc.prctl(DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it was faster
-        os._exit(1)
 
 
 def run_child(work: Callable[[Tell], Document], hear: Tell) -> Document:

@@ -289,7 +289,7 @@ def _stage(
         return stagers[-1]
 
     try:
-        return compare_payload(package, payload, make=make, progress=progress)
+        return compare_payload(package, payload, make=make, process=payload.process, progress=progress)
     finally:
         for stager in stagers:
             stager.close()

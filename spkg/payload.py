@@ -151,6 +151,9 @@ class Payload:
     def process(self, command: Command) -> None:
         """Take notice that a command was processed, all its data being there."""
 
+    def heed(self, command: Command) -> None:
+        """Take notice of a command that is not carried out, all its data being there."""
+
     def go_on(self, done: Iterable[Command], state: State) -> None:
         """Take notice that an installation goes on behind some commands, in a state."""
 
@@ -437,6 +440,7 @@ def compare_payload(
     *,
     make: Callable[[Range, Iterable[Digest]], Hasher] = Hasher,
     also: Sequence[Consumer] = (),
+    process: Callable[[Command], object] | None = None,
     jobs: int = 1,
     sha256: bool = False,
     progress: Progress | None = None,
@@ -448,6 +452,7 @@ def compare_payload(
         payload: Its payload, from the beginning.
         make: Makes what hashes a range, and may do more with its octets.
         also: Others that want octets of it on the way; they have them before they are compared.
+        process: Is told each command of a package on its way that is carried out, in their order.
         jobs: As for :func:`check_payload`; with any of the others all goes in one pass.
         sha256: As for :func:`check_payload`.
         progress: Is told the octets done.
@@ -466,7 +471,7 @@ def compare_payload(
     if payload.arriving:
         # Commands are processed as it arrives, and nothing is read behind a file that is not what was signed.
         payload.expect()
-        sequence = Sequencer(package, payload.process)
+        sequence = Sequencer(package, process or payload.heed)
         sequence.advance()
         distribute(payload, [*judges(files, wanted, sequence.arrived), *also], progress)
     elif (

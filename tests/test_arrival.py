@@ -191,6 +191,7 @@ class Server:
         self.asked: list[tuple[int, str | None]] = []
 
     def open(self, offset: int, validator: str | None) -> Answer:
+        assert self.answers, "nothing is left to answer"
         self.asked.append((offset, validator))
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
@@ -309,11 +310,34 @@ def test_a_server_that_promised_to_and_begins_anew_is_read_again() -> None:
     assert server.asked == [(0, None), (start, "v")]  # and not the same again and again
 
 
-def test_another_size_the_second_time_is_another_package() -> None:
-    server = Server(whole(pieces=[OCTETS[: FRONT + 3]]), Answer(offset=FRONT + 3, total=len(OCTETS) + 5))
+def test_another_size_the_second_time_may_be_no_more_than_a_page_in_between() -> None:
+    server = Server(
+        whole(pieces=[OCTETS[: FRONT + 3]]),
+        Answer(offset=0, total=512, pieces=[b"<html>"]),
+        TransferError("closed", reason="login"),
+        Answer(offset=FRONT + 3, total=len(OCTETS), pieces=[OCTETS[FRONT + 3 :]]),
+    )
     with talking(server) as arrival, open_arrival(arrival) as (package, payload):
-        with pytest.raises(TransferError, match=f"the server has {len(OCTETS) + 5} octets"):
-            check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify(package, policy(), at=AT), payload)
+
+    assert [offset for offset, _ in server.asked] == [0, *[FRONT + 3] * 3]
+
+
+def test_what_breaks_behind_the_last_octet_is_the_end() -> None:
+    server = Server(Answer(pieces=[OCTETS], problem=BrokenError("no last chunk")))
+    with talking(server) as arrival, open_arrival(arrival) as (package, payload):
+        check_payload(verify(package, policy(), at=AT), payload)
+
+    assert len(server.asked) == 1
+
+
+def test_nobody_is_waited_for_by_nobody() -> None:
+    clock = Clock()
+    with piped(OCTETS[:9], clock, shut=False) as pipe:
+        pipe.read(9)
+        pipe.wanted = lambda: False
+        with pytest.raises(TransferError, match="whoever asked for it is gone"):
+            pipe.read(1)
 
 
 def test_the_end_twice_at_the_same_place_is_one_where_nobody_tells_the_size() -> None:

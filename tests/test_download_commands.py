@@ -477,6 +477,47 @@ def test_what_is_no_url_is_2(source: str) -> None:
     assert result.exit_code == 2
 
 
+def test_a_name_has_no_control_characters(url: str) -> None:
+    result = run("apply", url, *APPLY, "--username", "a\nb", "--password-env", "PW", env={"PW": "x"})
+
+    assert (result.exit_code, result.stderr) == (2, "spkg: error: a name has no control characters\n")
+
+
+@pytest.mark.parametrize("command", [("fetch", "-o", "out.spkg", *TRUST), ("apply", "--dry-run", *APPLY)])
+def test_commands_that_are_not_carried_out_change_no_state(
+    command: tuple[str, ...], url: str, script: Script
+) -> None:
+    first = Remove(path=RootPath.of("/old"))
+    script.octets = Draft(records=(first, file("/bin/app")), payload=CONTENTS).encode()
+    script.stalls = [len(script.octets) - 3]
+
+    result = run(command[0], url, *command[1:], "--idle-timeout", "1")
+
+    assert result.exit_code == 8
+    assert "the Initial Activity Timeout of 1 s has passed" in result.stderr
+
+
+def test_a_killed_parent_in_the_unrecoverable_state_leaves_what_can_go_on(url: str, script: Script) -> None:
+    records = file("/a", CONTENTS, flags=1), file("/big", BIG, at=len(CONTENTS)), End()
+    unsafe = Draft(records=records, payload=CONTENTS + BIG)
+    script.octets = unsafe.encode()
+    script.drip, script.drop = 0.1, 10_000
+    in_place = ("--in-place", "--unsafe-streaming")
+    running = started("apply", url, *APPLY, *in_place)
+    wait_for("root/a")
+    running.kill()
+    running.wait(PATIENCE)
+    deadline = time.monotonic() + PATIENCE
+    while of_session(running.pid):
+        assert time.monotonic() < deadline, "somebody is left"
+        time.sleep(0.02)
+    running.communicate()
+
+    # There was no way back: the child went on alone, to the end.
+    assert run("status", "--root", "root").stdout.startswith("root: clean\n")
+    assert tree() == {**OLD, "root/a": CONTENTS, "root/big": BIG}
+
+
 def test_a_password_has_one_line(url: str) -> None:
     result = run("apply", url, *APPLY, "--username", "b", "--password-env", "PW", env={"PW": "a\r\nX: y"})
 

@@ -290,6 +290,18 @@ def test_who_is_not_let_in_is_told_so() -> None:
     assert nameless.value.hint == "--username, with --password-env or --password-file"
 
 
+def test_a_name_of_any_letters_is_hashed_as_it_is_sent() -> None:
+    challenge = {"WWW-Authenticate": 'Digest realm="r", nonce="n", algorithm=MD5'}
+    bob = Login(username="böb€", password=b"pw")
+    with serving(script := Script(octets=OCTETS, answers=[(401, challenge, b"")])) as url:
+        assert everything(transport(f"{url}/p", bob)) == OCTETS
+
+    sent = dict(re.findall(r'(\w+)="?([^",]*)"?', script.asked[-1].headers["authorization"]))
+    first, second = (hashlib.md5(one.encode()).hexdigest() for one in ("böb€:r:pw", "GET:/p"))
+    assert sent["username"].encode("latin-1").decode() == "böb€"
+    assert sent["response"] == hashlib.md5(f"{first}:n:{second}".encode()).hexdigest()
+
+
 def test_a_challenge_that_lacks_something_lets_nobody_in() -> None:
     lacking = (401, {"WWW-Authenticate": "Digest qop=auth"}, b"")
     with (

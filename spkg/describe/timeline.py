@@ -46,7 +46,7 @@ def timeline_document(found: Timeline) -> Document:
 
 def timeline_lines(found: Timeline) -> Iterator[Line]:
     """Give what ``timeline`` prints."""
-    rate = f"{size(round(found.rate))}/s"
+    rate = f"{size(round(found.rate)) if found.rate >= 10 else f'{found.rate:g} octets'}/s"
     yield Tone.HEADING, f"{size(found.octets)} at {rate} take {_seconds(found.seconds)} (not verified)"
     last = max([found.ends, *(span.deadline.at for span in found.spans if span.deadline is not None)])
     rows = [("state", "from", "to", "begins with", "deadline", "")]

@@ -1,9 +1,11 @@
 """A package that a process of its own downloads: the side that reads."""
 
 import os
+import select
 import signal
 import socket
 import ssl
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +14,7 @@ from importlib.util import find_spec
 from typing import Final, NoReturn
 
 from spkg.arrival import Arrival
-from spkg.confinement import DefectError, confine, die_with
+from spkg.confinement import DefectError, confine
 from spkg.errors import SIZE, SurroundingsError, TransferError
 from spkg.payload import StartedOverError
 from spkg.timeouts import Timeouts
@@ -267,12 +269,10 @@ def download(
     for one in (ours, theirs):
         one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    parent = os.getpid()
     try:
         child = os.fork()
         if child == 0:
             ours.close()
-            die_with(parent)
             _serve(theirs, location, login)
     except OSError:
         ours.close()
@@ -294,7 +294,7 @@ def _check(location: Location, login: Login) -> None:
     """Find out here what the process that downloads could only fail by."""
     if location.scheme == "tftp" and find_spec("tftpy") is None:
         raise SurroundingsError("TFTP wants the extra 'tftp'", hint="pip install 'spkg[tftp]'")
-    if login.ca_bundle is not None:
+    if login.ca_bundle is not None and not login.ca_bundle.is_fifo():  # which can be read but once
         login.ca_bundle.open("rb").close()
         try:
             ssl.create_default_context(cafile=str(login.ca_bundle))
@@ -308,6 +308,7 @@ def _serve(  # pragma: no cover - a confined process can't write down what it ra
     """Be the process that downloads, with all signals blocked: whoever began it ends it."""
     try:
         confine(None)
+        threading.Thread(target=_end_with, args=[connection], daemon=True).start()
         Downloader(connection, partial(_transport, location, login)).run()
     except OSError:
         pass  # nobody reads any more
@@ -317,6 +318,14 @@ def _serve(  # pragma: no cover - a confined process can't write down what it ra
             send_all(connection, pack(Kind.FAILED, 0, said))
     finally:
         os._exit(0)
+
+
+def _end_with(connection: socket.socket) -> None:  # pragma: no cover - as above
+    """End the process once nobody reads any more, whatever it waits for."""
+    ready = select.poll()
+    ready.register(connection, 0)  # to hear of the end alone
+    ready.poll()
+    os._exit(0)
 
 
 def _transport(location: Location, login: Login) -> Transport:

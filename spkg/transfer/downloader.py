@@ -8,9 +8,10 @@ import random
 import select
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, Protocol
 
-from spkg.errors import TransferError
+from spkg.errors import SIZE, TransferError
 from spkg.transfer.channel import HEAD, Kind, Order, pack, receive_order, send_all
 
 __all__ = ["BrokenError", "Downloader", "Transfer", "Transport"]
@@ -19,6 +20,8 @@ CHUNK: Final = 1 << 18
 """The most octets of one frame."""
 CONTACTS: Final = 3
 """How often a server is asked that has not given one octet yet."""
+MISFITS: Final = 8
+"""How often one is asked that has something of another size: it may be a page that tells of maintenance."""
 PAUSE: Final = 0.5
 """How long the first wait is, in seconds; each is twice the one before."""
 LONGEST: Final = 30
@@ -102,6 +105,7 @@ class Downloader:
         self._position = 0
         self._furthest = 0
         self._failures = 0
+        self._misfits = 0
         self._ended: int | None = None
 
     def run(self) -> None:
@@ -115,8 +119,14 @@ class Downloader:
                 try:
                     self._go_on()
                 except BrokenError as exc:
-                    self._let_go()
-                    if not self._wait(exc):
+                    if not self._break(exc):
+                        return
+                except TransferError as exc:
+                    if not self._furthest or exc.reason == SIZE:
+                        raise
+                    if not self._break(
+                        BrokenError(exc.problem, reason=exc.reason)
+                    ):  # it was there a moment ago
                         return
         except TransferError as exc:
             said = {"problem": exc.problem, "reason": exc.reason, "fault": exc.fault, "hint": exc.hint}
@@ -132,7 +142,14 @@ class Downloader:
         if self._transfer is None:
             if self._transport is None:
                 self._transport = self._connect()
-            self._transfer = self._open(self._transport)
+            self._transfer = self._transport.open(self._position, self._validator)
+            expected, total = self._order.total, self._transfer.total
+            if expected and total not in {None, expected}:
+                self._misfits += 1
+                problem = f"the server has {total} octets now, {expected} are expected"
+                if self._misfits == MISFITS:
+                    raise TransferError(problem, reason=SIZE)
+                raise BrokenError(problem)
             self._position = self._transfer.offset
             self._validator = self._transfer.validator
             begins = {
@@ -149,16 +166,8 @@ class Downloader:
         self._position += len(octets)
         if self._position > self._furthest:
             self._furthest = self._position
-            self._failures = 0
+            self._failures = self._misfits = 0
         send_all(self._connection, HEAD.pack(Kind.OCTETS, self._order.number, len(octets)), octets)
-
-    def _open(self, transport: Transport) -> Transfer:
-        try:
-            return transport.open(self._position, self._validator)
-        except TransferError as exc:
-            if self._furthest and exc.reason == "access":  # it was there a moment ago
-                raise BrokenError(exc.problem, reason=exc.reason) from exc
-            raise
 
     def _end(self, total: int | None) -> None:
         """Tell the end of the file, unless it may be that of a connection."""
@@ -170,7 +179,7 @@ class Downloader:
             of = "" if total is None else f" of {total}"
             raise BrokenError(f"the connection ended after {where}{of} octets")
         self._send(pack(Kind.END, self._order.number, {}))
-        self._order = Order(number=self._order.number, offset=0, limit=0)
+        self._order = replace(self._order, limit=0)
 
     def _listen(self, timeout: float | None) -> bool:
         """Take the orders that are there, or come within a time; return whether anybody still reads."""
@@ -186,6 +195,15 @@ class Downloader:
             self._order = order
             timeout = 0
         return True
+
+    def _break(self, problem: BrokenError) -> bool:
+        """Let go of a connection that broke, and wait; return whether anybody still reads."""
+        self._let_go()
+        if 0 < self._position == self._order.total:  # what broke was no more than the end
+            self._send(pack(Kind.END, self._order.number, {}))
+            self._order = replace(self._order, limit=0)
+            return True
+        return self._wait(problem)
 
     def _wait(self, problem: BrokenError) -> bool:
         """Wait before the server is asked again; return whether anybody still reads.

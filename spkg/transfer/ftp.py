@@ -79,9 +79,13 @@ class FtpTransport:
                     problem = f"{location}: no safe connection: {str(exc)[:MAX_WORDS]}"
                     raise TransferError(problem, reason="contact") from exc
             try:
-                server.login(self._login.username or "", self._login.password.decode(ENCODING))
-            except ftplib.error_perm as exc:
-                problem = f"{location}: not let in: {str(exc)[:3]}"  # more might have the password in it
+                name = (self._login.username or "").encode().decode(ENCODING)
+                server.login(name, self._login.password.decode(ENCODING))
+            except ftplib.Error as exc:
+                code = str(exc)[:3]  # more might have the password in it
+                problem = f"{location}: not let in: {code if code.isdecimal() else 'no answer of FTP'}"
+                if not isinstance(exc, ftplib.error_perm):
+                    raise BrokenError(problem, reason="login") from exc
                 raise TransferError(problem, fault=LOGIN, reason="login") from exc
             if isinstance(server, ftplib.FTP_TLS):
                 server.prot_p()

@@ -25,11 +25,16 @@ class TftpTransport:
     Args:
         location: Where the file is.
         patience: After how many seconds without an octet a server is given up.
+
+    Raises:
+        TransferError: The library can't be used.
     """
 
     def __init__(self, location: Location, patience: float) -> None:
-        import tftpy  # noqa: PLC0415 - an extra
-
+        try:
+            import tftpy  # noqa: PLC0415 - an extra
+        except ImportError as exc:
+            raise TransferError(f"tftpy can't be used: {exc}", reason="access") from exc
         logging.getLogger("tftpy").addHandler(logging.NullHandler())
         self._location = location
         self._retries = max(1, round(patience / ASK_AGAIN))

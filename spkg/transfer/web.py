@@ -85,6 +85,8 @@ class WebTransport:
             response.close()
             problem = "nobody is let in without a name" if self._auth is None else "not let in"
             hint = "--username, with --password-env or --password-file" if self._auth is None else None
+            if self._auth is not None and not known:
+                hint = "the name is for the server that was asked, and was not shown to this one"
             raise TransferError(f"{location}: {problem}", fault=LOGIN, reason="login", hint=hint)
         return response
 
@@ -127,6 +129,11 @@ class _Session(requests.Session):
 
 class _Digest(HTTPDigestAuth):
     """Digest authentication that reads no more of a refusal than a refusal has."""
+
+    def build_digest_header(self, method: str, url: str) -> str | None:
+        """Return the answer to a challenge, the name in it as the octets that it was hashed as."""
+        header: str | None = super().build_digest_header(method, url)  # type: ignore[no-untyped-call]
+        return None if header is None else header.encode().decode("latin-1")
 
     def handle_401(self, r: requests.Response, **kwargs: Any) -> requests.Response:
         """Read what is left of a refusal, so that its connection can be used again."""
@@ -265,6 +272,8 @@ def _breaking(location: Location) -> Iterator[None]:
         contact = isinstance(exc, requests.exceptions.ConnectionError | requests.exceptions.Timeout)
         problem = f"{location}: {_said(bottom)[:MAX_WORDS]}"
         raise BrokenError(problem, reason="contact" if contact else None) from exc
+    except ValueError as exc:
+        raise BrokenError(f"{location}: an answer that makes no sense") from exc
 
 
 def _bottom(problem: BaseException) -> BaseException:
