@@ -111,7 +111,7 @@ def test_a_download_that_is_cut_anywhere_goes_on_to_its_end(
     tmp_path: Path,
     record_property: Any,
 ) -> None:
-    # Of the proof each kind has its quarter, so that each octet has three of them.
+    # Of the proof each kind has a quarter, so that each octet has its turn.
     kind = [request_ is ANYHOW, etag is None, length].count(True)
     places = EVERYWHERE[kind :: 4 if PROOF else 1]
     for number, cut in enumerate(places):
