@@ -13,6 +13,7 @@ import pytest
 from spkg.arrival import Arrival, ArrivingPayload, Pipe, open_arrival
 from spkg.commands import End, InitialTimeout, RecoverableTimeout, Remove
 from spkg.confinement import DefectError
+from spkg.describe.applying import standing_document, standing_text
 from spkg.digests import Digest
 from spkg.errors import FormatError, TransferError
 from spkg.package import Command
@@ -321,6 +322,71 @@ def test_another_size_the_second_time_may_be_no_more_than_a_page_in_between() ->
         check_payload(verify(package, policy(), at=AT), payload)
 
     assert [offset for offset, _ in server.asked] == [0, *[FRONT + 3] * 3]
+
+
+def test_a_file_of_another_size_again_and_again_is_one() -> None:
+    page = [Answer(offset=0, total=512) for _ in range(downloader.MISFITS)]
+    server = Server(whole(pieces=[OCTETS[: FRONT + 3]]), *page)
+    with talking(server) as arrival, open_arrival(arrival) as (package, payload):
+        with pytest.raises(TransferError, match="the server has 512 octets now") as caught:
+            check_payload(verify(package, policy(), at=AT), payload)
+
+    assert caught.value.reason == "size"
+    assert server.answers == []
+
+
+@pytest.mark.parametrize("problem", [BrokenError("reset"), TransferError("closed", reason="login")])
+def test_who_leaves_ends_also_what_waits(problem: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloader, "PAUSE", 60)
+    told = threading.Event()
+    server = Server(whole(pieces=[OCTETS[:9]], problem=problem))
+    with talking(server) as arrival:
+        arrival.note = lambda _text: told.set()
+        assert arrival.read(9) == OCTETS[:9]
+        arrival.wanted = lambda: not told.is_set()
+        with pytest.raises(TransferError, match="whoever asked for it is gone"):
+            arrival.read(1)
+
+    assert told.is_set()
+
+
+def test_a_frame_that_is_too_long_is_not_taken() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        arrival = Download(ours, Clock())
+        theirs.sendall(HEAD.pack(Kind.NOTE, 1, 1 << 30))
+        with pytest.raises(TransferError, match="says too much at once"):
+            arrival.read(9)
+
+
+def test_where_there_can_be_no_process_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    monkeypatch.setattr(os, "fork", none)
+    with pytest.raises(BlockingIOError):
+        with download(Location.parse("http://127.0.0.1/p"), Login(), Clock(), Timeouts()):
+            pass
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_how_it_stands_is_told_to_programs_and_people() -> None:
+    clock = Clock()
+    with piped(OCTETS, clock) as pipe, open_arrival(pipe) as (_, payload):
+        payload.process(Command(index=3, offset=0, length=0, record=InitialTimeout(timeout=5)))
+        clock.now += 2
+        limited = standing_document(payload, clock.now)
+        payload.process(Command(index=4, offset=0, length=0, record=Remove(path=RootPath.of("/a"))))
+        free = standing_document(payload, clock.now)
+
+    deadline = {"timeout": "Initial Timeout", "seconds": 5, "left": 3.0}
+    assert limited == {"state": "initial", "command": 3, "deadline": deadline}
+    assert free == {"state": "recoverable", "command": 4, "deadline": None}
+    assert standing_text(limited, 1) == "initial, 2 s left"
+    assert standing_text(limited, 9) == "initial, 0 s left"
+    assert standing_text(free, 1) == "recoverable"
 
 
 def test_what_breaks_behind_the_last_octet_is_the_end() -> None:

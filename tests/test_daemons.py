@@ -436,7 +436,8 @@ class TestNginxPasswords:
         result = spkg.apply(url, *LOGIN, "--unsafe-basic", "--json")
 
         problem = f"http://{HOST}:{web.other}/closed/p.spkg: not let in"
-        assert_failed(result, problem, fault=9012, reason="login")
+        hint = "the name is for the server that was asked, and was not shown to this one"
+        assert_failed(result, problem, hint, fault=9012, reason="login")
         asked = [(one.status, one.port, one.login) for one in web.asked(2)]
         assert asked == [(302, web.plain, ""), (401, web.other, "")]
 

@@ -1,6 +1,7 @@
 """Installing while it arrives: every cut, every lie, and what is left of each."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,9 @@ from time import monotonic
 from typing import Any, Final
 
 import pytest
+from click.testing import CliRunner
 
+from cli import main
 from spkg import arrival as arrival_module
 from spkg import inplace
 from spkg.applying import Applied, Request, aftermath, apply, recover_root, staging, standing
@@ -677,6 +680,26 @@ def test_a_timeout_of_months_is_one(place: Path) -> None:
         do(url, place, timeouts=Timeouts(initial=1 << 32, activity=0))
 
     assert tree(place) == NEW
+
+
+def test_what_is_staged_is_shown(place: Path) -> None:
+    with serving(Script(octets=OCTETS)) as url, pytest.raises(Cut):
+        do(url, place, progress=cut_after(500))
+
+    result = CliRunner().invoke(main, ["status", "--root", str(place)])
+
+    staged = r"^  \S+ KiB of package [0-9a-f]{16} are staged: its download can go on$"
+    assert re.search(staged, result.stdout, re.MULTILINE)
+
+
+def test_only_a_file_of_our_own_with_one_name_is_gone_on_with(place: Path) -> None:
+    with Root(place) as root:
+        root.mkdir((b".spkg",), 0o700)
+        os.mkfifo(place / ".spkg" / "fifo")
+        with pytest.raises(ValueError, match="is never opened for writing"):
+            root.reopen((b"keep",))
+        with pytest.raises(OSError, match="not a regular file of one name"):
+            root.reopen((b".spkg", b"fifo"))
 
 
 def test_who_killed_a_download_did_not_kill_what_was_staged(place: Path) -> None:
