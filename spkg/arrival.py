@@ -147,11 +147,11 @@ class Arrival(ABC):
         ready.register(self.fileno(), select.POLLIN)
         while True:
             now = self._clock()
-            passed = self._deadline
-            if passed.passed(now):
-                problem = f"the {passed.title} of {passed.seconds:g} s has passed"
-                raise TransferError(problem, offset=self.position, section="E.4.7", reason=TIMEOUT)
             deadline = self._deadline
+            if deadline.passed(now):
+                problem = f"the {deadline.title} of {deadline.seconds:g} s has passed"
+                section = None if self.watch.deadline is None else "E.4.7"  # or the limit is ours
+                raise TransferError(problem, offset=self.position, section=section, reason=TIMEOUT)
             if ready.poll(min((deadline.at - now) * 1000 + 1, NOW_AND_THEN)):
                 return
             if not self.wanted():

@@ -124,9 +124,8 @@ class Downloader:
                 except TransferError as exc:
                     if not self._furthest or exc.reason == SIZE:
                         raise
-                    if not self._break(
-                        BrokenError(exc.problem, reason=exc.reason)
-                    ):  # it was there a moment ago
+                    # It was there a moment ago, and may be so again.
+                    if not self._break(BrokenError(exc.problem, reason=exc.reason)):
                         return
         except TransferError as exc:
             said = {"problem": exc.problem, "reason": exc.reason, "fault": exc.fault, "hint": exc.hint}
