@@ -9,13 +9,21 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs12
 
 from spkg.certificates import UNREADABLE, read_certificate, subject_of
 from spkg.errors import FormatError, SurroundingsError
 
-__all__ = ["Identity", "load_certificates", "load_identity", "load_revocation_lists"]
+__all__ = [
+    "Identity",
+    "Signatory",
+    "SigningKey",
+    "load_certificates",
+    "load_identity",
+    "load_revocation_lists",
+    "load_signatory",
+]
 
 MAX_KEY_FILE: Final = 1 << 24
 """Larger files are no keys, certificates or revocation lists."""
@@ -27,18 +35,38 @@ PEM_CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
 PEM_CRL: Final = b"-----BEGIN X509 CRL-----"
 
 
+SigningKey = rsa.RSAPrivateKey | dsa.DSAPrivateKey | ec.EllipticCurvePrivateKey
+
+
 @dataclass(frozen=True, kw_only=True)
-class Identity:
+class Signatory:
     """Someone who can sign: a key, its certificate, and the certificates that lead to a root."""
 
-    key: rsa.RSAPrivateKey
+    key: SigningKey
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity(Signatory):
+    """Someone who can sign packages, for which E.5 demands RSA."""
+
+    key: rsa.RSAPrivateKey
 
 
 def load_identity(
     key: Path, certificate: Path | None, chain: Path | None = None, passphrase: bytes | None = None
 ) -> Identity:
+    """Read an RSA key and its certificate; as :func:`load_signatory` otherwise."""
+    found = load_signatory(key, certificate, chain, passphrase)
+    if not isinstance(found.key, rsa.RSAPrivateKey):
+        raise SurroundingsError(f"the key in {key} is not an RSA key, as E.5 demands")
+    return Identity(key=found.key, certificate=found.certificate, chain=found.chain)
+
+
+def load_signatory(
+    key: Path, certificate: Path | None, chain: Path | None = None, passphrase: bytes | None = None
+) -> Signatory:
     """Read a key and its certificate.
 
     Args:
@@ -61,7 +89,7 @@ def load_identity(
     leaf, *others = found
     if private.public_key() != leaf.public_key():
         raise SurroundingsError(f"the key in {key} is not that of the certificate {subject_of(leaf)}")
-    return Identity(
+    return Signatory(
         key=private, certificate=leaf, chain=tuple(dict.fromkeys(other for other in others if other != leaf))
     )
 
@@ -108,7 +136,7 @@ def load_revocation_lists(path: Path) -> list[x509.CertificateRevocationList]:
     return lists
 
 
-def _load_key(path: Path, passphrase: bytes | None) -> tuple[rsa.RSAPrivateKey, list[x509.Certificate]]:
+def _load_key(path: Path, passphrase: bytes | None) -> tuple[SigningKey, list[x509.Certificate]]:
     octets = _read(path)
     is_pem = PEM_MARK in octets
     encrypted = any(mark in octets for mark in PEM_ENCRYPTED) if is_pem else passphrase is not None
@@ -131,8 +159,8 @@ def _load_key(path: Path, passphrase: bytes | None) -> tuple[rsa.RSAPrivateKey, 
         raise _key_error(path, octets, exc, encrypted=encrypted) from exc
     if key is None:
         raise SurroundingsError(f"{path} holds no private key")
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise SurroundingsError(f"the key in {path} is not an RSA key, as E.5 demands")
+    if not isinstance(key, SigningKey):
+        raise SurroundingsError(f"the key in {path} is none of RSA, DSA and ECDSA")
     return key, found
 
 

@@ -37,6 +37,11 @@ NO_CHECK_TIME: Final = 0x200000
 ANY_PURPOSE: Final = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string
 PACKAGE_PURPOSES: Final = frozenset({ExtendedKeyUsageOID.CODE_SIGNING.dotted_string, ANY_PURPOSE})
 """The extended key usages that let a certificate sign packages (README, decision 14)."""
+VOUCHER_PURPOSES: Final = PACKAGE_PURPOSES | {
+    ExtendedKeyUsageOID.EMAIL_PROTECTION.dotted_string,
+    "1.3.6.1.5.5.7.3.36",  # documentSigning (RFC 9336)
+}
+"""Those that let it sign vouchers."""
 PSS: Final = SignatureAlgorithmOID.RSASSA_PSS
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 STRONG_HASHES: Final = (hashes.SHA224, hashes.SHA256, hashes.SHA384, hashes.SHA512)

@@ -12,14 +12,21 @@ from typing import Final
 
 from vouchers.calendar import Units, end_of
 
-__all__ = ["MAX_OPTIONS", "DeviceId", "Mode", "Option", "Voucher"]
+__all__ = ["MAX_OPTIONS", "NAMES", "DeviceId", "Extra", "Mode", "Option", "Voucher"]
+
+Extra = tuple[str, "str | tuple[Extra, ...]"]
+"""A further element of an Option: its name, and its text or the elements in it."""
 
 MAX_OPTIONS: Final = 64
 """The most Options of one voucher: each costs a digest of its own."""
 MAX_DURATION: Final = (1 << 32) - 1
 """The largest unsignedInt."""
 MAX_EXTRA: Final = 32
-"""The most further elements of an Option."""
+"""The most further elements of an Option, those within others among them."""
+MAX_DEPTH: Final = 4
+"""How deep they may be nested."""
+EXTRA_TEXT: Final = 1024
+"""The most characters of one."""
 LONG: Final = 256
 SHORT: Final = 64
 OUI: Final = re.compile(r"[0-9A-F]{6}", re.ASCII)
@@ -91,8 +98,8 @@ class Option:
     """DurationUnits; never None with expiration."""
     transferable: bool = False
     """Whether it outlives a change of provider."""
-    extra: tuple[tuple[str, str], ...] = ()
-    """Further elements, which Table 62 allows: the name and the text of each."""
+    extra: tuple[Extra, ...] = ()
+    """Further elements, which C.3 allows."""
 
     def __post_init__(self) -> None:
         _check_text("VSerialNum", self.serial, SHORT, least=1)
@@ -106,12 +113,12 @@ class Option:
             for name, value in (("Duration", self.duration), ("DurationUnits", self.units)):
                 if value is None:
                     raise ValueError(f"{name}: required with EnableWithExpiration")
-        if len(self.extra) > MAX_EXTRA:
-            raise ValueError(f"{len(self.extra)} further elements, {MAX_EXTRA} are taken")
-        for name, text in self.extra:
-            if NAME.fullmatch(name) is None or name in NAMES:
-                raise ValueError(f"{name[:40]!r} is no name for a further element")
-            _check_text(name, text, LONG)
+        for name, _ in self.extra:
+            if name in NAMES:
+                raise ValueError(f"{name!r} is no name for a further element")
+        count = _check_extra(self.extra, 1)
+        if count > MAX_EXTRA:
+            raise ValueError(f"{count} further elements, {MAX_EXTRA} are taken")
 
     def check_for_issuing(self) -> None:
         """Raise ``ValueError`` where it says what means nothing, or what is over before it begins."""
@@ -156,6 +163,21 @@ class Voucher:
     def device(self) -> DeviceId:
         """The one device that it is for."""
         return self.options[0].device
+
+
+def _check_extra(extra: tuple[Extra, ...], depth: int) -> int:
+    """Return how many further elements there are; raise ``ValueError`` where they are none."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"further elements nested deeper than {MAX_DEPTH}")
+    count = len(extra)
+    for name, inner in extra:
+        if NAME.fullmatch(name) is None:
+            raise ValueError(f"{name[:40]!r} is no name for a further element")
+        if isinstance(inner, str):
+            _check_text(name, inner, EXTRA_TEXT)
+        else:
+            count += _check_extra(inner, depth + 1)
+    return count
 
 
 def _check_text(name: str, text: str, most: int, *, least: int = 0) -> None:

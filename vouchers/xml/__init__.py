@@ -1,0 +1,1 @@
+"""XML and XML-Signature: the only package that uses lxml and signxml."""

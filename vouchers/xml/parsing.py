@@ -1,0 +1,240 @@
+"""Hostile XML: one parser that loads and expands nothing, errors with their place, and exact Canonical XML.
+
+Whatever reads XML reads it here, within bounds that are checked before and after the parser has seen it.
+"""
+
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from typing import Final
+
+from lxml import etree
+
+from spkg.errors import FormatError
+
+__all__ = [
+    "BLANK",
+    "MAX_ELEMENTS",
+    "Element",
+    "PlainParser",
+    "attribute",
+    "base64_of",
+    "canonical",
+    "check_plain",
+    "children",
+    "escape",
+    "malformed",
+    "parse",
+    "path_of",
+    "text_of",
+]
+
+Element = etree._Element  # noqa: SLF001 - the type has no other name
+"""An element of a parsed document."""
+MAX_ELEMENTS: Final = 4096
+"""The most elements of a document."""
+BLANK: Final = " \t\r\n"
+"""What XML calls white space, and nothing else."""
+ENCODINGS: Final = {None, "UTF-8", "US-ASCII", "ASCII"}
+"""What a document may call its encoding."""
+MARKUP: Final = re.compile("[&<>\r]")
+ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"}
+"""How text is written in Canonical XML 1.0."""
+
+
+class PlainParser(etree.XMLParser):
+    """A parser that loads nothing, expands nothing, and keeps what must be refused where it can be seen."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            resolve_entities=False,
+            no_network=True,
+            load_dtd=False,
+            dtd_validation=False,
+            huge_tree=False,
+            remove_comments=False,
+            remove_pis=False,
+        )
+
+
+_PARSER: Final = PlainParser()
+_TOO_MANY: Final = etree.XPath(f"count(//*) > {MAX_ELEMENTS}")
+_ATTRIBUTES: Final = etree.XPath("count(//@*)")
+
+
+def malformed(element: Element | None, problem: str, *, section: str = "C.3") -> FormatError:
+    """Return the error that says *problem* of an element, with its path and its line."""
+    if element is None:
+        return FormatError(problem, section=section)
+    number: object = element.sourceline
+    line = f" (line {number})" if number else ""
+    return FormatError(f"{problem}{line}", field=path_of(element), section=section)
+
+
+def path_of(element: Element) -> str:
+    """Return where an element stands, as ``Signature.Object[1].Option.Mode``."""
+    parts = []
+    for one in (element, *element.iterancestors()):
+        name = one.tag.rpartition("}")[2]
+        parent = one.getparent()
+        twins = [] if parent is None else [twin for twin in parent if twin.tag == one.tag]
+        parts.append(name[:64] if len(twins) < 2 else f"{name[:64]}[{twins.index(one)}]")
+    return ".".join(reversed(parts))
+
+
+def parse(octets: bytes, what: str, most: int, *, section: str) -> Element:
+    """Return the root of a document of a kind that has no document type, in UTF-8.
+
+    Args:
+        octets: The document.
+        what: What it is, for errors.
+        most: The most octets that it may have.
+        section: The clause that asks for it.
+
+    Raises:
+        FormatError: It is none.
+    """
+    if len(octets) > most:
+        raise FormatError(f"{what} of more than {most} octets", section=section)
+    try:
+        octets.decode()
+    except UnicodeDecodeError as exc:
+        raise FormatError(f"not UTF-8: {exc.reason}", offset=exc.start, section=section) from exc
+    doctype = octets.find(b"<!DOCTYPE")
+    if doctype >= 0:
+        raise FormatError("a document type declaration is not taken", offset=doctype, section=section)
+    try:
+        root = etree.fromstring(octets, _PARSER)
+    except (etree.XMLSyntaxError, ValueError) as exc:
+        raise _unreadable(exc, octets, section) from exc
+    info = root.getroottree().docinfo
+    if info.internalDTD is not None or info.externalDTD is not None:
+        raise FormatError("a document type declaration is not taken", section=section)
+    if (info.encoding or "UTF-8").upper() not in ENCODINGS or info.xml_version != "1.0":
+        problem = f"XML {info.xml_version} in {info.encoding}: XML 1.0 in UTF-8 belongs here"
+        raise FormatError(problem, section=section)
+    if _TOO_MANY(root):
+        raise FormatError(f"more than {MAX_ELEMENTS} elements", section=section)
+    return root
+
+
+def check_plain(root: Element, attributes: int) -> None:
+    """Refuse all that is neither an element nor its text, and attributes beyond those that were looked for.
+
+    What signs may see through comments, and what reads may not: they have cut names in two before.
+
+    Args:
+        root: The root of a document.
+        attributes: How many attributes it has by right.
+
+    Raises:
+        FormatError: There is something else in it.
+    """
+    if root.getprevious() is not None or root.getnext() is not None:
+        raise FormatError("a comment or processing instruction beside the root", section="C.3")
+    for element in root.iter():
+        if type(element) is not Element:
+            raise malformed(element.getparent(), "a comment or processing instruction in it")
+        tail = element.tail
+        if tail and tail.strip(BLANK):
+            raise malformed(element, "text behind it")
+        if len(element):
+            text = element.text
+            if text and text.strip(BLANK):
+                raise malformed(element, "text between its elements")
+    if _ATTRIBUTES(root) != attributes:
+        raise FormatError("there are attributes where none belong", section="C.3")
+
+
+def children(element: Element, *names: str) -> tuple[Element, ...]:
+    """Return the children of an element that has exactly those, in that order.
+
+    Raises:
+        FormatError: It has others.
+    """
+    found = tuple(element)
+    if [child.tag for child in found] != [*names]:
+        wanted = ", ".join(name.rpartition("}")[2] for name in names)
+        raise malformed(element, f"{wanted} belong in it" if wanted else "nothing belongs in it")
+    return found
+
+
+def attribute(element: Element, name: str) -> str:
+    """Return an attribute of an element.
+
+    Raises:
+        FormatError: It has none of that name.
+    """
+    value = element.get(name)
+    if value is None:
+        raise malformed(element, f"{name} is missing")
+    return value
+
+
+def text_of(element: Element) -> str:
+    """Return the text of an element that has nothing else in it.
+
+    Raises:
+        FormatError: It has elements in it.
+    """
+    if len(element):
+        raise malformed(element, "text alone belongs in it")
+    return element.text or ""
+
+
+def base64_of(element: Element) -> bytes:
+    """Return the octets that an element holds in base64, however its lines are broken.
+
+    Raises:
+        FormatError: It holds something else.
+    """
+    try:
+        text = text_of(element).encode("ascii").translate(None, BLANK.encode())
+        octets = b64decode(text, validate=True)
+    except ValueError as exc:
+        raise malformed(element, "no base64") from exc
+    if b64encode(octets) != text:
+        raise malformed(element, "no base64 as one writes it")
+    return octets
+
+
+def canonical(element: Element) -> bytes:
+    """Return an element in Canonical XML 1.0, without comments.
+
+    lxml writes an ``xmlns=""`` too many where a default namespace is declared above the element, so it is
+    made the root of a document of its own before.
+
+    Raises:
+        FormatError: It has no canonical form.
+    """
+    try:
+        if element.getparent() is not None:
+            element = etree.fromstring(etree.tostring(element, with_tail=False), _PARSER)
+        return etree.tostring(element, method="c14n", with_comments=False)
+    except (etree.LxmlError, ValueError) as exc:
+        raise FormatError(f"it has no canonical form: {exc}", field=path_of(element), section="C.3") from exc
+
+
+def escape(text: str) -> str:
+    """Return text as Canonical XML 1.0 writes it."""
+    return MARKUP.sub(lambda found: ENTITIES[found[0]], text) if MARKUP.search(text) else text
+
+
+def _unreadable(exc: Exception, octets: bytes, section: str) -> FormatError:
+    """Return what the parser says, with the octet where it says it."""
+    reason = str(exc).partition(", line ")[0].rstrip()
+    reason = f"no XML: {reason[:1].lower()}{reason[1:200]}"
+    if not isinstance(exc, etree.XMLSyntaxError) or not exc.lineno:
+        return FormatError(reason, section=section)
+    line, column = exc.position
+    start = next((at for number, at in enumerate(_lines(octets), 1) if number == line), len(octets))
+    return FormatError(reason, offset=min(start + max(column - 1, 0), len(octets)), section=section)
+
+
+def _lines(octets: bytes) -> Iterator[int]:
+    """Give where each line begins."""
+    start = 0
+    while start >= 0:
+        yield start
+        following = octets.find(b"\n", start)
+        start = following + 1 if following >= 0 else -1
