@@ -18,7 +18,10 @@ from spkg.errors import SurroundingsError, UsageError
 LONGEST_NAME: Final = 200
 """How much of a name, in octets, goes into that of its temporary file."""
 
-__all__ = ["new_directory", "new_file", "new_files", "refuse_existing", "write_all"]
+PARTLY: Final = ".unfinished"
+"""The file that tells a bulk output of ours from other people's directories."""
+
+__all__ = ["bulk_directory", "new_directory", "new_file", "new_files", "refuse_existing", "write_all"]
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
@@ -157,6 +160,34 @@ def new_directory(path: Path) -> Iterator[Path]:
             _move_back(moves)
             shutil.rmtree(temporary, ignore_errors=True)
     _sync_directory(path if empty else path.parent)
+
+
+@contextmanager
+def bulk_directory(path: Path) -> Iterator[Path]:
+    """Yield a directory to fill with much, ``path.part``, that becomes *path* when the block ends.
+
+    Where the block raises it stays as it is; the next one begins anew.
+
+    Raises:
+        UsageError: *path* is there already, or ``path.part`` is there and none of ours.
+        OSError: It can't be written.
+    """
+    if os.path.lexists(path):
+        raise UsageError(f"{path} exists")
+    part = path.with_name(f"{path.name}.part")
+    if os.path.lexists(part):
+        if part.is_symlink() or not (part / PARTLY).is_file():
+            raise UsageError(f"{part} exists, and is no bulk output that was cut off")
+        shutil.rmtree(part)
+    part.mkdir()
+    (part / PARTLY).touch()
+    yield part
+    os.sync()  # of a million files each by itself takes too long
+    (part / PARTLY).unlink()
+    if os.path.lexists(path):
+        raise UsageError(f"{path} exists by now; what was written is in {part}")
+    part.rename(path)
+    _sync_directory(path.parent)
 
 
 def _refuse_filled(path: Path) -> None:

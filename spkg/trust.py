@@ -135,12 +135,14 @@ def check_signer(
     return path
 
 
-def doubts(certificate: x509.Certificate, at: datetime) -> list[str]:
+def doubts(
+    certificate: x509.Certificate, at: datetime, purposes: frozenset[str] = PACKAGE_PURPOSES
+) -> list[str]:
     """Return why a verifier with the default policy would not take signatures of *certificate* at a time."""
     name = f"the certificate of {subject_of(certificate)}"
     found: list[str] = []
     try:
-        _check_purpose(certificate, Policy(anchors=(certificate,)))
+        _check_purpose(certificate, Policy(anchors=(certificate,), purposes=purposes))
         constraints = _extension(certificate.extensions, x509.BasicConstraints)
         if constraints is not None and constraints.ca:
             found.append(f"{name} is that of an authority: only as an anchor itself it may sign")

@@ -43,21 +43,27 @@ ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"}
 
 
 class PlainParser(etree.XMLParser):
-    """A parser that loads nothing, expands nothing, and keeps what must be refused where it can be seen."""
+    """A parser that loads nothing and expands nothing.
 
-    def __init__(self) -> None:
+    Args:
+        keep: Whether comments and processing instructions are kept, so that they can be refused; else they
+            are as if they were not there.
+    """
+
+    def __init__(self, *, keep: bool = True) -> None:
         super().__init__(
             resolve_entities=False,
             no_network=True,
             load_dtd=False,
             dtd_validation=False,
             huge_tree=False,
-            remove_comments=False,
-            remove_pis=False,
+            remove_comments=not keep,
+            remove_pis=not keep,
         )
 
 
 _PARSER: Final = PlainParser()
+_LENIENT: Final = PlainParser(keep=False)
 _TOO_MANY: Final = etree.XPath(f"count(//*) > {MAX_ELEMENTS}")
 _ATTRIBUTES: Final = etree.XPath("count(//@*)")
 
@@ -82,7 +88,7 @@ def path_of(element: Element) -> str:
     return ".".join(reversed(parts))
 
 
-def parse(octets: bytes, what: str, most: int, *, section: str) -> Element:
+def parse(octets: bytes, what: str, most: int, *, section: str, lenient: bool = False) -> Element:
     """Return the root of a document of a kind that has no document type, in UTF-8.
 
     Args:
@@ -90,6 +96,7 @@ def parse(octets: bytes, what: str, most: int, *, section: str) -> Element:
         what: What it is, for errors.
         most: The most octets that it may have.
         section: The clause that asks for it.
+        lenient: Whether comments and processing instructions are ignored, and not kept to be refused.
 
     Raises:
         FormatError: It is none.
@@ -104,7 +111,7 @@ def parse(octets: bytes, what: str, most: int, *, section: str) -> Element:
     if doctype >= 0:
         raise FormatError("a document type declaration is not taken", offset=doctype, section=section)
     try:
-        root = etree.fromstring(octets, _PARSER)
+        root = etree.fromstring(octets, _LENIENT if lenient else _PARSER)
     except (etree.XMLSyntaxError, ValueError) as exc:
         raise _unreadable(exc, octets, section) from exc
     info = root.getroottree().docinfo

@@ -1,0 +1,179 @@
+"""Lists of devices: CSV, or JSON with an object a line, as people and GenieACS write them.  Streamed.
+
+A line that names no device is told with its number and the reason; the others count.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+from urllib.parse import unquote
+
+from spkg.errors import FormatError
+from vouchers.model import DeviceId
+
+__all__ = ["Listed", "read_devices"]
+
+MAX_LINE: Final = 1 << 22
+"""The longest line, in octets: GenieACS may tell all that it knows of a device."""
+BOM: Final = b"\xef\xbb\xbf"
+KEYS: Final = {
+    **{name: name for name in ("manufacturer", "oui", "id")},
+    "productclass": "product_class",
+    "serialnumber": "serial_number",
+}
+"""What the columns and keys may be called, without ``DeviceID.``, spaces and underscores before them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A line of a list: a device, or why it is none."""
+
+    line: int
+    device: DeviceId | None
+    problem: str | None = None
+    octets: int = 0
+    """How much of the list has been read."""
+
+
+def read_devices(path: Path) -> Iterator[Listed]:
+    """Give the devices of a list.
+
+    Raises:
+        FormatError: It is neither CSV with a header that names devices, nor JSON.
+        OSError: It can't be read.
+    """
+    with path.open("rb") as file:
+        lines = _Lines(file, path.name)
+        first = next(lines, "")
+        kind = _read_json if first.lstrip().startswith(("{", "[")) else _read_csv
+        yield from kind(first, lines)
+
+
+class _Lines(Iterator[str]):
+    """The lines of a file, each of bounded length, and where they are."""
+
+    def __init__(self, file: IO[bytes], source: str) -> None:
+        self._file = file
+        self.source = source
+        self.number = 0
+        self.octets = 0
+
+    def __next__(self) -> str:
+        line = self._file.readline(MAX_LINE + 1)
+        if not line:
+            raise StopIteration
+        if len(line) > MAX_LINE:
+            raise FormatError(
+                f"line {self.number + 1} has more than {MAX_LINE} octets",
+                source=self.source,
+                offset=self.octets,
+            )
+        self.number += 1
+        self.octets += len(line)
+        # What is not UTF-8 is told of its line: no DeviceId has such characters.
+        return line.removeprefix(BOM if self.number == 1 else b"").decode(errors="surrogateescape")
+
+    def listed(self, line: int, found: Mapping[str, object]) -> Listed:
+        """Return the device that a line names."""
+        try:
+            return Listed(line=line, device=_device(found), octets=self.octets)
+        except ValueError as exc:
+            return self.rejected(line, str(exc))
+
+    def rejected(self, line: int, problem: str) -> Listed:
+        """Return why a line names none."""
+        return Listed(line=line, device=None, problem=problem, octets=self.octets)
+
+
+def _read_csv(first: str, lines: _Lines) -> Iterator[Listed]:
+    """Give the devices of a table whose first line has the names of its columns."""
+
+    def all_lines() -> Iterator[str]:
+        yield first
+        yield from lines
+
+    table = csv.reader(all_lines(), strict=True)
+    try:
+        header = [_key(name) for name in next(table, [])]
+        if "id" not in header and not {"oui", "serial_number"} <= {*header}:
+            problem = (
+                "no list of devices: its first line names oui, product_class and serial_number, or an id"
+            )
+            raise FormatError(problem, source=lines.source)
+        for cells in table:
+            if not any(cells):
+                continue
+            if len(cells) != len(header):
+                problem = f"{len(cells)} cells where the first line has {len(header)}"
+                yield lines.rejected(table.line_num, problem)
+                continue
+            named = {name: cell for name, cell in zip(header, cells, strict=True) if name is not None}
+            yield lines.listed(table.line_num, named)
+    except csv.Error as exc:
+        raise FormatError(f"line {table.line_num}: {exc}", source=lines.source) from exc
+
+
+def _read_json(first: str, lines: _Lines) -> Iterator[Listed]:
+    """Give the devices of lines with an object each, be they an array or not."""
+    text: str | None = first
+    while text is not None:
+        number = lines.number
+        stripped = text.strip().removeprefix("[").strip().removesuffix("]").strip().removesuffix(",").strip()
+        if stripped:
+            try:
+                found = json.loads(f"[{stripped}]")
+            except (ValueError, RecursionError) as exc:
+                yield lines.rejected(number, f"no JSON object on one line: {exc}")
+            else:
+                yield from (lines.listed(number, _flat(one)) for one in found)
+        text = next(lines, None)
+
+
+def _flat(found: Any) -> dict[str, object]:
+    """Return what an object says of a device; GenieACS has it in an object within."""
+    if not isinstance(found, dict):
+        return {}
+    within = found.get("_deviceId")
+    both = found | (within if isinstance(within, dict) else {})
+    return {key: value for name, value in both.items() if (key := _key(name)) is not None}
+
+
+def _key(name: str) -> str | None:
+    """Return which fact a column or a key is; None where it is another one."""
+    plain = re.sub("[ _]", "", name.strip().lower()).removeprefix("deviceid.")
+    return KEYS.get(plain)
+
+
+def _device(found: Mapping[str, object]) -> DeviceId:
+    """Return the device that a line names.
+
+    Raises:
+        ValueError: It names none.
+    """
+    facts = {name: _text(name, value) for name, value in found.items()}
+    if "id" in facts and "oui" not in facts:
+        # GenieACS joins OUI, product class and serial number, in which it escapes the hyphen.
+        parts = [unquote(part) for part in facts["id"].split("-")]
+        if len(parts) == 3:
+            facts |= dict(zip(("oui", "product_class", "serial_number"), parts, strict=True))
+        elif len(parts) == 2:
+            facts |= {"oui": parts[0], "product_class": "", "serial_number": parts[1]}
+    missing = [name for name in ("oui", "serial_number") if name not in facts]
+    if missing:
+        raise ValueError(f"{' and '.join(missing)} must be there")
+    return DeviceId(
+        manufacturer=facts.get("manufacturer", ""),
+        oui=facts["oui"],
+        product_class=facts.get("product_class", ""),
+        serial_number=facts["serial_number"],
+    )
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: a string belongs here")  # noqa: TRY004 - the input's fault, not the caller's
+    return value

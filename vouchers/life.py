@@ -1,0 +1,115 @@
+"""The life of an Option on its device: when it is enabled, and what ends it (TR-069 C.2, Table 48).  Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from vouchers.model import Mode
+
+__all__ = ["Ending", "Life", "OptionState", "next_change", "unvouchered"]
+
+TABLE_48 = {Mode.DISABLE: 0, Mode.WITH_EXPIRATION: 1, Mode.WITHOUT_EXPIRATION: 2}
+"""The Mode of an OptionStruct."""
+MAX_SN = (1 << 32) - 1
+"""The largest VoucherSN, an unsignedInt; a VSerialNum is a string."""
+
+
+class Ending(Enum):
+    """What has ended an Option for good, but for another voucher."""
+
+    EXPIRED = "expired"
+    PROVIDER = "provider"
+    """The device has another provisioning code than when it was enabled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionState:
+    """An Option as GetOptions tells it (Table 48)."""
+
+    name: str
+    serial: str | None
+    """VSerialNum of the voucher that governs it; None where there was never one."""
+    enabled: bool
+    set_up: bool
+    mode: int
+    start: datetime | None
+    expires: datetime | None
+    transferable: bool
+    ending: Ending | None
+
+    @property
+    def state(self) -> int:
+        """State: bit 0 is enabled now, bit 1 set up by the user."""
+        return self.enabled | self.set_up << 1
+
+    @property
+    def voucher_sn(self) -> int:
+        """VoucherSN: the serial number of the voucher; 0 where that is none, or no unsignedInt."""
+        serial = self.serial or ""
+        number = int(serial) if serial.isascii() and serial.isdecimal() and len(serial) <= 10 else 0
+        return number if number <= MAX_SN else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Life:
+    """What is kept of an Option: what the last voucher for it said, and what has happened since."""
+
+    name: str
+    serial: str
+    signer_key: bytes
+    content: bytes
+    """What tells what the voucher said from all else."""
+    mode: Mode
+    start: datetime
+    """StartDate, or when it was applied."""
+    expires: datetime | None
+    transferable: bool
+    ending: Ending | None = None
+    set_up: bool = False
+
+    def is_over(self, at: datetime) -> bool:
+        """Whether it has ended at a time."""
+        return self.ending is not None or (self.expires is not None and at >= self.expires)
+
+    def at(self, at: datetime) -> OptionState:
+        """Return how it stands at a time."""
+        over = self.is_over(at)
+        ending = self.ending or (Ending.EXPIRED if over else None)
+        return OptionState(
+            name=self.name,
+            serial=self.serial,
+            enabled=self.mode is not Mode.DISABLE and not over and at >= self.start,
+            set_up=self.set_up,
+            mode=0 if over else TABLE_48[self.mode],
+            start=self.start,
+            expires=self.expires,
+            transferable=self.transferable,
+            ending=ending,
+        )
+
+    def next_change(self, at: datetime) -> datetime | None:
+        """Return when it begins or ends next, behind a time; None where it does neither by itself."""
+        if self.mode is Mode.DISABLE or self.is_over(at):
+            return None
+        return self.start if at < self.start else self.expires
+
+
+def unvouchered(name: str) -> OptionState:
+    """Return an Option for which there was never a voucher."""
+    return OptionState(
+        name=name,
+        serial=None,
+        enabled=False,
+        set_up=False,
+        mode=0,
+        start=None,
+        expires=None,
+        transferable=False,
+        ending=None,
+    )
+
+
+def next_change(lives: Iterable[Life], at: datetime) -> datetime | None:
+    """Return when the first of them changes by itself; None where none does."""
+    return min((time for life in lives if (time := life.next_change(at)) is not None), default=None)

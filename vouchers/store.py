@@ -1,0 +1,302 @@
+"""The Options of a device, in one SQLite file that survives whatever a power cut does (TR-069 C.2).
+
+The only module that keeps what vouchers have done.  Each call is one transaction: all of it, or nothing.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from spkg.errors import NO_ROOM, RefusedError, SurroundingsError, UsageError
+from vouchers.granting import Grant
+from vouchers.life import Ending, Life, OptionState, next_change, unvouchered
+from vouchers.model import Mode
+
+__all__ = ["MAX_OPTIONS", "MAX_SEEN", "OptionStore"]
+
+MAX_OPTIONS: Final = 256
+"""The most Options that a device has."""
+MAX_SEEN: Final = 1 << 14
+"""The most serial numbers that are remembered: some 2 MiB, and a voucher a day for 40 years."""
+PATIENCE: Final = 10
+"""Seconds to wait for another process that has the store."""
+MARK: Final = 0x53504B47
+"""What tells a store from other SQLite files."""
+VERSION: Final = 1
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+TABLES: Final = """
+    CREATE TABLE option (
+        name TEXT PRIMARY KEY, serial TEXT NOT NULL, signer BLOB NOT NULL, content BLOB NOT NULL,
+        mode TEXT NOT NULL, start INTEGER NOT NULL, expires INTEGER, transferable INTEGER NOT NULL,
+        ending TEXT, set_up INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE seen (signer BLOB, serial TEXT, PRIMARY KEY (signer, serial)) WITHOUT ROWID;
+    CREATE TABLE fact (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+"""
+ALL: Final = """
+    SELECT name, serial, signer, content, mode, start, expires, transferable, ending, set_up FROM option
+"""
+PUT: Final = "INSERT OR REPLACE INTO option VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+CHANGED: Final = "UPDATE option SET ending = ? WHERE ending IS NULL AND NOT transferable AND mode <> ?"
+PASSED: Final = "UPDATE option SET ending = ? WHERE ending IS NULL AND expires <= ?"
+COUNTS: Final = (
+    ("SELECT count(*) FROM option", MAX_OPTIONS, "Options"),
+    ("SELECT count(*) FROM seen", MAX_SEEN, "vouchers"),
+)
+CODE: Final = "provisioning-code"
+CLOCK: Final = "clock"
+
+
+class OptionStore:
+    """The Options of one device.
+
+    Args:
+        path: The file.
+        create: Whether it is made where it is not there.
+
+    Raises:
+        SurroundingsError: It is no store, or can't be opened.
+    """
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        self._path = path
+        mode = "rwc" if create else "rw"
+        with self._telling():
+            self._database = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=PATIENCE, isolation_level=None
+            )
+        try:
+            with self._telling():
+                # What is told to be done has to be done after a power cut, too.
+                self._database.execute("PRAGMA synchronous = EXTRA")
+                self._database.execute("PRAGMA trusted_schema = OFF")
+            self._prepare()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def observe(self, provisioning_code: str | None, now: datetime | None) -> None:
+        """Keep what has become known of the surroundings: the provider, and the network time.
+
+        A provisioning code that differs from the one before ends every Option that is not transferable; an
+        expiry that has been seen stays one, also when the clock jumps back.
+
+        Args:
+            provisioning_code: That of the device; None where nobody knows.
+            now: The network time; None where nobody knows, or it is only supposed.
+
+        Raises:
+            SurroundingsError: The store can't be written.
+        """
+        with self._change():
+            if provisioning_code is not None:
+                before = self._fact(CODE)
+                if before is not None and before != provisioning_code:
+                    self._database.execute(
+                        CHANGED,
+                        (Ending.PROVIDER.value, Mode.DISABLE.value),
+                    )
+                if before != provisioning_code:
+                    self._keep(CODE, provisioning_code)
+            if now is not None:
+                self._database.execute(PASSED, (Ending.EXPIRED.value, _seconds(now)))
+                before = self._fact(CLOCK)
+                if before is None or _seconds(now) > before:
+                    self._keep(CLOCK, _seconds(now))
+
+    def apply(self, grants: Sequence[Grant], now: datetime) -> list[tuple[Life, bool]]:
+        """Have vouchers take effect, in their order: all of them, or none.
+
+        Args:
+            grants: What they make of the Options.
+            now: When that is.
+
+        Returns:
+            For each Option what governs it now, and whether that is new.
+
+        Raises:
+            RefusedError: One was seen before and does not govern its Option any more, or there are more
+                Options than a device has.
+            SurroundingsError: The store can't be written.
+        """
+        with self._change():
+            return [done for one in grants for done in self._apply(one, now)]
+
+    def options(self, at: datetime, supported: Sequence[str] | None = None) -> list[OptionState]:
+        """Return how the Options stand at a time, without changing anything.
+
+        Args:
+            at: The time.
+            supported: The Options that the device has; None for those that there were vouchers for.
+
+        Raises:
+            SurroundingsError: The store can't be read.
+        """
+        lives = {life.name: life for life in self.lives()}
+        names = sorted(lives) if supported is None else supported
+        return [lives[name].at(at) if name in lives else unvouchered(name) for name in names]
+
+    def lives(self) -> list[Life]:
+        """Return all Options that there were vouchers for.
+
+        Raises:
+            SurroundingsError: The store can't be read.
+        """
+        with self._telling():
+            return [_life(row) for row in self._database.execute(ALL)]
+
+    def next_change(self, at: datetime) -> datetime | None:
+        """Return when the next Option begins or ends by itself, behind a time; None where none does.
+
+        Raises:
+            SurroundingsError: The store can't be read.
+        """
+        return next_change(self.lives(), at)
+
+    def last_time(self) -> datetime | None:
+        """Return the latest network time that the store has seen; None where it has seen none.
+
+        Raises:
+            SurroundingsError: The store can't be read.
+        """
+        with self._telling():
+            seconds = self._fact(CLOCK)
+        return None if seconds is None else _time(seconds)
+
+    def set_up(self, name: str, *, done: bool) -> None:
+        """Keep that the user has set an Option up, or has not.
+
+        Raises:
+            UsageError: There was no voucher for such an Option.
+            SurroundingsError: The store can't be written.
+        """
+        with self._change():
+            changed = self._database.execute("UPDATE option SET set_up = ? WHERE name = ?", (done, name))
+            if not changed.rowcount:
+                raise UsageError(f"there was no voucher for an Option {name!r}")
+
+    def _apply(self, one: Grant, now: datetime) -> list[tuple[Life, bool]]:
+        done, seen = [], []
+        for life in one.lives:
+            before = self._life(life.name)
+            key = (life.signer_key, life.serial)
+            if before is not None and _is_governed(before, life) and not before.is_over(now):
+                done.append((before, False))  # a server repeats itself when an answer was lost
+                continue
+            if self._database.execute("SELECT 1 FROM seen WHERE signer = ? AND serial = ?", key).fetchone():
+                problem = f"the voucher {life.serial!r} was applied before, and does not govern {life.name!r}"
+                raise RefusedError(problem, field="VSerialNum", section="C.3, Table 62")
+            set_up = before is not None and before.set_up
+            self._database.execute(PUT, (*_row(life), None, set_up))
+            seen.append(key)
+            done.append((life, True))
+        # Only now: the Options of one voucher may have one serial number.
+        self._database.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", seen)
+        for query, most, what in COUNTS:
+            (count,) = self._database.execute(query).fetchone()
+            if count > most:
+                raise RefusedError(f"more {what} than the {most} that are kept", fault=NO_ROOM)
+        return done
+
+    def _life(self, name: str) -> Life | None:
+        row = self._database.execute(f"{ALL} WHERE name = ?", (name,)).fetchone()
+        return None if row is None else _life(row)
+
+    def _fact(self, name: str) -> Any:
+        row = self._database.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return None if row is None else row[0]
+
+    def _keep(self, name: str, value: str | int) -> None:
+        self._database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+
+    def _prepare(self) -> None:
+        with self._change():
+            (mark,) = self._database.execute("PRAGMA application_id").fetchone()
+            (version,) = self._database.execute("PRAGMA user_version").fetchone()
+            (tables,) = self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            if (mark, version, tables) == (0, 0, 0):
+                for statement in TABLES.split(";"):
+                    self._database.execute(statement)
+                self._database.execute(f"PRAGMA application_id = {MARK}")
+                self._database.execute(f"PRAGMA user_version = {VERSION}")
+            elif (mark, version) != (MARK, VERSION):
+                raise SurroundingsError(f"{self._path} is no store of Options that this program knows")
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """Make of what is in the block one transaction."""
+        with self._telling():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as exc:
+            full = getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+            raise SurroundingsError(f"{self._path}: {exc}", fault=NO_ROOM if full else None) from exc
+
+
+def _is_governed(before: Life, life: Life) -> bool:
+    """Whether an Option is what it is by the very same words of the same signer."""
+    return (before.signer_key, before.content) == (life.signer_key, life.content)
+
+
+def _row(life: Life) -> tuple[object, ...]:
+    return (
+        life.name,
+        life.serial,
+        life.signer_key,
+        life.content,
+        life.mode.value,
+        _seconds(life.start),
+        None if life.expires is None else _seconds(life.expires),
+        life.transferable,
+    )
+
+
+def _life(row: tuple[Any, ...]) -> Life:
+    name, serial, signer, content, mode, start, expires, transferable, ending, set_up = row
+    return Life(
+        name=name,
+        serial=serial,
+        signer_key=signer,
+        content=content,
+        mode=Mode(mode),
+        start=_time(start),
+        expires=None if expires is None else _time(expires),
+        transferable=bool(transferable),
+        ending=None if ending is None else Ending(ending),
+        set_up=bool(set_up),
+    )
+
+
+def _seconds(time: datetime) -> int:
+    return (time - EPOCH) // timedelta(seconds=1)
+
+
+def _time(seconds: int) -> datetime:
+    return EPOCH + timedelta(seconds=seconds)
