@@ -46,6 +46,11 @@ if TYPE_CHECKING:
     from spkg.timeouts import Timeouts
     from spkg.trust import Policy
     from spkg.verification import TrustedPackage
+    from vouchers.issuing import Issued
+    from vouchers.model import DeviceId
+    from vouchers.templates import Template
+    from vouchers.xml.signing import VoucherSigner
+    from vouchers.xml.verification import TrustedVoucher, Verifier
 
 __all__ = ["EXIT_FOR", "main"]
 
@@ -111,10 +116,16 @@ class Command(click.Command):
             return super().make_context(*args, **extra)
 
 
-class Cli(Command, click.Group):
-    """The root of all commands, which turns every way to end into an exit status."""
+class Group(Command, click.Group):
+    """Commands below a command."""
 
     command_class = Command
+
+
+class Cli(Group):
+    """The root of all commands, which turns every way to end into an exit status."""
+
+    group_class = Group
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
         """Run a command, and exit."""
@@ -128,7 +139,7 @@ class Cli(Command, click.Group):
 def _guard(run: Callable[[], Any], args: Sequence[str], *, ends: bool) -> int:
     """Run a command and return its exit status, having told what went wrong."""
     tell = _print_error if "--json" in args else None
-    if tell is not None and "apply" in args[:2]:
+    if tell is not None and "apply" in args[:2] and "voucher" not in args[:2]:
         tell = _print_result  # an object a line, and the last one is the result, whatever happened
     try:
         with _signals_raise(ends=ends):
@@ -428,63 +439,79 @@ _NO_PROGRESS = click.option("--no-progress", is_flag=True, help="Draw no progres
 _JOBS = click.option(
     "--jobs", type=click.IntRange(1, 256), metavar="N", help="Use N cores.  [default: those there are]"
 )
-_TRUST = _options(
-    click.option(
-        "--trust",
-        "trust",
-        type=FILE,
-        multiple=True,
-        metavar="PEM",
-        help="Trust the certificates in PEM: roots, intermediates, or the signer's own.  Repeatable.",
-    ),
-    click.option(
-        "--signer",
-        "signers",
-        multiple=True,
-        metavar="NAME",
-        help="Accept this signer alone: an RFC 4514 subject, or a common name.  Repeatable.",
-    ),
-    click.option(
-        "--required-signers",
-        type=click.IntRange(1),
-        default=1,
-        metavar="N",
-        help="Want N signers with different keys.",
-    ),
-    click.option(
-        "--at",
-        type=Time(),
-        help="Hold dates against TIME, ISO 8601, UTC where it has no zone.  [default: now]",
-    ),
-    click.option(
-        "--no-clock", is_flag=True, help="Check no dates, not those of revocation lists either, and say so."
-    ),
-    click.option(
-        "--crl",
-        "crls",
-        type=FILE,
-        multiple=True,
-        metavar="PEM",
-        help="Want every certificate not revoked by a current list.  Repeatable.",
-    ),
-    click.option(
-        "--digests",
-        default="sha1,sha256",
-        show_default=True,
-        metavar="LIST",
-        help="Accept these digests.  'sha256' alone refuses all that hangs on SHA-1.",
-    ),
-    click.option(
-        "--eku",
-        "purposes",
-        multiple=True,
-        metavar="OID",
-        help="Want this extended key usage, in place of codeSigning.  Repeatable.",
-    ),
-    click.option(
-        "--unsafe-allow-unsigned", is_flag=True, help="Accept a package that carries no signature at all."
-    ),
-)
+
+
+def _trust_options(digests: str, purposes: str, *, unsigned: bool) -> Callable[[Handler], Handler]:
+    """Return the options that state a policy.
+
+    Args:
+        digests: Those accepted without a word.
+        purposes: Those that ``--eku`` takes the place of.
+        unsigned: Whether there is one for what nobody signed.
+    """
+    help_text = "Accept a package that carries no signature at all."
+    more = [click.option("--unsafe-allow-unsigned", is_flag=True, help=help_text)] if unsigned else []
+    return _options(
+        click.option(
+            "--trust",
+            "trust",
+            type=FILE,
+            multiple=True,
+            metavar="PEM",
+            help="Trust the certificates in PEM: roots, intermediates, or the signer's own.  Repeatable.",
+        ),
+        click.option(
+            "--signer",
+            "signers",
+            multiple=True,
+            metavar="NAME",
+            help="Accept this signer alone: an RFC 4514 subject, or a common name.  Repeatable.",
+        ),
+        click.option(
+            "--required-signers",
+            type=click.IntRange(1),
+            default=1,
+            metavar="N",
+            help="Want N signers with different keys.",
+        ),
+        click.option(
+            "--at",
+            type=Time(),
+            help="Hold dates against TIME, ISO 8601, UTC where it has no zone.  [default: now]",
+        ),
+        click.option(
+            "--no-clock",
+            is_flag=True,
+            help="Check no dates, not those of revocation lists either, and say so.",
+        ),
+        click.option(
+            "--crl",
+            "crls",
+            type=FILE,
+            multiple=True,
+            metavar="PEM",
+            help="Want every certificate not revoked by a current list.  Repeatable.",
+        ),
+        click.option(
+            "--digests",
+            default=digests,
+            show_default=True,
+            metavar="LIST",
+            help="Accept these digests.  'sha256' alone refuses all that hangs on SHA-1.",
+        ),
+        click.option(
+            "--eku",
+            "purposes",
+            multiple=True,
+            metavar="OID",
+            help=f"Want this extended key usage, in place of {purposes}.  Repeatable.",
+        ),
+        *more,
+    )
+
+
+_TRUST = _trust_options("sha1,sha256", "codeSigning", unsigned=True)
+_VOUCHER_TRUST = _trust_options("sha256", "codeSigning, emailProtection and documentSigning", unsigned=False)
 _KEY = _options(
     click.option("--key", type=FILE, metavar="FILE", help="The signer's key: PEM or PKCS #12."),
     click.option("--cert", type=FILE, metavar="FILE", help="The signer's certificate."),
@@ -493,11 +520,11 @@ _KEY = _options(
     click.option(
         "--key-password-file", type=FILE, metavar="FILE", help="Take it from the first line of a file."
     ),
-    click.option(
-        "--signing-time",
-        type=Time(),
-        help="State TIME in the signature.  Without it the same inputs give the same octets.",
-    ),
+)
+_SIGNING_TIME = click.option(
+    "--signing-time",
+    type=Time(),
+    help="State TIME in the signature.  Without it the same inputs give the same octets.",
 )
 
 
@@ -509,9 +536,10 @@ def _policy(
     crls: Sequence[Path],
     digests: str,
     purposes: Sequence[str],
-    unsafe_allow_unsigned: bool,
+    unsafe_allow_unsigned: bool = False,
+    default: frozenset[str] | None = None,
 ) -> "Policy":
-    """Return the policy that the trust options state."""
+    """Return the policy that the trust options state; *default* are the purposes of vouchers."""
     from cryptography.x509 import ObjectIdentifier
 
     from spkg.digests import Digest
@@ -537,7 +565,7 @@ def _policy(
             required_signers=required_signers,
             crls=tuple(crl for path in crls for crl in load_revocation_lists(path)),
             digests=accepted,
-            purposes=frozenset(purposes) or PACKAGE_PURPOSES,
+            purposes=frozenset(purposes) or default or PACKAGE_PURPOSES,
             purposes_required=bool(purposes),
             unsafe_allow_unsigned=unsafe_allow_unsigned,
         )
@@ -552,19 +580,25 @@ def _at(at: datetime | None, *, no_clock: bool) -> datetime | None:
     return None if no_clock else at or datetime.now(UTC)
 
 
-def _identity(
+def _identity(**key: Any) -> "Identity":
+    """Return who signs packages."""
+    from spkg.keys import load_identity
+
+    return load_identity(*_key_inputs(**key))
+
+
+def _key_inputs(
+    *,
     key: Path | None,
     cert: Path | None,
     chain: Path | None,
     key_password_env: str | None,
     key_password_file: Path | None,
-) -> "Identity":
-    """Return who signs."""
-    from spkg.keys import load_identity
-
+) -> tuple[Path, Path | None, Path | None, bytes | None]:
+    """Return the files of a key, and its passphrase."""
     if key is None:
         raise UsageError("--key names the key to sign with, and --cert its certificate")
-    return load_identity(key, cert, chain, _secret("--key-password", key_password_env, key_password_file))
+    return key, cert, chain, _secret("--key-password", key_password_env, key_password_file)
 
 
 def _secret(option: str, variable: str | None, path: Path | None) -> bytes | None:
@@ -595,7 +629,7 @@ def _check_output(output: Path, *, force: bool) -> None:
     from spkg.output import refuse_existing
 
     if str(output) == "-":
-        raise UsageError("a package can't be written to standard output")
+        raise UsageError("this can't be written to standard output")
     refuse_existing(output, force=force)
 
 
@@ -640,7 +674,7 @@ def _given(names: Iterable[str]) -> list[str]:
 @click.version_option(package_name="spkg", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of a defect in this program.")
 def main(debug: bool) -> None:
-    """Build, sign, inspect, verify, compare and install signed packages (TR-069, Appendix E)."""
+    """Build, sign, verify, compare and install signed packages; issue and apply vouchers (TR-069)."""
 
 
 @main.command()
@@ -685,6 +719,7 @@ def keygen(directory: Path, name: str, force: bool) -> None:
 @click.argument("manifest", type=FILE)
 @click.option("-o", "output", required=True, type=FILE, metavar="PKG", help="The package to write.")
 @_KEY
+@_SIGNING_TIME
 @click.option("--unsigned", is_flag=True, help="Build a package without a signature.")
 @click.option(
     "--set",
@@ -751,6 +786,7 @@ def build(
 @main.command()
 @click.argument("package", metavar="PKG", type=FILE)
 @_KEY
+@_SIGNING_TIME
 @click.option(
     "--digest",
     type=click.Choice(["sha1", "sha256"]),
@@ -1560,6 +1596,520 @@ def status(root: Path, as_json: bool) -> None:
         _print_document(status_document(state, stopped, staged, packages))
     else:
         _print_lines(status_lines(state, stopped, staged, packages, str(root)))
+
+
+# Vouchers (Appendix C): a server issues them, a device applies them.
+
+_STORE = click.option(
+    "--store", required=True, type=FILE, metavar="DB", help="The file that keeps the device's Options."
+)
+_LEDGER = click.option(
+    "--ledger",
+    required=True,
+    metavar="URL",
+    help="Where serial numbers are kept: a file of SQLite, or postgresql://host/name.",
+)
+
+
+def _verifier(**trust: Any) -> "Verifier":
+    from spkg.trust import VOUCHER_PURPOSES
+    from vouchers.xml.verification import Verifier
+
+    return Verifier(_policy(**trust, default=VOUCHER_PURPOSES))
+
+
+def _voucher(name: Path) -> bytes:
+    """Return the XML of a voucher, which may be in base64; ``-`` is standard input."""
+    from vouchers.xml.document import MAX_FILE, unwrap
+
+    with _about(name):
+        return unwrap(_input(name, MAX_FILE))
+
+
+def _input(name: Path, most: int) -> bytes:
+    """Return what a file or standard input holds, and an octet too many where it holds more than *most*."""
+    source = _source(name)
+    with source.open("rb") if isinstance(source, Path) else source as file:
+        return file.read(most + 1)
+
+
+@main.group()
+def voucher() -> None:
+    """Issue, verify and apply signed vouchers, which enable Options of a device (TR-069, Appendix C)."""
+
+
+@voucher.command()
+@click.option("--device", "device_file", type=FILE, metavar="FILE", help="The device that it is for.")
+@click.option(
+    "--devices",
+    type=FILE,
+    metavar="LIST",
+    help="Many devices: CSV, or JSON with an object a line, also as GenieACS exports them.",
+)
+@click.option("--options", "options_file", required=True, type=FILE, metavar="FILE", help="The Options.")
+@_KEY
+@click.option(
+    "--digest",
+    type=click.Choice(["sha256", "sha1"]),
+    default="sha256",
+    show_default=True,
+    help="The digest of the signature; sha1 is the form of 2004.",
+)
+@click.option(
+    "--ledger", metavar="URL", help="Take serial numbers from a file of SQLite, or postgresql://host/name."
+)
+@click.option(
+    "--serial", type=click.IntRange(1, 0xFFFFFFFF), metavar="N", help="Count on from N over the Options."
+)
+@click.option(
+    "--batch", metavar="NAME", help="Issue nothing twice under this name: a run again completes it."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["xml", "base64", "soap", "ndjson"]),
+    help="What is written of each voucher.  [default: xml for one device, ndjson for many]",
+)
+@click.option("-o", "output", type=FILE, metavar="OUT", help="The voucher to write; - is standard output.")
+@click.option("--out-dir", type=FILE, metavar="DIR", help="A new directory for the vouchers of many devices.")
+@_JOBS
+@_FORCE
+@_NO_PROGRESS
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print a JSON object a line; the last one is the result."
+)
+def issue(
+    device_file: Path | None,
+    devices: Path | None,
+    options_file: Path,
+    digest: str,
+    ledger: str | None,
+    serial: int | None,
+    batch: str | None,
+    form: str | None,
+    output: Path | None,
+    out_dir: Path | None,
+    jobs: int | None,
+    force: bool,
+    no_progress: bool,
+    as_json: bool,
+    **key: Any,
+) -> None:
+    """Issue a voucher to one device, or one to each of many.
+
+    Serial numbers come from a ledger, each once and for ever; the same batch run again writes the same
+    vouchers, and completes what was cut off.
+    """
+    from spkg.digests import Digest
+    from spkg.keys import load_signatory
+    from spkg.trust import VOUCHER_PURPOSES, doubts
+    from vouchers.ledger import MAX_BATCH
+    from vouchers.templates import load_options
+    from vouchers.xml.signing import VoucherSigner
+
+    if (device_file is None) == (devices is None):
+        raise UsageError("either --device, or --devices")
+    if (output is None) == (out_dir is None):
+        raise UsageError("either -o, or --out-dir")
+    if devices is not None and out_dir is None:
+        raise UsageError("the vouchers of many devices want --out-dir")
+    if (ledger is None) == (serial is None) or (serial is not None and (batch or out_dir)):
+        raise UsageError("either --ledger, or --serial for one voucher without --batch")
+    if batch is not None and not (0 < len(batch) <= MAX_BATCH and batch.isprintable()):
+        raise UsageError(f"--batch takes from 1 to {MAX_BATCH} printable characters")
+    if output is not None and str(output) != "-":
+        _check_output(output, force=force)
+        _spare_inputs(output, [("--device", device_file), ("--options", options_file), *_key_files(key)])
+    templates = load_options(options_file)
+    signatory = load_signatory(*_key_inputs(**key))
+    for doubt in doubts(signatory.certificate, datetime.now(UTC), VOUCHER_PURPOSES):
+        _say(f"spkg: hint: {doubt}")
+    signer = VoucherSigner(signatory, Digest(digest))
+    device = None if device_file is None else _device_id(device_file)
+    if out_dir is None:
+        assert device is not None  # or there would be --devices
+        with _prepared(device, templates, signer, ledger, serial, batch) as issued:
+            _write_issued(issued, form or "xml", output, force=force, as_json=as_json)
+        return
+    assert ledger is not None  # or there would be --serial
+    wanted = (templates, signer, ledger, batch, form, jobs)
+    _issue_many(device or devices, out_dir, wanted, no_progress=no_progress, as_json=as_json)
+
+
+def _device_id(file: Path) -> "DeviceId":
+    from spkg.device import load_device
+    from vouchers.granting import identity_of
+
+    with _about(file):
+        return identity_of(load_device(file))
+
+
+@contextmanager
+def _prepared(
+    device: "DeviceId",
+    templates: "tuple[Template, ...]",
+    signer: "VoucherSigner",
+    url: str | None,
+    serial: int | None,
+    batch: str | None,
+) -> "Iterator[Issued]":
+    """Sign a voucher for one device, which counts as issued when the block ends well."""
+    from vouchers.issuing import VoucherIssuer, sign_voucher
+    from vouchers.ledger import MAX_SERIAL, Ledger, Want
+
+    if url is not None:
+        with Ledger(url, _now) as opened:
+            issuer = VoucherIssuer(opened, signer)
+            issued = issuer.prepare(device, templates, batch=batch)
+            yield issued
+            issuer.confirm(issued)
+        return
+    assert serial is not None  # or there would be a ledger
+    serials = range(serial, serial + len(templates))
+    if serials[-1] > MAX_SERIAL:
+        raise UsageError(f"--serial {serial}: {len(templates)} Options count beyond {MAX_SERIAL}")
+    yield sign_voucher(Want(device=device, templates=templates), serials, signer)
+
+
+def _write_issued(issued: "Issued", form: str, output: Path | None, *, force: bool, as_json: bool) -> None:
+    """Write a voucher to a file, or to standard output, where nothing else is told then."""
+    from spkg.output import new_file, write_all
+    from vouchers.bulk import Form
+    from vouchers.describe import issued_document, issued_lines
+
+    octets = Form(form).write(issued)
+    if output is None or str(output) == "-":
+        _print(octets.decode().rstrip("\n"))
+        return
+    with new_file(output, force=force) as file:
+        write_all(file, octets)
+    if as_json:
+        _print_line(issued_document(issued, str(output)))
+    else:
+        _print_lines(issued_lines(issued, str(output)))
+
+
+def _issue_many(
+    source: "DeviceId | Path | None",
+    directory: Path,
+    wanted: "tuple[tuple[Template, ...], VoucherSigner, str, str | None, str | None, int | None]",
+    *,
+    no_progress: bool,
+    as_json: bool,
+) -> None:
+    """Issue a voucher to each of many devices."""
+    from secrets import token_hex
+
+    from spkg.describe.applying import progress_document
+    from spkg.describe.common import error_fields
+    from spkg.output import bulk_directory
+    from vouchers.bulk import Form, Order, issue_many
+    from vouchers.describe import ISSUE, bulk_document, bulk_lines
+    from vouchers.devices import Listed, read_devices
+    from vouchers.ledger import Ledger
+
+    templates, signer, url, batch, form, jobs = wanted
+    if batch is None:
+        batch = f"{_now():%Y%m%dT%H%M%SZ}-{token_hex(4)}"
+        _say(f"spkg: hint: --batch {batch} completes this if it is cut off")
+    order = Order(templates=templates, batch=batch, form=Form(form or "ndjson"), jobs=jobs or _cores())
+    error: SpkgError | None = None
+    document: Document = {"schema": ISSUE, "event": "result", "batch": batch}
+    try:
+        with ExitStack() as stack:
+            total = source.stat().st_size if isinstance(source, Path) else 0
+            ledger = stack.enter_context(Ledger(url, _now))
+            part = stack.enter_context(bulk_directory(directory))
+            bar = stack.enter_context(_progress("issuing", total, wanted=not no_progress, slow=True))
+            done = told = 0
+
+            def advance(octets: int) -> None:
+                nonlocal done, told
+                done += octets
+                if bar is not None:
+                    bar(octets)
+                if as_json and done - told >= total / 100:
+                    told = done
+                    _print_line({**progress_document(done, total, {}), "schema": ISSUE})
+
+            if isinstance(source, Path):
+                devices = read_devices(source)
+            else:
+                devices = iter([Listed(line=1, device=source)])
+            report = issue_many(order, devices, part, signer, ledger, progress=advance)
+        document |= bulk_document(report, str(directory))
+        if report.rejected:
+            lines = amount(report.rejected, "line")
+            error = FormatError(
+                f"{lines} of the list got no voucher", hint=f"{directory}/rejected.csv says why"
+            )
+    except SpkgError as exc:
+        error = exc
+    except OSError as exc:
+        error = surroundings(exc)
+    if error is not None:
+        document |= error_fields(error, exit_status(error), error.STATUS, str(error))
+    if as_json:
+        _print_line(document)
+    elif error is None or "issued" in document:
+        _print_lines(bulk_lines(report, str(directory), batch))
+    if error is not None:
+        raise DocumentedError(error) from error
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@voucher.command(name="inspect")
+@click.argument("file", type=FILE)
+@_JSON
+def inspect_voucher(file: Path, as_json: bool) -> None:
+    """Show everything that the voucher in FILE says, XML or base64.
+
+    Nothing is verified.  What is malformed is marked, and the exit status is 3.
+    """
+    from vouchers.describe import inspection, inspection_document, inspection_lines
+    from vouchers.xml.document import read_voucher
+
+    octets = _voucher(file)
+    with _about(file):
+        document = read_voucher(octets)
+    found = inspection(document)
+    if as_json:
+        _print_document(inspection_document(document, found))
+    else:
+        _print_lines(inspection_lines(document, found))
+    for _, problem in found:
+        if problem is not None:
+            raise DocumentedError(problem)
+
+
+@voucher.command(name="verify")
+@click.argument("file", type=FILE)
+@_VOUCHER_TRUST
+@click.option(
+    "--device", "device_file", type=FILE, metavar="FILE", help="Also want it to be for this device, now."
+)
+@_JSON
+def verify_voucher(
+    file: Path, at: datetime | None, no_clock: bool, device_file: Path | None, as_json: bool, **trust: Any
+) -> None:
+    """Check the signature of the voucher in FILE, XML or base64, and who signed it."""
+    from spkg.describe.common import error_fields
+    from spkg.device import load_device
+    from vouchers.describe import verification_document, verification_lines
+    from vouchers.granting import grant
+    from vouchers.xml.document import read_voucher
+
+    trusted: TrustedVoucher | None = None
+    error: SpkgError | None = None
+    try:
+        verifier, time = _verifier(**trust), _at(at, no_clock=no_clock)
+        device = None if device_file is None else load_device(device_file)
+        octets = _voucher(file)
+        with _about(file):
+            trusted = verifier.verify(read_voucher(octets), time)
+        if device is not None:
+            grant(trusted, device, time)
+    except SpkgError as exc:
+        error = exc
+    except OSError as exc:
+        error = surroundings(exc)
+    if as_json:
+        document = verification_document(trusted, error)
+        if error is not None:
+            document |= error_fields(error, exit_status(error), error.STATUS, str(error))
+        _print_document(document)
+    elif trusted is not None:
+        _print_lines(verification_lines(trusted, error))
+    if error is not None:
+        raise DocumentedError(error) from error
+
+
+@voucher.command(name="apply")
+@click.argument("files", metavar="FILE...", type=FILE, nargs=-1, required=True)
+@_VOUCHER_TRUST
+@click.option("--device", "device_file", required=True, type=FILE, metavar="FILE", help="This device.")
+@_STORE
+@_JSON
+def apply_vouchers(
+    files: tuple[Path, ...],
+    at: datetime | None,
+    no_clock: bool,
+    device_file: Path,
+    store: Path,
+    as_json: bool,
+    **trust: Any,
+) -> None:
+    """Apply the vouchers in all FILEs, XML or base64: all of them, or none, as SetVouchers does.
+
+    Each is verified first, and has to be for this device, now, and not seen before.
+    """
+    from spkg.device import load_device
+    from vouchers.applying import check_vouchers, set_vouchers
+    from vouchers.describe import applied_document, applied_lines
+    from vouchers.store import OptionStore
+
+    verifier, time = _verifier(**trust), _at(at, no_clock=no_clock)
+    device, real = load_device(device_file), time if at is None else None
+    if store.exists():
+        with OptionStore(store) as known:  # a new provider is one also where the vouchers are refused
+            known.observe(device.provisioning_code, real)
+    octets = [(str(file), _voucher(file)) for file in files]
+    checked = check_vouchers(octets, verifier, device, time)
+    assert time is not None  # or nothing would be granted
+    with OptionStore(store, create=True) as opened:
+        opened.observe(device.provisioning_code, real)
+        done = set_vouchers(checked, opened, time)
+    if as_json:
+        _print_document(applied_document(done))
+    else:
+        _print_lines(applied_lines(done, time))
+
+
+@voucher.command()
+@_STORE
+@click.option("--device", "device_file", type=FILE, metavar="FILE", help="This device, and what it supports.")
+@click.option("--name", default="", metavar="NAME", help="This Option alone.")
+@click.option("--at", type=Time(), help="Tell how they stand at TIME, and remember nothing.  [default: now]")
+@_JSON
+def options(store: Path, device_file: Path | None, name: str, at: datetime | None, as_json: bool) -> None:
+    """Show how the Options of a device stand, as GetOptions does."""
+    from spkg.device import load_device
+    from vouchers.applying import get_options
+    from vouchers.describe import options_document, options_lines
+    from vouchers.store import OptionStore
+
+    device = None if device_file is None else load_device(device_file)
+    time = at or _now()
+    with OptionStore(store) as opened:
+        if at is None:
+            opened.observe(None if device is None else device.provisioning_code, time)
+        found = get_options(opened, time, None if device is None else device.supported_options, name)
+        due = opened.next_change(time)
+    if as_json:
+        _print_document(options_document(found, time, due))
+    else:
+        _print_lines(options_lines(found, time, due))
+
+
+@voucher.command()
+@click.argument("name")
+@_STORE
+@click.option("--undo", is_flag=True, help="The user has not.")
+def setup(name: str, store: Path, undo: bool) -> None:
+    """Remember that the user has set the Option NAME up: bit 1 of its State."""
+    from vouchers.store import OptionStore
+
+    with OptionStore(store) as opened:
+        opened.set_up(name, done=not undo)
+    _print(printable(f"{name}: {'not set up' if undo else 'set up'}"))
+
+
+@voucher.command()
+@_STORE
+@click.option("--device", "device_file", required=True, type=FILE, metavar="FILE", help="This device.")
+@_VOUCHER_TRUST
+def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **trust: Any) -> None:
+    """Answer a SOAP request SetVouchers or GetOptions: from standard input, to standard output.
+
+    A fault is an answer, too, and the exit status 0; what is no envelope at all is 3.
+    """
+    from spkg.device import load_device
+    from vouchers.granting import identity_of
+    from vouchers.rpc import answer
+    from vouchers.soap import MAX_ENVELOPE
+    from vouchers.store import OptionStore
+
+    verifier, time = _verifier(**trust), _at(at, no_clock=no_clock)
+    device = load_device(device_file)
+    with _about(device_file):
+        identity_of(device)
+    octets = _input(Path("-"), MAX_ENVELOPE)
+    with OptionStore(store, create=True) as opened:
+        response = answer(octets, opened, verifier, device, time, supposed=at is not None)
+    if response is not None:
+        _print(response.decode().rstrip("\n"))
+
+
+@voucher.group()
+def ledger() -> None:
+    """Look into the ledger of serial numbers, or make one void."""
+
+
+@ledger.command(name="list")
+@_LEDGER
+@click.option("--batch", metavar="NAME", help="Those of one batch.")
+@click.option("--state", type=click.Choice(["reserved", "issued", "void"]), help="Those in this state.")
+@click.option("--serial-number", metavar="NUMBER", help="Those of the device with this serial number.")
+@_JSON
+def list_ledger(
+    ledger: str, batch: str | None, state: str | None, serial_number: str | None, as_json: bool
+) -> None:
+    """Show the vouchers of the ledger, in the order of their serial numbers."""
+    import json
+
+    from vouchers.describe import entry_document, entry_line
+    from vouchers.ledger import Ledger
+
+    with Ledger(ledger, _now, create=False) as opened:
+        entries = opened.entries(batch=batch, state=state, serial_number=serial_number)
+        if not as_json:
+            _print_lines(map(entry_line, entries))
+            return
+        # One document, however many there are.
+        _print('{"schema": "spkg.voucher.ledger.list/1", "entries": [')
+        last: str | None = None
+        for entry in entries:
+            if last is not None:
+                _print(f"{last},")
+            last = json.dumps(entry_document(entry))
+        _print(f"{last or ''}]}}")
+
+
+@ledger.command(name="export")
+@_LEDGER
+@_JSON
+def export_ledger(ledger: str, as_json: bool) -> None:
+    """Print all of the ledger: CSV, or JSON with an object a line."""
+    import csv
+    import io
+    import json
+
+    from vouchers.describe import entry_document
+    from vouchers.ledger import Entry, Ledger
+
+    def row(cells: Iterable[object]) -> str:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(cells)
+        return line.getvalue()
+
+    with Ledger(ledger, _now, create=False) as opened:
+        if not as_json:
+            _print(row(Entry.__dataclass_fields__))
+        for entry in opened.entries():
+            document = entry_document(entry)
+            _print(json.dumps(document) if as_json else row(document.values()))
+
+
+@ledger.command(name="void")
+@click.argument("serial", type=click.IntRange(1, 0xFFFFFFFF))
+@_LEDGER
+@_JSON
+def void_serial(serial: int, ledger: str, as_json: bool) -> None:
+    """Make the serial number SERIAL void: its batch never issues it again.
+
+    A voucher that a device has already is not taken back by this: issue one that disables the Option.
+    """
+    from vouchers.ledger import Ledger
+
+    with Ledger(ledger, _now, create=False) as opened:
+        opened.void(serial)
+    if as_json:
+        _print_document({"schema": "spkg.voucher.ledger.void/1", "serial": serial, "state": "void"})
+    else:
+        _print(f"{serial}: void")
 
 
 if __name__ == "__main__":

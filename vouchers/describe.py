@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 
@@ -23,6 +23,7 @@ from vouchers.xml.options import read_option
 from vouchers.xml.verification import TrustedVoucher
 
 __all__ = [
+    "ISSUE",
     "applied_document",
     "applied_lines",
     "bulk_document",
@@ -40,6 +41,7 @@ __all__ = [
     "verification_lines",
 ]
 
+ISSUE: Final = "spkg.voucher.issue/1"
 Found = list[tuple[Option | None, FormatError | None]]
 """What each Object holds: an Option, or what is wrong with it."""
 
@@ -103,8 +105,8 @@ def verification_document(trusted: TrustedVoucher | None, error: SpkgError | Non
     }
 
 
-def verification_lines(trusted: TrustedVoucher) -> Iterator[Line]:
-    """Give what ``voucher verify`` prints."""
+def verification_lines(trusted: TrustedVoucher, error: SpkgError | None) -> Iterator[Line]:
+    """Give what ``voucher verify`` prints of a voucher that somebody vouches for."""
     yield Tone.GOOD, f"{subject_of(trusted.signer)}, {trusted.digest.value}: accepted"
     yield Tone.PLAIN, f"  trusted through {subject_of(trusted.path[-1])}"
     if not trusted.dates_checked:
@@ -112,7 +114,8 @@ def verification_lines(trusted: TrustedVoucher) -> Iterator[Line]:
     for index, option in enumerate(trusted.voucher.options):
         yield Tone.HEADING, f"option {index}"
         yield from _option_lines(option)
-    yield Tone.GOOD, "trusted"
+    if error is None:
+        yield Tone.GOOD, "trusted"
 
 
 Done = Sequence[tuple[Checked, Sequence[tuple[Life, bool]]]]
@@ -197,7 +200,7 @@ def options_lines(options: Sequence[OptionState], at: datetime, due: datetime | 
 def issued_document(issued: Issued, output: str) -> Document:
     """Return what ``voucher issue --json`` prints for one device."""
     return {
-        "schema": "spkg.voucher.issue/1",
+        "schema": ISSUE,
         "event": "result",
         "status": "issued",
         "output": output,
@@ -213,25 +216,14 @@ def issued_lines(issued: Issued, output: str) -> Iterator[Line]:
     yield Tone.GOOD, f"{output}: {options} for {device.oui} {device.serial_number}, serials {serials}"
 
 
-def bulk_document(report: BulkReport, output: str, batch: str) -> Document:
-    """Return the last line of what bulk ``voucher issue --json`` prints."""
-    return {
-        "schema": "spkg.voucher.issue/1",
-        "event": "result",
-        "status": "issued" if not report.rejected else "rejected",
-        "output": output,
-        "batch": batch,
-        "issued": report.issued,
-        "rejected": report.rejected,
-    }
+def bulk_document(report: BulkReport, output: str) -> Document:
+    """Return what the last line of bulk ``voucher issue --json`` says of a list that was worked through."""
+    return {"status": "issued", "output": output, "issued": report.issued, "rejected": report.rejected}
 
 
 def bulk_lines(report: BulkReport, output: str, batch: str) -> Iterator[Line]:
     """Give what bulk ``voucher issue`` prints."""
     yield Tone.GOOD, f"{output}: {amount(report.issued, 'voucher')}, batch {batch}"
-    if report.rejected:
-        lines = amount(report.rejected, "line")
-        yield Tone.BAD, f"{lines} got none: {output}/rejected.csv says why"
 
 
 def entry_document(entry: Entry) -> Document:

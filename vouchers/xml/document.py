@@ -23,10 +23,12 @@ from vouchers.xml.parsing import (
     parse,
 )
 
-__all__ = ["C14N", "MAX_VOUCHER", "VoucherDocument", "read_voucher", "unwrap"]
+__all__ = ["C14N", "MAX_FILE", "MAX_VOUCHER", "VoucherDocument", "read_voucher", "unwrap"]
 
 MAX_VOUCHER: Final = 256 * 1024
 """The largest voucher, in octets."""
+MAX_FILE: Final = MAX_VOUCHER * 3 // 2
+"""The largest file of a voucher in base64, with its line breaks."""
 MAX_CERTIFICATES: Final = 8
 C14N: Final = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
 """Canonical XML 1.0, without comments: the only canonicalisation, and the only transform."""
@@ -67,7 +69,7 @@ def unwrap(octets: bytes) -> bytes:
     """
     if octets.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
         return octets
-    if len(octets) > MAX_VOUCHER * 3 // 2:
+    if len(octets) > MAX_FILE:
         raise FormatError(f"a voucher of more than {MAX_VOUCHER} octets", section="C.3")
     try:
         return b64decode(octets.translate(None, BLANK.encode()), validate=True)
