@@ -1633,9 +1633,9 @@ def _input(name: Path, most: int) -> bytes:
         return file.read(most + 1)
 
 
-@main.group()
+@main.group(no_args_is_help=False)
 def voucher() -> None:
-    """Issue, verify and apply signed vouchers, which enable Options of a device (TR-069, Appendix C)."""
+    """Issue, verify and apply vouchers, which enable Options (TR-069, Appendix C)."""
 
 
 @voucher.command()
@@ -1865,7 +1865,7 @@ def _now() -> datetime:
 @click.argument("file", type=FILE)
 @_JSON
 def inspect_voucher(file: Path, as_json: bool) -> None:
-    """Show everything that the voucher in FILE says, XML or base64.
+    """Show everything that a voucher says, XML or base64.
 
     Nothing is verified.  What is malformed is marked, and the exit status is 3.
     """
@@ -1895,7 +1895,10 @@ def inspect_voucher(file: Path, as_json: bool) -> None:
 def verify_voucher(
     file: Path, at: datetime | None, no_clock: bool, device_file: Path | None, as_json: bool, **trust: Any
 ) -> None:
-    """Check the signature of the voucher in FILE, XML or base64, and who signed it."""
+    """Check the signature of a voucher, XML or base64.
+
+    Exit status 0 says that an accepted signer vouches for all of it.
+    """
     from spkg.describe.common import error_fields
     from spkg.device import load_device
     from vouchers.describe import verification_document, verification_lines
@@ -1942,9 +1945,10 @@ def apply_vouchers(
     as_json: bool,
     **trust: Any,
 ) -> None:
-    """Apply the vouchers in all FILEs, XML or base64: all of them, or none, as SetVouchers does.
+    """Apply vouchers as SetVouchers does: all, or none.
 
-    Each is verified first, and has to be for this device, now, and not seen before.
+    Each FILE, XML or base64, is verified first, and has to be for this device, now, and not seen before.
+    A voucher that governs its Options already changes nothing, and is no failure.
     """
     from spkg.device import load_device
     from vouchers.applying import check_vouchers, set_vouchers
@@ -1975,7 +1979,7 @@ def apply_vouchers(
 @click.option("--at", type=Time(), help="Tell how they stand at TIME, and remember nothing.  [default: now]")
 @_JSON
 def options(store: Path, device_file: Path | None, name: str, at: datetime | None, as_json: bool) -> None:
-    """Show how the Options of a device stand, as GetOptions does."""
+    """Show how Options stand, as GetOptions does."""
     from spkg.device import load_device
     from vouchers.applying import get_options
     from vouchers.describe import options_document, options_lines
@@ -1999,7 +2003,10 @@ def options(store: Path, device_file: Path | None, name: str, at: datetime | Non
 @_STORE
 @click.option("--undo", is_flag=True, help="The user has not.")
 def setup(name: str, store: Path, undo: bool) -> None:
-    """Remember that the user has set the Option NAME up: bit 1 of its State."""
+    """Note that the user has set up the Option NAME.
+
+    It becomes bit 1 of its State.
+    """
     from vouchers.store import OptionStore
 
     with OptionStore(store) as opened:
@@ -2012,9 +2019,10 @@ def setup(name: str, store: Path, undo: bool) -> None:
 @click.option("--device", "device_file", required=True, type=FILE, metavar="FILE", help="This device.")
 @_VOUCHER_TRUST
 def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **trust: Any) -> None:
-    """Answer a SOAP request SetVouchers or GetOptions: from standard input, to standard output.
+    """Answer a request SetVouchers or GetOptions.
 
-    A fault is an answer, too, and the exit status 0; what is no envelope at all is 3.
+    The envelope comes from standard input, and the answer goes to standard output.  A fault is an answer,
+    too, and the exit status 0; what is no envelope at all is 3.
     """
     from spkg.device import load_device
     from vouchers.granting import identity_of
@@ -2033,9 +2041,9 @@ def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **t
         _print(response.decode().rstrip("\n"))
 
 
-@voucher.group()
+@voucher.group(no_args_is_help=False)
 def ledger() -> None:
-    """Look into the ledger of serial numbers, or make one void."""
+    """Look into a ledger of serial numbers."""
 
 
 @ledger.command(name="list")
@@ -2047,7 +2055,7 @@ def ledger() -> None:
 def list_ledger(
     ledger: str, batch: str | None, state: str | None, serial_number: str | None, as_json: bool
 ) -> None:
-    """Show the vouchers of the ledger, in the order of their serial numbers."""
+    """Show vouchers by their serial numbers."""
     import json
 
     from vouchers.describe import entry_document, entry_line
@@ -2072,7 +2080,7 @@ def list_ledger(
 @_LEDGER
 @_JSON
 def export_ledger(ledger: str, as_json: bool) -> None:
-    """Print all of the ledger: CSV, or JSON with an object a line."""
+    """Print all of it: CSV, or a JSON object a line."""
     import csv
     import io
     import json
@@ -2098,7 +2106,7 @@ def export_ledger(ledger: str, as_json: bool) -> None:
 @_LEDGER
 @_JSON
 def void_serial(serial: int, ledger: str, as_json: bool) -> None:
-    """Make the serial number SERIAL void: its batch never issues it again.
+    """Make SERIAL void: its batch never issues it again.
 
     A voucher that a device has already is not taken back by this: issue one that disables the Option.
     """

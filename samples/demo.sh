@@ -1,5 +1,5 @@
 #!/bin/sh
-# What `make demo` shows: a package from the first key to the first attack.
+# What `make demo` shows: a package from the first key to the first attack, then the same of a voucher.
 set -eu
 
 sample=$(dirname "$0")/gateway
@@ -88,5 +88,31 @@ status=0
 run spkg apply "$out/tampered.spkg" "$@" || status=$?
 [ "$status" -eq 4 ] || { echo "a tampered package was installed: status $status" >&2; exit 1; }
 echo "exit status $status: nothing was changed"
+
+title "A voucher: the operator's server issues it, under serial numbers that no other has"
+set -- --key "$out/keys/signer.key" --cert "$out/keys/signer.pem" --chain "$out/keys/ca.pem"
+run spkg voucher issue --device "$sample/device.toml" --options "$sample/options.toml" "$@" \
+    --ledger "$out/ledger.db" --batch first-sale -o "$out/voucher.xml"
+run spkg voucher ledger list --ledger "$out/ledger.db"
+
+if command -v xmlsec1 >/dev/null 2>&1; then
+    title "A second opinion: xmlsec1 on the same octets"
+    run xmlsec1 --verify --trusted-pem "$out/keys/ca.pem" \
+        --id-attr:Id http://www.w3.org/2000/09/xmldsig#:Object "$out/voucher.xml"
+fi
+
+title "The gateway applies it; the same voucher once more changes nothing"
+set -- --trust "$out/keys/ca.pem" --device "$sample/device.toml" --store "$out/options.db"
+run spkg voucher apply "$out/voucher.xml" "$@"
+run spkg voucher apply "$out/voucher.xml" "$@"
+run spkg voucher options --store "$out/options.db"
+run spkg voucher options --store "$out/options.db" --at 2099-01-01
+
+title "A longer subscription than was paid for: refused"
+sed 's/<Duration>12</<Duration>99</' "$out/voucher.xml" >"$out/forged.xml"
+status=0
+run spkg voucher apply "$out/forged.xml" "$@" || status=$?
+[ "$status" -eq 4 ] || { echo "a forged voucher was not refused: status $status" >&2; exit 1; }
+echo "exit status $status: not trusted"
 
 printf '\nAll of it is in %s.  Next: make test, or spkg --help (in .venv/bin).\n' "$out"

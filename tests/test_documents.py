@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -15,6 +16,14 @@ README = (ROOT / "README.md").read_text()
 COMMANDS = ROOT / "docs" / "commands.md"
 
 
+def commands(group: click.Group, *above: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Give every command with the words that call it, those below others among them."""
+    for name, command in sorted(group.commands.items()):
+        yield (*above, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, *above, name)
+
+
 def help_of(*words: str) -> str:
     return CliRunner().invoke(main, [*words, "--help"], prog_name="spkg", terminal_width=100).stdout
 
@@ -22,7 +31,9 @@ def help_of(*words: str) -> str:
 def commands_page() -> str:
     """Return docs/commands.md as the program has it."""
     pages = ["# Commands\n\nMade from the program: `python -m tests.test_documents` writes this page anew.\n"]
-    pages += [f"## spkg {name}\n\n```\n{help_of(name).rstrip()}\n```\n" for name in sorted(main.commands)]
+    pages += [
+        f"## spkg {' '.join(words)}\n\n```\n{help_of(*words).rstrip()}\n```\n" for words, _ in commands(main)
+    ]
     return "\n".join(pages)
 
 
@@ -40,9 +51,9 @@ def test_the_readme_has_every_exit_status() -> None:
     assert {int(row) for row in rows} == {0, 1, 10, *EXIT_FOR.values()}
 
 
-@pytest.mark.parametrize("name", sorted(main.commands))
-def test_every_option_says_what_it_does(name: str) -> None:
-    for parameter in main.commands[name].params:
+@pytest.mark.parametrize("words", [" ".join(words) for words, _ in commands(main)])
+def test_every_option_says_what_it_does(words: str) -> None:
+    for parameter in {" ".join(names): command for names, command in commands(main)}[words].params:
         if isinstance(parameter, click.Option):
             assert parameter.help, parameter.name
 
@@ -53,7 +64,8 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
 
 
 def test_the_readme_names_every_module() -> None:
-    modules = {path.name for path in ROOT.glob("spkg/*.py")} - {"__init__.py", "errors.py", "digests.py"}
+    modules = {path.name for folder in ("spkg", "vouchers") for path in ROOT.glob(f"{folder}/*.py")}
+    modules -= {"__init__.py", "errors.py", "digests.py"}
     shared = {"keys.py", "keygen.py", "output.py", "text.py", "summary.py"}
 
     assert {name for name in modules - shared if f"{name}`" not in README} == set()
