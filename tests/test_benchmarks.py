@@ -39,6 +39,14 @@ def test_every_figure_is_printed_beside_its_target(tmp_path: Path) -> None:
         ("build 4 MiB of 8 files: memory", "64 MiB"),
         ("apply 4 MiB of 8 files: memory", "64 MiB"),
         ("verify 4 KiB, whole process", "2.5 x"),
+        ("voucher signed, RSA-2048", "1.18 x"),
+        ("the same, to python-xmlsec", "1 x"),
+        ("voucher verified, chain kept", "2 x"),
+        ("the same, to python-xmlsec with a chain", "1 x"),
+        ("voucher of 64 Options signed, to one of 1", "40 x"),
+        ("the same verified", "40 x"),
+        ("vouchers for 3000 devices, two processes and one", "0.56 x"),
+        ("vouchers for 3000 devices: memory", "64 MiB"),
     ]
     assert list(tmp_path.iterdir()) == []
 

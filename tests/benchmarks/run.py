@@ -6,6 +6,7 @@ status is 0 unless something could not run.  It needs nothing but Python, ``open
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -30,6 +31,9 @@ UNITS: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 BLOCK: Final = 1 << 20
 MEMORY: Final = 64
 """The most memory that anything may take, in MiB."""
+
+RATES: Final = Path(__file__).parent / "voucher_rates.py"
+"""What measures within a process."""
 
 LAUNCHER: Final = """
 import os, sys, time
@@ -158,12 +162,35 @@ class Row:
         )
 
 
+DEVICES: Final = 3000
+"""How many devices get a voucher in a bulk run."""
+OPTIONS: Final = """
+[[option]]
+ident = "IPTV"
+mode = "EnableWithExpiration"
+duration = 12
+duration-units = "Months"
+[[option]]
+ident = "QoS"
+mode = "EnableWithoutExpiration"
+"""
+COMPARED: Final = {
+    "sign, bare key": ("voucher signed, RSA-2048", round(1 / 0.85, 2)),
+    "sign, python-xmlsec": ("the same, to python-xmlsec", 1.0),
+    "verify, floor": ("voucher verified, chain kept", round(1 / 0.5, 2)),
+    "verify, python-xmlsec": ("the same, to python-xmlsec with a chain", 1.0),
+    "sign, 64 Options and 1": ("voucher of 64 Options signed, to one of 1", 40),
+    "verify, 64 Options and 1": ("the same verified", 40),
+}
+"""What is measured of vouchers, what it is called, and how long it may take, to the other's time."""
+
 NOTES: Final = """
 Ratios (x) are to 'openssl dgst -sha1' of the package (verify), to 'cp' and 'openssl dgst -sha1' of the
 sources (build), to these and 'sync -f' (apply), to 'cp -r' and 'sync -f' (many files), and to
 'python -c "import click, cryptography.x509"' (the small package).  The start-up, measured as 'spkg verify' of
-the small package, is subtracted from all other figures: the last row bounds it.  Memory is the most of all
-runs, resident."""
+the small package, is subtracted from all other figures of packages: its row bounds it.  Vouchers of two
+Options are compared by their time: with the bare key signing as much, with parsing, shape, canonical XML and
+key alone (verified), and with python-xmlsec.  Memory is the most of all runs, resident."""
 HEADINGS: Final = ("row", "figure", "min-max", "target", "", "medians")
 
 
@@ -340,6 +367,43 @@ class Bench:
             unit="x",
             detail=_walls(start),
         )
+        yield from self.voucher_rows()
+
+    def voucher_rows(self) -> Iterator[Row]:
+        """Measure what vouchers take."""
+        rates = json.loads(run(sys.executable, RATES, str(self.pairs)).stdout)
+        for name, (against, target) in COMPARED.items():
+            pairs = rates[name]
+            detail = " against ".join(f"{median(side) * 1e6:.0f} us" for side in zip(*pairs, strict=True))
+            figures = [ours / theirs for ours, theirs in pairs]
+            yield Row(name=against, figures=figures, target=target, unit="x", detail=detail)
+        devices, options = self.path / "devices.csv", self.path / "options.toml"
+        options.write_text(OPTIONS, encoding="utf-8")
+        lines = "".join(f"00D09E,Gateway,{number}\n" for number in range(DEVICES))
+        devices.write_text(f"oui,product_class,serial_number\n{lines}", encoding="utf-8")
+        one = self.path / "one.csv"
+        one.write_text("oui,product_class,serial_number\n00D09E,Gateway,1\n", encoding="utf-8")
+        small = [self.issue(one, 1) for _ in range(self.pairs)]
+        startup = median(usage.wall for usage in small)
+        pairs = self.in_turn(lambda: self.issue(devices, 2), lambda: self.issue(devices, 1))
+        yield Row(
+            name=f"vouchers for {DEVICES} devices, two processes and one",
+            figures=[(two.wall - startup) / (single.wall - startup) for two, single in pairs],
+            target=round(1 / 1.8, 2),
+            unit="x",
+            detail=_walls(pairs, startup),
+        )
+        yield _memory(f"vouchers for {DEVICES} devices: memory", [usage for pair in pairs for usage in pair])
+
+    def issue(self, devices: Path, jobs: int) -> Usage:
+        """Issue a voucher to each device of a list."""
+        for old in (self.path / "ledger.db", self.path / "vouchers"):
+            rmtree(old, ignore_errors=True)
+            old.unlink(missing_ok=True)
+        keys = ("--key", self.path / "keys" / "signer.key", "--cert", self.path / "keys" / "signer.pem")
+        lists = ("--devices", devices, "--options", self.path / "options.toml", "--jobs", str(jobs))
+        output = ("--ledger", self.path / "ledger.db", "--batch", "b", "--out-dir", self.path / "vouchers")
+        return run(*SPKG, "voucher", "issue", *lists, *keys, *output, "--no-progress")
 
 
 def _memory(name: str, usages: Sequence[Usage]) -> Row:
