@@ -1738,7 +1738,7 @@ def issue(
 
 def _device_id(file: Path) -> "DeviceId":
     from spkg.device import load_device
-    from vouchers.granting import identity_of
+    from vouchers.devices import identity_of
 
     with _about(file):
         return identity_of(load_device(file))
@@ -2025,7 +2025,7 @@ def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **t
     too, and the exit status 0; what is no envelope at all is 3.
     """
     from spkg.device import load_device
-    from vouchers.granting import identity_of
+    from vouchers.devices import identity_of
     from vouchers.rpc import answer
     from vouchers.soap import MAX_ENVELOPE
     from vouchers.store import OptionStore

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from vouchers.applying import check_vouchers, get_options, set_vouchers
-    from vouchers.granting import grant, identity_of
+    from vouchers.devices import identity_of
+    from vouchers.granting import grant
     from vouchers.issuing import Issued, VoucherIssuer
     from vouchers.ledger import Ledger
     from vouchers.life import OptionState
@@ -57,7 +58,8 @@ __all__ = [
 
 _MODULES: Final = {
     "applying": ("check_vouchers", "get_options", "set_vouchers"),
-    "granting": ("grant", "identity_of"),
+    "devices": ("identity_of",),
+    "granting": ("grant",),
     "issuing": ("Issued", "VoucherIssuer"),
     "ledger": ("Ledger",),
     "life": ("OptionState",),

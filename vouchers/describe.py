@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
 
@@ -10,17 +10,19 @@ from spkg.certificates import issuer_of, read_certificate, subject_of
 from spkg.describe.common import NO_DATES, Document, Line, Tone, columns
 from spkg.errors import FormatError, SpkgError
 from spkg.text import amount
-from vouchers.applying import Checked
-from vouchers.bulk import BulkReport
 from vouchers.calendar import write_time
-from vouchers.issuing import Issued
-from vouchers.ledger import Entry
-from vouchers.life import Life, OptionState
 from vouchers.model import DeviceId, Extra, Mode, Option
 from vouchers.xml.algorithms import digest_of_method
-from vouchers.xml.document import VoucherDocument
 from vouchers.xml.options import read_option
-from vouchers.xml.verification import TrustedVoucher
+
+if TYPE_CHECKING:  # a command imports what it needs, and not what others tell of
+    from vouchers.applying import Checked
+    from vouchers.bulk import BulkReport
+    from vouchers.issuing import Issued
+    from vouchers.ledger import Entry
+    from vouchers.life import Life, OptionState
+    from vouchers.xml.document import VoucherDocument
+    from vouchers.xml.verification import TrustedVoucher
 
 __all__ = [
     "ISSUE",
@@ -46,7 +48,7 @@ Found = list[tuple[Option | None, FormatError | None]]
 """What each Object holds: an Option, or what is wrong with it."""
 
 
-def inspection(document: VoucherDocument) -> Found:
+def inspection(document: "VoucherDocument") -> Found:
     """Return what the Objects of a voucher say, nobody's word for it."""
     found: Found = []
     for element in document.objects:
@@ -57,7 +59,7 @@ def inspection(document: VoucherDocument) -> Found:
     return found
 
 
-def inspection_document(document: VoucherDocument, found: Found) -> Document:
+def inspection_document(document: "VoucherDocument", found: Found) -> Document:
     """Return what ``voucher inspect --json`` prints."""
     return {
         "schema": "spkg.voucher.inspect/1",
@@ -74,7 +76,7 @@ def inspection_document(document: VoucherDocument, found: Found) -> Document:
     }
 
 
-def inspection_lines(document: VoucherDocument, found: Found) -> Iterator[Line]:
+def inspection_lines(document: "VoucherDocument", found: Found) -> Iterator[Line]:
     """Give what ``voucher inspect`` prints."""
     digest = digest_of_method(document.method)
     yield Tone.BAD, "not verified"
@@ -93,7 +95,7 @@ def inspection_lines(document: VoucherDocument, found: Found) -> Iterator[Line]:
             yield from _option_lines(option)
 
 
-def verification_document(trusted: TrustedVoucher | None, error: SpkgError | None) -> Document:
+def verification_document(trusted: "TrustedVoucher | None", error: SpkgError | None) -> Document:
     """Return what ``voucher verify --json`` prints, as far as verification came."""
     return {
         "schema": "spkg.voucher.verify/1",
@@ -105,7 +107,7 @@ def verification_document(trusted: TrustedVoucher | None, error: SpkgError | Non
     }
 
 
-def verification_lines(trusted: TrustedVoucher, error: SpkgError | None) -> Iterator[Line]:
+def verification_lines(trusted: "TrustedVoucher", error: SpkgError | None) -> Iterator[Line]:
     """Give what ``voucher verify`` prints of a voucher that somebody vouches for."""
     yield Tone.GOOD, f"{subject_of(trusted.signer)}, {trusted.digest.value}: accepted"
     yield Tone.PLAIN, f"  trusted through {subject_of(trusted.path[-1])}"
@@ -118,7 +120,7 @@ def verification_lines(trusted: TrustedVoucher, error: SpkgError | None) -> Iter
         yield Tone.GOOD, "trusted"
 
 
-Done = Sequence[tuple[Checked, Sequence[tuple[Life, bool]]]]
+Done = Sequence[tuple["Checked", Sequence[tuple["Life", bool]]]]
 """Vouchers that took effect; for each Option what governs it, and whether that is new."""
 
 
@@ -154,7 +156,7 @@ def applied_lines(done: Done, at: datetime) -> Iterator[Line]:
         yield Tone.PLAIN, f"  signed by {subject_of(one.trusted.signer)}"
 
 
-def options_document(options: Sequence[OptionState], at: datetime, due: datetime | None) -> Document:
+def options_document(options: "Sequence[OptionState]", at: datetime, due: datetime | None) -> Document:
     """Return what ``voucher options --json`` prints: the OptionStructs of Table 48."""
     return {
         "schema": "spkg.voucher.options/1",
@@ -177,7 +179,7 @@ def options_document(options: Sequence[OptionState], at: datetime, due: datetime
     }
 
 
-def options_lines(options: Sequence[OptionState], at: datetime, due: datetime | None) -> Iterator[Line]:
+def options_lines(options: "Sequence[OptionState]", at: datetime, due: datetime | None) -> Iterator[Line]:
     """Give what ``voucher options`` prints."""
     rows = [
         (
@@ -197,7 +199,7 @@ def options_lines(options: Sequence[OptionState], at: datetime, due: datetime | 
         yield Tone.PLAIN, f"next change: {write_time(due)}"
 
 
-def issued_document(issued: Issued, output: str) -> Document:
+def issued_document(issued: "Issued", output: str) -> Document:
     """Return what ``voucher issue --json`` prints for one device."""
     return {
         "schema": ISSUE,
@@ -209,29 +211,29 @@ def issued_document(issued: Issued, output: str) -> Document:
     }
 
 
-def issued_lines(issued: Issued, output: str) -> Iterator[Line]:
+def issued_lines(issued: "Issued", output: str) -> Iterator[Line]:
     """Give what ``voucher issue`` prints for one device."""
     device, serials = issued.device, ", ".join(map(str, issued.serials))
     options = amount(len(issued.serials), "Option")
     yield Tone.GOOD, f"{output}: {options} for {device.oui} {device.serial_number}, serials {serials}"
 
 
-def bulk_document(report: BulkReport, output: str) -> Document:
+def bulk_document(report: "BulkReport", output: str) -> Document:
     """Return what the last line of bulk ``voucher issue --json`` says of a list that was worked through."""
     return {"status": "issued", "output": output, "issued": report.issued, "rejected": report.rejected}
 
 
-def bulk_lines(report: BulkReport, output: str, batch: str) -> Iterator[Line]:
+def bulk_lines(report: "BulkReport", output: str, batch: str) -> Iterator[Line]:
     """Give what bulk ``voucher issue`` prints."""
     yield Tone.GOOD, f"{output}: {amount(report.issued, 'voucher')}, batch {batch}"
 
 
-def entry_document(entry: Entry) -> Document:
+def entry_document(entry: "Entry") -> Document:
     """Return an entry of the ledger."""
     return {**vars(entry), "state": entry.state.value}
 
 
-def entry_line(entry: Entry) -> Line:
+def entry_line(entry: "Entry") -> Line:
     """Return a line of what ``voucher ledger list`` prints."""
     time = entry.voided_at or entry.issued_at or entry.reserved_at
     device = f"{entry.oui} {entry.product_class} {entry.serial_number}"
@@ -285,7 +287,7 @@ def _option_lines(option: Option) -> Iterator[Line]:
         yield Tone.PLAIN, f"  {line}"
 
 
-def _words(option: OptionState, at: datetime) -> str:
+def _words(option: "OptionState", at: datetime) -> str:
     """Return how an Option stands, as people say it."""
     if option.enabled:
         return "enabled" if option.expires is None else f"enabled until {write_time(option.expires)}"

@@ -5,14 +5,15 @@ from datetime import datetime
 from typing import Final, NoReturn, final
 
 from spkg.device import Device
-from spkg.errors import FormatError, RefusedError
+from spkg.errors import RefusedError
 from vouchers.calendar import write_time
+from vouchers.devices import identity_of
 from vouchers.life import Life
 from vouchers.model import DeviceId, Option
 from vouchers.xml.options import content_of
 from vouchers.xml.verification import TrustedVoucher
 
-__all__ = ["Grant", "grant", "identity_of"]
+__all__ = ["Grant", "grant"]
 
 _SEAL: Final = object()
 
@@ -31,32 +32,6 @@ class Grant:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Grant is neither copied nor pickled")
-
-
-def identity_of(device: Device) -> DeviceId:
-    """Return who a device is (Table 63).
-
-    Raises:
-        FormatError: It does not say.
-    """
-    facts = {
-        "oui": device.oui,
-        "product-class": device.product_class,
-        "serial-number": device.serial_number,
-    }
-    missing = [name for name, value in facts.items() if value is None]
-    if missing:
-        problem = f"{' and '.join(missing)} must be stated: a voucher is for one device"
-        raise FormatError(problem, field="device", section="C.3, Table 63")
-    try:
-        return DeviceId(
-            manufacturer=(device.manufacturer or "")[:64],  # for display alone
-            oui=device.oui or "",
-            product_class=device.product_class or "",
-            serial_number=device.serial_number or "",
-        )
-    except ValueError as exc:
-        raise FormatError(str(exc), field="device", section="C.3, Table 63") from exc
 
 
 def grant(trusted: TrustedVoucher, device: Device, now: datetime | None) -> Grant:

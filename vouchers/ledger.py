@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from importlib import import_module
 from pathlib import Path
 from secrets import randbelow, token_hex
 from types import TracebackType
@@ -16,7 +17,6 @@ from typing import Any, Final, Self
 
 import sqlalchemy
 from sqlalchemy import BigInteger, Column, Connection, MetaData, Row, String, Table, UniqueConstraint, event
-from sqlalchemy.dialects import postgresql, sqlite
 
 from spkg.errors import RefusedError, SurroundingsError, UsageError
 from vouchers.calendar import write_time
@@ -132,7 +132,8 @@ class Ledger:
         self._name, self._engine = _open(url)
         if not create and self._engine.dialect.name == "sqlite" and not Path(self._name).exists():
             raise SurroundingsError(f"{self._name}: there is no such ledger")
-        self._insert: Any = sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
+        # Both know ON CONFLICT, which the language that they share lacks.
+        self._insert: Any = import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}").insert
         try:
             with self._transaction() as connection:
                 _META.create_all(connection)

@@ -8,7 +8,7 @@ from typing import Final
 from spkg.device import Device
 from spkg.errors import NO_ROOM, FormatError, RefusedError, SpkgError, UntrustedError, UsageError
 from vouchers.applying import MAX_VOUCHERS, check_vouchers, get_options, set_vouchers
-from vouchers.granting import identity_of
+from vouchers.devices import identity_of
 from vouchers.soap import (
     CWMP,
     Request,
