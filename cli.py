@@ -1820,14 +1820,17 @@ def _issue_many(
             total = source.stat().st_size if isinstance(source, Path) else 0
             ledger = stack.enter_context(Ledger(url, _now))
             part = stack.enter_context(bulk_directory(directory))
-            bar = stack.enter_context(_progress("issuing", total, wanted=not no_progress, slow=True))
+            drawn: list[Callable[..., object] | None] = []
             done = told = 0
 
             def advance(octets: int) -> None:
                 nonlocal done, told
                 done += octets
-                if bar is not None:
-                    bar(octets)
+                if not drawn:  # drawing needs a thread, before which all processes have to be there
+                    bar = _progress("issuing", total, wanted=not no_progress, slow=True)
+                    drawn.append(stack.enter_context(bar))
+                if drawn[0] is not None:
+                    drawn[0](octets)
                 if as_json and done - told >= total / 100:
                     told = done
                     _print_line({**progress_document(done, total, {}), "schema": ISSUE})

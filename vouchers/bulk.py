@@ -7,6 +7,10 @@ run again writes the same vouchers under the same numbers.
 import csv
 import json
 import multiprocessing
+import os
+import select
+import signal
+import threading
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -203,18 +207,25 @@ class _Workers:
         self._jobs = jobs
         self._mine = (signer, form)
         self._pool: ProcessPoolExecutor | None = None
+        self._alive: tuple[int, int] | None = None
 
     def __enter__(self) -> Self:
         if self._jobs > 1:
+            self._alive = os.pipe()
             # They are all started at once, before there is a thread, and have the key from memory.
             self._pool = ProcessPoolExecutor(
-                self._jobs, multiprocessing.get_context("fork"), initializer=_begin, initargs=self._mine
+                self._jobs,
+                multiprocessing.get_context("fork"),
+                initializer=_begin,
+                initargs=(*self._mine, *self._alive),
             )
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+        for end in self._alive or ():
+            os.close(end)
 
     def work(self, errands: Iterator[tuple[Taken, int]]) -> Iterator[tuple[Written, int]]:
         """Give what is to be written of each errand, in order."""
@@ -239,9 +250,24 @@ def _result(waiting: deque[tuple[Future[Written], int]]) -> tuple[Written, int]:
     return future.result(), octets
 
 
-def _begin(signer: VoucherSigner, form: Form) -> None:
+def _begin(signer: VoucherSigner, form: Form, reading: int, writing: int) -> None:  # pragma: no cover
+    """Become a process that signs.  What runs here is measured by nobody: it is ended, not left."""
     global _signing  # noqa: PLW0603 - a process has no other way to keep what it began with
     _signing = signer, form
+    # What the terminal tells all processes is for the one that began them to heed.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.close(writing)
+    threading.Thread(target=_end_with, args=[reading], daemon=True).start()
+
+
+def _end_with(reading: int) -> None:  # pragma: no cover - as above
+    """End the process once the one that began it is gone, whatever it waits for."""
+    ready = select.poll()
+    ready.register(reading, 0)  # to hear of the end alone
+    ready.poll()
+    os._exit(0)
 
 
 def _errand(taken: Taken) -> Written:
