@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from spkg.verification import TrustedPackage
     from vouchers.issuing import Issued
     from vouchers.model import DeviceId
+    from vouchers.store import OptionStore
     from vouchers.templates import Template
     from vouchers.xml.signing import VoucherSigner
     from vouchers.xml.verification import TrustedVoucher, Verifier
@@ -275,6 +276,14 @@ def _print(text: str) -> None:
         click.echo(text)
 
 
+def _print_octets(octets: bytes) -> None:
+    """Write octets to standard output as they are, whatever the terminal's encoding."""
+    with _telling():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(octets)
+        sys.stdout.buffer.flush()
+
+
 @contextmanager
 def _telling() -> Iterator[None]:
     """Tell apart what can't be printed from what else can't be written."""
@@ -316,7 +325,12 @@ def _print_lines(lines: "Iterable[Line]") -> None:
 def _print_document(document: Mapping[str, Any]) -> None:
     import json
 
-    _print(json.dumps(document, indent=2))
+    _print(_escaped(json.dumps(document, indent=2)))
+
+
+def _escaped(text: str) -> str:
+    """Return JSON without the one control character that it may have as it is."""
+    return text.replace("\x7f", "\\u007f")
 
 
 def _colours(stream: Any) -> bool:
@@ -1500,7 +1514,7 @@ def _timestamp(*, no_clock: bool) -> str:
 def _print_line(document: "Mapping[str, Any]") -> None:
     import json
 
-    _print(json.dumps(document))
+    _print(_escaped(json.dumps(document)))
 
 
 def _write_report(path: Path, document: "Mapping[str, Any]") -> None:
@@ -1600,8 +1614,21 @@ def status(root: Path, as_json: bool) -> None:
 
 # Vouchers (Appendix C): a server issues them, a device applies them.
 
+
+def _no_stream(_context: click.Context, parameter: click.Parameter, value: Path) -> Path:
+    """Refuse what means standard input or output elsewhere."""
+    if str(value) == "-":
+        raise UsageError(f"{parameter.opts[0]} wants a file")
+    return value
+
+
 _STORE = click.option(
-    "--store", required=True, type=FILE, metavar="DB", help="The file that keeps the device's Options."
+    "--store",
+    required=True,
+    type=FILE,
+    callback=_no_stream,
+    metavar="DB",
+    help="The file that keeps the device's Options.",
 )
 _LEDGER = click.option(
     "--ledger",
@@ -1703,6 +1730,7 @@ def issue(
     from spkg.digests import Digest
     from spkg.keys import load_signatory
     from spkg.trust import VOUCHER_PURPOSES, doubts
+    from vouchers.devices import identity_of
     from vouchers.ledger import MAX_BATCH
     from vouchers.templates import load_options
     from vouchers.xml.signing import VoucherSigner
@@ -1713,19 +1741,25 @@ def issue(
         raise UsageError("either -o, or --out-dir")
     if devices is not None and out_dir is None:
         raise UsageError("the vouchers of many devices want --out-dir")
+    if as_json and str(output) == "-":
+        raise UsageError("-o - and --json exclude each other")
     if (ledger is None) == (serial is None) or (serial is not None and (batch or out_dir)):
         raise UsageError("either --ledger, or --serial for one voucher without --batch")
     if batch is not None and not (0 < len(batch) <= MAX_BATCH and batch.isprintable()):
         raise UsageError(f"--batch takes from 1 to {MAX_BATCH} printable characters")
     if output is not None and str(output) != "-":
         _check_output(output, force=force)
-        _spare_inputs(output, [("--device", device_file), ("--options", options_file), *_key_files(key)])
+        inputs = [("--device", device_file), ("--options", options_file), ("--ledger", Path(ledger or ""))]
+        _spare_inputs(output, [*inputs, *_key_files(key)])
     templates = load_options(options_file)
     signatory = load_signatory(*_key_inputs(**key))
     for doubt in doubts(signatory.certificate, datetime.now(UTC), VOUCHER_PURPOSES):
         _say(f"spkg: hint: {doubt}")
+    for template in templates:
+        if template.is_over(_now()):
+            _say(f"spkg: hint: the Option {template.ident!r} is over already: no device takes this voucher")
     signer = VoucherSigner(signatory, Digest(digest))
-    device = None if device_file is None else _device_id(device_file)
+    device = None if device_file is None else identity_of(_this_device(device_file))
     if out_dir is None:
         assert device is not None  # or there would be --devices
         with _prepared(device, templates, signer, ledger, serial, batch) as issued:
@@ -1736,12 +1770,15 @@ def issue(
     _issue_many(device or devices, out_dir, wanted, no_progress=no_progress, as_json=as_json)
 
 
-def _device_id(file: Path) -> "DeviceId":
+def _this_device(file: Path) -> "Device":
+    """Return a device that says who it is."""
     from spkg.device import load_device
     from vouchers.devices import identity_of
 
     with _about(file):
-        return identity_of(load_device(file))
+        device = load_device(file)
+        identity_of(device)
+    return device
 
 
 @contextmanager
@@ -1779,7 +1816,7 @@ def _write_issued(issued: "Issued", form: str, output: Path | None, *, force: bo
 
     octets = Form(form).write(issued)
     if output is None or str(output) == "-":
-        _print(octets.decode().rstrip("\n"))
+        _print_octets(octets)
         return
     with new_file(output, force=force) as file:
         write_all(file, octets)
@@ -1885,6 +1922,7 @@ def inspect_voucher(file: Path, as_json: bool) -> None:
         _print_lines(inspection_lines(document, found))
     for _, problem in found:
         if problem is not None:
+            problem.source = str(file)
             raise DocumentedError(problem)
 
 
@@ -1903,7 +1941,6 @@ def verify_voucher(
     Exit status 0 says that an accepted signer vouches for all of it.
     """
     from spkg.describe.common import error_fields
-    from spkg.device import load_device
     from vouchers.describe import verification_document, verification_lines
     from vouchers.granting import grant
     from vouchers.xml.document import read_voucher
@@ -1912,12 +1949,12 @@ def verify_voucher(
     error: SpkgError | None = None
     try:
         verifier, time = _verifier(**trust), _at(at, no_clock=no_clock)
-        device = None if device_file is None else load_device(device_file)
+        device = None if device_file is None else _this_device(device_file)
         octets = _voucher(file)
         with _about(file):
             trusted = verifier.verify(read_voucher(octets), time)
-        if device is not None:
-            grant(trusted, device, time)
+            if device is not None:
+                grant(trusted, device, time)
     except SpkgError as exc:
         error = exc
     except OSError as exc:
@@ -1953,13 +1990,14 @@ def apply_vouchers(
     Each FILE, XML or base64, is verified first, and has to be for this device, now, and not seen before.
     A voucher that governs its Options already changes nothing, and is no failure.
     """
-    from spkg.device import load_device
     from vouchers.applying import check_vouchers, set_vouchers
     from vouchers.describe import applied_document, applied_lines
     from vouchers.store import OptionStore
 
     verifier, time = _verifier(**trust), _at(at, no_clock=no_clock)
-    device, real = load_device(device_file), time if at is None else None
+    device, real = _this_device(device_file), time if at is None else None
+    if [str(file) for file in files].count("-") > 1:
+        raise UsageError("only one of the vouchers can come from standard input")
     if store.exists():
         with OptionStore(store) as known:  # a new provider is one also where the vouchers are refused
             known.observe(device.provisioning_code, real)
@@ -1973,6 +2011,14 @@ def apply_vouchers(
         _print_document(applied_document(done))
     else:
         _print_lines(applied_lines(done, time))
+
+
+def _observe(store: "OptionStore", device: "Device | None", now: datetime) -> None:
+    """Have a store remember what is seen now; one that can't be written is read all the same."""
+    try:
+        store.observe(None if device is None else device.provisioning_code, now)
+    except SurroundingsError as exc:
+        _say(f"spkg: hint: what is seen now is not remembered: {exc}")
 
 
 @voucher.command()
@@ -1992,9 +2038,10 @@ def options(store: Path, device_file: Path | None, name: str, at: datetime | Non
     time = at or _now()
     with OptionStore(store) as opened:
         if at is None:
-            opened.observe(None if device is None else device.provisioning_code, time)
-        found = get_options(opened, time, None if device is None else device.supported_options, name)
-        due = opened.next_change(time)
+            _observe(opened, device, time)
+        supported = None if device is None else device.supported_options
+        found = get_options(opened, time, supported, name, real=at is None)
+        due = opened.next_change(time, {option.name for option in found})
     if as_json:
         _print_document(options_document(found, time, due))
     else:
@@ -2027,21 +2074,23 @@ def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **t
     The envelope comes from standard input, and the answer goes to standard output.  A fault is an answer,
     too, and the exit status 0; what is no envelope at all is 3.
     """
-    from spkg.device import load_device
-    from vouchers.devices import identity_of
-    from vouchers.rpc import answer
-    from vouchers.soap import MAX_ENVELOPE
+    from vouchers.rpc import answer, fault_code
+    from vouchers.soap import MAX_ENVELOPE, fault_response, read_envelope
     from vouchers.store import OptionStore
 
     verifier, time = _verifier(**trust), _at(at, no_clock=no_clock)
-    device = load_device(device_file)
-    with _about(device_file):
-        identity_of(device)
-    octets = _input(Path("-"), MAX_ENVELOPE)
-    with OptionStore(store, create=True) as opened:
-        response = answer(octets, opened, verifier, device, time, supposed=at is not None)
+    device = _this_device(device_file)
+    request = read_envelope(_input(Path("-"), MAX_ENVELOPE))
+    try:
+        with OptionStore(store, create=True) as opened:
+            response = answer(request, opened, verifier, device, time, supposed=at is not None)
+    except SurroundingsError as exc:
+        if request.method is None:
+            raise
+        _say(f"spkg: hint: {exc}")
+        response = fault_response(fault_code(exc), str(exc), request.id)
     if response is not None:
-        _print(response.decode().rstrip("\n"))
+        _print_octets(response)
 
 
 @voucher.group(no_args_is_help=False)
@@ -2075,7 +2124,7 @@ def list_ledger(
         for entry in entries:
             if last is not None:
                 _print(f"{last},")
-            last = json.dumps(entry_document(entry))
+            last = _escaped(json.dumps(entry_document(entry)))
         _print(f"{last or ''}]}}")
 
 
@@ -2101,7 +2150,7 @@ def export_ledger(ledger: str, as_json: bool) -> None:
             _print(row(Entry.__dataclass_fields__))
         for entry in opened.entries():
             document = entry_document(entry)
-            _print(json.dumps(document) if as_json else row(document.values()))
+            _print(_escaped(json.dumps(document)) if as_json else printable(row(document.values())))
 
 
 @ledger.command(name="void")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from spkg.extraction import extract, unsafe_extract
-    from spkg.keys import Identity, load_certificates, load_identity
+    from spkg.keys import Identity, Signatory, load_certificates, load_identity, load_signatory
     from spkg.manifest import load_manifest
     from spkg.package import Package, survey
     from spkg.payload import check_payload, open_package
@@ -57,6 +57,7 @@ __all__ = [
     "Request",
     "Root",
     "RootTree",
+    "Signatory",
     "SpkgError",
     "SurroundingsError",
     "TrustedPackage",
@@ -72,6 +73,7 @@ __all__ = [
     "load_device",
     "load_identity",
     "load_manifest",
+    "load_signatory",
     "open_package",
     "plan",
     "plan_build",
@@ -99,7 +101,7 @@ _MODULES: Final = {
         "UsageError",
     ),
     "extraction": ("extract", "unsafe_extract"),
-    "keys": ("Identity", "load_certificates", "load_identity"),
+    "keys": ("Identity", "Signatory", "load_certificates", "load_identity", "load_signatory"),
     "manifest": ("load_manifest",),
     "package": ("Package", "survey"),
     "payload": ("check_payload", "open_package"),

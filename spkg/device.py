@@ -17,6 +17,8 @@ from spkg.versions import parse_version
 __all__ = ["Attribute", "Device", "Links", "ModeRule", "load_device", "read_device"]
 
 PLAIN: Final = 0o644
+MAX_OPTION_NAME: Final = 64
+"""The longest OptionName, in characters."""
 MAX_SIZE: Final = (1 << 63) - 1
 """The largest size of a medium."""
 
@@ -111,7 +113,7 @@ def read_device(document: Table) -> Device:
         serial_number=facts.text("serial-number"),
         software_version=facts.text("software-version"),
         provisioning_code=facts.text("provisioning-code"),
-        supported_options=options.texts("supported") if "supported" in options else None,
+        supported_options=_supported(options),
         non_volatile=storage.size("non-volatile", MAX_SIZE),
         volatile=storage.size("volatile", MAX_SIZE),
         roles=_roles(install),
@@ -126,6 +128,22 @@ def read_device(document: Table) -> Device:
     for table in (facts, options, storage, install, document):
         table.finish()
     return device
+
+
+def _supported(table: Table) -> tuple[str, ...] | None:
+    """Return the names of Options, which GetOptions tells (A.4.1.4, Table 48)."""
+    if "supported" not in table:
+        return None
+    names = table.texts("supported")
+    if len({*names}) != len(names):
+        raise table.error("supported", "one of them is there twice", section="A.4.1.4")
+    for name in names:
+        if not 1 <= len(name) <= MAX_OPTION_NAME or not name.isprintable():
+            problem = (
+                f"{name[:MAX_OPTION_NAME]!r}: from 1 to {MAX_OPTION_NAME} printable characters belong here"
+            )
+            raise table.error("supported", problem, section="A.4.1.4")
+    return names
 
 
 def _roles(table: Table) -> frozenset[int]:

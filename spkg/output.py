@@ -3,13 +3,14 @@
 Files are written beside their place and renamed into it; the only module that writes outside a root.
 """
 
+import fcntl
 import os
 import secrets
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from io import FileIO
+from io import BufferedIOBase, FileIO
 from pathlib import Path
 from typing import Final
 
@@ -173,21 +174,32 @@ def bulk_directory(path: Path) -> Iterator[Path]:
         OSError: It can't be written.
     """
     if os.path.lexists(path):
-        raise UsageError(f"{path} exists")
+        raise UsageError(f"{path} exists", hint="in another place the same batch is written once more")
     part = path.with_name(f"{path.name}.part")
     if os.path.lexists(part):
         if part.is_symlink() or not (part / PARTLY).is_file():
             raise UsageError(f"{part} exists, and is no bulk output that was cut off")
-        shutil.rmtree(part)
+        with (part / PARTLY).open("rb") as mark:
+            _lock(mark, part)
+            shutil.rmtree(part)
     part.mkdir()
-    (part / PARTLY).touch()
-    yield part
-    os.sync()  # of a million files each by itself takes too long
-    (part / PARTLY).unlink()
+    with (part / PARTLY).open("xb") as mark:
+        _lock(mark, part)
+        yield part
+        os.sync()  # of a million files each by itself takes too long
+        (part / PARTLY).unlink()
     if os.path.lexists(path):
         raise UsageError(f"{path} exists by now; what was written is in {part}")
     part.rename(path)
     _sync_directory(path.parent)
+
+
+def _lock(mark: BufferedIOBase, part: Path) -> None:
+    """Hold a bulk output for as long as its mark is open: two runs must not write it at once."""
+    try:
+        fcntl.flock(mark.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        raise UsageError(f"{part} is being written by another run") from exc
 
 
 def _refuse_filled(path: Path) -> None:

@@ -88,6 +88,8 @@ class Header:
         if preamble != PREAMBLE:
             problem = f"{preamble.hex(' ')} is not the preamble of a signed package"
             hint = "it looks compressed: unpack it first" if preamble.startswith(COMPRESSED) else None
+            if preamble.lstrip().startswith(b"<"):
+                hint = "it looks like XML: 'spkg voucher' has commands for vouchers"
             raise FormatError(problem, offset=0, field="header.preamble", section="E.3", hint=hint)
         at = reader.position
         major = reader.u32("header.major")

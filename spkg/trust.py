@@ -116,7 +116,8 @@ def check_signer(
         # (2) A certificate made for signing (decision 25): a gateway's own must sign nothing.
         _check_purpose(certificate, policy)
         # (3) A path of bounded cost to an anchor, within its dates.
-        path = _path(certificate, _usable(pool), policy, at)
+        # An anchor needs nobody; OpenSSL would follow its issuers all the same, where they are there.
+        path = _path(certificate, [] if policy.is_anchor(certificate) else _usable(pool), policy, at)
         # (4) OpenSSL takes any digest, and any purpose of those between; which ones count is the policy's.
         for step in path[1:]:
             if not policy.is_anchor(step):

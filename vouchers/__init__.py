@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vouchers.life import OptionState
     from vouchers.model import DeviceId, Mode, Option, Voucher
     from vouchers.rpc import answer
+    from vouchers.soap import read_envelope
     from vouchers.store import OptionStore
     from vouchers.templates import Template, load_options
     from vouchers.xml.document import VoucherDocument, read_voucher, unwrap
@@ -51,6 +52,7 @@ __all__ = [
     "grant",
     "identity_of",
     "load_options",
+    "read_envelope",
     "read_voucher",
     "set_vouchers",
     "unwrap",
@@ -65,6 +67,7 @@ _MODULES: Final = {
     "life": ("OptionState",),
     "model": ("DeviceId", "Mode", "Option", "Voucher"),
     "rpc": ("answer",),
+    "soap": ("read_envelope",),
     "store": ("OptionStore",),
     "templates": ("Template", "load_options"),
     "xml.document": ("VoucherDocument", "read_voucher", "unwrap"),

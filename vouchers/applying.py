@@ -3,20 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from spkg.device import Device
 from spkg.errors import NO_ROOM, RefusedError, SpkgError, UsageError
+from vouchers.devices import identity_of
 from vouchers.granting import Grant, grant
 from vouchers.life import Life, OptionState
+from vouchers.soap import MAX_VOUCHERS
 from vouchers.store import OptionStore
 from vouchers.xml.document import read_voucher
 from vouchers.xml.verification import TrustedVoucher, Verifier
 
-__all__ = ["MAX_VOUCHERS", "Checked", "check_vouchers", "get_options", "set_vouchers"]
-
-MAX_VOUCHERS: Final = 64
-"""The most vouchers of one list."""
+__all__ = ["Checked", "check_vouchers", "get_options", "set_vouchers"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +42,9 @@ def check_vouchers(
         UntrustedError: One is of nobody who is believed.
         FormatError: One is none.
     """
+    if now is None:
+        raise RefusedError("network time is not established", section="C.2")
+    identity_of(device)
     if len(vouchers) > MAX_VOUCHERS:
         raise RefusedError(f"{len(vouchers)} vouchers at once, {MAX_VOUCHERS} are taken", fault=NO_ROOM)
     checked = []
@@ -69,20 +70,32 @@ def set_vouchers(
         RefusedError: One was seen before, or there are more Options than can be kept.
         SurroundingsError: The store can't be written.
     """
-    done = iter(store.apply([one.grant for one in checked], now))
+    done = iter(store.apply([one.grant for one in checked], now, [one.source for one in checked]))
     return [(one, [next(done) for _ in one.grant.lives]) for one in checked]
 
 
 def get_options(
-    store: OptionStore, at: datetime, supported: Sequence[str] | None, name: str = ""
+    store: OptionStore,
+    at: datetime,
+    supported: Sequence[str] | None,
+    name: str = "",
+    *,
+    real: bool = False,
 ) -> list[OptionState]:
     """Return how one Option stands, or all that the device has where the name is empty.
+
+    Args:
+        store: The Options.
+        at: The time.
+        supported: The Options that the device has; None for those that there were vouchers for.
+        name: The one that is asked for.
+        real: Whether it is the network time, and not only supposed.
 
     Raises:
         UsageError: There is no Option of that name.
         SurroundingsError: The store can't be read.
     """
-    found = store.options(at, supported)
+    found = store.options(at, supported, real=real)
     if name:
         found = [option for option in found if option.name == name]
         if not found:

@@ -7,19 +7,16 @@ run again writes the same vouchers under the same numbers.
 import csv
 import json
 import multiprocessing
-import os
-import select
 import signal
-import threading
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from itertools import islice
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Final, Self
 
@@ -27,7 +24,7 @@ from spkg.digests import Digest
 from spkg.errors import FailedError
 from vouchers.devices import Listed
 from vouchers.issuing import Issued, sign_voucher
-from vouchers.ledger import Ledger, Want
+from vouchers.ledger import Ledger, Outcome, Want
 from vouchers.soap import set_vouchers_request
 from vouchers.templates import Template
 from vouchers.xml.signing import VoucherSigner
@@ -36,8 +33,6 @@ __all__ = ["BulkReport", "Form", "Order", "issue_many"]
 
 AT_ONCE: Final = 200
 """How many devices are one transaction of the ledger, and one errand of a process."""
-AHEAD: Final = 2
-"""How many errands wait for each process: enough that none waits for one."""
 REJECTED: Final = "rejected.csv"
 
 Progress = Callable[[int], object]
@@ -128,9 +123,14 @@ def issue_many(
     with ExitStack() as stack:
         out = _Output(stack, directory, order.form)
         workers = stack.enter_context(_Workers(signer, order.form, order.jobs))
-        errands = _reserved(
-            order, devices, ledger, run, out.reject, unpredictable=signer.digest is Digest.SHA1
+        reserve = partial(
+            ledger.reserve,
+            run=run,
+            batch=order.batch,
+            signer=signer.key_id,
+            unpredictable=signer.digest is Digest.SHA1,
         )
+        errands = _reserved(order, devices, reserve, out.reject)
         for written, octets in workers.work(errands):
             for name, contents in written:
                 out.put(name, contents)
@@ -145,11 +145,8 @@ def issue_many(
 def _reserved(
     order: Order,
     devices: Iterable[Listed],
-    ledger: Ledger,
-    run: str,
+    reserve: Callable[[Sequence[Want]], list[Outcome]],
     reject: Callable[[int, str], object],
-    *,
-    unpredictable: bool,
 ) -> Iterator[tuple[Taken, int]]:
     """Give errands, vouchers with their serial numbers, and how far the list has been read."""
     lines = iter(devices)
@@ -159,7 +156,7 @@ def _reserved(
             for index, line in enumerate(some)
             if line.device is not None
         }
-        outcomes = ledger.reserve([*wants.values()], run=run, batch=order.batch, unpredictable=unpredictable)
+        outcomes = reserve([*wants.values()])
         answered = dict(zip(wants, outcomes, strict=True))
         taken = []
         for index, line in enumerate(some):
@@ -188,7 +185,7 @@ class _Output:
         if self._all is not None:
             self._all.write(contents)
         else:
-            with (self._directory / name).open("xb", buffering=0) as file:
+            with (self._directory / name).open("xb") as file:
                 file.write(contents)
 
     def reject(self, line: int, reason: str) -> None:
@@ -196,87 +193,130 @@ class _Output:
         self.rejected += 1
 
 
-_signing: tuple[VoucherSigner, Form]
-"""What a process that signs has from its parent; a key can't be sent."""
-
-
 class _Workers:
-    """Processes that sign, or this one."""
+    """Processes that sign, or this one.
+
+    Each has a connection of its own: where one is killed in the middle of a word, nobody waits for the rest
+    of it, as an executor of the standard library does.
+    """
 
     def __init__(self, signer: VoucherSigner, form: Form, jobs: int) -> None:
+        self._sign = _Signing(signer=signer, form=form)
         self._jobs = jobs
-        self._mine = (signer, form)
-        self._pool: ProcessPoolExecutor | None = None
-        self._alive: tuple[int, int] | None = None
+        self._processes: list[multiprocessing.process.BaseProcess] = []
+        self._connections: list[Connection] = []
 
     def __enter__(self) -> Self:
         if self._jobs > 1:
-            self._alive = os.pipe()
-            # They are all started at once, before there is a thread, and have the key from memory.
-            self._pool = ProcessPoolExecutor(
-                self._jobs,
-                multiprocessing.get_context("fork"),
-                initializer=_begin,
-                initargs=(*self._mine, *self._alive),
-            )
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            try:
+                for _ in range(self._jobs):
+                    self._start(before)
+            except BaseException:
+                self.__exit__()
+                raise
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-        for end in self._alive or ():
-            os.close(end)
+        for connection in self._connections:
+            connection.close()
+        for process in self._processes:
+            process.terminate()
+            process.join()
 
     def work(self, errands: Iterator[tuple[Taken, int]]) -> Iterator[tuple[Written, int]]:
-        """Give what is to be written of each errand, in order."""
-        if self._pool is None:
+        """Give what is to be written of each errand, in order.
+
+        Raises:
+            FailedError: A process that signs was killed.
+            FormatError: A voucher would be too large.
+        """
+        if not self._connections:
             for taken, octets in errands:
-                yield _sign_all(taken, *self._mine), octets
+                yield self._sign(taken), octets
             return
-        waiting: deque[tuple[Future[Written], int]] = deque()
-        try:
-            for taken, octets in errands:
-                waiting.append((self._pool.submit(_errand, taken), octets))
-                if len(waiting) > self._jobs * AHEAD:
-                    yield _result(waiting)
-            while waiting:
-                yield _result(waiting)
-        except BrokenProcessPool as exc:
-            raise FailedError("a process that signs was killed: the same batch goes on") from exc
+        waiting: deque[tuple[Connection, int]] = deque()
+        free = deque(self._connections)
+        for taken, octets in errands:
+            # A process has one errand at a time, so that neither waits for the other to take what it says.
+            done = None if free else _receive(waiting, free)
+            connection = free.popleft()
+            _send(connection, taken)
+            waiting.append((connection, octets))
+            if done is not None:
+                yield done
+        while waiting:
+            yield _receive(waiting, free)
+
+    def _start(self, mask: Iterable[int]) -> None:
+        """Start a process, with all signals blocked until it has its own mind about them."""
+        ours, theirs = multiprocessing.Pipe()
+        self._connections.append(ours)
+        process = multiprocessing.get_context("fork").Process(  # a key can't be sent, but it is there already
+            target=_serve, args=(theirs, [*self._connections], self._sign, mask), daemon=True
+        )
+        process.start()
+        self._processes.append(process)
+        theirs.close()
 
 
-def _result(waiting: deque[tuple[Future[Written], int]]) -> tuple[Written, int]:
-    future, octets = waiting.popleft()
-    return future.result(), octets
+@dataclass(frozen=True, kw_only=True)
+class _Signing:
+    """What a process that signs does."""
+
+    signer: VoucherSigner
+    form: Form
+
+    def __call__(self, taken: Taken) -> Written:
+        issued = [sign_voucher(want, serials, self.signer) for want, serials in taken]
+        return [(f"{one.serials[0]}.xml", self.form.write(one)) for one in issued]
 
 
-def _begin(signer: VoucherSigner, form: Form, reading: int, writing: int) -> None:  # pragma: no cover
-    """Become a process that signs.  What runs here is measured by nobody: it is ended, not left."""
-    global _signing  # noqa: PLW0603 - a process has no other way to keep what it began with
-    _signing = signer, form
+def _send(connection: Connection, taken: Taken) -> None:
+    try:
+        connection.send(taken)
+    except OSError as exc:
+        raise _killed() from exc
+
+
+def _receive(waiting: deque[tuple[Connection, int]], free: deque[Connection]) -> tuple[Written, int]:
+    connection, octets = waiting.popleft()
+    try:
+        done: Written | Exception = connection.recv()
+    except (EOFError, OSError) as exc:
+        raise _killed() from exc
+    if isinstance(done, Exception):
+        raise done
+    free.append(connection)
+    return done, octets
+
+
+def _killed() -> FailedError:
+    hint = "the same batch, run again, completes it"
+    return FailedError("a process that signs was killed", hint=hint)
+
+
+def _serve(  # pragma: no cover - what runs here is ended, not left, so nobody measures it
+    connection: Connection, others: Sequence[Connection], sign: _Signing, mask: Iterable[int]
+) -> None:
+    """Be a process that signs, until the one that began it is gone."""
     # What the terminal tells all processes is for the one that began them to heed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.close(writing)
-    threading.Thread(target=_end_with, args=[reading], daemon=True).start()
-
-
-def _end_with(reading: int) -> None:  # pragma: no cover - as above
-    """End the process once the one that began it is gone, whatever it waits for."""
-    ready = select.poll()
-    ready.register(reading, 0)  # to hear of the end alone
-    ready.poll()
-    os._exit(0)
-
-
-def _errand(taken: Taken) -> Written:
-    return _sign_all(taken, *_signing)
-
-
-def _sign_all(taken: Taken, signer: VoucherSigner, form: Form) -> Written:
-    issued = [sign_voucher(want, serials, signer) for want, serials in taken]
-    return [(f"{one.serials[0]}.xml", form.write(one)) for one in issued]
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    for other in others:  # or they would outlive the one that they belong to
+        other.close()
+    with suppress(EOFError, OSError):
+        while True:
+            taken = connection.recv()
+            try:
+                done: Written | Exception = sign(taken)
+            except Exception as exc:  # noqa: BLE001 - it is raised where somebody can hear of it
+                done = exc
+            connection.send(done)
 
 
 def _document(issued: Issued) -> dict[str, object]:

@@ -282,9 +282,17 @@ def _option_lines(option: Option) -> Iterator[Line]:
         rows.append(("Duration", f"{option.duration} {option.units.value if option.units else ''}"))
     if option.transferable:
         rows.append(("Transferable", "1"))
-    rows += [(name, str(inner)) for name, inner in option.extra]
+    rows += _extra_rows(option.extra)
     for line in columns(rows):
         yield Tone.PLAIN, f"  {line}"
+
+
+def _extra_rows(extra: Sequence[Extra], above: str = "") -> Iterator[tuple[str, str]]:
+    for name, inner in extra:
+        if isinstance(inner, str):
+            yield f"{above}{name}", inner
+        else:
+            yield from _extra_rows(inner, f"{above}{name}.")
 
 
 def _words(option: "OptionState", at: datetime) -> str:

@@ -99,6 +99,8 @@ class _Lines(Iterator[str]):
                 source=self.source,
                 offset=self.octets,
             )
+        if self.number == 0 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise FormatError("UTF-16: UTF-8 belongs here", source=self.source, offset=0)
         self.number += 1
         self.octets += len(line)
         # What is not UTF-8 is told of its line: no DeviceId has such characters.
@@ -123,14 +125,18 @@ def _read_csv(first: str, lines: _Lines) -> Iterator[Listed]:
         yield first
         yield from lines
 
-    table = csv.reader(all_lines(), strict=True)
+    separator = next((one for one in ";\t" if one in first and "," not in first), ",")
+    table = csv.reader(all_lines(), strict=True, delimiter=separator)
     try:
         header = [_key(name) for name in next(table, [])]
-        if "id" not in header and not {"oui", "serial_number"} <= {*header}:
+        if "id" not in header and not {"oui", "product_class", "serial_number"} <= {*header}:
             problem = (
-                "no list of devices: its first line names oui, product_class and serial_number, or an id"
+                "no list of devices: the first line names oui, product_class and serial_number, or an id"
             )
             raise FormatError(problem, source=lines.source)
+        twice = [name for name in header if name is not None and header.count(name) > 1]
+        if twice:
+            raise FormatError(f"two columns are {twice[0]}", source=lines.source)
         for cells in table:
             if not any(cells):
                 continue
@@ -154,6 +160,10 @@ def _read_json(first: str, lines: _Lines) -> Iterator[Listed]:
             try:
                 found = json.loads(f"[{stripped}]")
             except (ValueError, RecursionError) as exc:
+                if stripped in {"{", "[{"}:
+                    hint = "jq -c '.[]' makes it so"
+                    problem = f"line {number}: an object belongs on one line"
+                    raise FormatError(problem, source=lines.source, hint=hint) from exc
                 yield lines.rejected(number, f"no JSON object on one line: {exc}")
             else:
                 yield from (lines.listed(number, _flat(one)) for one in found)
@@ -189,18 +199,26 @@ def _device(found: Mapping[str, object]) -> DeviceId:
             facts |= dict(zip(("oui", "product_class", "serial_number"), parts, strict=True))
         elif len(parts) == 2:
             facts |= {"oui": parts[0], "product_class": "", "serial_number": parts[1]}
-    missing = [name for name in ("oui", "serial_number") if name not in facts]
+    missing = [name for name in ("oui", "product_class", "serial_number") if name not in facts]
     if missing:
         raise ValueError(f"{' and '.join(missing)} must be there")
     return DeviceId(
         manufacturer=facts.get("manufacturer", ""),
-        oui=facts["oui"],
-        product_class=facts.get("product_class", ""),
+        oui=_oui(facts["oui"]),
+        product_class=facts["product_class"],
         serial_number=facts["serial_number"],
     )
+
+
+def _oui(text: str) -> str:
+    """Return an OUI as Table 63 has it; lists have it also as 00:d0:9e."""
+    found = re.fullmatch("([0-9A-Fa-f]{2})([:-]?)([0-9A-Fa-f]{2})\\2([0-9A-Fa-f]{2})", text, re.ASCII)
+    return text if found is None else f"{found[1]}{found[3]}{found[4]}".upper()
 
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name}: a string belongs here")  # noqa: TRY004 - the input's fault, not the caller's
+    if value != value.strip():
+        raise ValueError(f"{name}: there is a blank before or behind it")
     return value

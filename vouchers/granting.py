@@ -82,6 +82,7 @@ def _life(option: Option, signer_key: bytes, now: datetime) -> Life:
         start=option.start or whole,
         expires=option.expires(whole),
         transferable=option.transferable,
+        begun=(option.start or whole) <= whole,
     )
 
 

@@ -58,7 +58,9 @@ class VoucherIssuer:
         """Return a voucher that counts as issued once it is confirmed; as :meth:`issue` otherwise."""
         want = Want(device=device, templates=tuple(options))
         unpredictable = self._signer.digest is Digest.SHA1
-        (outcome,) = self._ledger.reserve([want], run=self._run, batch=batch, unpredictable=unpredictable)
+        (outcome,) = self._ledger.reserve(
+            [want], run=self._run, batch=batch, signer=self._signer.key_id, unpredictable=unpredictable
+        )
         if outcome.refusal is not None:
             raise RefusedError(outcome.refusal)
         return sign_voucher(want, outcome.serials, self._signer)

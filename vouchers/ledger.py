@@ -32,6 +32,8 @@ MAX_BATCH: Final = 128
 """The longest name of a batch, in characters."""
 PATIENCE: Final = 60
 """Seconds to wait for other issuers."""
+MARK: Final = 0x53504B4C
+"""What tells a ledger from other SQLite files."""
 ROUNDS: Final = 64
 """How often numbers are asked for that somebody else took in the meantime."""
 AT_ONCE: Final = 1000
@@ -47,6 +49,7 @@ _ENTRIES: Final = Table(
     Column("serial_number", String(64), nullable=False),
     Column("option", String(64), nullable=False),
     Column("digest", String(64), nullable=False),
+    Column("signer", String(64), nullable=False),
     Column("batch", String(MAX_BATCH)),
     Column("run", String(16), nullable=False),
     Column("state", String(8), nullable=False),
@@ -80,6 +83,8 @@ class Entry:
     option: str
     digest: str
     """The SHA-256 of what the Option says, in hex."""
+    signer: str
+    """The SHA-256 of the signer's public key, in hex."""
     batch: str | None
     state: State
     reserved_at: str
@@ -134,14 +139,30 @@ class Ledger:
             raise SurroundingsError(f"{self._name}: there is no such ledger")
         # Both know ON CONFLICT, which the language that they share lacks.
         self._insert: Any = import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}").insert
+        self.created = False
+        """Whether there was no ledger before."""
         try:
             with self._transaction() as connection:
+                self._claim(connection)
                 _META.create_all(connection)
                 if connection.scalar(sqlalchemy.select(_NEXT.c.next)) is None:
                     connection.execute(self._insert(_NEXT).values(next=1).on_conflict_do_nothing())
         except BaseException:
             self.close()
             raise
+
+    def _claim(self, connection: Connection) -> None:
+        """Make sure that a database is a ledger, or nobody's."""
+        tables = set(sqlalchemy.inspect(connection).get_table_names())
+        self.created = _ENTRIES.name not in tables
+        if self._engine.dialect.name != "sqlite":
+            return  # where one database has the tables of many
+        mark = connection.exec_driver_sql("PRAGMA application_id").scalar()
+        if self.created and tables:
+            raise SurroundingsError(f"{self._name} is a database, and no ledger")
+        if mark != (0 if self.created else MARK):
+            raise SurroundingsError(f"{self._name} is no ledger that this program knows")
+        connection.exec_driver_sql(f"PRAGMA application_id = {MARK}")
 
     def __enter__(self) -> Self:
         return self
@@ -161,7 +182,13 @@ class Ledger:
         return token_hex(8)
 
     def reserve(
-        self, wants: Sequence[Want], *, run: str, batch: str | None = None, unpredictable: bool = False
+        self,
+        wants: Sequence[Want],
+        *,
+        run: str,
+        batch: str | None = None,
+        signer: str = "",
+        unpredictable: bool = False,
     ) -> list[Outcome]:
         """Take serial numbers for vouchers, or find those that the batch has taken for them before.
 
@@ -169,6 +196,7 @@ class Ledger:
             wants: The vouchers, whose Options have different names.
             run: Who asks: a device may be in one run once.
             batch: What makes wishes the same.  Without one each is new.
+            signer: Whose key signs: the SHA-256 of the public one, in hex.
             unpredictable: Whether nobody may guess the next number, which SHA-1 wants.
 
         Raises:
@@ -178,10 +206,10 @@ class Ledger:
         waiting = self._first_of_each(wants, batch, outcomes)
         for _ in range(ROUNDS):
             if batch is not None:
-                self._find(waiting, batch, run, outcomes)
+                self._find(waiting, batch, run, signer, outcomes)
             if not waiting:
                 return [outcomes[index] for index in range(len(wants))]
-            self._take(waiting, batch, run, outcomes, unpredictable=unpredictable)
+            self._take(waiting, batch, run, signer, outcomes, unpredictable=unpredictable)
         raise SurroundingsError(f"{self._name}: there are hardly any serial numbers left")
 
     def confirm(self, serials: Sequence[int]) -> None:
@@ -213,7 +241,9 @@ class Ledger:
             .values(state=State.VOID.value, voided_at=write_time(self._clock()))
         )
         if not changed:
-            raise RefusedError(f"the ledger has no voucher {serial} that is not void already")
+            known = next(self.entries(serial=serial), None)
+            problem = "is void already" if known else "is none of this ledger"
+            raise RefusedError(f"the serial number {serial} {problem}")
 
     def entries(self, **wanted: object) -> Iterator[Entry]:
         """Give the entries that have these values, in the order of their serial numbers, in flat memory.
@@ -250,7 +280,9 @@ class Ledger:
                 outcomes[index] = _TWICE
         return {index: wants[index] for index in first.values()}
 
-    def _find(self, waiting: dict[int, Want], batch: str, run: str, outcomes: dict[int, Outcome]) -> None:
+    def _find(
+        self, waiting: dict[int, Want], batch: str, run: str, signer: str, outcomes: dict[int, Outcome]
+    ) -> None:
         """Answer the wishes that the batch knows already."""
         places = {_key(want.device): index for index, want in waiting.items()}
         query = sqlalchemy.select(_ENTRIES).where(_ENTRIES.c.batch == batch, _DEVICE.in_([*places]))
@@ -259,7 +291,7 @@ class Ledger:
             for row in connection.execute(query):
                 found.setdefault(places[row.oui, row.product_class, row.serial_number], []).append(row)
             for index, rows in found.items():
-                outcomes[index] = _again(waiting.pop(index), rows, run)
+                outcomes[index] = _again(waiting.pop(index), rows, run, signer)
             kept = [serial for index in found for serial in outcomes[index].serials]
             if kept:
                 connection.execute(
@@ -271,6 +303,7 @@ class Ledger:
         waiting: dict[int, Want],
         batch: str | None,
         run: str,
+        signer: str,
         outcomes: dict[int, Outcome],
         *,
         unpredictable: bool,
@@ -283,7 +316,8 @@ class Ledger:
         now = write_time(self._clock())
         taken = {index: [next(numbers) for _ in waiting[index].templates] for index in order}
         with self._transaction() as connection:
-            rows = [row for index in order for row in _rows(waiting[index], taken[index], batch, run, now)]
+            common = {"batch": batch, "run": run, "signer": signer, "reserved_at": now}
+            rows = [{**row, **common} for index in order for row in _rows(waiting[index], taken[index])]
             statement = self._insert(_ENTRIES).on_conflict_do_nothing().returning(_ENTRIES.c.serial)
             got = set(connection.scalars(statement, rows))
             lost = [index for index in order if not got.issuperset(taken[index])]
@@ -338,9 +372,7 @@ def _key(device: DeviceId) -> tuple[str, str, str]:
     return device.oui, device.product_class, device.serial_number
 
 
-def _rows(
-    want: Want, serials: Sequence[int], batch: str | None, run: str, now: str
-) -> Iterator[Mapping[str, object]]:
+def _rows(want: Want, serials: Sequence[int]) -> Iterator[Mapping[str, object]]:
     oui, product_class, serial_number = _key(want.device)
     for option, serial in zip(want.voucher(serials).options, serials, strict=True):
         yield {
@@ -350,14 +382,11 @@ def _rows(
             "serial_number": serial_number,
             "option": option.ident,
             "digest": content_of(option).hex(),
-            "batch": batch,
-            "run": run,
             "state": State.RESERVED.value,
-            "reserved_at": now,
         }
 
 
-def _again(want: Want, rows: Sequence[Row[Any]], run: str) -> Outcome:
+def _again(want: Want, rows: Sequence[Row[Any]], run: str, signer: str) -> Outcome:
     """Answer a wish that the batch knows: with the same numbers, if it is still the same wish."""
     by_name = {row.option: row for row in rows}
     if by_name.keys() != {template.ident for template in want.templates}:
@@ -368,6 +397,8 @@ def _again(want: Want, rows: Sequence[Row[Any]], run: str) -> Outcome:
             return Outcome(refusal=f"the voucher {row.serial} of this batch is void")
         if row.run == run:
             return _TWICE
+        if row.signer != signer:
+            return Outcome(refusal="the batch was signed with another key")
     serials = tuple(row.serial for row in found)
     contents = [content_of(option).hex() for option in want.voucher(serials).options]
     if contents != [row.digest for row in found]:
@@ -383,6 +414,7 @@ def _entry(row: Row[Any]) -> Entry:
 
 def _open(url: str) -> tuple[str, sqlalchemy.Engine]:
     """Return what a database is called in errors, and the way to it."""
+    url = url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres://") else url
     if "://" not in url:
         address = sqlalchemy.URL.create("sqlite", database=str(Path(url)))
     else:

@@ -47,7 +47,7 @@ class OptionState:
     def voucher_sn(self) -> int:
         """VoucherSN: the serial number of the voucher; 0 where that is none, or no unsignedInt."""
         serial = self.serial or ""
-        number = int(serial) if serial.isascii() and serial.isdecimal() and len(serial) <= 10 else 0
+        number = int(serial) if serial.isascii() and serial.isdecimal() else 0
         return number if number <= MAX_SN else 0
 
 
@@ -65,6 +65,8 @@ class Life:
     """StartDate, or when it was applied."""
     expires: datetime | None
     transferable: bool
+    begun: bool = False
+    """Whether it has been seen to begin: a clock that is set back does not undo that."""
     ending: Ending | None = None
     set_up: bool = False
 
@@ -72,14 +74,20 @@ class Life:
         """Whether it has ended at a time."""
         return self.ending is not None or (self.expires is not None and at >= self.expires)
 
-    def at(self, at: datetime) -> OptionState:
-        """Return how it stands at a time."""
+    def at(self, at: datetime, *, real: bool = False) -> OptionState:
+        """Return how it stands at a time.
+
+        Args:
+            at: The time.
+            real: Whether that is the network time, and not only supposed.
+        """
         over = self.is_over(at)
+        begun = at >= self.start or (real and self.begun)
         ending = self.ending or (Ending.EXPIRED if over else None)
         return OptionState(
             name=self.name,
             serial=self.serial,
-            enabled=self.mode is not Mode.DISABLE and not over and at >= self.start,
+            enabled=self.mode is not Mode.DISABLE and begun and not over,
             set_up=self.set_up,
             mode=0 if over else TABLE_48[self.mode],
             start=self.start,

@@ -12,7 +12,7 @@ from typing import Final
 
 from vouchers.calendar import Units, end_of
 
-__all__ = ["MAX_OPTIONS", "NAMES", "DeviceId", "Extra", "Mode", "Option", "Voucher"]
+__all__ = ["MAX_OPTIONS", "NAMES", "NEVER", "DeviceId", "Extra", "Mode", "Option", "Voucher"]
 
 Extra = tuple[str, "str | tuple[Extra, ...]"]
 """A further element of an Option: its name, and its text or the elements in it."""
@@ -107,6 +107,8 @@ class Option:
         _check_text("OptionDesc", self.description, LONG)
         if self.start is not None and self.start.tzinfo is None:
             raise ValueError("StartDate: a time without a zone")
+        if self.start is not None and (self.start.utcoffset() or self.start.microsecond):
+            raise ValueError("StartDate: a time in UTC, to the second")
         if self.duration is not None and not 0 <= self.duration <= MAX_DURATION:
             raise ValueError(f"Duration: {self.duration} is no unsignedInt")
         if self.mode is Mode.WITH_EXPIRATION:
@@ -175,6 +177,8 @@ def _check_extra(extra: tuple[Extra, ...], depth: int) -> int:
             raise ValueError(f"{name[:40]!r} is no name for a further element")
         if isinstance(inner, str):
             _check_text(name, inner, EXTRA_TEXT)
+        elif not inner:
+            raise ValueError(f"{name}: there is neither text nor an element in it")
         else:
             count += _check_extra(inner, depth + 1)
     return count

@@ -2,19 +2,22 @@
 
 import re
 from base64 import b64decode
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from spkg.device import Device
 from spkg.errors import NO_ROOM, FormatError, RefusedError, SpkgError, UntrustedError, UsageError
-from vouchers.applying import MAX_VOUCHERS, check_vouchers, get_options, set_vouchers
+from vouchers.applying import check_vouchers, get_options, set_vouchers
 from vouchers.devices import identity_of
 from vouchers.soap import (
     CWMP,
+    ENCODING,
+    MAX_VOUCHERS,
     Request,
     fault_response,
     options_response,
-    read_envelope,
+    own_text,
     vouchers_response,
 )
 from vouchers.store import OptionStore
@@ -33,10 +36,15 @@ FAULT_FOR: Final[dict[type[SpkgError], int]] = {
     RefusedError: 9001,
 }
 """The FaultCode of each class of errors (README, "Exit statuses"); of all others it is 9002."""
-MAX_NAME: Final = 64
-"""The longest OptionName (Table 46)."""
+MAX_OPTION_NAME: Final = 64
+"""The longest OptionName, in characters (Table 46)."""
+MAX_NAME: Final = 128
+"""How much is told of a name that is not known."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-ARRAY: Final = "{http://schemas.xmlsoap.org/soap/encoding/}arrayType"
+KNOWN: Final = f"{{{CWMP}}}"
+ARRAY: Final = f"{{{ENCODING}}}arrayType"
+MEMBERS: Final = {"base64", f"{{{ENCODING}}}base64"}
+"""How a voucher in a list is named: by its type (3.5; SOAP 1.1, 5.1)."""
 
 
 class UnknownMethodError(UsageError):
@@ -53,7 +61,7 @@ def fault_code(error: SpkgError) -> int:
 
 
 def answer(
-    octets: bytes,
+    request: Request,
     store: OptionStore,
     verifier: Verifier,
     device: Device,
@@ -61,10 +69,10 @@ def answer(
     *,
     supposed: bool = False,
 ) -> bytes | None:
-    """Return the envelope that answers one; None where that asks for nothing.
+    """Return the envelope that answers a request; None where that asks for nothing.
 
     Args:
-        octets: What the server sent.
+        request: What the server sent, as :func:`read_envelope` has it.
         store: The Options of this device.
         verifier: Whose vouchers are believed.
         device: This device.
@@ -72,80 +80,94 @@ def answer(
         supposed: Whether that time is only supposed, and nothing is remembered of it.
 
     Raises:
-        FormatError: It is no envelope, or the device does not say who it is.
+        FormatError: The device does not say who it is.
+        SurroundingsError: The store can't be written, and nothing was asked for.
     """
     identity_of(device)
-    request = read_envelope(octets)
-    if request.method is None and not request.not_understood:
-        return None
     try:
-        if request.not_understood:
-            raise UsageError(f"the header {request.not_understood[0]!r} is not understood", section="3.5")
         store.observe(device.provisioning_code, None if supposed else now)
-        assert request.method is not None  # or there would be a header that is not understood
-        return _METHODS.get(request.method.tag, _unknown)(request, store, verifier, device, now)
+        if request.method is None and request.problem is None:
+            return None
+        call = _Call(request, store, verifier, device, now, supposed=supposed)
+        tag = "" if request.method is None else request.method.tag
+        if tag and tag not in _METHODS:
+            raise UnknownMethodError(f"the method {tag[:MAX_NAME]} is not supported")
+        if request.problem is not None:
+            raise UsageError(request.problem, section="3.5")
+        return _METHODS[tag](call)
     except SpkgError as exc:
+        if request.method is None and request.problem is None:
+            raise
         return fault_response(fault_code(exc), str(exc), request.id)
 
 
-def _set_vouchers(
-    request: Request, store: OptionStore, verifier: Verifier, device: Device, now: datetime | None
-) -> bytes:
-    (array,) = _arguments(request, "VoucherList")
-    members = [child for child in array if not child.tag.startswith("{")]
+@dataclass(frozen=True)
+class _Call:
+    """A request, and all that answers it."""
+
+    request: Request
+    store: OptionStore
+    verifier: Verifier
+    device: Device
+    now: datetime | None
+    supposed: bool = field(kw_only=True)
+
+    def argument(self, name: str) -> Element:
+        """Return the one argument of the call, and no other (A.2.2).
+
+        It is unqualified in the schema, and of the namespace of CWMP where somebody takes 3.5 by its words.
+        What is of another one is of a later time, and ignored.
+        """
+        assert self.request.method is not None  # it was looked up
+        found = [
+            child for child in self.request.method if child.tag.startswith(KNOWN) or "}" not in child.tag
+        ]
+        if [child.tag.removeprefix(KNOWN) for child in found] != [name]:
+            raise UsageError(f"the argument {name} belongs to it, and no other", section="A.2.2")
+        return found[0]
+
+
+def _set_vouchers(call: _Call) -> bytes:
+    array = call.argument("VoucherList")
+    members = [child for child in array if child.tag in MEMBERS or "}" not in child.tag]
     stated = re.search(r"\[(\d{1,9})\]\s*$", array.get(ARRAY) or "", re.ASCII)
     if len(members) > MAX_VOUCHERS:
         raise RefusedError(f"{len(members)} vouchers at once, {MAX_VOUCHERS} are taken", fault=NO_ROOM)
-    if not members or (stated is not None and int(stated[1]) != len(members)):
-        count = "at least one" if stated is None else stated[1]
-        raise UsageError(f"VoucherList: {count} belong in it, {len(members)} are there", section="A.4.1.3")
+    if not members:
+        raise UsageError("VoucherList: at least one voucher belongs in it", section="A.4.1.3")
+    if stated is not None and int(stated[1]) != len(members):
+        problem = f"VoucherList: its arrayType says {int(stated[1])}, {len(members)} are there"
+        raise UsageError(problem, section="A.4.1.3")
     vouchers = [(f"VoucherList[{index}]", _octets(member)) for index, member in enumerate(members)]
-    checked = check_vouchers(vouchers, verifier, device, now)
-    assert now is not None  # or nothing would be granted
-    set_vouchers(checked, store, now)
-    return vouchers_response(request.id)
+    checked = check_vouchers(vouchers, call.verifier, call.device, call.now)
+    assert call.now is not None  # or nothing would be granted
+    set_vouchers(checked, call.store, call.now)
+    return vouchers_response(call.request.id)
 
 
-def _get_options(
-    request: Request, store: OptionStore, _verifier: Verifier, device: Device, now: datetime | None
-) -> bytes:
-    (argument,) = _arguments(request, "OptionName")
-    name = argument.text or ""
-    if len(argument) or len(name) > MAX_NAME:
-        raise UsageError(f"OptionName: a string of at most {MAX_NAME} characters", section="A.4.1.4")
+def _get_options(call: _Call) -> bytes:
+    name = own_text(call.argument("OptionName"))
+    if len(name) > MAX_OPTION_NAME:
+        problem = f"OptionName: a string of at most {MAX_OPTION_NAME} characters belongs here"
+        raise UsageError(problem, section="A.4.1.4")
     # Without network time nothing is held against a date that was not before (C.2).
-    at = now or store.last_time() or EPOCH
-    return options_response(get_options(store, at, device.supported_options, name), request.id)
-
-
-def _unknown(request: Request, *_: object) -> bytes:
-    tag = "" if request.method is None else request.method.tag
-    raise UnknownMethodError(f"the method {tag.rpartition('}')[2][:64]!r} is not supported")
-
-
-def _arguments(request: Request, *names: str) -> list[Element]:
-    """Return the arguments of a call: those, in that order, and no others (A.2.2).
-
-    What is of a namespace is of a later time, and ignored (3.5).
-    """
-    assert request.method is not None  # it was looked up
-    found = [child for child in request.method if not child.tag.startswith("{")]
-    if [child.tag for child in found] != [*names]:
-        raise UsageError(f"the argument {', '.join(names)} belongs to it, and no other", section="A.2.2")
-    return found
+    at = call.now or call.store.last_time() or EPOCH
+    found = get_options(call.store, at, call.device.supported_options, name, real=not call.supposed)
+    return options_response(found, call.request.id)
 
 
 def _octets(member: Element) -> bytes:
     """Return the voucher that a member of the list is."""
-    text = (member.text or "").translate(dict.fromkeys(map(ord, BLANK)))
-    if member.tag != "base64" or len(member):
+    if member.tag not in MEMBERS:
         raise UsageError("VoucherList: base64 belongs in it", section="A.4.1.3")
-    if len(text) > MAX_VOUCHER * 4 // 3 + 4:
-        raise RefusedError(f"a voucher of more than {MAX_VOUCHER} octets", fault=NO_ROOM)
+    text = own_text(member).translate(dict.fromkeys(map(ord, BLANK)))
     try:
-        return b64decode(text, validate=True)
+        octets = b64decode(text, validate=True)
     except ValueError as exc:
         raise UsageError("VoucherList: no base64", section="A.4.1.3") from exc
+    if len(octets) > MAX_VOUCHER:
+        raise RefusedError(f"a voucher of more than {MAX_VOUCHER} octets", fault=NO_ROOM)
+    return octets
 
 
 _METHODS: Final = {f"{{{CWMP}}}SetVouchers": _set_vouchers, f"{{{CWMP}}}GetOptions": _get_options}

@@ -5,18 +5,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from spkg.errors import FormatError
 from spkg.text import printable
 from vouchers.calendar import write_time
 from vouchers.life import OptionState
-from vouchers.xml.parsing import Element, escape, malformed, parse
+from vouchers.model import NEVER
+from vouchers.xml.parsing import BLANK, Element, escape, malformed, parse
 
 __all__ = [
     "CWMP",
+    "ENCODING",
     "MAX_ENVELOPE",
+    "MAX_VOUCHERS",
     "Request",
     "fault_response",
     "options_response",
+    "own_text",
     "read_envelope",
     "set_vouchers_request",
     "vouchers_response",
@@ -29,6 +32,12 @@ NEXT: Final = "http://schemas.xmlsoap.org/soap/actor/next"
 """The actor that whoever reads an envelope is."""
 MAX_ENVELOPE: Final = 4 << 20
 """The largest envelope, in octets."""
+MAX_VOUCHERS: Final = 64
+"""The most vouchers of one list."""
+MAX_NAME: Final = 128
+"""How much is told of a name that is not known."""
+HEADERS: Final = {f"{{{CWMP}}}{name}": name for name in ("ID", "HoldRequests", "NoMoreRequests")}
+"""The headers of Table 3."""
 MAX_FAULT: Final = 256
 """The longest FaultString, in characters (Table 38)."""
 UNKNOWN_TIME: Final = "0001-01-01T00:00:00Z"
@@ -48,8 +57,8 @@ class Request:
     """What the answer has to repeat."""
     hold_requests: bool
     no_more_requests: bool
-    not_understood: tuple[str, ...]
-    """Headers that must be understood and are not."""
+    problem: str | None
+    """Why it is no request that can be met, though it is an envelope."""
 
 
 def read_envelope(octets: bytes) -> Request:
@@ -65,31 +74,32 @@ def read_envelope(octets: bytes) -> Request:
     bodies = [*root.iterchildren(f"{{{SOAP}}}Body")]
     if len(bodies) != 1:
         raise malformed(root, "one Body belongs in it", section="3.5")
-    calls = [*bodies[0]]
-    if len(calls) > 1:
-        # An encoded value that stands beside the call is referred to, which no argument of ours is.
-        raise malformed(bodies[0], "one call belongs in it", section="3.5")
-    known = {f"{{{CWMP}}}{name}": name for name in ("ID", "HoldRequests", "NoMoreRequests")}
+    # An encoded value that stands beside the call is referred to, which no argument of ours is.
+    method, *others = [*bodies[0]] or [None]
+    problems = ["one call belongs in a Body"] if others else []
     found: dict[str, str] = {}
-    strange = []
     for header in headers:
-        if header.tag in known:
-            if known[header.tag] in found:
-                raise malformed(header, "it is there twice", section="3.5")
-            found[known[header.tag]] = header.text or ""
+        name = HEADERS.get(header.tag)
+        if name in found:
+            problems.append(f"the header {name} is there twice")
+        elif name is not None:
+            found[name] = own_text(header)
         elif _must_be_understood(header):
-            strange.append(header.tag.rpartition("}")[2][:64])
-    flags = {name: found.get(name, "0").strip() for name in ("HoldRequests", "NoMoreRequests")}
-    for name, text in flags.items():
-        if text not in BOOLEAN:
-            raise FormatError(f"{name}: 0 or 1 belongs here", section="3.5, Table 3")
+            problems.append(f"the header {printable(header.tag[:MAX_NAME])} is not understood")
+    flags = {name: found.get(name, "0").strip(BLANK) for name in ("HoldRequests", "NoMoreRequests")}
+    problems += [f"{name}: 0 or 1 belongs here" for name, text in flags.items() if text not in BOOLEAN]
     return Request(
-        method=calls[0] if calls else None,
+        method=method,
         id=found.get("ID"),
-        hold_requests=BOOLEAN[flags["HoldRequests"]],
-        no_more_requests=BOOLEAN[flags["NoMoreRequests"]],
-        not_understood=tuple(strange),
+        hold_requests=BOOLEAN.get(flags["HoldRequests"], False),
+        no_more_requests=BOOLEAN.get(flags["NoMoreRequests"], False),
+        problem=problems[0] if problems else None,
     )
+
+
+def own_text(element: Element) -> str:
+    """Return the text of an element without the elements in it, which are unknown and ignored (3.5)."""
+    return "".join([element.text or "", *(child.tail or "" for child in element)])
 
 
 def set_vouchers_request(vouchers: Sequence[bytes], *, name: str) -> bytes:
@@ -98,7 +108,14 @@ def set_vouchers_request(vouchers: Sequence[bytes], *, name: str) -> bytes:
     Args:
         vouchers: The XML of each.
         name: What tells the request from others: its cwmp:ID.
+
+    Raises:
+        ValueError: There are more vouchers than a device takes, or none; or no XML can have such a name.
     """
+    if not 1 <= len(vouchers) <= MAX_VOUCHERS:
+        raise ValueError(f"{len(vouchers)} vouchers, from 1 to {MAX_VOUCHERS} belong into a request")
+    if NEVER.search(name):
+        raise ValueError("the cwmp:ID has a character that XML has not")
     members = "".join(f"<base64>{b64encode(one).decode()}</base64>\n" for one in vouchers)
     kind = f'soapenc:arrayType="soapenc:base64[{len(vouchers)}]"'
     body = f"<VoucherList {kind}>\n{members}</VoucherList>\n"

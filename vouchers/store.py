@@ -4,7 +4,7 @@ The only module that keeps what vouchers have done.  Each call is one transactio
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,16 +32,21 @@ TABLES: Final = """
     CREATE TABLE option (
         name TEXT PRIMARY KEY, serial TEXT NOT NULL, signer BLOB NOT NULL, content BLOB NOT NULL,
         mode TEXT NOT NULL, start INTEGER NOT NULL, expires INTEGER, transferable INTEGER NOT NULL,
-        ending TEXT, set_up INTEGER NOT NULL
+        begun INTEGER NOT NULL, ending TEXT, set_up INTEGER NOT NULL
     ) WITHOUT ROWID;
-    CREATE TABLE seen (signer BLOB, serial TEXT, PRIMARY KEY (signer, serial)) WITHOUT ROWID;
+    CREATE TABLE seen (
+        signer BLOB, serial TEXT, content BLOB, PRIMARY KEY (signer, serial, content)
+    ) WITHOUT ROWID;
     CREATE TABLE fact (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
 ALL: Final = """
-    SELECT name, serial, signer, content, mode, start, expires, transferable, ending, set_up FROM option
+    SELECT name, serial, signer, content, mode, start, expires, transferable, begun, ending, set_up
+    FROM option
 """
-PUT: Final = "INSERT OR REPLACE INTO option VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+PUT: Final = "INSERT OR REPLACE INTO option VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+SEEN: Final = "SELECT content FROM seen WHERE signer = ? AND serial = ?"
 CHANGED: Final = "UPDATE option SET ending = ? WHERE ending IS NULL AND NOT transferable AND mode <> ?"
+BEGUN: Final = "UPDATE option SET begun = 1 WHERE NOT begun AND start <= ?"
 PASSED: Final = "UPDATE option SET ending = ? WHERE ending IS NULL AND expires <= ?"
 COUNTS: Final = (
     ("SELECT count(*) FROM option", MAX_OPTIONS, "Options"),
@@ -64,6 +69,8 @@ class OptionStore:
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self._path = path
+        if path.exists() and not path.is_file():
+            raise SurroundingsError(f"{path} is no regular file")
         mode = "rwc" if create else "rw"
         with self._telling():
             self._database = sqlite3.connect(
@@ -71,10 +78,9 @@ class OptionStore:
             )
         try:
             with self._telling():
-                # What is told to be done has to be done after a power cut, too.
                 self._database.execute("PRAGMA synchronous = EXTRA")
                 self._database.execute("PRAGMA trusted_schema = OFF")
-            self._prepare()
+            self._prepare(create=create)
         except BaseException:
             self._database.close()
             raise
@@ -94,8 +100,8 @@ class OptionStore:
     def observe(self, provisioning_code: str | None, now: datetime | None) -> None:
         """Keep what has become known of the surroundings: the provider, and the network time.
 
-        A provisioning code that differs from the one before ends every Option that is not transferable; an
-        expiry that has been seen stays one, also when the clock jumps back.
+        A provisioning code that differs from the one before ends every Option that is not transferable; a
+        beginning and an end that have been seen stay what they are, also when the clock is set back.
 
         Args:
             provisioning_code: That of the device; None where nobody knows.
@@ -116,16 +122,20 @@ class OptionStore:
                     self._keep(CODE, provisioning_code)
             if now is not None:
                 self._database.execute(PASSED, (Ending.EXPIRED.value, _seconds(now)))
+                self._database.execute(BEGUN, (_seconds(now),))
                 before = self._fact(CLOCK)
                 if before is None or _seconds(now) > before:
                     self._keep(CLOCK, _seconds(now))
 
-    def apply(self, grants: Sequence[Grant], now: datetime) -> list[tuple[Life, bool]]:
+    def apply(
+        self, grants: Sequence[Grant], now: datetime, sources: Sequence[str] = ()
+    ) -> list[tuple[Life, bool]]:
         """Have vouchers take effect, in their order: all of them, or none.
 
         Args:
             grants: What they make of the Options.
             now: When that is.
+            sources: Where each is from, for errors.
 
         Returns:
             For each Option what governs it now, and whether that is new.
@@ -135,22 +145,35 @@ class OptionStore:
                 Options than a device has.
             SurroundingsError: The store can't be written.
         """
+        # In a list that comes again, because its answer was lost, the last word for an Option counts.
+        last = {life.name: life for one in grants for life in one.lives}
         with self._change():
-            return [done for one in grants for done in self._apply(one, now)]
+            governed = {name for name, life in last.items() if self._governs(life, now)}
+            done = []
+            for index, one in enumerate(grants):
+                try:
+                    done += self._apply(one, now, governed)
+                except RefusedError as exc:
+                    exc.source = sources[index] if index < len(sources) else None
+                    raise
+            return done
 
-    def options(self, at: datetime, supported: Sequence[str] | None = None) -> list[OptionState]:
+    def options(
+        self, at: datetime, supported: Sequence[str] | None = None, *, real: bool = False
+    ) -> list[OptionState]:
         """Return how the Options stand at a time, without changing anything.
 
         Args:
             at: The time.
             supported: The Options that the device has; None for those that there were vouchers for.
+            real: Whether that is the network time, and not only supposed.
 
         Raises:
             SurroundingsError: The store can't be read.
         """
         lives = {life.name: life for life in self.lives()}
         names = sorted(lives) if supported is None else supported
-        return [lives[name].at(at) if name in lives else unvouchered(name) for name in names]
+        return [lives[name].at(at, real=real) if name in lives else unvouchered(name) for name in names]
 
     def lives(self) -> list[Life]:
         """Return all Options that there were vouchers for.
@@ -161,13 +184,17 @@ class OptionStore:
         with self._telling():
             return [_life(row) for row in self._database.execute(ALL)]
 
-    def next_change(self, at: datetime) -> datetime | None:
+    def next_change(self, at: datetime, names: Container[str] | None = None) -> datetime | None:
         """Return when the next Option begins or ends by itself, behind a time; None where none does.
+
+        Args:
+            at: The time.
+            names: The Options that matter; None for all.
 
         Raises:
             SurroundingsError: The store can't be read.
         """
-        return next_change(self.lives(), at)
+        return next_change((life for life in self.lives() if names is None or life.name in names), at)
 
     def last_time(self) -> datetime | None:
         """Return the latest network time that the store has seen; None where it has seen none.
@@ -177,7 +204,7 @@ class OptionStore:
         """
         with self._telling():
             seconds = self._fact(CLOCK)
-        return None if seconds is None else _time(seconds)
+            return None if seconds is None else _time(seconds)
 
     def set_up(self, name: str, *, done: bool) -> None:
         """Keep that the user has set an Option up, or has not.
@@ -191,23 +218,33 @@ class OptionStore:
             if not changed.rowcount:
                 raise UsageError(f"there was no voucher for an Option {name!r}")
 
-    def _apply(self, one: Grant, now: datetime) -> list[tuple[Life, bool]]:
+    def _governs(self, life: Life, now: datetime) -> bool:
+        """Whether an Option is what it is by the very same words of the same signer."""
+        before = self._life(life.name)
+        if before is None or before.is_over(now):
+            return False
+        return (before.signer_key, before.content) == (life.signer_key, life.content)
+
+    def _apply(self, one: Grant, now: datetime, governed: Container[str]) -> list[tuple[Life, bool]]:
         done, seen = [], []
         for life in one.lives:
             before = self._life(life.name)
             key = (life.signer_key, life.serial)
-            if before is not None and _is_governed(before, life) and not before.is_over(now):
+            known = {content for (content,) in self._database.execute(SEEN, key)}
+            if before is not None and (self._governs(life, now) or (known and life.name in governed)):
                 done.append((before, False))  # a server repeats itself when an answer was lost
                 continue
-            if self._database.execute("SELECT 1 FROM seen WHERE signer = ? AND serial = ?", key).fetchone():
+            if known:
                 problem = f"the voucher {life.serial!r} was applied before, and does not govern {life.name!r}"
+                if life.content not in known:
+                    problem = f"another voucher of this signer has the serial number {life.serial!r}"
                 raise RefusedError(problem, field="VSerialNum", section="C.3, Table 62")
             set_up = before is not None and before.set_up
             self._database.execute(PUT, (*_row(life), None, set_up))
-            seen.append(key)
+            seen.append((*key, life.content))
             done.append((life, True))
         # Only now: the Options of one voucher may have one serial number.
-        self._database.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", seen)
+        self._database.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", seen)
         for query, most, what in COUNTS:
             (count,) = self._database.execute(query).fetchone()
             if count > most:
@@ -225,12 +262,12 @@ class OptionStore:
     def _keep(self, name: str, value: str | int) -> None:
         self._database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, create: bool) -> None:
         with self._change():
             (mark,) = self._database.execute("PRAGMA application_id").fetchone()
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
             (tables,) = self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            if (mark, version, tables) == (0, 0, 0):
+            if create and (mark, version, tables) == (0, 0, 0):
                 for statement in TABLES.split(";"):
                     self._database.execute(statement)
                 self._database.execute(f"PRAGMA application_id = {MARK}")
@@ -255,14 +292,11 @@ class OptionStore:
     def _telling(self) -> Iterator[None]:
         try:
             yield
+        except (ValueError, TypeError, OverflowError) as exc:
+            raise SurroundingsError(f"{self._path}: a value in it is none: {exc}") from exc
         except sqlite3.Error as exc:
             full = getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
             raise SurroundingsError(f"{self._path}: {exc}", fault=NO_ROOM if full else None) from exc
-
-
-def _is_governed(before: Life, life: Life) -> bool:
-    """Whether an Option is what it is by the very same words of the same signer."""
-    return (before.signer_key, before.content) == (life.signer_key, life.content)
 
 
 def _row(life: Life) -> tuple[object, ...]:
@@ -275,11 +309,12 @@ def _row(life: Life) -> tuple[object, ...]:
         _seconds(life.start),
         None if life.expires is None else _seconds(life.expires),
         life.transferable,
+        life.begun,
     )
 
 
 def _life(row: tuple[Any, ...]) -> Life:
-    name, serial, signer, content, mode, start, expires, transferable, ending, set_up = row
+    name, serial, signer, content, mode, start, expires, transferable, begun, ending, set_up = row
     return Life(
         name=name,
         serial=serial,
@@ -289,6 +324,7 @@ def _life(row: tuple[Any, ...]) -> Life:
         start=_time(start),
         expires=None if expires is None else _time(expires),
         transferable=bool(transferable),
+        begun=bool(begun),
         ending=None if ending is None else Ending(ending),
         set_up=bool(set_up),
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from spkg.errors import FormatError
 from spkg.tables import Table, load_table
@@ -11,6 +11,9 @@ from vouchers.calendar import Units, read_time
 from vouchers.model import MAX_OPTIONS, DeviceId, Extra, Mode, Option
 
 __all__ = ["Template", "load_options", "read_options"]
+
+NOBODY: Final = DeviceId(manufacturer="", oui="000000", product_class="", serial_number="0")
+"""A device to try Options on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +30,12 @@ class Template:
     extra: tuple[Extra, ...] = ()
 
     def __post_init__(self) -> None:
-        nobody = DeviceId(manufacturer="", oui="000000", product_class="", serial_number="0")
-        self.option(0, nobody).check_for_issuing()
+        self.option(0, NOBODY).check_for_issuing()
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether no device would take it any more."""
+        end = self.option(0, NOBODY).expires(now)
+        return end is not None and end <= now
 
     def option(self, serial: int, device: DeviceId) -> Option:
         """Return the Option for one device.

@@ -21,14 +21,17 @@ from vouchers.xml.parsing import (
     children,
     malformed,
     parse,
+    text_of,
 )
 
-__all__ = ["C14N", "MAX_FILE", "MAX_VOUCHER", "VoucherDocument", "read_voucher", "unwrap"]
+__all__ = ["C14N", "MAX_CERTIFICATES", "MAX_FILE", "MAX_VOUCHER", "VoucherDocument", "read_voucher", "unwrap"]
 
 MAX_VOUCHER: Final = 256 * 1024
 """The largest voucher, in octets."""
 MAX_FILE: Final = MAX_VOUCHER * 3 // 2
 """The largest file of a voucher in base64, with its line breaks."""
+MAGIC: Final = b"2WIRE_SP"
+"""How a package begins (E.3)."""
 MAX_CERTIFICATES: Final = 8
 C14N: Final = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
 """Canonical XML 1.0, without comments: the only canonicalisation, and the only transform."""
@@ -67,12 +70,17 @@ def unwrap(octets: bytes) -> bytes:
     Raises:
         FormatError: It is neither.
     """
-    if octets.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
+    plain = octets.removeprefix(b"\xef\xbb\xbf")
+    if plain.lstrip().startswith(b"<"):
         return octets
+    if plain.startswith(MAGIC):
+        raise FormatError(
+            "this is a package, and no voucher", hint="'spkg verify' verifies it", section="C.3"
+        )
     if len(octets) > MAX_FILE:
         raise FormatError(f"a voucher of more than {MAX_VOUCHER} octets", section="C.3")
     try:
-        return b64decode(octets.translate(None, BLANK.encode()), validate=True)
+        return b64decode(plain.translate(None, BLANK.encode()), validate=True)
     except ValueError as exc:
         raise FormatError("neither XML nor base64", section="C.3") from exc
 
@@ -83,7 +91,7 @@ def read_voucher(octets: bytes) -> VoucherDocument:
     Raises:
         FormatError: They have another shape.
     """
-    # (1) One parse, within bounds, without a document type.
+    # (1) One parse, within bounds, of elements and their text alone.
     root = parse(octets, "a voucher", MAX_VOUCHER, section="C.3")
     # (2) Signature of SignedInfo, SignatureValue, KeyInfo and Objects, bounded before anything is computed.
     if root.tag != f"{_DS}Signature":
@@ -164,6 +172,15 @@ def _key_info(element: Element) -> tuple[KeyNumbers | None, tuple[bytes, ...]]:
         raise malformed(element, "KeyValue and X509Data alone belong in it")
     if not {child.tag for child in data} <= X509:
         raise malformed(data, "X509IssuerSerial, X509SubjectName and X509Certificate belong in it")
+    for child in data:
+        if child.tag == f"{_DS}X509IssuerSerial":
+            for part in children(child, f"{_DS}X509IssuerName", f"{_DS}X509SerialNumber"):
+                text_of(part)
+        else:
+            text_of(child)
+    names = [child.tag for child in data if child.tag != f"{_DS}X509Certificate"]
+    if len(names) != len({*names}):
+        raise malformed(data, "X509IssuerSerial and X509SubjectName belong in it once")
     certificates = [child for child in data if child.tag == f"{_DS}X509Certificate"]
     if not 1 <= len(certificates) <= MAX_CERTIFICATES:
         raise malformed(data, f"from 1 to {MAX_CERTIFICATES} certificates belong in it")

@@ -6,7 +6,7 @@ Whatever reads XML reads it here, within bounds that are checked before and afte
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, cast
 
 from lxml import etree
 
@@ -33,6 +33,10 @@ Element = etree._Element  # noqa: SLF001 - the type has no other name
 """An element of a parsed document."""
 MAX_ELEMENTS: Final = 4096
 """The most elements of a document."""
+MAX_LENIENT: Final = 1 << 15
+"""The most elements of one in which unknown ones are ignored."""
+MAX_NAMESPACES: Final = 512
+"""The most declarations of namespaces; a voucher has two for each Option, and two more."""
 BLANK: Final = " \t\r\n"
 """What XML calls white space, and nothing else."""
 ENCODINGS: Final = {None, "UTF-8", "US-ASCII", "ASCII"}
@@ -64,7 +68,7 @@ class PlainParser(etree.XMLParser):
 
 _PARSER: Final = PlainParser()
 _LENIENT: Final = PlainParser(keep=False)
-_TOO_MANY: Final = etree.XPath(f"count(//*) > {MAX_ELEMENTS}")
+_COUNT: Final = etree.XPath("count(//*)")
 _ATTRIBUTES: Final = etree.XPath("count(//@*)")
 
 
@@ -107,6 +111,9 @@ def parse(octets: bytes, what: str, most: int, *, section: str, lenient: bool = 
         octets.decode()
     except UnicodeDecodeError as exc:
         raise FormatError(f"not UTF-8: {exc.reason}", offset=exc.start, section=section) from exc
+    if octets.count(b"xmlns") > MAX_NAMESPACES:
+        # Canonical XML takes each to every element below: that many would take minutes.
+        raise FormatError(f"more than {MAX_NAMESPACES} namespace declarations", section=section)
     doctype = octets.find(b"<!DOCTYPE")
     if doctype >= 0:
         raise FormatError("a document type declaration is not taken", offset=doctype, section=section)
@@ -120,15 +127,20 @@ def parse(octets: bytes, what: str, most: int, *, section: str, lenient: bool = 
     if (info.encoding or "UTF-8").upper() not in ENCODINGS or info.xml_version != "1.0":
         problem = f"XML {info.xml_version} in {info.encoding}: XML 1.0 in UTF-8 belongs here"
         raise FormatError(problem, section=section)
-    if _TOO_MANY(root):
-        raise FormatError(f"more than {MAX_ELEMENTS} elements", section=section)
+    count = cast("float", _COUNT(root))
+    if count > (MAX_LENIENT if lenient else MAX_ELEMENTS):
+        raise FormatError(f"{count:.0f} elements: too many", section=section)
+    if not lenient:
+        for strange in root.iter(etree.Comment, etree.ProcessingInstruction, etree.Entity):
+            # What signs may see through them, and what reads may not: they have cut names in two before.
+            raise malformed(strange.getparent(), "a comment or processing instruction in it", section=section)
+        if root.getprevious() is not None or root.getnext() is not None:
+            raise FormatError("a comment or processing instruction beside the root", section=section)
     return root
 
 
 def check_plain(root: Element, attributes: int) -> None:
-    """Refuse all that is neither an element nor its text, and attributes beyond those that were looked for.
-
-    What signs may see through comments, and what reads may not: they have cut names in two before.
+    """Refuse text between elements, and attributes beyond those that were looked for.
 
     Args:
         root: The root of a document.
@@ -137,11 +149,7 @@ def check_plain(root: Element, attributes: int) -> None:
     Raises:
         FormatError: There is something else in it.
     """
-    if root.getprevious() is not None or root.getnext() is not None:
-        raise FormatError("a comment or processing instruction beside the root", section="C.3")
     for element in root.iter():
-        if type(element) is not Element:
-            raise malformed(element.getparent(), "a comment or processing instruction in it")
         tail = element.tail
         if tail and tail.strip(BLANK):
             raise malformed(element, "text behind it")
@@ -216,7 +224,7 @@ def canonical(element: Element) -> bytes:
     """
     try:
         if element.getparent() is not None:
-            element = etree.fromstring(etree.tostring(element, with_tail=False), _PARSER)
+            element = etree.fromstring(etree.tostring(element, with_tail=False, encoding="utf-8"), _PARSER)
         return etree.tostring(element, method="c14n", with_comments=False)
     except (etree.LxmlError, ValueError) as exc:
         raise FormatError(f"it has no canonical form: {exc}", field=path_of(element), section="C.3") from exc
@@ -230,7 +238,9 @@ def escape(text: str) -> str:
 def _unreadable(exc: Exception, octets: bytes, section: str) -> FormatError:
     """Return what the parser says, with the octet where it says it."""
     reason = str(exc).partition(", line ")[0].rstrip()
-    reason = f"no XML: {reason[:1].lower()}{reason[1:200]}"
+    if reason[1:2].islower():
+        reason = reason[:1].lower() + reason[1:]
+    reason = f"no XML: {reason[:200]}"
     if not isinstance(exc, etree.XMLSyntaxError) or not exc.lineno:
         return FormatError(reason, section=section)
     line, column = exc.position

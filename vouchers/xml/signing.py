@@ -6,17 +6,18 @@ programs, to say.
 """
 
 from base64 import b64encode, encodebytes
+from hashlib import sha256
 from typing import Final
 
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from spkg.certificates import issuer_of, subject_of
 from spkg.digests import Digest
-from spkg.errors import FormatError
+from spkg.errors import FormatError, SurroundingsError, UntrustedError
 from spkg.keys import Signatory
-from vouchers.model import Voucher
+from vouchers.model import NEVER, Voucher
 from vouchers.xml.algorithms import DIGESTS, DSIG, key_value_of, raw_signature, scheme_for
-from vouchers.xml.document import C14N, MAX_VOUCHER
+from vouchers.xml.document import C14N, MAX_CERTIFICATES, MAX_VOUCHER
 from vouchers.xml.options import option_text
 from vouchers.xml.parsing import escape
 
@@ -35,13 +36,24 @@ class VoucherSigner:
         digest: What the signature hangs on.  SHA-1 is the form of 2004.
 
     Raises:
-        UntrustedError: The key is none that signs vouchers with this digest.
+        SurroundingsError: The key is none that signs vouchers with this digest.
+        FormatError: There are more certificates than go into a voucher.
     """
 
     def __init__(self, signatory: Signatory, digest: Digest = Digest.SHA256) -> None:
         self.digest: Final = digest
+        count = 1 + len(signatory.chain)
+        if count > MAX_CERTIFICATES:
+            raise FormatError(f"{count} certificates, {MAX_CERTIFICATES} go into a voucher", section="C.3")
         self._key = signatory.key
-        scheme = scheme_for(signatory.certificate.public_key(), digest)
+        public = signatory.certificate.public_key()
+        spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self.key_id: Final = sha256(spki).hexdigest()
+        """What tells signers apart, whatever their certificate: the SHA-256 of the SubjectPublicKeyInfo."""
+        try:
+            scheme = scheme_for(public, digest)
+        except UntrustedError as exc:
+            raise SurroundingsError(f"no verifier takes vouchers by this key: {exc.problem}") from exc
         self._length = scheme.length
         self._head = (
             f'\n<CanonicalizationMethod Algorithm="{C14N}"></CanonicalizationMethod>\n'
@@ -90,8 +102,13 @@ def _key_info(signatory: Signatory, key_value: str) -> str:
     )
     return (
         f"<KeyInfo>\n<KeyValue>\n{key_value}\n</KeyValue>\n<X509Data>\n<X509IssuerSerial>\n"
-        f"<X509IssuerName>{escape(issuer_of(certificate))}</X509IssuerName>\n"
+        f"<X509IssuerName>{_name(issuer_of(certificate))}</X509IssuerName>\n"
         f"<X509SerialNumber>{certificate.serial_number}</X509SerialNumber>\n</X509IssuerSerial>\n"
-        f"<X509SubjectName>{escape(subject_of(certificate))}</X509SubjectName>\n{certificates}\n"
+        f"<X509SubjectName>{_name(subject_of(certificate))}</X509SubjectName>\n{certificates}\n"
         "</X509Data>\n</KeyInfo>\n"
     )
+
+
+def _name(text: str) -> str:
+    """Return a Name, in which RFC 4514 has another way to write what no XML can have."""
+    return escape(NEVER.sub(lambda found: "".join(f"\\{octet:02X}" for octet in found[0].encode()), text))

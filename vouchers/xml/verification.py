@@ -4,7 +4,6 @@ The only way to a :class:`TrustedVoucher`.  signxml validates the signature; wha
 shape, the certificate path, the whole KeyValue, exact Canonical XML) comes before and around it.
 """
 
-from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass
 from datetime import datetime
@@ -37,7 +36,7 @@ from vouchers.xml.algorithms import (
 )
 from vouchers.xml.document import VoucherDocument
 from vouchers.xml.options import read_option
-from vouchers.xml.parsing import Element, PlainParser, canonical, malformed
+from vouchers.xml.parsing import Element, PlainParser, base64_of, canonical
 
 __all__ = ["TrustedVoucher", "Verifier", "verify"]
 
@@ -131,11 +130,12 @@ class Verifier:
         # (4) The signature holds for SignedInfo, and each digest in that for the Object in its place.
         signed = _core(document, known.path[0], digest)
         # (5) Only what was digested is read.
-        options = []
-        for element in signed:
-            if len(element) != 1:
-                raise malformed(element, "one Option belongs in it")
-            options.append(read_option(element[0]))
+        try:
+            options = [read_option(element[0]) for element in signed]
+        except FormatError:
+            for element in document.objects:  # they say the same, and where
+                read_option(element[0])
+            raise
         try:
             voucher = Voucher(options=tuple(options))
         except ValueError as exc:
@@ -229,7 +229,7 @@ class _Core(XMLVerifier):
     def _verify_reference(self, reference: Element, index: int, root: Element, *_: Any) -> VerifyResult:
         octets = canonical(root[3 + index])
         (digest,) = self.config.digest_algorithms  # which all References have, as the shape was checked for
-        if b64decode(self._find(reference, "DigestValue").text) != self._get_digest(octets, digest):
+        if base64_of(self._find(reference, "DigestValue")) != self._get_digest(octets, digest):
             raise InvalidDigest(f"Object[{index}]")
         return VerifyResult(octets, self._fromstring(octets), root, signature_key=b"")
 
