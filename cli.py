@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from spkg.trust import Policy
     from spkg.verification import TrustedPackage
     from vouchers.issuing import Issued
+    from vouchers.ledger import Ledger
     from vouchers.model import DeviceId
     from vouchers.store import OptionStore
     from vouchers.templates import Template
@@ -139,9 +140,7 @@ class Cli(Group):
 
 def _guard(run: Callable[[], Any], args: Sequence[str], *, ends: bool) -> int:
     """Run a command and return its exit status, having told what went wrong."""
-    tell = _print_error if "--json" in args else None
-    if tell is not None and "apply" in args[:2] and "voucher" not in args[:2]:
-        tell = _print_result  # an object a line, and the last one is the result, whatever happened
+    tell = _teller(args)
     try:
         with _signals_raise(ends=ends):
             _prepare_streams()
@@ -176,10 +175,22 @@ def _guard(run: Callable[[], Any], args: Sequence[str], *, ends: bool) -> int:
         return EXIT_DEFECT
 
 
+def _teller(args: Sequence[str]) -> ErrorTeller | None:
+    """Return what prints a failure as JSON, where that is wanted; of some commands it is the last line."""
+    if "--json" not in args:
+        return None
+    called = [word for word in args if not word.startswith("-")][:2]
+    if called[:1] == ["apply"]:
+        return _print_result
+    if called == ["voucher", "issue"] and "--out-dir" in args:
+        return _print_issue_result
+    return _print_error
+
+
 def _stopped(number: signal.Signals, tell: ErrorTeller | None) -> int:
     word, status = STOPPED[number]
     _say(f"spkg: error: {word}")
-    if tell is _print_result:
+    if tell is not None and tell is not _print_error:
         with suppress(OutputError, ClosedOutput):
             tell(None, status, word)
     return status
@@ -221,6 +232,12 @@ def _print_result(error: SpkgError | None, status: int, message: str) -> None:
     fields, now = _error_fields(error, status, message), _timestamp(no_clock=False)
     known = SpkgError(message) if error is None else error
     _print_line(failure_document(known, fields, start=now, end=now, command_key=None))
+
+
+def _print_issue_result(error: SpkgError | None, status: int, message: str) -> None:
+    from vouchers.describe import ISSUE
+
+    _print_line({"schema": ISSUE, "event": "result", **_error_fields(error, status, message)})
 
 
 def _error_fields(error: SpkgError | None, status: int, message: str) -> "Document":
@@ -1781,6 +1798,16 @@ def _this_device(file: Path) -> "Device":
     return device
 
 
+def _open_ledger(url: str, stack: ExitStack) -> "Ledger":
+    """Open a ledger, and say so where it is a new one: a number must not be given twice."""
+    from vouchers.ledger import Ledger
+
+    opened = stack.enter_context(Ledger(url, _now))
+    if opened.created:
+        _say("spkg: hint: the ledger is new, and begins to count: one key wants one ledger")
+    return opened
+
+
 @contextmanager
 def _prepared(
     device: "DeviceId",
@@ -1792,11 +1819,11 @@ def _prepared(
 ) -> "Iterator[Issued]":
     """Sign a voucher for one device, which counts as issued when the block ends well."""
     from vouchers.issuing import VoucherIssuer, sign_voucher
-    from vouchers.ledger import MAX_SERIAL, Ledger, Want
+    from vouchers.ledger import MAX_SERIAL, Want
 
     if url is not None:
-        with Ledger(url, _now) as opened:
-            issuer = VoucherIssuer(opened, signer)
+        with ExitStack() as stack:
+            issuer = VoucherIssuer(_open_ledger(url, stack), signer)
             issued = issuer.prepare(device, templates, batch=batch)
             yield issued
             issuer.confirm(issued)
@@ -1843,7 +1870,6 @@ def _issue_many(
     from vouchers.bulk import Form, Order, issue_many
     from vouchers.describe import ISSUE, bulk_document, bulk_lines
     from vouchers.devices import Listed, read_devices
-    from vouchers.ledger import Ledger
 
     templates, signer, url, batch, form, jobs = wanted
     if batch is None:
@@ -1855,8 +1881,8 @@ def _issue_many(
     try:
         with ExitStack() as stack:
             total = source.stat().st_size if isinstance(source, Path) else 0
-            ledger = stack.enter_context(Ledger(url, _now))
             part = stack.enter_context(bulk_directory(directory))
+            ledger = _open_ledger(url, stack)
             drawn: list[Callable[..., object] | None] = []
             done = told = 0
 

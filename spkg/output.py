@@ -21,6 +21,8 @@ LONGEST_NAME: Final = 200
 
 PARTLY: Final = ".unfinished"
 """The file that tells a bulk output of ours from other people's directories."""
+BULK: Final = "rejected.csv"
+"""A file that every bulk output has."""
 
 __all__ = ["bulk_directory", "new_directory", "new_file", "new_files", "refuse_existing", "write_all"]
 
@@ -165,33 +167,47 @@ def new_directory(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def bulk_directory(path: Path) -> Iterator[Path]:
-    """Yield a directory to fill with much, ``path.part``, that becomes *path* when the block ends.
+    """Yield a directory to fill with many files, ``path.part``, that becomes *path* when the block ends.
 
-    Where the block raises it stays as it is; the next one begins anew.
+    Where the block raises it stays as it is, if there is anything in it; the next one begins anew.
 
     Raises:
-        UsageError: *path* is there already, or ``path.part`` is there and none of ours.
+        UsageError: *path* is there already, or ``path.part`` is there and none of ours, or in use.
         OSError: It can't be written.
     """
     if os.path.lexists(path):
         raise UsageError(f"{path} exists", hint="in another place the same batch is written once more")
     part = path.with_name(f"{path.name}.part")
     if os.path.lexists(part):
-        if part.is_symlink() or not (part / PARTLY).is_file():
+        if part.is_symlink() or not part.is_dir() or not _is_bulk(part):
             raise UsageError(f"{part} exists, and is no bulk output that was cut off")
-        with (part / PARTLY).open("rb") as mark:
-            _lock(mark, part)
-            shutil.rmtree(part)
-    part.mkdir()
-    with (part / PARTLY).open("xb") as mark:
+    else:
+        part.mkdir()
+    marker = part / PARTLY
+    with marker.open("ab") as mark:
         _lock(mark, part)
-        yield part
+        for left in part.iterdir():
+            if left != marker:
+                left.unlink()
+        try:
+            yield part
+        except BaseException:
+            if [*part.iterdir()] == [marker]:
+                marker.unlink()
+                part.rmdir()
+            raise
         os.sync()  # of a million files each by itself takes too long
-        (part / PARTLY).unlink()
-    if os.path.lexists(path):
-        raise UsageError(f"{path} exists by now; what was written is in {part}")
-    part.rename(path)
+        marker.unlink()
+        if os.path.lexists(path):
+            raise UsageError(f"{path} exists by now; what was written is in {part}")
+        part.rename(path)
     _sync_directory(path.parent)
+
+
+def _is_bulk(part: Path) -> bool:
+    """Whether a directory is one that a bulk output was cut off in, at whatever moment."""
+    names = {entry.name for entry in part.iterdir()}
+    return not names or not names.isdisjoint({PARTLY, BULK})
 
 
 def _lock(mark: BufferedIOBase, part: Path) -> None:

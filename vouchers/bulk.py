@@ -172,7 +172,7 @@ class _Output:
     """The files of a bulk output."""
 
     def __init__(self, stack: ExitStack, directory: Path, form: Form) -> None:
-        self._directory = directory
+        self._directory, self._name = directory, form.file
         self._all: IO[bytes] | None = None
         if form.file is not None:
             self._all = stack.enter_context((directory / form.file).open("xb", buffering=1 << 20))
@@ -182,11 +182,15 @@ class _Output:
         self.rejected = 0
 
     def put(self, name: str, contents: bytes) -> None:
-        if self._all is not None:
-            self._all.write(contents)
-        else:
-            with (self._directory / name).open("xb") as file:
-                file.write(contents)
+        path = self._directory / (self._name or name)
+        try:
+            if self._all is not None:
+                self._all.write(contents)
+            else:
+                with path.open("xb") as file:
+                    file.write(contents)
+        except OSError as exc:
+            raise OSError(exc.errno, exc.strerror, str(path)) from exc
 
     def reject(self, line: int, reason: str) -> None:
         self._rejected.writerow((line, reason))

@@ -205,6 +205,7 @@ def issued_document(issued: "Issued", output: str) -> Document:
         "schema": ISSUE,
         "event": "result",
         "status": "issued",
+        "exit": 0,
         "output": output,
         "device": device_document(issued.device),
         "serials": list(issued.serials),
@@ -220,7 +221,8 @@ def issued_lines(issued: "Issued", output: str) -> Iterator[Line]:
 
 def bulk_document(report: "BulkReport", output: str) -> Document:
     """Return what the last line of bulk ``voucher issue --json`` says of a list that was worked through."""
-    return {"status": "issued", "output": output, "issued": report.issued, "rejected": report.rejected}
+    counts = {"issued": report.issued, "rejected": report.rejected}
+    return {"status": "issued", "exit": 0, "output": output, **counts}
 
 
 def bulk_lines(report: "BulkReport", output: str, batch: str) -> Iterator[Line]:

@@ -75,7 +75,7 @@ def read_devices(path: Path) -> Iterator[Listed]:
     """
     with path.open("rb") as file:
         lines = _Lines(file, path.name)
-        first = next(lines, "")
+        first = next((line for line in lines if line.strip()), "")
         kind = _read_json if first.lstrip().startswith(("{", "[")) else _read_csv
         yield from kind(first, lines)
 
@@ -120,34 +120,35 @@ class _Lines(Iterator[str]):
 
 def _read_csv(first: str, lines: _Lines) -> Iterator[Listed]:
     """Give the devices of a table whose first line has the names of its columns."""
-
-    def all_lines() -> Iterator[str]:
-        yield first
-        yield from lines
-
     separator = next((one for one in ";\t" if one in first and "," not in first), ",")
-    table = csv.reader(all_lines(), strict=True, delimiter=separator)
     try:
-        header = [_key(name) for name in next(table, [])]
-        if "id" not in header and not {"oui", "product_class", "serial_number"} <= {*header}:
-            problem = (
-                "no list of devices: the first line names oui, product_class and serial_number, or an id"
-            )
-            raise FormatError(problem, source=lines.source)
-        twice = [name for name in header if name is not None and header.count(name) > 1]
-        if twice:
-            raise FormatError(f"two columns are {twice[0]}", source=lines.source)
-        for cells in table:
-            if not any(cells):
-                continue
-            if len(cells) != len(header):
-                problem = f"{len(cells)} cells where the first line has {len(header)}"
-                yield lines.rejected(table.line_num, problem)
-                continue
-            named = {name: cell for name, cell in zip(header, cells, strict=True) if name is not None}
-            yield lines.listed(table.line_num, named)
+        header = [_key(name) for name in next(csv.reader([first], strict=True, delimiter=separator), [])]
     except csv.Error as exc:
-        raise FormatError(f"line {table.line_num}: {exc}", source=lines.source) from exc
+        raise FormatError(f"line {lines.number}: {exc}", source=lines.source) from exc
+    if "id" not in header and not {"oui", "product_class", "serial_number"} <= {*header}:
+        problem = "no list of devices: the first line names oui, product_class and serial_number, or an id"
+        raise FormatError(problem, source=lines.source)
+    twice = [name for name in header if name is not None and header.count(name) > 1]
+    if twice:
+        raise FormatError(f"two columns are {twice[0]}", source=lines.source)
+    while True:
+        begin = lines.number
+        table = csv.reader(lines, strict=True, delimiter=separator)
+        try:
+            for cells in table:
+                number = begin + table.line_num
+                if not any(cells):
+                    continue
+                if len(cells) != len(header):
+                    problem = f"{len(cells)} cells where the first line has {len(header)}"
+                    yield lines.rejected(number, problem)
+                    continue
+                named = {name: cell for name, cell in zip(header, cells, strict=True) if name is not None}
+                yield lines.listed(number, named)
+        except csv.Error as exc:
+            yield lines.rejected(lines.number, str(exc))  # the next line is another one
+        else:
+            return
 
 
 def _read_json(first: str, lines: _Lines) -> Iterator[Listed]:
@@ -191,10 +192,15 @@ def _device(found: Mapping[str, object]) -> DeviceId:
     Raises:
         ValueError: It names none.
     """
-    facts = {name: _text(name, value) for name, value in found.items()}
+    known = {"oui", "product_class", "serial_number"}
+    if "id" in found and not known <= found.keys():
+        known.add("id")
+    facts = {name: _text(name, found[name]) for name in sorted(known & found.keys())}
+    if isinstance(maker := found.get("manufacturer"), str):
+        facts["manufacturer"] = maker
     if "id" in facts and "oui" not in facts:
         # GenieACS joins OUI, product class and serial number, in which it escapes the hyphen.
-        parts = [unquote(part) for part in facts["id"].split("-")]
+        parts = [unquote(part, errors="strict") for part in facts["id"].split("-")]
         if len(parts) == 3:
             facts |= dict(zip(("oui", "product_class", "serial_number"), parts, strict=True))
         elif len(parts) == 2:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from spkg.digests import Digest
 from spkg.errors import FormatError, RefusedError
-from vouchers.ledger import Ledger, Want
-from vouchers.model import DeviceId
+from vouchers.ledger import MAX_SERIAL, Ledger, Want
+from vouchers.model import DeviceId, Voucher
 from vouchers.templates import Template
 from vouchers.xml.signing import VoucherSigner
 
@@ -35,7 +35,6 @@ class VoucherIssuer:
     def __init__(self, ledger: Ledger, signer: VoucherSigner) -> None:
         self._ledger = ledger
         self._signer = signer
-        self._run = ledger.new_run()
 
     def issue(self, device: DeviceId, options: Sequence[Template], *, batch: str | None = None) -> Issued:
         """Return a voucher for a device.
@@ -57,9 +56,14 @@ class VoucherIssuer:
     def prepare(self, device: DeviceId, options: Sequence[Template], *, batch: str | None = None) -> Issued:
         """Return a voucher that counts as issued once it is confirmed; as :meth:`issue` otherwise."""
         want = Want(device=device, templates=tuple(options))
+        self._signer.check(_voucher(want, [MAX_SERIAL] * len(want.templates)))
         unpredictable = self._signer.digest is Digest.SHA1
         (outcome,) = self._ledger.reserve(
-            [want], run=self._run, batch=batch, signer=self._signer.key_id, unpredictable=unpredictable
+            [want],
+            run=self._ledger.new_run(),
+            batch=batch,
+            signer=self._signer.key_id,
+            unpredictable=unpredictable,
         )
         if outcome.refusal is not None:
             raise RefusedError(outcome.refusal)
@@ -80,8 +84,15 @@ def sign_voucher(want: Want, serials: Sequence[int], signer: VoucherSigner) -> I
     Raises:
         FormatError: It would be none, or too large a one.
     """
+    octets = signer.sign(_voucher(want, serials))
+    return Issued(device=want.device, serials=tuple(serials), octets=octets)
+
+
+def _voucher(want: Want, serials: Sequence[int]) -> Voucher:
+    names = [template.ident for template in want.templates]
+    if len({*names}) != len(names):
+        raise FormatError("two instructions for one Option", section="C.3")
     try:
-        voucher = want.voucher(serials)
+        return want.voucher(serials)
     except ValueError as exc:
         raise FormatError(str(exc), section="C.3") from exc
-    return Issued(device=want.device, serials=tuple(serials), octets=signer.sign(voucher))

@@ -156,7 +156,9 @@ class Ledger:
         tables = set(sqlalchemy.inspect(connection).get_table_names())
         self.created = _ENTRIES.name not in tables
         if self._engine.dialect.name != "sqlite":
-            return  # where one database has the tables of many
+            # One database has the tables of many; issuers that meet here make them one after the other.
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MARK})")
+            return
         mark = connection.exec_driver_sql("PRAGMA application_id").scalar()
         if self.created and tables:
             raise SurroundingsError(f"{self._name} is a database, and no ledger")
@@ -257,7 +259,8 @@ class Ledger:
         query = sqlalchemy.select(_ENTRIES).order_by(_ENTRIES.c.serial).limit(AT_ONCE)
         for name, value in wanted.items():
             if value is not None:
-                query = query.where(_ENTRIES.c[name] == value)
+                plain = value.value if isinstance(value, State) else value
+                query = query.where(_ENTRIES.c[name] == plain)
         last = -1
         while True:
             with self._transaction(writes=False) as connection:
@@ -414,32 +417,47 @@ def _entry(row: Row[Any]) -> Entry:
 
 def _open(url: str) -> tuple[str, sqlalchemy.Engine]:
     """Return what a database is called in errors, and the way to it."""
-    url = url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres://") else url
-    if "://" not in url:
-        address = sqlalchemy.URL.create("sqlite", database=str(Path(url)))
-    else:
-        try:
-            address = sqlalchemy.make_url(url)
-        except sqlalchemy.exc.ArgumentError as exc:
-            raise UsageError("the URL of the ledger is none") from exc
-    if address.password is not None:
+    address = _address(url)
+    kind = address.get_backend_name()
+    if kind == "sqlite":
+        if address.host or address.query or address.database in {None, "", ":memory:"}:
+            raise UsageError("a ledger of SQLite is a file: its path is enough")
+        engine = sqlalchemy.create_engine(
+            address.set(drivername="sqlite"), connect_args={"timeout": PATIENCE}
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return str(address.database), engine
+    if kind != "postgresql":
+        raise UsageError(f"a ledger is kept by SQLite or PostgreSQL, not by {kind[:40]!r}")
+    if address.password is not None or "password" in address.query:
         hint = "libpq takes it from PGPASSFILE or ~/.pgpass"
         raise UsageError("a password in the URL of the ledger can be seen by others", hint=hint)
-    kind = address.get_backend_name()
-    if kind not in {"sqlite", "postgresql"}:
-        raise UsageError(f"a ledger is kept by SQLite or PostgreSQL, not by {kind!r}")
-    name = str(address.database) if kind == "sqlite" else address.render_as_string()
+    patience = f"-c lock_timeout={PATIENCE}s"
     try:
-        if kind == "sqlite":
-            engine = sqlalchemy.create_engine(address, connect_args={"timeout": PATIENCE})
-            event.listen(engine, "connect", _prepare_sqlite)
-            event.listen(engine, "begin", _begin_sqlite)
-        else:
-            engine = sqlalchemy.create_engine(address.set(drivername="postgresql+psycopg"))
+        engine = sqlalchemy.create_engine(
+            address.set(drivername="postgresql+psycopg"), connect_args={"options": patience}
+        )
     except ImportError as exc:
         hint = "pip install 'spkg[postgres]'"
         raise SurroundingsError("PostgreSQL wants psycopg, which is not installed", hint=hint) from exc
-    return name, engine
+    return address.render_as_string(), engine
+
+
+def _address(url: str) -> sqlalchemy.URL:
+    """Return the address of a database: a URL, or the path of a file."""
+    if not url.isprintable() or not url:
+        raise UsageError("the URL of the ledger is none")
+    if "://" not in url:
+        return sqlalchemy.URL.create("sqlite", database=url)
+    try:
+        address = sqlalchemy.make_url(url)
+        _ = address.port, address.get_backend_name(), address.render_as_string()
+    except (sqlalchemy.exc.ArgumentError, ValueError) as exc:
+        raise UsageError("the URL of the ledger is none") from exc
+    if address.get_backend_name() == "postgres":
+        return address.set(drivername="postgresql")
+    return address
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from vouchers.calendar import Units, end_of
 
-__all__ = ["MAX_OPTIONS", "NAMES", "NEVER", "DeviceId", "Extra", "Mode", "Option", "Voucher"]
+__all__ = ["MAX_DEPTH", "MAX_OPTIONS", "NAMES", "NEVER", "DeviceId", "Extra", "Mode", "Option", "Voucher"]
 
 Extra = tuple[str, "str | tuple[Extra, ...]"]
 """A further element of an Option: its name, and its text or the elements in it."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from spkg.errors import FormatError
 from spkg.tables import Table, load_table
 from vouchers.calendar import Units, read_time
-from vouchers.model import MAX_OPTIONS, DeviceId, Extra, Mode, Option
+from vouchers.model import MAX_DEPTH, MAX_OPTIONS, DeviceId, Extra, Mode, Option
 
 __all__ = ["Template", "load_options", "read_options"]
 
@@ -119,7 +119,10 @@ def _time(table: Table, key: str) -> datetime | None:
     value = table.any(key)
     if isinstance(value, datetime):
         whole = value.replace(microsecond=0)
-        return whole.replace(tzinfo=UTC) if value.tzinfo is None else whole.astimezone(UTC)
+        try:
+            return whole.replace(tzinfo=UTC) if value.tzinfo is None else whole.astimezone(UTC)
+        except OverflowError as exc:
+            raise table.error(key, "no calendar has this time") from exc
     if not isinstance(value, str | None):
         raise table.error(key, "a time as 2026-12-01T00:00:00Z belongs here")
     try:
@@ -128,22 +131,25 @@ def _time(table: Table, key: str) -> datetime | None:
         raise table.error(key, str(exc)) from exc
 
 
-def _extra(table: Table, values: Any) -> tuple[Extra, ...]:
+def _extra(table: Table, values: Any, depth: int = 1) -> tuple[Extra, ...]:
     """Return further elements: strings and numbers, or tables of such."""
     if not isinstance(values, dict):
         raise table.error("extra", "a table belongs here: write [option.extra]")
-    return tuple((name, _content(table, name, value)) for name, value in values.items())
+    return tuple((name, _content(table, name, value, depth)) for name, value in values.items())
 
 
-def _content(table: Table, name: str, value: Any) -> str | tuple[Extra, ...]:
-    if isinstance(value, dict):
-        return _extra(table, value)
+def _content(table: Table, name: str, value: Any, depth: int) -> str | tuple[Extra, ...]:
+    if isinstance(value, dict) and depth < MAX_DEPTH:
+        return _extra(table, value, depth + 1)
     if isinstance(value, bool):
         return "1" if value else "0"
-    if isinstance(value, str | int):
+    if isinstance(value, int) and abs(value) < 1 << 63:
         return str(value)
+    if isinstance(value, str):
+        return value
     raise _unfit(table, name)
 
 
 def _unfit(table: Table, name: str) -> FormatError:
-    return table.error(f"extra.{name}", "a string, a number, true, false or a table belongs here")
+    problem = f"a string, a number, true, false or a table, {MAX_DEPTH} deep, belongs here"
+    return table.error(f"extra.{name}", problem)

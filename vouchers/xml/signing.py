@@ -65,12 +65,26 @@ class VoucherSigner:
         )
         self._key_info = _key_info(signatory, key_value_of(scheme.key)[0])
 
+    def check(self, voucher: Voucher) -> None:
+        """Make sure that a voucher can be signed, without signing it.
+
+        Raises:
+            FormatError: It would be larger than a voucher may be.
+        """
+        self._write(*self._parts(voucher), b"\0" * self._length)
+
     def sign(self, voucher: Voucher) -> bytes:
         """Return a voucher as signed XML.
 
         Raises:
             FormatError: It would be larger than a voucher may be.
         """
+        inner, objects = self._parts(voucher)
+        signature = raw_signature(self._key, self.digest, f"{_SIGNED_INFO}{inner}".encode(), self._length)
+        return self._write(inner, objects, signature)
+
+    def _parts(self, voucher: Voucher) -> tuple[str, str]:
+        """Return what is within SignedInfo, and the Objects."""
         objects, references = [], []
         for index, option in enumerate(voucher.options):
             content = f'xmlns:dsig="{DSIG}" Id="option{index}">\n{option_text(option)}\n</dsig:Object>'
@@ -79,11 +93,13 @@ class VoucherSigner:
                 f'<Reference URI="#option{index}{self._reference}{digest}</DigestValue>\n</Reference>\n'
             )
             objects.append(f'<dsig:Object xmlns="" {content}\n')
-        inner = f"{self._head}{''.join(references)}</SignedInfo>"
-        signature = raw_signature(self._key, self.digest, f"{_SIGNED_INFO}{inner}".encode(), self._length)
+        return f"{self._head}{''.join(references)}</SignedInfo>", "".join(objects)
+
+    def _write(self, inner: str, objects: str, signature: bytes) -> bytes:
+        value = b64encode(signature).decode()
         octets = (
-            f"{_SIGNATURE}<SignedInfo>{inner}\n<SignatureValue>{b64encode(signature).decode()}</SignatureValue>\n"
-            f"{self._key_info}{''.join(objects)}</Signature>\n"
+            f"{_SIGNATURE}<SignedInfo>{inner}\n<SignatureValue>{value}</SignatureValue>\n"
+            f"{self._key_info}{objects}</Signature>\n"
         ).encode()
         if len(octets) > MAX_VOUCHER:
             problem = (
