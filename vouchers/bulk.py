@@ -18,7 +18,7 @@ from functools import partial
 from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Final, Self
+from typing import IO, Any, Final, Self
 
 from spkg.digests import Digest
 from spkg.errors import FailedError
@@ -34,12 +34,14 @@ __all__ = ["BulkReport", "Form", "Order", "issue_many"]
 AT_ONCE: Final = 200
 """How many devices are one transaction of the ledger, and one errand of a process."""
 REJECTED: Final = "rejected.csv"
+INDEX: Final = "index.csv"
+"""Which voucher is whose, in their order; a line of NDJSON says so itself."""
 
 Progress = Callable[[int], object]
 Taken = Sequence[tuple[Want, tuple[int, ...]]]
 """Vouchers with the serial numbers that they are to have."""
-Written = Sequence[tuple[str, bytes]]
-"""What a file of a voucher's own would be called, and what is written of it."""
+Written = Sequence[tuple[tuple[str, ...], bytes]]
+"""A row of the index, which begins with the file of a voucher's own, and what is written of it."""
 
 
 class Form(Enum):
@@ -132,8 +134,8 @@ def issue_many(
         )
         errands = _reserved(order, devices, reserve, out.reject)
         for written, octets in workers.work(errands):
-            for name, contents in written:
-                out.put(name, contents)
+            for row, contents in written:
+                out.put(row, contents)
             issued += len(written)
             if progress is not None:
                 progress(octets - done)
@@ -176,13 +178,18 @@ class _Output:
         self._all: IO[bytes] | None = None
         if form.file is not None:
             self._all = stack.enter_context((directory / form.file).open("xb", buffering=1 << 20))
-        file = stack.enter_context((directory / REJECTED).open("x", newline="", encoding="utf-8"))
-        self._rejected = csv.writer(file)
+        self._index = None
+        if form is not Form.NDJSON:
+            self._index = _table(stack, directory / INDEX)
+            self._index.writerow(("file", "oui", "product_class", "serial_number", "serials"))
+        self._rejected = _table(stack, directory / REJECTED)
         self._rejected.writerow(("line", "reason"))
         self.rejected = 0
 
-    def put(self, name: str, contents: bytes) -> None:
-        path = self._directory / (self._name or name)
+    def put(self, row: tuple[str, ...], contents: bytes) -> None:
+        path = self._directory / (self._name or row[0])
+        if self._index is not None:
+            self._index.writerow((path.name, *row[1:]))
         try:
             if self._all is not None:
                 self._all.write(contents)
@@ -195,6 +202,10 @@ class _Output:
     def reject(self, line: int, reason: str) -> None:
         self._rejected.writerow((line, reason))
         self.rejected += 1
+
+
+def _table(stack: ExitStack, path: Path) -> Any:
+    return csv.writer(stack.enter_context(path.open("x", newline="", encoding="utf-8")))
 
 
 class _Workers:
@@ -275,7 +286,12 @@ class _Signing:
 
     def __call__(self, taken: Taken) -> Written:
         issued = [sign_voucher(want, serials, self.signer) for want, serials in taken]
-        return [(f"{one.serials[0]}.xml", self.form.write(one)) for one in issued]
+        return [(_row(one), self.form.write(one)) for one in issued]
+
+
+def _row(issued: Issued) -> tuple[str, ...]:
+    device, serials = issued.device, " ".join(map(str, issued.serials))
+    return f"{issued.serials[0]}.xml", device.oui, device.product_class, device.serial_number, serials
 
 
 def _send(connection: Connection, taken: Taken) -> None:
