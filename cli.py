@@ -182,7 +182,7 @@ def _teller(args: Sequence[str]) -> ErrorTeller | None:
     called = [word for word in args if not word.startswith("-")][:2]
     if called[:1] == ["apply"]:
         return _print_result
-    if called == ["voucher", "issue"] and "--out-dir" in args:
+    if called == ["voucher", "issue"] and any(word.startswith("--out-dir") for word in args):
         return _print_issue_result
     return _print_error
 
@@ -1879,30 +1879,32 @@ def _issue_many(
     error: SpkgError | None = None
     document: Document = {"schema": ISSUE, "event": "result", "batch": batch}
     try:
-        with ExitStack() as stack:
-            total = source.stat().st_size if isinstance(source, Path) else 0
-            part = stack.enter_context(bulk_directory(directory))
-            ledger = _open_ledger(url, stack)
-            drawn: list[Callable[..., object] | None] = []
-            done = told = 0
+        with ExitStack() as outer:
+            with ExitStack() as stack:
+                total = source.stat().st_size if isinstance(source, Path) else 0
+                part = stack.enter_context(bulk_directory(directory))
+                ledger = _open_ledger(url, outer)
+                drawn: list[Callable[..., object] | None] = []
+                done = told = 0
 
-            def advance(octets: int) -> None:
-                nonlocal done, told
-                done += octets
-                if not drawn:  # drawing needs a thread, before which all processes have to be there
-                    bar = _progress("issuing", total, wanted=not no_progress, slow=True)
-                    drawn.append(stack.enter_context(bar))
-                if drawn[0] is not None:
-                    drawn[0](octets)
-                if as_json and done - told >= total / 100:
-                    told = done
-                    _print_line({**progress_document(done, total, {}), "schema": ISSUE})
+                def advance(octets: int) -> None:
+                    nonlocal done, told
+                    done += octets
+                    if not drawn:  # drawing needs a thread, before which all processes have to be there
+                        bar = _progress("issuing", total, wanted=not no_progress, slow=True)
+                        drawn.append(stack.enter_context(bar))
+                    if drawn[0] is not None:
+                        drawn[0](octets)
+                    if as_json and done - told >= total / 100:
+                        told = done
+                        _print_line({**progress_document(done, total, {}), "schema": ISSUE})
 
-            if isinstance(source, Path):
-                devices = read_devices(source)
-            else:
-                devices = iter([Listed(line=1, device=source)])
-            report = issue_many(order, devices, part, signer, ledger, progress=advance)
+                if isinstance(source, Path):
+                    devices = read_devices(source)
+                else:
+                    devices = iter([Listed(line=1, device=source)])
+                report = issue_many(order, devices, part, signer, ledger, progress=advance)
+            ledger.confirm_batch(batch, report.run)
         document |= bulk_document(report, str(directory))
         if report.rejected:
             lines = amount(report.rejected, "line")
@@ -2024,7 +2026,7 @@ def apply_vouchers(
     device, real = _this_device(device_file), time if at is None else None
     if [str(file) for file in files].count("-") > 1:
         raise UsageError("only one of the vouchers can come from standard input")
-    if store.exists():
+    if store.is_file() and store.stat().st_size:
         with OptionStore(store) as known:  # a new provider is one also where the vouchers are refused
             known.observe(device.provisioning_code, real)
     octets = [(str(file), _voucher(file)) for file in files]
@@ -2032,7 +2034,7 @@ def apply_vouchers(
     assert time is not None  # or nothing would be granted
     with OptionStore(store, create=True) as opened:
         opened.observe(device.provisioning_code, real)
-        done = set_vouchers(checked, opened, time)
+        done = set_vouchers(checked, opened, time, device.provisioning_code)
     if as_json:
         _print_document(applied_document(done))
     else:
@@ -2106,7 +2108,12 @@ def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **t
 
     verifier, time = _verifier(**trust), _at(at, no_clock=no_clock)
     device = _this_device(device_file)
-    request = read_envelope(_input(Path("-"), MAX_ENVELOPE))
+    octets = _input(Path("-"), MAX_ENVELOPE)
+    try:
+        request = read_envelope(octets)
+    except RefusedError as exc:
+        _print_octets(fault_response(fault_code(exc), str(exc), None))
+        return
     try:
         with OptionStore(store, create=True) as opened:
             response = answer(request, opened, verifier, device, time, supposed=at is not None)

@@ -10,7 +10,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from io import BufferedIOBase, FileIO
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +21,6 @@ LONGEST_NAME: Final = 200
 
 PARTLY: Final = ".unfinished"
 """The file that tells a bulk output of ours from other people's directories."""
-BULK: Final = "rejected.csv"
-"""A file that every bulk output has."""
 
 __all__ = ["bulk_directory", "new_directory", "new_file", "new_files", "refuse_existing", "write_all"]
 
@@ -178,15 +176,15 @@ def bulk_directory(path: Path) -> Iterator[Path]:
     if os.path.lexists(path):
         raise UsageError(f"{path} exists", hint="in another place the same batch is written once more")
     part = path.with_name(f"{path.name}.part")
-    if os.path.lexists(part):
-        if part.is_symlink() or not part.is_dir() or not _is_bulk(part):
-            raise UsageError(f"{part} exists, and is no bulk output that was cut off")
-    else:
+    with suppress(FileExistsError):
         part.mkdir()
-    marker = part / PARTLY
-    with marker.open("ab") as mark:
-        _lock(mark, part)
-        for left in part.iterdir():
+    with _locked(part):
+        marker = part / PARTLY
+        entries = [*part.iterdir()]
+        if entries and marker not in entries:
+            raise UsageError(f"{part} exists, and is no bulk output that was cut off")
+        marker.touch()
+        for left in entries:
             if left != marker:
                 left.unlink()
         try:
@@ -197,25 +195,31 @@ def bulk_directory(path: Path) -> Iterator[Path]:
                 part.rmdir()
             raise
         os.sync()  # of a million files each by itself takes too long
-        marker.unlink()
         if os.path.lexists(path):
             raise UsageError(f"{path} exists by now; what was written is in {part}")
         part.rename(path)
+        (path / PARTLY).unlink()
     _sync_directory(path.parent)
 
 
-def _is_bulk(part: Path) -> bool:
-    """Whether a directory is one that a bulk output was cut off in, at whatever moment."""
-    names = {entry.name for entry in part.iterdir()}
-    return not names or not names.isdisjoint({PARTLY, BULK})
-
-
-def _lock(mark: BufferedIOBase, part: Path) -> None:
-    """Hold a bulk output for as long as its mark is open: two runs must not write it at once."""
+@contextmanager
+def _locked(part: Path) -> Iterator[None]:
+    """Hold a directory, so that no other run writes it at the same time."""
+    problem = f"{part} exists, and is no bulk output that was cut off"
     try:
-        fcntl.flock(mark.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        raise UsageError(f"{part} is being written by another run") from exc
+        descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except NotADirectoryError as exc:
+        raise UsageError(problem) from exc
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise UsageError(f"{part} is being written by another run") from exc
+        if not part.exists() or not os.path.samestat(os.fstat(descriptor), part.stat()):
+            raise UsageError(f"{part} was finished by another run a moment ago")
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _refuse_filled(path: Path) -> None:

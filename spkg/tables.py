@@ -277,6 +277,8 @@ def parse_table(octets: bytes, source: str, overrides: Mapping[str, str] | None 
         raise FormatError(reason[:1].lower() + reason[1:], source=source) from exc
     except RecursionError as exc:
         raise FormatError("nested too deeply", source=source) from exc
+    except ValueError as exc:  # a number of thousands of digits
+        raise FormatError(str(exc).partition(";")[0].lower(), source=source) from exc
     for name, text in (overrides or {}).items():
         table, dot, key = name.partition(".")
         within = values.setdefault(table, {}) if dot and key and "." not in key else None

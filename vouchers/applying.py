@@ -59,7 +59,7 @@ def check_vouchers(
 
 
 def set_vouchers(
-    checked: Sequence[Checked], store: OptionStore, now: datetime
+    checked: Sequence[Checked], store: OptionStore, now: datetime, provisioning_code: str | None = None
 ) -> list[tuple[Checked, list[tuple[Life, bool]]]]:
     """Have vouchers take effect: all of them, or none.
 
@@ -70,7 +70,8 @@ def set_vouchers(
         RefusedError: One was seen before, or there are more Options than can be kept.
         SurroundingsError: The store can't be written.
     """
-    done = iter(store.apply([one.grant for one in checked], now, [one.source for one in checked]))
+    grants, sources = [one.grant for one in checked], [one.source for one in checked]
+    done = iter(store.apply(grants, now, sources, provisioning_code))
     return [(one, [next(done) for _ in one.grant.lives]) for one in checked]
 
 

@@ -79,6 +79,8 @@ class BulkReport:
     """Vouchers, one for each device that counts."""
     rejected: int
     """Lines that got none."""
+    run: str
+    """What the ledger calls this run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +106,7 @@ def issue_many(
 ) -> BulkReport:
     """Write a voucher for each device into a directory, and the lines that got none into ``rejected.csv``.
 
-    The ledger counts them as issued once all are written; who calls makes the directory durable.
+    Who calls makes the directory durable, and then has the ledger confirm the run.
 
     Args:
         order: What is issued.
@@ -140,8 +142,7 @@ def issue_many(
             if progress is not None:
                 progress(octets - done)
             done = octets
-    ledger.confirm_batch(order.batch, run)
-    return BulkReport(issued=issued, rejected=out.rejected)
+    return BulkReport(issued=issued, rejected=out.rejected, run=run)
 
 
 def _reserved(

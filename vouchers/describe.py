@@ -11,7 +11,7 @@ from spkg.describe.common import NO_DATES, Document, Line, Tone, columns
 from spkg.errors import FormatError, SpkgError
 from spkg.text import amount
 from vouchers.calendar import write_time
-from vouchers.model import DeviceId, Extra, Mode, Option
+from vouchers.model import DeviceId, Extra, Option
 from vouchers.xml.algorithms import digest_of_method
 from vouchers.xml.options import read_option
 
@@ -280,8 +280,10 @@ def _option_lines(option: Option) -> Iterator[Line]:
     ]
     if option.start is not None:
         rows.append(("StartDate", write_time(option.start)))
-    if option.mode is Mode.WITH_EXPIRATION:
-        rows.append(("Duration", f"{option.duration} {option.units.value if option.units else ''}"))
+    if option.duration is not None:
+        rows.append(("Duration", str(option.duration)))
+    if option.units is not None:
+        rows.append(("DurationUnits", option.units.value))
     if option.transferable:
         rows.append(("Transferable", "1"))
     rows += _extra_rows(option.extra)

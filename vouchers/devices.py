@@ -131,24 +131,21 @@ def _read_csv(first: str, lines: _Lines) -> Iterator[Listed]:
     twice = [name for name in header if name is not None and header.count(name) > 1]
     if twice:
         raise FormatError(f"two columns are {twice[0]}", source=lines.source)
-    while True:
-        begin = lines.number
-        table = csv.reader(lines, strict=True, delimiter=separator)
-        try:
-            for cells in table:
-                number = begin + table.line_num
-                if not any(cells):
-                    continue
-                if len(cells) != len(header):
-                    problem = f"{len(cells)} cells where the first line has {len(header)}"
-                    yield lines.rejected(number, problem)
-                    continue
-                named = {name: cell for name, cell in zip(header, cells, strict=True) if name is not None}
-                yield lines.listed(number, named)
-        except csv.Error as exc:
-            yield lines.rejected(lines.number, str(exc))  # the next line is another one
-        else:
-            return
+    begin = lines.number
+    table = csv.reader(lines, strict=True, delimiter=separator)
+    try:
+        for cells in table:
+            number = begin + table.line_num
+            if not any(cells):
+                continue
+            if len(cells) != len(header):
+                yield lines.rejected(number, f"{len(cells)} cells where the first line has {len(header)}")
+                continue
+            named = {name: cell for name, cell in zip(header, cells, strict=True) if name is not None}
+            yield lines.listed(number, named)
+    except csv.Error as exc:
+        # Nobody knows where the next record begins: text in a cell could be taken for a device.
+        raise FormatError(f"line {begin + table.line_num}: {exc}", source=lines.source) from exc
 
 
 def _read_json(first: str, lines: _Lines) -> Iterator[Listed]:

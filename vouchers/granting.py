@@ -52,7 +52,7 @@ def grant(trusted: TrustedVoucher, device: Device, now: datetime | None) -> Gran
         raise RefusedError("network time is not established", section="C.2")
     # (2) Table 62: for this device and no other; who made it is for display alone (Table 63).
     own, named = identity_of(device), trusted.voucher.device
-    if not named.names(own):
+    if not named.is_same_device(own):
         problem = f"the voucher is for {_words(named)}, and this is {_words(own)}"
         raise RefusedError(problem, field="DeviceId", section="C.3, Table 62")
     lives: dict[str, Life] = {}

@@ -32,6 +32,8 @@ MAX_BATCH: Final = 128
 """The longest name of a batch, in characters."""
 PATIENCE: Final = 60
 """Seconds to wait for other issuers."""
+QUERY: Final = {"host", "port", "service", "sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout"}
+"""What the URL of a ledger may say behind its question mark."""
 MARK: Final = 0x53504B4C
 """What tells a ledger from other SQLite files."""
 ROUNDS: Final = 64
@@ -135,6 +137,7 @@ class Ledger:
     def __init__(self, url: str, clock: Callable[[], datetime], *, create: bool = True) -> None:
         self._clock = clock
         self._name, self._engine = _open(url)
+        self._create = create
         if not create and self._engine.dialect.name == "sqlite" and not Path(self._name).exists():
             raise SurroundingsError(f"{self._name}: there is no such ledger")
         # Both know ON CONFLICT, which the language that they share lacks.
@@ -155,6 +158,8 @@ class Ledger:
         """Make sure that a database is a ledger, or nobody's."""
         tables = set(sqlalchemy.inspect(connection).get_table_names())
         self.created = _ENTRIES.name not in tables
+        if self.created and not self._create:
+            raise SurroundingsError(f"{self._name} holds no ledger")
         if self._engine.dialect.name != "sqlite":
             # One database has the tables of many; issuers that meet here make them one after the other.
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MARK})")
@@ -218,9 +223,15 @@ class Ledger:
         """Note that a voucher has been issued.
 
         Raises:
+            RefusedError: One of them was made void meanwhile.
             SurroundingsError: The database can't be written.
         """
         self._issued(_ENTRIES.c.serial.in_(serials))
+        void = sqlalchemy.select(_ENTRIES.c.serial).where(_ENTRIES.c.serial.in_(serials))
+        with self._transaction(writes=False) as connection:
+            found = connection.scalar(void.where(_ENTRIES.c.state == State.VOID.value))
+        if found is not None:
+            raise RefusedError(f"the serial number {found} was made void meanwhile")
 
     def confirm_batch(self, batch: str, run: str) -> int:
         """Note that all vouchers of a batch have been issued that one run was given; return how many numbers.
@@ -260,6 +271,8 @@ class Ledger:
         for name, value in wanted.items():
             if value is not None:
                 plain = value.value if isinstance(value, State) else value
+                if isinstance(plain, str) and not plain.isprintable():
+                    raise UsageError(f"{name}: printable characters belong here")
                 query = query.where(_ENTRIES.c[name] == plain)
         last = -1
         while True:
@@ -430,9 +443,12 @@ def _open(url: str) -> tuple[str, sqlalchemy.Engine]:
         return str(address.database), engine
     if kind != "postgresql":
         raise UsageError(f"a ledger is kept by SQLite or PostgreSQL, not by {kind[:40]!r}")
-    if address.password is not None or "password" in address.query:
+    strange = sorted({*address.query} - QUERY)
+    if address.password is not None or any("password" in name for name in strange):
         hint = "libpq takes it from PGPASSFILE or ~/.pgpass"
         raise UsageError("a password in the URL of the ledger can be seen by others", hint=hint)
+    if strange:
+        raise UsageError(f"the URL of the ledger has no {strange[0][:40]!r}: {', '.join(sorted(QUERY))}")
     patience = f"-c lock_timeout={PATIENCE}s"
     try:
         engine = sqlalchemy.create_engine(
@@ -441,7 +457,7 @@ def _open(url: str) -> tuple[str, sqlalchemy.Engine]:
     except ImportError as exc:
         hint = "pip install 'spkg[postgres]'"
         raise SurroundingsError("PostgreSQL wants psycopg, which is not installed", hint=hint) from exc
-    return address.render_as_string(), engine
+    return address.set(query={}).render_as_string(), engine
 
 
 def _address(url: str) -> sqlalchemy.URL:

@@ -69,7 +69,7 @@ class DeviceId:
         _check_text("ProductClass", self.product_class, SHORT)
         _check_text("SerialNumber", self.serial_number, SHORT, least=1)
 
-    def names(self, other: "DeviceId") -> bool:
+    def is_same_device(self, other: "DeviceId") -> bool:
         """Whether both are of the same device; who made it is for display alone."""
         return (self.oui, self.product_class, self.serial_number) == (
             other.oui,
@@ -158,7 +158,7 @@ class Voucher:
         if not 1 <= len(self.options) <= MAX_OPTIONS:
             raise ValueError(f"{len(self.options)} Options, from 1 to {MAX_OPTIONS} belong here")
         first = self.options[0].device
-        if not all(option.device.names(first) for option in self.options):
+        if not all(option.device.is_same_device(first) for option in self.options):
             raise ValueError("DeviceId: Options for different devices")
 
     @property

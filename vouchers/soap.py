@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from spkg.errors import NO_ROOM, RefusedError
 from spkg.text import printable
 from vouchers.calendar import write_time
 from vouchers.life import OptionState
@@ -66,7 +67,10 @@ def read_envelope(octets: bytes) -> Request:
 
     Raises:
         FormatError: It is no envelope of SOAP 1.1.
+        RefusedError: It is larger than an envelope may be.
     """
+    if len(octets) > MAX_ENVELOPE:
+        raise RefusedError(f"an envelope of more than {MAX_ENVELOPE} octets", section="A.2.1", fault=NO_ROOM)
     root = parse(octets, "an envelope", MAX_ENVELOPE, section="3.5", lenient=True)
     if root.tag != f"{{{SOAP}}}Envelope":
         raise malformed(root, "an Envelope of SOAP 1.1 belongs here", section="3.5")

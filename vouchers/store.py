@@ -111,15 +111,7 @@ class OptionStore:
             SurroundingsError: The store can't be written.
         """
         with self._change():
-            if provisioning_code is not None:
-                before = self._fact(CODE)
-                if before is not None and before != provisioning_code:
-                    self._database.execute(
-                        CHANGED,
-                        (Ending.PROVIDER.value, Mode.DISABLE.value),
-                    )
-                if before != provisioning_code:
-                    self._keep(CODE, provisioning_code)
+            self._see_provider(provisioning_code)
             if now is not None:
                 self._database.execute(PASSED, (Ending.EXPIRED.value, _seconds(now)))
                 self._database.execute(BEGUN, (_seconds(now),))
@@ -128,7 +120,11 @@ class OptionStore:
                     self._keep(CLOCK, _seconds(now))
 
     def apply(
-        self, grants: Sequence[Grant], now: datetime, sources: Sequence[str] = ()
+        self,
+        grants: Sequence[Grant],
+        now: datetime,
+        sources: Sequence[str] = (),
+        provisioning_code: str | None = None,
     ) -> list[tuple[Life, bool]]:
         """Have vouchers take effect, in their order: all of them, or none.
 
@@ -136,6 +132,7 @@ class OptionStore:
             grants: What they make of the Options.
             now: When that is.
             sources: Where each is from, for errors.
+            provisioning_code: That of the device, as for :meth:`observe`, in the same transaction.
 
         Returns:
             For each Option what governs it now, and whether that is new.
@@ -146,9 +143,14 @@ class OptionStore:
             SurroundingsError: The store can't be written.
         """
         # In a list that comes again, because its answer was lost, the last word for an Option counts.
-        last = {life.name: life for one in grants for life in one.lives}
+        every = [life for one in grants for life in one.lives]
+        last = {life.name: life for life in every}
         with self._change():
-            governed = {name for name, life in last.items() if self._governs(life, now)}
+            self._see_provider(provisioning_code)
+            fresh = {
+                life.name for one in grants for life in one.lives if life.content not in self._seen(life)
+            }
+            governed = {name for name, life in last.items() if self._governs(life, now)} - fresh
             done = []
             for index, one in enumerate(grants):
                 try:
@@ -213,10 +215,25 @@ class OptionStore:
             UsageError: There was no voucher for such an Option.
             SurroundingsError: The store can't be written.
         """
+        if not name.isprintable():
+            raise UsageError("a name of an Option is printable")
         with self._change():
             changed = self._database.execute("UPDATE option SET set_up = ? WHERE name = ?", (done, name))
             if not changed.rowcount:
                 raise UsageError(f"there was no voucher for an Option {name!r}")
+
+    def _see_provider(self, code: str | None) -> None:
+        """End what does not outlive a change of provider, where there is one."""
+        before = self._fact(CODE)
+        if code is None or before == code:
+            return
+        if before is not None:
+            self._database.execute(CHANGED, (Ending.PROVIDER.value, Mode.DISABLE.value))
+        self._keep(CODE, code)
+
+    def _seen(self, life: Life) -> set[bytes]:
+        """Return what has been seen of the signer under the serial number of a voucher."""
+        return {content for (content,) in self._database.execute(SEEN, (life.signer_key, life.serial))}
 
     def _governs(self, life: Life, now: datetime) -> bool:
         """Whether an Option is what it is by the very same words of the same signer."""
@@ -229,8 +246,7 @@ class OptionStore:
         done, seen = [], []
         for life in one.lives:
             before = self._life(life.name)
-            key = (life.signer_key, life.serial)
-            known = {content for (content,) in self._database.execute(SEEN, key)}
+            known = self._seen(life)
             if before is not None and (self._governs(life, now) or (known and life.name in governed)):
                 done.append((before, False))  # a server repeats itself when an answer was lost
                 continue
@@ -241,7 +257,7 @@ class OptionStore:
                 raise RefusedError(problem, field="VSerialNum", section="C.3, Table 62")
             set_up = before is not None and before.set_up
             self._database.execute(PUT, (*_row(life), None, set_up))
-            seen.append((*key, life.content))
+            seen.append((life.signer_key, life.serial, life.content))
             done.append((life, True))
         # Only now: the Options of one voucher may have one serial number.
         self._database.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", seen)
@@ -292,8 +308,6 @@ class OptionStore:
     def _telling(self) -> Iterator[None]:
         try:
             yield
-        except (ValueError, TypeError, OverflowError) as exc:
-            raise SurroundingsError(f"{self._path}: a value in it is none: {exc}") from exc
         except sqlite3.Error as exc:
             full = getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
             raise SurroundingsError(f"{self._path}: {exc}", fault=NO_ROOM if full else None) from exc
@@ -315,24 +329,30 @@ def _row(life: Life) -> tuple[object, ...]:
 
 def _life(row: tuple[Any, ...]) -> Life:
     name, serial, signer, content, mode, start, expires, transferable, begun, ending, set_up = row
-    return Life(
-        name=name,
-        serial=serial,
-        signer_key=signer,
-        content=content,
-        mode=Mode(mode),
-        start=_time(start),
-        expires=None if expires is None else _time(expires),
-        transferable=bool(transferable),
-        begun=bool(begun),
-        ending=None if ending is None else Ending(ending),
-        set_up=bool(set_up),
-    )
+    try:
+        return Life(
+            name=name,
+            serial=serial,
+            signer_key=signer,
+            content=content,
+            mode=Mode(mode),
+            start=_time(start),
+            expires=None if expires is None else _time(expires),
+            transferable=bool(transferable),
+            begun=bool(begun),
+            ending=None if ending is None else Ending(ending),
+            set_up=bool(set_up),
+        )
+    except ValueError as exc:
+        raise sqlite3.DataError(f"a value in it is none: {exc}") from exc
 
 
 def _seconds(time: datetime) -> int:
     return (time - EPOCH) // timedelta(seconds=1)
 
 
-def _time(seconds: int) -> datetime:
-    return EPOCH + timedelta(seconds=seconds)
+def _time(seconds: Any) -> datetime:
+    try:
+        return EPOCH + timedelta(seconds=seconds)
+    except (TypeError, OverflowError) as exc:
+        raise sqlite3.DataError(f"a time in it is none: {exc}") from exc

@@ -30,6 +30,10 @@ MAX_VOUCHER: Final = 256 * 1024
 """The largest voucher, in octets."""
 MAX_FILE: Final = MAX_VOUCHER * 3 // 2
 """The largest file of a voucher in base64, with its line breaks."""
+MAX_IN_SCOPE: Final = 8
+"""The most namespaces that an element with many others below it has."""
+MAX_PARTS: Final = 64
+"""The most elements of an Option."""
 MAGIC: Final = b"2WIRE_SP"
 """How a package begins (E.3)."""
 MAX_CERTIFICATES: Final = 8
@@ -96,6 +100,7 @@ def read_voucher(octets: bytes) -> VoucherDocument:
     # (2) Signature of SignedInfo, SignatureValue, KeyInfo and Objects, bounded before anything is computed.
     if root.tag != f"{_DS}Signature":
         raise malformed(root, "a Signature of XML-Signature belongs here")
+    _check_namespaces(root)
     count = len(root) - 3
     if not 1 <= count <= MAX_OPTIONS:
         raise malformed(root, f"{max(count, 0)} Objects, from 1 to {MAX_OPTIONS} belong in it")
@@ -104,6 +109,7 @@ def read_voucher(octets: bytes) -> VoucherDocument:
         *(f"{_DS}{name}" for name in ("SignedInfo", "SignatureValue", "KeyInfo")),
         *[f"{_DS}Object"] * count,
     )
+    _check_namespaces(info)
     names = [_object(element) for element in objects]
     if len({*names}) != count:
         raise malformed(root, "two Objects of one Id")
@@ -139,15 +145,24 @@ def _algorithm(element: Element) -> str:
 
 def _object(element: Element) -> str:
     """Return the Id of an Object that has one Option, which is plain XML of no namespace."""
+    _check_namespaces(element)
     name = attribute(element, "Id")
     if ID.fullmatch(name) is None:
         raise malformed(element, "an Id as option0 belongs to it")
     if len(element) != 1 or element[0].tag != "Option":
         raise malformed(element, "one Option of no namespace belongs in it")
-    for part in element[0].iter("{*}*"):
+    for count, part in enumerate(element[0].iter("{*}*")):
+        if count >= MAX_PARTS:
+            raise malformed(element, f"more than {MAX_PARTS} elements in an Option")
         if part.tag[0] == "{":
             raise malformed(part, "it has a namespace")
     return name
+
+
+def _check_namespaces(element: Element) -> None:
+    """Refuse namespaces by the hundred: Canonical XML takes each to every element below, at a great cost."""
+    if len(element.nsmap) > MAX_IN_SCOPE:
+        raise malformed(element, f"more than {MAX_IN_SCOPE} namespaces")
 
 
 def _reference(element: Element, name: str) -> str:

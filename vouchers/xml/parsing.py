@@ -5,7 +5,6 @@ Whatever reads XML reads it here, within bounds that are checked before and afte
 
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
 from typing import Final, cast
 
 from lxml import etree
@@ -37,6 +36,8 @@ MAX_LENIENT: Final = 1 << 15
 """The most elements of one in which unknown ones are ignored."""
 MAX_NAMESPACES: Final = 512
 """The most declarations of namespaces; a voucher has two for each Option, and two more."""
+MAX_LINES: Final = 10_000
+"""As far as lines are counted to tell an octet."""
 BLANK: Final = " \t\r\n"
 """What XML calls white space, and nothing else."""
 ENCODINGS: Final = {None, "UTF-8", "US-ASCII", "ASCII"}
@@ -244,14 +245,9 @@ def _unreadable(exc: Exception, octets: bytes, section: str) -> FormatError:
     if not isinstance(exc, etree.XMLSyntaxError) or not exc.lineno:
         return FormatError(reason, section=section)
     line, column = exc.position
-    start = next((at for number, at in enumerate(_lines(octets), 1) if number == line), len(octets))
-    return FormatError(reason, offset=min(start + max(column - 1, 0), len(octets)), section=section)
-
-
-def _lines(octets: bytes) -> Iterator[int]:
-    """Give where each line begins."""
+    if line > MAX_LINES:
+        return FormatError(f"{reason}, line {line}", section=section)
     start = 0
-    while start >= 0:
-        yield start
-        following = octets.find(b"\n", start)
-        start = following + 1 if following >= 0 else -1
+    for _ in range(line - 1):
+        start = octets.find(b"\n", start) + 1
+    return FormatError(reason, offset=min(start + max(column - 1, 0), len(octets)), section=section)
