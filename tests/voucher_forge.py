@@ -300,12 +300,16 @@ def _referred(document: minidom.Document, reference: minidom.Element) -> bytes:
     name = uri.removeprefix("#xpointer(id('").removeprefix("#").removesuffix("'))")
     elements = [root, *root.getElementsByTagName("*")]
     found = [one for one in elements if name in {one.getAttribute("Id"), one.getAttribute("xml:id")}]
-    target = found[0] if name else root
+    target: Any = found[0] if name else root
     octets = None
     for transform in _all(reference, "Transform"):
         how = transform.getAttribute("Algorithm")
         if how == f"{DS}base64":
             octets = b64decode(_text(target))
+        elif how == f"{DS}enveloped-signature":
+            target = target.cloneNode(deep=True)
+            for inner in _all(target, "Signature"):
+                target.removeChild(inner)
         elif "c14n" in how:
             octets = canonical(target, comments="omments" in how, exclusive=how.startswith(EXCLUSIVE))
     return canonical(target) if octets is None else octets

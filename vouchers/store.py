@@ -355,4 +355,4 @@ def _time(seconds: Any) -> datetime:
     try:
         return EPOCH + timedelta(seconds=seconds)
     except (TypeError, OverflowError) as exc:
-        raise sqlite3.DataError(f"a time in it is none: {exc}") from exc
+        raise sqlite3.DataError(f"a value in it is none: {exc}") from exc
