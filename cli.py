@@ -2118,7 +2118,7 @@ def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **t
         with OptionStore(store, create=True) as opened:
             response = answer(request, opened, verifier, device, time, supposed=at is not None)
     except SurroundingsError as exc:
-        if request.method is None:
+        if request.method is None and request.problem is None:
             raise
         _say(f"spkg: hint: {exc}")
         response = fault_response(fault_code(exc), str(exc), request.id)

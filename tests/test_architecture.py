@@ -24,7 +24,7 @@ ONLY_IN = {
     "tomllib": {"spkg/tables.py"},
     "requests": {"spkg/transfer/web.py"},
     "urllib3": {"spkg/transfer/web.py"},
-    "urllib": {"spkg/transfer/location.py", "spkg/transfer/web.py"},
+    "urllib": {"spkg/transfer/location.py", "spkg/transfer/web.py", "vouchers/devices.py"},
     "ftplib": {"spkg/transfer/ftp.py"},
     "tftpy": {"spkg/transfer/tftp.py"},
     "socket": {f"spkg/transfer/{name}.py" for name in ("channel", "download", "downloader", "ftp")},

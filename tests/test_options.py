@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spkg.device import Device
@@ -849,6 +849,15 @@ def test_without_network_time_a_list_is_refused() -> None:
         checked(signed(), now=None)
 
     assert str(caught.value) == "network time is not established [TR-069 C.2]"
+
+
+def test_a_device_that_does_not_say_who_it_is_takes_no_list() -> None:
+    with pytest.raises(FormatError) as caught:
+        checked(signed(), device=replace(CPE, oui=None))
+
+    assert str(caught.value) == (
+        "device: oui must be stated: a voucher is for one device [TR-069 C.3, Table 63]"
+    )
 
 
 def test_an_empty_list_does_nothing(store: OptionStore) -> None:
@@ -1723,6 +1732,7 @@ class Bench:
         assert self.store.last_time() == self.history.last_time()
 
 
+@settings(max_examples=1000 if os.environ.get("SPKG_PROFILE") == "proof" else 100)
 @given(st.lists(vouchers, min_size=4, max_size=4), st.lists(steps, min_size=4, max_size=12))
 def test_the_store_tells_what_appendix_c_says_whatever_has_happened(
     tmp_path_factory: pytest.TempPathFactory,

@@ -463,6 +463,17 @@ SIGNED_SHAPES: Final[dict[str, dict[str, Changes]]] = {
             ("</dsig:Object>", "</o:Object>"),
         ],
     },
+    "Signature.Object: an Id as option0 belongs to it (line 21)": {
+        "id-of-digits": [('"#option0"', '"#0"'), ('"option0"', '"0"')],
+        "id-of-other-letters": [('"#option0"', '"#\u00e9"'), ('"option0"', '"\u00e9"')],
+        "id-with-a-space": [('"#option0"', '"#a b"'), ('"option0"', '"a b"')],
+        "id-that-is-long": [('"#option0"', f'"#{"x" * 65}"'), ('"option0"', f'"{"x" * 65}"')],
+        "id-of-nothing": [('"#option0"', '"#"'), ('"option0"', '""')],
+    },
+    "Signature.Object.Option: text between its elements (line 22)": {
+        "no-break-space-first": [("<Option>", "<Option>\u00a0")],
+        "next-line-first": [("<Option>", "<Option>\u0085")],
+    },
     "Signature.Object: text between its elements (line 21)": {
         "text-in-object": [("<Option>", "text<Option>")],
     },

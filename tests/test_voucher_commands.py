@@ -1116,6 +1116,15 @@ def test_asking_about_now_remembers_what_has_expired() -> None:
     assert [(one["State"], one["ended"]) for one in structs(at="2025-07-01")] == [(0, "expired")]
 
 
+def test_an_option_that_was_enabled_at_once_is_enabled_whatever_the_clock_says_now() -> None:
+    assert run("apply", "vpn.xml", *ANCHOR, "--at", "2040-01-01", *HERE).exit_code == 0
+
+    now, supposed = run("options", *STORE), run("options", *STORE, "--at", "2039-12-31")
+
+    assert told(now)[1].startswith("VPN  enabled      voucher 4004\n")
+    assert told(supposed)[1].startswith("VPN  disabled until 2040-01-01T00:00:00Z      voucher 4004\n")
+
+
 def test_asking_about_now_remembers_a_new_provider() -> None:
     applied("vpn.xml")
     Path("device.toml").write_text((DEVICE_FILE + SUPPORTED).replace("ISP-1", "ISP-2"))

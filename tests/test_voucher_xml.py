@@ -4,7 +4,7 @@ import time
 from base64 import b64encode, encodebytes
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from hashlib import sha256
 from typing import Any, Final
 from xml.dom import minidom
@@ -26,9 +26,9 @@ from signxml.algorithms import (
 from signxml.signer import XMLSigner
 
 from spkg.digests import Digest
-from spkg.errors import FormatError, SurroundingsError
+from spkg.errors import FormatError, SurroundingsError, UntrustedError
 from spkg.keys import SigningKey
-from tests.kit import root
+from tests.kit import authority, certify, root
 from tests.voucher_forge import (
     DS,
     MORE,
@@ -54,6 +54,7 @@ from tests.voucher_kit import (
 from vouchers.calendar import Units
 from vouchers.model import MAX_OPTIONS, DeviceId, Extra, Mode, Option, Voucher
 from vouchers.xml import parsing
+from vouchers.xml.algorithms import scheme_for
 from vouchers.xml.document import MAX_VOUCHER, read_voucher, unwrap
 from vouchers.xml.options import content_of, option_text
 from vouchers.xml.signing import VoucherSigner
@@ -305,11 +306,35 @@ def test_a_key_that_signs_no_vouchers_makes_no_signer(which: str, digest: Digest
     assert str(caught.value) == f"no verifier takes vouchers by this key: {problem}"
 
 
-def test_names_in_certificates_are_text_like_any_other() -> None:
-    octets = signed(subject="Voucher & Sons <sign>")
+def test_a_dsa_key_has_one_of_three_sizes() -> None:
+    domain = dsa.DSAParameterNumbers(p=(1 << 4095) + 1, q=(1 << 255) + 1, g=2)
+    key = dsa.DSAPublicNumbers(y=4, parameter_numbers=domain).public_key()
 
+    with pytest.raises(UntrustedError, match=r"^a DSA key of 4096 and 256 bits: "):
+        scheme_for(key, Digest.SHA256)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        datetime(2026, 1, 1, microsecond=5, tzinfo=UTC),
+        datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1))),
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))),
+    ],
+)
+def test_no_start_is_written_that_would_come_back_as_another(start: datetime) -> None:
+    with pytest.raises(ValueError, match=r"^StartDate: a time in UTC, to the second$"):
+        replace(IPTV, start=start)
+
+
+def test_names_in_certificates_are_text_like_any_other() -> None:
+    issuer = authority("Root & Sons", with_key="second")
+    leaf = certify("Voucher & Sons <sign>", issuer).certificate
+    octets = VoucherSigner(replace(signatory(), certificate=leaf, chain=())).sign(VOUCHER)
+
+    assert b"<X509IssuerName>CN=Root &amp; Sons</X509IssuerName>" in octets
     assert b"<X509SubjectName>CN=Voucher &amp; Sons \\&lt;sign\\&gt;</X509SubjectName>" in octets
-    assert verified(octets).voucher == VOUCHER
+    assert verified(octets, anchors=(issuer.certificate,)).voucher == VOUCHER
 
 
 @pytest.mark.parametrize(("common", "written"), [("a\x01b", "a\\01b"), ("a\ufffeb", "a\\EF\\BF\\BEb")])

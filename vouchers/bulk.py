@@ -15,13 +15,15 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from io import FileIO
 from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import Any, Final, Self
 
 from spkg.digests import Digest
 from spkg.errors import FailedError
+from spkg.output import write_all
 from vouchers.devices import Listed
 from vouchers.issuing import Issued, sign_voucher
 from vouchers.ledger import Ledger, Outcome, Want
@@ -136,8 +138,7 @@ def issue_many(
         )
         errands = _reserved(order, devices, reserve, out.reject)
         for written, octets in workers.work(errands):
-            for row, contents in written:
-                out.put(row, contents)
+            out.put(written)
             issued += len(written)
             if progress is not None:
                 progress(octets - done)
@@ -176,9 +177,9 @@ class _Output:
 
     def __init__(self, stack: ExitStack, directory: Path, form: Form) -> None:
         self._directory, self._name = directory, form.file
-        self._all: IO[bytes] | None = None
+        self._all: FileIO | None = None
         if form.file is not None:
-            self._all = stack.enter_context((directory / form.file).open("xb", buffering=1 << 20))
+            self._all = stack.enter_context(FileIO(directory / form.file, "x"))
         self._index = None
         if form is not Form.NDJSON:
             self._index = _table(stack, directory / INDEX)
@@ -187,18 +188,15 @@ class _Output:
         self._rejected.writerow(("line", "reason"))
         self.rejected = 0
 
-    def put(self, row: tuple[str, ...], contents: bytes) -> None:
-        path = self._directory / (self._name or row[0])
+    def put(self, written: Written) -> None:
         if self._index is not None:
-            self._index.writerow((path.name, *row[1:]))
-        try:
-            if self._all is not None:
-                self._all.write(contents)
-            else:
-                with path.open("xb") as file:
-                    file.write(contents)
-        except OSError as exc:
-            raise OSError(exc.errno, exc.strerror, str(path)) from exc
+            self._index.writerows((self._name or row[0], *row[1:]) for row, _ in written)
+        if self._all is not None:
+            write_all(self._all, b"".join(contents for _, contents in written))
+            return
+        for row, contents in written:
+            with FileIO(self._directory / row[0], "x") as file:
+                write_all(file, contents)
 
     def reject(self, line: int, reason: str) -> None:
         self._rejected.writerow((line, reason))

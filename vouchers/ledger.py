@@ -169,7 +169,8 @@ class Ledger:
             raise SurroundingsError(f"{self._name} is a database, and no ledger")
         if mark != (0 if self.created else MARK):
             raise SurroundingsError(f"{self._name} is no ledger that this program knows")
-        connection.exec_driver_sql(f"PRAGMA application_id = {MARK}")
+        if self.created:
+            connection.exec_driver_sql(f"PRAGMA application_id = {MARK}")
 
     def __enter__(self) -> Self:
         return self

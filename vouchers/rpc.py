@@ -109,7 +109,7 @@ class _Call:
     store: OptionStore
     verifier: Verifier
     device: Device
-    now: datetime | None
+    at: datetime | None
     supposed: bool = field(kw_only=True)
 
     def argument(self, name: str) -> Element:
@@ -139,9 +139,9 @@ def _set_vouchers(call: _Call) -> bytes:
         problem = f"VoucherList: its arrayType says {int(stated[1])}, {len(members)} are there"
         raise UsageError(problem, section="A.4.1.3")
     vouchers = [(f"VoucherList[{index}]", _octets(member)) for index, member in enumerate(members)]
-    checked = check_vouchers(vouchers, call.verifier, call.device, call.now)
-    assert call.now is not None  # or nothing would be granted
-    set_vouchers(checked, call.store, call.now, call.device.provisioning_code)
+    checked = check_vouchers(vouchers, call.verifier, call.device, call.at)
+    assert call.at is not None  # or nothing would be granted
+    set_vouchers(checked, call.store, call.at, call.device.provisioning_code)
     return vouchers_response(call.request.id)
 
 
@@ -151,7 +151,7 @@ def _get_options(call: _Call) -> bytes:
         problem = f"OptionName: a string of at most {MAX_OPTION_NAME} characters belongs here"
         raise UsageError(problem, section="A.4.1.4")
     # Without network time nothing is held against a date that was not before (C.2).
-    at = call.now or call.store.last_time() or EPOCH
+    at = call.at or call.store.last_time() or EPOCH
     found = get_options(call.store, at, call.device.supported_options, name, real=not call.supposed)
     return options_response(found, call.request.id)
 
