@@ -46,7 +46,7 @@ def test_every_figure_is_printed_beside_its_target(tmp_path: Path) -> None:
         ("voucher of 64 Options signed, to one of 1", "40 x"),
         ("the same verified", "40 x"),
         ("vouchers for 3000 devices, two processes and one", "0.56 x"),
-        ("vouchers for 3000 devices: memory", "64 MiB"),
+        ("vouchers for 3000 devices: memory beyond that for one", "16 MiB"),
     ]
     assert list(tmp_path.iterdir()) == []
 

@@ -468,7 +468,6 @@ SIGNED_SHAPES: Final[dict[str, dict[str, Changes]]] = {
         "id-of-other-letters": [('"#option0"', '"#\u00e9"'), ('"option0"', '"\u00e9"')],
         "id-with-a-space": [('"#option0"', '"#a b"'), ('"option0"', '"a b"')],
         "id-that-is-long": [('"#option0"', f'"#{"x" * 65}"'), ('"option0"', f'"{"x" * 65}"')],
-        "id-of-nothing": [('"#option0"', '"#"'), ('"option0"', '""')],
     },
     "Signature.Object.Option: text between its elements (line 22)": {
         "no-break-space-first": [("<Option>", "<Option>\u00a0")],
