@@ -342,12 +342,7 @@ def _print_lines(lines: "Iterable[Line]") -> None:
 def _print_document(document: Mapping[str, Any]) -> None:
     import json
 
-    _print(_escaped(json.dumps(document, indent=2)))
-
-
-def _escaped(text: str) -> str:
-    """Return JSON without the one control character that it may have as it is."""
-    return text.replace("\x7f", "\\u007f")
+    _print(json.dumps(document, indent=2))
 
 
 def _colours(stream: Any) -> bool:
@@ -1531,7 +1526,7 @@ def _timestamp(*, no_clock: bool) -> str:
 def _print_line(document: "Mapping[str, Any]") -> None:
     import json
 
-    _print(_escaped(json.dumps(document)))
+    _print(json.dumps(document))
 
 
 def _write_report(path: Path, document: "Mapping[str, Any]") -> None:
@@ -2034,7 +2029,7 @@ def apply_vouchers(
     assert time is not None  # or nothing would be granted
     with OptionStore(store, create=True) as opened:
         opened.observe(device.provisioning_code, real)
-        done = set_vouchers(checked, opened, time, device.provisioning_code)
+        done = set_vouchers(checked, opened, time, device.provisioning_code, real=at is None)
     if as_json:
         _print_document(applied_document(done))
     else:
@@ -2068,8 +2063,9 @@ def options(store: Path, device_file: Path | None, name: str, at: datetime | Non
         if at is None:
             _observe(opened, device, time)
         supported = None if device is None else device.supported_options
-        found = get_options(opened, time, supported, name, real=at is None)
-        due = opened.next_change(time, {option.name for option in found})
+        code = None if device is None or at is not None else device.provisioning_code
+        found = get_options(opened, time, supported, name, real=at is None, provisioning_code=code)
+        due = opened.next_change(time, {option.name for option in found}, real=at is None)
     if as_json:
         _print_document(options_document(found, time, due))
     else:
@@ -2157,7 +2153,7 @@ def list_ledger(
         for entry in entries:
             if last is not None:
                 _print(f"{last},")
-            last = _escaped(json.dumps(entry_document(entry)))
+            last = json.dumps(entry_document(entry))
         _print(f"{last or ''}]}}")
 
 
@@ -2183,7 +2179,7 @@ def export_ledger(ledger: str, as_json: bool) -> None:
             _print(row(Entry.__dataclass_fields__))
         for entry in opened.entries():
             document = entry_document(entry)
-            _print(_escaped(json.dumps(document)) if as_json else printable(row(document.values())))
+            _print(json.dumps(document) if as_json else printable(row(document.values())))
 
 
 @ledger.command(name="void")

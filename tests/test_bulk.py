@@ -967,6 +967,13 @@ def cut_off(path: Path) -> None:
     fill(path, interrupt)
 
 
+def test_a_bulk_output_that_was_not_begun_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), bulk_directory(tmp_path / "out"):
+        raise KeyboardInterrupt
+
+    assert listing(tmp_path).keys().isdisjoint({"out", "out.part"})
+
+
 def test_an_output_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     part = tmp_path / "out.part"
 
@@ -1137,7 +1144,8 @@ def test_a_run_killed_at_random_is_completed_by_the_same_batch(kind: str) -> Non
         if chance.random() < 0.8:
             wait(lambda begun=begun: written() or begun.poll() is not None)  # type: ignore[misc]
         time.sleep(chance.random() * 0.5)
-        os.killpg(begun.pid, signal.SIGKILL)
+        if begun.poll() is None:  # or its number is anybody's
+            os.killpg(begun.pid, signal.SIGKILL)
         begun.communicate(timeout=PATIENCE)
         wait(lambda begun=begun: not of_session(begun.pid))  # type: ignore[misc]
         now = {one.serial: (one.serial_number, one.option) for one in entries(url)}

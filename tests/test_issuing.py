@@ -595,6 +595,7 @@ OBJECT: Final = '{"oui": "00D09E", "product_class": "G", "serial_number": "1"}'
         '{"DeviceID.OUI": "00D09E", "DeviceID.ProductClass": "G", "DeviceID.SerialNumber": "1"}',
         '{"oui": "x", "_deviceId": {"_OUI": "00D09E", "_ProductClass": "G", "_SerialNumber": "1"}}',
         '{"_deviceId": null, "_id": "00D09E-G-1"}',
+        '{"_deviceId": "x", "_id": "00D09E-G-1"}',
         '{"id": 5, "manufacturer": null, "oui": "00D09E", "product_class": "G", "serial_number": "1"}',
     ],
 )

@@ -520,6 +520,14 @@ def test_entries_are_those_that_have_the_values_asked_for(
     assert [entry.serial for entry in ledger.entries(**wanted)] == serials
 
 
+@pytest.mark.parametrize("what", ["a\0b", "\udcff", "a\nb"])
+def test_no_entry_has_what_nobody_can_print(ledger: Ledger, what: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        [*ledger.entries(batch=what)]
+
+    assert str(caught.value) == "batch: printable characters belong here"
+
+
 @pytest.mark.parametrize("count", [1000, 1001])
 def test_entries_are_all_there_however_many(ledger: Ledger, count: int) -> None:
     ledger.reserve(wants(*range(count)), run="1")

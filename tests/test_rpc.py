@@ -923,7 +923,7 @@ def test_without_network_time_options_stand_as_they_did_when_it_was_last_known(s
     assert late == listed(option("QoS", 4002, 1, 2, "2026-06-02T12:00:00Z", transferable=1))
 
 
-def test_where_no_time_was_ever_known_options_stand_as_they_did_when_granted(store: OptionStore) -> None:
+def test_where_no_time_was_ever_known_what_has_a_start_has_not_begun(store: OptionStore) -> None:
     ask(store, envelope(set_vouchers(genuine())), supposed=True)
 
     answer = ask(store, envelope(get_options()), now=None)
@@ -931,7 +931,7 @@ def test_where_no_time_was_ever_known_options_stand_as_they_did_when_granted(sto
     assert store.last_time() is None
     assert answer == listed(
         QOS_ON,
-        option("IPTV", 4001, 1, 1, "2026-05-01T00:00:00Z", expires="2027-05-01T00:00:00Z"),
+        option("IPTV", 4001, 0, 1, "2026-05-01T00:00:00Z", expires="2027-05-01T00:00:00Z"),
         option("VoIP"),
     )
 

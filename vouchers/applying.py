@@ -59,7 +59,12 @@ def check_vouchers(
 
 
 def set_vouchers(
-    checked: Sequence[Checked], store: OptionStore, now: datetime, provisioning_code: str | None = None
+    checked: Sequence[Checked],
+    store: OptionStore,
+    now: datetime,
+    provisioning_code: str | None = None,
+    *,
+    real: bool = True,
 ) -> list[tuple[Checked, list[tuple[Life, bool]]]]:
     """Have vouchers take effect: all of them, or none.
 
@@ -71,7 +76,7 @@ def set_vouchers(
         SurroundingsError: The store can't be written.
     """
     grants, sources = [one.grant for one in checked], [one.source for one in checked]
-    done = iter(store.apply(grants, now, sources, provisioning_code))
+    done = iter(store.apply(grants, now, sources, provisioning_code, real=real))
     return [(one, [next(done) for _ in one.grant.lives]) for one in checked]
 
 
@@ -82,6 +87,7 @@ def get_options(
     name: str = "",
     *,
     real: bool = False,
+    provisioning_code: str | None = None,
 ) -> list[OptionState]:
     """Return how one Option stands, or all that the device has where the name is empty.
 
@@ -91,12 +97,13 @@ def get_options(
         supported: The Options that the device has; None for those that there were vouchers for.
         name: The one that is asked for.
         real: Whether it is the network time, and not only supposed.
+        provisioning_code: That of the device, which may be another than the store has seen.
 
     Raises:
         UsageError: There is no Option of that name.
         SurroundingsError: The store can't be read.
     """
-    found = store.options(at, supported, real=real)
+    found = store.options(at, supported, real=real, provisioning_code=provisioning_code)
     if name:
         found = [option for option in found if option.name == name]
         if not found:

@@ -1,7 +1,7 @@
 """The life of an Option on its device: when it is enabled, and what ends it (TR-069 C.2, Table 48).  Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
@@ -74,6 +74,12 @@ class Life:
         """Whether it has ended at a time."""
         return self.ending is not None or (self.expires is not None and at >= self.expires)
 
+    def with_another_provider(self) -> "Life":
+        """Return it as it is after a change of provider, which it outlives where it is transferable."""
+        if self.transferable or self.ending is not None or self.mode is Mode.DISABLE:
+            return self
+        return replace(self, ending=Ending.PROVIDER)
+
     def at(self, at: datetime, *, real: bool = False) -> OptionState:
         """Return how it stands at a time.
 
@@ -96,11 +102,11 @@ class Life:
             ending=ending,
         )
 
-    def next_change(self, at: datetime) -> datetime | None:
+    def next_change(self, at: datetime, *, real: bool = False) -> datetime | None:
         """Return when it begins or ends next, behind a time; None where it does neither by itself."""
         if self.mode is Mode.DISABLE or self.is_over(at):
             return None
-        return self.start if at < self.start else self.expires
+        return self.start if at < self.start and not (real and self.begun) else self.expires
 
 
 def unvouchered(name: str) -> OptionState:
@@ -118,6 +124,7 @@ def unvouchered(name: str) -> OptionState:
     )
 
 
-def next_change(lives: Iterable[Life], at: datetime) -> datetime | None:
+def next_change(lives: Iterable[Life], at: datetime, *, real: bool = False) -> datetime | None:
     """Return when the first of them changes by itself; None where none does."""
-    return min((time for life in lives if (time := life.next_change(at)) is not None), default=None)
+    times = [life.next_change(at, real=real) for life in lives]
+    return min((time for time in times if time is not None), default=None)

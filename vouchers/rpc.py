@@ -141,7 +141,7 @@ def _set_vouchers(call: _Call) -> bytes:
     vouchers = [(f"VoucherList[{index}]", _octets(member)) for index, member in enumerate(members)]
     checked = check_vouchers(vouchers, call.verifier, call.device, call.at)
     assert call.at is not None  # or nothing would be granted
-    set_vouchers(checked, call.store, call.at, call.device.provisioning_code)
+    set_vouchers(checked, call.store, call.at, call.device.provisioning_code, real=not call.supposed)
     return vouchers_response(call.request.id)
 
 

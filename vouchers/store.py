@@ -6,6 +6,7 @@ The only module that keeps what vouchers have done.  Each call is one transactio
 import sqlite3
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -116,7 +117,7 @@ class OptionStore:
                 self._database.execute(PASSED, (Ending.EXPIRED.value, _seconds(now)))
                 self._database.execute(BEGUN, (_seconds(now),))
                 before = self._fact(CLOCK)
-                if before is None or _seconds(now) > before:
+                if before is None or now.replace(microsecond=0) > _time(before):
                     self._keep(CLOCK, _seconds(now))
 
     def apply(
@@ -125,6 +126,8 @@ class OptionStore:
         now: datetime,
         sources: Sequence[str] = (),
         provisioning_code: str | None = None,
+        *,
+        real: bool = True,
     ) -> list[tuple[Life, bool]]:
         """Have vouchers take effect, in their order: all of them, or none.
 
@@ -133,6 +136,7 @@ class OptionStore:
             now: When that is.
             sources: Where each is from, for errors.
             provisioning_code: That of the device, as for :meth:`observe`, in the same transaction.
+            real: Whether *now* is the network time, and not only supposed.
 
         Returns:
             For each Option what governs it now, and whether that is new.
@@ -154,14 +158,19 @@ class OptionStore:
             done = []
             for index, one in enumerate(grants):
                 try:
-                    done += self._apply(one, now, governed)
+                    done += self._apply(one, now, governed, real=real)
                 except RefusedError as exc:
                     exc.source = sources[index] if index < len(sources) else None
                     raise
             return done
 
     def options(
-        self, at: datetime, supported: Sequence[str] | None = None, *, real: bool = False
+        self,
+        at: datetime,
+        supported: Sequence[str] | None = None,
+        *,
+        real: bool = False,
+        provisioning_code: str | None = None,
     ) -> list[OptionState]:
         """Return how the Options stand at a time, without changing anything.
 
@@ -169,11 +178,16 @@ class OptionStore:
             at: The time.
             supported: The Options that the device has; None for those that there were vouchers for.
             real: Whether that is the network time, and not only supposed.
+            provisioning_code: That of the device, which may be another than was observed last.
 
         Raises:
             SurroundingsError: The store can't be read.
         """
         lives = {life.name: life for life in self.lives()}
+        with self._telling():
+            before = self._fact(CODE)
+        if None not in {before, provisioning_code} and before != provisioning_code:
+            lives = {name: life.with_another_provider() for name, life in lives.items()}
         names = sorted(lives) if supported is None else supported
         return [lives[name].at(at, real=real) if name in lives else unvouchered(name) for name in names]
 
@@ -186,17 +200,21 @@ class OptionStore:
         with self._telling():
             return [_life(row) for row in self._database.execute(ALL)]
 
-    def next_change(self, at: datetime, names: Container[str] | None = None) -> datetime | None:
+    def next_change(
+        self, at: datetime, names: Container[str] | None = None, *, real: bool = False
+    ) -> datetime | None:
         """Return when the next Option begins or ends by itself, behind a time; None where none does.
 
         Args:
             at: The time.
             names: The Options that matter; None for all.
+            real: Whether that is the network time, and not only supposed.
 
         Raises:
             SurroundingsError: The store can't be read.
         """
-        return next_change((life for life in self.lives() if names is None or life.name in names), at)
+        lives = (life for life in self.lives() if names is None or life.name in names)
+        return next_change(lives, at, real=real)
 
     def last_time(self) -> datetime | None:
         """Return the latest network time that the store has seen; None where it has seen none.
@@ -215,8 +233,8 @@ class OptionStore:
             UsageError: There was no voucher for such an Option.
             SurroundingsError: The store can't be written.
         """
-        if not name.isprintable():
-            raise UsageError("a name of an Option is printable")
+        if any("\ud800" <= char <= "\udfff" for char in name):
+            raise UsageError("a name of an Option is text in UTF-8")
         with self._change():
             changed = self._database.execute("UPDATE option SET set_up = ? WHERE name = ?", (done, name))
             if not changed.rowcount:
@@ -242,7 +260,9 @@ class OptionStore:
             return False
         return (before.signer_key, before.content) == (life.signer_key, life.content)
 
-    def _apply(self, one: Grant, now: datetime, governed: Container[str]) -> list[tuple[Life, bool]]:
+    def _apply(
+        self, one: Grant, now: datetime, governed: Container[str], *, real: bool
+    ) -> list[tuple[Life, bool]]:
         done, seen = [], []
         for life in one.lives:
             before = self._life(life.name)
@@ -256,7 +276,9 @@ class OptionStore:
                     problem = f"another voucher of this signer has the serial number {life.serial!r}"
                 raise RefusedError(problem, field="VSerialNum", section="C.3, Table 62")
             set_up = before is not None and before.set_up
-            self._database.execute(PUT, (*_row(life), None, set_up))
+            # What is only supposed to have begun has not been seen to.
+            begun = life.begun and (real or life.start == now.replace(microsecond=0))
+            self._database.execute(PUT, (*_row(replace(life, begun=begun)), None, set_up))
             seen.append((life.signer_key, life.serial, life.content))
             done.append((life, True))
         # Only now: the Options of one voucher may have one serial number.
