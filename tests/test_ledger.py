@@ -862,6 +862,15 @@ def test_a_file_that_may_not_be_written_is_told(tmp_path: Path, work: str) -> No
     assert told == f"{database.url}: attempt to write a readonly database"
 
 
+def test_a_file_that_may_only_be_read_can_be_looked_into(tmp_path: Path) -> None:
+    database = new_database("sqlite", tmp_path)
+    with opened(database) as one:
+        one.reserve(wants(1), run="1")
+
+    with read_only(Path(database.url)), opened(database) as one:
+        assert [*one.entries()] == [reserved(1, 1)]
+
+
 @contextmanager
 def read_only(file: Path) -> Iterator[None]:
     """Have nobody write a file, as whom modes mean something to."""
