@@ -655,7 +655,7 @@ def _check_output(output: Path, *, force: bool) -> None:
     from spkg.output import refuse_existing
 
     if str(output) == "-":
-        raise UsageError("this can't be written to standard output")
+        raise UsageError("a package can't be written to standard output")
     refuse_existing(output, force=force)
 
 
@@ -700,7 +700,7 @@ def _given(names: Iterable[str]) -> list[str]:
 @click.version_option(package_name="spkg", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of a defect in this program.")
 def main(debug: bool) -> None:
-    """Build, sign, verify, compare and install signed packages; issue and apply vouchers (TR-069)."""
+    """Signed packages and vouchers of TR-069: make, verify, install, apply them."""
 
 
 @main.command()

@@ -58,10 +58,11 @@ def load_identity(
     key: Path, certificate: Path | None, chain: Path | None = None, passphrase: bytes | None = None
 ) -> Identity:
     """Read an RSA key and its certificate; as :func:`load_signatory` otherwise."""
-    found = load_signatory(key, certificate, chain, passphrase)
-    if not isinstance(found.key, rsa.RSAPrivateKey):
+    private, found = _load_key(key, passphrase)
+    if not isinstance(private, rsa.RSAPrivateKey):
         raise SurroundingsError(f"the key in {key} is not an RSA key, as E.5 demands")
-    return Identity(key=found.key, certificate=found.certificate, chain=found.chain)
+    leaf, others = _certificates(key, private, found, certificate, chain)
+    return Identity(key=private, certificate=leaf, chain=others)
 
 
 def load_signatory(
@@ -80,6 +81,18 @@ def load_signatory(
         OSError: A file can't be read.
     """
     private, found = _load_key(key, passphrase)
+    leaf, others = _certificates(key, private, found, certificate, chain)
+    return Signatory(key=private, certificate=leaf, chain=others)
+
+
+def _certificates(
+    key: Path,
+    private: SigningKey,
+    found: list[x509.Certificate],
+    certificate: Path | None,
+    chain: Path | None,
+) -> tuple[x509.Certificate, tuple[x509.Certificate, ...]]:
+    """Return the certificate of a key, and the others to embed."""
     if certificate is not None:
         found = load_certificates(certificate) + found
     if not found:
@@ -89,9 +102,7 @@ def load_signatory(
     leaf, *others = found
     if private.public_key() != leaf.public_key():
         raise SurroundingsError(f"the key in {key} is not that of the certificate {subject_of(leaf)}")
-    return Signatory(
-        key=private, certificate=leaf, chain=tuple(dict.fromkeys(other for other in others if other != leaf))
-    )
+    return leaf, tuple(dict.fromkeys(other for other in others if other != leaf))
 
 
 def load_certificates(path: Path) -> list[x509.Certificate]:

@@ -640,7 +640,7 @@ def assert_whole(database: Database, batches: dict[str, set[int]], journals: dic
     assert {entry.state for entry in entries} == {State.ISSUED}
 
 
-DEVICES: Final = 800 if PROOF else 40
+DEVICES: Final = 800 if PROOF else 24
 
 
 def test_issuers_of_different_batches_never_share_a_number(database: Database, tmp_path: Path) -> None:
@@ -672,7 +672,7 @@ def test_issuers_of_one_batch_give_each_device_the_same_voucher(
     assert_whole(database, {"may": {*numbers}}, {"may": tmp_path / "0"})
 
 
-KILLS: Final = 100 if PROOF else 6
+KILLS: Final = 100 if PROOF else 2
 
 
 def test_an_issuer_killed_again_and_again_loses_nothing_and_takes_nothing_from_another(

@@ -1732,7 +1732,7 @@ class Bench:
         assert self.store.last_time() == self.history.last_time()
 
 
-@settings(max_examples=1000 if os.environ.get("SPKG_PROFILE") == "proof" else 100)
+@settings(max_examples=1000 if os.environ.get("SPKG_PROFILE") == "proof" else 30)
 @given(st.lists(vouchers, min_size=4, max_size=4), st.lists(steps, min_size=4, max_size=12))
 def test_the_store_tells_what_appendix_c_says_whatever_has_happened(
     tmp_path_factory: pytest.TempPathFactory,

@@ -164,8 +164,6 @@ class Row:
 
 FLAT: Final = 16
 """How much more memory many devices may take than one, in MiB."""
-DEVICES: Final = 3000
-"""How many devices get a voucher in a bulk run."""
 OPTIONS: Final = """
 [[option]]
 ident = "IPTV"
@@ -203,6 +201,8 @@ class Bench:
     path: Path
     size: int
     pairs: int
+    devices: int
+    """How many get a voucher in a bulk run."""
 
     @property
     def sources(self) -> list[Path]:
@@ -381,7 +381,7 @@ class Bench:
             yield Row(name=against, figures=figures, target=target, unit="x", detail=detail)
         devices, options = self.path / "devices.csv", self.path / "options.toml"
         options.write_text(OPTIONS, encoding="utf-8")
-        lines = "".join(f"00D09E,Gateway,{number}\n" for number in range(DEVICES))
+        lines = "".join(f"00D09E,Gateway,{number}\n" for number in range(self.devices))
         devices.write_text(f"oui,product_class,serial_number\n{lines}", encoding="utf-8")
         one = self.path / "one.csv"
         one.write_text("oui,product_class,serial_number\n00D09E,Gateway,1\n", encoding="utf-8")
@@ -389,7 +389,7 @@ class Bench:
         startup = median(usage.wall for usage in small)
         pairs = self.in_turn(lambda: self.issue(devices, 2), lambda: self.issue(devices, 1))
         yield Row(
-            name=f"vouchers for {DEVICES} devices, two processes and one",
+            name=f"vouchers for {self.devices} devices, two processes and one",
             figures=[(two.wall - startup) / (single.wall - startup) for two, single in pairs],
             target=round(1 / 1.8, 2),
             unit="x",
@@ -398,7 +398,7 @@ class Bench:
         most = max(usage.resident for pair in pairs for usage in pair)
         least = min(usage.resident for usage in small)
         yield Row(
-            name=f"vouchers for {DEVICES} devices: memory beyond that for one",
+            name=f"vouchers for {self.devices} devices: memory beyond that for one",
             figures=[most - least],
             target=FLAT,
             unit="MiB",
@@ -493,6 +493,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--pairs", type=int, choices=range(1, 100), default=5, metavar="N", help="[default: 5]"
     )
+    parser.add_argument("--devices", type=int, default=3000, help="with a voucher each  [default: 3000]")
     parser.add_argument(
         "--directory", default=large_directory(), help="where files go  [default: %(default)s]"
     )
@@ -500,7 +501,7 @@ def main(arguments: Sequence[str]) -> int:
     cores = len(os.sched_getaffinity(0))
     try:
         with TemporaryDirectory(dir=given.directory, prefix="spkg-bench-") as name:
-            bench = Bench(path=Path(name), size=given.size, pairs=given.pairs)
+            bench = Bench(path=Path(name), size=given.size, pairs=given.pairs, devices=given.devices)
             print(f"spkg: {' '.join(SPKG)}; Python {sys.version.split()[0]}; {_told('openssl', 'version')}")
             print(f"{cores} cores, load {_load()}; {given.pairs} pairs; in {name}")
             sys.stdout.flush()
