@@ -19,7 +19,7 @@ def bench(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.judge("openssl")
 def test_every_figure_is_printed_beside_its_target(tmp_path: Path) -> None:
-    done = bench(tmp_path, "--size", "4MiB", "--pairs", "1", "--devices", "50")
+    done = bench(tmp_path, "--size", "4MiB", "--pairs", "1", "--devices", "200")
 
     rows = re.findall(
         r"^(\S.*?) +(\d+\.\d+ (?:x|MiB)) +\d+\.\d+-\d+\.\d+ +(\S+ \S+) +(?:ok|over) ",
@@ -45,8 +45,8 @@ def test_every_figure_is_printed_beside_its_target(tmp_path: Path) -> None:
         ("the same, to python-xmlsec with a chain", "1 x"),
         ("voucher of 64 Options signed, to one of 1", "40 x"),
         ("the same verified", "40 x"),
-        ("vouchers for 50 devices, two processes and one", "0.56 x"),
-        ("vouchers for 50 devices: memory beyond that for one", "16 MiB"),
+        ("vouchers for 200 devices, two processes and one", "0.56 x"),
+        ("vouchers for 200 devices: memory beyond that for one", "16 MiB"),
     ]
     assert list(tmp_path.iterdir()) == []
 

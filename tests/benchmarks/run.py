@@ -390,7 +390,9 @@ class Bench:
         pairs = self.in_turn(lambda: self.issue(devices, 2), lambda: self.issue(devices, 1))
         yield Row(
             name=f"vouchers for {self.devices} devices, two processes and one",
-            figures=[(two.wall - startup) / (single.wall - startup) for two, single in pairs],
+            figures=[
+                max(0.0, two.wall - startup) / max(0.01, single.wall - startup) for two, single in pairs
+            ],
             target=round(1 / 1.8, 2),
             unit="x",
             detail=_walls(pairs, startup),
@@ -399,7 +401,7 @@ class Bench:
         least = min(usage.resident for usage in small)
         yield Row(
             name=f"vouchers for {self.devices} devices: memory beyond that for one",
-            figures=[most - least],
+            figures=[max(0.0, most - least)],
             target=FLAT,
             unit="MiB",
             detail=f"{most:.1f} MiB, {least:.1f} MiB for one",
