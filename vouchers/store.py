@@ -79,6 +79,7 @@ class OptionStore:
             )
         try:
             with self._telling():
+                # What is told to be done has to be done after a power cut, too.
                 self._database.execute("PRAGMA synchronous = EXTRA")
                 self._database.execute("PRAGMA trusted_schema = OFF")
             self._prepare(create=create)
@@ -151,9 +152,7 @@ class OptionStore:
         last = {life.name: life for life in every}
         with self._change():
             self._see_provider(provisioning_code)
-            fresh = {
-                life.name for one in grants for life in one.lives if life.content not in self._seen(life)
-            }
+            fresh = {life.name for life in every if life.content not in self._seen(life)}
             governed = {name for name, life in last.items() if self._governs(life, now)} - fresh
             done = []
             for index, one in enumerate(grants):
