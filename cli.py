@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeVar
 import click
 from click.core import ParameterSource
 
+import spkg
 from spkg.errors import (
     FailedError,
     FormatError,
@@ -697,7 +698,7 @@ def _given(names: Iterable[str]) -> list[str]:
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="spkg", message="%(prog)s %(version)s")
+@click.version_option(version=spkg.__version__, prog_name="spkg", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of a defect in this program.")
 def main(debug: bool) -> None:
     """Signed packages and vouchers of TR-069: make, verify, install, apply them."""

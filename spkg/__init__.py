@@ -15,6 +15,9 @@ Names are imported when they are first used, so that a program pays only for wha
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+__version__: Final = "0.2.0"
+"""The version of both packages, and of the distribution."""
+
 if TYPE_CHECKING:
     from spkg.applying import Applied, Request, apply, preview
     from spkg.building import build, plan_build
