@@ -466,7 +466,7 @@ def test_what_a_download_lacks_here_is_9(url: str, monkeypatch: pytest.MonkeyPat
     assert (bundle.exit_code, extra.exit_code) == (9, 9)
     assert bundle.stderr == "spkg: error: empty.pem has no certificates of authorities\n"
     assert extra.stderr == (
-        "spkg: error: TFTP wants the extra 'tftp'\nspkg: hint: pip install 'spkg[tftp]'\n"
+        "spkg: error: TFTP wants the extra 'tftp'\nspkg: hint: pip install 'tftpy>=0.8'\n"
     )
 
 

@@ -1134,5 +1134,5 @@ def test_without_psycopg_it_is_said_how_to_get_it() -> None:
     assert done.stdout == ""
     assert done.stderr == (
         "spkg: error: PostgreSQL wants psycopg, which is not installed\n"
-        "spkg: hint: pip install 'spkg[postgres]'\n"
+        "spkg: hint: pip install 'psycopg[binary]>=3.2'\n"
     )

@@ -456,7 +456,7 @@ def _open(url: str) -> tuple[str, sqlalchemy.Engine]:
             address.set(drivername="postgresql+psycopg"), connect_args={"options": patience}
         )
     except ImportError as exc:
-        hint = "pip install 'spkg[postgres]'"
+        hint = "pip install 'psycopg[binary]>=3.2'"
         raise SurroundingsError("PostgreSQL wants psycopg, which is not installed", hint=hint) from exc
     return address.set(query={}).render_as_string(), engine
 

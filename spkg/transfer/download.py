@@ -293,7 +293,7 @@ def download(
 def _check(location: Location, login: Login) -> None:
     """Find out here what the process that downloads could only fail by."""
     if location.scheme == "tftp" and find_spec("tftpy") is None:
-        raise SurroundingsError("TFTP wants the extra 'tftp'", hint="pip install 'spkg[tftp]'")
+        raise SurroundingsError("TFTP wants the extra 'tftp'", hint="pip install 'tftpy>=0.8'")
     if login.ca_bundle is not None and not login.ca_bundle.is_fifo():  # which can be read but once
         login.ca_bundle.open("rb").close()
         try:
