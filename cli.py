@@ -20,6 +20,7 @@ import click
 from click.core import ParameterSource
 
 import spkg
+from spkg.common.printable import amount, printable
 from spkg.errors import (
     FailedError,
     FormatError,
@@ -32,28 +33,27 @@ from spkg.errors import (
     UsageError,
     os_problem,
 )
-from spkg.text import amount, printable
 
 if TYPE_CHECKING:
-    from spkg.applying import Request
-    from spkg.arrival import ArrivingPayload
-    from spkg.confinement import Document, Tell
-    from spkg.describe.common import Line
+    from spkg.common.child_process import Document, Tell
     from spkg.device import Device
-    from spkg.keys import Identity
-    from spkg.package import Package
-    from spkg.payload import Payload, Progress
-    from spkg.root import Root
-    from spkg.timeouts import Timeouts
-    from spkg.trust import Policy
-    from spkg.verification import TrustedPackage
-    from vouchers.issuing import Issued
-    from vouchers.ledger import Ledger
+    from spkg.download.stream import ArrivingPayload
+    from spkg.download.timeouts import Timeouts
+    from spkg.format.package import Package
+    from spkg.install.apply import Request
+    from spkg.install.root import Root
+    from spkg.report.lines import Line
+    from spkg.trust.chain import Policy
+    from spkg.trust.keys import Identity
+    from spkg.verify.payload import Payload, Progress
+    from spkg.verify.signatures import TrustedPackage
+    from vouchers.acs.issuer import Issued
+    from vouchers.acs.ledger import Ledger
+    from vouchers.acs.templates import Template
+    from vouchers.cpe.store import OptionStore
     from vouchers.model import DeviceId
-    from vouchers.store import OptionStore
-    from vouchers.templates import Template
-    from vouchers.xml.signing import VoucherSigner
-    from vouchers.xml.verification import TrustedVoucher, Verifier
+    from vouchers.signature.sign import VoucherSigner
+    from vouchers.signature.verify import TrustedVoucher, Verifier
 
 __all__ = ["EXIT_FOR", "main"]
 
@@ -222,13 +222,13 @@ def _fail(error: SpkgError, tell: ErrorTeller | None) -> int:
 
 
 def _print_error(error: SpkgError | None, status: int, message: str) -> None:
-    from spkg.describe.common import error_document
+    from spkg.report.lines import error_document
 
     _print_document(error_document(_error_fields(error, status, message)))
 
 
 def _print_result(error: SpkgError | None, status: int, message: str) -> None:
-    from spkg.describe.applying import failure_document
+    from spkg.report.apply import failure_document
 
     fields, now = _error_fields(error, status, message), _timestamp(no_clock=False)
     known = SpkgError(message) if error is None else error
@@ -236,13 +236,13 @@ def _print_result(error: SpkgError | None, status: int, message: str) -> None:
 
 
 def _print_issue_result(error: SpkgError | None, status: int, message: str) -> None:
-    from vouchers.describe import ISSUE
+    from vouchers.report import ISSUE
 
     _print_line({"schema": ISSUE, "event": "result", **_error_fields(error, status, message)})
 
 
 def _error_fields(error: SpkgError | None, status: int, message: str) -> "Document":
-    from spkg.describe.common import error_fields
+    from spkg.report.lines import error_fields
 
     return error_fields(error, status, SpkgError.STATUS if error is None else error.STATUS, message)
 
@@ -364,7 +364,7 @@ def _progress(
     from rich.progress import Progress as Bar
     from rich.text import Text
 
-    from spkg.describe.applying import standing_text
+    from spkg.report.apply import standing_text
 
     standing, told = dict[str, Any](), monotonic()
 
@@ -569,9 +569,9 @@ def _policy(
     """Return the policy that the trust options state; *default* are the purposes of vouchers."""
     from cryptography.x509 import ObjectIdentifier
 
-    from spkg.digests import Digest
-    from spkg.keys import load_certificates, load_revocation_lists
-    from spkg.trust import PACKAGE_PURPOSES, Policy
+    from spkg.common.digests import Digest
+    from spkg.trust.chain import PACKAGE_PURPOSES, Policy
+    from spkg.trust.keys import load_certificates, load_revocation_lists
 
     if not trust and not unsafe_allow_unsigned:
         hint = "name the certificates you trust with --trust; 'spkg keygen' makes some to try things with"
@@ -609,7 +609,7 @@ def _at(at: datetime | None, *, no_clock: bool) -> datetime | None:
 
 def _identity(**key: Any) -> "Identity":
     """Return who signs packages."""
-    from spkg.keys import load_identity
+    from spkg.trust.keys import load_identity
 
     return load_identity(*_key_inputs(**key))
 
@@ -653,7 +653,7 @@ def _source(name: Path) -> Path | BufferedReader:
 
 def _check_output(output: Path, *, force: bool) -> None:
     """Refuse, before any work, an output that is there or that can't be one."""
-    from spkg.output import refuse_existing
+    from spkg.common.atomic_output import refuse_existing
 
     if str(output) == "-":
         raise UsageError("a package can't be written to standard output")
@@ -715,8 +715,8 @@ def keygen(directory: Path, name: str, force: bool) -> None:
     """
     from cryptography.hazmat.primitives import serialization
 
-    from spkg.keygen import make_keys
-    from spkg.output import new_files, refuse_existing
+    from spkg.common.atomic_output import new_files, refuse_existing
+    from spkg.trust.keygen import make_keys
 
     names = ("ca.pem", "signer.pem", "signer.key")
     for file in names:
@@ -775,11 +775,11 @@ def build(
 
     The same inputs give the same octets, always.
     """
-    from spkg import building
-    from spkg.describe.building import build_document, build_lines
-    from spkg.manifest import load_manifest
-    from spkg.output import new_file
-    from spkg.trust import doubts
+    from spkg.build import builder as building
+    from spkg.build.manifest import load_manifest
+    from spkg.common.atomic_output import new_file
+    from spkg.report.build import build_document, build_lines
+    from spkg.trust.chain import doubts
 
     if unsigned == bool(_given([*key, "signing_time"])) or (not unsigned and key["key"] is None):
         raise UsageError("either --key and --cert, or --unsigned")
@@ -837,12 +837,12 @@ def sign(
 
     The payload is compared with the commands on the way: a signature vouches for it.
     """
-    from spkg.certificates import subject_of
-    from spkg.digests import Digest
-    from spkg.output import new_file
-    from spkg.payload import open_package
-    from spkg.signing import sign_package
-    from spkg.trust import doubts
+    from spkg.build.sign import sign_package
+    from spkg.common.atomic_output import new_file
+    from spkg.common.digests import Digest
+    from spkg.trust.certificates import subject_of
+    from spkg.trust.chain import doubts
+    from spkg.verify.payload import open_package
 
     if output is None and str(package) == "-":
         raise UsageError("a package from standard input wants -o OUT")
@@ -886,8 +886,8 @@ def inspect(package: Path, as_json: bool) -> None:
 
     Nothing is verified.  What is malformed is marked, and the exit status is 3.
     """
-    from spkg.describe.inspection import inspection_document, inspection_lines
-    from spkg.payload import survey_package
+    from spkg.report.inspect import inspection_document, inspection_lines
+    from spkg.verify.payload import survey_package
 
     surveyed = survey_package(_source(package))
     if as_json:
@@ -917,10 +917,10 @@ def verify(
 
     Exit status 0 says that all of it is what trusted signers signed; 4 that it is not.
     """
-    from spkg import verification
-    from spkg.describe.common import error_fields
-    from spkg.describe.verification import verification_document, verification_lines
-    from spkg.payload import PayloadReport, check_payload, open_package
+    from spkg.report.lines import error_fields
+    from spkg.report.verify import verification_document, verification_lines
+    from spkg.verify import signatures as verification
+    from spkg.verify.payload import PayloadReport, check_payload, open_package
 
     trusted: verification.TrustedPackage | None = None
     report: PayloadReport | None = None
@@ -975,9 +975,10 @@ def extract(
 
     This installs nothing: each file goes under its path, all of them or none.
     """
-    from spkg import extraction, verification
-    from spkg.describe.extraction import extraction_document, extraction_hints, extraction_lines
-    from spkg.payload import open_package
+    from spkg.build import extract as extraction
+    from spkg.report.extract import extraction_document, extraction_hints, extraction_lines
+    from spkg.verify import signatures as verification
+    from spkg.verify.payload import open_package
 
     asked = _given([*trust, "at", "no_clock"])
     if unsafe_skip_signatures and asked:
@@ -1010,9 +1011,9 @@ def diff(before: Path, after: Path, as_json: bool) -> int:
 
     The exit status is 0 where they are the same octet for octet, and 10 where not.  Nothing is verified.
     """
-    from spkg.describe.difference import difference_document, difference_lines
-    from spkg.difference import compare
-    from spkg.payload import open_package
+    from spkg.build.compare import compare
+    from spkg.report.diff import difference_document, difference_lines
+    from spkg.verify.payload import open_package
 
     if str(before) == str(after) == "-":
         raise UsageError("only one of the packages can come from standard input")
@@ -1054,7 +1055,7 @@ _TRANSFER = _options(
 
 
 def _timeouts(timeout: int, idle_timeout: int) -> "Timeouts":
-    from spkg.timeouts import Timeouts
+    from spkg.download.timeouts import Timeouts
 
     return Timeouts(initial=timeout, activity=idle_timeout)
 
@@ -1093,7 +1094,7 @@ def _arriving(
     size: int,
 ) -> "Iterator[tuple[Package, ArrivingPayload]]":
     """Begin to read a package from a URL, or from standard input."""
-    from spkg.arrival import Pipe, open_arrival
+    from spkg.download.stream import Pipe, open_arrival
 
     if (password_env or password_file) and username is None:
         raise UsageError("a password wants --username")
@@ -1104,8 +1105,8 @@ def _arriving(
         with open_arrival(Pipe(sys.stdin.fileno(), monotonic, timeouts, size=size)) as opened:
             yield opened
         return
-    from spkg.transfer.download import download
-    from spkg.transfer.location import Location, Login
+    from spkg.download.client import download
+    from spkg.download.url import Location, Login
 
     location = Location.parse(source)
     if username is not None and password is None:
@@ -1128,7 +1129,7 @@ def _arriving(
 
 def _local(source: str) -> Path | None:
     """Return the file that a source is; None where its package is on its way."""
-    from spkg.transfer.location import file_of, is_url
+    from spkg.download.url import file_of, is_url
 
     if source == "-":
         return None
@@ -1143,7 +1144,7 @@ def _opening(
     source: str, timeouts: "Timeouts", transfer: Mapping[str, Any]
 ) -> "AbstractContextManager[tuple[Package, Payload]]":
     """Open a package, wherever it is; what is a file here has no need of clocks (E.4.7)."""
-    from spkg.payload import open_package
+    from spkg.verify.payload import open_package
 
     file = _local(source)
     return _arriving(source, timeouts, **transfer) if file is None else open_package(file)
@@ -1175,12 +1176,12 @@ def fetch(
     A package that nobody vouches for is given up before its payload comes; one with a file that is not what
     was signed, at that file.  FILE appears once all of it is right.
     """
-    from spkg import verification
-    from spkg.describe.common import NO_DATES
-    from spkg.describe.fetching import fetched_document, fetched_lines
-    from spkg.fetching import fetch as fetch_package
-    from spkg.output import new_file
-    from spkg.transfer.location import is_url
+    from spkg.common.atomic_output import new_file
+    from spkg.download.fetch import fetch as fetch_package
+    from spkg.download.url import is_url
+    from spkg.report.fetch import fetched_document, fetched_lines
+    from spkg.report.lines import NO_DATES
+    from spkg.verify import signatures as verification
 
     if not is_url(url):
         raise UsageError(f"{url!r} is no URL", hint="'spkg verify' verifies a file")
@@ -1215,9 +1216,9 @@ def timeline(package: Path, rate: float, timeout: int, idle_timeout: int, as_jso
     That is what the timeouts of a package are chosen by (E.4.7).  Nothing is verified, and commands are taken
     to need no time.
     """
-    from spkg.describe.timeline import timeline_document, timeline_hints, timeline_lines
-    from spkg.payload import open_package
-    from spkg.timeline import draw_timeline
+    from spkg.download.timeline import draw_timeline
+    from spkg.report.timeline import timeline_document, timeline_hints, timeline_lines
+    from spkg.verify.payload import open_package
 
     with open_package(_source(package)) as (opened, _):
         found = draw_timeline(opened, rate, _timeouts(timeout, idle_timeout))
@@ -1287,10 +1288,10 @@ def apply(
     SOURCE is a file, a URL (http, https, ftp, ftps, tftp, file), or - for standard input.  What a crash left
     before is finished or undone first; a download that was cut off goes on with what is staged.
     """
-    from spkg import verification
-    from spkg.applying import Request
-    from spkg.describe.applying import applied_hints, applied_lines, failure_document, result_document
-    from spkg.describe.common import NO_DATES, error_fields
+    from spkg.install.apply import Request
+    from spkg.report.apply import applied_hints, applied_lines, failure_document, result_document
+    from spkg.report.lines import NO_DATES, error_fields
+    from spkg.verify import signatures as verification
 
     wishes = {name: rest.pop(name) for name in WISHES}
     transfer = {name: rest.pop(name) for name in TRANSFER}
@@ -1379,10 +1380,10 @@ def _apply(
     trusted: "TrustedPackage", payload: "Payload", root: Path, request: "Request", tell: "Tell"
 ) -> "Document":
     """Install in a child process, and recover in another one where that is killed."""
-    from spkg import applying
-    from spkg.arrival import ArrivingPayload
-    from spkg.confinement import ChildKilledError, run_child
-    from spkg.root import Root
+    from spkg.common.child_process import ChildKilledError, run_child
+    from spkg.download.stream import ArrivingPayload
+    from spkg.install import apply as applying
+    from spkg.install.root import Root
 
     parent, committed = os.getpid(), False
 
@@ -1427,8 +1428,8 @@ def _apply(
 
 def _tell_now_and_then(payload: "Payload", told: "Tell") -> "tuple[Progress, Callable[[], None]]":
     """Return what hears of octets and tells of them a few times a second, and what tells of the last ones."""
-    from spkg.arrival import ArrivingPayload
-    from spkg.describe.applying import standing_document
+    from spkg.download.stream import ArrivingPayload
+    from spkg.report.apply import standing_document
 
     waiting, last = 0, monotonic()
 
@@ -1451,8 +1452,8 @@ def _tell_now_and_then(payload: "Payload", told: "Tell") -> "tuple[Progress, Cal
 
 
 def _preview(trusted: "TrustedPackage", payload: "Payload", root: Path, request: "Request") -> "Document":
-    from spkg import applying
-    from spkg.root import Root
+    from spkg.install import apply as applying
+    from spkg.install.root import Root
 
     with Root(root) as opened:
         return {**applying.document_of(applying.preview(trusted, payload, opened, request)), "confined": None}
@@ -1461,8 +1462,8 @@ def _preview(trusted: "TrustedPackage", payload: "Payload", root: Path, request:
 @contextmanager
 def _confined(root: Path) -> "Iterator[tuple[Root, bool]]":
     """Open a root, and confine this process to it."""
-    from spkg.confinement import confine
-    from spkg.root import Root
+    from spkg.common.child_process import confine
+    from spkg.install.root import Root
 
     with Root(root) as opened:
         yield opened, confine(opened.fileno()) > 0
@@ -1476,7 +1477,7 @@ def _hold_signals() -> None:
 
 def _events(total: int, progress: "Callable[..., object] | None", *, as_json: bool) -> "Tell":
     """Return what hears of the octets done: they move a bar, or become a line for each hundredth."""
-    from spkg.describe.applying import progress_document
+    from spkg.report.apply import progress_document
 
     done, told = 0, 0
 
@@ -1534,7 +1535,7 @@ def _write_report(path: Path, document: "Mapping[str, Any]") -> None:
     """Write the result; that it can't be written takes nothing back."""
     import json
 
-    from spkg.output import new_file, write_all
+    from spkg.common.atomic_output import new_file, write_all
 
     try:
         with new_file(path, force=True) as file:
@@ -1575,9 +1576,9 @@ def recover(root: Path, discard_staged: bool, as_json: bool) -> None:
     Afterwards the root is as it was before, or as the package wants it.  Doing it again changes nothing.
     What a download has staged stays beside it: the same package goes on with it.
     """
-    from spkg import applying
-    from spkg.confinement import run_child
-    from spkg.describe.applying import recovery_document, recovery_lines
+    from spkg.common.child_process import run_child
+    from spkg.install import apply as applying
+    from spkg.report.apply import recovery_document, recovery_lines
 
     def work(_tell: "Tell") -> "Document":
         with _confined(root) as (opened, _):
@@ -1610,10 +1611,10 @@ def status(root: Path, as_json: bool) -> None:
     It is clean, pending (cut off: 'spkg recover', or the same package in place), partial (in place, failed
     but usable) or unsafe (in place, needs recovery).
     """
-    from spkg.applying import staging, standing
-    from spkg.describe.applying import status_document, status_lines
-    from spkg.installation import installed
-    from spkg.root import Root
+    from spkg.install.all_or_nothing import installed
+    from spkg.install.apply import staging, standing
+    from spkg.install.root import Root
+    from spkg.report.apply import status_document, status_lines
 
     with Root(root) as opened:
         state, stopped = standing(opened)
@@ -1652,15 +1653,15 @@ _LEDGER = click.option(
 
 
 def _verifier(**trust: Any) -> "Verifier":
-    from spkg.trust import VOUCHER_PURPOSES
-    from vouchers.xml.verification import Verifier
+    from spkg.trust.chain import VOUCHER_PURPOSES
+    from vouchers.signature.verify import Verifier
 
     return Verifier(_policy(**trust, default=VOUCHER_PURPOSES))
 
 
 def _voucher(name: Path) -> bytes:
     """Return the XML of a voucher, which may be in base64; ``-`` is standard input."""
-    from vouchers.xml.document import MAX_FILE, unwrap
+    from vouchers.signature.shape import MAX_FILE, unwrap
 
     with _about(name):
         return unwrap(_input(name, MAX_FILE))
@@ -1740,13 +1741,13 @@ def issue(
     Serial numbers come from a ledger, each once and for ever; the same batch run again writes the same
     vouchers, and completes what was cut off.
     """
-    from spkg.digests import Digest
-    from spkg.keys import load_signatory
-    from spkg.trust import VOUCHER_PURPOSES, doubts
-    from vouchers.devices import identity_of
-    from vouchers.ledger import MAX_BATCH
-    from vouchers.templates import load_options
-    from vouchers.xml.signing import VoucherSigner
+    from spkg.common.digests import Digest
+    from spkg.trust.chain import VOUCHER_PURPOSES, doubts
+    from spkg.trust.keys import load_signatory
+    from vouchers.acs.device_list import identity_of
+    from vouchers.acs.ledger import MAX_BATCH
+    from vouchers.acs.templates import load_options
+    from vouchers.signature.sign import VoucherSigner
 
     if (device_file is None) == (devices is None):
         raise UsageError("either --device, or --devices")
@@ -1786,7 +1787,7 @@ def issue(
 def _this_device(file: Path) -> "Device":
     """Return a device that says who it is."""
     from spkg.device import load_device
-    from vouchers.devices import identity_of
+    from vouchers.acs.device_list import identity_of
 
     with _about(file):
         device = load_device(file)
@@ -1796,7 +1797,7 @@ def _this_device(file: Path) -> "Device":
 
 def _open_ledger(url: str, stack: ExitStack) -> "Ledger":
     """Open a ledger, and say so where it is a new one: a number must not be given twice."""
-    from vouchers.ledger import Ledger
+    from vouchers.acs.ledger import Ledger
 
     opened = stack.enter_context(Ledger(url, _now))
     if opened.created:
@@ -1814,8 +1815,8 @@ def _prepared(
     batch: str | None,
 ) -> "Iterator[Issued]":
     """Sign a voucher for one device, which counts as issued when the block ends well."""
-    from vouchers.issuing import VoucherIssuer, sign_voucher
-    from vouchers.ledger import MAX_SERIAL, Want
+    from vouchers.acs.issuer import VoucherIssuer, sign_voucher
+    from vouchers.acs.ledger import MAX_SERIAL, Want
 
     if url is not None:
         with ExitStack() as stack:
@@ -1833,9 +1834,9 @@ def _prepared(
 
 def _write_issued(issued: "Issued", form: str, output: Path | None, *, force: bool, as_json: bool) -> None:
     """Write a voucher to a file, or to standard output, where nothing else is told then."""
-    from spkg.output import new_file, write_all
-    from vouchers.bulk import Form
-    from vouchers.describe import issued_document, issued_lines
+    from spkg.common.atomic_output import new_file, write_all
+    from vouchers.acs.bulk import Form
+    from vouchers.report import issued_document, issued_lines
 
     octets = Form(form).write(issued)
     if output is None or str(output) == "-":
@@ -1860,12 +1861,12 @@ def _issue_many(
     """Issue a voucher to each of many devices."""
     from secrets import token_hex
 
-    from spkg.describe.applying import progress_document
-    from spkg.describe.common import error_fields
-    from spkg.output import bulk_directory
-    from vouchers.bulk import Form, Order, issue_many
-    from vouchers.describe import ISSUE, bulk_document, bulk_lines
-    from vouchers.devices import Listed, read_devices
+    from spkg.common.atomic_output import bulk_directory
+    from spkg.report.apply import progress_document
+    from spkg.report.lines import error_fields
+    from vouchers.acs.bulk import Form, Order, issue_many
+    from vouchers.acs.device_list import Listed, read_devices
+    from vouchers.report import ISSUE, bulk_document, bulk_lines
 
     templates, signer, url, batch, form, jobs = wanted
     if batch is None:
@@ -1933,8 +1934,8 @@ def inspect_voucher(file: Path, as_json: bool) -> None:
 
     Nothing is verified.  What is malformed is marked, and the exit status is 3.
     """
-    from vouchers.describe import inspection, inspection_document, inspection_lines
-    from vouchers.xml.document import read_voucher
+    from vouchers.report import inspection, inspection_document, inspection_lines
+    from vouchers.signature.shape import read_voucher
 
     octets = _voucher(file)
     with _about(file):
@@ -1964,10 +1965,10 @@ def verify_voucher(
 
     Exit status 0 says that an accepted signer vouches for all of it.
     """
-    from spkg.describe.common import error_fields
-    from vouchers.describe import verification_document, verification_lines
-    from vouchers.granting import grant
-    from vouchers.xml.document import read_voucher
+    from spkg.report.lines import error_fields
+    from vouchers.cpe.grant import grant
+    from vouchers.report import verification_document, verification_lines
+    from vouchers.signature.shape import read_voucher
 
     trusted: TrustedVoucher | None = None
     error: SpkgError | None = None
@@ -2014,9 +2015,9 @@ def apply_vouchers(
     Each FILE, XML or base64, is verified first, and has to be for this device, now, and not seen before.
     A voucher that governs its Options already changes nothing, and is no failure.
     """
-    from vouchers.applying import check_vouchers, set_vouchers
-    from vouchers.describe import applied_document, applied_lines
-    from vouchers.store import OptionStore
+    from vouchers.cpe.apply import check_vouchers, set_vouchers
+    from vouchers.cpe.store import OptionStore
+    from vouchers.report import applied_document, applied_lines
 
     verifier, time = _verifier(**trust), _at(at, no_clock=no_clock)
     device, real = _this_device(device_file), time if at is None else None
@@ -2054,9 +2055,9 @@ def _observe(store: "OptionStore", device: "Device | None", now: datetime) -> No
 def options(store: Path, device_file: Path | None, name: str, at: datetime | None, as_json: bool) -> None:
     """Show how Options stand, as GetOptions does."""
     from spkg.device import load_device
-    from vouchers.applying import get_options
-    from vouchers.describe import options_document, options_lines
-    from vouchers.store import OptionStore
+    from vouchers.cpe.apply import get_options
+    from vouchers.cpe.store import OptionStore
+    from vouchers.report import options_document, options_lines
 
     device = None if device_file is None else load_device(device_file)
     time = at or _now()
@@ -2082,7 +2083,7 @@ def setup(name: str, store: Path, undo: bool) -> None:
 
     It becomes bit 1 of its State.
     """
-    from vouchers.store import OptionStore
+    from vouchers.cpe.store import OptionStore
 
     with OptionStore(store) as opened:
         opened.set_up(name, done=not undo)
@@ -2099,9 +2100,9 @@ def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **t
     The envelope comes from standard input, and the answer goes to standard output.  A fault is an answer,
     too, and the exit status 0; what is no envelope at all is 3.
     """
-    from vouchers.rpc import answer, fault_code
-    from vouchers.soap import MAX_ENVELOPE, fault_response, read_envelope
-    from vouchers.store import OptionStore
+    from vouchers.cpe.messages import MAX_ENVELOPE, fault_response, read_envelope
+    from vouchers.cpe.rpc import answer, fault_code
+    from vouchers.cpe.store import OptionStore
 
     verifier, time = _verifier(**trust), _at(at, no_clock=no_clock)
     device = _this_device(device_file)
@@ -2140,8 +2141,8 @@ def list_ledger(
     """Show vouchers by their serial numbers."""
     import json
 
-    from vouchers.describe import entry_document, entry_line
-    from vouchers.ledger import Ledger
+    from vouchers.acs.ledger import Ledger
+    from vouchers.report import entry_document, entry_line
 
     with Ledger(ledger, _now, create=False) as opened:
         entries = opened.entries(batch=batch, state=state, serial_number=serial_number)
@@ -2167,8 +2168,8 @@ def export_ledger(ledger: str, as_json: bool) -> None:
     import io
     import json
 
-    from vouchers.describe import entry_document
-    from vouchers.ledger import Entry, Ledger
+    from vouchers.acs.ledger import Entry, Ledger
+    from vouchers.report import entry_document
 
     def row(cells: Iterable[object]) -> str:
         line = io.StringIO()
@@ -2192,7 +2193,7 @@ def void_serial(serial: int, ledger: str, as_json: bool) -> None:
 
     A voucher that a device has already is not taken back by this: issue one that disables the Option.
     """
-    from vouchers.ledger import Ledger
+    from vouchers.acs.ledger import Ledger
 
     with Ledger(ledger, _now, create=False) as opened:
         opened.void(serial)

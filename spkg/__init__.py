@@ -19,11 +19,13 @@ __version__: Final = "0.2.0"
 """The version of both packages, and of the distribution."""
 
 if TYPE_CHECKING:
-    from spkg.applying import Applied, Request, apply, preview
-    from spkg.building import build, plan_build
+    from spkg.build.builder import build, plan_build
+    from spkg.build.compare import compare
+    from spkg.build.extract import extract, unsafe_extract
+    from spkg.build.manifest import load_manifest
+    from spkg.build.sign import sign_package
+    from spkg.common.digests import Digest
     from spkg.device import Device, load_device
-    from spkg.difference import compare
-    from spkg.digests import Digest
     from spkg.errors import (
         FailedError,
         FormatError,
@@ -34,17 +36,15 @@ if TYPE_CHECKING:
         UntrustedError,
         UsageError,
     )
-    from spkg.extraction import extract, unsafe_extract
-    from spkg.keys import Identity, Signatory, load_certificates, load_identity, load_signatory
-    from spkg.manifest import load_manifest
-    from spkg.package import Package, survey
-    from spkg.payload import check_payload, open_package
-    from spkg.planning import Plan, plan
-    from spkg.root import Root
-    from spkg.signing import sign_package
-    from spkg.tree import RootTree
-    from spkg.trust import Policy
-    from spkg.verification import TrustedPackage, verify
+    from spkg.format.package import Package, survey
+    from spkg.install.apply import Applied, Request, apply, preview
+    from spkg.install.plan import Plan, plan
+    from spkg.install.root import Root
+    from spkg.install.root_tree import RootTree
+    from spkg.trust.chain import Policy
+    from spkg.trust.keys import Identity, Signatory, load_certificates, load_identity, load_signatory
+    from spkg.verify.payload import check_payload, open_package
+    from spkg.verify.signatures import TrustedPackage, verify
 
 __all__ = [
     "Applied",
@@ -88,11 +88,11 @@ __all__ = [
 ]
 
 _MODULES: Final = {
-    "applying": ("Applied", "Request", "apply", "preview"),
-    "building": ("build", "plan_build"),
+    "install.apply": ("Applied", "Request", "apply", "preview"),
+    "build.builder": ("build", "plan_build"),
     "device": ("Device", "load_device"),
-    "difference": ("compare",),
-    "digests": ("Digest",),
+    "build.compare": ("compare",),
+    "common.digests": ("Digest",),
     "errors": (
         "FailedError",
         "FormatError",
@@ -103,17 +103,17 @@ _MODULES: Final = {
         "UntrustedError",
         "UsageError",
     ),
-    "extraction": ("extract", "unsafe_extract"),
-    "keys": ("Identity", "Signatory", "load_certificates", "load_identity", "load_signatory"),
-    "manifest": ("load_manifest",),
-    "package": ("Package", "survey"),
-    "payload": ("check_payload", "open_package"),
-    "planning": ("Plan", "plan"),
-    "root": ("Root",),
-    "signing": ("sign_package",),
-    "tree": ("RootTree",),
-    "trust": ("Policy",),
-    "verification": ("TrustedPackage", "verify"),
+    "build.extract": ("extract", "unsafe_extract"),
+    "trust.keys": ("Identity", "Signatory", "load_certificates", "load_identity", "load_signatory"),
+    "build.manifest": ("load_manifest",),
+    "format.package": ("Package", "survey"),
+    "verify.payload": ("check_payload", "open_package"),
+    "install.plan": ("Plan", "plan"),
+    "install.root": ("Root",),
+    "build.sign": ("sign_package",),
+    "install.root_tree": ("RootTree",),
+    "trust.chain": ("Policy",),
+    "verify.signatures": ("TrustedPackage", "verify"),
 }
 _HOME: Final = {name: module for module, names in _MODULES.items() for name in names}
 

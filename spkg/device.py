@@ -10,9 +10,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-from spkg.commands import ROLES
-from spkg.tables import Table, load_table
-from spkg.versions import parse_version
+from spkg.common.toml_document import Table, load_table
+from spkg.format.commands import ROLES
+from spkg.format.versions import parse_version
 
 __all__ = ["Attribute", "Device", "Links", "ModeRule", "load_device", "read_device"]
 

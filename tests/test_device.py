@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from spkg.commands import ROLES
+from spkg.common.toml_document import parse_table
 from spkg.device import Attribute, Device, Links, ModeRule, load_device, read_device
 from spkg.errors import FormatError
-from spkg.tables import parse_table
-from spkg.versions import meets_maximum, meets_minimum
-from tests.kit import ROOT
+from spkg.format.commands import ROLES
+from spkg.format.versions import meets_maximum, meets_minimum
+from tests.support.kit import ROOT
 
 
 def device(text: str) -> Device:

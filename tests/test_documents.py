@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli import EXIT_FOR, main
-from tests.kit import ROOT
+from tests.support.kit import ROOT
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = ROOT / "docs" / "commands.md"

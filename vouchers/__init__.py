@@ -16,20 +16,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from vouchers.applying import check_vouchers, get_options, set_vouchers
-    from vouchers.devices import identity_of
-    from vouchers.granting import grant
-    from vouchers.issuing import Issued, VoucherIssuer
-    from vouchers.ledger import Ledger
-    from vouchers.life import OptionState
+    from vouchers.acs.device_list import identity_of
+    from vouchers.acs.issuer import Issued, VoucherIssuer
+    from vouchers.acs.ledger import Ledger
+    from vouchers.acs.templates import Template, load_options
+    from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
+    from vouchers.cpe.grant import grant
+    from vouchers.cpe.messages import read_envelope
+    from vouchers.cpe.option_life import OptionState
+    from vouchers.cpe.rpc import answer
+    from vouchers.cpe.store import OptionStore
     from vouchers.model import DeviceId, Mode, Option, Voucher
-    from vouchers.rpc import answer
-    from vouchers.soap import read_envelope
-    from vouchers.store import OptionStore
-    from vouchers.templates import Template, load_options
-    from vouchers.xml.document import VoucherDocument, read_voucher, unwrap
-    from vouchers.xml.signing import VoucherSigner
-    from vouchers.xml.verification import TrustedVoucher, Verifier
+    from vouchers.signature.shape import VoucherDocument, read_voucher, unwrap
+    from vouchers.signature.sign import VoucherSigner
+    from vouchers.signature.verify import TrustedVoucher, Verifier
 
 __all__ = [
     "DeviceId",
@@ -59,20 +59,20 @@ __all__ = [
 ]
 
 _MODULES: Final = {
-    "applying": ("check_vouchers", "get_options", "set_vouchers"),
-    "devices": ("identity_of",),
-    "granting": ("grant",),
-    "issuing": ("Issued", "VoucherIssuer"),
-    "ledger": ("Ledger",),
-    "life": ("OptionState",),
+    "cpe.apply": ("check_vouchers", "get_options", "set_vouchers"),
+    "acs.device_list": ("identity_of",),
+    "cpe.grant": ("grant",),
+    "acs.issuer": ("Issued", "VoucherIssuer"),
+    "acs.ledger": ("Ledger",),
+    "cpe.option_life": ("OptionState",),
     "model": ("DeviceId", "Mode", "Option", "Voucher"),
-    "rpc": ("answer",),
-    "soap": ("read_envelope",),
-    "store": ("OptionStore",),
-    "templates": ("Template", "load_options"),
-    "xml.document": ("VoucherDocument", "read_voucher", "unwrap"),
-    "xml.signing": ("VoucherSigner",),
-    "xml.verification": ("TrustedVoucher", "Verifier"),
+    "cpe.rpc": ("answer",),
+    "cpe.messages": ("read_envelope",),
+    "cpe.store": ("OptionStore",),
+    "acs.templates": ("Template", "load_options"),
+    "signature.shape": ("VoucherDocument", "read_voucher", "unwrap"),
+    "signature.sign": ("VoucherSigner",),
+    "signature.verify": ("TrustedVoucher", "Verifier"),
 }
 _HOME: Final = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -20,16 +20,16 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from lxml import etree
 
-from spkg.digests import Digest
-from spkg.keygen import make_keys
-from spkg.keys import Signatory
-from spkg.trust import VOUCHER_PURPOSES, Policy
-from vouchers.calendar import Units
+from spkg.common.digests import Digest
+from spkg.common.hostile_xml import canonical
+from spkg.common.times import Units
+from spkg.trust.chain import VOUCHER_PURPOSES, Policy
+from spkg.trust.keygen import make_keys
+from spkg.trust.keys import Signatory
 from vouchers.model import DeviceId, Mode, Option, Voucher
-from vouchers.xml.document import read_voucher
-from vouchers.xml.parsing import canonical
-from vouchers.xml.signing import VoucherSigner
-from vouchers.xml.verification import Verifier
+from vouchers.signature.shape import read_voucher
+from vouchers.signature.sign import VoucherSigner
+from vouchers.signature.verify import Verifier
 
 NOW: Final = datetime.now(UTC).replace(microsecond=0)
 DEVICE: Final = DeviceId(

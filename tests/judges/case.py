@@ -9,12 +9,12 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from spkg.cms import EMPTY_BLOCK, load_block
-from spkg.digests import Digest
-from spkg.package import Package
-from spkg.signing import add_signature
-from spkg.verification import TrustedPackage, UntrustedPackageError, verify
-from tests.kit import AT, CONTENTS, Certified, Draft, certify, policy, read
+from spkg.build.sign import add_signature
+from spkg.common.digests import Digest
+from spkg.format.package import Package
+from spkg.format.signature_block import EMPTY_BLOCK, load_block
+from spkg.verify.signatures import TrustedPackage, UntrustedPackageError, verify
+from tests.support.kit import AT, CONTENTS, Certified, Draft, certify, policy, read
 
 __all__ = [
     "END",

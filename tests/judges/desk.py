@@ -6,7 +6,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.judges.programs import Outcome, must, run
-from tests.kit import Certified
+from tests.support.kit import Certified
 
 __all__ = ["Desk"]
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from kaitaistruct import KaitaiStruct, KaitaiStructError
 
-from spkg.commands import (
+from spkg.format.commands import (
     RECORDS,
     VENDOR_MARK,
     VENDOR_TYPES,
@@ -23,12 +23,12 @@ from spkg.commands import (
     Role,
     UnknownCommand,
 )
-from spkg.fields import UNSAFE, Located
-from spkg.package import Command
-from spkg.paths import RootPath
-from spkg.payload import open_package
+from spkg.format.fields import UNSAFE, Located
+from spkg.format.package import Command
+from spkg.format.paths import RootPath
+from spkg.verify.payload import open_package
 from tests.judges.programs import missing, must, require, run
-from tests.kit import ROOT
+from tests.support.kit import ROOT
 
 __all__ = ["REFUSALS", "RESERVED", "View", "compile_reader", "name_of", "our_view", "their_view"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from spkg.cms import EMPTY_BLOCK
-from spkg.digests import Digest
+from spkg.common.digests import Digest
+from spkg.format.signature_block import EMPTY_BLOCK
 from tests.judges.case import (
     FORGED,
     OURS,

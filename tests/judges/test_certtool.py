@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from spkg.cms import EMPTY_BLOCK, load_block
-from spkg.digests import Digest
+from spkg.common.digests import Digest
+from spkg.format.signature_block import EMPTY_BLOCK, load_block
 from tests.judges.case import (
     FORGED,
     SIGNED,

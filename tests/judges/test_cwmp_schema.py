@@ -17,11 +17,11 @@ from typing import Any, Final
 import pytest
 from lxml import etree
 
-from tests.kit import AT
-from tests.test_rpc import envelope, get_options, named, set_vouchers
-from tests.voucher_kit import signed
-from vouchers.life import OptionState, unvouchered
-from vouchers.soap import fault_response, options_response, set_vouchers_request, vouchers_response
+from tests.support.kit import AT
+from tests.support.voucher_kit import signed
+from tests.vouchers.cpe.test_rpc import envelope, get_options, named, set_vouchers
+from vouchers.cpe.messages import fault_response, options_response, set_vouchers_request, vouchers_response
+from vouchers.cpe.option_life import OptionState, unvouchered
 
 SCHEMA: Final = os.environ.get("SPKG_CWMP_SCHEMA")
 SOAP: Final = "http://schemas.xmlsoap.org/soap/envelope/"

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spkg.building import build, plan_build
-from spkg.cms import EMPTY_BLOCK
-from spkg.commands import (
+from spkg.build.builder import build, plan_build
+from spkg.build.manifest import load_manifest
+from spkg.errors import FormatError
+from spkg.format.commands import (
     RECORDS,
     Add,
     AddVersioned,
@@ -46,12 +47,11 @@ from spkg.commands import (
     UnrecoverableTimeout,
     Version,
 )
-from spkg.errors import FormatError
-from spkg.manifest import load_manifest
-from spkg.package import Header, encode_commands
-from spkg.paths import RootPath, TreePath, VersionedPath
+from spkg.format.package import Header, encode_commands
+from spkg.format.paths import RootPath, TreePath, VersionedPath
+from spkg.format.signature_block import EMPTY_BLOCK
 from tests.judges.kaitai import REFUSALS, RESERVED, View, compile_reader, name_of, our_view, their_view
-from tests.kit import CONTENTS, SAMPLE, Draft, file, second_signer, signer
+from tests.support.kit import CONTENTS, SAMPLE, Draft, file, second_signer, signer
 
 PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
 

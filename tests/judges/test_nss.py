@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
-from spkg.cms import EMPTY_BLOCK
-from spkg.digests import Digest
+from spkg.common.digests import Digest
+from spkg.format.signature_block import EMPTY_BLOCK
 from tests.judges.case import (
     FORGED,
     SIGNED,

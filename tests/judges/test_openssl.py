@@ -6,13 +6,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from spkg.building import build, plan_build
-from spkg.cms import EMPTY_BLOCK, load_block
-from spkg.digests import Digest
+from spkg.build.builder import build, plan_build
+from spkg.build.manifest import load_manifest
+from spkg.build.sign import sign_package
+from spkg.common.digests import Digest
 from spkg.errors import FormatError
-from spkg.manifest import load_manifest
-from spkg.payload import open_package
-from spkg.signing import sign_package
+from spkg.format.signature_block import EMPTY_BLOCK, load_block
+from spkg.verify.payload import open_package
 from tests.judges.case import (
     END,
     FORGED,
@@ -32,7 +32,7 @@ from tests.judges.case import (
 )
 from tests.judges.desk import Desk
 from tests.judges.programs import Outcome
-from tests.kit import AT, SAMPLE, name
+from tests.support.kit import AT, SAMPLE, name
 
 pytestmark = pytest.mark.judge("openssl")
 

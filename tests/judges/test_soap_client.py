@@ -15,12 +15,12 @@ import requests
 from lxml import etree
 
 from spkg.device import Device
-from tests.kit import AT
-from tests.test_rpc import HERE, ask, genuine, only
-from tests.voucher_kit import IPTV, QOS
+from tests.support.kit import AT
+from tests.support.voucher_kit import IPTV, QOS
+from tests.vouchers.cpe.test_rpc import HERE, ask, genuine, only
+from vouchers.cpe.messages import set_vouchers_request
+from vouchers.cpe.store import OptionStore
 from vouchers.model import Mode
-from vouchers.soap import set_vouchers_request
-from vouchers.store import OptionStore
 
 SOAP: Final = "http://schemas.xmlsoap.org/soap/envelope/"
 CWMP: Final = "urn:dslforum-org:cwmp-1-0"

@@ -13,13 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from lxml import etree
 
-from spkg.digests import Digest
-from spkg.keys import Signatory
+from spkg.common.digests import Digest
+from spkg.trust.keys import Signatory
 from tests.judges.desk import Desk
 from tests.judges.programs import Outcome
-from tests.kit import AT, authority, certify, root
-from tests.voucher_forge import DS, OPTION, edited, figure, forge, key_value, refusal
-from tests.voucher_kit import IPTV, QOS, SCHEMES, pem, signatory, signed, verified
+from tests.support.kit import AT, authority, certify, root
+from tests.support.voucher_forge import DS, OPTION, edited, figure, forge, key_value, refusal
+from tests.support.voucher_kit import IPTV, QOS, SCHEMES, pem, signatory, signed, verified
 from vouchers.model import Voucher
 
 program = pytest.mark.judge("xmlsec1")

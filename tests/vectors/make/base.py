@@ -16,7 +16,7 @@ class Vector:
     """One scenario with one outcome.
 
     ``expect`` is ``trusted``, ``untrusted: REASON``, ``damaged: REASON`` or ``format error at 0xOFFSET``,
-    for a policy that trusts ``root.pem`` at the time in ``tests/kit.py``.
+    for a policy that trusts ``root.pem`` at the time in ``tests/support/kit.py``.
     """
 
     name: str

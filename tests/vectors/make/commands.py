@@ -2,7 +2,7 @@
 
 from hashlib import sha1, sha256
 
-from spkg.commands import (
+from spkg.format.commands import (
     Add,
     AddVersioned,
     Description,
@@ -33,9 +33,9 @@ from spkg.commands import (
     UnrecoverableTimeout,
     Version,
 )
-from spkg.package import encode_commands
-from spkg.paths import RootPath, TreePath, VersionedPath
-from tests.kit import CONTENTS, Draft, file
+from spkg.format.package import encode_commands
+from spkg.format.paths import RootPath, TreePath, VersionedPath
+from tests.support.kit import CONTENTS, Draft, file
 from tests.vectors.make.base import vector
 
 DIGEST = sha1(CONTENTS, usedforsecurity=False).digest()

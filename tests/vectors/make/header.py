@@ -1,6 +1,6 @@
 """The fixed part (E.3)."""
 
-from tests.kit import Draft
+from tests.support.kit import Draft
 from tests.vectors.make.base import vector
 
 GOOD = Draft()

@@ -5,10 +5,10 @@ from datetime import timedelta
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from spkg.ber import tlv
-from spkg.cms import EMPTY_BLOCK
-from spkg.digests import Digest
-from tests.kit import (
+from spkg.common.digests import Digest
+from spkg.format.signature_block import EMPTY_BLOCK
+from spkg.trust.ber import tlv
+from tests.support.kit import (
     AT,
     CONTENT_TYPE,
     DATA,

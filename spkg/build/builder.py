@@ -1,0 +1,454 @@
+"""Building: a package from a manifest, the same octets from the same inputs (README, "Manifest").
+
+Each source is read once: hashed while it is copied into the payload, in the order of the steps, so that a
+download can be installed as it arrives.  The front matter, whose size is known before, is written last.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from io import FileIO
+from pathlib import Path
+from typing import Final, assert_never
+
+from spkg.build.manifest import FileStep, Manifest, RecordStep, TreeStep
+from spkg.build.sign import add_signature, check_front_matter
+from spkg.build.source_tree import TreeReport, walk_tree
+from spkg.common.atomic_output import write_all
+from spkg.common.digests import Digest
+from spkg.common.worker_threads import Crew
+from spkg.errors import FormatError, SurroundingsError, os_problem
+from spkg.format.commands import (
+    ROLES,
+    End,
+    Extract,
+    FileModes,
+    Format,
+    InitialActivityTimeout,
+    InitialTimeout,
+    MaximumVersion,
+    MoveCommand,
+    PayloadCommand,
+    Record,
+    RemoveCommand,
+    Role,
+    StrongDigests,
+)
+from spkg.format.fields import UNSAFE
+from spkg.format.package import HEADER_SIZE, MAX_COMMAND_LIST, MAX_PAYLOAD, Header, encode_commands
+from spkg.format.paths import RootPath
+from spkg.format.signature_block import EMPTY_BLOCK, load_block
+from spkg.trust.keys import Identity
+from spkg.verify.payload import CHUNK, Progress
+
+__all__ = [
+    "BuildPlan",
+    "BuildReport",
+    "Contents",
+    "PlannedFile",
+    "arrange",
+    "build",
+    "packs",
+    "plan_build",
+    "warnings",
+]
+
+EXECUTABLE: Final = 0o755
+PLAIN: Final = 0o644
+"""The two modes that a source can have, by its owner's execute bit: no more of it is carried over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedFile:
+    """A file that will be in the package, under a command that lacks its contents."""
+
+    field: str
+    """The step it comes from."""
+    command: type[PayloadCommand]
+    path: RootPath
+    source: Path
+    flags: int
+    follow: bool
+    """Whether a symbolic link at *source* is followed: one that the manifest names is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """Where a file lies in the payload, and what is signed of it."""
+
+    offset: int
+    length: int
+    sha1: bytes
+    sha256: bytes
+    """Empty where no strong digests are asked for."""
+    mode: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildPlan:
+    """What will be in the package, before any source is opened."""
+
+    manifest: Manifest
+    items: tuple[tuple[str, Record | PlannedFile], ...]
+    """The steps with trees laid out: for each command the step it comes from, and what it is."""
+    trees: tuple[TreeReport, ...]
+
+    @property
+    def files(self) -> list[PlannedFile]:
+        """Those of the items that carry a file."""
+        return [item for _, item in self.items if isinstance(item, PlannedFile)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildReport:
+    """What was built."""
+
+    header: Header
+    commands: int
+    files: int
+    shared: int
+    """How many files were stored already for another command."""
+    signed: bool
+
+
+def plan_build(manifest: Manifest) -> BuildPlan:
+    """Lay out the steps of *manifest*.
+
+    Raises:
+        FormatError: A tree holds what no package can carry, or the command list would be too long.
+        SurroundingsError: A tree can't be read.
+    """
+    items: list[tuple[str, Record | PlannedFile]] = []
+    trees: list[TreeReport] = []
+    for step in manifest.steps:
+        match step:
+            case RecordStep(field=field, record=record):
+                items.append((field, record))
+            case FileStep(field=field):
+                items.append(
+                    (
+                        field,
+                        PlannedFile(
+                            field=field,
+                            command=step.command,
+                            path=step.path,
+                            source=step.source,
+                            flags=step.flags,
+                            follow=True,
+                        ),
+                    )
+                )
+            case TreeStep():
+                with _located(manifest.source, f"{step.field}.from", step.source):
+                    report = walk_tree(step, manifest.source)
+                trees.append(report)
+                items += [
+                    (
+                        step.field,
+                        PlannedFile(
+                            field=step.field,
+                            command=Extract,
+                            path=file.path,
+                            source=file.source,
+                            flags=step.flags,
+                            follow=False,
+                        ),
+                    )
+                    for file in report.taken
+                ]
+            case _:
+                assert_never(step)
+    plan = BuildPlan(manifest=manifest, items=tuple(items), trees=tuple(trees))
+    _check_size(plan)
+    return plan
+
+
+def packs(plan: BuildPlan, output: Path) -> str | None:
+    """Return the step that would put *output* itself into the package; none does where it is not there."""
+    try:
+        there = output.stat()
+    except OSError:
+        return None
+    for file in plan.files:
+        with suppress(OSError):
+            if os.path.samestat(file.source.stat(), there):
+                return file.field
+    return None
+
+
+def sources_size(plan: BuildPlan) -> int:
+    """Return how many octets the sources have now, as far as they can be told: for the progress alone."""
+    total = 0
+    for file in plan.files:
+        with suppress(OSError):
+            total += file.source.stat().st_size
+    return total
+
+
+def warnings(plan: BuildPlan) -> Iterator[str]:
+    """Give what a release engineer should think about before the package goes out."""
+    parameters = plan.manifest.parameters
+    upgrade = any(isinstance(one, Role) and one.role == ROLES["software-upgrade"] for one in parameters)
+    if upgrade and not any(isinstance(one, MaximumVersion) for one in parameters):
+        yield "a software-upgrade without maximum-version can be applied over a newer release"
+    stated = any(isinstance(one, InitialTimeout | InitialActivityTimeout) for one in parameters)
+    if stated and plan.items and _leaves_initial_state(plan.items[0][1]):
+        yield f"{plan.items[0][0]} leaves the initial state at once, so the initial timeouts never apply"
+    for tree in plan.trees:
+        if not tree.taken:
+            yield f"{tree.field} takes no file"
+        for pattern in tree.unused_patterns:
+            yield f"{tree.field}.exclude: {pattern!r} matches nothing"
+
+
+def arrange(plan: BuildPlan, contents: Sequence[Contents]) -> list[Record]:
+    """Return the command list of *plan*, with the contents of its files in their order."""
+    manifest = plan.manifest
+    records = list(manifest.parameters)
+    if manifest.strong_digests and contents:
+        records.append(StrongDigests(digests=tuple(one.sha256 for one in contents)))
+    if manifest.file_modes and contents:
+        records.append(FileModes(modes=tuple(one.mode for one in contents)))
+    following = iter(contents)
+    for _, item in plan.items:
+        if isinstance(item, Record):
+            records.append(item)
+            continue
+        one = next(following)
+        record = item.command(
+            path=item.path, flags=item.flags, hash=one.sha1, file_offset=one.offset, file_length=one.length
+        )
+        records.append(record)
+    records.append(End())
+    return records
+
+
+def build(
+    plan: BuildPlan,
+    output: FileIO,
+    identity: Identity | None,
+    *,
+    signing_time: datetime | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Write the package of *plan* to *output*, an empty file that can be read back.
+
+    Args:
+        plan: What goes in.
+        output: Where to, without a buffer.
+        identity: Who signs, with SHA-1; None leaves the package unsigned.
+        signing_time: What the signature claims; None claims nothing, so that the octets repeat.
+        jobs: With more than one, the second of two digests is computed beside the first.
+        progress: Is told the octets of sources done.
+
+    Raises:
+        FormatError: A source is no regular file or changed while it was read, or a limit is passed.
+        SurroundingsError: A source can't be read.
+        OSError: The output can't be written.
+    """
+
+    def block_of(signed: bytes) -> bytes:
+        if identity is None:
+            return EMPTY_BLOCK
+        return add_signature(load_block(EMPTY_BLOCK), signed, identity, signing_time=signing_time)
+
+    # The size of the front matter depends on names and counts alone, so the payload can be written first.
+    draft = encode_commands(arrange(plan, [UNKNOWN_CONTENTS] * len(plan.files)))
+    signed_size = HEADER_SIZE + len(draft)
+    block_size = len(block_of(b""))
+    check_front_matter(bytes(signed_size), bytes(block_size))
+
+    beside = jobs > 1 and plan.manifest.strong_digests
+    with Crew(1) if beside else nullcontext() as crew:
+        payload = _PayloadWriter(output, signed_size + block_size, plan.manifest, crew)
+        contents = [payload.store(file, progress) for file in plan.files]
+
+    records = arrange(plan, contents)
+    commands = encode_commands(records)
+    header = Header(command_list_length=len(commands), payload_length=payload.length)
+    signed = header.encode() + commands
+    block = block_of(signed)
+    if len(signed) != signed_size or len(block) != block_size:
+        raise AssertionError("the front matter is not of the size it was planned with")
+    output.seek(0)
+    write_all(output, signed + block)
+    return BuildReport(
+        header=header,
+        commands=len(records),
+        files=len(contents),
+        shared=payload.shared,
+        signed=identity is not None,
+    )
+
+
+TOO_MUCH: Final = "the payload would have 2^32 octets or more"
+UNKNOWN_CONTENTS: Final = Contents(offset=0, length=0, sha1=bytes(20), sha256=bytes(32), mode=PLAIN)
+
+
+class _PayloadWriter:
+    """Stores files one behind the other, and equal ones once."""
+
+    def __init__(self, output: FileIO, start: int, manifest: Manifest, crew: Crew | None) -> None:
+        self._output = output
+        self._crew = crew
+        self._start = start
+        self._manifest = manifest
+        self._stored: dict[tuple[int, bytes], int] = {}
+        self._known: dict[tuple[int, ...], Contents] = {}
+        self._buffer = memoryview(bytearray(CHUNK))
+        self.length = 0
+        self.shared = 0
+        output.seek(start)
+
+    def store(self, file: PlannedFile, progress: Progress | None) -> Contents:
+        """Copy a source, hash it on the way, and return where it lies."""
+        sha1, sha256 = Digest.SHA1.new(), Digest.SHA256.new()
+        strong = self._manifest.strong_digests
+        start = self.length
+        with self._open(file) as source:
+            before = os.fstat(source.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                raise self._error(file, "not a regular file")
+            known = self._known.get(_identity_of(before)) if self._manifest.share_payload else None
+            if known is not None:
+                self.shared += 1
+                return known
+            if before.st_size > MAX_PAYLOAD:
+                raise self._error(file, TOO_MUCH, section="E.3")
+            while count := self._read(file, source):
+                octets = self._buffer[:count]
+                self.length += count
+                if self._crew is not None:
+                    self._crew.hand(partial(sha256.update, octets))
+                elif strong:
+                    sha256.update(octets)
+                sha1.update(octets)
+                write_all(self._output, octets)
+                if self._crew is not None:
+                    self._crew.wait()
+                if progress is not None:
+                    progress(count)
+            after = os.fstat(source.fileno())
+        length = self.length - start
+        if _identity_of(before) != _identity_of(after) or after.st_size != length:
+            raise self._error(file, "it changed while it was read")
+        contents = Contents(
+            offset=self._share(file, start, length, sha1.digest()),
+            length=length,
+            sha1=sha1.digest(),
+            sha256=sha256.digest(),
+            mode=EXECUTABLE if before.st_mode & stat.S_IXUSR else PLAIN,
+        )
+        # Only now: what would have been too much may be stored already.
+        if self.length > MAX_PAYLOAD:
+            raise self._error(file, TOO_MUCH, section="E.3")
+        self._known[_identity_of(before)] = contents
+        return contents
+
+    def _share(self, file: PlannedFile, start: int, length: int, sha1: bytes) -> int:
+        """Return where a file of these contents lies, and drop it where that is not at *start*."""
+        if not self._manifest.share_payload:
+            return start
+        first = self._stored.setdefault((length, sha1), start)
+        if first == start:
+            return start
+        if not self._is_same(first, start, length):
+            problem = "another file of this package has the same SHA-1 and other contents"
+            raise self._error(file, problem, section="E.4.3")
+        self.length = start
+        self._output.seek(self._start + start)
+        self._output.truncate()
+        self.shared += 1
+        return first
+
+    def _is_same(self, first: int, second: int, length: int) -> bool:
+        """Compare octets that were written: SHA-1 alone can't be believed here."""
+        descriptor = self._output.fileno()
+        for done in range(0, length, CHUNK):
+            count = min(CHUNK, length - done)
+            one = os.pread(descriptor, count, self._start + first + done)
+            if one != os.pread(descriptor, count, self._start + second + done):
+                return False
+        return True
+
+    def _open(self, file: PlannedFile) -> FileIO:
+        # Without O_NONBLOCK a FIFO would wait for a writer before it could be refused.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if file.follow else os.O_NOFOLLOW)
+        try:
+            with _located(self._manifest.source, f"{file.field}.from", file.source):
+                return FileIO(str(file.source), "rb", opener=lambda path, _: os.open(path, flags))
+        except IsADirectoryError:
+            raise self._error(file, "not a regular file") from None
+
+    def _read(self, file: PlannedFile, source: FileIO) -> int:
+        with _located(self._manifest.source, f"{file.field}.from", file.source):
+            return source.readinto(self._buffer)
+
+    def _error(self, file: PlannedFile, problem: str, section: str | None = None) -> FormatError:
+        return FormatError(
+            f"{file.source}: {problem}",
+            source=self._manifest.source,
+            field=f"{file.field}.from",
+            section=section,
+        )
+
+
+def _record_of(file: PlannedFile, contents: Contents) -> PayloadCommand:
+    """Return the command for a file, now that its contents are known."""
+    return file.command(
+        path=file.path,
+        flags=file.flags,
+        hash=contents.sha1,
+        file_offset=contents.offset,
+        file_length=contents.length,
+    )
+
+
+def _identity_of(status: os.stat_result) -> tuple[int, ...]:
+    """Return what tells a file from others, and from what it was before."""
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _check_size(plan: BuildPlan) -> None:
+    """Refuse a command list of 2^16 octets or more, naming the step that is too much (E.3)."""
+    files = len(plan.files)
+    size = len(encode_commands(arrange(plan, [UNKNOWN_CONTENTS] * files)))
+    if size <= MAX_COMMAND_LIST:
+        return
+    # What comes before the steps grows with the files, so take off the end until it fits.
+    per_file = 32 * plan.manifest.strong_digests + 4 * plan.manifest.file_modes
+    remaining, culprit = size, "package"
+    for step, item in reversed(plan.items):
+        if remaining <= MAX_COMMAND_LIST:
+            break
+        record = item if isinstance(item, Record) else _record_of(item, UNKNOWN_CONTENTS)
+        remaining -= len(encode_commands([record])) + (per_file if isinstance(item, PlannedFile) else 0)
+        culprit = step
+    problem = f"the command list would have {size} octets, the limit is {MAX_COMMAND_LIST}, passed here"
+    field = culprit if remaining <= MAX_COMMAND_LIST else "package"
+    raise FormatError(problem, source=plan.manifest.source, field=field, section="E.3")
+
+
+def _leaves_initial_state(item: Record | PlannedFile) -> bool:
+    """Whether a command takes the download out of the initial state of Figure 9."""
+    if isinstance(item, PlannedFile | MoveCommand):
+        return bool(item.flags & UNSAFE)
+    return isinstance(item, RemoveCommand | Format)
+
+
+@contextmanager
+def _located(source: str, field: str, path: Path) -> Iterator[None]:
+    """Say which step and which file it was where one can't be read."""
+    try:
+        yield
+    except IsADirectoryError:
+        raise
+    except OSError as exc:
+        if exc.filename is None:
+            exc.filename = str(path)
+        raise SurroundingsError(os_problem(exc), source=source, field=field) from exc

@@ -1,0 +1,212 @@
+"""What one package changes against another: what a release engineer asks before a release goes out.
+
+Nothing here is verified: it compares what the two packages say, and says whether their octets are the same.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import zip_longest
+from typing import Final
+
+from spkg.format.command_text import summary
+from spkg.format.commands import (
+    RECORDS,
+    Record,
+    RequiredAttributes,
+    Role,
+    StorageCommand,
+    TimeoutCommand,
+    VersionCommand,
+)
+from spkg.format.package import Package
+from spkg.format.signature_block import readable_name
+from spkg.verify.payload import CHUNK, Payload
+
+__all__ = ["Change", "Difference", "FileChange", "FileState", "compare"]
+
+GATES: Final = (VersionCommand, Role, StorageCommand, RequiredAttributes)
+"""What decides whether a device may take the package (README, decision 12)."""
+
+MAX_EFFORT: Final = 5_000_000
+"""How many comparisons a shortest difference may take: two thousand commands that are all different."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileState:
+    """A file as one of the packages describes it."""
+
+    length: int
+    sha1: bytes
+    sha256: bytes | None
+    mode: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """Something that one package says and the other does not, or says otherwise."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileChange:
+    """A file that only one of the packages has, or that they have otherwise."""
+
+    path: str
+    before: FileState | None
+    after: FileState | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """All that is different; equal packages have the same octets from the first to the last."""
+
+    header: tuple[Change, ...]
+    commands: tuple[Change, ...]
+    gates: tuple[Change, ...]
+    timeouts: tuple[Change, ...]
+    files: tuple[FileChange, ...]
+    signers: tuple[Change, ...]
+    encoding: tuple[str, ...]
+    """Octets that differ where everything above is the same."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether there is none."""
+        found = (self.header, self.commands, self.gates, self.timeouts, self.files, self.signers)
+        return not any(found) and not self.encoding
+
+
+def compare(before: tuple[Package, Payload], after: tuple[Package, Payload]) -> Difference:
+    """Return what the second package changes against the first.
+
+    Raises:
+        FormatError: A payload is shorter or longer than its header states.
+    """
+    one, other = before[0], after[0]
+    header = tuple(
+        Change(name=name, before=str(old), after=str(new))
+        for name, old in vars(one.header).items()
+        if old != (new := getattr(other.header, name))
+    )
+    gates = _sequence(_shown(one, GATES), _shown(other, GATES))
+    timeouts = _sequence(_shown(one, TimeoutCommand), _shown(other, TimeoutCommand))
+    commands = _sequence(_others(one), _others(other))
+    files = _files(one, other)
+    signers = _sequence(_signers(one), _signers(other))
+
+    encoding: list[str] = []
+    if one.signed != other.signed and not (header or gates or timeouts or commands or files):
+        encoding.append("the command lists")
+    # A signature over other octets is another signature: it says nothing of its own.
+    if one.signed == other.signed and one.block.octets != other.block.octets and not signers:
+        encoding.append("the signature blocks")
+    if one.signed == other.signed:
+        place = _first_difference(before[1], after[1])
+        if place is not None:
+            encoding.append(f"the payloads, from octet {place} on")
+    return Difference(
+        header=header,
+        commands=commands,
+        gates=gates,
+        timeouts=timeouts,
+        files=files,
+        signers=signers,
+        encoding=tuple(encoding),
+    )
+
+
+def _shown(package: Package, kinds: type[Record] | tuple[type[Record], ...]) -> list[tuple[str, str]]:
+    return [(record.title, summary(record)) for record in package.records if isinstance(record, kinds)]
+
+
+def _others(package: Package) -> list[tuple[str, str]]:
+    """Return the commands in their order, but for gates and timeouts."""
+    return [
+        (record.title if record.code in RECORDS else f"{record.title} {record.code}", summary(record))
+        for record in package.records
+        if not isinstance(record, (*GATES, TimeoutCommand))
+    ]
+
+
+def _signers(package: Package) -> list[tuple[str, str]]:
+    """Return who has signed, as far as the block tells: nobody's word is taken for it here."""
+    found: list[tuple[str, str]] = []
+    for signer in package.block.signers:
+        issuer = "a key identifier" if signer.issuer is None else readable_name(signer.issuer)
+        name = package.block.subject_of(signer) or f"someone certified by {issuer}"
+        found.append(("signer", f"{name}, serial {signer.serial}, {signer.digest_algorithm.name}"))
+    return found
+
+
+def _sequence(before: Sequence[tuple[str, str]], after: Sequence[tuple[str, str]]) -> tuple[Change, ...]:
+    """Return what it takes to get from one list to the other."""
+    changes: list[Change] = []
+    for start, end, new_start, new_end in _replaced(before, after):
+        for old, new in zip_longest(before[start:end], after[new_start:new_end]):
+            if old is not None and new is not None and old[0] == new[0]:
+                changes.append(Change(name=old[0], before=old[1], after=new[1]))
+                continue
+            changes += [Change(name=old[0], before=old[1], after=None)] if old is not None else []
+            changes += [Change(name=new[0], before=None, after=new[1])] if new is not None else []
+    return tuple(changes)
+
+
+def _replaced(
+    before: Sequence[tuple[str, str]], after: Sequence[tuple[str, str]]
+) -> Iterator[tuple[int, int, int, int]]:
+    """Give the parts of one list that others of the other take the place of."""
+    # What repeats itself costs the matcher the cube of its length; nobody reads such a difference.
+    counts = Counter(after)
+    if sum(counts[item] for item in before) * min(len(before), len(after)) > MAX_EFFORT:
+        yield 0, len(before), 0, len(after)
+        return
+    matcher = SequenceMatcher(None, before, after, autojunk=False)
+    for kind, *places in matcher.get_opcodes():
+        if kind != "equal":
+            start, end, new_start, new_end = places
+            yield start, end, new_start, new_end
+
+
+def _files(one: Package, other: Package) -> tuple[FileChange, ...]:
+    before, after = _states(one), _states(other)
+    changes: list[FileChange] = []
+    for path in sorted(before.keys() | after.keys()):
+        for old, new in zip_longest(before.get(path, []), after.get(path, [])):
+            if old != new:
+                changes.append(FileChange(path=path, before=old, after=new))
+    return tuple(changes)
+
+
+def _states(package: Package) -> dict[str, list[FileState]]:
+    """Return the files by their paths; one may occur more than once."""
+    states: defaultdict[str, list[FileState]] = defaultdict(list)
+    for file in package.files:
+        path = "/" + "/".join(part.decode() for part in file.record.path.parts)
+        states[path].append(
+            FileState(
+                length=file.record.file_length, sha1=file.record.hash, sha256=file.sha256, mode=file.mode
+            )
+        )
+    return states
+
+
+def _first_difference(one: Payload, other: Payload) -> int | None:
+    """Return the first octet in which two payloads of the same length differ."""
+    left, right = memoryview(bytearray(CHUNK)), memoryview(bytearray(CHUNK))
+    position = 0
+    while position < one.length:
+        count = one.read_into(left[: one.length - position])
+        filled = 0
+        while filled < count:
+            filled += other.read_into(right[filled:count])
+        if left[:count] != right[:count]:
+            return position + next(i for i in range(count) if left[i] != right[i])
+        position += count
+    one.finish()
+    other.finish()
+    return None

@@ -1,0 +1,122 @@
+"""Signing: a SignerInfo made with a key, checked before it goes out, and put into a package (TR-069 E.5)."""
+
+from datetime import datetime
+from io import FileIO
+
+from cryptography.hazmat.primitives.asymmetric import padding, utils
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from spkg.common.atomic_output import write_all
+from spkg.common.digests import Digest
+from spkg.errors import FormatError, RefusedError
+from spkg.format.package import MAX_FRONT_MATTER, Package
+from spkg.format.ranges import Range
+from spkg.format.signature_block import (
+    SignatureBlock,
+    add_signer,
+    load_block,
+    signed_attributes,
+    signer_info,
+)
+from spkg.trust.certificates import certificate_id, subject_of
+from spkg.trust.chain import check_rsa_key
+from spkg.trust.keys import Identity
+from spkg.verify.payload import Consumer, Payload, Progress, compare_payload
+
+__all__ = ["add_signature", "check_front_matter", "sign_package"]
+
+
+def add_signature(
+    block: SignatureBlock,
+    signed: bytes,
+    identity: Identity,
+    *,
+    digest: Digest = Digest.SHA1,
+    signing_time: datetime | None = None,
+) -> bytes:
+    """Return *block* with one more signature, all others octet for octet as they were.
+
+    The same inputs give the same octets, and the length does not depend on *signed*.
+
+    Args:
+        block: Where it goes.
+        signed: The octets of header and command list.
+        identity: Who signs.
+        digest: SHA-1 as E.5 demands, or SHA-256 for a second signature beside it.
+        signing_time: What the signature claims; None claims nothing.
+
+    Raises:
+        FormatError: There are too many signatures or certificates for one block.
+        RefusedError: This signer has signed with this digest already.
+        UntrustedError: The key is one that no verifier of ours accepts.
+    """
+    certificate = identity.certificate.public_bytes(Encoding.DER)
+    public = check_rsa_key(identity.certificate.public_key())
+    names = certificate_id(certificate)
+    for signer in block.signers:
+        if (signer.issuer, signer.serial) == names and signer.digest_algorithm.name == digest.value:
+            raise RefusedError(
+                f"{subject_of(identity.certificate)} has signed this with {digest.value} already"
+            )
+
+    attributes = signed_attributes(digest.of(signed), signing_time)
+    prehashed = utils.Prehashed(digest.algorithm)
+    signature = identity.key.sign(digest.of(attributes), padding.PKCS1v15(), prehashed)
+    public.verify(signature, digest.of(attributes), padding.PKCS1v15(), prehashed)
+    info = signer_info(certificate, digest, attributes, signature)
+    chain = [other.public_bytes(Encoding.DER) for other in identity.chain]
+    extended = add_signer(block, info, digest, [certificate, *chain])
+    load_block(extended)  # what nobody could read again is not written
+    return extended
+
+
+def check_front_matter(signed: bytes, block: bytes) -> None:
+    """Refuse to write a front matter that recipients need not take.
+
+    Raises:
+        FormatError: Header, command list and block have more than 150 000 octets together.
+    """
+    size = len(signed) + len(block)
+    if size > MAX_FRONT_MATTER:
+        problem = (
+            f"header, command list and signatures would have {size} octets, the limit is {MAX_FRONT_MATTER}"
+        )
+        raise FormatError(problem, section="E.5")
+
+
+def sign_package(
+    package: Package,
+    payload: Payload,
+    output: FileIO,
+    identity: Identity,
+    *,
+    digest: Digest = Digest.SHA1,
+    signing_time: datetime | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write *package* with one more signature to *output*.
+
+    The payload is compared with its commands while it is copied: a signature vouches for it.
+
+    Raises:
+        DamagedPayloadError: A file does not match its command.
+        FormatError: The payload does not fit the header, or the front matter would be too large.
+        RefusedError: This signer has signed with this digest already.
+        UntrustedError: The key is one that no verifier of ours accepts.
+    """
+    block = add_signature(package.block, package.signed, identity, digest=digest, signing_time=signing_time)
+    check_front_matter(package.signed, block)
+    write_all(output, package.signed + block)
+    compare_payload(package, payload, also=[_Copier(output, payload.length)], progress=progress)
+
+
+class _Copier(Consumer):
+    """A consumer that writes the whole payload on."""
+
+    def __init__(self, output: FileIO, length: int) -> None:
+        self.range = Range(0, length)
+        self._output = output
+
+    def feed(self, octets: memoryview) -> None:
+        """Write the next octets."""
+        write_all(self._output, octets)

@@ -1,0 +1,288 @@
+"""TOML documents, read strictly: every key known, every value of its type, every error with its place."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+from spkg.errors import FormatError, UsageError
+from spkg.format.commands import VENDOR_MARK
+
+__all__ = ["Override", "Table", "load_table", "parse_table"]
+
+MAX_DOCUMENT: Final = 1 << 24
+"""The largest document that is read, in octets."""
+SIZES: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+DURATIONS: Final = {"": 1, "s": 1, "min": 60, "h": 3600}
+U32_MAX: Final = (1 << 32) - 1
+BOM: Final = b"\xef\xbb\xbf"
+"""What some editors put in front of UTF-8."""
+
+
+@dataclass(frozen=True)
+class Override:
+    """A value from the command line, which takes the type that its key wants."""
+
+    text: str
+
+
+class Table:
+    """A table of a document.  Whoever has read all the keys there can be calls :meth:`finish`.
+
+    Args:
+        values: As tomllib gives them.
+        source: The document, for errors.
+        field: Where the table stands in it.
+    """
+
+    def __init__(self, values: Mapping[str, Any], source: str, field: str = "") -> None:
+        self._values = values
+        self.source = source
+        self._field = field
+        self._known: list[str] = []
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def error(self, key: str, problem: str, *, section: str | None = None) -> FormatError:
+        """Return the error that says *problem* of the value of *key*."""
+        if key and key not in self._values:
+            strangers = [name for name in self._values if name not in self._known]
+            near = get_close_matches(key, strangers, n=1)
+            problem += f"; {near[0]!r} is no key: is it meant?" if near else ""
+        field = ".".join(part for part in (self._field, key) if part)
+        return FormatError(problem, source=self.source, field=field or None, section=section)
+
+    def text(self, key: str) -> str | None:
+        """Return a string, or None where there is none.
+
+        Raises:
+            FormatError: The value is something else.
+        """
+        value = self._take(key)
+        if isinstance(value, Override):
+            if any("\ud800" <= char <= "\udfff" for char in value.text):
+                raise self.error(key, "the text can't be written in UTF-8")
+            return value.text
+        if value is not None and not isinstance(value, str):
+            raise self.error(key, "a string belongs here, in quotes")
+        return value
+
+    def boolean(self, key: str) -> bool | None:
+        """Return true or false, or None where there is neither.
+
+        Raises:
+            FormatError: The value is something else.
+        """
+        value = self._take(key)
+        if isinstance(value, Override):
+            value = {"true": True, "false": False}.get(value.text)
+            if value is None:
+                raise self.error(key, "true or false belongs here")
+        if value is not None and not isinstance(value, bool):
+            raise self.error(key, "true or false belongs here")
+        return value
+
+    def integer(self, key: str) -> int | None:
+        """Return a number that fits into 32 bits, or None where there is none.
+
+        Raises:
+            FormatError: The value is something else.
+        """
+        return self._quantity(key, {"": 1}, "a number")
+
+    def size(self, key: str, most: int = U32_MAX) -> int | None:
+        """Return a number of octets, written as a number or as ``"16MiB"``.
+
+        Raises:
+            FormatError: The value is something else, or more than *most*.
+        """
+        return self._quantity(key, SIZES, 'a number of octets, or a size as "16MiB",', most)
+
+    def duration(self, key: str) -> int | None:
+        """Return a number of seconds, written as a number or as ``"10min"``.
+
+        Raises:
+            FormatError: The value is something else.
+        """
+        return self._quantity(key, DURATIONS, 'a number of seconds, or a time as "10min",')
+
+    def octets(self, key: str) -> bytes | None:
+        """Return octets, written in hex.
+
+        Raises:
+            FormatError: The value is something else.
+        """
+        value = self.text(key)
+        if value is None:
+            return None
+        try:
+            return bytes.fromhex(value)
+        except ValueError as exc:
+            raise self.error(key, "octets in hex belong here") from exc
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Return an array of strings, empty where there is none.
+
+        Raises:
+            FormatError: The value is something else.
+        """
+        value = self._array(key)
+        if not all(isinstance(element, str) for element in value):
+            raise self.error(key, "an array of strings belongs here")
+        return tuple(value)
+
+    def integers(self, key: str) -> tuple[int, ...]:
+        """Return an array of numbers that fit into 32 bits, empty where there is none.
+
+        Raises:
+            FormatError: The value is something else.
+        """
+        value = self._array(key)
+        if not all(type(element) is int and 0 <= element <= U32_MAX for element in value):
+            raise self.error(key, "an array of numbers from 0 to 4294967295 belongs here")
+        return tuple(value)
+
+    def oui(self, key: str) -> int:
+        """Return the number that stands for a vendor on the wire, written as an OUI in quotes (Table 75).
+
+        Raises:
+            FormatError: The value is something else, or missing.
+        """
+        text = self.text(key)
+        if text is None or re.fullmatch("[0-9A-F]{6}", text) is None:
+            raise self.error(key, "an OUI of six upper-case hexadecimal digits belongs here")
+        return VENDOR_MARK | int(text, 16)
+
+    def entity(self, key: str) -> int | None:
+        """Return a defining entity: an OUI in quotes, or a number as it is on the wire (Table 77).
+
+        Raises:
+            FormatError: The value is something else.
+        """
+        return self.integer(key) if type(self._values.get(key)) is int else self.oui(key)
+
+    def any(self, key: str) -> Any:
+        """Return the value as it is, None where there is none."""
+        return self._take(key)
+
+    def table(self, key: str) -> "Table":
+        """Return a table, an empty one where there is none.
+
+        Raises:
+            FormatError: The value is something else.
+        """
+        value = self._take(key)
+        if value is None:
+            value = {}
+        if not isinstance(value, dict):
+            raise self.error(key, "a table belongs here")
+        return Table(value, self.source, f"{self._field}.{key}" if self._field else key)
+
+    def tables(self, key: str) -> list["Table"]:
+        """Return an array of tables, empty where there is none.
+
+        Raises:
+            FormatError: The value is something else.
+        """
+        value = self._array(key)
+        if not all(isinstance(element, dict) for element in value):
+            raise self.error(key, f"[[{key}]] tables belong here")
+        field = f"{self._field}.{key}" if self._field else key
+        return [Table(element, self.source, f"{field}[{index}]") for index, element in enumerate(value)]
+
+    def expect(self, *keys: str) -> None:
+        """Make sure that there is no key but these; where one is missing, another may be misspelt.
+
+        Raises:
+            FormatError: There is one.
+        """
+        self._known.extend(keys)
+        self.finish()
+
+    def finish(self) -> None:
+        """Make sure that there is no key that nobody asked for.
+
+        Raises:
+            FormatError: There is one.
+        """
+        for key in self._values:
+            if key not in self._known:
+                near = get_close_matches(key, self._known, n=1)
+                meant = f", did you mean {near[0]!r}?" if near else ""
+                raise self.error(key, f"unknown key{meant}")
+
+    def _take(self, key: str) -> Any:
+        self._known.append(key)
+        return self._values.get(key)
+
+    def _array(self, key: str) -> Sequence[Any]:
+        value = self._take(key)
+        if value is None:
+            return []
+        if isinstance(value, dict):
+            raise self.error(key, f"an array belongs here: write [[{key}]]")
+        if not isinstance(value, list):
+            raise self.error(key, "an array belongs here")
+        return value
+
+    def _quantity(self, key: str, units: Mapping[str, int], wanted: str, most: int = U32_MAX) -> int | None:
+        value = self._take(key)
+        if value is None:
+            return None
+        number: int | None = None
+        if type(value) is int:
+            number = value
+        elif isinstance(value, Override) or (isinstance(value, str) and len(units) > 1):
+            text = value.text if isinstance(value, Override) else value
+            match = re.fullmatch(r"([0-9]{1,10}) ?([A-Za-z]*)", text, re.ASCII)
+            if match is not None and match[2] in units:
+                number = int(match[1]) * units[match[2]]
+        if number is None:
+            raise self.error(key, f"{wanted} belongs here")
+        if not 0 <= number <= most:
+            raise self.error(key, f"{number} does not fit into {most.bit_length()} bits")
+        return number
+
+
+def load_table(path: Path, overrides: Mapping[str, str] | None = None) -> Table:
+    """Read a TOML document.
+
+    Args:
+        path: The file.
+        overrides: Values that take the place of others, by ``table.key``.
+
+    Raises:
+        FormatError: It is no TOML document.
+        UsageError: An override names no key of a table.
+        OSError: It can't be read.
+    """
+    with path.open("rb") as file:
+        return parse_table(file.read(MAX_DOCUMENT + 1), path.name, overrides)
+
+
+def parse_table(octets: bytes, source: str, overrides: Mapping[str, str] | None = None) -> Table:
+    """Read a TOML document from memory; as :func:`load_table` otherwise."""
+    if len(octets) > MAX_DOCUMENT:
+        raise FormatError(f"more than {MAX_DOCUMENT} octets", source=source)
+    try:
+        values = tomllib.loads(octets.removeprefix(BOM).decode())
+    except UnicodeDecodeError as exc:
+        raise FormatError(f"not UTF-8: {exc.reason}", source=source, offset=exc.start) from exc
+    except tomllib.TOMLDecodeError as exc:
+        reason = str(exc)
+        raise FormatError(reason[:1].lower() + reason[1:], source=source) from exc
+    except RecursionError as exc:
+        raise FormatError("nested too deeply", source=source) from exc
+    except ValueError as exc:  # a number of thousands of digits
+        raise FormatError(str(exc).partition(";")[0].lower(), source=source) from exc
+    for name, text in (overrides or {}).items():
+        table, dot, key = name.partition(".")
+        within = values.setdefault(table, {}) if dot and key and "." not in key else None
+        if not isinstance(within, dict):
+            raise UsageError(f"--set {name}: this names no key of a table, as package.version does")
+        within[key] = Override(text)
+    return Table(values, source)

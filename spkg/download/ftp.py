@@ -1,0 +1,210 @@
+"""FTP, and FTP over TLS (RFC 4217); on port 990 TLS begins with the connection.
+
+A transfer goes on (REST) only where size and time of the file (SIZE, MDTM) are the same as before.
+"""
+
+import ftplib
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from spkg.download.url import Location, Login
+from spkg.download.worker import BrokenError, Transfer
+from spkg.errors import LOGIN, TransferError, os_problem
+
+__all__ = ["FtpTransport"]
+
+ENCODING: Final = "latin-1"
+"""Octets as they are: what a server calls its files is its own business."""
+MAX_SAID: Final = 1 << 16
+"""The longest answer, in characters."""
+MAX_WORDS: Final = 80
+"""How many characters of it are told."""
+IMPLICIT: Final = 990
+"""The port on which TLS begins with the connection."""
+
+
+class FtpTransport:
+    """Asks for a location by FTP.
+
+    Args:
+        location: Where the file is.
+        login: Who asks.
+        patience: After how many seconds without an octet a connection is given up.
+
+    """
+
+    def __init__(self, location: Location, login: Login, patience: float) -> None:
+        self._location = location
+        self._login = login
+        self._patience = patience
+
+    def open(self, offset: int, validator: str | None) -> Transfer:
+        """Ask for the file from an octet on.
+
+        Raises:
+            BrokenError: There is no answer now.
+            TransferError: There will be none.
+        """
+        with _breaking(self._location):
+            server = self._connect()
+            try:
+                path = self._location.path.encode().decode(ENCODING)
+                server.voidcmd("TYPE I")
+                total, time = None, None
+                with suppress(ftplib.error_perm):  # a server need not know these
+                    total = server.size(path)
+                    time = server.sendcmd(f"MDTM {path}").partition(" ")[2]
+                now = None if total is None or time is None else f"{total} {time}"
+                start = offset if now is not None and now == validator else 0
+                data = server.transfercmd(f"RETR {path}", start or None)
+            except BaseException:
+                server.close()
+                raise
+            return _FtpTransfer(server, data, self._location, offset=start, total=total, validator=now)
+
+    def _connect(self) -> ftplib.FTP:
+        location = self._location
+        server: _Plain | _Tls = _Plain(timeout=self._patience, encoding=ENCODING)
+        if location.scheme == "ftps":
+            server = _Tls(self._login, implicit=location.port == IMPLICIT, timeout=self._patience)
+        try:
+            server.connect(location.host, location.port)
+            if isinstance(server, _Tls):
+                try:
+                    server.begin()
+                except ftplib.error_perm as exc:
+                    problem = f"{location}: no safe connection: {str(exc)[:MAX_WORDS]}"
+                    raise TransferError(problem, reason="contact") from exc
+            try:
+                name = (self._login.username or "").encode().decode(ENCODING)
+                server.login(name, self._login.password.decode(ENCODING))
+            except ftplib.Error as exc:
+                code = str(exc)[:3]  # more might have the password in it
+                problem = f"{location}: not let in: {code if code.isdecimal() else 'no answer of FTP'}"
+                if not isinstance(exc, ftplib.error_perm):
+                    raise BrokenError(problem, reason="login") from exc
+                raise TransferError(problem, fault=LOGIN, reason="login") from exc
+            if isinstance(server, ftplib.FTP_TLS):
+                server.prot_p()
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+
+class _Bounded:
+    """What answers of a server may not do: fill the memory."""
+
+    def getline(self) -> str:
+        """Return a line of an answer."""
+        self._said: int
+        line: str = super().getline()  # type: ignore[misc]
+        self._said += len(line)
+        if self._said > MAX_SAID:
+            raise ftplib.error_proto("the server says too much")  # noqa: S321 - an error, not FTP
+        return line
+
+    def getresp(self) -> str:
+        """Return an answer."""
+        self._said = 0
+        answer: str = super().getresp()  # type: ignore[misc]
+        return answer
+
+
+class _Plain(_Bounded, ftplib.FTP):
+    """A connection in clear."""
+
+
+class _Tls(_Bounded, ftplib.FTP_TLS):
+    """A connection whose data goes on with the TLS session of its commands, as many servers want."""
+
+    def __init__(self, login: Login, *, implicit: bool, timeout: float) -> None:
+        context = ssl.create_default_context(cafile=None if login.ca_bundle is None else str(login.ca_bundle))
+        super().__init__(context=context, timeout=timeout, encoding=ENCODING)
+        self._implicit = implicit
+
+    def begin(self) -> None:
+        """Begin TLS, where it has not begun with the connection."""
+        if not self._implicit:
+            self.auth()
+
+    def connect(self, host: str = "", port: int = 0, *rest: Any, **extra: Any) -> str:
+        """Connect, and begin TLS before the first word where that is wanted."""
+        if not self._implicit:
+            return super().connect(host, port, *rest, **extra)
+        self.host, self.port = host, port
+        plain = socket.create_connection((host, port), self.timeout)
+        self.af = plain.family
+        self.sock = self.context.wrap_socket(plain, server_hostname=host)
+        self.file = self.sock.makefile("r", encoding=self.encoding)
+        self.welcome = self.getresp()
+        return self.welcome
+
+    def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[socket.socket, int | None]:
+        """Open a connection for data."""
+        data, size = ftplib.FTP.ntransfercmd(self, cmd, rest)  # noqa: S321 - the part without TLS
+        assert isinstance(self.sock, ssl.SSLSocket)  # after login
+        session = self.sock.session
+        return self.context.wrap_socket(data, server_hostname=self.host, session=session), size
+
+
+class _FtpTransfer:
+    """A connection for data, and the one for commands that it belongs to."""
+
+    def __init__(
+        self,
+        server: ftplib.FTP,
+        data: socket.socket,
+        location: Location,
+        *,
+        offset: int,
+        total: int | None,
+        validator: str | None,
+    ) -> None:
+        self._server = server
+        self._data = data
+        self._location = location
+        self.offset = offset
+        self.total = total
+        self.validator = validator
+
+    def read(self, size: int) -> bytes:
+        """Return the octets that are there, at most *size*; none at the end.
+
+        Raises:
+            BrokenError: The connection broke.
+        """
+        with _breaking(self._location):
+            octets = self._data.recv(size)
+            if not octets:
+                self._data.close()
+                self._server.voidresp()  # or it says that it did not come to the end
+            return octets
+
+    def close(self) -> None:
+        """Let go of both connections."""
+        self._data.close()
+        self._server.close()
+
+
+@contextmanager
+def _breaking(location: Location) -> Iterator[None]:
+    """Tell what may be better the next time from what will not."""
+    try:
+        yield
+    except ssl.SSLCertVerificationError as exc:
+        problem = f"{location}: no safe connection: {exc.verify_message}"
+        raise TransferError(problem, reason="contact", hint="--ca-bundle names a private authority") from exc
+    except (ftplib.error_perm, ftplib.error_proto) as exc:
+        raise TransferError(f"{location}: {str(exc)[:MAX_WORDS]}", reason="access") from exc
+    except ftplib.Error as exc:
+        raise BrokenError(f"{location}: {str(exc)[:MAX_WORDS]}", reason="access") from exc
+    except ValueError as exc:
+        raise BrokenError(f"{location}: an answer that makes no sense") from exc
+    except EOFError as exc:
+        raise BrokenError(f"{location}: the server hung up") from exc
+    except OSError as exc:
+        raise BrokenError(f"{location}: {os_problem(exc)}", reason="contact") from exc

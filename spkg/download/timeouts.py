@@ -1,0 +1,129 @@
+"""The clocks of a download, and the states in which they run (TR-069 E.4.7, Figure 9, Tables 72 and 73).
+
+A :class:`Watch` is a value: each thing that happens gives another one.  It never looks at a clock; times are
+seconds of any clock that does not jump, as the caller has them.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+from spkg.format.commands import (
+    InitialActivityTimeout,
+    InitialTimeout,
+    Record,
+    RecoverableTimeout,
+    UnrecoverableTimeout,
+)
+from spkg.format.states import State, state_after
+
+__all__ = ["ACTIVITY", "INITIAL", "Deadline", "Timeouts", "Watch"]
+
+INITIAL: Final = 600
+"""The Initial Timeout until a command sets it, in seconds (README, decision 26)."""
+ACTIVITY: Final = 60
+"""The Initial Activity Timeout until a command sets it, in seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeouts:
+    """The values of the four timeouts, in seconds; 0 is infinite (Table 72)."""
+
+    initial: float = INITIAL
+    activity: float = ACTIVITY
+    recoverable: float = 0
+    unrecoverable: float = 0
+
+    def after(self, record: Record) -> Self:
+        """Return them as a command leaves them."""
+        match record:
+            case InitialTimeout(timeout=seconds):
+                return replace(self, initial=seconds)
+            case InitialActivityTimeout(timeout=seconds):
+                return replace(self, activity=seconds)
+            case RecoverableTimeout(timeout=seconds):
+                return replace(self, recoverable=seconds)
+            case UnrecoverableTimeout(timeout=seconds):
+                return replace(self, unrecoverable=seconds)
+            case _:
+                return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deadline:
+    """When a download ends, unless it is through or something happens before."""
+
+    at: float
+    """The time."""
+    seconds: float
+    """The timeout that was set."""
+    title: str
+    """Its name in Table 73."""
+
+    def passed(self, now: float) -> bool:
+        """Whether it is over."""
+        return now >= self.at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """How a download stands: its state, and which deadline is in force.
+
+    Args:
+        begun: When the download began.
+        received: When the last octet of it arrived, or it began.
+        state: That of Figure 9.
+        timeouts: As the commands so far have set them.
+    """
+
+    begun: float
+    received: float
+    state: State = State.INITIAL
+    timeouts: Timeouts = Timeouts()
+
+    @classmethod
+    def begin(cls, now: float, timeouts: Timeouts | None = None) -> Self:
+        """Return the watch of a download that begins."""
+        return cls(begun=now, received=now, timeouts=timeouts or Timeouts())
+
+    def octets(self, now: float) -> Self:
+        """Return it after octets of the package arrived."""
+        return replace(self, received=now)
+
+    def process(self, record: Record) -> Self:
+        """Return it after a command was processed, the data of which had arrived."""
+        return replace(self, state=state_after(self.state, record), timeouts=self.timeouts.after(record))
+
+    def end(self) -> Self:
+        """Return it after the whole list was processed, with or without an End."""
+        return replace(self, state=State.INSTALLED)
+
+    @property
+    def download_deadline(self) -> Deadline | None:
+        """The deadline in force that counts from the beginning; None where the download may take for ever."""
+        match self.state:
+            case State.INITIAL:
+                return _deadline("Initial Timeout", self.begun, self.timeouts.initial)
+            case State.RECOVERABLE:
+                return _deadline("Recoverable Timeout", self.begun, self.timeouts.recoverable)
+            case State.UNRECOVERABLE:
+                return _deadline("Unrecoverable Timeout", self.begun, self.timeouts.unrecoverable)
+            case State.INSTALLED:
+                return None
+
+    @property
+    def deadline(self) -> Deadline | None:
+        """The deadline in force, the earlier one of two; None where nothing limits the download."""
+        limits = [self.download_deadline]
+        if self.state is State.INITIAL:
+            limits.append(_deadline("Initial Activity Timeout", self.received, self.timeouts.activity))
+        running = [limit for limit in limits if limit is not None]
+        return min(running, key=lambda deadline: deadline.at, default=None)
+
+    def passed(self, now: float) -> Deadline | None:
+        """Return the deadline that is over, if one is."""
+        deadline = self.deadline
+        return deadline if deadline is not None and deadline.passed(now) else None
+
+
+def _deadline(title: str, start: float, seconds: float) -> Deadline | None:
+    return Deadline(at=start + seconds, seconds=seconds, title=title) if seconds else None

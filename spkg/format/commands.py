@@ -1,0 +1,509 @@
+"""The command list: every type of Table 68 as a record, declared once (TR-069 E.4).
+
+The annotations of a record are its fields in wire order.  Decoding, encoding, ``inspect`` and its JSON run
+from them, so a new command is one class here.  What this module does not know is an :class:`UnknownCommand`,
+kept octet for octet and skipped, as E.4 demands.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated, Any, ClassVar, Final, Self, get_type_hints
+
+from spkg.common.reader import Reader
+from spkg.format.fields import (
+    UNSAFE,
+    Codec,
+    Digests,
+    Flags,
+    Integer,
+    Integers,
+    Located,
+    LocatedDigest,
+    LocatedPath,
+    Magic,
+    Modes,
+    Only,
+    Remainder,
+    Span,
+    Text,
+)
+from spkg.format.paths import RootPath, TreePath, VersionedPath
+
+__all__ = [
+    "RECORDS",
+    "ROLES",
+    "STRONG_DIGESTS_MARK",
+    "VENDOR_MARK",
+    "VENDOR_TYPES",
+    "Add",
+    "AddVersioned",
+    "Description",
+    "End",
+    "Extract",
+    "ExtractVersioned",
+    "FileModes",
+    "Format",
+    "InitialActivityTimeout",
+    "InitialTimeout",
+    "Layout",
+    "MaximumVersion",
+    "MinimumNonVolatileStorage",
+    "MinimumVersion",
+    "MinimumVolatileStorage",
+    "Move",
+    "MoveCommand",
+    "MoveVersioned",
+    "PayloadCommand",
+    "Reboot",
+    "Record",
+    "RecoverableTimeout",
+    "Remove",
+    "RemoveCommand",
+    "RemoveSubTree",
+    "RemoveVersioned",
+    "RequiredAttributes",
+    "Role",
+    "StorageCommand",
+    "StrongDigests",
+    "TimeoutCommand",
+    "UnknownCommand",
+    "UnrecoverableTimeout",
+    "Version",
+    "VersionCommand",
+    "decode",
+]
+
+VENDOR_TYPES: Final = range(1000, 10_000)
+"""The types that vendors give a meaning to (Table 68)."""
+SHA1: Final = 1
+"""The one Hash Type that is not reserved (Table 69)."""
+SHA256: Final = 1
+"""The one algorithm of Strong Digests."""
+STRONG_DIGESTS_MARK: Final = b"SPKG-D01"
+"""What the Value of our command 9256 begins with; without it the command is another vendor's."""
+FILE_MODES_MARK: Final = b"SPKG-M01"
+"""What the Value of our command 9257 begins with."""
+
+
+ROLES: Final = {
+    "software-upgrade": 1,
+    "software-recovery": 2,
+    "web-content": 3,
+    "vendor-configuration": 4,
+}
+"""The standard roles (Table 75)."""
+VENDOR_MARK: Final = 0xFF000000
+"""Set in a role or a defining entity whose other three octets are a vendor's OUI (Tables 75 and 77)."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """An arrangement of located fields other than back to back, in order, behind the fixed part.
+
+    Packages in the field have one (README, decision 4), and it has to survive a round trip.
+
+    Args:
+        offsets: The offset of each located field in its Value, in the order of the fields.
+        gaps: The octets that belong to no field: runs, each with its offset.
+    """
+
+    offsets: tuple[int, ...]
+    gaps: tuple[tuple[int, bytes], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """The base of all commands: a declared Value and how to read and write it."""
+
+    CODE: ClassVar[int]
+    """The Type on the wire (Table 68)."""
+    TITLE: ClassVar[str]
+    """The name in Table 68."""
+    SECTION: ClassVar[str]
+    """The clause that defines the command."""
+    MARK: ClassVar[bytes] = b""
+    """What the Value begins with, for our own among vendor commands."""
+
+    def __init_subclass__(cls, code: int | None = None, title: str = "", section: str = "E.4") -> None:
+        if code is not None:
+            cls.CODE, cls.TITLE, cls.SECTION = code, title, section
+            RECORDS[code] = cls
+
+    @property
+    def code(self) -> int:
+        """The Type on the wire."""
+        return self.CODE
+
+    @property
+    def title(self) -> str:
+        """The name of the type, for people."""
+        return self.TITLE
+
+    def __post_init__(self) -> None:
+        for name, codec in self.codecs().items():
+            codec.check(getattr(self, name))
+
+    @classmethod
+    @cache
+    def codecs(cls) -> dict[str, Codec]:
+        """The fields of the Value in wire order, each with its kind."""
+        hints = get_type_hints(cls, include_extras=True)
+        return {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
+
+    @classmethod
+    def place_of(cls, name: str) -> int:
+        """Return where a field stands in the fixed part, in octets from the beginning of the Value."""
+        names = list(cls.codecs())
+        return sum(cls.codecs()[before].size for before in names[: names.index(name)])
+
+    @classmethod
+    def decode(cls, reader: Reader) -> Self:
+        """Read the Value, which the innermost frame of *reader* bounds.
+
+        Raises:
+            FormatError: The Value breaks the rules of its section.
+        """
+        start, length = reader.position, reader.left
+        values = {name: codec.decode(reader, name) for name, codec in cls.codecs().items()}
+        located = {name: codec for name, codec in cls.codecs().items() if isinstance(codec, Located)}
+        make: Callable[..., Self] = cls
+        if not located:
+            return make(**values)
+
+        spans: dict[str, Span] = {name: values[name] for name in located}
+        fixed = reader.position - start
+        taken: list[Span] = []
+        for name, span in spans.items():
+            if span.offset < fixed:
+                problem = f"{span.offset} lies inside the fixed part of {fixed} octets"
+                raise reader.error(f"{name}_offset", problem, offset=span.at)
+            if span.end > length:
+                problem = f"the field ends at {span.end}, behind the Value of {length} octets"
+                raise reader.error(f"{name}_length", problem, offset=span.at + 4)
+            if any(span.offset < other.end and other.offset < span.end for other in taken):
+                raise reader.error(f"{name}_offset", "the field overlaps another one", offset=span.at)
+            taken.append(span)
+        for name, span in spans.items():
+            octets = reader.peek(start + span.offset, span.length)
+            try:
+                values[name] = located[name].convert(octets)
+            except ValueError as exc:
+                raise reader.error(name, str(exc), offset=start + span.offset) from exc
+
+        layout = _layout(tuple(spans.values()), start, fixed, length, reader)
+        reader.take(reader.left, "")
+        return make(**values, layout=layout)
+
+    def encode(self) -> bytes:
+        """Return the Value: for everything that was decoded, the octets it was decoded from."""
+        codecs = self.codecs()
+        located = {name: codec for name, codec in codecs.items() if isinstance(codec, Located)}
+        if not located:
+            return b"".join(codec.encode(getattr(self, name)) for name, codec in codecs.items())
+
+        fixed = sum(codec.size for codec in codecs.values())
+        contents = {name: codec.octets(getattr(self, name)) for name, codec in located.items()}
+        layout: Layout | None = getattr(self, "layout", None)
+        spans: dict[str, Span] = {}
+        position = fixed
+        for index, (name, octets) in enumerate(contents.items()):
+            spans[name] = Span(position if layout is None else layout.offsets[index], len(octets))
+            position = spans[name].end
+        pieces = [(spans[name].offset, octets) for name, octets in contents.items()]
+        pieces += () if layout is None else layout.gaps
+        value = b"".join(
+            codec.encode(spans[name] if name in located else getattr(self, name))
+            for name, codec in codecs.items()
+        )
+        for offset, octets in sorted(pieces):
+            if offset != len(value):
+                raise ValueError("the layout does not fit the fields")
+            value += octets
+        return value
+
+    def show(self) -> dict[str, Any]:
+        """Return the fields as JSON has them."""
+        shown: dict[str, Any] = {}
+        for name, codec in self.codecs().items():
+            shown[name.rstrip("_")] = codec.show(getattr(self, name))
+            if isinstance(codec, Flags):
+                shown["unsafe"] = bool(getattr(self, name) & UNSAFE)
+        return shown
+
+
+RECORDS: Final[dict[int, type[Record]]] = {}
+"""Every type that has a record, by its code: Table 68, and the extensions of the README."""
+
+
+def _layout(spans: tuple[Span, ...], start: int, fixed: int, length: int, reader: Reader) -> Layout | None:
+    """Return how the fields lie, or nothing where they lie as we would write them."""
+    position = fixed
+    gaps: list[tuple[int, bytes]] = []
+    for span in sorted(spans, key=lambda span: span.offset):
+        if span.offset > position:
+            gaps.append((position, reader.peek(start + position, span.offset - position)))
+        position = span.end
+    if position < length:
+        gaps.append((position, reader.peek(start + position, length - position)))
+    offsets = tuple(span.offset for span in spans)
+    if not gaps and list(offsets) == sorted(offsets):
+        return None
+    return Layout(offsets=offsets, gaps=tuple(gaps))
+
+
+# The Values that several commands share (Tables 69 to 72, 74 and 76).
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayloadCommand(Record):
+    """Installs a file of the payload (E.4.3, Table 69)."""
+
+    flags: Annotated[int, Flags()] = 0
+    path: Annotated[RootPath, LocatedPath()]
+    hash_type: Annotated[int, Only(SHA1, "SHA-1")] = SHA1
+    hash: Annotated[bytes, LocatedDigest()]
+    file_offset: Annotated[int, Integer()]
+    file_length: Annotated[int, Integer()]
+    layout: Layout | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveCommand(Record):
+    """Removes what stands at a path (E.4.4, Table 70)."""
+
+    flags: Annotated[int, Flags()] = 0
+    path: Annotated[RootPath, LocatedPath()]
+    layout: Layout | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoveCommand(Record):
+    """Renames a file (E.4.5, Table 71)."""
+
+    flags: Annotated[int, Flags()] = 0
+    source_path: Annotated[RootPath, LocatedPath()]
+    destination_path: Annotated[RootPath, LocatedPath()]
+    layout: Layout | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeoutCommand(Record):
+    """Sets a timeout of the download, in seconds from its beginning; 0 is infinite (E.4.7, Table 72)."""
+
+    timeout: Annotated[int, Integer()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionCommand(Record):
+    """Bounds the software versions that the package is for (E.4.10, Table 74)."""
+
+    version: Annotated[tuple[int, ...], Integers()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageCommand(Record):
+    """Asks for storage, in octets (E.4.12, Table 76)."""
+
+    storage_size: Annotated[int, Integer()]
+
+
+# Table 68, in its order.  A class that adds no field needs no decorator, and costs no start-up.
+
+
+class End(Record, code=0, title="End", section="E.4.2"):
+    """Ends the command list; what lies behind it is not looked at."""
+
+
+class Extract(PayloadCommand, code=1, title="Extract File", section="E.4.3"):
+    """Installs a file, in place of one of the same name."""
+
+
+class ExtractVersioned(PayloadCommand, code=2, title="Extract Versioned File", section="E.4.3"):
+    """Installs a file, in place of all of the same base name."""
+
+    path: Annotated[VersionedPath, LocatedPath(VersionedPath)]
+
+
+class Add(PayloadCommand, code=3, title="Add File", section="E.4.3"):
+    """Installs a file unless there is one of the same name."""
+
+
+class AddVersioned(PayloadCommand, code=4, title="Add Versioned File", section="E.4.3"):
+    """Installs a file unless there is one of the same base name."""
+
+    path: Annotated[VersionedPath, LocatedPath(VersionedPath)]
+
+
+class Remove(RemoveCommand, code=5, title="Remove File", section="E.4.4"):
+    """Removes a file, if it exists."""
+
+
+class RemoveVersioned(RemoveCommand, code=6, title="Remove Versioned File", section="E.4.4"):
+    """Removes all files of the same base name."""
+
+    path: Annotated[VersionedPath, LocatedPath(VersionedPath)]
+
+
+class RemoveSubTree(RemoveCommand, code=7, title="Remove Sub-Tree", section="E.4.4"):
+    """Removes all files and directories beneath and including a path."""
+
+    path: Annotated[TreePath, LocatedPath(TreePath)]
+
+
+class Move(MoveCommand, code=8, title="Move File", section="E.4.5"):
+    """Renames a file, over one that has the new name."""
+
+
+class MoveVersioned(MoveCommand, code=9, title="Move Versioned File", section="E.4.5"):
+    """Renames one file of the source's base name and removes the others."""
+
+    source_path: Annotated[VersionedPath, LocatedPath(VersionedPath)]
+    destination_path: Annotated[VersionedPath, LocatedPath(VersionedPath)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version(Record, code=10, title="Version", section="E.4.6"):
+    """States the version of the package, for people and logs."""
+
+    text: Annotated[str, Text()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description(Record, code=11, title="Description", section="E.4.6"):
+    """Describes the package, for people and logs."""
+
+    text: Annotated[str, Text()]
+
+
+class RecoverableTimeout(TimeoutCommand, code=12, title="Recoverable Timeout", section="E.4.7"):
+    """Holds in the recoverable state."""
+
+
+class UnrecoverableTimeout(TimeoutCommand, code=13, title="Unrecoverable Timeout", section="E.4.7"):
+    """Holds in the unrecoverable state."""
+
+
+class InitialTimeout(TimeoutCommand, code=14, title="Initial Timeout", section="E.4.7"):
+    """Holds in the initial state."""
+
+
+class InitialActivityTimeout(TimeoutCommand, code=15, title="Initial Activity Timeout", section="E.4.7"):
+    """Holds in the initial state, counted from the last octet that came."""
+
+
+class Reboot(Record, code=16, title="Reboot", section="E.4.8"):
+    """Asks the recipient to reboot; the last command but for End."""
+
+
+class Format(Record, code=17, title="Format File System", section="E.4.9"):
+    """Clears the file system."""
+
+
+class MinimumVersion(VersionCommand, code=18, title="Minimum Version", section="E.4.10"):
+    """The oldest software that the package is for."""
+
+
+class MaximumVersion(VersionCommand, code=19, title="Maximum Version", section="E.4.10"):
+    """The newest software that the package is for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role(Record, code=20, title="Role", section="E.4.11"):
+    """States what the package is for (Table 75)."""
+
+    role: Annotated[int, Integer()]
+    arguments: Annotated[bytes, Remainder()] = b""
+
+    @classmethod
+    def decode(cls, reader: Reader) -> Self:
+        """Read the Value; only a vendor's role is followed by arguments, so all others fix its length.
+
+        Raises:
+            FormatError: The Value breaks the rules of its section.
+        """
+        record = super().decode(reader)
+        if record.arguments and record.role in ROLES.values():
+            raise reader.error("arguments", f"{len(record.arguments)} octets behind a standard role")
+        return record
+
+
+class MinimumNonVolatileStorage(
+    StorageCommand, code=21, title="Minimum Non-Volatile Storage", section="E.4.12"
+):
+    """Asks for so much storage that survives a power cut."""
+
+
+class MinimumVolatileStorage(
+    StorageCommand, code=22, title="Minimum Volatile Storage Size", section="E.4.12"
+):
+    """Asks for so much memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequiredAttributes(Record, code=25, title="Required Attributes", section="E.4.13"):
+    """Asks for one of several attributes of the recipient (Table 77)."""
+
+    defining_entity: Annotated[int, Integer()]
+    class_: Annotated[int, Integer()]
+    attributes: Annotated[tuple[int, ...], Integers()]
+
+
+# Extensions, in the vendor range: a reader that does not know them skips them (README, "Extensions").
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrongDigests(Record, code=9256, title="Strong Digests", section="E.4"):
+    """A SHA-256 digest for each extract and add command before End, in their order."""
+
+    MARK: ClassVar[bytes] = STRONG_DIGESTS_MARK
+
+    mark: Annotated[bytes, Magic(STRONG_DIGESTS_MARK)] = STRONG_DIGESTS_MARK
+    algorithm: Annotated[int, Only(SHA256, "SHA-256")] = SHA256
+    digests: Annotated[tuple[bytes, ...], Digests()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileModes(Record, code=9257, title="File Modes", section="E.4"):
+    """A file mode for each extract and add command before End, in their order; 0 states none."""
+
+    MARK: ClassVar[bytes] = FILE_MODES_MARK
+
+    mark: Annotated[bytes, Magic(FILE_MODES_MARK)] = FILE_MODES_MARK
+    modes: Annotated[tuple[int, ...], Modes()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownCommand(Record):
+    """A type that this reader gives no meaning: skipped, kept and shown (E.4)."""
+
+    SECTION: ClassVar[str] = "E.4"
+
+    number: int
+    value: Annotated[bytes, Remainder()]
+
+    @property
+    def code(self) -> int:
+        """The Type on the wire."""
+        return self.number
+
+    @property
+    def title(self) -> str:
+        """What Table 68 says of such a type."""
+        return "Vendor-specific" if self.code in VENDOR_TYPES else "Unknown"
+
+
+def decode(code: int, reader: Reader) -> Record:
+    """Read the Value of a command of type *code*, which the innermost frame of *reader* bounds.
+
+    Raises:
+        FormatError: The Value breaks the rules of its type.
+    """
+    record = RECORDS.get(code)
+    if record is None or not _begins_with(record.MARK, reader):
+        return UnknownCommand(number=code, value=reader.take(reader.left, "value"))
+    return record.decode(reader)
+
+
+def _begins_with(mark: bytes, reader: Reader) -> bool:
+    return len(mark) <= reader.left and reader.peek(reader.position, len(mark)) == mark

@@ -1,0 +1,398 @@
+"""The signature block: one detached PKCS #7 SignedData, read as it is and written in DER (TR-069 E.5).
+
+The only module that uses asn1crypto.  It gives structure and octets; whether a signature holds, and whom it
+speaks for, is decided by :mod:`spkg.verify.signatures` and :mod:`spkg.trust.chain`.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from io import BytesIO
+from typing import Final
+
+from asn1crypto import algos, cms, core, x509
+from cryptography.x509 import Name, NameAttribute, ObjectIdentifier, RelativeDistinguishedName
+
+from spkg.common.digests import Digest
+from spkg.common.reader import Reader
+from spkg.errors import FormatError
+from spkg.trust.ber import MAX_DER, Element, read_element, set_of, tlv
+from spkg.trust.certificates import MAX_NAME, MAX_SERIAL, certificate_id, read_certificate, subject_of
+
+__all__ = [
+    "CONTENT_TYPE",
+    "DATA_OCTETS",
+    "EMPTY_BLOCK",
+    "MAX_CERTIFICATES",
+    "MAX_SIGNERS",
+    "MESSAGE_DIGEST",
+    "Algorithm",
+    "Attribute",
+    "SignatureBlock",
+    "SignerInfo",
+    "add_signer",
+    "load_block",
+    "parse_block",
+    "read_block",
+    "readable_name",
+    "signed_attributes",
+    "signer_info",
+]
+
+MAX_SIGNERS: Final = 64
+"""The most SignerInfos in one block."""
+MAX_CERTIFICATES: Final = 64
+"""The most certificates, and the most revocation lists, in one block."""
+MAX_ATTRIBUTES: Final = 64
+MAX_OID: Final = 64
+"""The longest object identifier, in octets."""
+UTC_TIME_YEARS: Final = range(1950, 2050)
+
+EMPTY_BLOCK: Final = bytes.fromhex(
+    "302306092a864886f70d010702a01630140201013100300b06092a864886f70d0107013100"
+)
+"""The block without signatures: a fixed sequence of octets (E.5)."""
+
+DATA: Final = "1.2.840.113549.1.7.1"
+SIGNED_DATA: Final = "1.2.840.113549.1.7.2"
+CONTENT_TYPE: Final = "1.2.840.113549.1.9.3"
+MESSAGE_DIGEST: Final = "1.2.840.113549.1.9.4"
+SIGNING_TIME: Final = "1.2.840.113549.1.9.5"
+
+DATA_OCTETS: Final[bytes] = core.ObjectIdentifier(DATA).dump()
+NULL_OCTETS: Final = b"\x05\x00"
+SEQUENCE: Final = 0x30
+SET: Final = 0x31
+INTEGER: Final = 0x02
+OBJECT_IDENTIFIER: Final = 0x06
+CONTEXT_0: Final = 0xA0
+CONTEXT_1: Final = 0xA1
+KEY_ID: Final = 0x80
+
+
+@dataclass(frozen=True, kw_only=True)
+class Algorithm:
+    """An AlgorithmIdentifier."""
+
+    oid: str
+    parameters: bytes
+    """In DER; empty where they are absent."""
+
+    @property
+    def name(self) -> str:
+        """A short name, or the dotted number where there is none."""
+        for kind in (algos.DigestAlgorithmId, algos.SignedDigestAlgorithmId):
+            named: str = kind.map(self.oid)
+            if named != self.oid:
+                return named
+        return self.oid
+
+    @property
+    def plain(self) -> bool:
+        """Whether the parameters are absent or NULL, which RFC 3370 both allows."""
+        return self.parameters in {b"", NULL_OCTETS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribute:
+    """One attribute of a SignerInfo."""
+
+    oid: str
+    values: tuple[bytes, ...]
+    """Each value in DER."""
+    octets: bytes
+    """The attribute in DER."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignerInfo:
+    """One signature of a block."""
+
+    octets: bytes
+    """As it stands in the block."""
+    offset: int
+    version: int
+    issuer: bytes | None
+    """The issuer's Name in DER; none where the signer is named by a key identifier, as only CMS can."""
+    serial: int | None
+    digest_algorithm: Algorithm
+    attributes: tuple[Attribute, ...] | None
+    """The authenticated attributes in their order; none where there are none."""
+    signature_algorithm: Algorithm
+    signature: bytes
+
+    @property
+    def signed_attributes(self) -> bytes:
+        """What a signature with attributes covers: their SET, in the order they have in the block."""
+        return tlv(SET, *(attribute.octets for attribute in self.attributes or ()))
+
+    @property
+    def signing_time(self) -> datetime | None:
+        """What the attribute signingTime claims, where there is one that can be read."""
+        for attribute in self.attributes or ():
+            if attribute.oid == SIGNING_TIME and len(attribute.values) == 1:
+                try:
+                    time = cms.Time.load(attribute.values[0], strict=True).native
+                except (ValueError, TypeError):
+                    return None
+                return time if isinstance(time, datetime) else None
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignatureBlock:
+    """A signature block, with the octets of everything in it as they stand."""
+
+    octets: bytes
+    offset: int
+    version: int
+    digest_algorithms: tuple[Algorithm, ...]
+    digest_algorithm_octets: tuple[bytes, ...]
+    certificates: tuple[bytes, ...]
+    """X.509 certificates of bearable size in DER framing: octets of others, not yet looked at."""
+    certificate_octets: tuple[bytes, ...]
+    """All members of the certificates field, also those that are no X.509 certificates."""
+    crl_octets: tuple[bytes, ...]
+    signers: tuple[SignerInfo, ...]
+
+    def subject_of(self, signer: SignerInfo) -> str | None:
+        """Return the subject of the certificate in the block that *signer* names, where there is one."""
+        return self._subjects.get((signer.issuer, signer.serial))
+
+    @cached_property
+    def _subjects(self) -> dict[tuple[bytes | None, int | None], str]:
+        """The subjects of the certificates that can be read, by what a SignerInfo names them by."""
+        subjects: dict[tuple[bytes | None, int | None], str] = {}
+        for octets in self.certificates:
+            with suppress(FormatError):
+                subjects.setdefault(certificate_id(octets), subject_of(read_certificate(octets)))
+        return subjects
+
+
+def read_block(reader: Reader) -> SignatureBlock:
+    """Read the signature block, and not one octet behind it.
+
+    Raises:
+        FormatError: It is no detached SignedData of type data within the bounds.
+    """
+    return parse_block(read_element(reader, "signature_block"))
+
+
+def load_block(octets: bytes) -> SignatureBlock:
+    """Return the signature block that *octets* are, from the first to the last.
+
+    Raises:
+        FormatError: It is no such block, or something follows.
+    """
+    reader = Reader(BytesIO(octets), section="E.5")
+    with reader.within(len(octets), "", "E.5"):
+        return read_block(reader)
+
+
+def parse_block(block: Element) -> SignatureBlock:
+    """Return the signature block that *block* is.
+
+    Raises:
+        FormatError: It is no detached SignedData of type data within the bounds.
+    """
+    # (1) ContentInfo { contentType signedData, content [0] EXPLICIT SignedData }
+    names = ("content_type", "content")
+    if [child.tag for child in block.expect(SEQUENCE).children()][:1] == [INTEGER]:
+        raise block.error("a SignedData without its ContentInfo")
+    content_type, content = _members(block, names, (OBJECT_IDENTIFIER, CONTEXT_0))
+    if _oid(content_type) != SIGNED_DATA:
+        raise content_type.error("the content is not signedData")
+    (signed_data,) = _members(content, ("signed_data",), (SEQUENCE,))
+
+    # (2) SignedData: the optional fields are told by their tags.
+    fields = signed_data.children("version", "digest_algorithms", "content_info", most=6)
+    if len(fields) < 4:
+        raise signed_data.error("fields are missing")
+    version = fields[0].integer()
+    if version not in {1, 3, 4, 5}:
+        raise fields[0].error(f"version {version} is not known")
+    algorithms = fields[1].expect(SET).children(most=MAX_SIGNERS)
+    rest = fields[3:]
+    certificates = rest.pop(0).children(most=MAX_CERTIFICATES) if rest[0].tag == CONTEXT_0 else []
+    crls = rest.pop(0).children(most=MAX_CERTIFICATES) if rest and rest[0].tag == CONTEXT_1 else []
+    if len(rest) != 1:
+        raise signed_data.error("the signerInfos are not its last field")
+
+    # (3) E.5: an external signature over data, so the content is of that type and absent.
+    content_info = fields[2].expect(SEQUENCE).children("content_type", "content")
+    if not content_info or _oid(content_info[0]) != DATA:
+        raise fields[2].error("the content is not of type data")
+    if len(content_info) != 1:
+        raise content_info[1].error("the content is not empty")
+
+    signers = rest[0].expect(SET).children(most=MAX_SIGNERS)
+    return SignatureBlock(
+        octets=block.octets,
+        offset=block.offset,
+        version=version,
+        digest_algorithms=tuple(_algorithm(element) for element in algorithms),
+        digest_algorithm_octets=tuple(element.octets for element in algorithms),
+        certificates=tuple(
+            element.der()
+            for element in certificates
+            if element.tag == SEQUENCE and len(element.octets) <= MAX_DER
+        ),
+        certificate_octets=tuple(element.octets for element in certificates),
+        crl_octets=tuple(element.octets for element in crls),
+        signers=tuple(_signer_info(element) for element in signers),
+    )
+
+
+def signed_attributes(digest: bytes, signing_time: datetime | None = None) -> bytes:
+    """Return the SET of attributes that a signature over contents with this *digest* covers."""
+    attributes = [
+        {"type": "content_type", "values": ["data"]},
+        {"type": "message_digest", "values": [digest]},
+    ]
+    if signing_time is not None:
+        moment = signing_time.astimezone(UTC)
+        # RFC 5652 11.3: UTCTime for the years that it can write, GeneralizedTime for all others.
+        if moment.year in UTC_TIME_YEARS:
+            time = cms.Time(name="utc_time", value=core.UTCTime(moment))
+        else:
+            time = cms.Time(name="generalized_time", value=core.GeneralizedTime(moment))
+        attributes.append({"type": "signing_time", "values": [time]})
+    encoded: bytes = cms.CMSAttributes(attributes).dump()
+    return encoded
+
+
+def signer_info(certificate: bytes, digest: Digest, attributes: bytes, signature: bytes) -> bytes:
+    """Return the SignerInfo of an RSA signature over *attributes*.
+
+    Args:
+        certificate: The signer's, in DER.
+        digest: The digest of the contents and of the attributes.
+        attributes: What :func:`signed_attributes` gave.
+        signature: The RSA PKCS #1 v1.5 signature, as long as the modulus.
+    """
+    tbs = x509.Certificate.load(certificate)["tbs_certificate"]
+    algorithm = {"algorithm": digest.value, "parameters": core.Null()}
+    info = cms.SignerInfo(
+        {
+            "version": "v1",
+            "sid": cms.SignerIdentifier(
+                name="issuer_and_serial_number",
+                value={"issuer": tbs["issuer"], "serial_number": tbs["serial_number"]},
+            ),
+            "digest_algorithm": algorithm,
+            "signed_attrs": cms.CMSAttributes.load(attributes),
+            "signature_algorithm": {"algorithm": "rsassa_pkcs1v15", "parameters": core.Null()},
+            "signature": signature,
+        }
+    )
+    encoded: bytes = info.dump()
+    return encoded
+
+
+def add_signer(block: SignatureBlock, info: bytes, digest: Digest, certificates: Sequence[bytes]) -> bytes:
+    """Return *block* with one more SignerInfo and its certificates.
+
+    Every SignerInfo, certificate and revocation list that was there stays octet for octet.
+    """
+    algorithms = list(block.digest_algorithm_octets)
+    oid = algos.DigestAlgorithmId(digest.value).dotted
+    if oid not in {algorithm.oid for algorithm in block.digest_algorithms}:
+        algorithms.append(
+            algos.DigestAlgorithm({"algorithm": digest.value, "parameters": core.Null()}).dump()
+        )
+    pool = set_of([*block.certificate_octets, *certificates], CONTEXT_0)
+    crls = set_of(block.crl_octets, CONTEXT_1) if block.crl_octets else b""
+    signed_data = tlv(
+        SEQUENCE,
+        tlv(INTEGER, bytes((block.version,))),
+        set_of(algorithms),
+        tlv(SEQUENCE, DATA_OCTETS),
+        pool,
+        crls,
+        set_of([*(signer.octets for signer in block.signers), info]),
+    )
+    return tlv(SEQUENCE, core.ObjectIdentifier(SIGNED_DATA).dump(), tlv(CONTEXT_0, signed_data))
+
+
+def _signer_info(element: Element) -> SignerInfo:
+    """Return the SignerInfo that *element* is."""
+    fields = element.expect(SEQUENCE).children("version", "sid", "digest_algorithm", most=7)
+    if len(fields) < 5:
+        raise element.error("fields are missing")
+    version, sid, digest_algorithm, *rest = fields
+    issuer, serial = None, None
+    if sid.tag == SEQUENCE:
+        issuer_element, serial_element = _members(sid, ("issuer", "serial"), (SEQUENCE, INTEGER))
+        issuer, serial = issuer_element.der(), serial_element.integer(most=MAX_SERIAL)
+    else:
+        sid.expect(KEY_ID)
+    attributes: tuple[Attribute, ...] | None = None
+    if rest[0].tag == CONTEXT_0:
+        attributes = tuple(_attribute(child) for child in rest.pop(0).children(most=MAX_ATTRIBUTES))
+    if len(rest) == 3:
+        rest.pop().expect(CONTEXT_1)  # unauthenticated attributes: nobody signed them, nothing reads them
+    if len(rest) != 2:
+        raise element.error("the signature is not where it belongs")
+    return SignerInfo(
+        octets=element.octets,
+        offset=element.offset,
+        version=version.integer(),
+        issuer=issuer,
+        serial=serial,
+        digest_algorithm=_algorithm(digest_algorithm),
+        attributes=attributes,
+        signature_algorithm=_algorithm(rest[0]),
+        signature=rest[1].string(),
+    )
+
+
+def _attribute(element: Element) -> Attribute:
+    kind, values = _members(element, ("type", "values"), (OBJECT_IDENTIFIER, SET))
+    found = tuple(value.der() for value in values.children(most=MAX_ATTRIBUTES))
+    return Attribute(oid=_oid(kind), values=found, octets=element.der())
+
+
+def _algorithm(element: Element) -> Algorithm:
+    fields = element.expect(SEQUENCE).children("algorithm", "parameters", most=2)
+    if not fields:
+        raise element.error("the algorithm is missing")
+    return Algorithm(oid=_oid(fields[0]), parameters=b"".join(field.der() for field in fields[1:]))
+
+
+def _members(element: Element, names: tuple[str, ...], tags: tuple[int, ...]) -> list[Element]:
+    """Return the children of a sequence that has exactly these."""
+    members = element.children(*names)
+    if len(members) != len(tags):
+        raise element.error(f"{len(members)} fields where {len(tags)} belong")
+    return [member.expect(tag) for member, tag in zip(members, tags, strict=True)]
+
+
+def _oid(element: Element) -> str:
+    if len(element.expect(OBJECT_IDENTIFIER).contents) > MAX_OID:  # its numbers cost the square of its length
+        raise element.error(f"an object identifier of more than {MAX_OID} octets")
+    octets = element.der()
+    try:
+        dotted: str = core.ObjectIdentifier.load(octets, strict=True).dotted
+        shortest = core.ObjectIdentifier(dotted).dump()
+    except (ValueError, IndexError) as exc:
+        raise element.error(f"no object identifier: {exc}") from exc
+    if shortest != octets:
+        raise element.error("an object identifier that is not written in DER")
+    return dotted
+
+
+def readable_name(name: bytes) -> str:
+    """Return a Name in DER as RFC 4514 writes it, or in hex where nothing can read it."""
+    if len(name) > MAX_NAME:
+        return f"#{name[:MAX_OID].hex()}…"
+    try:
+        return Name(
+            RelativeDistinguishedName(
+                NameAttribute(ObjectIdentifier(part["type"].dotted), part["value"].native) for part in level
+            )
+            for level in x509.Name.load(name, strict=True).chosen
+        ).rfc4514_string()
+    except Exception:  # noqa: BLE001 - asn1crypto raises what it likes, and this is only to be shown
+        return f"#{name.hex()}"

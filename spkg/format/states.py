@@ -1,0 +1,38 @@
+"""The states of an installation whose commands take effect one by one (TR-069 E.4.7, Figure 9)."""
+
+from enum import Enum
+
+from spkg.format.commands import End, Format, MoveCommand, PayloadCommand, Record, RemoveCommand
+from spkg.format.fields import UNSAFE
+
+__all__ = ["State", "state_after"]
+
+
+class State(Enum):
+    """How much an end of the installation would hurt."""
+
+    INITIAL = "initial"
+    """Nothing was taken away."""
+    RECOVERABLE = "recoverable"
+    """Something was taken away, and the device works without."""
+    UNRECOVERABLE = "unrecoverable"
+    """The device would have to be recovered."""
+    INSTALLED = "installed"
+    """All is done."""
+
+
+def state_after(state: State, record: Record) -> State:
+    """Return the state that a command leads to; it is entered before the command is done."""
+    match record:
+        case _ if state is State.INSTALLED:
+            return state
+        case End():
+            return State.INSTALLED
+        case Format():
+            return State.UNRECOVERABLE
+        case PayloadCommand() | MoveCommand() | RemoveCommand() if record.flags & UNSAFE:
+            return State.UNRECOVERABLE
+        case RemoveCommand() if state is State.INITIAL:
+            return State.RECOVERABLE
+        case _:
+            return state

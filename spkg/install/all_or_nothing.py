@@ -1,0 +1,356 @@
+"""Installing: a plan carried out in a root, all or nothing, with a record of what was done.
+
+The payload is read once; each file is hashed as it is staged, and nothing in the tree changes before all of
+them are the signed ones.
+"""
+
+import errno
+import json
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from spkg.common.digests import Digest
+from spkg.errors import (
+    NO_ROOM,
+    SIZE,
+    TIMEOUT,
+    FailedError,
+    RefusedError,
+    TransferError,
+    UnsafeError,
+    os_problem,
+)
+from spkg.format.ranges import Range
+from spkg.install import transaction
+from spkg.install.checkpoint import CHECKPOINT, LEFTOVERS
+from spkg.install.journal import Before, Step, Verb, steps_of
+from spkg.install.plan import Plan
+from spkg.install.planned_tree import MakeDirectory, Put
+from spkg.install.root import NewFile, Parts, Root, shown
+from spkg.install.root_tree import OWN
+from spkg.install.staged_file import Landing
+from spkg.install.transaction import FEW, OVER, Outcome, slot
+from spkg.verify.payload import Hasher, Payload, PayloadReport, Progress, compare_payload
+
+__all__ = [
+    "RECORD",
+    "check_own",
+    "failing",
+    "install",
+    "installed",
+    "is_last",
+    "record_with",
+    "recover",
+    "working_in",
+]
+
+RECORD: Final[Parts] = (*OWN, b"installed")
+ENTRY: Final[dict[str, tuple[type, ...]]] = {
+    "package": (str,),
+    "version": (str, type(None)),
+    "description": (str, type(None)),
+    "signers": (list,),
+    "time": (str,),
+    "changed": (int,),
+    "changes": (list, type(None)),
+}
+"""What the record says of a package."""
+OTHERS_WRITE: Final = 0o022
+MAX_RECORD: Final = 1 << 24
+"""The longest record, in octets."""
+REMEMBERED: Final = 16
+"""How many packages the record keeps; the changes of the last one alone."""
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@contextmanager
+def working_in(root: Root) -> Iterator[None]:
+    """Make the installer's own directory where it is missing, and keep other installers out.
+
+    Raises:
+        RefusedError: Another one is at work, or something else stands there, or somebody else's.
+        FailedError: It can't be made.
+        OSError: It can't be looked at or locked.
+    """
+    if root.status(OWN) is None:
+        with failing():
+            with suppress(FileExistsError):  # another one is faster
+                root.mkdir(OWN, transaction.PRIVATE)
+            root.sync_directory(())  # what is written there has to be found after a power cut
+    check_own(root)
+    with root.locked(OWN) as free:
+        if not free:
+            raise RefusedError("another installation is under way in this root", hint="wait for its end")
+        yield
+
+
+def check_own(root: Root) -> None:
+    """Make sure that the installer's own directory, where it is there, is nobody else's.
+
+    Raises:
+        RefusedError: It is, or something else stands there.
+        OSError: It can't be looked at.
+    """
+    found = root.status(OWN)
+    if found is None:
+        return
+    if not stat.S_ISDIR(found.st_mode):
+        raise RefusedError(f"{shown(OWN)} is no directory: the installer keeps its own files there")
+    if found.st_uid not in {0, os.geteuid()} or found.st_mode & OTHERS_WRITE:
+        # What is staged there has been compared already, and a journal is carried out.
+        raise RefusedError(f"{shown(OWN)} can be written by others", hint="chown it, and chmod 0700")
+
+
+def recover(root: Root, *, keep: str | None = None) -> Outcome:
+    """Finish or undo what a crash left.
+
+    Args:
+        root: Where.
+        keep: The package whose staged files stay where its download was cut off, so that it can go on:
+            SHA-256 of its signed octets, in hex.
+
+    Raises:
+        FailedError: What was staged can't be removed; nothing of the tree is changed by halves.
+        UnsafeError: The changes can neither be made nor taken back, or nobody can tell what they are.
+    """
+    with failing():
+        kept = keep is not None and transaction.is_staging(root) == keep
+        outcome = Outcome.NOTHING if kept else transaction.recover(root)
+        for leftover in (*LEFTOVERS, OVER):
+            if root.status(leftover) is not None:
+                root.remove_tree(leftover)
+    return outcome
+
+
+def installed(root: Root) -> list[dict[str, Any]]:
+    """Return what was installed, the last one first.
+
+    Raises:
+        FailedError: The record can't be read.
+    """
+    try:
+        octets = root.read(RECORD, MAX_RECORD)
+    except FileNotFoundError:
+        return []
+    except OSError as exc:
+        raise FailedError(os_problem(exc)) from exc
+    try:
+        return [_entry(package) for package in json.loads(octets)["installed"]]
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
+        raise FailedError("the record of what was installed is damaged") from exc
+
+
+def _entry(package: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the record says of a package, where that is what belongs there."""
+    if not all(isinstance(package[name], kinds) for name, kinds in ENTRY.items()):
+        raise TypeError("something else stands in the record")
+    return {name: package[name] for name in ENTRY}
+
+
+def is_last(entry: Mapping[str, Any], root: Root) -> bool:
+    """Whether the last package in the record is the one that *entry* is of.
+
+    Raises:
+        FailedError: The record can't be read.
+    """
+    return [one["package"] for one in installed(root)[:1]] == [entry["package"]]
+
+
+def install(
+    plan: Plan,
+    payload: Payload,
+    root: Root,
+    entry: Mapping[str, Any],
+    *,
+    committing: Callable[[], object] = lambda: None,
+    progress: Progress | None = None,
+) -> PayloadReport:
+    """Carry out a plan, inside :func:`working_in` and after :func:`recover`.
+
+    Args:
+        plan: What to change.
+        payload: The package's, from the beginning.
+        root: Where.
+        entry: What the record says of this package.
+        committing: Is called when the point comes from which there is no way back; nothing may be raised
+            from outside afterwards, as by a signal.
+        progress: Is told the octets done.
+
+    Raises:
+        DamagedPayloadError: The contents of a file are not the signed ones; nothing has changed.
+        FormatError: The payload is shorter or longer than the header states; nothing has changed.
+        FailedError: Something could not be done; nothing has changed.
+        UnsafeError: The changes can neither be made nor taken back.
+    """
+    steps = steps_of(plan.effects)
+    octets = record_with(entry, root)
+    with failing():
+        record = _own_step(root, RECORD, Verb.PUT, len(plan.effects))
+        # What an installation in place left behind is over with this one.
+        own = [record]
+        if root.status(CHECKPOINT) is not None:
+            own.append(_own_step(root, CHECKPOINT, Verb.DELETE, len(plan.effects) + 1))
+        transaction.begin(root, package=entry["package"] if payload.arriving else None)
+        try:
+            report = _stage(plan, payload, root, steps, progress)
+            transaction.write_whole(root, slot(b"new", record), octets)
+            directories = [effect.path for effect in plan.effects if isinstance(effect, MakeDirectory)]
+            committing()
+            staged = transaction.commit(root, [*steps, *own], directories)
+        except BaseException as exc:
+            committing()  # nor is there a way back from cleaning up
+            if not (payload.arriving and _may_go_on(exc) and _has_staged(root)):
+                transaction.discard(root)
+            raise
+    outcome = transaction.finish(root, staged)
+    with suppress(OSError, UnsafeError):  # all is made or taken back; what is left is collected the next time
+        transaction.recover(root)
+    if outcome is Outcome.UNDONE:
+        raise FailedError("the changes could not be made, and were taken back")
+    return report
+
+
+def _has_staged(root: Root) -> bool:
+    """Whether a download has staged something, and no more than that."""
+    return transaction.is_staging(root) is not None and any(transaction.staged(root).values())
+
+
+def _may_go_on(reason: BaseException) -> bool:
+    """Whether what was staged is kept for the same package: not where a timeout or the contents ended it."""
+    if isinstance(reason, TransferError):
+        return reason.reason not in {SIZE, TIMEOUT}
+    return not isinstance(reason, Exception)
+
+
+@contextmanager
+def failing() -> Iterator[None]:
+    """Turn what the file system can't do into our own error."""
+    try:
+        yield
+    except OSError as exc:
+        raise FailedError(os_problem(exc), fault=NO_ROOM if exc.errno in FULL else None) from exc
+
+
+def _own_step(root: Root, path: Parts, verb: Verb, number: int) -> Step:
+    """Return what happens to a file of our own in the same transaction."""
+    before = Before.AWAY if verb is Verb.DELETE else Before.KEPT
+    return Step(
+        number=number,
+        verb=verb,
+        path=path,
+        before=Before.NOTHING if root.status(path) is None else before,
+    )
+
+
+def record_with(entry: Mapping[str, Any], root: Root) -> bytes:
+    """Return the record of what was installed, with one package more.
+
+    Raises:
+        FailedError: The one that is there can't be read.
+    """
+    others = installed(root)[: REMEMBERED - 1]
+    kept = [entry, *({**other, "changes": None} for other in others)]
+    octets = _record(kept)
+    while len(octets) > MAX_RECORD and len(kept) > 1:
+        kept.pop()
+        octets = _record(kept)
+    return octets if len(octets) <= MAX_RECORD else _record([{**entry, "changes": None}])
+
+
+def _record(packages: Sequence[Mapping[str, Any]]) -> bytes:
+    return json.dumps({"installed": packages}).encode()
+
+
+def _stage(
+    plan: Plan, payload: Payload, root: Root, steps: Sequence[Step], progress: Progress | None
+) -> PayloadReport:
+    """Write the files of all puts, and compare all of the payload with what was signed."""
+    puts: defaultdict[Range, list[tuple[Step, Put]]] = defaultdict(list)
+    package = plan.trusted.package
+    for step in steps:
+        effect = plan.effects[step.number]
+        if isinstance(effect, Put):
+            puts[package.files[effect.file].range].append((step, effect))
+    there: Mapping[Parts, int] = {}
+    if payload.arriving:
+        firsts = {slot(b"new", taking[0][0]): wanted.length for wanted, taking in puts.items()}
+        there = transaction.keep_staged(root, firsts)
+    few = len(plan.puts) + 1 <= FEW
+    stagers: list[_Stager] = []
+
+    def make(wanted: Range, algorithms: Iterable[Digest]) -> Hasher:
+        if wanted not in puts:
+            return Hasher(wanted, algorithms)
+        stagers.append(_Stager(root, wanted, algorithms, puts[wanted], there, sync=few))
+        return stagers[-1]
+
+    try:
+        return compare_payload(package, payload, make=make, process=payload.process, progress=progress)
+    finally:
+        for stager in stagers:
+            stager.close()
+
+
+class _Stager(Landing):
+    """A landing of what is staged, with a file for each put of the same range.
+
+    What a download that was cut off has left of the first file is taken for granted until all is compared.
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        wanted: Range,
+        algorithms: Iterable[Digest],
+        puts: Sequence[tuple[Step, Put]],
+        there: Mapping[Parts, int],
+        *,
+        sync: bool,
+    ) -> None:
+        first = slot(b"new", puts[0][0])
+        super().__init__(root, first, wanted.behind(there.get(first, 0)), algorithms)
+        self._whole = wanted
+        self._puts = puts
+        self._sync = sync
+        self._kept = first in there
+
+    def begin(self) -> None:
+        """Make the first file, or go on with what there is of it."""
+        if not self._kept:
+            super().begin()
+            return
+        Hasher.begin(self)
+        self._file = self._root.reopen(self._path)
+        for octets in self._file.read():
+            Hasher.feed(self, octets)
+
+    def rewind(self) -> bool:
+        """Forget what was there, too."""
+        super().rewind()
+        kept, self._kept = self._kept, False
+        self.range = self._whole
+        return kept
+
+    def finish(self) -> None:
+        """Write the other files, and let go of all."""
+        first = self._file
+        assert first is not None  # begin comes before
+        for step, put in self._puts[1:]:
+            other = self._root.create(slot(b"new", step))
+            try:
+                for octets in first.read():
+                    other.write(octets)
+                self._end(other, put)
+            finally:
+                other.close()
+        self._end(first, self._puts[0][1])
+        super().finish()
+
+    def _end(self, file: NewFile, put: Put) -> None:
+        file.set_mode(put.mode, put.owner)
+        if self._sync:
+            file.sync()

@@ -1,0 +1,126 @@
+"""How far an installation in place has come: on disk before each command takes effect.
+
+What is there is never milder than the truth: the state is that which the command leads to.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from spkg.format.states import State
+from spkg.install.root import Parts, Root
+from spkg.install.root_tree import OWN
+from spkg.install.transaction import write_whole
+
+__all__ = [
+    "ARRIVED",
+    "CHECKPOINT",
+    "LEFTOVERS",
+    "MADE",
+    "PART",
+    "Checkpoint",
+    "load_checkpoint",
+    "remove_checkpoint",
+    "save_checkpoint",
+]
+
+CHECKPOINT: Final[Parts] = (*OWN, b"checkpoint")
+DRAFT: Final[Parts] = (*OWN, b"checkpoint.new")
+PART: Final[Parts] = (*OWN, b"part")
+"""The file of the command under way."""
+MADE: Final[Parts] = (*OWN, b"made")
+"""The directory that is being made."""
+ARRIVED: Final[Parts] = (*OWN, b"arrived")
+"""The files of a package on its way whose commands are still to come."""
+LEFTOVERS: Final = (DRAFT, PART, MADE, ARRIVED)
+"""What a crash may leave behind beside the checkpoint."""
+MAX_CHECKPOINT: Final = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Where an installation in place stands."""
+
+    package: str
+    """SHA-256 of the octets that were signed, in hex."""
+    command: int
+    """The index of the command that may have been begun."""
+    state: State
+    failed: bool = False
+    """Whether it ended there, other than by a crash."""
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether the root needs recovery."""
+        return self.state is State.UNRECOVERABLE
+
+    def encode(self) -> bytes:
+        """Return the octets of the file."""
+        document = {
+            "package": self.package,
+            "command": self.command,
+            "state": self.state.value,
+            "failed": self.failed,
+        }
+        return json.dumps(document).encode()
+
+    @classmethod
+    def decode(cls, octets: bytes) -> Self:
+        """Read the octets of the file.
+
+        Raises:
+            ValueError: They are none.
+        """
+        document: dict[str, Any] = json.loads(octets)
+        try:
+            state = State(document["state"])
+            found = cls(
+                package=str(document["package"]),
+                command=int(document["command"]),
+                state=state,
+                failed=bool(document["failed"]),
+            )
+        except (KeyError, TypeError) as exc:
+            raise ValueError("something is missing") from exc
+        if state is State.INSTALLED:
+            raise ValueError("nothing stops there")
+        return found
+
+
+def load_checkpoint(root: Root) -> Checkpoint | None:
+    """Return where an installation in place stopped; None where none did.
+
+    Where nobody can tell, the worst is believed: that it failed in the unrecoverable state.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    try:
+        return Checkpoint.decode(root.read(CHECKPOINT, MAX_CHECKPOINT))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return Checkpoint(package="unknown", command=0, state=State.UNRECOVERABLE, failed=True)
+
+
+def save_checkpoint(root: Root, checkpoint: Checkpoint) -> None:
+    """Write down where an installation stands, durably.
+
+    Raises:
+        OSError: That can't be done; the one before still holds.
+    """
+    if root.status(DRAFT) is not None:
+        root.unlink(DRAFT)
+    write_whole(root, DRAFT, checkpoint.encode())
+    root.rename(DRAFT, CHECKPOINT)
+    root.sync_directory(OWN)
+
+
+def remove_checkpoint(root: Root) -> None:
+    """Forget it: the installation is whole.
+
+    Raises:
+        OSError: That can't be done.
+    """
+    root.unlink(CHECKPOINT)
+    root.sync_directory(OWN)

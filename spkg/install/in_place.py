@@ -1,0 +1,283 @@
+"""Installing in place, for devices that can't hold both: each command takes effect by itself (E.4.7).
+
+Before a command begins, its index and the state that it leads to are on disk; after a crash the same package
+continues there.  Every command can be done once more: what it finds done it does not do again.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final
+
+from spkg.common.digests import Digest
+from spkg.device import Device
+from spkg.errors import NO_ROOM, FailedError, SpkgError, TransferError, UnsafeError
+from spkg.format.commands import Format, MoveCommand, PayloadCommand, RemoveCommand
+from spkg.format.package import Command, PayloadFile
+from spkg.format.ranges import Range
+from spkg.format.states import State, state_after
+from spkg.install.all_or_nothing import RECORD, failing, is_last, record_with
+from spkg.install.checkpoint import (
+    ARRIVED,
+    MADE,
+    PART,
+    Checkpoint,
+    load_checkpoint,
+    remove_checkpoint,
+    save_checkpoint,
+)
+from spkg.install.plan import Plan, plan_command
+from spkg.install.planned_tree import DIRECTORY_MODE, Delete, Effect, MakeDirectory, Move, Put
+from spkg.install.root import Parts, Root
+from spkg.install.root_tree import OWN, Kind, RootTree
+from spkg.install.staged_file import Landing
+from spkg.install.transaction import PRIVATE, write_whole
+from spkg.verify.command_order import Sequencer
+from spkg.verify.payload import Payload, Progress, check_file, distribute, judges
+
+__all__ = ["install_in_place"]
+
+FILE_COMMANDS: Final = PayloadCommand | RemoveCommand | MoveCommand | Format
+
+
+def install_in_place(  # noqa: PLR0917 - what an installation takes, and where it begins
+    plan: Plan,
+    device: Device | None,
+    payload: Payload,
+    root: Root,
+    entry: Mapping[str, Any],
+    start: Checkpoint,
+    *,
+    committing: Callable[[], object] = lambda: None,
+    progress: Progress | None = None,
+) -> None:
+    """Carry out the commands of a plan one by one, inside :func:`working_in`.
+
+    Args:
+        plan: Of the commands from *start* on.
+        device: Whose tree it is.
+        payload: The package's: in a regular file, all of it compared with what was signed; or on its way.
+        root: Where.
+        entry: What the record says of this package.
+        start: The package, the command to begin with, and the state the root is in.
+        committing: Is called before the unrecoverable state: nothing may be raised from outside afterwards.
+        progress: Is told the octets done.
+
+    Raises:
+        FailedError: A command failed; the root is usable, and partly changed.
+        TransferError: The transfer failed or took too long; the root is usable, and may be partly changed.
+        UnsafeError: A command failed in the unrecoverable state; the root needs recovery.
+    """
+    run = _Run(plan, device, payload, root, start, committing, progress)
+    try:
+        with failing():
+            if payload.arriving:
+                run.as_it_arrives()
+            else:
+                for command in plan.trusted.package.commands[start.command :]:
+                    run.do(command)
+            committing()
+            end = len(plan.trusted.package.commands)
+            save_checkpoint(root, replace(run.at, command=end))
+            if start.command < end or not is_last(entry, root):  # or it was written before a crash
+                _write(root, RECORD, record_with(entry, root))
+            remove_checkpoint(root)
+    except Exception as exc:
+        with suppress(OSError):  # what is there says the same, as after a crash
+            found = None if run.begun else load_checkpoint(root)
+            if run.begun or (found is not None and found.package == run.at.package):
+                save_checkpoint(root, replace(run.at, failed=True))
+        if isinstance(exc, SpkgError):
+            raise _told(exc, run.at, plan) from exc
+        if run.at.unsafe:  # a defect of ours does not make it any safer
+            raise UnsafeError(f"a defect in spkg: {type(exc).__name__}: {exc}") from exc
+        raise
+
+
+def _told(exc: SpkgError, at: Checkpoint, plan: Plan) -> SpkgError:
+    """Return what an error means for a root that is changed in place."""
+    kind: type[SpkgError] = FailedError
+    where = next((one for one in plan.trusted.package.commands if one.index == at.command), None)
+    if isinstance(exc, TransferError):
+        kind, where = TransferError, None  # which no command is to blame for
+    if at.unsafe:
+        kind = UnsafeError
+    return kind(
+        exc.problem,
+        offset=exc.offset if where is None else where.offset,
+        field=exc.field if where is None else f"command[{where.index}]",
+        section=exc.section,
+        hint=exc.hint,
+        fault=exc.fault if kind is TransferError or (kind is FailedError and exc.fault == NO_ROOM) else None,
+        reason=exc.reason,
+    )
+
+
+class _Run:
+    """The commands of a plan, one by one."""
+
+    def __init__(  # noqa: PLR0917 - as the function
+        self,
+        plan: Plan,
+        device: Device | None,
+        payload: Payload,
+        root: Root,
+        start: Checkpoint,
+        committing: Callable[[], object],
+        progress: Progress | None,
+    ) -> None:
+        self.at = replace(start, failed=False)
+        """Where the root stands."""
+        self.begun = False
+        """Whether that has been written down; what is there may be another package's otherwise."""
+        self._trusted = plan.trusted
+        self._device = device
+        self._payload = payload
+        self._root = root
+        self._committing = committing
+        self._progress = progress
+        self._start = start.command
+        self._files = {
+            file.command: file for file in plan.trusted.package.files if file.command >= start.command
+        }
+        self._wanted = Counter(file.range for file in self._files.values())
+        """How many commands still want a range."""
+
+    def as_it_arrives(self) -> None:
+        """Do each command as soon as its data is there and compared."""
+        package, payload, root = self._trusted.package, self._payload, self._root
+        payload.expect()
+        found = load_checkpoint(root)
+        if found is not None and found.package == self.at.package:  # or the clocks begin with this download
+            payload.go_on(package.commands[: self._start], self.at.state)
+        sequence = Sequencer(package, self.do, self._start)
+        landings = {wanted: Landing(root, _place(wanted), wanted, Digest) for wanted in self._wanted}
+        self._root.mkdir(ARRIVED, PRIVATE)
+        try:
+            sequence.advance()
+            consumers = list(judges(self._files.values(), landings, sequence.arrived))
+            distribute(payload, consumers, self._progress, to_end=False)  # all of it is done by then
+        finally:
+            for landing in landings.values():
+                landing.close()
+            with suppress(OSError):  # the next one removes it
+                self._root.remove_tree(ARRIVED)
+        payload.conclude()
+
+    def do(self, command: Command) -> None:
+        """Have a command take effect, durably, and so that it can be done once more."""
+        self._payload.process(command)
+        if not isinstance(command.record, FILE_COMMANDS):
+            return
+        state = state_after(self.at.state, command.record)
+        if state is State.UNRECOVERABLE:
+            self._committing()
+        self.at = replace(self.at, command=command.index, state=state)
+        self.begun = True
+        save_checkpoint(self._root, self.at)
+        effects = plan_command(self._trusted, self._device, RootTree(self._root), command)
+        self._carry_out(effects, self._files.get(command.index))
+
+    def _carry_out(self, effects: Iterable[Effect], file: PayloadFile | None) -> None:
+        root = self._root
+        for effect in effects:
+            if isinstance(effect, MakeDirectory):
+                _make(root, effect.path)
+        for effect in effects:
+            if isinstance(effect, Put) and file is not None:
+                self._stage(effect, file)
+                root.rename(PART, effect.path)
+                _sync(root, [effect.path[:-1], OWN])
+        # Of a versioned file the new one is there before the others go; one that moves is the last to go.
+        deletes = [effect for effect in effects if isinstance(effect, Delete)]
+        for gone in deletes:
+            if gone.kind is Kind.DIRECTORY:
+                root.remove_tree(gone.path)
+            else:
+                root.unlink(gone.path)
+        _sync(root, [gone.path[:-1] for gone in deletes])
+        for effect in effects:
+            if isinstance(effect, Move):
+                _move(root, effect.source, effect.path)
+
+    def _stage(self, put: Put, file: PayloadFile) -> None:
+        """Have the file of a command as PART, its octets being what was signed."""
+        root = self._root
+        if root.status(PART) is not None:
+            root.unlink(PART)
+        if not self._payload.arriving:
+            _write_part(root, put, self._compared(file))
+            return
+        there = _place(file.range)
+        self._wanted[file.range] -= 1
+        kept = root.reopen(there)
+        try:
+            if self._wanted[file.range]:
+                _write_part(root, put, kept.read())
+                return
+            kept.set_mode(put.mode, put.owner)
+            kept.sync()
+        finally:
+            kept.close()
+        root.rename(there, PART)
+
+    def _compared(self, file: PayloadFile) -> Iterator[memoryview]:
+        """Give the octets of a file, and raise at their end where they are not what was signed."""
+        running = {digest: digest.new() for digest in Digest}
+        for octets in self._payload.read_range(file.range):
+            yield octets
+            for one in running.values():
+                one.update(octets)
+            if self._progress is not None:
+                self._progress(len(octets))
+        check_file(file, {digest: one.digest() for digest, one in running.items()})
+
+
+def _place(wanted: Range) -> Parts:
+    """Return where a range is kept."""
+    return (*ARRIVED, b"%d.%d" % wanted)
+
+
+def _write_part(root: Root, put: Put, pieces: Iterable[memoryview]) -> None:
+    """Write PART, durably."""
+    part = root.create(PART)
+    try:
+        for octets in pieces:
+            part.write(octets)
+        part.set_mode(put.mode, put.owner)
+        part.sync()
+    finally:
+        part.close()
+
+
+def _make(root: Root, path: Parts) -> None:
+    """Make a directory that has its mode from the first."""
+    if root.status(MADE) is not None:
+        root.remove_tree(MADE)
+    root.mkdir(MADE, DIRECTORY_MODE)
+    root.rename(MADE, path)
+    _sync(root, [path[:-1], OWN])
+
+
+def _move(root: Root, source: Parts, path: Parts) -> None:
+    """Rename a file; where both names are of one file the system does nothing, and the old one has to go."""
+    root.rename(source, path)
+    if root.status(source) is not None:
+        root.unlink(source)
+    # It has to be in its new place before it is gone from the old one.
+    _sync(root, [path[:-1], source[:-1]])
+
+
+def _sync(root: Root, directories: Iterable[Parts]) -> None:
+    for directory in dict.fromkeys(directories):
+        root.sync_directory(directory)
+
+
+def _write(root: Root, path: Parts, octets: bytes) -> None:
+    """Replace a file of our own."""
+    if root.status(PART) is not None:
+        root.unlink(PART)
+    write_whole(root, PART, octets)
+    root.rename(PART, path)
+    root.sync_directory(OWN)

@@ -1,0 +1,132 @@
+"""The journal of a transaction: what is left to do once everything is staged.
+
+It is written whole under another name, with its SHA-256, and renamed; whoever finds one can rely on it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import sha256
+from typing import Any, Final
+
+from spkg.install.planned_tree import Delete, Effect, MakeDirectory, Move, Put
+from spkg.install.root import Parts, shown, split
+from spkg.install.root_tree import Kind
+
+__all__ = ["MAX_JOURNAL", "Before", "Step", "Verb", "decode_journal", "encode_journal", "steps_of"]
+
+FORMAT: Final = 1
+MAX_JOURNAL: Final = 1 << 24
+"""The longest journal, in octets: that of a package with the most commands has some four mebibytes."""
+
+
+class Verb(Enum):
+    """What a step does to its path."""
+
+    PUT = "put"
+    MOVE = "move"
+    DELETE = "delete"
+    DIRECTORY = "directory"
+
+
+class Before(Enum):
+    """Where that goes which stands at the path before."""
+
+    NOTHING = "nothing"
+    KEPT = "kept"
+    """A second name was made for it when the step was staged: the path is never empty."""
+    AWAY = "away"
+    """It leaves before the step is done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One change, with the number that all its files in the transaction have."""
+
+    number: int
+    verb: Verb
+    path: Parts
+    before: Before
+    source: Parts | None = None
+    """Where it comes from, of a move."""
+
+
+def steps_of(effects: Sequence[Effect]) -> list[Step]:
+    """Return the steps of a plan.  A directory within another new one comes with that."""
+    made = {effect.path for effect in effects if isinstance(effect, MakeDirectory)}
+    steps: list[Step] = []
+    for number, effect in enumerate(effects):
+        match effect:
+            case Put(path=path, replaces=replaces):
+                steps.append(Step(number=number, verb=Verb.PUT, path=path, before=_before(replaces)))
+            case Move(path=path, source=source, replaces=replaces):
+                before = _before(replaces)
+                steps.append(Step(number=number, verb=Verb.MOVE, path=path, before=before, source=source))
+            case Delete(path=path):
+                steps.append(Step(number=number, verb=Verb.DELETE, path=path, before=Before.AWAY))
+            case MakeDirectory(path=path, replaces=replaces) if path[:-1] not in made:
+                away = Before.NOTHING if replaces is None else Before.AWAY
+                steps.append(Step(number=number, verb=Verb.DIRECTORY, path=path, before=away))
+            case MakeDirectory():
+                pass
+    return steps
+
+
+def _before(replaces: Kind | None) -> Before:
+    if replaces is None:
+        return Before.NOTHING
+    return Before.AWAY if replaces is Kind.DIRECTORY else Before.KEPT
+
+
+def encode_journal(steps: Sequence[Step]) -> bytes:
+    """Return the octets of a journal."""
+    listed = [
+        {
+            "number": step.number,
+            "verb": step.verb.value,
+            "path": shown(step.path),
+            "before": step.before.value,
+            **({} if step.source is None else {"source": shown(step.source)}),
+        }
+        for step in steps
+    ]
+    body = json.dumps({"format": FORMAT, "steps": listed}).encode()
+    return body + b"\n" + sha256(body).hexdigest().encode() + b"\n"
+
+
+def decode_journal(octets: bytes) -> list[Step]:
+    """Return the steps of a journal.
+
+    Raises:
+        ValueError: It is damaged, or of another program.
+    """
+    body, _, digest = octets.removesuffix(b"\n").rpartition(b"\n")
+    if sha256(body).hexdigest().encode() != digest:
+        raise ValueError("the journal is damaged")
+    try:
+        return _steps(json.loads(body))
+    except (KeyError, TypeError, AttributeError, RecursionError) as exc:
+        raise ValueError("the journal is not of this program") from exc
+
+
+def _steps(document: dict[str, Any]) -> list[Step]:
+    if document["format"] != FORMAT:
+        raise ValueError(f"a journal of the format {document['format']}, this program knows {FORMAT}")
+    return [
+        Step(
+            number=int(listed["number"]),
+            verb=Verb(listed["verb"]),
+            path=_path(listed["path"]),
+            before=Before(listed["before"]),
+            source=_path(listed["source"]) if "source" in listed else None,
+        )
+        for listed in document["steps"]
+    ]
+
+
+def _path(text: str) -> Parts:
+    parts = split(text)
+    if not parts or not {b".", b".."}.isdisjoint(parts) or "\0" in text:
+        raise ValueError(f"the journal has the path {text!r}")
+    return parts

@@ -1,0 +1,332 @@
+"""From a trusted package to a plan: what an installation would change, or why there will be none.
+
+Planning is pure: it looks at the tree and changes nothing.  The commands run on an overlay, in the order of
+the list, so that a later one sees what an earlier one did; all that can be refused is refused here.
+"""
+
+from dataclasses import InitVar, dataclass
+from typing import Final, NoReturn, final
+
+from spkg.device import Device
+from spkg.errors import NO_ROOM, RefusedError
+from spkg.format.commands import (
+    Add,
+    AddVersioned,
+    ExtractVersioned,
+    Format,
+    Move,
+    MoveVersioned,
+    PayloadCommand,
+    Reboot,
+    Record,
+    Remove,
+    RemoveSubTree,
+    RemoveVersioned,
+    UnknownCommand,
+)
+from spkg.format.package import Command, Package
+from spkg.format.paths import RootPath, VersionedPath
+from spkg.install.gates import check_gates
+from spkg.install.planned_tree import Blob, Directory, Effect, Leaf, MakeDirectory, Node, Overlay, Put
+from spkg.install.root import Parts, shown
+from spkg.install.root_tree import Kind, Room, Tree
+from spkg.verify.signatures import TrustedPackage
+
+__all__ = ["Plan", "plan", "plan_command"]
+
+OVERHEAD: Final = 16
+"""What a transaction has of its own: directories, markers, the journal and the record, in files or blocks."""
+PERMISSIONS: Final = 0o777
+_SEAL: Final = object()
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What installing a trusted package changes in a tree.  Only :func:`plan` makes one."""
+
+    trusted: TrustedPackage
+    effects: tuple[Effect, ...]
+    """One for each path, in the order of the paths."""
+    skipped_unknown: tuple[Command, ...]
+    """The commands that nobody here knows."""
+    notes: tuple[str, ...]
+    """What was ignored, for people."""
+    reboot_required: bool
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("a Plan is only made by spkg.plan()")
+
+    def __copy__(self) -> NoReturn:
+        raise TypeError("a Plan can't be copied")
+
+    def __deepcopy__(self, _memo: object) -> NoReturn:
+        raise TypeError("a Plan can't be copied")
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        raise TypeError("a Plan can't be pickled")
+
+    @property
+    def puts(self) -> tuple[Put, ...]:
+        """The files that appear."""
+        return tuple(effect for effect in self.effects if isinstance(effect, Put))
+
+
+def plan(
+    trusted: TrustedPackage,
+    device: Device | None,
+    tree: Tree,
+    *,
+    refuse_unknown: bool = False,
+    in_place: bool = False,
+    start: int = 0,
+) -> Plan:
+    """Return what installing *trusted* changes.
+
+    Args:
+        trusted: The package.
+        device: Whose tree it is; None where nothing is known of it.
+        tree: What is there.
+        refuse_unknown: Whether commands of unknown type are refused.
+        in_place: Whether each command takes effect by itself, and needs room only for its own file.
+        start: The index of the first command to do: those before it took effect already.
+
+    Raises:
+        RefusedError: A gate is not passed, a command can't be done in this tree, or there is no room.
+        OSError: The tree can't be looked at.
+    """
+    room = tree.room()
+    # (1) E.4.10 to E.4.13: what is asked of the device, wherever it stands in the list.
+    notes = check_gates(trusted.package, device, room, refuse_unknown=refuse_unknown)
+    # (2) The commands in their order.
+    run = _Run(trusted.package, device, tree, room.free if in_place else None)
+    for command in trusted.package.commands[start:]:
+        run.do(command)
+    # (3) Room for the whole of it beside what is there.
+    made = Plan(
+        trusted=trusted,
+        effects=run.overlay.effects(),
+        skipped_unknown=tuple(
+            command for command in trusted.package.commands if isinstance(command.record, UnknownCommand)
+        ),
+        notes=(*notes, *run.notes),
+        reboot_required=any(isinstance(record, Reboot) for record in trusted.package.records),
+        seal=_SEAL,
+    )
+    _check_room(made, device, room, in_place=in_place)
+    return made
+
+
+def plan_command(
+    trusted: TrustedPackage, device: Device | None, tree: Tree, command: Command
+) -> tuple[Effect, ...]:
+    """Return what one command of *trusted* changes by itself.
+
+    Raises:
+        RefusedError: It can't be done in this tree.
+        OSError: The tree can't be looked at.
+    """
+    run = _Run(trusted.package, device, tree, None)
+    run.do(command)
+    return run.overlay.effects()
+
+
+class _Run:
+    """The commands of one package, carried out on an overlay.
+
+    Args:
+        package: Theirs.
+        device: Whose tree it is.
+        tree: What is there.
+        free: The octets that are free, where each file has to fit into what is free at its time.
+    """
+
+    def __init__(self, package: Package, device: Device | None, tree: Tree, free: int | None) -> None:
+        self._free = free
+        self._device = Device() if device is None else device
+        self._files = {file.command: number for number, file in enumerate(package.files)}
+        self._package = package
+        self.overlay = Overlay(tree, self._device.links)
+        self.notes: list[str] = []
+
+    def do(self, command: Command) -> None:
+        """Carry out a command; what is no file command does nothing.
+
+        Raises:
+            RefusedError: It can't be done.
+        """
+        try:
+            self._do(command.index, command.record)
+        except RefusedError as exc:
+            exc.offset, exc.field = command.offset, f"command[{command.index}]"
+            exc.section = exc.section or command.record.SECTION
+            raise
+
+    def _do(self, index: int, record: Record) -> None:
+        match record:
+            case PayloadCommand():
+                self._install(index, record)
+            case RemoveSubTree(path=path) if not path.parts:
+                self._clear()
+            case RemoveSubTree(path=path):
+                self._remove(path, tree=True)
+            case RemoveVersioned(path=path):
+                self._remove_versions(path)
+            case Remove(path=path):
+                self._remove(path, tree=False)
+            case Move() | MoveVersioned():
+                self._move(record)
+            case Format():
+                self._clear()
+            case _:
+                pass
+
+    def _install(self, index: int, record: PayloadCommand) -> None:
+        directory, position = self._place(record.path)
+        old: Node | None = self._file(directory, position, record.path)
+        versions: list[bytes] = []
+        if isinstance(record.path, VersionedPath):
+            versions = self.overlay.versions(directory, position[:-1], record.path.base)
+        if isinstance(record, Add | AddVersioned) and (old is not None or versions):
+            return
+        # The replaced file is what the mode may come from: the same path, or the version that would move.
+        if old is None and versions:
+            old = self.overlay.child(directory, position[:-1], _lowest(versions))
+        self._set(directory, position, self._blob(self._files[index], position, old))
+        # The others go afterwards: in place there is room for one more, or there was none for the first.
+        for version in versions:
+            if isinstance(record, ExtractVersioned) and version != position[-1]:
+                self._set(directory, (*position[:-1], version), None)
+
+    def _remove(self, path: RootPath, *, tree: bool) -> None:
+        found = self.overlay.find(path.parts, make=False)
+        if found is None:
+            return
+        directory, position = found
+        node = self.overlay.child(directory, position[:-1], position[-1])
+        if isinstance(node, Directory) and not tree:
+            raise RefusedError(f"{shown(path.parts)} is a directory, and files alone are removed by this")
+        if node is not None:
+            self._set(directory, position, None)
+
+    def _remove_versions(self, path: VersionedPath) -> None:
+        found = self.overlay.find(path.parts, make=False)
+        if found is None:
+            return
+        directory, position = found
+        for name in self.overlay.versions(directory, position[:-1], path.base):
+            self._set(directory, (*position[:-1], name), None)
+
+    def _move(self, record: Move | MoveVersioned) -> None:
+        found = self.overlay.find(record.source_path.parts, make=False)
+        if found is None:
+            return
+        directory, position = found
+        name, others = position[-1], list[bytes]()
+        if isinstance(record, MoveVersioned):
+            others = self.overlay.versions(directory, position[:-1], record.source_path.base)
+            if not others:
+                return
+            name = _lowest(others)
+            others.remove(name)
+        source = (*position[:-1], name)
+        node = self._file(directory, source, record.source_path)
+        if node is None:
+            return
+        # The others go before the move: the destination may be one of them.
+        for other in others:
+            self._set(directory, (*position[:-1], other), None)
+        target, destination = self._place(record.destination_path)
+        self._file(target, destination, record.destination_path)
+        if destination != source:
+            self.overlay.set(directory, position[:-1], name, None)
+            self._set(target, destination, None)
+            self.overlay.set(target, destination[:-1], destination[-1], node)
+
+    def _set(self, directory: Directory, position: Parts, node: Blob | None) -> None:
+        """Have a file of the payload stand at a path, or nothing, and keep account of what is free."""
+        before = self.overlay.child(directory, position[:-1], position[-1])
+        if self._free is not None and node is not None:
+            size = self._package.files[node.file].record.file_length
+            if size > self._free:
+                raise RefusedError(f"{size} octets are needed, {self._free} are free", fault=NO_ROOM)
+            self._free -= size
+        self.overlay.set(directory, position[:-1], position[-1], node)
+        match before:
+            case Directory():
+                self._free = None  # nobody counted what lies in it
+            case Leaf(entry=entry) if self._free is not None and entry.kind is Kind.FILE:
+                self._free += entry.size
+            case Blob(file=file) if self._free is not None:
+                self._free += self._package.files[file].record.file_length
+            case _:
+                pass
+
+    def _clear(self) -> None:
+        self.overlay.clear()
+        self._free = None
+
+    def _place(self, path: RootPath) -> tuple[Directory, Parts]:
+        """Return the directory for a file, made where it is missing."""
+        found = self.overlay.find(path.parts, make=True)
+        assert found is not None  # what is missing was made
+        return found
+
+    def _file(self, directory: Directory, position: Parts, path: RootPath) -> Leaf | Blob | None:
+        """Return what stands at a path that a file command names."""
+        node = self.overlay.child(directory, position[:-1], position[-1])
+        if isinstance(node, Directory):
+            raise RefusedError(f"{shown(path.parts)} is a directory")
+        return node
+
+    def _blob(self, number: int, position: Parts, old: Node | None) -> Blob:
+        """Decide mode and owner (README, decision 21)."""
+        stated = self._package.files[number].mode
+        mode = self._device.mode_for(shown(position))
+        replaced: int | None = None
+        owner: tuple[int, int] | None = None
+        match old:
+            case Leaf(entry=entry) if entry.kind is Kind.FILE:
+                replaced, owner = entry.mode, entry.owner
+            case Blob(mode=replaced, owner=owner):
+                pass
+            case _:
+                pass
+        if not stated and mode is None and replaced is not None and replaced & ~PERMISSIONS:
+            self.notes.append(f"{shown(position)}: bits of mode {replaced:04o} above 0777 were dropped")
+        if not stated:
+            stated = next(one for one in (mode, replaced, self._device.file_mode) if one is not None)
+        return Blob(file=number, mode=stated & PERMISSIONS, owner=owner)
+
+
+def _lowest(names: list[bytes]) -> bytes:
+    """Return the version that moves: of the lowest decimal extension, or else the first in octet order."""
+
+    def number(name: bytes) -> int | None:
+        extension = name.decode().rpartition(".")[2]
+        return int(extension) if extension.isascii() and extension.isdecimal() else None
+
+    decimal = [(value, name) for name in names if (value := number(name)) is not None]
+    return min(decimal)[1] if decimal else min(names)
+
+
+def _check_room(made: Plan, device: Device | None, room: Room, *, in_place: bool) -> None:
+    """Refuse what does not fit: a hundred octets of commands can ask for 4 GiB, many times over."""
+    files = made.trusted.package.files
+    sizes = [files[put.file].record.file_length for put in made.puts]
+    written = sum(file.record.file_length for file in files) if in_place else sum(sizes)
+    most = None if device is None else device.max_extracted
+    if most is not None and written > most:
+        raise RefusedError(f"the files have {written} octets, the device takes {most}", fault=NO_ROOM)
+    if in_place:
+        return
+    directories = sum(isinstance(effect, MakeDirectory) for effect in made.effects)
+    blocks = sum(-(-size // room.block) for size in sizes) + directories + OVERHEAD
+    if blocks * room.block > room.free:
+        needed = blocks * room.block
+        raise RefusedError(f"{needed} octets are needed, {room.free} are free", fault=NO_ROOM)
+    inodes = len(sizes) + directories + OVERHEAD
+    if room.inodes is not None and inodes > room.inodes:
+        raise RefusedError(f"{inodes} more files are needed, there is room for {room.inodes}", fault=NO_ROOM)

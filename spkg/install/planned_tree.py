@@ -1,0 +1,323 @@
+"""A tree as commands would leave it, on top of the one that is there; nothing is changed.
+
+What is looked at is loaded once.  At the end the net effect is what stands elsewhere than before: one
+operation for each path, whatever the commands did to it on the way.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from spkg.device import Links
+from spkg.errors import RefusedError
+from spkg.install.root import Parts, shown
+from spkg.install.root_tree import OWN, Entry, Kind, Tree
+
+__all__ = [
+    "DIRECTORY_MODE",
+    "Blob",
+    "Delete",
+    "Directory",
+    "Effect",
+    "Leaf",
+    "MakeDirectory",
+    "Move",
+    "Node",
+    "Overlay",
+    "Put",
+]
+
+DIRECTORY_MODE: Final = 0o755
+"""Of every directory that is made (README, decision 21)."""
+MAX_LINKS: Final = 40
+"""How many symbolic links one path may lead through."""
+EXTENSION: Final = 3
+"""The length of the extension of a versioned name, in characters (E.4.1)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Put:
+    """A file of the payload appears at a path."""
+
+    path: Parts
+    file: int
+    """Which of the package's files."""
+    mode: int
+    owner: tuple[int, int] | None
+    """User and group of the file it replaces."""
+    replaces: Kind | None
+    """What stands there before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delete:
+    """What stands at a path goes, with all below it."""
+
+    path: Parts
+    kind: Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """What stood at one path, and is no directory, appears at another."""
+
+    source: Parts
+    path: Parts
+    replaces: Kind | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeDirectory:
+    """A directory appears."""
+
+    path: Parts
+    replaces: Kind | None
+
+
+Effect = Put | Delete | Move | MakeDirectory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf:
+    """Something that is there before, and is no directory."""
+
+    origin: Parts
+    entry: Entry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blob:
+    """A file of the payload."""
+
+    file: int
+    mode: int
+    owner: tuple[int, int] | None
+
+
+class Directory:
+    """A directory: one that is there before at its ``origin``, or a new one."""
+
+    def __init__(self, origin: Parts | None) -> None:
+        self.origin = origin
+        self.before: dict[bytes, Node] = {}
+        """What stood there, as far as it was looked at."""
+        self.children: dict[bytes, Node | None] = {}
+        """What stands there now, as far as it was looked at; None is nothing."""
+        self.whole = origin is None
+        """Whether all names are among the children."""
+        self.versions: dict[str, set[bytes]] | None = None
+        """Versioned regular files by their base name, once somebody asked."""
+
+
+Node = Leaf | Blob | Directory
+
+
+class Overlay:
+    """The tree as it would be.
+
+    Args:
+        tree: The one that is there.
+        links: What becomes of symbolic links among the parents of a path.
+    """
+
+    def __init__(self, tree: Tree, links: Links) -> None:
+        self._tree = tree
+        self._links = links
+        self._root = Directory(())
+        self._spelled: dict[tuple[Parts, str], bytes] = {}
+        self._listed: dict[tuple[Parts, str], bytes] = {}
+        self._mounts = tree.mounts
+        self._to_mounts = frozenset(mount[:depth] for mount in tree.mounts for depth in range(len(mount) + 1))
+
+    def find(self, path: Parts, *, make: bool) -> tuple[Directory, Parts] | None:
+        """Return the directory that a path names something in, and the path without links to that.
+
+        Args:
+            path: At least one name.
+            make: Whether directories that are missing are made.
+
+        Raises:
+            RefusedError: The path leads through something that is no directory.
+        """
+        names = list(reversed(path))
+        directory, position = self._root, Parts()
+        stack: list[tuple[Directory, Parts]] = []
+        followed = 0
+        while len(names) > 1:
+            name = names.pop()
+            if name == b"..":
+                directory, position = stack.pop() if stack else (self._root, Parts())
+                continue
+            name = self._name(position, name)
+            here = (*position, name)
+            node = self.child(directory, position, name)
+            if node is None and not make:
+                return None
+            if node is None:
+                node = Directory(None)
+                self.set(directory, position, name, node)
+            if isinstance(node, Leaf) and node.entry.kind is Kind.LINK and self._links is not Links.REFUSE:
+                followed += 1
+                if followed > MAX_LINKS:
+                    raise RefusedError(f"{shown(path)}: more than {MAX_LINKS} symbolic links on the way")
+                target = self._tree.target(node.origin)
+                if target.startswith(b"/"):
+                    directory, position, stack = self._root, (), []
+                names += [part for part in reversed(target.split(b"/")) if part not in {b"", b"."}]
+                continue
+            if not isinstance(node, Directory):
+                what = node.entry.kind.value if isinstance(node, Leaf) else Kind.FILE.value
+                raise RefusedError(f"{shown(path)} leads through {shown(here)}, a {what}")
+            if here in self._mounts:
+                raise RefusedError(f"{shown(path)} leads into {shown(here)}, where something is mounted")
+            stack.append((directory, position))
+            directory, position = node, here
+        return directory, (*position, self._name(position, names[0]))
+
+    def child(self, directory: Directory, position: Parts, name: bytes) -> Node | None:
+        """Return what stands under a name in a directory."""
+        if name not in directory.children:
+            node = None if directory.whole else self._load((*position, name))
+            directory.children[name] = node
+            if node is not None:
+                directory.before[name] = node
+        return directory.children[name]
+
+    def set(self, directory: Directory, position: Parts, name: bytes, node: Node | None) -> None:
+        """Have something else stand under a name that was looked at, or nothing.
+
+        Raises:
+            RefusedError: Something is mounted there or below.
+        """
+        if (*position, name) in self._to_mounts:
+            raise RefusedError(f"{shown((*position, name))} has something mounted there or below")
+        directory.children[name] = node
+        if directory.versions is not None and (base := self._base(name)) is not None:
+            found = directory.versions.setdefault(base, set())
+            found.discard(name)
+            if _is_regular(node):
+                found.add(name)
+
+    def versions(self, directory: Directory, position: Parts, base: str) -> list[bytes]:
+        """Return the regular files in a directory whose base name is *base*, in octet order."""
+        if directory.versions is None:
+            self._load_all(directory, position)
+            directory.versions = {}
+            for name, node in directory.children.items():
+                if _is_regular(node) and (found := self._base(name)) is not None:
+                    directory.versions.setdefault(found, set()).add(name)
+        return sorted(directory.versions.get(base.casefold() if self._tree.folds else base, ()))
+
+    def clear(self) -> None:
+        """Have nothing stand in the root.
+
+        Raises:
+            RefusedError: Something is mounted below it.
+        """
+        self._load_all(self._root, ())
+        for name, node in self._root.children.items():
+            if node is not None:
+                self.set(self._root, (), name, None)
+
+    def effects(self) -> tuple[Effect, ...]:
+        """Return what stands elsewhere than before, in the order of the paths."""
+        moved = {
+            node.origin
+            for directory, path, _, node in self._touched()
+            if isinstance(node, Leaf) and (directory.origin is None or node.origin != path)
+        }
+        found: list[Effect] = []
+        for _, path, before, node in self._touched():
+            # What leaves by itself is neither deleted nor replaced.
+            was = None if isinstance(before, Leaf) and before.origin in moved else _kind(before)
+            match node:
+                case None if was is not None:
+                    found.append(Delete(path=path, kind=was))
+                case Blob():
+                    put = Put(path=path, file=node.file, mode=node.mode, owner=node.owner, replaces=was)
+                    found.append(put)
+                case Leaf() if node.origin in moved:
+                    found.append(Move(source=node.origin, path=path, replaces=was))
+                case Directory(origin=None):
+                    found.append(MakeDirectory(path=path, replaces=was))
+                case _:
+                    pass
+        return tuple(sorted(found, key=lambda effect: effect.path))
+
+    def _touched(self) -> Iterator[tuple[Directory, Parts, Node | None, Node | None]]:
+        """Give all that was looked at: its directory, its path, what stood there, what stands there now."""
+        waiting: list[tuple[Directory, Parts]] = [(self._root, ())]
+        while waiting:
+            directory, position = waiting.pop()
+            for name, node in directory.children.items():
+                path = (*position, name)
+                yield directory, path, directory.before.get(name), node
+                if isinstance(node, Directory):
+                    waiting.append((node, path))
+
+    def _load(self, path: Parts) -> Node | None:
+        if path == OWN:
+            raise RefusedError(f"{shown(path)} is the installer's own directory")
+        entry = self._tree.entry(path)
+        if entry is None:
+            return None
+        if entry.own:
+            raise RefusedError(f"{shown(path)} is the installer's own directory")
+        return Directory(path) if entry.kind is Kind.DIRECTORY else Leaf(origin=path, entry=entry)
+
+    def _load_all(self, directory: Directory, position: Parts) -> None:
+        if directory.whole:
+            return
+        for name in self._tree.names(position):
+            path = (*position, name)
+            folded = (position, _folded(name))
+            if name in directory.children or path == OWN or (self._tree.folds and folded in self._spelled):
+                continue
+            self._listed[folded] = name
+            if position == () and (entry := self._tree.entry(path)) is not None and entry.own:
+                continue
+            self.child(directory, position, name)
+        directory.whole = True
+
+    def _name(self, position: Parts, name: bytes) -> bytes:
+        """Return the spelling under which a name is known here, where one of other case is the same.
+
+        Raises:
+            RefusedError: The commands have two spellings of it.
+        """
+        if not self._tree.folds:
+            return name
+        folded = (position, _folded(name))
+        other = self._spelled.setdefault(folded, name)
+        if other != name:
+            problem = f"{shown((*position, name))} and {shown((*position, other))} differ in case alone"
+            raise RefusedError(f"{problem}, and are one to this file system")
+        return self._listed.get(folded, name)
+
+    def _base(self, name: bytes) -> str | None:
+        """Return the base of a versioned name, or None for a name that is none."""
+        try:
+            base, dot, extension = name.decode().rpartition(".")
+        except UnicodeDecodeError:
+            return None
+        if not dot or len(extension) != EXTENSION:
+            return None
+        return base.casefold() if self._tree.folds else base
+
+
+def _folded(name: bytes) -> str:
+    return name.decode(errors="surrogateescape").casefold()
+
+
+def _is_regular(node: Node | None) -> bool:
+    return isinstance(node, Blob) or (isinstance(node, Leaf) and node.entry.kind is Kind.FILE)
+
+
+def _kind(node: Node | None) -> Kind | None:
+    match node:
+        case Leaf(entry=entry):
+            return entry.kind
+        case Directory():
+            return Kind.DIRECTORY
+        case _:
+            return None

@@ -1,0 +1,491 @@
+"""The root directory of a device: the only code that changes what lies in it.
+
+Every operation is one name in a directory that was opened beneath the root.  Paths are rejected, never
+normalised; no symbolic link is followed and no mount entered, whoever swaps what meanwhile.  An existing file
+is never opened for writing, and what is no regular file is never opened at all.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import stat
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+from spkg.format.paths import OWN_DIRECTORY
+
+__all__ = ["NewFile", "Parts", "Resolver", "Root", "shown", "split"]
+
+Parts = tuple[bytes, ...]
+"""A path below the root, by its components; the root itself has none."""
+_Result = TypeVar("_Result")
+
+OPENAT2: Final = 437
+"""The number of the system call; on Alpha and MIPS it has another, and the walk is taken."""
+RESOLVE: Final = 0x01 | 0x02 | 0x04 | 0x08
+"""RESOLVE_NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS and BENEATH."""
+RACES: Final = 128
+"""How often a path is tried again that was changed while it was resolved."""
+DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+LISTABLE: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+NEVER: Final = frozenset({b"", b".", b".."})
+"""Names that no entry of a directory has."""
+CHUNK: Final = 1 << 18
+"""How many octets are copied at once."""
+DEEP: Final = 64
+"""How many directories are open at once while a tree is removed."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Resolver(Enum):
+    """How a directory is found beneath the root."""
+
+    OPENAT2 = "openat2"
+    """By the kernel in one step."""
+    WALK = "walk"
+    """One component after the other, where the kernel can't (before Linux 5.6, or under a filter)."""
+
+
+def split(path: str) -> Parts:
+    """Return the components of a path as :func:`shown` writes it."""
+    return tuple(part.encode("utf-8", "surrogateescape") for part in path.split("/") if part)
+
+
+def shown(path: Parts) -> str:
+    """Return a path for people and for the journal, with a slash in front; what is no UTF-8 is kept."""
+    return "/" + b"/".join(path).decode("utf-8", "surrogateescape")
+
+
+class Root:
+    """A directory, and all that is done beneath it.
+
+    Every method that takes a path raises ``OSError`` with that path where it can't be done, and
+    ``ValueError`` for a path that no caller has any business with.
+
+    Args:
+        path: Where it is; a symbolic link there is followed, since the caller named it.
+        resolver: How directories are found; None takes the best that the kernel has.
+    """
+
+    def __init__(self, path: Path, resolver: Resolver | None = None) -> None:
+        self.path = path
+        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._mount = _mount_of(self._fd)
+        if resolver is None:
+            resolver = Resolver.OPENAT2 if _has_openat2(self._fd) else Resolver.WALK
+        self.resolver = resolver
+        self._open: dict[Parts, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        self._forget(())
+        os.close(self._fd)
+
+    def fileno(self) -> int:
+        """Return the descriptor of the directory."""
+        return self._fd
+
+    # What is there.
+
+    def status(self, path: Parts) -> os.stat_result | None:
+        """Return what the file system says of a path, or None where nothing is there."""
+        if not path:
+            return os.fstat(self._fd)
+        try:
+            return self._at(path, lambda parent, name: os.stat(name, dir_fd=parent, follow_symlinks=False))
+        except FileNotFoundError:
+            return None
+
+    def names(self, path: Parts) -> list[bytes]:
+        """Return the names in a directory, in octet order."""
+        with self._opened(path) as descriptor:
+            return sorted(_names_in(descriptor))
+
+    def target(self, path: Parts) -> bytes:
+        """Return what a symbolic link says."""
+        return self._at(path, lambda parent, name: os.readlink(name, dir_fd=parent))
+
+    def read(self, path: Parts, limit: int) -> bytes:
+        """Return the contents of a regular file of at most *limit* octets."""
+
+        def read(parent: int, name: bytes) -> bytes:
+            # Only what is known to be a regular file is opened: a FIFO could hang us, a device do anything.
+            with _open(name, os.O_PATH | os.O_NOFOLLOW, parent) as found:
+                mode = os.fstat(found).st_mode
+                if not stat.S_ISREG(mode):
+                    number = {stat.S_IFDIR: errno.EISDIR, stat.S_IFLNK: errno.ELOOP}.get(stat.S_IFMT(mode))
+                    told = "not a regular file" if number is None else os.strerror(number)
+                    raise OSError(number or errno.EINVAL, told)
+                with open(f"/proc/self/fd/{found}", "rb") as file:  # noqa: PTH123 - this very file
+                    octets = file.read(limit + 1)
+            if len(octets) > limit:
+                raise OSError(errno.EFBIG, f"larger than {limit} octets")
+            return octets
+
+        return self._at(path, read)
+
+    def space(self) -> os.statvfs_result:
+        """Return how much room there is."""
+        return os.fstatvfs(self._fd)
+
+    def file_system(self) -> str:
+        """Return where the directory really is: where the mounts below it are looked for."""
+        return os.readlink(f"/proc/self/fd/{self._fd}")  # noqa: PTH115 - no path of anybody's
+
+    @contextmanager
+    def locked(self, path: Parts) -> Iterator[bool]:
+        """Lock a directory against other processes, and tell whether that could be had at once."""
+        descriptor = self._list(path)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(descriptor)  # and let go of it
+
+    # What changes it.
+
+    def create(self, path: Parts) -> "NewFile":
+        """Make a file that is not there yet, for its owner alone."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return NewFile(self._at(path, lambda parent, name: os.open(name, flags, 0o600, dir_fd=parent)), path)
+
+    def reopen(self, path: Parts) -> "NewFile":
+        """Go on with a file of the installer's own, where nobody else writes, that has no other name."""
+        if path[:1] != (OWN_DIRECTORY,):
+            raise ValueError("a file in the tree is never opened for writing")
+
+        def reopen(parent: int, name: bytes) -> int:
+            flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            try:
+                descriptor = os.open(name, os.O_RDWR | flags, dir_fd=parent)
+            except PermissionError:  # its mode is that of the file it will be, so it is whole
+                descriptor = os.open(name, os.O_RDONLY | flags, dir_fd=parent)
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+                os.close(descriptor)
+                raise OSError(errno.EINVAL, "not a regular file of one name")
+            os.lseek(descriptor, 0, os.SEEK_END)
+            return descriptor
+
+        return NewFile(self._at(path, reopen), path)
+
+    def mkdir(self, path: Parts, mode: int) -> None:
+        """Make a directory with a mode, whatever the umask."""
+
+        def make(parent: int, name: bytes) -> None:
+            os.mkdir(name, 0o700, dir_fd=parent)
+            with _open(name, DIRECTORY, parent) as made:
+                os.chmod(f"/proc/self/fd/{made}", mode)  # noqa: PTH101 - a mask may let nobody open it
+
+        self._at(path, make)
+
+    def rename(self, source: Parts, destination: Parts) -> None:
+        """Give something another place, which it takes from whatever file is there."""
+        self._forget(source)
+        self._forget(destination)
+        with self._both(source, destination) as (parent, other):
+            os.rename(source[-1], destination[-1], src_dir_fd=parent, dst_dir_fd=other)
+
+    def link(self, source: Parts, destination: Parts) -> None:
+        """Give something that is no directory a second name."""
+        with self._both(source, destination) as (parent, other):
+            names = source[-1], destination[-1]
+            os.link(*names, src_dir_fd=parent, dst_dir_fd=other, follow_symlinks=False)
+
+    def unlink(self, path: Parts) -> None:
+        """Remove something that is no directory."""
+        self._at(path, lambda parent, name: os.unlink(name, dir_fd=parent))
+
+    def remove_tree(self, path: Parts) -> None:
+        """Remove whatever is at a path, and all below it; stops at the first mount."""
+        self._forget(path)
+        self._at(path, self._remove_tree)
+
+    # What makes it last.
+
+    def sync_directory(self, path: Parts) -> None:
+        """Make the entries of a directory durable."""
+        with self._opened(path) as descriptor:
+            os.fsync(descriptor)
+
+    def sync_all(self) -> None:
+        """Make everything durable that was written to this file system."""
+        if _libc.syncfs(self._fd) != 0:
+            raise _error(())
+
+    def _at(self, path: Parts, work: Callable[[int, bytes], _Result]) -> _Result:
+        """Do something with a name in a directory."""
+        _check(path)
+        try:
+            with self._parent(path) as parent:
+                return work(parent, path[-1])
+        except OSError as exc:
+            raise OSError(exc.errno, exc.strerror, shown(path)) from exc
+
+    @contextmanager
+    def _both(self, source: Parts, destination: Parts) -> Iterator[tuple[int, int]]:
+        """Open the directories of two paths; what then fails is told of the first."""
+        _check(source)
+        _check(destination)
+        at = source
+        try:
+            with self._parent(source) as parent:
+                at = destination
+                with self._parent(destination) as other:
+                    at = source
+                    yield parent, other
+        except OSError as exc:
+            raise OSError(exc.errno, exc.strerror, shown(at)) from exc
+
+    def _parent(self, path: Parts) -> "_Held":
+        """Open the directory that a path names something in.
+
+        Those of the installer itself stay open: nobody else has any business there, and each file goes
+        through them.  Any other is looked for anew each time, since it may be elsewhere by now.
+        """
+        above = path[:-1]
+        if above[:1] != (OWN_DIRECTORY,):
+            return _Held(self._directory(above), close=True)
+        if above not in self._open:
+            self._open[above] = self._directory(above)
+        return _Held(self._open[above], close=False)
+
+    def _forget(self, path: Parts) -> None:
+        """Close what is open at a path and below: it may be elsewhere soon."""
+        for known in [known for known in self._open if known[: len(path)] == path]:
+            os.close(self._open.pop(known))
+
+    @contextmanager
+    def _opened(self, path: Parts) -> Iterator[int]:
+        """Open a directory so that it can be listed and synced."""
+        descriptor = self._list(path)
+        try:
+            yield descriptor
+        except OSError as exc:
+            raise OSError(exc.errno, exc.strerror, shown(path)) from exc
+        finally:
+            os.close(descriptor)
+
+    def _list(self, path: Parts) -> int:
+        """Return a new descriptor of a directory, with which it can be listed and synced."""
+        if path:
+            _check(path)
+        try:
+            found = self._directory(path)
+            try:
+                return os.open(".", LISTABLE, dir_fd=found)
+            finally:
+                os.close(found)
+        except OSError as exc:
+            raise OSError(exc.errno, exc.strerror, shown(path)) from exc
+
+    def _directory(self, path: Parts) -> int:
+        """Return a new descriptor of a directory beneath the root."""
+        if not path:
+            return os.open(".", DIRECTORY, dir_fd=self._fd)
+        if self.resolver is Resolver.OPENAT2:
+            return _openat2(self._fd, path)
+        return self._walk(path)
+
+    def _walk(self, path: Parts) -> int:
+        current = os.open(".", DIRECTORY, dir_fd=self._fd)
+        for part in path:
+            try:
+                following = os.open(part, DIRECTORY, dir_fd=current)
+            finally:
+                os.close(current)
+            current = following
+            if _mount_of(current) != self._mount:
+                os.close(current)
+                raise OSError(errno.EXDEV, "a mount point")
+        return current
+
+    def _remove_tree(self, parent: int, name: bytes) -> None:
+        """Remove a tree without recursion; directories too deep to be kept open are carried up in it."""
+        stack: list[tuple[int, bytes, list[bytes]]] = []
+        carried = 0
+        waiting = [name]
+        try:
+            while waiting or stack:
+                above = stack[-1][0] if stack else parent
+                names = stack[-1][2] if stack else waiting
+                if not names:
+                    descriptor, own, _ = stack.pop()
+                    os.close(descriptor)
+                    os.rmdir(own, dir_fd=stack[-1][0] if stack else parent)
+                    continue
+                entry = names.pop()
+                if not stat.S_ISDIR(os.stat(entry, dir_fd=above, follow_symlinks=False).st_mode):
+                    os.unlink(entry, dir_fd=above)
+                elif len(stack) == DEEP:
+                    top, _, listed = stack[0]
+                    while _exists(b"%d" % carried, top):
+                        carried += 1
+                    os.rename(entry, b"%d" % carried, src_dir_fd=above, dst_dir_fd=top)
+                    listed.append(b"%d" % carried)
+                else:
+                    descriptor = os.open(entry, LISTABLE, dir_fd=above)
+                    stack.append((descriptor, entry, []))
+                    if _mount_of(descriptor) != self._mount:
+                        raise OSError(errno.EXDEV, "a mount point")
+                    stack[-1][2].extend(_names_in(descriptor))
+        finally:
+            for descriptor, _, _ in stack:
+                os.close(descriptor)
+
+
+class NewFile:
+    """A file that was just made.  What can't be written to it raises ``OSError`` with its path."""
+
+    def __init__(self, descriptor: int, path: Parts) -> None:
+        self._descriptor = descriptor
+        self._path = path
+
+    def write(self, octets: bytes | memoryview) -> None:
+        """Write all of *octets*."""
+        try:
+            written = os.write(self._descriptor, octets)
+            while written < len(octets):
+                written += os.write(self._descriptor, memoryview(octets)[written:])
+        except OSError as exc:
+            raise self._located(exc) from exc
+
+    def set_mode(self, mode: int, owner: tuple[int, int] | None) -> None:
+        """Set the mode, whatever the umask, and the owner where one is given and may be set."""
+        try:
+            if owner is not None:
+                self._set_owner(owner)
+            os.fchmod(self._descriptor, mode)
+        except OSError as exc:
+            raise self._located(exc) from exc
+
+    def _set_owner(self, owner: tuple[int, int]) -> None:
+        try:
+            os.fchown(self._descriptor, *owner)
+        except OSError as exc:
+            # Not allowed, or, in a name space of users, unknown there.
+            if exc.errno not in {errno.EPERM, errno.EINVAL}:
+                raise
+
+    def read(self) -> Iterator[memoryview]:
+        """Give what was written, from the beginning; each piece is gone at the next."""
+        buffer = memoryview(bytearray(CHUNK))
+        position = 0
+        try:
+            while count := os.preadv(self._descriptor, [buffer], position):
+                yield buffer[:count]
+                position += count
+        except OSError as exc:
+            raise self._located(exc) from exc
+
+    def sync(self) -> None:
+        """Make the contents durable."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as exc:
+            raise self._located(exc) from exc
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._descriptor)
+
+    def _located(self, exc: OSError) -> OSError:
+        return OSError(exc.errno, exc.strerror, shown(self._path))
+
+
+class _Held:
+    """The descriptor of a directory for one operation; a generator would cost more than the operation."""
+
+    __slots__ = ("_close", "_descriptor")
+
+    def __init__(self, descriptor: int, *, close: bool) -> None:
+        self._descriptor = descriptor
+        self._close = close
+
+    def __enter__(self) -> int:
+        return self._descriptor
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._close:
+            os.close(self._descriptor)
+
+
+def _check(path: Parts) -> None:
+    """Refuse what is no path below the root; whoever asks for it has a defect."""
+    joined = b"/".join(path)
+    if not path or not NEVER.isdisjoint(path) or b"\0" in joined or joined.count(b"/") >= len(path):
+        raise ValueError(f"no path below the root: {path!r}")
+
+
+@contextmanager
+def _open(name: bytes, flags: int, parent: int) -> Iterator[int]:
+    descriptor = os.open(name, flags | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _exists(name: bytes, parent: int) -> bool:
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _names_in(descriptor: int) -> list[bytes]:
+    with os.scandir(descriptor) as entries:
+        return [os.fsencode(entry.name) for entry in entries]
+
+
+def _openat2(directory: int, path: Parts) -> int:
+    how = struct.pack("=QQQ", DIRECTORY, 0, RESOLVE)
+    for _ in range(RACES):
+        descriptor = int(_libc.syscall(OPENAT2, directory, b"/".join(path), how, len(how)))
+        if descriptor >= 0:
+            return descriptor
+        if ctypes.get_errno() not in {errno.EAGAIN, errno.EINTR}:
+            break
+    raise _error(path)
+
+
+def _has_openat2(directory: int) -> bool:
+    try:
+        os.close(_openat2(directory, (b".",)))
+    except OSError:
+        return False
+    return True
+
+
+def _mount_of(descriptor: int) -> int:
+    """Return what tells mounts apart: a bind mount has the device of what it shows, but its own number."""
+    try:
+        with open(f"/proc/self/fdinfo/{descriptor}", "rb") as file:  # noqa: PTH123 - no path of anybody's
+            for line in file:
+                if line.startswith(b"mnt_id:"):
+                    return int(line[7:])
+    except OSError:
+        pass
+    return os.fstat(descriptor).st_dev
+
+
+def _error(path: Parts) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number), shown(path))

@@ -1,0 +1,165 @@
+"""What stands below a root, as the planner sees it.
+
+A :class:`Tree` is looked at and never changed; :class:`RootTree` looks at a real one.
+"""
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Protocol
+
+from spkg.format.paths import OWN_DIRECTORY
+from spkg.install.root import Parts, Root
+
+__all__ = ["OWN", "Entry", "Kind", "Room", "RootTree", "Tree"]
+
+OWN: Final[Parts] = (OWN_DIRECTORY,)
+"""The installer's own directory."""
+FOLDING: Final = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "cifs", "smb3", "hfs", "hfsplus"})
+"""File systems to which two names are one that differ in case alone."""
+
+
+class Kind(Enum):
+    """What an entry of a directory is."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    LINK = "symbolic link"
+    OTHER = "special file"
+    """A device, FIFO or socket: replaced or removed, never opened."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What stands at a path."""
+
+    kind: Kind
+    mode: int = 0o644
+    """The permission bits, those above 0777 too."""
+    owner: tuple[int, int] = (0, 0)
+    """User and group."""
+    size: int = 0
+    own: bool = False
+    """Whether it is the installer's own directory, whatever its spelling."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What the file system has."""
+
+    size: int
+    """Of all of it, in octets."""
+    free: int
+    """In octets."""
+    inodes: int | None
+    """How many more files there can be; None where there is no limit."""
+    block: int
+    """What a file takes at least, in octets."""
+    memory: int
+    """The size of the volatile storage, in octets."""
+
+
+class Tree(Protocol):
+    """Looks at a tree.  Every method raises ``OSError`` where that can't be done."""
+
+    @property
+    def mounts(self) -> frozenset[Parts]:
+        """Where something is mounted below the root."""
+        ...
+
+    @property
+    def folds(self) -> bool:
+        """Whether two names are one that differ in case alone."""
+        ...
+
+    def entry(self, path: Parts) -> Entry | None:
+        """Return what stands at a path whose parents are directories."""
+        ...
+
+    def names(self, path: Parts) -> Sequence[bytes]:
+        """Return the names in a directory."""
+        ...
+
+    def target(self, path: Parts) -> bytes:
+        """Return what a symbolic link says."""
+        ...
+
+    def room(self) -> Room:
+        """Return what the file system has."""
+        ...
+
+
+class RootTree:
+    """The tree below a root.
+
+    Args:
+        root: The root.
+        reusable: How many octets, in how many files, an installation has staged already that goes on.
+    """
+
+    def __init__(self, root: Root, *, reusable: tuple[int, int] = (0, 0)) -> None:
+        self._root = root
+        self._octets, self._files = reusable
+        own = root.status(OWN)
+        self._own = None if own is None else (own.st_dev, own.st_ino)
+        with open("/proc/self/mountinfo", "rb") as file:  # noqa: PTH123 - no path of anybody's
+            mounts = [line.split() for line in file]
+        place = os.fsencode(root.file_system())
+        above = split_mount(place)
+        points = {split_mount(_unescaped(fields[4])): fields[fields.index(b"-") + 1] for fields in mounts}
+        self.mounts = frozenset(
+            point[len(above) :] for point in points if point[: len(above)] == above and point != above
+        )
+        nearest = max((point for point in points if above[: len(point)] == point), key=len, default=())
+        self.folds = points.get(nearest, b"").decode() in FOLDING
+
+    def entry(self, path: Parts) -> Entry | None:
+        """Return what stands at a path."""
+        found = self._root.status(path)
+        if found is None:
+            return None
+        return Entry(
+            kind=_kind(found.st_mode),
+            mode=stat.S_IMODE(found.st_mode),
+            owner=(found.st_uid, found.st_gid),
+            size=found.st_size,
+            own=(found.st_dev, found.st_ino) == self._own,
+        )
+
+    def names(self, path: Parts) -> Sequence[bytes]:
+        """Return the names in a directory."""
+        return self._root.names(path)
+
+    def target(self, path: Parts) -> bytes:
+        """Return what a symbolic link says."""
+        return self._root.target(path)
+
+    def room(self) -> Room:
+        """Return what the file system has."""
+        found = self._root.space()
+        return Room(
+            size=found.f_blocks * found.f_frsize,
+            free=found.f_bavail * found.f_frsize + self._octets,
+            inodes=found.f_favail + self._files if found.f_files else None,
+            block=found.f_frsize,
+            memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        )
+
+
+def split_mount(path: bytes) -> Parts:
+    """Return the components of an absolute path."""
+    return tuple(part for part in path.split(b"/") if part)
+
+
+def _unescaped(path: bytes) -> bytes:
+    """Return a path of mountinfo as it is: blanks and backslashes are octal there."""
+    for octet in b" \t\n#\\":
+        path = path.replace(b"\\%03o" % octet, bytes((octet,)))
+    return path
+
+
+def _kind(mode: int) -> Kind:
+    kinds = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIRECTORY, stat.S_IFLNK: Kind.LINK}
+    return kinds.get(stat.S_IFMT(mode), Kind.OTHER)

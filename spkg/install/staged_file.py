@@ -1,0 +1,54 @@
+"""Where octets of the payload land: a new file of the installer's own, hashed while it is written."""
+
+from collections.abc import Iterable
+
+from spkg.common.digests import Digest
+from spkg.format.ranges import Range
+from spkg.install.root import NewFile, Parts, Root
+from spkg.verify.payload import Hasher
+
+__all__ = ["Landing"]
+
+
+class Landing(Hasher):
+    """A consumer that writes its range into a file.
+
+    Args:
+        root: Where.
+        path: The file, which is not there yet.
+        wanted: Which octets.
+        algorithms: What they are hashed with.
+    """
+
+    def __init__(self, root: Root, path: Parts, wanted: Range, algorithms: Iterable[Digest]) -> None:
+        super().__init__(wanted, algorithms)
+        self._root = root
+        self._path = path
+        self._file: NewFile | None = None
+
+    def begin(self) -> None:
+        """Make the file."""
+        super().begin()
+        self._file = self._root.create(self._path)
+
+    def rewind(self) -> bool:
+        """Forget the file."""
+        self.close()
+        self._root.unlink(self._path)
+        return super().rewind()
+
+    def feed(self, octets: memoryview) -> None:
+        """Hash and write the next octets."""
+        super().feed(octets)
+        assert self._file is not None  # begin comes before
+        self._file.write(octets)
+
+    def finish(self) -> None:
+        """Let go of the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file, if it is open."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None

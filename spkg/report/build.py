@@ -1,0 +1,59 @@
+"""``spkg build``: what went into a package, and what a tree step left."""
+
+from collections.abc import Iterator
+
+from spkg.build.builder import BuildPlan, BuildReport
+from spkg.build.source_tree import TreeReport
+from spkg.common.printable import amount, size
+from spkg.report.lines import Document, Line, Tone
+
+__all__ = ["build_document", "build_lines"]
+
+FEW = 5
+"""How many names are told to people; programs get all."""
+
+
+def build_document(plan: BuildPlan, report: BuildReport, output: str) -> Document:
+    """Return what ``build --json`` prints."""
+    return {
+        "schema": "spkg.build/1",
+        "output": output,
+        "signed": report.signed,
+        "commands": report.commands,
+        "files": report.files,
+        "shared": report.shared,
+        "command_list_length": report.header.command_list_length,
+        "payload_length": report.header.payload_length,
+        "trees": [_tree(tree) for tree in plan.trees],
+    }
+
+
+def build_lines(plan: BuildPlan, report: BuildReport, output: str) -> Iterator[Line]:
+    """Give what ``build`` prints."""
+    for tree in plan.trees:
+        yield Tone.PLAIN, f"{tree.field}: {amount(len(tree.taken), 'file')} taken"
+        for names, one, several, what in (
+            (tree.excluded, "excluded", "excluded", ""),
+            (tree.skipped_links, "link", "links", " skipped"),
+            (tree.copied_links, "link", "links", " taken as what it leads to"),
+            (tree.empty_directories, "empty directory", "empty directories", " left: the format has none"),
+        ):
+            if names:
+                shown = ", ".join(names[:FEW]) + (", …" if len(names) > FEW else "")
+                yield Tone.PLAIN, f"  {amount(len(names), one, several)}{what}: {shown}"
+    shared = f" ({report.shared} stored once with another)" if report.shared else ""
+    payload = size(report.header.payload_length)
+    signed = "signed" if report.signed else "not signed"
+    contents = f"{amount(report.commands, 'command')}, {amount(report.files, 'file')}{shared}"
+    yield Tone.GOOD, f"{output}: {contents}, payload of {payload}, {signed}"
+
+
+def _tree(tree: TreeReport) -> Document:
+    return {
+        "step": tree.field,
+        "taken": [str(file.path) for file in tree.taken],
+        "excluded": list(tree.excluded),
+        "skipped_links": list(tree.skipped_links),
+        "copied_links": list(tree.copied_links),
+        "empty_directories": list(tree.empty_directories),
+    }

@@ -1,0 +1,62 @@
+"""``spkg extract``: what was taken out of a package, and where it went."""
+
+from collections.abc import Iterator
+
+from spkg.build.extract import Extraction
+from spkg.common.printable import amount, size
+from spkg.report.lines import NO_DATES, Document, Line, Tone, range_document
+from spkg.verify.signatures import TrustedPackage
+
+__all__ = ["extraction_document", "extraction_hints", "extraction_lines"]
+
+
+def extraction_document(done: Extraction, directory: str, trusted: TrustedPackage | None) -> Document:
+    """Return what ``extract --json`` prints; *trusted* is None where nobody asked for signatures."""
+    return {
+        "schema": "spkg.extract/1",
+        "directory": directory,
+        "verified": trusted is not None and bool(trusted.signers),
+        "dates_checked": None if trusted is None else trusted.dates_checked,
+        "files": [
+            {
+                "command": one.file.command,
+                "path": str(one.file.record.path),
+                "place": place,
+                "length": one.file.record.file_length,
+                "sha1": one.sha1.hex(),
+                "mode": f"{one.file.mode:04o}" if one.file.mode else None,
+            }
+            for one, place in zip(done.report.files, done.places, strict=True)
+        ],
+        "uncovered": [range_document(gap) for gap in done.report.uncovered],
+        "rebuilds": None if done.rebuild is None else done.rebuild.same,
+    }
+
+
+def extraction_lines(done: Extraction, directory: str) -> Iterator[Line]:
+    """Give what ``extract`` prints."""
+    octets = sum(one.file.record.file_length for one in done.report.files)
+    manifest = "" if done.rebuild is None else ", and manifest.toml, which builds it again"
+    if done.rebuild is not None and not done.rebuild.same:
+        manifest = ", and manifest.toml"
+    yield Tone.GOOD, f"{directory}: {amount(len(done.places), 'file')}, {size(octets)}{manifest}"
+
+
+def extraction_hints(done: Extraction, trusted: TrustedPackage | None) -> Iterator[str]:
+    """Give what is out of the ordinary."""
+    if trusted is None:
+        yield "no signature was checked: anybody may have made these files"
+    elif not trusted.signers:
+        yield "the package is not signed: anybody may have made these files"
+    elif not trusted.dates_checked:
+        yield NO_DATES
+    for index in done.renamed:
+        path = done.report.files[index].file.record.path
+        yield f"{path} is taken by another file: this one is {done.places[index]}"
+    for gap in done.report.uncovered:
+        octets = amount(gap.length, "octet")
+        yield f"left out {octets} at 0x{gap.start:08x} of the payload, which no command covers"
+    if done.rebuild is not None and done.rebuild.problem:
+        yield f"another builder wrote this package; build refuses {done.rebuild.problem}"
+    elif done.rebuild is not None and not done.rebuild.same:
+        yield "another builder wrote this package: building from the manifest gives other octets"

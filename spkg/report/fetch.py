@@ -1,0 +1,33 @@
+"""``spkg fetch``: what was downloaded."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from spkg.common.printable import amount, size
+from spkg.report.lines import Document, Line, Tone
+from spkg.verify.payload import PayloadReport
+from spkg.verify.signatures import TrustedPackage
+
+__all__ = ["fetched_document", "fetched_lines"]
+
+
+def fetched_document(trusted: TrustedPackage, report: PayloadReport, output: Path) -> Document:
+    """Return what ``fetch --json`` prints."""
+    return {
+        "schema": "spkg.fetch/1",
+        "output": str(output),
+        "octets": _octets(trusted),
+        "files": len(report.files),
+        "signers": [signer.subject for signer in trusted.signers],
+    }
+
+
+def fetched_lines(trusted: TrustedPackage, report: PayloadReport, output: Path) -> Iterator[Line]:
+    """Give what ``fetch`` prints."""
+    signers = ", ".join(signer.subject for signer in trusted.signers) or "nobody"
+    files = amount(len(report.files), "file")
+    yield Tone.GOOD, f"{output}: {size(_octets(trusted))}, {files}, all as signed by {signers}"
+
+
+def _octets(trusted: TrustedPackage) -> int:
+    return trusted.package.payload_offset + trusted.package.header.payload_length

@@ -1,0 +1,79 @@
+"""What all descriptions share."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Any, Final
+
+from spkg.errors import SpkgError
+from spkg.format.ranges import Range
+
+__all__ = [
+    "NO_DATES",
+    "Document",
+    "Line",
+    "Tone",
+    "columns",
+    "error_document",
+    "error_fields",
+    "range_document",
+]
+
+
+class Tone(Enum):
+    """What a line is to its reader; a terminal may show it by colour."""
+
+    PLAIN = "plain"
+    HEADING = "heading"
+    GOOD = "good"
+    BAD = "bad"
+
+
+NO_DATES: Final = "the dates of certificates and revocation lists were not checked: there is no clock"
+"""What is told wherever a signature was accepted without a clock."""
+
+Line = tuple[Tone, str]
+"""A line for people, not yet escaped."""
+Document = dict[str, Any]
+"""A JSON document; its first key is ``schema``."""
+
+
+def error_fields(error: SpkgError | None, status: int, word: str, message: str) -> Document:
+    """Return what every document says of a failure.
+
+    Args:
+        error: The failure; None where it is none of ours.
+        status: The exit status.
+        word: What the status is called.
+        message: What is told to people.
+    """
+    return {
+        "status": word,
+        "exit": status,
+        "message": message,
+        "source": None if error is None else error.source,
+        "offset": None if error is None else error.offset,
+        "field": None if error is None else error.field,
+        "section": None if error is None else error.section,
+        "hint": None if error is None else error.hint,
+    }
+
+
+def error_document(fields: Mapping[str, Any]) -> Document:
+    """Return the document of a command that failed."""
+    return {"schema": "spkg.error/1", **fields}
+
+
+def range_document(one: Range) -> Document:
+    """Return a range of the payload."""
+    return {"offset": one.start, "length": one.length}
+
+
+def columns(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Lay out rows in columns as wide as they need, the last one free."""
+    table = [list(row) for row in rows]
+    if not table:
+        return
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]) - 1)]
+    for row in table:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        yield "  ".join([*cells, row[-1]]).rstrip()

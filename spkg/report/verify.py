@@ -1,0 +1,114 @@
+"""``spkg verify``: who signed a package, and whether its payload is what they signed."""
+
+from collections.abc import Iterator, Sequence
+
+from spkg.common.printable import size
+from spkg.errors import SpkgError
+from spkg.report.lines import NO_DATES, Document, Line, Tone, range_document
+from spkg.trust.certificates import subject_of
+from spkg.verify.payload import DamagedPayloadError, PayloadReport
+from spkg.verify.signatures import SignatureReport, TrustedPackage, UntrustedPackageError
+
+__all__ = ["verification_document", "verification_lines"]
+
+
+def verification_document(
+    trusted: TrustedPackage | None, report: PayloadReport | None, error: SpkgError | None
+) -> Document:
+    """Return what ``verify --json`` prints, as far as verification came.
+
+    Args:
+        trusted: The package, where its signatures are accepted.
+        report: What the payload holds, where it was compared.
+        error: What ended it.
+    """
+    signatures, report = _found(trusted, report, error)
+    return {
+        "schema": "spkg.verify/1",
+        "verdict": _verdict(trusted) if error is None else error.STATUS,
+        "dates_checked": None if trusted is None else trusted.dates_checked,
+        "signatures": [_signature(signature) for signature in signatures],
+        "files": [] if report is None else [_file(report, index) for index in range(len(report.files))],
+        "uncovered": [] if report is None else [range_document(gap) for gap in report.uncovered],
+    }
+
+
+def _verdict(trusted: TrustedPackage | None) -> str:
+    return "trusted" if trusted is not None and trusted.signers else "unsigned"
+
+
+def verification_lines(
+    trusted: TrustedPackage | None, report: PayloadReport | None, error: SpkgError | None
+) -> Iterator[Line]:
+    """Give what ``verify`` prints; the arguments are those of :func:`verification_document`."""
+    signatures, report = _found(trusted, report, error)
+    for signature in signatures:
+        who = signature.subject or f"someone certified by {signature.issuer}"
+        if signature.signing_time is not None:
+            who += f", who claims {signature.signing_time.isoformat()}"
+        if signature.signer is not None:
+            yield Tone.GOOD, f"signature {signature.index}: {who}, {signature.digest}: accepted"
+            yield Tone.PLAIN, f"  trusted through {subject_of(signature.signer.path[-1])}"
+        else:
+            yield Tone.BAD, f"signature {signature.index}: {who}, {signature.digest}: {signature.reason}"
+    if trusted is not None and not signatures:
+        yield Tone.BAD, "no signatures: accepted because --unsafe-allow-unsigned says so"
+    if trusted is not None and not trusted.dates_checked:
+        yield Tone.BAD, NO_DATES
+    if report is None:
+        return
+    for file in report.files:
+        if file.problem:
+            yield Tone.BAD, f"{file.file.record.path}: {file.problem}"
+    intact = [file for file in report.files if not file.problem]
+    octets = sum(file.file.record.file_length for file in intact)
+    signed = trusted is None or bool(trusted.signers)
+    what = "are what was signed" if signed else "match their commands"
+    yield Tone.PLAIN, f"files: {len(intact)} of {len(report.files)} {what}, {size(octets)}"
+    for gap in report.uncovered:
+        yield (
+            Tone.BAD,
+            f"{gap.length} octets at 0x{gap.start:08x} of the payload belong to no file: nobody signed them",
+        )
+    if trusted is not None and error is None:
+        yield (Tone.GOOD, "trusted") if trusted.signers else (Tone.BAD, "not signed")
+
+
+def _found(
+    trusted: TrustedPackage | None, report: PayloadReport | None, error: SpkgError | None
+) -> tuple[Sequence[SignatureReport], PayloadReport | None]:
+    """Return the details wherever they are: in the results, or in the error that ended it."""
+    signatures: Sequence[SignatureReport] = () if trusted is None else trusted.signatures
+    if isinstance(error, UntrustedPackageError):
+        signatures = error.signatures
+    if isinstance(error, DamagedPayloadError):
+        report = error.report
+    return signatures, report
+
+
+def _signature(signature: SignatureReport) -> Document:
+    time = signature.signing_time
+    return {
+        "index": signature.index,
+        "subject": signature.subject,
+        "issuer": signature.issuer,
+        "serial": signature.serial,
+        "digest": signature.digest,
+        "signing_time": None if time is None else time.isoformat(),
+        "status": "refused" if signature.signer is None else "accepted",
+        "reason": signature.reason or None,
+    }
+
+
+def _file(report: PayloadReport, index: int) -> Document:
+    one = report.files[index]
+    return {
+        "command": one.file.command,
+        "path": str(one.file.record.path),
+        "length": one.file.record.file_length,
+        "mode": f"{one.file.mode:04o}" if one.file.mode else None,
+        "sha1": one.sha1.hex(),
+        "sha256": None if one.sha256 is None else one.sha256.hex(),
+        "status": "damaged" if one.problem else "intact",
+        "reason": one.problem or None,
+    }

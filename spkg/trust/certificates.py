@@ -1,0 +1,145 @@
+"""Certificates of unknown origin: read to the end at once, or not at all.
+
+The library that parses them does so late, and raises at whichever attribute is asked for first; nothing
+behind this module has to expect that.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.x509.oid import NameOID
+
+from spkg.common.reader import Reader
+from spkg.errors import FormatError
+from spkg.trust.ber import Element, read_element
+
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""All that cryptography raises for a certificate that it can't read, of which only some are a ValueError."""
+
+MAX_SERIAL: Final = 32
+"""The longest serial number, in octets; X.509 allows 20."""
+MAX_NAME: Final = 1024
+"""The longest Name, in octets."""
+MAX_EXTENSIONS: Final = 4096
+"""The most octets of extensions."""
+NAMED_FIELDS: Final = 6
+"""The fields of a TBSCertificate that each has, the version aside."""
+SEQUENCE: Final = 0x30
+VERSION: Final = 0xA0
+EXTENSIONS: Final = 0xA3
+
+__all__ = [
+    "MAX_NAME",
+    "MAX_SERIAL",
+    "UNREADABLE",
+    "certificate_id",
+    "common_names_of",
+    "issuer_of",
+    "quiet",
+    "read_certificate",
+    "subject_of",
+]
+
+
+def certificate_id(certificate: bytes) -> tuple[bytes, int]:
+    """Return what a SignerInfo names a certificate by: its issuer's Name in DER, and its serial number.
+
+    Raises:
+        FormatError: The octets are no certificate.
+    """
+    serial, _, issuer = _fields(certificate)[:3]
+    return issuer.expect(SEQUENCE).der(), serial.integer(most=MAX_SERIAL)
+
+
+def _fields(certificate: bytes) -> list[Element]:
+    """Return the fields of a TBSCertificate behind its version: serialNumber, signature, issuer, ..."""
+    reader = Reader(BytesIO(certificate), section="E.5")
+    parts = read_element(reader, "certificate").expect(SEQUENCE).children("tbs_certificate", most=3)
+    fields = [field for part in parts[:1] for field in part.expect(SEQUENCE).children(most=10)]
+    if fields and fields[0].tag == VERSION:
+        fields.pop(0)
+    if len(fields) < NAMED_FIELDS:
+        raise FormatError("no X.509 certificate", section="E.5")
+    return fields
+
+
+def _check_bounds(certificate: bytes) -> None:
+    """Refuse what costs many times its size: a parsed extension, a thousand times that of its octets."""
+    fields = _fields(certificate)
+    for name in (fields[2], fields[4]):
+        if len(name.octets) > MAX_NAME:
+            raise FormatError(f"a Name of {len(name.octets)} octets, {MAX_NAME} are accepted")
+    for field in fields[NAMED_FIELDS:]:
+        if field.tag == EXTENSIONS and len(field.octets) > MAX_EXTENSIONS:
+            raise FormatError(f"extensions of {len(field.octets)} octets, {MAX_EXTENSIONS} are accepted")
+    fields[0].integer(most=MAX_SERIAL)
+
+
+def read_certificate(octets: bytes) -> x509.Certificate:
+    """Return the certificate that *octets* are, in DER.
+
+    Raises:
+        FormatError: They are none, or one of which something can't be read.
+    """
+    try:
+        _check_bounds(octets)
+    except FormatError as exc:
+        raise FormatError(f"no certificate that can be read: {exc.problem}") from exc
+    try:
+        with quiet():
+            certificate = x509.load_der_x509_certificate(octets)
+            _ = (
+                certificate.subject.rfc4514_string(),
+                certificate.issuer.rfc4514_string(),
+                certificate.serial_number,
+                certificate.public_key(),
+                certificate.extensions,
+                certificate.signature_hash_algorithm,
+                certificate.not_valid_before_utc,
+                certificate.not_valid_after_utc,
+            )
+    except UNREADABLE as exc:
+        # Its parser's own words are for whoever wrote the parser.
+        reason = "not in DER" if "ParseError" in str(exc) else str(exc)
+        raise FormatError(f"no certificate that can be read: {reason}") from exc
+    with quiet():
+        return x509.load_der_x509_certificate(octets)  # anew: the other one keeps all that was asked for
+
+
+def subject_of(certificate: x509.Certificate) -> str:
+    """Return the subject as RFC 4514 writes it."""
+    with quiet():
+        return certificate.subject.rfc4514_string()
+
+
+def issuer_of(certificate: x509.Certificate) -> str:
+    """Return the issuer as RFC 4514 writes it."""
+    with quiet():
+        return certificate.issuer.rfc4514_string()
+
+
+def common_names_of(certificate: x509.Certificate) -> list[str]:
+    """Return all common names of the subject."""
+    with quiet():
+        found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return [str(attribute.value) for attribute in found]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep warnings back: old certificates have long names and odd serials; who reads them can't help it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,397 @@
+"""Whom a signature may speak for: the policy, and certificate paths under it.
+
+Trust comes from the anchors that the user names and from nowhere else; time is an argument.  Packages and
+vouchers share this module.  Paths are built and checked by OpenSSL, through pyOpenSSL; what OpenSSL leaves
+to its caller (the purpose of the signer's certificate, the strength of keys and digests) is checked here.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final, TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
+from OpenSSL import crypto
+
+from spkg.common.digests import Digest
+from spkg.errors import UntrustedError
+from spkg.trust.certificates import common_names_of, quiet, subject_of
+
+__all__ = ["Policy", "check_rsa_key", "check_signer", "doubts", "key_id", "names_of"]
+
+MIN_RSA_BITS: Final = 1024
+MAX_RSA_BITS: Final = 8192
+MIN_EXPONENT: Final = 65537
+"""A smaller public exponent lets signatures be forged where padding is checked carelessly."""
+MAX_EXPONENT: Final = (1 << 32) + 1
+"""A larger one costs whoever verifies."""
+NO_CHECK_TIME: Final = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME, which pyOpenSSL does not name."""
+
+ANY_PURPOSE: Final = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string
+PACKAGE_PURPOSES: Final = frozenset({ExtendedKeyUsageOID.CODE_SIGNING.dotted_string, ANY_PURPOSE})
+"""The extended key usages that let a certificate sign packages (README, decision 14)."""
+VOUCHER_PURPOSES: Final = PACKAGE_PURPOSES | {
+    ExtendedKeyUsageOID.EMAIL_PROTECTION.dotted_string,
+    "1.3.6.1.5.5.7.3.36",  # documentSigning (RFC 9336)
+}
+"""Those that let it sign vouchers."""
+PSS: Final = SignatureAlgorithmOID.RSASSA_PSS
+_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
+STRONG_HASHES: Final = (hashes.SHA224, hashes.SHA256, hashes.SHA384, hashes.SHA512)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What it takes to be trusted.  Nothing is trusted by default: a policy without an anchor is an error.
+
+    Args:
+        anchors: Certificates that need no other to vouch for them.
+        signers: The names that may sign, each an RFC 4514 subject or a common name; None allows any signer
+            that a path leads to.
+        required_signers: How many of them must have signed, with different keys.
+        crls: Revocation lists; where there are any, each certificate below an anchor needs a current one.
+        digests: The digests that signatures, and certificates on the way, may hang on.
+        purposes: The extended key usages of which a signer's certificate has one, if it has any.
+        purposes_required: Whether it must have one.
+        unsafe_allow_unsigned: Whether a block without any signature is accepted.
+
+    Raises:
+        ValueError: The policy would accept nothing, or contradicts itself.
+    """
+
+    anchors: tuple[x509.Certificate, ...]
+    signers: frozenset[str] | None = None
+    required_signers: int = 1
+    crls: tuple[x509.CertificateRevocationList, ...] = ()
+    digests: frozenset[Digest] = frozenset(Digest)
+    purposes: frozenset[str] = PACKAGE_PURPOSES
+    purposes_required: bool = False
+    unsafe_allow_unsigned: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.anchors and not self.unsafe_allow_unsigned:
+            raise ValueError("a policy needs an anchor")
+        if self.signers is not None and not self.signers:
+            raise ValueError("a policy that names signers names at least one")
+        if self.required_signers < 1:
+            raise ValueError("a policy requires at least one signer")
+        if not self.digests:
+            raise ValueError("a policy accepts at least one digest")
+        if not self.purposes:
+            raise ValueError("a policy accepts at least one purpose")
+        if self.unsafe_allow_unsigned and (self.required_signers > 1 or self.signers is not None):
+            raise ValueError("a policy that allows unsigned packages can't require signers")
+
+    def is_anchor(self, certificate: x509.Certificate) -> bool:
+        """Whether the user named this very certificate."""
+        return certificate in self.anchors
+
+
+@quiet()  # OpenSSL hands certificates back, and they are read again
+def check_signer(
+    certificate: x509.Certificate, pool: Sequence[x509.Certificate], policy: Policy, at: datetime | None
+) -> tuple[x509.Certificate, ...]:
+    """Return the path from a signer's certificate to an anchor.
+
+    Args:
+        certificate: The signer's.
+        pool: Certificates that may stand on the path, bounded in number; none is trusted.
+        policy: What it takes.
+        at: The time that dates are held against; None checks no dates.
+
+    Raises:
+        UntrustedError: There is no path, or one of its certificates must not stand there.
+    """
+    try:
+        # (1) The name, first: it is what a reader of the refusal wants to know.
+        if policy.signers is not None and policy.signers.isdisjoint(names_of(certificate)):
+            raise UntrustedError(f"{subject_of(certificate)} is none of the signers asked for")
+        # (2) A certificate made for signing (decision 25): a gateway's own must sign nothing.
+        _check_purpose(certificate, policy)
+        # (3) A path of bounded cost to an anchor, within its dates.
+        # An anchor needs nobody; OpenSSL would follow its issuers all the same, where they are there.
+        path = _path(certificate, [] if policy.is_anchor(certificate) else _usable(pool), policy, at)
+        # (4) OpenSSL takes any digest, and any purpose of those between; which ones count is the policy's.
+        for step in path[1:]:
+            if not policy.is_anchor(step):
+                _check_extended(
+                    step, policy.purposes | {ANY_PURPOSE}, f"the certificate of {subject_of(step)}"
+                )
+        _check_digests(path, policy)
+        # (5) Nobody on it revoked, where the policy has lists.
+        if policy.crls:
+            _check_revocation(path, policy, at)
+    except crypto.Error as exc:
+        # What one parser takes another may not; its own words are a list of codes.
+        raise UntrustedError("OpenSSL can't read a certificate or revocation list") from exc
+    except (ValueError, UnsupportedAlgorithm) as exc:
+        raise UntrustedError(f"a revocation list can't be read: {exc}") from exc
+    return path
+
+
+def doubts(
+    certificate: x509.Certificate, at: datetime, purposes: frozenset[str] = PACKAGE_PURPOSES
+) -> list[str]:
+    """Return why a verifier with the default policy would not take signatures of *certificate* at a time."""
+    name = f"the certificate of {subject_of(certificate)}"
+    found: list[str] = []
+    try:
+        _check_purpose(certificate, Policy(anchors=(certificate,), purposes=purposes))
+        constraints = _extension(certificate.extensions, x509.BasicConstraints)
+        if constraints is not None and constraints.ca:
+            found.append(f"{name} is that of an authority: only as an anchor itself it may sign")
+    except UntrustedError as exc:
+        found.append(f"no verifier may take this signature: {exc.problem}")
+    if at < certificate.not_valid_before_utc:
+        found.append(f"{name} is not valid before {certificate.not_valid_before_utc.isoformat()}")
+    if at > certificate.not_valid_after_utc:
+        found.append(f"{name} has expired on {certificate.not_valid_after_utc.isoformat()}")
+    return found
+
+
+def check_rsa_key(key: object) -> rsa.RSAPublicKey:
+    """Return *key* where it is an RSA key of sound and affordable size.
+
+    Raises:
+        UntrustedError: It is not.
+    """
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise UntrustedError("the key is not an RSA key")
+    if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+        raise UntrustedError(
+            f"an RSA key of {key.key_size} bits, {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted"
+        )
+    exponent = key.public_numbers().e
+    if not MIN_EXPONENT <= exponent <= MAX_EXPONENT or exponent % 2 == 0:
+        raise UntrustedError(f"an RSA key with the exponent {exponent}, at least {MIN_EXPONENT} is accepted")
+    return key
+
+
+def key_id(certificate: x509.Certificate) -> int:
+    """Return what tells keys apart, the modulus: whoever can sign with one exponent can with any other.
+
+    Raises:
+        UntrustedError: The key is not an RSA key of sound and affordable size.
+    """
+    return check_rsa_key(certificate.public_key()).public_numbers().n
+
+
+def names_of(certificate: x509.Certificate) -> frozenset[str]:
+    """Return what a signer may be called: the RFC 4514 subject, and the common name where there is one.
+
+    A common name with an equals sign in it is left out: it could be taken for a subject.
+    """
+    common = common_names_of(certificate)
+    short = {name for name in common if len(common) == 1 and "=" not in name}
+    return frozenset({subject_of(certificate), *short})
+
+
+def _check_purpose(certificate: x509.Certificate, policy: Policy) -> None:
+    extensions = certificate.extensions
+    constraints = _extension(extensions, x509.BasicConstraints)
+    if constraints is not None and constraints.ca and not policy.is_anchor(certificate):
+        raise UntrustedError("the signer's certificate is that of a certification authority")
+    usage = _extension(extensions, x509.KeyUsage)
+    if usage is not None and not usage.digital_signature:
+        raise UntrustedError("the certificate's keyUsage lacks digitalSignature")
+    if usage is not None and usage.key_cert_sign and not policy.is_anchor(certificate):
+        raise UntrustedError("the certificate's keyUsage is that of a certification authority")
+    if policy.purposes_required and _extension(extensions, x509.ExtendedKeyUsage) is None:
+        raise UntrustedError("the certificate has no extendedKeyUsage")
+    _check_extended(certificate, policy.purposes, "the certificate")
+
+
+def _check_extended(certificate: x509.Certificate, purposes: frozenset[str], name: str) -> None:
+    """Check the extended key usages of a signer, or of whoever vouches for one, where it has any."""
+    extended = _extension(certificate.extensions, x509.ExtendedKeyUsage)
+    if extended is not None and purposes.isdisjoint(purpose.dotted_string for purpose in extended):
+        raise UntrustedError(f"{name}'s extendedKeyUsage is not for signing this")
+
+
+def _usable(pool: Iterable[x509.Certificate]) -> list[x509.Certificate]:
+    """Return those of unknown origin that cost no more than they should: others could harm a path."""
+    return [certificate for certificate in pool if _is_affordable(certificate)]
+
+
+@lru_cache(maxsize=256)
+def _is_affordable(certificate: x509.Certificate) -> bool:
+    key = certificate.public_key()
+    try:
+        return not isinstance(key, rsa.RSAPublicKey) or check_rsa_key(key) is key
+    except UntrustedError:
+        return False
+
+
+def _namesakes(leaf: x509.Certificate, candidates: Sequence[x509.Certificate]) -> set[x509.Certificate]:
+    """Return those that have the name of an issuer on the way from *leaf*, but not the key that signed.
+
+    OpenSSL takes the first issuer of the right name and never tries another; authorities that changed their
+    key kept their name.
+    """
+    by_name: defaultdict[x509.Name, list[x509.Certificate]] = defaultdict(list)
+    for candidate in dict.fromkeys(candidates):
+        by_name[candidate.subject].append(candidate)
+    wrong: set[x509.Certificate] = set()
+    right: set[x509.Certificate] = set()
+    waiting = [leaf]
+    while waiting:
+        certificate = waiting.pop()
+        named = by_name[certificate.issuer]
+        signed = {one for one in named if _is_issued(certificate, one)}
+        wrong.update(one for one in named if one not in signed)
+        waiting += [one for one in signed if one not in right]
+        right |= signed
+    return wrong - right
+
+
+@lru_cache(maxsize=16384)
+def _is_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    return _is_signed(certificate, issuer)
+
+
+def _is_signed(signed: x509.Certificate | x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    """Whether the key of *issuer* signed, as far as can be told here; whether it may is another question."""
+    key, algorithm = issuer.public_key(), signed.signature_hash_algorithm
+    if not isinstance(key, rsa.RSAPublicKey) or algorithm is None or signed.signature_algorithm_oid == PSS:
+        return True
+    octets = (
+        signed.tbs_certificate_bytes if isinstance(signed, x509.Certificate) else signed.tbs_certlist_bytes
+    )
+    try:
+        key.verify(signed.signature, octets, padding.PKCS1v15(), algorithm)
+    except UnsupportedAlgorithm:
+        return True
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _store(anchors: Iterable[x509.Certificate], at: datetime | None, flags: int = 0) -> crypto.X509Store:
+    store = crypto.X509Store()
+    for anchor in anchors:
+        store.add_cert(crypto.X509.from_cryptography(anchor))
+    if at is None:
+        flags |= NO_CHECK_TIME
+    else:
+        # pyOpenSSL drops the time zone; a time set would also defeat NO_CHECK_TIME.
+        store.set_time(at.astimezone(UTC).replace(tzinfo=None))
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN | flags)
+    return store
+
+
+def _path(
+    certificate: x509.Certificate, pool: Sequence[x509.Certificate], policy: Policy, at: datetime | None
+) -> tuple[x509.Certificate, ...]:
+    wrong = _namesakes(certificate, [*policy.anchors, *pool])
+    context = crypto.X509StoreContext(
+        _store([anchor for anchor in policy.anchors if anchor not in wrong], at),
+        crypto.X509.from_cryptography(certificate),
+        _openssl([one for one in pool if one not in wrong]),
+    )
+    try:
+        return tuple(step.to_cryptography() for step in context.get_verified_chain())
+    except crypto.X509StoreContextError as exc:
+        raise UntrustedError(f"{_culprit(exc)}: {exc}") from exc
+
+
+def _openssl(pool: Iterable[x509.Certificate]) -> list[crypto.X509]:
+    """Return those that OpenSSL can read, too."""
+    return [converted for converted in map(_converted, pool) if converted is not None]
+
+
+@lru_cache(maxsize=256)
+def _converted(certificate: x509.Certificate) -> crypto.X509 | None:
+    try:
+        return crypto.X509.from_cryptography(certificate)
+    except crypto.Error:
+        return None
+
+
+def _culprit(exc: crypto.X509StoreContextError) -> str:
+    return subject_of(exc.certificate.to_cryptography())
+
+
+def _check_digests(path: Sequence[x509.Certificate], policy: Policy) -> None:
+    for certificate in path:
+        if not policy.is_anchor(certificate):
+            _check_hash(certificate.signature_hash_algorithm, subject_of(certificate), policy)
+
+
+def _check_revocation(path: Sequence[x509.Certificate], policy: Policy, at: datetime | None) -> None:
+    """Check each certificate below an anchor against a list of its issuer.
+
+    One link at a time: OpenSSL's own check of a whole path would want a list for the anchor, too.
+    """
+    for number, certificate in enumerate(path):
+        if policy.is_anchor(certificate):
+            _check_anchor(certificate, policy, at)
+            continue
+        issuer = path[number + 1]
+        store = _store([issuer], at, crypto.X509StoreFlags.CRL_CHECK)
+        for crl in policy.crls:
+            if not _is_same(crl.issuer, issuer.subject) or not _is_signed(crl, issuer):
+                continue
+            name = f"the revocation list of {crl.issuer.rfc4514_string()}"
+            _check_hash(crl.signature_hash_algorithm, name, policy)
+            _check_listed(crl, certificate)  # each counts, also an old one, or one of changes alone
+            store.add_crl(crl)
+        try:
+            crypto.X509StoreContext(store, crypto.X509.from_cryptography(certificate)).verify_certificate()
+        except crypto.X509StoreContextError as exc:
+            raise UntrustedError(f"{subject_of(certificate)}: {exc}") from exc
+
+
+def _check_anchor(anchor: x509.Certificate, policy: Policy, at: datetime | None) -> None:
+    """Check an anchor: its user vouches for it, but a list of its issuer counts, whoever signed that."""
+    current: defaultdict[bytes | None, list[bool]] = defaultdict(list)
+    for crl in policy.crls:
+        if not _is_same(crl.issuer, anchor.issuer):
+            continue
+        _check_listed(crl, anchor)
+        end = crl.next_update_utc
+        # Authorities of one name have their own lists: the key identifier, where there is one, tells whose.
+        key = _extension(crl.extensions, x509.AuthorityKeyIdentifier)
+        in_time = at is None or (end is not None and crl.last_update_utc <= at <= end)
+        current[None if key is None else key.key_identifier].append(in_time and not _is_delta(crl))
+    if not all(any(lists) for lists in current.values()):
+        raise UntrustedError(f"no revocation list of {anchor.issuer.rfc4514_string()} is current")
+
+
+def _check_listed(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> None:
+    if crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
+        raise UntrustedError(f"{subject_of(certificate)}: certificate revoked")
+
+
+def _is_delta(crl: x509.CertificateRevocationList) -> bool:
+    """Whether a list has changes against another alone: who is not on it may be revoked all the same."""
+    return _extension(crl.extensions, x509.DeltaCRLIndicator) is not None
+
+
+def _is_same(one: x509.Name, other: x509.Name) -> bool:
+    """Whether two Names are the same as RFC 5280 compares them: case and width of spaces do not count."""
+    return one == other or _folded(one) == _folded(other)
+
+
+def _folded(name: x509.Name) -> list[tuple[str, str]]:
+    return [(part.oid.dotted_string, " ".join(str(part.value).casefold().split())) for part in name]
+
+
+def _check_hash(algorithm: hashes.HashAlgorithm | None, name: str, policy: Policy) -> None:
+    """Refuse what is signed with a weak digest; None is a signature algorithm that has none to choose."""
+    accepted = (*STRONG_HASHES, hashes.SHA1) if Digest.SHA1 in policy.digests else STRONG_HASHES
+    if algorithm is not None and not isinstance(algorithm, accepted):
+        raise UntrustedError(f"{name} is signed with {algorithm.name}")
+
+
+def _extension(extensions: x509.Extensions, kind: type[_Kind]) -> _Kind | None:
+    try:
+        return extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None

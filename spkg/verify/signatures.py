@@ -1,0 +1,307 @@
+"""From a package to a trusted package: the signatures, by the rules of TR-069 E.5.
+
+Only :func:`verify` makes a :class:`TrustedPackage`, so what acts on one can't be given anything else.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import InitVar, dataclass, field
+from datetime import datetime
+from typing import Final, NoReturn, Self, final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import padding, utils
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import PublicKeyAlgorithmOID
+
+from spkg.common.digests import Digest
+from spkg.errors import FormatError, UntrustedError
+from spkg.format.package import Package
+from spkg.format.signature_block import (
+    CONTENT_TYPE,
+    DATA_OCTETS,
+    MESSAGE_DIGEST,
+    Algorithm,
+    SignatureBlock,
+    SignerInfo,
+    readable_name,
+)
+from spkg.trust.ber import tlv
+from spkg.trust.certificates import certificate_id, read_certificate, subject_of
+from spkg.trust.chain import Policy, check_rsa_key, check_signer, key_id
+
+__all__ = ["SignatureReport", "Signer", "TrustedPackage", "UntrustedPackageError", "verify"]
+
+DIGEST_OIDS: Final = {"1.3.14.3.2.26": Digest.SHA1, "2.16.840.1.101.3.4.2.1": Digest.SHA256}
+RSA: Final = "1.2.840.113549.1.1.1"
+RSA_OIDS: Final = {"1.2.840.113549.1.1.5": Digest.SHA1, "1.2.840.113549.1.1.11": Digest.SHA256}
+"""Signature algorithms that name their digest too: the same signatures by a longer name (RFC 3370)."""
+RSA_KEY: Final = PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5
+OCTET_STRING: Final = 0x04
+MAX_NAMED: Final = 4
+"""How many certificates of one issuer and serial number are tried: an authority gives each number once."""
+
+MAX_TOLD: Final = 8
+"""How many refusals the message of an error tells; the reports have all."""
+NO_ISSUER: Final = "the certificate of the signer's issuer is neither in the package nor trusted"
+
+_SEAL: Final = object()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signer:
+    """Someone the policy accepts, whose signature holds."""
+
+    signature: int
+    """The index of the signature in the block."""
+    certificate: x509.Certificate
+    path: tuple[x509.Certificate, ...]
+    """From the signer's certificate to the anchor."""
+    digest: Digest
+
+    @property
+    def subject(self) -> str:
+        """The name, as RFC 4514 writes it."""
+        return subject_of(self.certificate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignatureReport:
+    """What became of one signature of the block."""
+
+    index: int
+    subject: str | None
+    """Of the certificate it names, where that is at hand."""
+    issuer: str | None
+    serial: int | None
+    digest: str
+    signing_time: datetime | None
+    """What the signer claims, where it is signed."""
+    signer: Signer | None
+    """None where the signature was refused."""
+    reason: str
+    """Why it was refused; empty where it was accepted."""
+
+
+class UntrustedPackageError(UntrustedError):
+    """No accepted signature; ``signatures`` tells of each what became of it."""
+
+    def __init__(self, problem: str, signatures: Sequence[SignatureReport], hint: str | None = None) -> None:
+        super().__init__(problem, section="E.5", hint=hint)
+        self.signatures = tuple(signatures)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TrustedPackage:
+    """A package that the signers a policy asks for vouch for.  Only :func:`verify` makes one."""
+
+    package: Package
+    signers: tuple[Signer, ...]
+    """With different keys; empty only where the policy allowed an unsigned package by name."""
+    signatures: tuple[SignatureReport, ...]
+    dates_checked: bool
+    """Whether the dates of certificates were held against a clock."""
+    seal: InitVar[object] = field(repr=False)
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("a TrustedPackage is only made by spkg.verify()")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a TrustedPackage can't be pickled or copied: trust is not carried over")
+
+    def __replace__(self, **_changes: object) -> Self:
+        raise TypeError("a TrustedPackage can't be changed")
+
+
+def verify(package: Package, policy: Policy, *, at: datetime | None) -> TrustedPackage:
+    """Check the signatures of *package*, without looking at its payload.
+
+    Args:
+        package: What was read.
+        policy: What it takes to be trusted.
+        at: The time that dates are held against, with a time zone; None checks no dates.
+
+    Raises:
+        UntrustedPackageError: Not enough of the signatures are accepted.
+    """
+    reports: list[SignatureReport] = []
+    signers: dict[int, Signer] = {}
+
+    # (1) A block without any SignerInfo, and with nothing else, is trusted where the policy says so by name.
+    block = package.block
+    if not block.signers:
+        if not policy.unsafe_allow_unsigned:
+            raise UntrustedPackageError("the package carries no signature", reports)
+        if block.certificate_octets or block.crl_octets:
+            problem = "the package carries no signature, and yet certificates or revocation lists"
+            raise UntrustedPackageError(problem, reports)
+
+    # (2) E.5: at least one signature must be validated; of each other it is reported why it was not.
+    candidates = _Candidates(block, policy, at)
+    for index in range(len(block.signers)):
+        report = _examine(index, package, candidates, policy)
+        reports.append(report)
+        if report.signer is not None:
+            # One key that signs twice is one signer.
+            signers.setdefault(key_id(report.signer.certificate), report.signer)
+    required = policy.required_signers if block.signers else 0
+    if len(signers) < required:
+        refusals = [f"signature[{report.index}]: {report.reason}" for report in reports if report.reason]
+        if policy.required_signers > 1:
+            refusals.insert(0, f"{len(signers)} of {policy.required_signers} required signers")
+        if len(refusals) > MAX_TOLD:
+            refusals[MAX_TOLD:] = [f"and {len(refusals) - MAX_TOLD} more"]
+        missing = any("unable to get local issuer" in refusal for refusal in refusals)
+        raise UntrustedPackageError("; ".join(refusals), reports, hint=NO_ISSUER if missing else None)
+
+    # (3) Where SHA-1 is not accepted, the payload must not hang on it either.
+    if Digest.SHA1 not in policy.digests and any(file.sha256 is None for file in package.files):
+        problem = "the package has no strong digests, so its files hang on SHA-1 alone"
+        raise UntrustedPackageError(problem, reports)
+
+    return TrustedPackage(
+        package=package,
+        signers=tuple(signers.values()),
+        signatures=tuple(reports),
+        dates_checked=at is not None,
+        seal=_SEAL,
+    )
+
+
+class _Candidates:
+    """The certificates at hand: the anchors, and those of the block that can be read."""
+
+    def __init__(self, block: SignatureBlock, policy: Policy, at: datetime | None) -> None:
+        self._policy = policy
+        self._at = at
+        self._all = list(policy.anchors)
+        for octets in block.certificates:
+            try:
+                certificate = read_certificate(octets)
+            except FormatError:
+                continue  # Nobody signed this part of the block: what can't be read helps nobody.
+            if certificate not in self._all:
+                self._all.append(certificate)
+        self._by_id: defaultdict[tuple[bytes | None, int | None], list[x509.Certificate]] = defaultdict(list)
+        for certificate in self._all:
+            with suppress(FormatError):
+                self._by_id[certificate_id(certificate.public_bytes(Encoding.DER))].append(certificate)
+        self._verdicts: dict[x509.Certificate, tuple[x509.Certificate, ...] | UntrustedError] = {}
+
+    def named_by(self, info: SignerInfo) -> list[x509.Certificate]:
+        """Return the certificates that a SignerInfo names, anchors first, and no more than are affordable."""
+        return self._by_id.get((info.issuer, info.serial), [])[:MAX_NAMED]
+
+    def path_of(self, certificate: x509.Certificate) -> tuple[x509.Certificate, ...]:
+        """Return the path to an anchor, looked for once however many signatures name the certificate.
+
+        Raises:
+            UntrustedError: There is none that the policy accepts.
+        """
+        if certificate not in self._verdicts:
+            try:
+                self._verdicts[certificate] = check_signer(certificate, self._all, self._policy, self._at)
+            except UntrustedError as exc:
+                self._verdicts[certificate] = exc
+        verdict = self._verdicts[certificate]
+        if isinstance(verdict, UntrustedError):
+            raise verdict
+        return verdict
+
+
+def _examine(index: int, package: Package, candidates: _Candidates, policy: Policy) -> SignatureReport:
+    """Check one signature, and say why where it is refused."""
+    info = package.block.signers[index]
+    named = candidates.named_by(info)
+    signer: Signer | None = None
+    reasons: list[str] = []
+    try:
+        digest = _check_algorithms(info, package.block, policy)
+        octets = _signed_octets(info, digest, package.signed)
+        if not named:
+            reasons.append("the signer's certificate is neither in the block nor an anchor")
+        for certificate in named:
+            try:
+                _check_signature(certificate, info.signature, digest, octets)
+                path = candidates.path_of(certificate)
+            except UntrustedError as exc:
+                reasons.append(exc.problem)
+                continue
+            signer = Signer(signature=index, certificate=certificate, path=path, digest=digest)
+            break
+    except UntrustedError as exc:
+        reasons.append(exc.problem)
+    return SignatureReport(
+        index=index,
+        subject=subject_of(named[0]) if named else None,
+        issuer=None if info.issuer is None else readable_name(info.issuer),
+        serial=info.serial,
+        digest=_digest_name(info.digest_algorithm),
+        signing_time=info.signing_time,
+        signer=signer,
+        reason="" if signer is not None else "; ".join(dict.fromkeys(reasons)),
+    )
+
+
+def _check_algorithms(info: SignerInfo, block: SignatureBlock, policy: Policy) -> Digest:
+    """Return the digest of a signature whose algorithms are among those of E.5 and the policy."""
+    # (1) PKCS #7 names a signer by issuer and serial; a key identifier is CMS.
+    if info.issuer is None or info.version != 1:
+        raise UntrustedError("the signer is not named by issuer and serial number, as PKCS #7 does")
+    # (2) An allow-list: of digests, with absent or NULL parameters, ...
+    digest = DIGEST_OIDS.get(info.digest_algorithm.oid)
+    if digest is None or not info.digest_algorithm.plain:
+        raise UntrustedError(f"the digest algorithm {info.digest_algorithm.name} is not accepted")
+    if digest not in policy.digests:
+        raise UntrustedError(f"the digest algorithm {digest.value} is not accepted here")
+    # (3) ... and of signature algorithms: RSA, and no other digest by another door.
+    algorithm = info.signature_algorithm
+    if not algorithm.plain or (algorithm.oid != RSA and RSA_OIDS.get(algorithm.oid) is not digest):
+        raise UntrustedError(f"the signature algorithm {algorithm.name} is not RSA with {digest.value}")
+    # (4) The set of digest algorithms is no decoration: verifiers have crashed where it did not say.
+    if info.digest_algorithm.oid not in {listed.oid for listed in block.digest_algorithms}:
+        raise UntrustedError("the digest algorithm is not among those of the block")
+    return digest
+
+
+def _signed_octets(info: SignerInfo, digest: Digest, message: bytes) -> bytes:
+    """Return the octets that the signature covers: the message, or attributes that speak for it.
+
+    The message begins with the preamble, 0x32, and a SET with 0x31: neither can pass for the other.
+    """
+    if info.attributes is None:
+        return message
+    octets = [attribute.octets for attribute in info.attributes]
+    if octets != sorted(octets):
+        raise UntrustedError("the authenticated attributes are not in the order of DER")
+    values = {attribute.oid: attribute.values for attribute in info.attributes}
+    if len(values) != len(octets):
+        raise UntrustedError("an authenticated attribute occurs twice")
+    if values.get(CONTENT_TYPE) != (DATA_OCTETS,):
+        raise UntrustedError("the attribute contentType is not there, or not data")
+    if values.get(MESSAGE_DIGEST) != (tlv(OCTET_STRING, digest.of(message)),):
+        raise UntrustedError("the attribute messageDigest is not that of the header and command list")
+    return info.signed_attributes
+
+
+def _check_signature(certificate: x509.Certificate, signature: bytes, digest: Digest, octets: bytes) -> None:
+    """Check an RSA signature of PKCS #1 v1.5 over *octets*."""
+    key = check_rsa_key(certificate.public_key())
+    if certificate.public_key_algorithm_oid != RSA_KEY:
+        raise UntrustedError("the key is for RSASSA-PSS alone")
+    if len(signature) != (key.key_size + 7) // 8:
+        raise UntrustedError(f"a signature of {len(signature)} octets for a key of {key.key_size} bits")
+    prehashed = utils.Prehashed(digest.algorithm)
+    try:
+        key.verify(signature, digest.of(octets), padding.PKCS1v15(), prehashed)
+    except InvalidSignature as exc:
+        raise UntrustedError("the signature does not hold") from exc
+
+
+def _digest_name(algorithm: Algorithm) -> str:
+    digest = DIGEST_OIDS.get(algorithm.oid)
+    return algorithm.name if digest is None else digest.value

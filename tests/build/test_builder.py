@@ -1,0 +1,1088 @@
+"""Building: the same octets from the same inputs, each source read once, the output whole or not at all."""
+
+import io
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha1
+from io import FileIO
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from click.testing import CliRunner
+from cryptography import x509
+
+from cli import main
+from spkg.build.builder import BuildPlan, BuildReport, PlannedFile, build, plan_build, sources_size, warnings
+from spkg.build.manifest import load_manifest
+from spkg.common.atomic_output import new_file
+from spkg.common.digests import Digest
+from spkg.errors import FormatError, SpkgError, SurroundingsError, UsageError
+from spkg.format.commands import (
+    AddVersioned,
+    Description,
+    End,
+    Extract,
+    FileModes,
+    InitialTimeout,
+    MinimumVersion,
+    Reboot,
+    Record,
+    Remove,
+    Role,
+    StrongDigests,
+    UnknownCommand,
+    Version,
+)
+from spkg.format.package import MAX_COMMAND_LIST, Header, Package
+from spkg.format.paths import RootPath, VersionedPath
+from spkg.format.signature_block import EMPTY_BLOCK
+from spkg.verify.payload import CHUNK, check_payload, open_package
+from spkg.verify.signatures import verify
+from tests.support.kit import (
+    AT,
+    KEYS,
+    ROOT,
+    SAMPLE,
+    Certified,
+    Draft,
+    certify,
+    file,
+    policy,
+    read,
+    root,
+    signer,
+)
+
+SHARED: Final = (
+    "25504446 2d312e33 0a25e2e3 cfd30a0a 0a312030 206f626a 0a3c3c2f 57696474 68203220 3020522f 48656967"
+    "68742033 20302052 2f547970 65203420 3020522f 53756274 79706520 35203020 522f4669 6c746572 20362030"
+    "20522f43 6f6c6f72 53706163 65203720 3020522f 4c656e67 74682038 20302052 2f426974 73506572 436f6d70"
+    "6f6e656e 7420383e 3e0a7374 7265616d 0affd8ff fe002453 48412d31 20697320 64656164 21212121 21852fec"
+    "09233975 9c39b1a1 c63c4c97 e1fffe01"
+)
+ONE: Final = (
+    "7f46dc93 a6b67e01 3b029aaa 1db2560b 45ca67d6 88c7f84b 8c4c791f e02b3df6 14f86db1 690901c5 6b45c153"
+    "0afedfb7 6038e972 722fe7ad 728f0e49 04e046c2 30570fe9 d41398ab e12ef5bc 942be335 42a4802d 98b5d70f"
+    "2a332ec3 7fac3514 e74ddc0f 2cc1a874 cd0c7830 5a215664 61309789 606bd0bf 3f98cda8 044629a1"
+)
+OTHER: Final = (
+    "7346dc91 66b67e11 8f029ab6 21b2560f f9ca67cc a8c7f85b a84c7903 0c2b3de2 18f86db3 a90901d5 df45c14f"
+    "26fedfb3 dc38e96a c22fe7bd 728f0e45 bce046d2 3c570feb 141398bb 552ef5a0 a82be331 fea48037 b8b5d71f"
+    "0e332edf 93ac3500 eb4ddc0d ecc1a864 790c782c 76215660 dd309791 d06bd0af 3f98cda4 bc4629b1"
+)
+COLLISION: Final = tuple(bytes.fromhex(SHARED + rest) for rest in (ONE, OTHER))
+"""Two files of one SHA-1 (Stevens et al., "The first collision for full SHA-1", 2017)."""
+
+
+def make(directory: Path, text: str, files: Mapping[str, bytes] | None = None) -> Path:
+    """Write a manifest and its sources."""
+    for name, contents in (files or {}).items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(contents)
+    (directory / "m.toml").write_text(text)
+    return directory / "m.toml"
+
+
+def steps(*names: str, more: str = "") -> str:
+    """Return steps that extract each of these files under its name."""
+    return "".join(f'[[step]]\nextract = "/{name}"\nfrom = "{name}"\n{more}' for name in names)
+
+
+def planned(manifest: Path) -> BuildPlan:
+    return plan_build(load_manifest(manifest))
+
+
+def built(manifest: Path, **settings: Any) -> tuple[BuildReport, bytes]:
+    """Build the package of a manifest, and return it."""
+    settings.setdefault("identity", None)
+    output = manifest.with_name("out.spkg")
+    with new_file(output, force=True) as opened:
+        report = build(planned(manifest), opened, **settings)
+    return report, output.read_bytes()
+
+
+def error(manifest: Path, kind: type[SpkgError] = FormatError, **settings: Any) -> str:
+    """Return why no package is built, having made sure that none is."""
+    with pytest.raises(kind) as caught:
+        built(manifest, **settings)
+    assert type(caught.value) is kind
+    assert [entry.name for entry in manifest.parent.glob(".*")] == []
+    assert not manifest.with_name("out.spkg").exists()
+    return str(caught.value)
+
+
+def contents(octets: bytes) -> dict[str, bytes]:
+    """Return the files of a package by their paths."""
+    package = read(octets)
+    payload = octets[package.payload_offset :]
+    return {str(one.record.path): payload[one.range.start : one.range.end] for one in package.files}
+
+
+def offsets(octets: bytes) -> list[int]:
+    return [one.record.file_offset for one in read(octets).files]
+
+
+@contextmanager
+def at_most(octets: int) -> Iterator[None]:
+    """Let no file grow beyond so many octets, as a full disk does; Python ignores SIGXFSZ."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+# What is in a package
+
+
+def test_a_package_holds_parameters_steps_and_end_then_the_signature_and_the_payload(tmp_path: Path) -> None:
+    text = """
+        [[step]]
+        remove = "/old"
+        unsafe = true
+        [[step]]
+        extract = "/bin/app"
+        from = "app"
+        unsafe = true
+        [[step]]
+        add-versioned = "plan.001"
+        from = "plan"
+        [[step]]
+        vendor = 1000
+        value = "00ff"
+        [[step]]
+        reboot = true
+        [timeouts]
+        initial = 60
+        [package]
+        minimum-version = "5.0"
+        description = "d"
+        version = "6.3"
+    """
+    manifest = make(tmp_path, text, {"app": b"application", "plan": b"a plan"})
+
+    report, octets = built(manifest, identity=signer().identity())
+
+    records: tuple[Record, ...] = (
+        Version(text="6.3"),
+        Description(text="d"),
+        MinimumVersion(version=(5, 0)),
+        InitialTimeout(timeout=60),
+        Remove(path=RootPath(b"/old"), flags=1),
+        file("/bin/app", b"application", flags=1),
+        AddVersioned(
+            path=VersionedPath(b"plan.001"),
+            hash=sha1(b"a plan", usedforsecurity=False).digest(),
+            file_offset=11,
+            file_length=6,
+        ),
+        UnknownCommand(number=1000, value=b"\0\xff"),
+        Reboot(),
+        End(),
+    )
+    assert octets == Draft(records=records, payload=b"applicationa plan").encode()
+    assert report == BuildReport(
+        header=Header(command_list_length=len(read(octets).signed) - 24, payload_length=17),
+        commands=10,
+        files=2,
+        shared=0,
+        signed=True,
+    )
+
+
+def test_a_package_that_was_built_is_trusted_and_intact(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("a", "b"), {"a": b"a" * (CHUNK + 1), "b": b""})
+
+    built(manifest, identity=signer().identity())
+
+    with open_package(tmp_path / "out.spkg") as (package, payload):
+        report = check_payload(verify(package, policy(), at=AT), payload)
+    assert [one.problem for one in report.files] == ["", ""]
+    assert report.uncovered == ()
+
+
+def test_a_package_without_steps_holds_end_alone(tmp_path: Path) -> None:
+    report, octets = built(make(tmp_path, ""))
+
+    assert octets == Draft(records=(End(),), payload=b"", signers=()).encode()
+    assert report == BuildReport(
+        header=Header(command_list_length=8, payload_length=0), commands=1, files=0, shared=0, signed=False
+    )
+
+
+def test_a_package_that_is_not_signed_has_the_empty_block(tmp_path: Path) -> None:
+    _, octets = built(make(tmp_path, steps("a"), {"a": b"a"}))
+
+    assert read(octets).block.octets == EMPTY_BLOCK
+
+
+def test_the_payload_is_in_the_order_of_the_steps(tmp_path: Path) -> None:
+    text = steps("z") + '[[step]]\nextract-tree = "/t"\nfrom = "t"\n' + steps("a", "m")
+    manifest = make(tmp_path, text, {"z": b"Z", "a": b"AA", "m": b"MMM", "t/y": b"yyyy", "t/x/y": b"xxxxx"})
+
+    _, octets = built(manifest)
+
+    assert octets.endswith(b"ZxxxxxyyyyAAMMM")
+    assert offsets(octets) == [0, 1, 6, 10, 12]
+    assert list(contents(octets)) == ["/z", "/t/x/y", "/t/y", "/a", "/m"]
+
+
+def test_a_tree_is_laid_out_as_one_step_for_each_file(tmp_path: Path) -> None:
+    text = '[[step]]\nextract-tree = "/t/"\nfrom = "t"\nunsafe = true\n[[step]]\nremove = "/r"\n'
+    manifest = make(tmp_path, text, {"t/b": b"", "t/a": b""})
+
+    plan = planned(manifest)
+
+    a, b = (
+        PlannedFile(
+            field="step[0]",
+            command=Extract,
+            path=RootPath.of(f"/t/{name}"),
+            source=tmp_path / "t" / name,
+            flags=1,
+            follow=False,
+        )
+        for name in ("a", "b")
+    )
+    assert plan.items == (
+        ("step[0]", a),
+        ("step[0]", b),
+        ("step[1]", Remove(path=RootPath(b"/r"))),
+    )
+    assert plan.files == [a, b]
+    assert [str(one.path) for one in plan.trees[0].taken] == ["/t/a", "/t/b"]
+
+
+# Equal files
+
+
+def test_equal_files_are_stored_once(tmp_path: Path) -> None:
+    files = {"a": b"same", "b": b"other", "c": b"same", "d": b"other", "e": b"samf"}
+
+    report, octets = built(make(tmp_path, steps(*files), files))
+
+    assert octets.endswith(b"sameothersamf")
+    assert offsets(octets) == [0, 4, 0, 4, 9]
+    assert contents(octets) == {f"/{name}": octets for name, octets in files.items()}
+    assert (report.files, report.shared, report.header.payload_length) == (5, 2, 13)
+
+
+def test_equal_files_are_each_stored_where_sharing_is_off(tmp_path: Path) -> None:
+    files = {"a": b"same", "b": b"other", "c": b"same"}
+
+    report, octets = built(make(tmp_path, f"[package]\nshare-payload = false\n{steps(*files)}", files))
+
+    assert octets.endswith(b"sameothersame")
+    assert offsets(octets) == [0, 4, 9]
+    assert (report.shared, report.header.payload_length) == (0, 13)
+
+
+@pytest.mark.parametrize(("share", "length", "shared"), [(True, 5, 2), (False, 15, 0)])
+def test_one_source_of_several_files_is_stored_as_equal_files_are(
+    tmp_path: Path, length: int, shared: int, *, share: bool
+) -> None:
+    text = f"[package]\nshare-payload = {str(share).lower()}\n{steps('a', 'a', 'b')}"
+    manifest = make(tmp_path, text, {"a": b"12345"})
+    (tmp_path / "b").hardlink_to(tmp_path / "a")
+
+    report, octets = built(manifest)
+
+    assert octets.endswith(b"12345" * (length // 5))
+    assert (report.header.payload_length, report.shared) == (length, shared)
+
+
+def test_large_files_that_are_equal_but_for_the_last_octet_are_both_stored(tmp_path: Path) -> None:
+    large = bytes(2 * CHUNK)
+    files = {"a": large + b"0", "b": large + b"1", "c": large + b"0"}
+
+    report, octets = built(make(tmp_path, steps(*files), files))
+
+    assert contents(octets) == {f"/{name}": octets for name, octets in files.items()}
+    assert (report.shared, report.header.payload_length) == (1, 2 * (2 * CHUNK + 1))
+
+
+def test_empty_files_lie_somewhere_in_the_payload(tmp_path: Path) -> None:
+    files = {"a": b"", "b": b"1", "c": b"", "d": b""}
+
+    _, octets = built(make(tmp_path, steps(*files), files))
+
+    assert octets.endswith(EMPTY_BLOCK + b"1")
+    assert offsets(octets) == [0, 0, 0, 0]
+    assert contents(octets) == {f"/{name}": octets for name, octets in files.items()}
+
+
+def test_files_of_one_sha_1_are_not_taken_for_equal(tmp_path: Path) -> None:
+    one, other = COLLISION
+    manifest = make(tmp_path, steps("one", "other"), {"one": one, "other": other})
+
+    assert one != other
+    assert sha1(one, usedforsecurity=False).digest() == sha1(other, usedforsecurity=False).digest()
+    assert error(manifest) == (
+        f"m.toml: step[1].from: {tmp_path}/other: another file of this package has the same SHA-1 "
+        "and other contents [TR-069 E.4.3]"
+    )
+
+
+def test_files_of_one_sha_1_are_told_apart_by_strong_digests_alone_where_sharing_is_off(
+    tmp_path: Path,
+) -> None:
+    one, other = COLLISION
+    text = f"[package]\nshare-payload = false\nstrong-digests = true\n{steps('one', 'other')}"
+
+    _, octets = built(make(tmp_path, text, {"one": one, "other": other}))
+
+    assert contents(octets) == {"/one": one, "/other": other}
+    assert read(octets).records[0] == StrongDigests(digests=(Digest.SHA256.of(one), Digest.SHA256.of(other)))
+
+
+# Strong digests and file modes
+
+
+def test_extensions_stand_behind_the_parameters_and_speak_of_each_file_in_order(tmp_path: Path) -> None:
+    text = f"""
+        [package]
+        version = "1"
+        strong-digests = true
+        file-modes = true
+        [timeouts]
+        initial = 1
+        [[step]]
+        remove = "/r"
+        {steps("a", "b")}
+        [[step]]
+        add = "/c"
+        from = "a"
+    """
+    manifest = make(tmp_path, text, {"a": b"A", "b": b"B"})
+    (tmp_path / "b").chmod(0o755)
+
+    _, octets = built(manifest)
+
+    package = read(octets)
+    assert package.records[:4] == (
+        Version(text="1"),
+        InitialTimeout(timeout=1),
+        StrongDigests(digests=(Digest.SHA256.of(b"A"), Digest.SHA256.of(b"B"), Digest.SHA256.of(b"A"))),
+        FileModes(modes=(0o644, 0o755, 0o644)),
+    )
+    assert [record.title for record in package.records[4:]] == [
+        "Remove File",
+        "Extract File",
+        "Extract File",
+        "Add File",
+        "End",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "mode"),
+    [
+        (0o644, 0o644),
+        (0o600, 0o644),
+        (0o444, 0o644),
+        (0o666, 0o644),
+        (0o677, 0o644),
+        (0o700, 0o755),
+        (0o500, 0o755),
+        (0o777, 0o755),
+        (0o4711, 0o755),
+    ],
+)
+def test_a_mode_is_that_of_a_program_or_of_a_plain_file(tmp_path: Path, source: int, mode: int) -> None:
+    manifest = make(tmp_path, f"[package]\nfile-modes = true\n{steps('a')}", {"a": b"A"})
+    (tmp_path / "a").chmod(source)
+
+    _, octets = built(manifest)
+
+    assert read(octets).records[0] == FileModes(modes=(mode,))
+
+
+def test_equal_files_of_other_modes_share_their_octets_and_not_their_modes(tmp_path: Path) -> None:
+    manifest = make(tmp_path, f"[package]\nfile-modes = true\n{steps('a', 'b')}", {"a": b"A", "b": b"A"})
+    (tmp_path / "b").chmod(0o755)
+
+    _, octets = built(manifest)
+
+    assert read(octets).records[0] == FileModes(modes=(0o644, 0o755))
+    assert offsets(octets) == [0, 0]
+
+
+def test_without_files_there_is_nothing_for_extensions_to_say(tmp_path: Path) -> None:
+    text = '[package]\nstrong-digests = true\nfile-modes = true\n[[step]]\nremove = "/a"'
+
+    _, octets = built(make(tmp_path, text))
+
+    assert [record.title for record in read(octets).records] == ["Remove File", "End"]
+
+
+# The same octets, always
+
+
+@pytest.fixture(name="signing")
+def _signing(tmp_path: Path) -> list[str]:
+    """Return the options of the command line that sign with the test key."""
+    (tmp_path / "signer.pem").write_bytes(signer().pem)
+    return ["--key", str(KEYS / "signer.key"), "--cert", str(tmp_path / "signer.pem")]
+
+
+def test_neither_time_nor_place_nor_order_nor_mood_changes_the_octets(
+    tmp_path: Path, signing: list[str]
+) -> None:
+    text = """
+        [package]
+        role = "web-content"
+        file-modes = true
+        strong-digests = true
+        [[step]]
+        extract-tree = "/"
+        from = "tree"
+        exclude = ["*0.map"]
+        links = "copy"
+    """
+    names = [f"d{number % 3}/f{number}.map" for number in range(30)]
+    packages: list[bytes] = []
+    surroundings: list[tuple[str, int, str, str]] = [
+        ("UTC", 0o022, "0", "C.UTF-8"),
+        ("Asia/Kathmandu", 0o077, "12345", "POSIX"),
+        ("America/St_Johns", 0o000, "4294967295", "tr_TR.UTF-8"),
+    ]
+    for number, (zone, mask, seed, locale) in enumerate(surroundings):
+        there = tmp_path / f"place {number}"
+        ordered = [names, names[::-1], sorted(names)][number]
+        there.mkdir()
+        make(there, text, {f"tree/{name}": name.encode() * 9 for name in ordered})
+        (there / "tree/link").symlink_to("d0/f3.map")
+        (there / "tree/d1/f1.map").chmod(0o755)
+        for name in ordered:
+            os.utime(there / "tree" / name, (number * 10**9, number * 10**9))
+
+        ended = subprocess.run(
+            [sys.executable, "-m", "cli", "build", "m.toml", "-o", "out", *signing],
+            cwd=there,
+            env={"TZ": zone, "PYTHONHASHSEED": seed, "LC_ALL": locale, "PYTHONPATH": str(ROOT)},
+            umask=mask,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (ended.returncode, ended.stderr) == (0, "")
+        packages.append((there / "out").read_bytes())
+
+    assert packages == [packages[0]] * 3
+
+
+@pytest.mark.parametrize("jobs", [2, 7])
+@pytest.mark.parametrize("strong", ["true", "false"])
+def test_several_jobs_give_what_one_gives(tmp_path: Path, jobs: int, strong: str) -> None:
+    files = {"a": bytes(range(256)) * 3000, "b": b"b" * CHUNK, "c": b"", "d": b"b" * CHUNK}
+    manifest = make(tmp_path, f"[package]\nstrong-digests = {strong}\n{steps(*files)}", files)
+
+    assert built(manifest, jobs=jobs) == built(manifest)
+
+
+def test_a_signing_time_is_claimed_only_where_it_is_given(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("a"), {"a": b"A"})
+    identity = signer().identity()
+    noon = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+    _, without = built(manifest, identity=identity)
+    _, with_time = built(manifest, identity=identity, signing_time=noon)
+
+    assert [one.signing_time for one in read(without).block.signers] == [None]
+    assert [one.signing_time for one in read(with_time).block.signers] == [noon]
+    assert built(manifest, identity=identity, signing_time=noon)[1] == with_time
+
+
+def test_the_sample_is_built_as_it_stands(tmp_path: Path) -> None:
+    output = tmp_path / "gateway.spkg"
+    with new_file(output) as opened:
+        report = build(planned(SAMPLE / "manifest.toml"), opened, signer().identity())
+
+    with open_package(output) as (package, payload):
+        trusted = verify(package, policy(), at=AT)
+        checked = check_payload(trusted, payload)
+    assert report.files == len(checked.files) == len(package.files)
+    assert checked.uncovered == ()
+
+
+# Sources
+
+
+def octets_read() -> int:
+    """Return how many octets this process has read so far, as the kernel counts them."""
+    line = Path("/proc/self/io").read_text().splitlines()[0]
+    return int(line.removeprefix("rchar: "))
+
+
+@pytest.mark.parametrize(
+    ("names", "octets"),
+    [
+        (["a", "b"], 5_000_000),
+        (["a", "a", "a"], 3_000_000),
+        (["a", "link", "b", "a"], 5_000_000),
+    ],
+)
+def test_each_source_is_read_once_however_many_digests_and_steps_want_it(
+    tmp_path: Path, names: list[str], octets: int
+) -> None:
+    text = f"[package]\nstrong-digests = true\n{steps(*names)}"
+    manifest = make(tmp_path, text, {"a": b"a" * 3_000_000, "b": b"b" * 2_000_000})
+    (tmp_path / "link").hardlink_to(tmp_path / "a")
+    plan = planned(manifest)
+
+    with new_file(tmp_path / "out") as output:
+        before = octets_read()
+        build(plan, output, None)
+        after = octets_read()
+
+    assert octets <= after - before < octets + 100_000
+
+
+def test_planning_needs_no_source_but_trees(tmp_path: Path) -> None:
+    plan = planned(make(tmp_path, steps("nowhere")))
+
+    assert [one.source for one in plan.files] == [tmp_path / "nowhere"]
+
+
+def test_progress_is_told_every_octet_of_the_sources(tmp_path: Path) -> None:
+    told: list[int] = []
+    manifest = make(tmp_path, steps("a", "b"), {"a": bytes(2 * CHUNK + 5), "b": b"b"})
+
+    built(manifest, progress=told.append)
+
+    assert told == [CHUNK, CHUNK, 5, 1]
+    assert sum(told) == sources_size(planned(manifest))
+
+
+def test_the_size_of_sources_is_told_as_far_as_they_are_there(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("a", "nowhere", "b"), {"a": b"12", "b": b"345"})
+
+    assert sources_size(planned(manifest)) == 5
+
+
+def appended(path: Path) -> None:
+    with path.open("ab") as opened:
+        opened.write(b"more")
+
+
+def overwritten(path: Path) -> None:
+    with path.open("r+b") as opened:
+        opened.write(b"X")
+
+
+def overwritten_with_its_times_restored(path: Path) -> None:
+    status = path.stat()
+    overwritten(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("size", [10, CHUNK, 2 * CHUNK + 5])
+@pytest.mark.parametrize(
+    "change",
+    [
+        appended,
+        overwritten,
+        overwritten_with_its_times_restored,
+        lambda path: os.truncate(path, 3),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.touch(),
+    ],
+)
+def test_a_source_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, size: int, change: Callable[[Path], object]
+) -> None:
+    manifest = make(tmp_path, steps("a", "b"), {"a": b"A", "b": b"b" * size})
+    os.utime(tmp_path / "b", (10**9, 10**9))
+    told: list[int] = []
+
+    def progress(octets: int) -> None:
+        told.append(octets)
+        if len(told) == 2:  # the first is all of the other file
+            change(tmp_path / "b")
+
+    assert error(manifest, progress=progress) == (
+        f"m.toml: step[1].from: {tmp_path}/b: it changed while it was read"
+    )
+
+
+def test_a_source_that_changes_between_two_steps_is_two_files(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("a", "b") + steps("a"), {"a": b"first", "b": b"b"})
+    told: list[int] = []
+
+    def progress(octets: int) -> None:
+        told.append(octets)
+        if len(told) == 2:  # the other file is read
+            (tmp_path / "a").write_bytes(b"other")
+
+    _, octets = built(manifest, progress=progress)
+
+    assert octets.endswith(b"firstbother")
+    assert offsets(octets) == [0, 5, 6]
+
+
+def test_a_source_that_is_replaced_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("a"), {"a": b"first", "new": b"other"})
+
+    def progress(_octets: int) -> None:
+        (tmp_path / "new").replace(tmp_path / "a")
+
+    assert error(manifest, progress=progress) == (
+        f"m.toml: step[0].from: {tmp_path}/a: it changed while it was read"
+    )
+
+
+def test_a_source_that_is_not_there_is_named_with_its_step(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("a", "b"), {"a": b"A"})
+
+    assert error(manifest, SurroundingsError) == (
+        f"m.toml: step[1].from: {tmp_path}/b: no such file or directory"
+    )
+
+
+def test_a_source_below_a_file_is_named_with_its_step(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("a/b"), {"a": b"A"})
+
+    assert error(manifest, SurroundingsError) == f"m.toml: step[0].from: {tmp_path}/a/b: not a directory"
+
+
+def test_a_source_that_is_a_directory_is_refused(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("d"), {"d/a": b"A"})
+
+    assert error(manifest) == f"m.toml: step[0].from: {tmp_path}/d: not a regular file"
+
+
+def test_a_source_that_is_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("pipe"))
+    os.mkfifo(tmp_path / "pipe")
+
+    assert error(manifest) == f"m.toml: step[0].from: {tmp_path}/pipe: not a regular file"
+
+
+def test_a_source_that_is_a_device_is_refused(tmp_path: Path) -> None:
+    manifest = make(tmp_path, '[[step]]\nextract = "/a"\nfrom = "/dev/zero"\n')
+
+    assert error(manifest) == "m.toml: step[0].from: /dev/zero: not a regular file"
+
+
+def test_a_source_that_is_a_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = make(tmp_path, steps("socket"))
+    monkeypatch.chdir(tmp_path)  # the name of a socket can't be long
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        problem = error(manifest, SurroundingsError)
+
+    assert problem == f"m.toml: step[0].from: {tmp_path}/socket: no such device or address"
+
+
+def test_a_source_whose_octets_can_not_be_read_is_named_with_its_step(tmp_path: Path) -> None:
+    # The memory of this process is a regular file, but nothing is at address 0.
+    manifest = make(tmp_path, '[[step]]\nextract = "/a"\nfrom = "/proc/self/mem"\n')
+
+    assert error(manifest, SurroundingsError) == ("m.toml: step[0].from: /proc/self/mem: input/output error")
+
+
+def test_a_link_that_the_manifest_names_is_followed(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("link"), {"target": b"T"})
+    (tmp_path / "link").symlink_to("target")
+
+    assert contents(built(manifest)[1]) == {"/link": b"T"}
+
+
+def test_a_link_that_takes_the_place_of_a_file_of_a_tree_is_not_followed(tmp_path: Path) -> None:
+    manifest = make(tmp_path, '[[step]]\nextract-tree = "/"\nfrom = "t"\n', {"t/a": b"A", "secret": b"S"})
+    plan = planned(manifest)
+    (tmp_path / "t/a").unlink()
+    (tmp_path / "t/a").symlink_to("../secret")
+
+    with pytest.raises(SurroundingsError) as caught, new_file(tmp_path / "out") as output:
+        build(plan, output, None)
+
+    assert str(caught.value) == (f"m.toml: step[0].from: {tmp_path}/t/a: too many levels of symbolic links")
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"), [("nowhere", "no such file or directory"), ("m.toml", "not a directory")]
+)
+def test_a_tree_that_can_not_be_read_is_named_with_its_step(
+    tmp_path: Path, source: str, problem: str
+) -> None:
+    manifest = make(tmp_path, f'[[step]]\nformat = true\n[[step]]\nextract-tree = "/"\nfrom = "{source}"\n')
+
+    assert error(manifest, SurroundingsError) == f"m.toml: step[1].from: {tmp_path}/{source}: {problem}"
+
+
+# Limits
+
+OVERHEAD: Final = 8 + 8
+"""Type and Length of the command that fills the list, and the whole of End."""
+
+
+def filled(size: int) -> str:
+    """Return steps of one command whose list has *size* octets with the End behind it."""
+    return f'[[step]]\nvendor = 1000\nvalue = "{"00" * (size - OVERHEAD)}"\n'
+
+
+def test_a_command_list_may_be_as_long_as_the_limit(tmp_path: Path) -> None:
+    report, octets = built(make(tmp_path, filled(MAX_COMMAND_LIST)))
+
+    assert report.header.command_list_length == MAX_COMMAND_LIST == 65535
+    assert Package.read(io.BytesIO(octets)).header == report.header
+
+
+def test_a_command_list_of_one_octet_more_names_the_step(tmp_path: Path) -> None:
+    assert error(make(tmp_path, filled(65536))) == (
+        "m.toml: step[0]: the command list would have 65536 octets, the limit is 65535, passed here "
+        "[TR-069 E.3]"
+    )
+
+
+@pytest.mark.parametrize("behind", [0, 1, 3])
+def test_the_step_that_is_named_is_the_one_that_passes_the_limit(tmp_path: Path, behind: int) -> None:
+    text = '[[step]]\nremove = "/a"\n' + filled(65504) + '[[step]]\nremove = "/b"\n' * (1 + behind)
+
+    # Of 65535 octets 22 are the first step, 65496 the second and 8 the End: 9 are left, 22 wanted.
+    assert error(make(tmp_path, text)) == (
+        f"m.toml: step[2]: the command list would have {65526 + 22 * (1 + behind)} octets, "
+        "the limit is 65535, passed here [TR-069 E.3]"
+    )
+
+
+def test_a_tree_that_passes_the_limit_is_named_as_the_step_it_is(tmp_path: Path) -> None:
+    text = filled(65000) + '[[step]]\nextract-tree = "/"\nfrom = "t"\n'
+    manifest = make(tmp_path, text, {f"t/{number}": b"" for number in range(10)})
+
+    assert error(manifest) == (
+        "m.toml: step[1]: the command list would have 65620 octets, the limit is 65535, passed here "
+        "[TR-069 E.3]"
+    )
+
+
+@pytest.mark.parametrize("more", ["", '[[step]]\nremove = "/a"\n'])
+def test_parameters_that_pass_the_limit_alone_are_not_blamed_on_a_step(tmp_path: Path, more: str) -> None:
+    text = f'[package]\ndescription = "{"x" * 65536}"\n{more}'
+    manifest = make(tmp_path, text)
+
+    size = 8 + 65536 + 22 * bool(more) + 8
+    assert error(manifest) == (
+        f"m.toml: package: the command list would have {size} octets, the limit is 65535, passed here "
+        "[TR-069 E.3]"
+    )
+
+
+def test_a_tree_far_beyond_the_limit_is_refused_in_no_time(tmp_path: Path) -> None:
+    manifest = make(
+        tmp_path,
+        '[[step]]\nextract-tree = "/"\nfrom = "t"\n',
+        {f"t/f{number:04}": b"" for number in range(3000)},
+    )
+    program = (
+        "import resource, sys, cli\nresource.setrlimit(resource.RLIMIT_CPU, (5, 5))\ncli.main(sys.argv[1:])\n"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "build", str(manifest), "-o", str(tmp_path / "out"), "--unsigned"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 3
+    assert ended.stderr == (
+        "spkg: error: m.toml: step[0]: the command list would have 198008 octets, the limit is 65535, "
+        "passed here [TR-069 E.3]\n"
+    )
+
+
+def test_a_source_longer_than_any_payload_is_refused_before_it_is_written(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("a", "sparse"), {"a": b"A", "sparse": b""})
+    os.truncate(tmp_path / "sparse", 5 << 30)
+
+    with at_most(1 << 20):  # what is written before it is refused would be refused by the disk
+        problem = error(manifest)
+
+    assert problem == (
+        f"m.toml: step[1].from: {tmp_path}/sparse: the payload would have 2^32 octets or more [TR-069 E.3]"
+    )
+
+
+class Holes(FileIO):
+    """A file that has holes where zeros are written, so that gigabytes of them take no room."""
+
+    def write(self, octets: Any) -> int:
+        if bytes(octets) != ZEROS[: len(octets)]:
+            return super().write(octets)
+        self.seek(len(octets), os.SEEK_CUR)
+        return len(octets)
+
+
+ZEROS: Final = bytes(CHUNK)
+
+
+@pytest.mark.proof
+def test_sources_that_are_too_much_together_are_refused(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("a", "b", "c"), {"a": b"", "b": b"b", "c": b"c"})
+    os.truncate(tmp_path / "a", 3 << 30)
+    os.truncate(tmp_path / "b", (1 << 30) - 1)
+
+    with pytest.raises(FormatError) as caught, Holes(tmp_path / "out", "x+") as output:
+        build(planned(manifest), output, None)
+
+    assert str(caught.value) == (
+        f"m.toml: step[2].from: {tmp_path}/c: the payload would have 2^32 octets or more [TR-069 E.3]"
+    )
+
+
+@pytest.mark.proof
+def test_equal_sources_count_once_against_the_limit(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("a", "b"), {"a": b"", "b": b""})
+    os.truncate(tmp_path / "a", 5 << 29)
+    os.truncate(tmp_path / "b", 5 << 29)
+
+    with Holes(tmp_path / "out", "x+") as output:
+        report = build(planned(manifest), output, None)
+
+    assert (report.header.payload_length, report.shared) == (5 << 29, 1)
+
+
+def heavy(octets: int) -> Certified:
+    """Return a certificate that is as large as it is useless."""
+    extension = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), bytes(octets))
+    return certify("Heavy", root(), extension=extension)
+
+
+def test_a_front_matter_may_be_as_long_as_the_limit(tmp_path: Path) -> None:
+    manifest = make(tmp_path, filled(40_000))
+    front = 24 + 40_000
+    block = len(read(built(manifest, identity=signer().identity(heavy(100_000)))[1]).block.octets)
+
+    _, octets = built(manifest, identity=signer().identity(heavy(100_000 + 150_000 - front - block)))
+
+    assert read(octets).payload_offset == len(octets) == 150_000
+
+
+def test_a_front_matter_of_one_octet_more_is_refused(tmp_path: Path) -> None:
+    manifest = make(tmp_path, filled(40_000))
+    front = 24 + 40_000
+    block = len(read(built(manifest, identity=signer().identity(heavy(100_000)))[1]).block.octets)
+    (tmp_path / "out.spkg").unlink()
+
+    problem = error(manifest, identity=signer().identity(heavy(100_001 + 150_000 - front - block)))
+
+    assert problem == (
+        "header, command list and signatures would have 150001 octets, the limit is 150000 [TR-069 E.5]"
+    )
+
+
+# The output
+
+
+def test_a_disk_that_is_full_leaves_nothing(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("a"), {"a": bytes(100_000)})
+
+    with at_most(50_000), pytest.raises(OSError, match="File too large") as caught:
+        built(manifest)
+
+    assert caught.value.filename == str(tmp_path / "out.spkg")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a", "m.toml"]
+
+
+def test_a_source_that_fails_late_leaves_the_package_that_was_there(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("a", "nowhere"), {"a": bytes(CHUNK + 1), "out.spkg": b"old"})
+
+    with pytest.raises(SurroundingsError):
+        built(manifest)
+
+    assert (tmp_path / "out.spkg").read_bytes() == b"old"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a", "m.toml", "out.spkg"]
+
+
+@pytest.mark.parametrize(
+    ("there", "options", "status", "message"),
+    [
+        ("file", [], 2, "spkg: error: {}/out exists\nspkg: hint: --force overwrites it\n"),
+        ("file", ["--force"], 0, ""),
+        ("directory", [], 2, "spkg: error: {}/out is a directory\n"),
+        ("directory", ["--force"], 2, "spkg: error: {}/out is a directory\n"),
+        ("nothing", [], 0, ""),
+        ("nothing", ["--force"], 0, ""),
+    ],
+)
+def test_an_output_that_is_there_is_refused_before_the_manifest_is_read(
+    tmp_path: Path, there: str, options: list[str], status: int, message: str
+) -> None:
+    manifest = make(tmp_path, steps("a") if status == 0 else "no manifest", {"a": b"A"})
+    if there == "file":
+        (tmp_path / "out").write_bytes(b"old")
+    if there == "directory":
+        (tmp_path / "out").mkdir()
+
+    result = CliRunner().invoke(
+        main, ["build", str(manifest), "-o", str(tmp_path / "out"), "--unsigned", *options]
+    )
+
+    assert (result.exit_code, result.stderr) == (status, message.format(tmp_path))
+    if status == 0:
+        assert contents((tmp_path / "out").read_bytes()) == {"/a": b"A"}
+    elif there == "file":
+        assert (tmp_path / "out").read_bytes() == b"old"
+
+
+def test_a_package_that_appears_while_one_is_built_stays(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("a"), {"a": b"A"})
+    plan = planned(manifest)
+
+    with pytest.raises(UsageError) as caught, new_file(tmp_path / "out") as output:
+        build(plan, output, None, progress=lambda _: (tmp_path / "out").write_bytes(b"theirs"))
+
+    assert str(caught.value) == f"{tmp_path}/out exists"
+    assert (tmp_path / "out").read_bytes() == b"theirs"
+
+
+def test_results_are_told_as_one_document(tmp_path: Path, signing: list[str]) -> None:
+    text = '[[step]]\nextract-tree = "/"\nfrom = "t"\nexclude = ["x"]\nlinks = "copy"\n'
+    manifest = make(tmp_path, text, {"t/a": b"A", "t/b": b"A", "t/x": b""})
+    (tmp_path / "t/d").mkdir()
+    (tmp_path / "t/link").symlink_to("a")
+
+    result = CliRunner().invoke(
+        main, ["build", str(manifest), "-o", str(tmp_path / "out"), "--json", *signing]
+    )
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {
+        "schema": "spkg.build/1",
+        "output": f"{tmp_path}/out",
+        "signed": True,
+        "commands": 4,
+        "files": 3,
+        "shared": 2,
+        "command_list_length": 8 + 3 * (8 + 32 + 20) + len("/a/b/link"),
+        "payload_length": 1,
+        "trees": [
+            {
+                "step": "step[0]",
+                "taken": ["/a", "/b", "/link"],
+                "excluded": ["x"],
+                "skipped_links": [],
+                "copied_links": ["link"],
+                "empty_directories": ["d"],
+            }
+        ],
+    }
+
+
+# What a release engineer should think about
+
+
+def warned(directory: Path, text: str, files: Mapping[str, bytes] | None = None) -> list[str]:
+    return list(warnings(planned(make(directory, text, files))))
+
+
+OVER_NEWER: Final = "a software-upgrade without maximum-version can be applied over a newer release"
+AT_ONCE: Final = "step[0] leaves the initial state at once, so the initial timeouts never apply"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ('role = "software-upgrade"', [OVER_NEWER]),
+        ('role = "software-upgrade"\nminimum-version = "1"', [OVER_NEWER]),
+        ('role = "software-upgrade"\nmaximum-version = "1"', []),
+        ('role = "software-recovery"', []),
+        ('role = { vendor = "000001" }', []),
+        ("strong-digests = true", []),
+    ],
+)
+def test_an_upgrade_that_knows_no_newest_version_is_warned_of(
+    tmp_path: Path, text: str, expected: list[str]
+) -> None:
+    assert warned(tmp_path, f"[package]\n{text}") == expected
+
+
+@pytest.mark.parametrize("timeout", ["initial = 1", "initial-activity = 1"])
+@pytest.mark.parametrize(
+    ("step", "leaves"),
+    [
+        ('remove = "/a"', True),
+        ('remove-versioned = "/a.001"', True),
+        ('remove-tree = "/"', True),
+        ("format = true", True),
+        ('extract = "/a"\nfrom = "a"', False),
+        ('extract = "/a"\nfrom = "a"\nunsafe = true', True),
+        ('extract-tree = "/"\nfrom = "t"\nunsafe = true', True),
+        ('move = "/a"\nto = "/b"', False),
+        ('move = "/a"\nto = "/b"\nunsafe = true', True),
+        ("vendor = 1000", False),
+        ("reboot = true", False),
+    ],
+)
+def test_initial_timeouts_that_never_apply_are_warned_of(
+    tmp_path: Path, timeout: str, step: str, *, leaves: bool
+) -> None:
+    files = {"a": b"", "t/a": b""}
+
+    assert warned(tmp_path, f"[timeouts]\n{timeout}\n[[step]]\n{step}", files) == [AT_ONCE] * leaves
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[timeouts]\nrecoverable = 1\nunrecoverable = 1\n[[step]]\nremove = "/a"',
+        '[timeouts]\ninitial = 1\n[[step]]\nvendor = 1000\n[[step]]\nremove = "/a"',
+        "[timeouts]\ninitial = 1",
+    ],
+)
+def test_timeouts_that_may_apply_are_not_warned_of(tmp_path: Path, text: str) -> None:
+    assert warned(tmp_path, text) == []
+
+
+def test_trees_that_take_nothing_and_patterns_that_match_nothing_are_warned_of(tmp_path: Path) -> None:
+    text = """
+        [[step]]
+        extract-tree = "/a"
+        from = "t"
+        exclude = ["*.map", "used", "mispelt"]
+        [[step]]
+        extract-tree = "/b"
+        from = "t"
+        exclude = ["*"]
+    """
+
+    assert warned(tmp_path, text, {"t/used": b"", "t/x": b""}) == [
+        "step[0].exclude: '*.map' matches nothing",
+        "step[0].exclude: 'mispelt' matches nothing",
+        "step[1] takes no file",
+    ]
+
+
+def test_warnings_are_hints_and_the_package_is_built(tmp_path: Path) -> None:
+    manifest = make(tmp_path, '[package]\nrole = "software-upgrade"')
+
+    result = CliRunner().invoke(main, ["build", str(manifest), "-o", str(tmp_path / "out"), "--unsigned"])
+
+    assert (result.exit_code, result.stderr) == (0, f"spkg: hint: {OVER_NEWER}\n")
+    assert read((tmp_path / "out").read_bytes()).records == (Role(role=1), End())
+
+
+def test_a_plan_is_what_is_built_whatever_became_of_the_manifest(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("a"), {"a": b"A"})
+    plan = planned(manifest)
+    manifest.unlink()
+
+    with new_file(tmp_path / "out") as output:
+        build(replace(plan, items=plan.items * 2), output, None)
+
+    assert len(read((tmp_path / "out").read_bytes()).files) == 2

@@ -1,0 +1,673 @@
+"""``spkg apply``, ``recover`` and ``status``: what they print, and the status they end with."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from click.testing import CliRunner, Result
+
+import cli
+from cli import main
+from spkg.common.child_process import ChildKilledError, DefectError
+from spkg.errors import UnsafeError
+from spkg.format.commands import (
+    Description,
+    End,
+    Format,
+    MinimumVersion,
+    Move,
+    Reboot,
+    Remove,
+    Role,
+    UnknownCommand,
+    Version,
+)
+from spkg.format.paths import RootPath
+from spkg.format.states import State
+from spkg.install.all_or_nothing import working_in
+from spkg.install.checkpoint import Checkpoint, save_checkpoint
+from spkg.install.root import Root
+from tests.support.kit import AT, CONTENTS, ROOT, Draft, file, root
+
+TRUST: Final = ("--root", "root", "--trust", "ca.pem", "--at", AT.isoformat())
+PROGRAM: Final = (sys.executable, str(ROOT / "cli.py"))
+PATIENCE: Final = 60
+RECORDS: Final = (Version(text="6.3"), file("/bin/app"), Remove(path=RootPath.of("/old")), Reboot(), End())
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory to work in, with a package, what trusts it, and a root."""
+    monkeypatch.chdir(tmp_path)
+    Path("ca.pem").write_bytes(root().pem)
+    Path("p.spkg").write_bytes(Draft(records=RECORDS).encode())
+    Path("root").mkdir()
+    Path("root/old").write_text("old")
+    return tmp_path
+
+
+def run(*args: str) -> Result:
+    return CliRunner().invoke(main, list(args), prog_name="spkg")
+
+
+def events(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def tree() -> dict[str, str]:
+    found = Path("root").rglob("*")
+    return {str(path): path.read_text() for path in found if path.is_file() and ".spkg" not in path.parts}
+
+
+OLD: Final = {"root/old": "old"}
+NEW: Final = {"root/bin/app": CONTENTS.decode()}
+
+
+def test_a_package_is_installed() -> None:
+    result = run("apply", "p.spkg", *TRUST)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "root: installed, 3 changes, reboot required\n"
+    assert tree() == NEW
+
+
+def test_where_the_kernel_has_no_landlock_the_same_is_done_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("spkg.common.child_process.confine", lambda _: 0)
+    Path("p.spkg").write_bytes(Draft(records=(*RECORDS[:2], Description(text="x"), *RECORDS[2:])).encode())
+
+    result = run("apply", "p.spkg", *TRUST)
+    again = run("apply", "p.spkg", *TRUST, "--again", "--in-place", "--json")
+    recovered = run("recover", "--root", "root")
+
+    assert (result.exit_code, result.stderr) == (
+        0,
+        "spkg: hint: this kernel has no Landlock: the installer was not confined to the root\n",
+    )
+    assert (again.exit_code, events(again.stdout)[-1]["confined"]) == (0, False)
+    assert recovered.exit_code == 0
+    assert tree() == NEW
+
+
+def test_a_dry_run_shows_what_would_change() -> None:
+    result = run("apply", "p.spkg", *TRUST, "--dry-run")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
+        "  + /bin/\n  + /bin/app\n  - /old\nroot: would change, 3 changes, reboot required\n"
+    )
+    assert tree() == OLD
+
+
+def test_a_package_that_comes_again_changes_nothing() -> None:
+    run("apply", "p.spkg", *TRUST)
+
+    result = run("apply", "p.spkg", *TRUST)
+
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "root: this package is installed already, nothing was changed\n",
+    )
+    assert result.stderr == "spkg: hint: --again applies it once more\n"
+
+
+def test_the_events_end_with_the_result() -> None:
+    result = run("apply", "p.spkg", *TRUST, "--json", "--command-key", "k1")
+
+    *progress, last = events(result.stdout)
+    assert progress == [{"schema": "spkg.apply/1", "event": "progress", "octets": 21, "total": 21}]
+    assert list(last)[:3] == ["schema", "event", "status"]
+    assert last.pop("start_time") <= last.pop("complete_time")
+    assert last.pop("confined") in {True, False}
+    assert last == {
+        "schema": "spkg.apply/1",
+        "event": "result",
+        "status": "installed",
+        "exit": 0,
+        "reboot_required": True,
+        "already_installed": False,
+        "command_key": "k1",
+        "fault": {"code": 0, "string": ""},
+        "reason": None,
+        "changes": [
+            {"action": "make-directory", "path": "/bin", "replaces": None},
+            {"action": "put", "path": "/bin/app", "replaces": None, "mode": "0644"},
+            {"action": "delete", "path": "/old", "kind": "file"},
+        ],
+        "skipped_unknown": [],
+        "notes": [],
+        "recovered": "nothing",
+    }
+
+
+def test_a_dry_run_is_planned() -> None:
+    (last,) = events(run("apply", "p.spkg", *TRUST, "--json", "--dry-run").stdout)
+
+    assert (last["status"], last["exit"], last["confined"]) == ("planned", 0, None)
+
+
+FAULTS: Final[dict[str, tuple[tuple[str, ...], bytes | None, str, int, int]]] = {
+    "usage": (("--digests", "md5"), None, "error", 2, 9002),
+    "malformed": ((), b"2WIRE", "malformed", 3, 9010),
+    "untrusted": ((), Draft(records=RECORDS, signers=()).encode(), "untrusted", 4, 9010),
+    "damaged": ((), Draft(records=RECORDS, payload=bytes(21)).encode(), "untrusted", 4, 9010),
+    "refused": ((), Draft(records=(MinimumVersion(version=(5,)), *RECORDS)).encode(), "refused", 5, 9001),
+    "unknown": (
+        ("--refuse-unknown",),
+        Draft(records=(UnknownCommand(number=1000, value=b""), *RECORDS)).encode(),
+        "refused",
+        5,
+        9001,
+    ),
+    "surroundings": (("--device", "nowhere.toml"), None, "error", 9, 9002),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_each_failure_has_its_status_and_its_fault_and_changes_nothing(kind: str) -> None:
+    options, package, word, status, fault = FAULTS[kind]
+    if package is not None:
+        Path("p.spkg").write_bytes(package)
+
+    result = run("apply", "p.spkg", *TRUST, *options, "--json")
+
+    *_, last = events(result.stdout)
+    assert (result.exit_code, last["status"], last["exit"]) == (status, word, status)
+    assert last["fault"] == {"code": fault, "string": last["message"][:256]}
+    assert result.stderr.startswith(f"spkg: error: {last['message']}\n")
+    assert tree() == OLD
+
+
+def test_a_version_that_is_not_known_is_hinted_at() -> None:
+    Path("p.spkg").write_bytes(Draft(records=(MinimumVersion(version=(5,)), *RECORDS)).encode())
+
+    result = run("apply", "p.spkg", *TRUST)
+
+    assert result.stderr == (
+        "spkg: error: offset 0x0018: command[0]: asks for a software version, and that of the device is not "
+        "known [TR-069 E.4.10]\nspkg: hint: name the device file with --device\n"
+    )
+    assert run("apply", "p.spkg", *TRUST, "--software-version", "4.9").exit_code == 5
+    assert run("apply", "p.spkg", *TRUST, "--software-version", "5.0.1").exit_code == 0
+
+
+def test_what_the_command_line_says_of_the_device_counts_more_than_the_file() -> None:
+    Path("p.spkg").write_bytes(Draft(records=(MinimumVersion(version=(5,)), *RECORDS)).encode())
+    Path("d.toml").write_text('[device]\nsoftware-version = "4.0"\n')
+
+    assert run("apply", "p.spkg", *TRUST, "--device", "d.toml").exit_code == 5
+    assert run("apply", "p.spkg", *TRUST, "--device", "d.toml", "--software-version", "5").exit_code == 0
+
+
+@pytest.mark.parametrize("path", ["nowhere", "p.spkg"])
+def test_a_root_that_is_none_is_9(path: str) -> None:
+    for command in (("apply", "p.spkg", *TRUST[2:]), ("recover",), ("status",)):
+        result = run(*command, "--root", path)
+
+        assert result.exit_code == 9
+        assert result.stderr.startswith(f"spkg: error: {path}: no")
+
+
+def test_without_a_clock_times_count_from_the_start_of_the_device_and_that_is_said() -> None:
+    options = ("--root", "root", "--trust", "ca.pem", "--no-clock", "--json")
+
+    result = run("apply", "p.spkg", *options)
+
+    *_, last = events(result.stdout)
+    assert last["start_time"].startswith("0000-00-")
+    assert result.stderr.startswith("spkg: hint: the dates of certificates")
+
+
+@pytest.mark.parametrize("option", [("--bogus",), ("--at", "never")])
+def test_wrong_usage_ends_with_a_result_line_too(option: tuple[str, ...]) -> None:
+    result = run("apply", "p.spkg", "--root", "root", *option, "--json")
+
+    (last,) = events(result.stdout)
+    assert (result.exit_code, last["event"], last["status"], last["exit"]) == (2, "result", "error", 2)
+
+
+def test_a_report_does_not_take_the_place_of_what_it_is_about() -> None:
+    Path("d.toml").write_text("")
+
+    for name, what in (("p.spkg", "SOURCE"), ("ca.pem", "--trust"), ("d.toml", "--device")):
+        before = Path(name).read_bytes()
+        result = run("apply", "p.spkg", *TRUST, "--device", "d.toml", "--report", name)
+
+        assert result.exit_code == 2
+        assert result.stderr == f"spkg: error: {name} is {what}, and can't be the report\n"
+        assert Path(name).read_bytes() == before
+
+
+def test_a_file_called_minus_is_not_standard_input() -> None:
+    Path("p.spkg").rename("-")
+
+    assert run("apply", "./-", *TRUST).exit_code == 0
+
+
+def test_a_report_is_written_and_takes_nothing_back_where_it_can_not_be() -> None:
+    result = run("apply", "p.spkg", *TRUST, "--report", "r.json")
+
+    assert result.exit_code == 0
+    assert json.loads(Path("r.json").read_text())["status"] == "installed"
+    again = run("apply", "p.spkg", *TRUST, "--again", "--report", "nowhere/r.json")
+    assert again.exit_code == 0
+    assert "spkg: hint: the report can't be written: nowhere" in again.stderr
+    Path("p.spkg").write_bytes(b"")
+    assert run("apply", "p.spkg", *TRUST, "--report", "r.json").exit_code == 3
+    assert json.loads(Path("r.json").read_text())["status"] == "malformed"
+
+
+def test_a_dry_run_shows_what_is_replaced_and_moved() -> None:
+    records = (
+        file("/old"),
+        Move(source_path=RootPath.of("/d"), destination_path=RootPath.of("/e")),
+        End(),
+    )
+    Path("root/d").write_text("d")
+    Path("p.spkg").write_bytes(Draft(records=records).encode())
+
+    assert run("apply", "p.spkg", *TRUST, "--dry-run").stdout == (
+        "  > /d -> /e\n  ~ /old\nroot: would change, 2 changes\n"
+    )
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_where_nobody_reads_the_result_it_is_done_all_the_same(options: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        result = subprocess.run(
+            [*PROGRAM, "apply", "p.spkg", *TRUST, *options],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+
+    assert (result.returncode, tree()) == (0, NEW)
+    assert "Traceback" not in result.stderr
+
+
+def test_the_status_tells_what_was_installed() -> None:
+    assert run("status", "--root", "root").stdout == "root: clean\n"
+    run("apply", "p.spkg", *TRUST)
+
+    text, document = run("status", "--root", "root"), run("status", "--root", "root", "--json")
+
+    first, second = text.stdout.splitlines()
+    assert first == "root: clean"
+    assert re.fullmatch(r"  \S+  6\.3  3 changes  package [0-9a-f]{16}  CN=Test Signer", second)
+    shown = json.loads(document.stdout)
+    assert list(shown) == ["schema", "state", "in_place", "staged", "installed"]
+    assert (shown["schema"], shown["state"], shown["in_place"]) == ("spkg.status/1", "clean", None)
+    assert [one["version"] for one in shown["installed"]] == ["6.3"]
+
+
+def test_recovering_a_clean_root_changes_nothing() -> None:
+    text, document = run("recover", "--root", "root"), run("recover", "--root", "root", "--json")
+
+    assert text.stdout == "root: nothing was left to recover; it is clean\n"
+    assert json.loads(document.stdout) == {
+        "schema": "spkg.recover/1",
+        "outcome": "nothing",
+        "state": "clean",
+    }
+    assert not Path("root/.spkg").exists()
+
+
+def mark_unsafe() -> None:
+    with Root(Path("root")) as opened, working_in(opened):
+        save_checkpoint(
+            opened, Checkpoint(package="ab" * 32, command=3, state=State.UNRECOVERABLE, failed=True)
+        )
+
+
+def test_an_unsafe_root_is_said_to_be_one() -> None:
+    mark_unsafe()
+
+    shown, recovered = run("status", "--root", "root"), run("recover", "--root", "root")
+
+    assert (shown.exit_code, shown.stdout) == (
+        0,
+        "root: unsafe\n  package abababababababab stopped at command[3], in the unrecoverable state\n",
+    )
+    assert (recovered.exit_code, recovered.stdout) == (7, "root: nothing was left to recover; it is unsafe\n")
+    assert run("apply", "p.spkg", *TRUST).exit_code == 5
+    Path("p.spkg").write_bytes(Draft(records=(Role(role=2), *RECORDS)).encode())
+    assert run("apply", "p.spkg", *TRUST).exit_code == 0
+    assert run("status", "--root", "root").stdout.startswith("root: clean\n")
+
+
+def scripted(script: str, argument: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Apply the package by a script that changes a part of the program first."""
+    return subprocess.run(
+        [sys.executable, "-c", script, argument, "apply", "p.spkg", *TRUST, *options],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+FAILING: Final = """
+import sys
+import cli
+from spkg.install import in_place as inplace
+
+real = inplace.plan_command
+def plan_command(trusted, device, tree, command):
+    if command.index == int(sys.argv[1]):
+        raise OSError(28, "No space left on device", "/somewhere")
+    return real(trusted, device, tree, command)
+inplace.plan_command = plan_command
+cli.main.main(sys.argv[2:])
+"""
+
+
+def test_a_failure_in_the_unrecoverable_state_runs_the_recovery_command_outside_the_confinement() -> None:
+    script = 'import pathlib, sys; pathlib.Path("recovered").write_text(sys.argv[1]); print("words")'
+    command = json.dumps([sys.executable, "-c", script, "argument"])
+    Path("d.toml").write_text(f"[install]\nrecovery-command = {command}\n")
+    Path("p.spkg").write_bytes(Draft(records=(Format(), file("/a"), End())).encode())
+
+    result = scripted(FAILING, "1", "--in-place", "--device", "d.toml", "--json")
+
+    *_, last = events(result.stdout)
+    assert (result.returncode, last["status"], last["fault"]["code"]) == (7, "unsafe", 9002)
+    assert Path("recovered").read_text() == "argument"
+    assert "words\n" in result.stderr
+    assert f"spkg: hint: {sys.executable} ended with status 0\n" in result.stderr
+    assert run("status", "--root", "root").stdout.startswith("root: unsafe\n")
+
+
+@pytest.mark.parametrize("command", ['["nowhere/at/all"]', r'["/bin/true", "a\u0000b"]', "[]"])
+def test_a_recovery_command_that_can_not_be_run_is_told(command: str) -> None:
+    Path("d.toml").write_text(f"[install]\nrecovery-command = {command}\n")
+    Path("p.spkg").write_bytes(Draft(records=(Format(), file("/a"), End())).encode())
+
+    result = scripted(FAILING, "1", "--in-place", "--device", "d.toml")
+
+    assert result.returncode == 7
+    assert ("the recovery command can't be run" in result.stderr) == (command != "[]")
+
+
+def test_a_failure_in_place_before_that_is_6_and_partial() -> None:
+    Path("p.spkg").write_bytes(Draft(records=(file("/a"), file("/b"), End())).encode())
+
+    result = scripted(FAILING, "1", "--in-place")
+
+    assert (result.returncode, result.stderr) == (
+        6,
+        "spkg: error: offset 0x0056: command[1]: /somewhere: no space left on device\n",
+    )
+    assert run("status", "--root", "root").stdout.startswith("root: partial\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_before_the_commit_leaves_the_root_as_it_was(number: signal.Signals) -> None:
+    payload = bytes(1 << 22)
+    octets = Draft(records=(file("/big", payload), End()), payload=payload).encode()
+
+    before = signal.signal(number, signal.default_int_handler)  # whoever starts the tests may ignore it
+    try:
+        process = subprocess.Popen(
+            [*PROGRAM, "apply", "-", *TRUST],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    finally:
+        signal.signal(number, before)
+    with process as running:
+        assert running.stdin is not None
+        running.stdin.write(octets[: len(octets) // 2])
+        running.stdin.flush()
+        deadline = time.monotonic() + PATIENCE
+        while not Path("root/.spkg/txn/new").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        running.send_signal(number)
+        stdout, stderr = running.communicate(timeout=PATIENCE)
+
+    assert (running.returncode, stdout) == (128 + number, b"")
+    assert stderr.startswith(b"spkg: error: ")
+    assert tree() == OLD
+    assert run("recover", "--root", "root").stdout.endswith("; it is clean\n")
+    assert tree() == OLD
+
+
+KILLED: Final = """
+import os, signal, sys
+import cli
+from spkg.install import transaction
+
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+real = transaction.commit
+def commit(*arguments):
+    if sys.argv[1] == "after":
+        real(*arguments)
+    kill()
+transaction.commit = commit
+cli.main.main(sys.argv[2:])
+"""
+
+
+def test_an_unsafe_root_is_told_and_recovered_also_where_nobody_listens() -> None:
+    Path("d.toml").write_text('[install]\nrecovery-command = ["/bin/sh", "-c", "echo > recovered"]\n')
+    Path("p.spkg").write_bytes(Draft(records=(Format(), file("/a"), End())).encode())
+
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                FAILING,
+                "1",
+                "apply",
+                "p.spkg",
+                *TRUST,
+                "--in-place",
+                "--json",
+                "--device",
+                "d.toml",
+            ],
+            stdout=full,
+            stderr=full,
+            timeout=PATIENCE,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+    assert result.returncode == 7
+    assert Path("recovered").exists()
+
+
+def test_a_dry_run_runs_no_recovery_command() -> None:
+    mark_unsafe()
+    Path("d.toml").write_text('[install]\nrecovery-command = ["/bin/sh", "-c", "echo > recovered"]\n')
+
+    assert run("apply", "p.spkg", *TRUST, "--dry-run", "--device", "d.toml").exit_code == 5
+    assert not Path("recovered").exists()
+
+
+TWICE: Final = """
+import os, signal
+import cli
+from spkg.install import apply as applying
+
+def kill(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+applying.apply = applying.aftermath = kill
+import sys
+cli.main.main(sys.argv[2:])
+"""
+
+
+def test_two_kills_before_anything_changed_are_no_reason_for_a_recovery() -> None:
+    Path("d.toml").write_text('[install]\nrecovery-command = ["/bin/sh", "-c", "echo > recovered"]\n')
+
+    result = scripted(TWICE, "", "--device", "d.toml")
+
+    assert result.returncode == 6
+    assert tree() == OLD
+    assert not Path("recovered").exists()
+
+
+def test_a_parent_that_is_killed_does_not_fail_what_its_child_does() -> None:
+    payload = os.urandom(1 << 24)
+    records = (file("/big", payload, flags=1), End())
+    Path("p.spkg").write_bytes(Draft(records=records, payload=payload).encode())
+
+    with subprocess.Popen([*PROGRAM, "apply", "p.spkg", *TRUST, "--in-place"]) as process:
+        deadline = time.monotonic() + PATIENCE
+        while not Path("root/.spkg/checkpoint").exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        process.kill()
+    while not Path("root/.spkg/installed").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)
+
+    assert Path("root/big").read_bytes() == payload
+    assert run("status", "--root", "root").stdout.startswith("root: clean\n")
+
+
+@pytest.mark.parametrize(("when", "status"), [("before", 6), ("after", 0)])
+def test_where_the_child_is_killed_its_parent_recovers(when: str, status: int) -> None:
+    result = scripted(KILLED, when, "--json")
+
+    *_, last = events(result.stdout)
+    assert result.returncode == last["exit"] == status
+    assert "spkg: hint: the process that changes the root was ended by signal 9: recovering" in result.stderr
+    assert tree() == (NEW if when == "after" else OLD)
+    assert len(last["changes"]) == (3 if when == "after" else 0)
+    assert run("status", "--root", "root").stdout.startswith("root: clean\n")
+
+
+# Within this process, where what the child says or does not say is made up.
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, *answers: BaseException | None) -> None:
+    """Have each child in turn end as it is told; None does its work here."""
+    waiting = list(answers)
+
+    def run_child(work: Any, hear: Any) -> Any:
+        answer = waiting.pop(0)
+        if answer is not None:
+            raise answer
+        return work(hear)
+
+    monkeypatch.setattr("spkg.common.child_process.confine", lambda _: 1)
+    monkeypatch.setattr("spkg.common.child_process.run_child", run_child)
+
+
+KILL: Final = ChildKilledError("the process that changes the root was ended by signal 9")
+
+
+def test_what_the_second_child_finds_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, None)
+    assert run("apply", "p.spkg", *TRUST).exit_code == 0
+    answering(monkeypatch, KILL, None)
+
+    result = run("apply", "p.spkg", *TRUST, "--again")
+
+    assert result.exit_code in {0, 6}  # 0 where both were in one second
+    assert f"spkg: hint: {KILL}: recovering\n" in result.stderr
+
+
+@pytest.mark.parametrize(("half", "status"), [(False, 6), (True, 7)])
+def test_after_two_kills_the_root_itself_tells_how_it_stands(
+    monkeypatch: pytest.MonkeyPatch, status: int, *, half: bool
+) -> None:
+    Path("d.toml").write_text('[install]\nrecovery-command = ["/bin/sh", "-c", "echo > recovered"]\n')
+    if half:
+        Path("root/.spkg/txn").mkdir(parents=True)
+        Path("root/.spkg/txn/journal").touch()
+    answering(monkeypatch, KILL, KILL)
+
+    result = run("apply", "p.spkg", *TRUST, "--device", "d.toml")
+
+    assert result.exit_code == status
+    assert result.stderr.endswith(f"{KILL}, twice\nspkg: hint: 'spkg recover' tries again\n")
+    assert not Path("recovered").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ('["/bin/sh", "-c", "echo > recovered; exit 3"]', "/bin/sh ended with status 3"),
+        (
+            '["nowhere/at/all"]',
+            "the recovery command can't be run: nowhere/at/all: no such file or directory",
+        ),
+        (r'["/bin/true", "a\u0000b"]', "the recovery command can't be run: embedded null byte"),
+    ],
+)
+def test_what_the_recovery_command_does_is_told(
+    monkeypatch: pytest.MonkeyPatch, command: str, told: str
+) -> None:
+    Path("d.toml").write_text(f"[install]\nrecovery-command = {command}\n")
+    answering(monkeypatch, UnsafeError("it can neither be made nor taken back"))
+
+    result = run("apply", "p.spkg", *TRUST, "--device", "d.toml", "--json")
+
+    assert (result.exit_code, events(result.stdout)[-1]["status"]) == (7, "unsafe")
+    assert f"spkg: hint: {told}\n" in result.stderr
+    assert Path("recovered").exists() == told.endswith("3")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_end_by_a_signal_has_a_result_line_too(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    answering(monkeypatch, cli.Stopped(number))
+
+    result = run("apply", "p.spkg", *TRUST, "--json")
+
+    (last,) = events(result.stdout)
+    assert (result.exit_code, last["event"], last["exit"]) == (128 + number, "result", 128 + number)
+
+
+def test_a_defect_has_a_result_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, DefectError("ValueError: x"))
+
+    result = run("apply", "p.spkg", *TRUST, "--json")
+
+    (last,) = events(result.stdout)
+    assert (result.exit_code, last["status"], last["fault"]["code"]) == (1, "error", 9002)
+    assert "Traceback" not in result.stderr
+
+
+def test_an_output_that_fails_takes_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise cli.ClosedOutput
+
+    answering(monkeypatch, None, UnsafeError("x"))
+    monkeypatch.setattr(cli, "_print_lines", fail)
+
+    assert run("apply", "p.spkg", *TRUST, "--dry-run").exit_code == 9
+    done = run("apply", "p.spkg", *TRUST)
+    assert (done.exit_code, tree()) == (0, NEW)
+    assert "spkg: hint: it is done, and the result can't be written\n" in done.stderr
+    assert run("apply", "p.spkg", *TRUST, "--again").exit_code == 7
+
+
+def test_a_root_that_was_left_half_way_in_place_has_a_hint() -> None:
+    with Root(Path("root")) as opened, working_in(opened):
+        save_checkpoint(opened, Checkpoint(package="0", command=1, state=State.RECOVERABLE, failed=True))
+
+    result = run("recover", "--root", "root")
+
+    assert (result.exit_code, result.stdout) == (0, "root: nothing was left to recover; it is partial\n")
+    assert result.stderr == "spkg: hint: the same package continues with --in-place\n"

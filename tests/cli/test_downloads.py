@@ -1,0 +1,650 @@
+"""``spkg apply URL``, ``fetch`` and ``timeline``: what they print, and the status they end with."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import main
+from spkg.download import worker as downloader
+from spkg.format.commands import End, InitialActivityTimeout, Reboot, Remove, UnrecoverableTimeout, Version
+from spkg.format.paths import RootPath
+from tests.support.kit import AT, CONTENTS, ROOT, Draft, file, root
+from tests.support.servers import Script, nobody, serving
+
+TRUST: Final = ("--trust", "ca.pem", "--at", AT.isoformat())
+APPLY: Final = ("--root", "root", *TRUST)
+PROGRAM: Final = (sys.executable, str(ROOT / "cli.py"))
+PATIENCE: Final = 60
+BIG: Final = bytes(range(256)) * 400
+RECORDS: Final = (
+    Version(text="6.3"),
+    file("/bin/app"),
+    Remove(path=RootPath.of("/old")),
+    file("/big", BIG, at=len(CONTENTS)),
+    Reboot(),
+    End(),
+)
+DRAFT: Final = Draft(records=RECORDS, payload=CONTENTS + BIG)
+OCTETS: Final = DRAFT.encode()
+FRONT: Final = len(DRAFT.front)
+OLD: Final = {"root/old": b"old"}
+NEW: Final = {"root/bin/app": CONTENTS, "root/big": BIG}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory to work in, with what trusts a package, and a root; nobody waits long for a server."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(downloader, "PAUSE", 0.01)
+    Path("ca.pem").write_bytes(root().pem)
+    Path("root").mkdir()
+    Path("root/old").write_text("old")
+    return tmp_path
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script(octets=OCTETS)
+
+
+@pytest.fixture
+def url(script: Script) -> Iterator[str]:
+    with serving(script) as place:
+        yield f"{place}/p.spkg"
+
+
+def run(*args: str, **settings: Any) -> Result:
+    return CliRunner().invoke(main, list(args), prog_name="spkg", **settings)
+
+
+def process(*args: str, **settings: Any) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*PROGRAM, *args], capture_output=True, timeout=PATIENCE, check=False, **settings)
+
+
+def last(result: Result) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return document
+
+
+def tree() -> dict[str, bytes]:
+    found = Path("root").rglob("*")
+    return {str(path): path.read_bytes() for path in found if path.is_file() and ".spkg" not in path.parts}
+
+
+def test_a_package_is_installed_from_its_server(url: str) -> None:
+    result = run("apply", url, *APPLY)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "root: installed, 4 changes, reboot required\n"
+    assert tree() == NEW
+
+
+def test_the_events_tell_state_command_and_deadline(url: str) -> None:
+    result = run("apply", url, *APPLY, "--json")
+
+    *progress, done = map(json.loads, result.stdout.splitlines())
+    assert progress[-1] == {
+        "schema": "spkg.apply/1",
+        "event": "progress",
+        "octets": len(CONTENTS + BIG),
+        "total": len(CONTENTS + BIG),
+        "state": "installed",
+        "command": 5,
+        "deadline": None,
+    }
+    assert (done["status"], done["reason"], done["reboot_required"]) == ("installed", None, True)
+
+
+def test_the_deadline_in_force_is_told(url: str, script: Script) -> None:
+    script.drip, script.drop = 0.05, 20_000
+    result = run("apply", url, *APPLY, "--json", "--timeout", "77", "--idle-timeout", "99")
+
+    first = json.loads(result.stdout.splitlines()[0])
+    assert first["state"] in {"initial", "recoverable"}
+    if first["state"] == "initial":
+        assert first["deadline"]["timeout"] == "Initial Timeout"
+        assert first["deadline"]["seconds"] == 77
+        assert 0 < first["deadline"]["left"] <= 77
+    else:
+        assert first["deadline"] is None
+
+
+def test_a_broken_connection_is_told_and_goes_on(url: str, script: Script) -> None:
+    script.cuts = [FRONT + 5000]
+
+    result = run("apply", url, *APPLY)
+
+    assert result.exit_code == 0
+    assert re.fullmatch(
+        rf"spkg: hint: the connection ended after {FRONT + 5000} of {len(OCTETS)} octets: "
+        r"trying again in 0\.0 s\n",
+        result.stderr,
+    )
+    assert script.ranged == [None, f"bytes={FRONT + 5000}-"]
+    assert tree() == NEW
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "status", "code", "reason", "message"),
+    [
+        ({"answers": [(404, {}, b"")]}, (), 8, 9010, "access", "404 Not Found"),
+        (
+            {"answers": [(401, {"WWW-Authenticate": "Digest x"}, b"")]},
+            (),
+            8,
+            9012,
+            "login",
+            "nobody is let in without a name",
+        ),
+        ({"octets": OCTETS + b"!"}, (), 8, 9010, "size", "its header states"),
+        ({}, ("--size", "5"), 8, 9010, "size", "5 are expected"),
+        ({"octets": OCTETS[:-1] + b"?"}, (), 4, 9010, "corrupted", "/big: contents do not match"),
+        ({"octets": b"GARBAGE!" * 200}, (), 3, 9010, "malformed", "is not the preamble"),
+        ({"octets": Draft(signers=()).encode()}, (), 4, 9010, "untrusted", "no signature"),
+        ({"stalls": [FRONT + 5]}, ("--idle-timeout", "1"), 8, 9010, "timeout", "Activity Timeout of 1 s"),
+        ({}, ("--device", "d.toml"), 5, 9001, "refused", "role"),
+    ],
+)  # fmt: skip
+def test_a_failure_is_told_with_its_reason(  # noqa: PLR0917 - a table
+    changes: dict[str, Any],
+    options: tuple[str, ...],
+    status: int,
+    code: int,
+    reason: str,
+    message: str,
+    url: str,
+    script: Script,
+) -> None:
+    Path("d.toml").write_text("[install]\nroles = ['web-content']\n")
+    if reason == "refused":
+        from spkg.format.commands import Role  # noqa: PLC0415
+
+        changes = {"octets": Draft(records=(Role(role=1), *RECORDS), payload=CONTENTS + BIG).encode()}
+    for name, value in changes.items():
+        setattr(script, name, value)
+
+    result = run("apply", url, *APPLY, *options, "--json", "--report", "r.json", "--command-key", "k")
+
+    document = last(result)
+    assert result.exit_code == document["exit"] == status
+    assert (document["fault"]["code"], document["reason"], document["command_key"]) == (code, reason, "k")
+    assert message in document["fault"]["string"]
+    assert len(document["fault"]["string"]) <= 256
+    assert json.loads(Path("r.json").read_text()) == document
+    assert tree() == OLD
+    assert not Path("root/.spkg/txn").exists()
+
+
+def test_nobody_there_is_8(here: Path) -> None:
+    result = run("apply", f"http://127.0.0.1:{nobody()}/p.spkg", *APPLY)
+
+    assert result.exit_code == 8
+    assert result.stderr.count("connection refused: trying again in 0.0 s") == 2
+    assert result.stderr.endswith("/p.spkg: connection refused\n")
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "problem"),
+    [
+        ("http://bob:hunter2@127.0.0.1/p", (), "a URL must not carry credentials: others see it"),
+        ("sftp://127.0.0.1/p", (), "no downloads by 'sftp': file, ftp, ftps, http, https, tftp are known"),
+        ("http://127.0.0.1/p", ("--username", "bob"), "--username wants --password-env or --password-file"),
+        ("http://127.0.0.1/p", ("--password-env", "PW"), "a password wants --username"),
+        (
+            "http://127.0.0.1/p",
+            ("--username", "b", "--password-env", "PW", "--password-file", "f"),
+            "--password-env and --password-file exclude each other",
+        ),
+        (
+            "http://127.0.0.1/p",
+            ("--username", "b", "--password-env", "NONE"),
+            "the environment has no variable NONE",
+        ),
+        ("file://elsewhere/p", (), "a file: URL names a file of this host, as file:///tmp/gateway.spkg does"),
+        ("http://127.0.0.1/p", ("--in-place",), None),
+    ],
+)
+def test_wrong_usage_is_2_before_anything_is_asked(
+    source: str, options: tuple[str, ...], problem: str | None, url: str
+) -> None:
+    target = url if problem is None else source
+    result = run("apply", target, *APPLY, *options, env={"PW": "hunter2"})
+
+    assert result.exit_code == 2
+    assert "hunter2" not in result.output
+    if problem is not None:
+        assert result.stderr.splitlines()[0] == f"spkg: error: {problem}"
+    else:
+        assert "--in-place wants the package in a file" in result.stderr
+    assert tree() == OLD
+
+
+@pytest.mark.parametrize("option", ["--ca-bundle", "--password-file"])
+def test_what_can_not_be_read_is_9(option: str, url: str) -> None:
+    result = run("apply", url, *APPLY, "--username", "b", "--password-env", "PW", option, "none",
+                 env={"PW": "x"} if option == "--ca-bundle" else {})  # fmt: skip
+
+    if option == "--password-file":
+        result = run("apply", url, *APPLY, "--username", "b", option, "none")
+    assert result.exit_code == 9
+    assert result.stderr == "spkg: error: none: no such file or directory\n"
+
+
+def test_a_password_is_shown_nowhere(url: str, script: Script) -> None:
+    digest = {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth", algorithm=MD5'}
+    script.answers = [(401, digest, b"")] * 2
+    Path("pw").write_text("hunter2\nnot this\n")
+
+    result = run(
+        "apply", url + "?token=sesame", *APPLY, "--username", "bob", "--password-file", "pw", "--json"
+    )
+    record = Path("root/.spkg/installed").read_text() if Path("root/.spkg/installed").exists() else ""
+
+    assert result.exit_code == 8
+    assert last(result)["reason"] == "login"
+    assert "hunter2" not in result.output + record
+    assert "sesame" not in result.output + record
+    assert "hunter2" not in str([one.headers for one in script.asked])
+    assert "p.spkg?…" in result.stderr
+
+
+def test_a_file_url_is_a_file(here: Path) -> None:
+    Path("a b.spkg").write_bytes(OCTETS)
+
+    result = run("apply", f"file://{here}/a%20b.spkg", *APPLY, "--in-place")
+
+    assert (result.exit_code, tree()) == (0, NEW)
+
+
+def test_a_dry_run_from_a_server_changes_nothing(url: str) -> None:
+    result = run("apply", url, *APPLY, "--dry-run")
+
+    assert result.exit_code == 0
+    assert "would change, 4 changes" in result.stdout
+    assert tree() == OLD
+    assert not Path("root/.spkg").exists()
+
+
+# Standard input.
+
+
+def test_standard_input_is_a_download_that_can_not_go_on(here: Path) -> None:
+    done = process("apply", "-", *APPLY, input=OCTETS)
+    assert (done.returncode, tree()) == (0, NEW)
+
+    again = process("apply", "-", *APPLY, "--again", input=OCTETS[: FRONT + 9])
+
+    assert again.returncode == 8
+    assert again.stderr.decode().endswith(f": it ended after {FRONT + 9} of {len(OCTETS)} octets\n")
+
+
+def test_in_place_from_standard_input_what_is_left_is_what_the_state_says(here: Path) -> None:
+    unsafe = Draft(
+        records=(file("/a", CONTENTS, flags=1), file("/big", BIG, at=len(CONTENTS))), payload=CONTENTS + BIG
+    )
+    cut = unsafe.encode()[: len(unsafe.front) + len(CONTENTS) + 3]
+    Path("d.toml").write_text("[install]\nrecovery-command = ['touch', 'recovered']\n")
+
+    done = process(
+        "apply", "-", *APPLY, "--in-place", "--unsafe-streaming", "--device", "d.toml", "--json", input=cut
+    )
+
+    document = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, document["status"], document["reason"]) == (7, "unsafe", "incomplete")
+    assert document["fault"]["code"] == 9002
+    assert Path("recovered").exists()
+    assert json.loads(run("status", "--root", "root", "--json").stdout)["state"] == "unsafe"
+
+
+def test_the_timeouts_of_the_package_hold(here: Path) -> None:
+    timed = Draft(records=(InitialActivityTimeout(timeout=1), file("/bin/app"))).encode()
+    reading, writing = os.pipe()
+    os.write(writing, timed[:-9])
+
+    for command in (("apply", "-", *APPLY, "--json"), ("apply", "-", *APPLY, "--json", "--dry-run")):
+        os.write(writing, timed[:-9]) if "--dry-run" in command else None
+        done = process(*command, stdin=reading)
+
+        document = json.loads(done.stdout.splitlines()[-1])
+        assert (done.returncode, document["reason"]) == (8, "timeout")
+        assert "the Initial Activity Timeout of 1 s has passed" in document["message"]
+    os.close(reading)
+    os.close(writing)
+
+
+# Signals, and what a power cut leaves.
+
+
+def started(*args: str, **settings: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*PROGRAM, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **settings
+    )
+
+
+def wait_for(path: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not list(Path().glob(path)):
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.02)
+
+
+def of_session(leader: int) -> list[int]:
+    """Return the processes of a session that are still there."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == leader and fields[0] != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_what_was_staged_before_the_end_is_used_by_the_next(
+    number: signal.Signals, url: str, script: Script
+) -> None:
+    script.stalls = [FRONT + len(CONTENTS) + 70_000]
+    running = started("apply", url, *APPLY)
+    wait_for("root/.spkg/txn/new/*")
+    time.sleep(0.3)
+    if number == signal.SIGKILL:
+        os.killpg(running.pid, number)
+    else:
+        running.send_signal(number)
+    running.communicate(timeout=PATIENCE)
+
+    deadline = time.monotonic() + PATIENCE
+    while of_session(running.pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    status = json.loads(run("status", "--root", "root", "--json").stdout)
+    recovered = run("recover", "--root", "root")
+    script.sent = 0
+    done = run("apply", url, *APPLY)
+
+    assert of_session(running.pid) == []
+    assert running.returncode == (143 if number == signal.SIGTERM else -9)
+    assert status["state"] == "clean"
+    assert status["staged"]["octets"] > 0
+    assert (recovered.exit_code, recovered.stdout) == (0, "root: nothing was left to recover; it is clean\n")
+    assert (done.exit_code, tree()) == (0, NEW)
+
+
+def test_what_was_staged_can_be_thrown_away(url: str, script: Script) -> None:
+    script.stalls = [FRONT + len(CONTENTS) + 70_000]
+    running = started("apply", url, *APPLY)
+    wait_for("root/.spkg/txn/new/*")
+    running.terminate()
+    running.communicate(timeout=PATIENCE)
+    text = run("status", "--root", "root").stdout
+
+    result = run("recover", "--root", "root", "--discard-staged")
+
+    assert re.search(r"^  .* of package [0-9a-f]{16} are staged: its download can go on$", text, re.MULTILINE)
+    assert result.stdout == (
+        "root: discarded an installation that had not begun to change anything; it is clean\n"
+    )
+    assert not Path("root/.spkg/txn").exists()
+
+
+def test_a_signal_while_the_server_says_nothing_ends_it(url: str, script: Script) -> None:
+    script.stalls = [10]
+    running = started("apply", url, *APPLY, "--json")
+    deadline = time.monotonic() + PATIENCE
+    while not script.asked and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.2)
+    running.terminate()
+    stdout, stderr = running.communicate(timeout=PATIENCE)
+
+    assert (running.returncode, stderr) == (143, b"spkg: error: terminated\n")
+    assert json.loads(stdout.splitlines()[-1])["exit"] == 143
+
+
+def test_the_result_of_what_a_signal_ended_has_all_keys(url: str, script: Script) -> None:
+    script.stalls = [FRONT + 9]
+    running = started("apply", url, *APPLY, "--json", "--report", "r.json", "--command-key", "k")
+    wait_for("root/.spkg/txn/new/*")
+    running.terminate()
+    stdout, _ = running.communicate(timeout=PATIENCE)
+
+    document = json.loads(stdout.splitlines()[-1])
+    assert running.returncode == document["exit"] == 143
+    assert (document["command_key"], document["fault"]["string"]) == ("k", "terminated")
+    assert stdout.count(b'"result"') == 1
+    assert json.loads(Path("r.json").read_text()) == document
+
+
+def test_a_killed_parent_leaves_nobody_behind(url: str, script: Script) -> None:
+    script.stalls = [FRONT + len(CONTENTS) + 70_000]
+    running = started("apply", url, *APPLY)
+    wait_for("root/.spkg/txn/new/*")
+    running.kill()
+    running.wait(PATIENCE)
+
+    deadline = time.monotonic() + PATIENCE
+    while of_session(running.pid):
+        assert time.monotonic() < deadline, "somebody is left"
+        time.sleep(0.02)
+    running.communicate()
+    assert tree() == OLD
+
+
+def test_behind_the_last_command_octets_are_not_waited_for_for_ever(here: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, Draft().encode())
+
+    done = process("apply", "-", *APPLY, "--idle-timeout", "1", stdin=reading)
+    os.close(reading)
+    os.close(writing)
+
+    assert done.returncode == 8
+    assert b"the Initial Activity Timeout of 1 s has passed" in done.stderr
+    assert tree() == OLD
+
+
+def test_what_a_download_lacks_here_is_9(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("empty.pem").write_text("")
+    monkeypatch.setattr("spkg.download.client.find_spec", lambda _: None)
+
+    bundle = run("apply", url.replace("http:", "https:"), *APPLY, "--ca-bundle", "empty.pem")
+    extra = run("apply", "tftp://127.0.0.1/p", *APPLY)
+
+    assert (bundle.exit_code, extra.exit_code) == (9, 9)
+    assert bundle.stderr == "spkg: error: empty.pem has no certificates of authorities\n"
+    assert extra.stderr == (
+        "spkg: error: TFTP wants the extra 'tftp'\nspkg: hint: pip install 'tftpy>=0.8'\n"
+    )
+
+
+@pytest.mark.parametrize("source", ["http://[x", "file:///%00", "ftp://127.0.0.1/%0a", "http://a..b/p"])
+def test_what_is_no_url_is_2(source: str) -> None:
+    result = run("apply", source, *APPLY)
+
+    assert result.exit_code == 2
+
+
+def test_a_name_has_no_control_characters(url: str) -> None:
+    result = run("apply", url, *APPLY, "--username", "a\nb", "--password-env", "PW", env={"PW": "x"})
+
+    assert (result.exit_code, result.stderr) == (2, "spkg: error: a name has no control characters\n")
+
+
+@pytest.mark.parametrize("command", [("fetch", "-o", "out.spkg", *TRUST), ("apply", "--dry-run", *APPLY)])
+def test_commands_that_are_not_carried_out_change_no_state(
+    command: tuple[str, ...], url: str, script: Script
+) -> None:
+    first = Remove(path=RootPath.of("/old"))
+    script.octets = Draft(records=(first, file("/bin/app")), payload=CONTENTS).encode()
+    script.stalls = [len(script.octets) - 3]
+
+    result = run(command[0], url, *command[1:], "--idle-timeout", "1")
+
+    assert result.exit_code == 8
+    assert "the Initial Activity Timeout of 1 s has passed" in result.stderr
+
+
+def test_a_killed_parent_in_the_unrecoverable_state_leaves_what_can_go_on(url: str, script: Script) -> None:
+    records = file("/a", CONTENTS, flags=1), file("/big", BIG, at=len(CONTENTS)), End()
+    unsafe = Draft(records=records, payload=CONTENTS + BIG)
+    script.octets = unsafe.encode()
+    script.drip, script.drop = 0.1, 10_000
+    in_place = ("--in-place", "--unsafe-streaming")
+    running = started("apply", url, *APPLY, *in_place)
+    wait_for("root/a")
+    running.kill()
+    running.wait(PATIENCE)
+    deadline = time.monotonic() + PATIENCE
+    while of_session(running.pid):
+        assert time.monotonic() < deadline, "somebody is left"
+        time.sleep(0.02)
+    running.communicate()
+
+    # There was no way back: the child went on alone, to the end.
+    assert run("status", "--root", "root").stdout.startswith("root: clean\n")
+    assert tree() == {**OLD, "root/a": CONTENTS, "root/big": BIG}
+
+
+def test_a_password_has_one_line(url: str) -> None:
+    result = run("apply", url, *APPLY, "--username", "b", "--password-env", "PW", env={"PW": "a\r\nX: y"})
+
+    assert (result.exit_code, result.stderr) == (2, "spkg: error: a password has no line breaks\n")
+
+
+def test_on_a_terminal_the_state_and_the_time_left_are_drawn(url: str, script: Script) -> None:
+    script.drip, script.drop = 0.05, 4096
+    leader, follower = pty.openpty()
+    running = subprocess.Popen(
+        [*PROGRAM, "apply", url, *APPLY, "--timeout", "300"],
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "150"},
+    )
+    os.close(follower)
+    drawn = b""
+    try:
+        while octets := os.read(leader, 65536):
+            drawn += octets
+    except OSError:
+        pass  # the other side is gone
+    running.communicate(timeout=PATIENCE)
+    os.close(leader)
+
+    assert running.returncode == 0
+    assert re.search(rb"initial, \d+ s left", drawn) or b"recoverable" in drawn
+
+
+# Fetching.
+
+
+def test_a_package_is_fetched_and_verified(url: str, script: Script) -> None:
+    script.cuts = [FRONT + 700]
+    text = run("fetch", url, "-o", "out.spkg", *TRUST)
+    document = run("fetch", url, "-o", "out.spkg", *TRUST, "--force", "--json")
+
+    assert text.exit_code == 0
+    assert text.stdout == "out.spkg: 101.4 KiB, 2 files, all as signed by CN=Test Signer\n"
+    assert Path("out.spkg").read_bytes() == OCTETS
+    assert json.loads(document.stdout) == {
+        "schema": "spkg.fetch/1",
+        "output": "out.spkg",
+        "octets": len(OCTETS),
+        "files": 2,
+        "signers": ["CN=Test Signer"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("octets", "status", "message"),
+    [
+        (Draft(signers=()).encode(), 4, "the package carries no signature"),
+        (OCTETS[:-1] + b"?", 4, "/big: contents do not match the signed SHA-1 digest"),
+        (OCTETS[:-1], 8, "its header states"),
+        (b"x" * 99, 3, "is not the preamble"),
+    ],
+)
+def test_what_is_fetched_wrong_is_not_there(
+    octets: bytes, status: int, message: str, url: str, script: Script
+) -> None:
+    script.octets = octets
+
+    result = run("fetch", url, "-o", "out.spkg", *TRUST)
+
+    assert result.exit_code == status
+    assert message in result.stderr
+    assert sorted(path.name for path in Path().iterdir()) == ["ca.pem", "root"]
+
+
+def test_fetch_wants_a_url_and_overwrites_nothing(url: str, script: Script) -> None:
+    Path("there").write_text("there")
+
+    file_, twice = run("fetch", "p.spkg", "-o", "out", *TRUST), run("fetch", url, "-o", "there", *TRUST)
+
+    assert (file_.exit_code, twice.exit_code) == (2, 2)
+    assert file_.stderr == "spkg: error: 'p.spkg' is no URL\nspkg: hint: 'spkg verify' verifies a file\n"
+    assert twice.stderr == "spkg: error: there exists\nspkg: hint: --force overwrites it\n"
+    assert script.asked == []
+
+
+def test_fetch_says_that_there_was_no_clock(url: str) -> None:
+    result = run("fetch", url, "-o", "out.spkg", "--trust", "ca.pem", "--no-clock")
+
+    assert result.exit_code == 0
+    assert "were not checked: there is no clock" in result.stderr
+
+
+# The timeline.
+
+
+@pytest.mark.parametrize(
+    ("rate", "octets"),
+    [
+        ("40kB/s", 40_000),
+        ("1MB/s", 1_000_000),
+        ("1.5KiB/s", 1536),
+        ("2Mbit/s", 250_000),
+        ("7B/s", 7),
+        ("8bit/s", 1),
+        ("1 GiB/s", 1 << 30),
+    ],
+)
+def test_a_rate_is_octets_or_bits_a_second(rate: str, octets: float) -> None:
+    Path("p.spkg").write_bytes(OCTETS)
+
+    result = run("timeline", "p.spkg", "--rate", rate, "--json")
+
+    assert json.loads(result.stdout)["rate"] == octets
+
+
+@pytest.mark.parametrize("rate", ["", "0B/s", "40", "40kB", "-1B/s", "1e3B/s", "40 kb/s", "٤B/s", "infB/s"])
+def test_anything_else_is_none(rate: str) -> None:
+    result = run("timeline", "p.spkg", "--rate", rate)
+
+    assert result.exit_code == 2
+    assert "is no rate, as 40kB/s, 1MiB/s and 2Mbit/s are" in result.stderr
+
+
+def test_the_timeline_of_a_package_is_drawn() -> None:
+    timed = Draft(records=(UnrecoverableTimeout(timeout=9), *RECORDS), payload=CONTENTS + BIG)
+    Path("p.spkg").write_bytes(timed.encode())
+
+    result = run("timeline", "p.spkg", "--rate", "1kB/s")
+    seldom = run("timeline", "p.spkg", "--rate", "1B/s", "--timeout", "60", "--json")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "(not verified)" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("installed after 1 min ")
+    assert json.loads(seldom.stdout)["end"] == {"seconds": 60, "octets": 60, "timeout": "Initial Timeout"}

@@ -1,0 +1,297 @@
+"""The process that changes a root: what it can't do, and how what it says arrives."""
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from spkg.common.child_process import ChildKilledError, DefectError, Document, confine, run_child
+from spkg.errors import FormatError, RefusedError, UntrustedError
+from spkg.install.root import Root
+from spkg.verify.payload import DamagedPayloadError, PayloadReport
+
+LANDLOCK: Final = run_child(lambda _: {"version": confine(os.open("/proc/self", os.O_PATH))}, lambda _: None)[
+    "version"
+]
+
+
+def ignore(_: Document) -> None:
+    """Hear nothing."""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "root/inner").mkdir(parents=True)
+    (tmp_path / "root/file").write_text("inside")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/file").write_text("outside")
+    return tmp_path
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def tried(attempt: Callable[[], object]) -> str:
+    """Return how it went."""
+    try:
+        attempt()
+    except OSError as exc:
+        return type(exc).__name__
+    return "done"
+
+
+def confined(place: Path, **attempts: Callable[[], object]) -> dict[str, str]:
+    """Try things in a process that is confined to the root."""
+
+    def work(_: Any) -> Document:
+        with Root(place / "root") as root:
+            confine(root.fileno())
+            return {name: tried(attempt) for name, attempt in attempts.items()}
+
+    return run_child(work, ignore)
+
+
+needs_landlock: Final = pytest.mark.skipif(LANDLOCK == 0, reason="this kernel has no Landlock")
+
+
+@needs_landlock
+def test_what_is_below_the_root_can_be_changed(place: Path) -> None:
+    root = place / "root"
+
+    told = confined(
+        place,
+        create=lambda: (root / "new").write_text("x"),
+        make=(root / "made").mkdir,
+        move=lambda: (root / "new").rename(root / "made/moved"),
+        link=lambda: os.link(root / "file", root / "made/linked"),
+        remove=(root / "inner").rmdir,
+    )
+
+    assert set(told.values()) == {"done"}
+    assert names(root / "made") == ["linked", "moved"]
+
+
+@needs_landlock
+def test_nothing_else_can_be_changed_nor_read(place: Path) -> None:
+    root, outside = place / "root", place / "outside"
+    before = os.open(outside, os.O_RDONLY)
+    try:
+        told = confined(
+            place,
+            create=lambda: (outside / "new").write_text("x"),
+            through=lambda: os.open("new", os.O_CREAT | os.O_WRONLY, dir_fd=before),
+            overwrite=lambda: (outside / "file").write_text("x"),
+            truncate=lambda: os.truncate(outside / "file", 0),
+            make=(outside / "made").mkdir,
+            move_in=lambda: (outside / "file").rename(root / "taken"),
+            move_out=lambda: (root / "file").rename(outside / "given"),
+            link_in=lambda: os.link(outside / "file", root / "linked"),
+            remove=(outside / "file").unlink,
+            symlink=lambda: (outside / "link").symlink_to("x"),
+            read=(outside / "file").read_text,
+            listed=lambda: names(outside),
+            secrets=lambda: Path("/etc/passwd").read_text(),
+        )
+    finally:
+        os.close(before)
+
+    assert set(told.values()) <= {"PermissionError", "OSError"}
+    assert names(outside) == ["file"]
+    assert (outside / "file").read_text() == "outside"
+    assert (root / "file").read_text() == "inside"
+
+
+@needs_landlock
+def test_a_directory_that_is_moved_out_of_the_root_can_not_be_changed_any_more(place: Path) -> None:
+    ready, done = os.pipe(), os.pipe()
+
+    def work(_: Any) -> Document:
+        with Root(place / "root") as root:
+            confine(root.fileno())
+            held = os.open(place / "root/inner", os.O_RDONLY)
+            os.write(ready[1], b"x")
+            os.read(done[0], 1)
+            return {"made": tried(lambda: os.mkdir("made", dir_fd=held))}
+
+    def mover() -> int:
+        child = os.fork()
+        if child == 0:
+            os.read(ready[0], 1)
+            (place / "root/inner").rename(place / "outside/inner")
+            os.write(done[1], b"x")
+            os._exit(0)
+        return child
+
+    child = mover()
+    told = run_child(work, ignore)
+    os.waitpid(child, 0)
+
+    assert told == {"made": "PermissionError"}
+    assert names(place / "outside/inner") == []
+    for descriptor in (*ready, *done):
+        os.close(descriptor)
+
+
+@pytest.mark.skipif(LANDLOCK < 4, reason="the Landlock of this kernel knows no network")
+def test_there_is_no_network(place: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+
+        told = confined(
+            place,
+            connect=lambda: socket.create_connection(address, timeout=5),
+            bind=lambda: socket.create_server(("127.0.0.1", 0)),
+        )
+
+    assert told == {"connect": "PermissionError", "bind": "PermissionError"}
+
+
+def test_this_process_stays_as_free_as_it_was(place: Path) -> None:
+    confined(place)
+
+    (place / "outside/new").write_text("x")
+    assert (place / "outside/file").read_text() == "outside"
+
+
+def test_where_the_kernel_has_none_nothing_is_confined_and_that_is_said(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spkg.common.child_process._call", lambda *_: -1)
+
+    with Root(place / "root") as root:
+        assert confine(root.fileno()) == 0
+
+
+# What goes between the two.
+
+
+def test_what_is_told_arrives_in_order_and_then_the_answer() -> None:
+    heard: list[Document] = []
+
+    def work(tell: Callable[[Document], None]) -> Document:
+        for number in range(1000):
+            tell({"number": number})
+        return {"answer": "ä\n\udcff"}
+
+    assert run_child(work, heard.append) == {"answer": "ä\n\udcff"}
+    assert heard == [{"number": number} for number in range(1000)]
+
+
+def test_an_error_arrives_with_all_that_it_says() -> None:
+    def work(_: Any) -> Document:
+        raise RefusedError("no", offset=3, field="f", section="E.4", hint="h", fault=9004)
+
+    with pytest.raises(RefusedError) as caught:
+        run_child(work, ignore)
+
+    error = caught.value
+    assert (str(error), error.hint, error.fault) == ("offset 0x0003: f: no [TR-069 E.4]", "h", 9004)
+
+
+def test_an_error_of_a_kind_of_its_own_arrives_as_the_one_that_it_is_of() -> None:
+    def damaged(_: Any) -> Document:
+        raise DamagedPayloadError("contents", PayloadReport(files=(), uncovered=()))
+
+    with pytest.raises(UntrustedError, match="contents"):
+        run_child(damaged, ignore)
+
+
+def test_an_error_of_the_system_arrives_with_its_file() -> None:
+    def work(_: Any) -> Document:
+        Path("/nowhere/at/all").read_text()
+        return {}
+
+    with pytest.raises(FileNotFoundError) as caught:
+        run_child(work, ignore)
+
+    assert caught.value.filename == "/nowhere/at/all"
+
+
+def test_a_defect_arrives_with_its_traceback() -> None:
+    def work(_: Any) -> Document:
+        raise ZeroDivisionError("here")
+
+    with pytest.raises(DefectError, match=r"(?s)ZeroDivisionError: here.*Traceback"):
+        run_child(work, ignore)
+
+
+def test_a_child_that_is_killed_is_told_from_one_that_fails() -> None:
+    def work(_: Any) -> Document:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return {}
+
+    with pytest.raises(ChildKilledError, match="was ended by signal 9"):
+        run_child(work, ignore)
+
+
+def test_nothing_of_the_caller_runs_in_the_child() -> None:
+    before = os.getpid()
+    seen: list[int] = []
+
+    def work(_: Any) -> Document:
+        raise FormatError("x")
+
+    def called() -> None:
+        try:
+            run_child(work, ignore)
+        finally:
+            seen.append(os.getpid())
+
+    with pytest.raises(FormatError):
+        called()
+
+    assert seen == [before]
+
+
+class Interrupt(BaseException):
+    """What a signal raises."""
+
+
+def test_a_signal_is_passed_on_and_raised_when_the_child_has_ended(tmp_path: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise Interrupt
+
+    def work(tell: Callable[[Document], None]) -> Document:
+        try:
+            tell({})
+            signal.pause()
+        except Interrupt:
+            (tmp_path / "cleaned").touch()
+            raise
+        return {}
+
+    def hear(_: Document) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with pytest.raises(Interrupt):
+            run_child(work, hear)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert (tmp_path / "cleaned").exists()
+
+
+def test_an_answer_that_comes_all_the_same_is_returned() -> None:
+    def interrupt(*_: object) -> None:
+        raise Interrupt
+
+    def work(tell: Callable[[Document], None]) -> Document:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        tell({})
+        return {"answer": 1}
+
+    def hear(_: Document) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        assert run_child(work, hear) == {"answer": 1}
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,294 @@
+"""FTP, FTP over TLS and TFTP, each with a server within this process."""
+
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tftpy
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from spkg.download import ftp
+from spkg.download.client import _check, _transport
+from spkg.download.ftp import FtpTransport
+from spkg.download.http import WebTransport
+from spkg.download.tftp import BLOCK, TftpTransport
+from spkg.download.url import Location, Login
+from spkg.download.worker import BrokenError, Transport
+from spkg.errors import TransferError
+from tests.support.kit import authority, certify
+
+OCTETS = bytes(range(256)) * 40
+NAME = "ä b.spkg"
+QUOTED = "%C3%A4%20b.spkg"
+ALICE = Login(username="alice", password=b"s3cret \xe4")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / NAME).write_bytes(OCTETS)
+    return tmp_path / "files"
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    (path := tmp_path / "ca.pem").write_bytes(authority().pem)
+    return path
+
+
+@dataclass(kw_only=True)
+class FtpServer:
+    """A server of files that knows as much of FTP as its settings say."""
+
+    files: Path
+    tls: ssl.SSLContext | None = None
+    implicit: bool = False
+    known: frozenset[str] = frozenset({"SIZE", "MDTM"})
+
+    def serve(self, connection: socket.socket, stack: ExitStack) -> None:
+        """Serve one connection."""
+        if self.tls is not None and self.implicit:
+            connection = stack.enter_context(self.tls.wrap_socket(connection, server_side=True))
+        waiting = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        name, rest, private = "", 0, False
+        connection.sendall(b"220 ready\r\n")
+        while line := self._line(connection):
+            verb, _, argument = line.partition(" ")
+            path = self.files / argument.encode("latin-1").decode("utf-8", "replace")
+            answer = "200 fine"
+            match verb:
+                case "AUTH" if self.tls is not None:
+                    connection.sendall(b"234 go on\r\n")
+                    connection = stack.enter_context(self.tls.wrap_socket(connection, server_side=True))
+                    continue
+                case "AUTH":
+                    answer = "500 what?"
+                case "USER":
+                    name, answer = argument, "331 who?"
+                case "PASS":
+                    right = name == "anonymous" or argument == "s3cret \xe4"
+                    answer = "230 in" if right else "530 no"
+                case "PROT":
+                    private = argument == "P"
+                case "SIZE" | "MDTM" if verb not in self.known:
+                    answer = "502 what?"
+                case "SIZE" | "MDTM" | "RETR" if not path.is_file():
+                    answer = "550 no such file"
+                case "SIZE":
+                    answer = f"213 {path.stat().st_size}"
+                case "MDTM":
+                    answer = "213 20261121120000"
+                case "PASV":
+                    port = waiting.getsockname()[1]
+                    answer = f"227 (127,0,0,1,{port >> 8},{port & 255})"
+                case "REST":
+                    rest, answer = int(argument), "350 then"
+                case "RETR":
+                    connection.sendall(b"150 here\r\n")
+                    data, _ = waiting.accept()
+                    if private and self.tls is not None:
+                        data = self.tls.wrap_socket(data, server_side=True)
+                    with data:
+                        data.sendall(path.read_bytes()[rest:])
+                    rest, answer = 0, "226 that was all"
+            connection.sendall(f"{answer}\r\n".encode())
+
+    @staticmethod
+    def _line(connection: socket.socket) -> str:
+        octets = b""
+        while not octets.endswith(b"\r\n"):
+            more = connection.recv(1)
+            if not more:
+                return ""
+            octets += more
+        return octets[:-2].decode("latin-1")
+
+
+@contextmanager
+def ftp_server(files: Path, certificate: Path | None = None, **settings: Any) -> Iterator[str]:
+    """Serve files by FTP, and give the URL of the directory."""
+    context = None
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+    server = FtpServer(files=files, tls=context, **settings)
+
+    def serve(connection: socket.socket) -> None:
+        with suppress(OSError), ExitStack() as stack:
+            server.serve(stack.enter_context(connection), stack)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=[listening.accept()[0]], daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, daemon=True).start()
+        scheme = "ftp" if certificate is None else "ftps"
+        yield f"{scheme}://127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def everything(asking: Transport, offset: int = 0, validator: str | None = None) -> bytes:
+    answer = asking.open(offset, validator)
+    octets = b"".join(iter(lambda: answer.read(1000), b""))
+    answer.close()
+    return octets
+
+
+def asking(url: str, login: Login = ALICE) -> FtpTransport:
+    return FtpTransport(Location.parse(url), login, 10)
+
+
+def test_a_file_comes_whole_or_from_an_octet_on(files: Path) -> None:
+    with ftp_server(files) as url:
+        one = asking(f"{url}/{QUOTED}", Login())
+        whole = one.open(0, None)
+        assert (whole.offset, whole.total) == (0, len(OCTETS))
+        assert whole.validator is not None
+        whole.close()
+        rest = one.open(1000, whole.validator)
+        assert (rest.offset, rest.total, rest.validator) == (1000, len(OCTETS), whole.validator)
+        rest.close()
+
+        assert everything(one) == OCTETS
+        assert everything(one, 1000, whole.validator) == OCTETS[1000:]
+        assert everything(one, 1000, "another") == OCTETS
+        assert everything(one, 1000, None) == OCTETS
+
+
+def test_a_password_is_octets(files: Path) -> None:
+    with ftp_server(files) as url:
+        assert everything(asking(f"{url}/{QUOTED}")) == OCTETS
+        with pytest.raises(TransferError, match="not let in: 530") as caught:
+            asking(f"{url}/{QUOTED}", Login(username="alice", password=b"wrong")).open(0, None)
+
+    assert (caught.value.reason, caught.value.fault) == ("login", 9012)
+
+
+def test_a_file_that_is_not_there_is_no_access(files: Path) -> None:
+    with ftp_server(files) as url, pytest.raises(TransferError, match="550") as caught:
+        asking(f"{url}/nowhere").open(0, None)
+
+    assert caught.value.reason == "access"
+
+
+def test_a_server_that_knows_neither_size_nor_time_begins_anew(files: Path) -> None:
+    with ftp_server(files, known=frozenset()) as url:
+        one = asking(f"{url}/{QUOTED}")
+        answer = one.open(1000, "10240 20261121")
+        assert (answer.offset, answer.total, answer.validator) == (0, None, None)
+        answer.close()
+
+        assert everything(one) == OCTETS
+
+
+def certificate(directory: Path, *names: x509.GeneralName) -> Path:
+    who = certify("A Server", authority(), purposes=None, extension=x509.SubjectAlternativeName(names))
+    key = who.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (path := directory / "server.pem").write_bytes(who.pem + key)
+    return path
+
+
+def test_commands_and_data_go_through_tls(files: Path, tmp_path: Path, bundle: Path) -> None:
+    path = certificate(tmp_path, x509.IPAddress(ip_address("127.0.0.1")))
+    login = Login(username="alice", password=b"s3cret \xe4", ca_bundle=bundle)
+    with ftp_server(files, path) as url:
+        assert everything(asking(f"{url}/{QUOTED}", login)) == OCTETS
+        with pytest.raises(TransferError, match="no safe connection") as caught:
+            asking(f"{url}/{QUOTED}").open(0, None)
+
+    assert (caught.value.reason, caught.value.hint) == ("contact", "--ca-bundle names a private authority")
+
+
+def test_tls_may_begin_with_the_connection(
+    files: Path, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = certificate(tmp_path, x509.IPAddress(ip_address("127.0.0.1")))
+    with ftp_server(files, path, implicit=True) as url:
+        monkeypatch.setattr(ftp, "IMPLICIT", Location.parse(url).port)
+        assert everything(asking(f"{url}/{QUOTED}", Login(ca_bundle=bundle))) == OCTETS
+
+
+def test_a_server_without_tls_is_told_no_password(files: Path, bundle: Path) -> None:
+    with ftp_server(files) as url, pytest.raises(TransferError, match="no safe connection") as caught:
+        asking(url.replace("ftp:", "ftps:") + f"/{QUOTED}", Login(ca_bundle=bundle)).open(0, None)
+
+    assert caught.value.reason == "contact"
+
+
+# TFTP.
+
+
+@contextmanager
+def tftp_server(files: Path) -> Iterator[str]:
+    logging.getLogger("tftpy").addHandler(logging.NullHandler())
+    server = tftpy.TftpServer(str(files))
+    thread = threading.Thread(target=server.listen, args=["127.0.0.1", 0, 0.2], daemon=True)
+    thread.start()
+    server.is_running.wait()
+    try:
+        yield f"tftp://127.0.0.1:{server.listenport}"
+    finally:
+        server.stop(now=True)
+        thread.join()
+
+
+@pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 100 * BLOCK + 7])
+def test_blocks_are_octets(size: int, files: Path) -> None:
+    octets = (OCTETS * 20)[:size]
+    (files / "p").write_bytes(octets)
+    with tftp_server(files) as url:
+        one = TftpTransport(Location.parse(f"{url}/p"), 10)
+        answer = one.open(500, "anything")
+        assert (answer.offset, answer.validator) == (0, None)
+        assert answer.total in {size, None}
+        assert b"".join(iter(lambda: answer.read(1000), b"")) == octets
+        answer.close()
+
+
+def test_what_nobody_reads_any_more_ends(files: Path) -> None:
+    (files / "p").write_bytes(OCTETS * 100)
+    with tftp_server(files) as url:
+        answer = TftpTransport(Location.parse(f"{url}/p"), 10).open(0, None)
+        assert answer.read(10) == OCTETS[:10]
+        answer.close()
+
+
+def test_what_a_tftp_server_has_not_got_is_no_access(files: Path) -> None:
+    with tftp_server(files) as url, pytest.raises(TransferError) as caught:
+        TftpTransport(Location.parse(f"{url}/nowhere"), 10).open(0, None)
+
+    assert caught.value.reason == "access"
+
+
+def test_nobody_there_is_a_broken_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spkg.download.tftp.ASK_AGAIN", 0.1)
+    with pytest.raises(BrokenError, match="no answer in time"):
+        TftpTransport(Location.parse("tftp://127.0.0.1:9/p"), 0.1).open(0, None)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("http://127.0.0.1/p", WebTransport),
+        ("https://127.0.0.1/p", WebTransport),
+        ("ftp://127.0.0.1/p", FtpTransport),
+        ("ftps://127.0.0.1/p", FtpTransport),
+        ("tftp://127.0.0.1/p", TftpTransport),
+    ],
+)
+def test_each_scheme_has_its_protocol(url: str, kind: Callable[..., object]) -> None:
+    location = Location.parse(url)
+
+    _check(location, Login())
+    assert type(_transport(location, Login())) is kind

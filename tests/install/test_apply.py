@@ -1,0 +1,708 @@
+"""Applying packages: which way is taken, from whatever state a root is in, and what is remembered."""
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from spkg.errors import FailedError, FormatError, RefusedError, UnsafeError, UntrustedError, UsageError
+from spkg.format.commands import (
+    Add,
+    End,
+    Format,
+    Move,
+    MoveVersioned,
+    Reboot,
+    Record,
+    Remove,
+    RemoveSubTree,
+    Role,
+    UnknownCommand,
+    Version,
+)
+from spkg.format.package import Package
+from spkg.format.paths import RootPath, TreePath, VersionedPath
+from spkg.format.states import State, state_after
+from spkg.install import in_place as inplace
+from spkg.install import plan as planning
+from spkg.install.all_or_nothing import installed, working_in
+from spkg.install.apply import Applied, Request, aftermath, apply, preview, recover_root, standing
+from spkg.install.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from spkg.install.root import Root
+from spkg.install.transaction import Outcome, is_pending
+from spkg.verify.payload import Payload, open_package
+from spkg.verify.signatures import verify
+from tests.support.kit import AT, CONTENTS, Draft, file, policy
+from tests.support.namespaces import in_memory
+
+P = RootPath.of
+UNSAFE: Final = 1
+PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
+CUTS: Final = range(1, 300, 1 if PROOF else 3)
+"""Before which changes the power is cut; all of them only where there is time."""
+RECOVERY: Final = Role(role=2)
+ANYHOW: Final = Request(device=None, when="then")
+IN_PLACE: Final = replace(ANYHOW, in_place=True)
+OLD: Final = {"bin/app": b"old", "keep": b"kept", "www/a/b": b"b", "m": b"moved"}
+
+
+class Cut(BaseException):
+    """What a power cut is: nothing runs afterwards."""
+
+
+def plant(directory: Path, tree: dict[str, bytes] = OLD) -> None:
+    for path, contents in tree.items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_bytes(contents)
+
+
+def tree(directory: Path) -> dict[str, bytes]:
+    """Return the files below a directory, the installer's own aside."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and ".spkg" not in path.parts
+    }
+
+
+def changing(*records: Record, version: str = "1") -> Draft:
+    return Draft(records=(Version(text=version), *records, End()))
+
+
+UPDATE: Final = changing(
+    file("/bin/app"),
+    file("/new/dir/f"),
+    RemoveSubTree(path=TreePath.of("/www")),
+    Move(source_path=P("/m"), destination_path=P("/www/m")),
+    file("/last"),
+)
+NEW: Final = {
+    "bin/app": CONTENTS,
+    "keep": b"kept",
+    "last": CONTENTS,
+    "new/dir/f": CONTENTS,
+    "www/m": b"moved",
+}
+
+
+def do(
+    draft: Draft,
+    directory: Path,
+    request: Request = ANYHOW,
+    *,
+    root_type: type[Root] = Root,
+    how: Callable[..., Applied] = apply,
+    **more: Any,
+) -> Applied:
+    """Apply a package that lies in a file."""
+    package = directory.parent / "package.spkg"
+    package.write_bytes(draft.encode())
+    with open_package(package) as (opened, payload), root_type(directory) as root:
+        trusted = verify(opened, policy(unsafe_allow_unsigned=True), at=AT)
+        if how is aftermath:
+            return how(trusted, root, request)
+        return how(trusted, payload, root, request, **more)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Path]:
+    """A directory where it costs nothing to make things last."""
+    with in_memory(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def place(desk: Path) -> Path:
+    """A root with a few files."""
+    directory = desk / "root"
+    directory.mkdir()
+    plant(directory)
+    return directory
+
+
+def test_a_package_is_installed_whole(place: Path) -> None:
+    applied = do(UPDATE, place)
+
+    assert tree(place) == NEW
+    assert applied.recovered is Outcome.NOTHING
+    assert [(change["action"], change["path"]) for change in applied.changes] == [
+        ("put", "/bin/app"),
+        ("put", "/last"),
+        ("make-directory", "/new"),
+        ("make-directory", "/new/dir"),
+        ("put", "/new/dir/f"),
+        ("make-directory", "/www"),
+        ("move", "/www/m"),
+    ]
+    assert sorted(path.name for path in (place / ".spkg").iterdir()) == ["installed"]
+
+
+def test_what_was_installed_is_remembered_the_last_one_first(place: Path) -> None:
+    do(UPDATE, place)
+    do(changing(Remove(path=P("/keep")), version="2"), place, replace(ANYHOW, when="later"))
+
+    with Root(place) as root:
+        last, first = installed(root)
+    assert {**last, "package": None} == {
+        "package": None,
+        "version": "2",
+        "description": None,
+        "signers": ["CN=Test Signer"],
+        "time": "later",
+        "changed": 1,
+        "changes": [{"action": "delete", "path": "/keep", "kind": "file"}],
+    }
+    assert (first["version"], first["time"], first["changed"], first["changes"]) == ("1", "then", 7, None)
+
+
+def test_the_record_keeps_the_last_sixteen(place: Path) -> None:
+    for number in range(18):
+        do(changing(file("/n"), version=str(number)), place)
+
+    with Root(place) as root:
+        assert [one["version"] for one in installed(root)] == [str(number) for number in range(17, 1, -1)]
+
+
+def test_a_dry_run_tells_the_same_and_changes_nothing(place: Path) -> None:
+    planned = do(UPDATE, place, how=preview)
+
+    assert tree(place) == OLD
+    assert not (place / ".spkg").exists()
+    assert planned.changes == do(UPDATE, place).changes
+
+
+def test_the_last_package_changes_nothing_when_it_comes_again(place: Path) -> None:
+    swap = changing(
+        Move(source_path=P("/bin/app"), destination_path=P("/x")),
+        Move(source_path=P("/keep"), destination_path=P("/bin/app")),
+        Reboot(),
+    )
+    do(swap, place)
+    once = tree(place)
+
+    applied = do(swap, place)
+
+    assert (applied.already, applied.changes, applied.reboot_required) == (True, (), True)
+    assert do(swap, place, how=preview).already
+    assert tree(place) == once
+    assert not do(swap, place, replace(ANYHOW, again=True)).already
+    assert tree(place) == {"m": b"moved", "www/a/b": b"b", "x": b"kept"}
+
+
+def test_a_package_that_was_replaced_by_another_is_installed_anew(place: Path) -> None:
+    do(changing(file("/a"), version="1"), place)
+    do(changing(Remove(path=P("/a")), version="2"), place)
+
+    assert not do(changing(file("/a"), version="1"), place).already
+    assert tree(place)["a"] == CONTENTS
+
+
+def test_two_installers_do_not_work_in_one_root(place: Path) -> None:
+    with Root(place) as root, working_in(root), pytest.raises(RefusedError, match="another installation"):
+        do(UPDATE, place)
+
+    assert tree(place) == OLD
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_something_else_in_place_of_our_own_directory_is_refused(place: Path, kind: str) -> None:
+    if kind == "file":
+        (place / ".spkg").touch()
+    else:
+        (place / ".spkg").symlink_to("bin")
+
+    with pytest.raises(RefusedError, match="the installer keeps its own files there"):
+        do(UPDATE, place)
+    assert tree(place) == OLD
+
+
+def test_damaged_contents_change_nothing(place: Path) -> None:
+    damaged = Draft(records=UPDATE.records, payload=CONTENTS[:-1] + b"?")
+
+    for request, word in ((ANYHOW, UntrustedError), (IN_PLACE, UntrustedError)):
+        with pytest.raises(word, match="do not match the signed SHA-1 digest"):
+            do(damaged, place, request)
+        assert tree(place) == OLD
+        assert recover_root_of(place) == (Outcome.NOTHING, "clean")
+
+
+def test_damaged_contents_are_not_taken_for_what_is_installed(place: Path) -> None:
+    do(UPDATE, place)
+    damaged = Draft(records=UPDATE.records, payload=CONTENTS[:-1] + b"?")
+
+    for how in (apply, preview):
+        with pytest.raises(UntrustedError, match="do not match the signed SHA-1 digest"):
+            do(damaged, place, how=how)
+
+
+def test_a_damaged_record_is_told_before_anything_changes(place: Path) -> None:
+    do(changing(file("/a")), place)
+    (place / ".spkg/installed").write_text("{")
+
+    with pytest.raises(FailedError, match="the record of what was installed is damaged"):
+        do(UPDATE, place)
+    assert tree(place) == {**OLD, "a": CONTENTS}
+
+
+def recover_root_of(place: Path) -> tuple[Outcome, str]:
+    with Root(place) as root:
+        outcome = recover_root(root)
+        return outcome, standing(root)[0]
+
+
+def test_a_root_that_never_had_an_installation_is_clean_and_left_alone(place: Path) -> None:
+    assert recover_root_of(place) == (Outcome.NOTHING, "clean")
+    assert not (place / ".spkg").exists()
+
+
+class Stopping(Root):
+    """A root in which everything stops at the change whose number is told."""
+
+    stop_at = 0
+    count = 0
+    gone = False
+
+    def _tick(self) -> None:
+        cls = type(self)
+        cls.count += 1
+        if cls.gone or cls.count == cls.stop_at:
+            cls.gone = True
+            raise Cut
+
+    def create(self, path: Any) -> Any:
+        self._tick()
+        return super().create(path)
+
+    def mkdir(self, path: Any, mode: int) -> None:
+        self._tick()
+        super().mkdir(path, mode)
+
+    def rename(self, source: Any, destination: Any) -> None:
+        self._tick()
+        super().rename(source, destination)
+
+    def link(self, source: Any, destination: Any) -> None:
+        self._tick()
+        super().link(source, destination)
+
+    def unlink(self, path: Any) -> None:
+        self._tick()
+        super().unlink(path)
+
+    def remove_tree(self, path: Any) -> None:
+        self._tick()
+        super().remove_tree(path)
+
+    def sync_directory(self, path: Any) -> None:
+        self._tick()
+        super().sync_directory(path)
+
+    def sync_all(self) -> None:
+        self._tick()
+        super().sync_all()
+
+
+def cut(draft: Draft, place: Path, at: int, request: Request) -> bool:
+    """Apply, and cut the power before the change *at*; tell whether it came to that."""
+    kind = type("Cutting", (Stopping,), {"stop_at": at, "count": 0, "gone": False})
+    try:
+        do(draft, place, request, root_type=kind)
+    except Cut:
+        return True
+    return False
+
+
+def test_a_root_that_was_cut_off_is_pending_until_it_is_recovered(desk: Path) -> None:
+    seen: set[tuple[Outcome, bool]] = set()
+    for at in CUTS:
+        place = desk / f"{at}" / "root"
+        place.mkdir(parents=True)
+        plant(place)
+        if not cut(UPDATE, place, at, ANYHOW):
+            break
+        with Root(place) as root:
+            state, _ = standing(root)
+            if is_pending(root):
+                assert state == "pending"
+                with pytest.raises(RefusedError, match="an installation was cut off here"):
+                    do(UPDATE, place, how=preview)
+        outcome, after = recover_root_of(place)
+        assert after == "clean"
+        assert tree(place) == (NEW if outcome is Outcome.DONE else OLD) or outcome is Outcome.NOTHING
+        seen.add((outcome, tree(place) == NEW))
+    else:
+        pytest.fail("it never came to an end")
+
+    assert seen == {
+        (Outcome.NOTHING, False),
+        (Outcome.DISCARDED, False),
+        (Outcome.DONE, True),
+        (Outcome.NOTHING, True),
+    }
+
+
+def test_applying_recovers_first(desk: Path) -> None:
+    recovered: set[Outcome] = set()
+    for at in CUTS[::3]:
+        place = desk / f"{at}" / "root"
+        place.mkdir(parents=True)
+        plant(place)
+        if not cut(UPDATE, place, at, ANYHOW):
+            break
+
+        applied = do(changing(file("/other"), version="2"), place)
+
+        recovered.add(applied.recovered)
+        assert tree(place) in ({**OLD, "other": CONTENTS}, {**NEW, "other": CONTENTS})
+    assert recovered == {Outcome.NOTHING, Outcome.DISCARDED, Outcome.DONE}
+
+
+def test_after_a_kill_it_is_known_whether_the_package_is_installed(desk: Path) -> None:
+    told: set[str] = set()
+    for at in CUTS[::3]:
+        place = desk / f"{at}" / "root"
+        place.mkdir(parents=True)
+        plant(place)
+        if not cut(UPDATE, place, at, ANYHOW):
+            break
+
+        try:
+            applied = do(UPDATE, place, how=aftermath)
+        except FailedError as exc:
+            told.add(str(exc))
+            assert tree(place) == OLD
+        else:
+            told.add(f"{len(applied.changes)} changes")
+            assert tree(place) == NEW
+    assert told == {"7 changes", "the process that changed the root was killed"}
+
+
+# In place.
+
+STEPS: Final = changing(
+    file("/first"),
+    Remove(path=P("/m")),
+    file("/bin/app", flags=UNSAFE),
+    file("/new/dir/f"),
+    RemoveSubTree(path=TreePath.of("/www")),
+    Move(source_path=P("/keep"), destination_path=P("/www/kept")),
+)
+STEPPED: Final = {"bin/app": CONTENTS, "first": CONTENTS, "new/dir/f": CONTENTS, "www/kept": b"kept"}
+
+
+def checkpoint(place: Path) -> Checkpoint | None:
+    with Root(place) as root:
+        return load_checkpoint(root)
+
+
+@pytest.mark.parametrize(
+    ("record", "before", "after"),
+    [
+        (file("/a"), State.INITIAL, State.INITIAL),
+        (file("/a", kind=Add), State.RECOVERABLE, State.RECOVERABLE),
+        (file("/a", flags=UNSAFE), State.INITIAL, State.UNRECOVERABLE),
+        (Remove(path=P("/a")), State.INITIAL, State.RECOVERABLE),
+        (Remove(path=P("/a")), State.RECOVERABLE, State.RECOVERABLE),
+        (Remove(path=P("/a")), State.UNRECOVERABLE, State.UNRECOVERABLE),
+        (Remove(path=P("/a"), flags=UNSAFE), State.INITIAL, State.UNRECOVERABLE),
+        (Remove(path=P("/a"), flags=2), State.INITIAL, State.RECOVERABLE),
+        (Move(source_path=P("/a"), destination_path=P("/b")), State.INITIAL, State.INITIAL),
+        (
+            Move(source_path=P("/a"), destination_path=P("/b"), flags=UNSAFE),
+            State.INITIAL,
+            State.UNRECOVERABLE,
+        ),
+        (Format(), State.INITIAL, State.UNRECOVERABLE),
+        (Reboot(), State.RECOVERABLE, State.RECOVERABLE),
+        (UnknownCommand(number=1000, value=b"\0\0\0\1"), State.INITIAL, State.INITIAL),
+    ],
+)
+def test_the_states_are_those_of_figure_9(record: Record, before: State, after: State) -> None:
+    assert state_after(before, record) is after
+
+
+def test_in_place_the_tree_is_the_same(place: Path) -> None:
+    applied = do(STEPS, place, IN_PLACE)
+
+    assert tree(place) == STEPPED
+    assert len(applied.changes) == 8
+    assert checkpoint(place) is None
+    assert sorted(path.name for path in (place / ".spkg").iterdir()) == ["installed"]
+
+
+def test_in_place_wants_a_file(place: Path) -> None:
+    octets = STEPS.encode()
+    stream = io.BytesIO(octets)
+    package = Package.read(stream)
+    payload = Payload(stream, offset=package.payload_offset, length=len(CONTENTS))
+
+    with Root(place) as root, pytest.raises(UsageError, match="--in-place wants the package in a file"):
+        apply(verify(package, policy(), at=AT), payload, root, IN_PLACE)
+
+
+def test_in_place_each_cut_leaves_the_truth_on_disk_and_the_same_package_goes_on(desk: Path) -> None:
+    states: list[str] = []
+    for at in CUTS:
+        place = desk / f"{at}" / "root"
+        place.mkdir(parents=True)
+        plant(place)
+        if not cut(STEPS, place, at, IN_PLACE):
+            break
+        found = checkpoint(place)
+        now = tree(place)
+        # Never milder than the truth: what is changed tells the least state that the root is in.
+        if now.get("bin/app") != b"old":
+            assert found is None or found.state is State.UNRECOVERABLE
+        if "m" not in now and now != STEPPED:
+            assert found is not None
+            assert found.state is not State.INITIAL
+        if now not in (OLD, STEPPED):
+            assert found is not None
+        with Root(place) as root:
+            states.append(standing(root)[0])
+        if found is not None:
+            with pytest.raises(RefusedError):
+                do(changing(file("/x"), version="2"), place)
+            with pytest.raises(RefusedError, match="was begun in place"):
+                do(STEPS, place)
+
+        do(STEPS, place, IN_PLACE)
+
+        assert tree(place) == STEPPED
+        assert checkpoint(place) is None
+    else:
+        pytest.fail("it never came to an end")
+    assert set(states) == {"clean", "pending", "unsafe"}
+
+
+def test_in_place_a_move_is_not_done_twice(desk: Path) -> None:
+    moving = changing(
+        Move(source_path=P("/a"), destination_path=P("/b")),
+        Move(source_path=P("/c"), destination_path=P("/a")),
+        MoveVersioned(source_path=VersionedPath.of("/v.001"), destination_path=VersionedPath.of("/v.002")),
+    )
+    before = {"a": b"a", "b": b"b", "c": b"c", "v.001": b"1", "v.002": b"2", "v.xyz": b"x"}
+    for at in CUTS:
+        place = desk / f"{at}" / "root"
+        place.mkdir(parents=True)
+        plant(place, before)
+        if not cut(moving, place, at, IN_PLACE):
+            break
+
+        do(moving, place, IN_PLACE)
+
+        assert tree(place) == {"a": b"c", "b": b"a", "v.002": b"1"}
+    else:
+        pytest.fail("it never came to an end")
+
+
+def test_in_place_two_names_of_one_file_become_one(place: Path) -> None:
+    os.link(place / "m", place / "n")
+
+    do(changing(Move(source_path=P("/m"), destination_path=P("/n"))), place, IN_PLACE)
+
+    assert tree(place) == {**{path: OLD[path] for path in OLD if path != "m"}, "n": b"moved"}
+
+
+@contextmanager
+def failing_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have the command of a number fail, as where a disk is full."""
+    real = planning.plan_command
+
+    def plan_command(trusted: Any, device: Any, looked: Any, command: Any) -> Any:
+        if command.index == number:
+            raise OSError(28, "No space left on device", "/somewhere")
+        return real(trusted, device, looked, command)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inplace, "plan_command", plan_command)
+        yield
+
+
+@pytest.mark.parametrize(("index", "state"), [(1, State.INITIAL), (2, State.RECOVERABLE)])
+def test_in_place_a_failure_leaves_the_root_usable_and_partial(
+    place: Path, monkeypatch: pytest.MonkeyPatch, index: int, state: State
+) -> None:
+    with failing_at(index, monkeypatch), pytest.raises(FailedError, match="no space left on") as caught:
+        do(STEPS, place, IN_PLACE)
+
+    assert caught.value.fault == 9004
+
+    found = checkpoint(place)
+    assert found is not None
+    assert (found.command, found.state, found.failed) == (index, state, True)
+    with Root(place) as root:
+        assert standing(root)[0] == "partial"
+        assert recover_root(root) is Outcome.NOTHING
+    # The same one goes on, and any other one is taken as well.
+    do(STEPS, place, IN_PLACE)
+    assert tree(place) == STEPPED
+
+
+def test_in_place_after_a_failure_another_package_is_taken(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with failing_at(2, monkeypatch), pytest.raises(FailedError):
+        do(STEPS, place, IN_PLACE)
+
+    do(changing(file("/other"), version="2"), place)
+
+    assert checkpoint(place) is None
+    assert "other" in tree(place)
+
+
+def test_in_place_a_failure_in_the_unrecoverable_state_wants_recovery(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with failing_at(4, monkeypatch), pytest.raises(UnsafeError, match="no space left on device") as caught:
+        do(STEPS, place, IN_PLACE)
+
+    assert caught.value.fault == 9002
+
+    with Root(place) as root:
+        assert standing(root)[0] == "unsafe"
+    for draft in (STEPS, changing(file("/other"), version="2")):
+        for request in (ANYHOW, IN_PLACE):
+            with pytest.raises(RefusedError, match="takes only a package whose role is software-recovery"):
+                do(draft, place, request)
+    do(changing(RECOVERY, Format(), file("/rescued"), version="3"), place)
+    assert tree(place) == {"rescued": CONTENTS}
+    with Root(place) as root:
+        assert standing(root)[0] == "clean"
+
+
+def test_in_place_a_recovery_leaves_the_root_unsafe_until_it_is_through(desk: Path) -> None:
+    rescue = changing(RECOVERY, file("/a"), file("/b"), version="3")
+    for at in CUTS:
+        place = desk / f"{at}" / "root"
+        place.mkdir(parents=True)
+        plant(place)
+        with Root(place) as root, working_in(root):
+            unsafe = Checkpoint(package="0", command=3, state=State.UNRECOVERABLE, failed=True)
+            save_checkpoint(root, unsafe)
+        if not cut(rescue, place, at, IN_PLACE):
+            break
+        with Root(place) as root:
+            assert standing(root)[0] == "unsafe" or {"a", "b"} <= tree(place).keys()
+        do(rescue, place, IN_PLACE)
+        assert tree(place) == {**OLD, "a": CONTENTS, "b": CONTENTS}
+    else:
+        pytest.fail("it never came to an end")
+
+
+@pytest.mark.parametrize(("roles", "taken"), [((), False), ((1, 2), False), ((2, 2), True)])
+def test_a_recovery_has_no_other_role(place: Path, roles: tuple[int, ...], *, taken: bool) -> None:
+    with Root(place) as root, working_in(root):
+        save_checkpoint(root, Checkpoint(package="0", command=3, state=State.UNRECOVERABLE, failed=True))
+    rescue = changing(*(Role(role=role) for role in roles), file("/a"))
+
+    if taken:
+        do(rescue, place)
+    else:
+        with pytest.raises(RefusedError, match="takes only a package whose role is software-recovery"):
+            do(rescue, place)
+
+    assert ("a" in tree(place)) == taken
+
+
+def test_force_takes_any_package_for_an_unsafe_root(place: Path) -> None:
+    with Root(place) as root, working_in(root):
+        save_checkpoint(root, Checkpoint(package="0", command=3, state=State.UNRECOVERABLE, failed=True))
+
+    do(UPDATE, place, replace(ANYHOW, unsafe_force=True))
+
+    assert tree(place) == NEW
+    assert checkpoint(place) is None
+
+
+@pytest.mark.parametrize("octets", [b"", b"{}", b"[]", b'{"package": 1, "command": "x"}', b"\xff"])
+def test_a_damaged_checkpoint_is_taken_for_the_worst(place: Path, octets: bytes) -> None:
+    with Root(place) as root, working_in(root):
+        pass
+    (place / ".spkg/checkpoint").write_bytes(octets)
+
+    with pytest.raises(RefusedError, match="takes only a package whose role is software-recovery"):
+        do(UPDATE, place)
+    assert tree(place) == OLD
+    with Root(place) as root:
+        assert standing(root)[0] == "unsafe"
+    do(changing(RECOVERY, file("/rescued"), version="3"), place)
+    with Root(place) as root:
+        assert standing(root)[0] == "clean"
+
+
+def test_what_was_installed_before_is_not_taken_for_what_was_killed(place: Path) -> None:
+    do(UPDATE, place)
+
+    with pytest.raises(FailedError, match="was killed"):
+        do(UPDATE, place, replace(ANYHOW, again=True, when="later"), how=aftermath)
+
+
+def test_force_takes_the_package_that_failed_too(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with failing_at(4, monkeypatch), pytest.raises(UnsafeError):
+        do(STEPS, place, IN_PLACE)
+
+    do(STEPS, place, replace(ANYHOW, unsafe_force=True))
+
+    assert checkpoint(place) is None
+
+
+def test_in_place_a_file_that_does_not_fit_at_its_time_is_refused_before_anything(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = os.statvfs(place)
+    full = os.statvfs_result((*room[:4], 0, *room[5:]))
+    monkeypatch.setattr(Root, "space", lambda _: full)
+
+    with pytest.raises(RefusedError, match="21 octets are needed, 0 are free") as caught:
+        do(changing(file("/x")), place, IN_PLACE)
+    assert caught.value.fault == 9004
+    plant(place, {"big": bytes(100)})
+    do(changing(Remove(path=P("/big")), file("/x"), file("/y")), place, IN_PLACE)
+    assert {"x", "y"} <= tree(place).keys()
+
+
+def test_what_is_not_known_is_told(place: Path) -> None:
+    applied = do(changing(UnknownCommand(number=1000, value=b""), file("/a")), place)
+
+    assert applied.skipped_unknown == ({"index": 1, "type": 1000},)
+    with pytest.raises(RefusedError, match="a command of the unknown type 1000"):
+        do(
+            changing(UnknownCommand(number=1000, value=b""), file("/b")),
+            place,
+            replace(ANYHOW, refuse_unknown=True),
+        )
+
+
+def test_a_payload_that_is_cut_off_changes_nothing(place: Path) -> None:
+    octets = UPDATE.encode()
+    stream = io.BytesIO(octets[:-1])
+    package = Package.read(stream)
+    payload = Payload(stream, offset=package.payload_offset, length=len(CONTENTS))
+
+    with Root(place) as root, pytest.raises(FormatError, match="1 of 21 octets are missing"):
+        apply(verify(package, policy(), at=AT), payload, root, ANYHOW)
+
+    assert tree(place) == OLD
+    assert recover_root_of(place) == (Outcome.NOTHING, "clean")
+
+
+def test_the_digest_that_counts_is_that_of_the_octets_that_land(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Payload.read_range
+
+    def read_range(payload: Payload, wanted: Any) -> Iterator[memoryview]:
+        for octets in real(payload, wanted):
+            yield memoryview(bytes(octets).replace(b"hello", b"HELLO"))
+
+    monkeypatch.setattr(Payload, "read_range", read_range)
+
+    with pytest.raises(FailedError, match="/first: contents do not match the signed SHA-1 digest"):
+        do(STEPS, place, IN_PLACE)
+    assert tree(place) == OLD

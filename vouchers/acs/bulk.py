@@ -1,0 +1,352 @@
+"""Vouchers for many devices: a stream of devices in, files out, in flat memory and on several cores.
+
+One process reads, takes serial numbers and writes; others sign.  It may be cut off anywhere: the same batch
+run again writes the same vouchers under the same numbers.
+"""
+
+import csv
+import json
+import multiprocessing
+import signal
+from base64 import b64encode
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from io import FileIO
+from itertools import islice
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final, Self
+
+from spkg.common.atomic_output import write_all
+from spkg.common.digests import Digest
+from spkg.errors import FailedError
+from vouchers.acs.device_list import Listed
+from vouchers.acs.issuer import Issued, sign_voucher
+from vouchers.acs.ledger import Ledger, Outcome, Want
+from vouchers.acs.templates import Template
+from vouchers.cpe.messages import set_vouchers_request
+from vouchers.signature.sign import VoucherSigner
+
+__all__ = ["BulkReport", "Form", "Order", "issue_many"]
+
+AT_ONCE: Final = 200
+"""How many devices are one transaction of the ledger, and one errand of a process."""
+REJECTED: Final = "rejected.csv"
+INDEX: Final = "index.csv"
+"""Which voucher is whose, in their order; a line of NDJSON says so itself."""
+
+Progress = Callable[[int], object]
+Taken = Sequence[tuple[Want, tuple[int, ...]]]
+"""Vouchers with the serial numbers that they are to have."""
+Written = Sequence[tuple[tuple[str, ...], bytes]]
+"""A row of the index, which begins with the file of a voucher's own, and what is written of it."""
+
+
+class Form(Enum):
+    """What is written of each voucher."""
+
+    XML = "xml"
+    BASE64 = "base64"
+    SOAP = "soap"
+    """The request SetVouchers."""
+    NDJSON = "ndjson"
+
+    def write(self, issued: Issued) -> bytes:
+        """Return a voucher in this form; a line of text for those that have one."""
+        match self:
+            case Form.XML:
+                return issued.octets
+            case Form.BASE64:
+                return b64encode(issued.octets) + b"\n"
+            case Form.SOAP:
+                return set_vouchers_request([issued.octets], name=str(issued.serials[0]))
+            case Form.NDJSON:
+                return json.dumps(_document(issued)).encode() + b"\n"
+
+    @property
+    def file(self) -> str | None:
+        """The file of all vouchers; None where each has its own, named by its serial number."""
+        return f"vouchers.{self.value}" if self in {Form.BASE64, Form.NDJSON} else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BulkReport:
+    """What became of a list of devices."""
+
+    issued: int
+    """Vouchers, one for each device that counts."""
+    rejected: int
+    """Lines that got none."""
+    run: str
+    """What the ledger calls this run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be issued to each of many devices."""
+
+    templates: tuple[Template, ...]
+    batch: str
+    """What makes this the same as another run."""
+    form: Form = Form.NDJSON
+    jobs: int = 1
+    """How many processes sign."""
+
+
+def issue_many(
+    order: Order,
+    devices: Iterable[Listed],
+    directory: Path,
+    signer: VoucherSigner,
+    ledger: Ledger,
+    *,
+    progress: Progress | None = None,
+) -> BulkReport:
+    """Write a voucher for each device into a directory, and the lines that got none into ``rejected.csv``.
+
+    Who calls makes the directory durable, and then has the ledger confirm the run.
+
+    Args:
+        order: What is issued.
+        devices: The list.
+        directory: An empty directory.
+        signer: Who signs.
+        ledger: Where the serial numbers come from.
+        progress: Called with the octets of the list that were done.
+
+    Raises:
+        FormatError: The list is none.
+        FailedError: A process that signs was killed.
+        SurroundingsError: The ledger can't be used.
+        OSError: Something can't be read or written.
+    """
+    run = ledger.new_run()
+    issued = done = 0
+    with ExitStack() as stack:
+        out = _Output(stack, directory, order.form)
+        workers = stack.enter_context(_Workers(signer, order.form, order.jobs))
+        reserve = partial(
+            ledger.reserve,
+            run=run,
+            batch=order.batch,
+            signer=signer.key_id,
+            unpredictable=signer.digest is Digest.SHA1,
+        )
+        errands = _reserved(order, devices, reserve, out.reject)
+        for written, octets in workers.work(errands):
+            out.put(written)
+            issued += len(written)
+            if progress is not None:
+                progress(octets - done)
+            done = octets
+    return BulkReport(issued=issued, rejected=out.rejected, run=run)
+
+
+def _reserved(
+    order: Order,
+    devices: Iterable[Listed],
+    reserve: Callable[[Sequence[Want]], list[Outcome]],
+    reject: Callable[[int, str], object],
+) -> Iterator[tuple[Taken, int]]:
+    """Give errands, vouchers with their serial numbers, and how far the list has been read."""
+    lines = iter(devices)
+    while some := list(islice(lines, AT_ONCE)):
+        wants = {
+            index: Want(device=line.device, templates=order.templates)
+            for index, line in enumerate(some)
+            if line.device is not None
+        }
+        outcomes = reserve([*wants.values()])
+        answered = dict(zip(wants, outcomes, strict=True))
+        taken = []
+        for index, line in enumerate(some):
+            refusal = answered[index].refusal if index in answered else line.problem
+            if refusal is None:
+                taken.append((wants[index], answered[index].serials))
+            else:
+                reject(line.line, refusal)
+        yield taken, some[-1].octets
+
+
+class _Output:
+    """The files of a bulk output."""
+
+    def __init__(self, stack: ExitStack, directory: Path, form: Form) -> None:
+        self._directory, self._name = directory, form.file
+        self._all: FileIO | None = None
+        if form.file is not None:
+            self._all = stack.enter_context(FileIO(directory / form.file, "x"))
+        self._index = None
+        if form is not Form.NDJSON:
+            self._index = _table(stack, directory / INDEX)
+            self._index.writerow(("file", "oui", "product_class", "serial_number", "serials"))
+        self._rejected = _table(stack, directory / REJECTED)
+        self._rejected.writerow(("line", "reason"))
+        self.rejected = 0
+
+    def put(self, written: Written) -> None:
+        if self._index is not None:
+            self._index.writerows((self._name or row[0], *row[1:]) for row, _ in written)
+        if self._all is not None:
+            write_all(self._all, b"".join(contents for _, contents in written))
+            return
+        for row, contents in written:
+            with FileIO(self._directory / row[0], "x") as file:
+                write_all(file, contents)
+
+    def reject(self, line: int, reason: str) -> None:
+        self._rejected.writerow((line, reason))
+        self.rejected += 1
+
+
+def _table(stack: ExitStack, path: Path) -> Any:
+    return csv.writer(stack.enter_context(path.open("x", newline="", encoding="utf-8")))
+
+
+class _Workers:
+    """Processes that sign, or this one.
+
+    Each has a connection of its own: where one is killed in the middle of a word, nobody waits for the rest
+    of it, as an executor of the standard library does.
+    """
+
+    def __init__(self, signer: VoucherSigner, form: Form, jobs: int) -> None:
+        self._sign = _Signing(signer=signer, form=form)
+        self._jobs = jobs
+        self._processes: list[multiprocessing.process.BaseProcess] = []
+        self._connections: list[Connection] = []
+
+    def __enter__(self) -> Self:
+        if self._jobs > 1:
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            try:
+                for _ in range(self._jobs):
+                    self._start(before)
+            except BaseException:
+                self.__exit__()
+                raise
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in self._connections:
+            connection.close()
+        for process in self._processes:
+            process.terminate()
+            process.join()
+
+    def work(self, errands: Iterator[tuple[Taken, int]]) -> Iterator[tuple[Written, int]]:
+        """Give what is to be written of each errand, in order.
+
+        Raises:
+            FailedError: A process that signs was killed.
+            FormatError: A voucher would be too large.
+        """
+        if not self._connections:
+            for taken, octets in errands:
+                yield self._sign(taken), octets
+            return
+        waiting: deque[tuple[Connection, int]] = deque()
+        free = deque(self._connections)
+        for taken, octets in errands:
+            # A process has one errand at a time, so that neither waits for the other to take what it says.
+            done = None if free else _receive(waiting, free)
+            connection = free.popleft()
+            _send(connection, taken)
+            waiting.append((connection, octets))
+            if done is not None:
+                yield done
+        while waiting:
+            yield _receive(waiting, free)
+
+    def _start(self, mask: Iterable[int]) -> None:
+        """Start a process, with all signals blocked until it has its own mind about them."""
+        ours, theirs = multiprocessing.Pipe()
+        self._connections.append(ours)
+        process = multiprocessing.get_context("fork").Process(  # a key can't be sent, but it is there already
+            target=_serve, args=(theirs, [*self._connections], self._sign, mask), daemon=True
+        )
+        process.start()
+        self._processes.append(process)
+        theirs.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Signing:
+    """What a process that signs does."""
+
+    signer: VoucherSigner
+    form: Form
+
+    def __call__(self, taken: Taken) -> Written:
+        issued = [sign_voucher(want, serials, self.signer) for want, serials in taken]
+        return [(_row(one), self.form.write(one)) for one in issued]
+
+
+def _row(issued: Issued) -> tuple[str, ...]:
+    device, serials = issued.device, " ".join(map(str, issued.serials))
+    return f"{issued.serials[0]}.xml", device.oui, device.product_class, device.serial_number, serials
+
+
+def _send(connection: Connection, taken: Taken) -> None:
+    try:
+        connection.send(taken)
+    except OSError as exc:
+        raise _killed() from exc
+
+
+def _receive(waiting: deque[tuple[Connection, int]], free: deque[Connection]) -> tuple[Written, int]:
+    connection, octets = waiting.popleft()
+    try:
+        done: Written | Exception = connection.recv()
+    except (EOFError, OSError) as exc:
+        raise _killed() from exc
+    if isinstance(done, Exception):
+        raise done
+    free.append(connection)
+    return done, octets
+
+
+def _killed() -> FailedError:
+    hint = "the same batch, run again, completes it"
+    return FailedError("a process that signs was killed", hint=hint)
+
+
+def _serve(  # pragma: no cover - what runs here is ended, not left, so nobody measures it
+    connection: Connection, others: Sequence[Connection], sign: _Signing, mask: Iterable[int]
+) -> None:
+    """Be a process that signs, until the one that began it is gone."""
+    # What the terminal tells all processes is for the one that began them to heed.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    for other in others:  # or they would outlive the one that they belong to
+        other.close()
+    with suppress(EOFError, OSError):
+        while True:
+            taken = connection.recv()
+            try:
+                done: Written | Exception = sign(taken)
+            except Exception as exc:  # noqa: BLE001 - it is raised where somebody can hear of it
+                done = exc
+            connection.send(done)
+
+
+def _document(issued: Issued) -> dict[str, object]:
+    device = issued.device
+    return {
+        "device": {
+            "manufacturer": device.manufacturer,
+            "oui": device.oui,
+            "product_class": device.product_class,
+            "serial_number": device.serial_number,
+        },
+        "serials": issued.serials,
+        "voucher": b64encode(issued.octets).decode(),
+    }

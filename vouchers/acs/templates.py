@@ -1,0 +1,155 @@
+"""Options as an operator offers them: all but the serial number and the device (README, "Options")."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from spkg.common.times import Units, read_time
+from spkg.common.toml_document import Table, load_table
+from spkg.errors import FormatError
+from vouchers.model import MAX_DEPTH, MAX_OPTIONS, DeviceId, Extra, Mode, Option
+
+__all__ = ["Template", "load_options", "read_options"]
+
+NOBODY: Final = DeviceId(manufacturer="", oui="000000", product_class="", serial_number="0")
+"""A device to try Options on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """What is to become of one Option, of whatever device."""
+
+    ident: str
+    description: str = ""
+    mode: Mode
+    start: datetime | None = None
+    duration: int | None = None
+    units: Units | None = None
+    transferable: bool = False
+    extra: tuple[Extra, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.option(0, NOBODY).check_for_issuing()
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether no device would take it any more."""
+        end = self.option(0, NOBODY).expires(now)
+        return end is not None and end <= now
+
+    def option(self, serial: int, device: DeviceId) -> Option:
+        """Return the Option for one device.
+
+        Raises:
+            ValueError: It would be none (Table 62).
+        """
+        return Option(
+            serial=str(serial),
+            device=device,
+            ident=self.ident,
+            description=self.description,
+            mode=self.mode,
+            start=self.start,
+            duration=self.duration,
+            units=self.units,
+            transferable=self.transferable,
+            extra=self.extra,
+        )
+
+
+def load_options(path: Path) -> tuple[Template, ...]:
+    """Read a file of Options.
+
+    Raises:
+        FormatError: It is none.
+        OSError: It can't be read.
+    """
+    return read_options(load_table(path))
+
+
+def read_options(document: Table) -> tuple[Template, ...]:
+    """Return the Options that *document* describes, which go into one voucher.
+
+    Raises:
+        FormatError: It describes none, too many, or one twice.
+    """
+    tables = document.tables("option")
+    document.finish()
+    if not 1 <= len(tables) <= MAX_OPTIONS:
+        raise document.error("option", f"from 1 to {MAX_OPTIONS} [[option]] tables belong here")
+    found: dict[str, Template] = {}
+    for table in tables:
+        template = _template(table)
+        if template.ident in found:
+            raise table.error("ident", f"{template.ident!r} is there twice")
+        found[template.ident] = template
+    return tuple(found.values())
+
+
+def _template(table: Table) -> Template:
+    mode, units = table.text("mode"), table.text("duration-units")
+    ident, description = table.text("ident"), table.text("description")
+    duration, transferable = table.integer("duration"), table.boolean("transferable")
+    start = _time(table, "start-date")
+    extra = _extra(table, table.any("extra") or {})
+    table.finish()
+    if ident is None or mode is None:
+        raise table.error("" if ident is None and mode is None else "mode", "ident and mode belong here")
+    if mode not in {one.value for one in Mode}:
+        raise table.error("mode", f"one of {', '.join(one.value for one in Mode)} belongs here")
+    if units not in {None, *(one.value for one in Units)}:
+        raise table.error("duration-units", "Days or Months belongs here")
+    try:
+        return Template(
+            ident=ident,
+            description=description or "",
+            mode=Mode(mode),
+            start=start,
+            duration=duration,
+            units=None if units is None else Units(units),
+            transferable=transferable or False,
+            extra=extra,
+        )
+    except ValueError as exc:
+        raise table.error("", str(exc), section="C.3, Table 62") from exc
+
+
+def _time(table: Table, key: str) -> datetime | None:
+    """Return a time that is written as TOML has it, or as a voucher has it; without a zone it is UTC."""
+    value = table.any(key)
+    if isinstance(value, datetime):
+        whole = value.replace(microsecond=0)
+        try:
+            return whole.replace(tzinfo=UTC) if value.tzinfo is None else whole.astimezone(UTC)
+        except OverflowError as exc:
+            raise table.error(key, "no calendar has this time") from exc
+    if not isinstance(value, str | None):
+        raise table.error(key, "a time as 2026-12-01T00:00:00Z belongs here")
+    try:
+        return None if value is None else read_time(value)
+    except ValueError as exc:
+        raise table.error(key, str(exc)) from exc
+
+
+def _extra(table: Table, values: Any, depth: int = 1) -> tuple[Extra, ...]:
+    """Return further elements: strings and numbers, or tables of such."""
+    if not isinstance(values, dict):
+        raise table.error("extra", "a table belongs here: write [option.extra]")
+    return tuple((name, _content(table, name, value, depth)) for name, value in values.items())
+
+
+def _content(table: Table, name: str, value: Any, depth: int) -> str | tuple[Extra, ...]:
+    if isinstance(value, dict) and depth < MAX_DEPTH:
+        return _extra(table, value, depth + 1)
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, int) and abs(value) < 1 << 63:
+        return str(value)
+    if isinstance(value, str):
+        return value
+    raise _unfit(table, name)
+
+
+def _unfit(table: Table, name: str) -> FormatError:
+    problem = f"a string, a number, true, false or a table, {MAX_DEPTH} deep, belongs here"
+    return table.error(f"extra.{name}", problem)

@@ -1,0 +1,90 @@
+"""Whether a genuine voucher is for this device, and what it makes of its Options (TR-069 C.2, C.3).  Pure."""
+
+from dataclasses import InitVar, dataclass
+from datetime import datetime
+from typing import Final, NoReturn, final
+
+from spkg.common.times import write_time
+from spkg.device import Device
+from spkg.errors import RefusedError
+from vouchers.acs.device_list import identity_of
+from vouchers.cpe.option_life import Life
+from vouchers.model import DeviceId, Option
+from vouchers.signature.option_elements import content_of
+from vouchers.signature.verify import TrustedVoucher
+
+__all__ = ["Grant", "grant"]
+
+_SEAL: Final = object()
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """What a trusted voucher makes of the Options of this device.  Only :func:`grant` makes one."""
+
+    lives: tuple[Life, ...]
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("a Grant is only made by grant()")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Grant is neither copied nor pickled")
+
+
+def grant(trusted: TrustedVoucher, device: Device, now: datetime | None) -> Grant:
+    """Return what a voucher makes of the Options of a device.
+
+    Args:
+        trusted: The voucher.
+        device: This device.
+        now: The network time; None where there is none yet.
+
+    Raises:
+        RefusedError: It is for another device, for an Option that there is not here, or over already; or
+            nobody knows what time it is.
+        FormatError: The device does not say who it is.
+    """
+    # (1) C.2: applied only once network time is established.
+    if now is None:
+        raise RefusedError("network time is not established", section="C.2")
+    # (2) Table 62: for this device and no other; who made it is for display alone (Table 63).
+    own, named = identity_of(device), trusted.voucher.device
+    if not named.is_same_device(own):
+        problem = f"the voucher is for {_words(named)}, and this is {_words(own)}"
+        raise RefusedError(problem, field="DeviceId", section="C.3, Table 62")
+    lives: dict[str, Life] = {}
+    for option in trusted.voucher.options:
+        # (3) For an Option that there is, and one instruction for each.
+        if device.supported_options is not None and option.ident not in device.supported_options:
+            raise RefusedError(f"this device has no Option {option.ident!r}", section="C.3, Table 62")
+        if option.ident in lives:
+            raise RefusedError(f"two instructions for one Option, {option.ident!r}", section="C.3")
+        life = lives[option.ident] = _life(option, trusted.signer_key, now)
+        # (4) Not over before it begins.
+        if life.is_over(now):
+            assert life.expires is not None  # or it would not be over
+            problem = f"the Option {option.ident!r} has expired at {write_time(life.expires)}"
+            raise RefusedError(problem, section="C.2")
+    return Grant(lives=tuple(lives.values()), seal=_SEAL)
+
+
+def _life(option: Option, signer_key: bytes, now: datetime) -> Life:
+    whole = now.replace(microsecond=0)
+    return Life(
+        name=option.ident,
+        serial=option.serial,
+        signer_key=signer_key,
+        content=content_of(option),
+        mode=option.mode,
+        start=option.start or whole,
+        expires=option.expires(whole),
+        transferable=option.transferable,
+        begun=(option.start or whole) <= whole,
+    )
+
+
+def _words(device: DeviceId) -> str:
+    return f"{device.oui} {device.product_class!r} {device.serial_number!r}"

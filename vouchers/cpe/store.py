@@ -1,0 +1,379 @@
+"""The Options of a device, in one SQLite file that survives whatever a power cut does (TR-069 C.2).
+
+The only module that keeps what vouchers have done.  Each call is one transaction: all of it, or nothing.
+"""
+
+import sqlite3
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from spkg.errors import NO_ROOM, RefusedError, SurroundingsError, UsageError
+from vouchers.cpe.grant import Grant
+from vouchers.cpe.option_life import Ending, Life, OptionState, next_change, unvouchered
+from vouchers.model import Mode
+
+__all__ = ["MAX_OPTIONS", "MAX_SEEN", "OptionStore"]
+
+MAX_OPTIONS: Final = 256
+"""The most Options that a device has."""
+MAX_SEEN: Final = 1 << 14
+"""The most serial numbers that are remembered: some 2 MiB, and a voucher a day for 40 years."""
+PATIENCE: Final = 10
+"""Seconds to wait for another process that has the store."""
+MARK: Final = 0x53504B47
+"""What tells a store from other SQLite files."""
+VERSION: Final = 1
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+TABLES: Final = """
+    CREATE TABLE option (
+        name TEXT PRIMARY KEY, serial TEXT NOT NULL, signer BLOB NOT NULL, content BLOB NOT NULL,
+        mode TEXT NOT NULL, start INTEGER NOT NULL, expires INTEGER, transferable INTEGER NOT NULL,
+        begun INTEGER NOT NULL, ending TEXT, set_up INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE seen (
+        signer BLOB, serial TEXT, content BLOB, PRIMARY KEY (signer, serial, content)
+    ) WITHOUT ROWID;
+    CREATE TABLE fact (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+"""
+ALL: Final = """
+    SELECT name, serial, signer, content, mode, start, expires, transferable, begun, ending, set_up
+    FROM option
+"""
+PUT: Final = "INSERT OR REPLACE INTO option VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+SEEN: Final = "SELECT content FROM seen WHERE signer = ? AND serial = ?"
+CHANGED: Final = "UPDATE option SET ending = ? WHERE ending IS NULL AND NOT transferable AND mode <> ?"
+BEGUN: Final = "UPDATE option SET begun = 1 WHERE NOT begun AND start <= ?"
+PASSED: Final = "UPDATE option SET ending = ? WHERE ending IS NULL AND expires <= ?"
+COUNTS: Final = (
+    ("SELECT count(*) FROM option", MAX_OPTIONS, "Options"),
+    ("SELECT count(*) FROM seen", MAX_SEEN, "vouchers"),
+)
+CODE: Final = "provisioning-code"
+CLOCK: Final = "clock"
+
+
+class OptionStore:
+    """The Options of one device.
+
+    Args:
+        path: The file.
+        create: Whether it is made where it is not there.
+
+    Raises:
+        SurroundingsError: It is no store, or can't be opened.
+    """
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        self._path = path
+        if path.exists() and not path.is_file():
+            raise SurroundingsError(f"{path} is no regular file")
+        mode = "rwc" if create else "rw"
+        with self._telling():
+            self._database = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=PATIENCE, isolation_level=None
+            )
+        try:
+            with self._telling():
+                # What is told to be done has to be done after a power cut, too.
+                self._database.execute("PRAGMA synchronous = EXTRA")
+                self._database.execute("PRAGMA trusted_schema = OFF")
+            self._prepare(create=create)
+        except BaseException:
+            self._database.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def observe(self, provisioning_code: str | None, now: datetime | None) -> None:
+        """Keep what has become known of the surroundings: the provider, and the network time.
+
+        A provisioning code that differs from the one before ends every Option that is not transferable; a
+        beginning and an end that have been seen stay what they are, also when the clock is set back.
+
+        Args:
+            provisioning_code: That of the device; None where nobody knows.
+            now: The network time; None where nobody knows, or it is only supposed.
+
+        Raises:
+            SurroundingsError: The store can't be written.
+        """
+        with self._change():
+            self._see_provider(provisioning_code)
+            if now is not None:
+                self._database.execute(PASSED, (Ending.EXPIRED.value, _seconds(now)))
+                self._database.execute(BEGUN, (_seconds(now),))
+                before = self._fact(CLOCK)
+                if before is None or now.replace(microsecond=0) > _time(before):
+                    self._keep(CLOCK, _seconds(now))
+
+    def apply(
+        self,
+        grants: Sequence[Grant],
+        now: datetime,
+        sources: Sequence[str] = (),
+        provisioning_code: str | None = None,
+        *,
+        real: bool = True,
+    ) -> list[tuple[Life, bool]]:
+        """Have vouchers take effect, in their order: all of them, or none.
+
+        Args:
+            grants: What they make of the Options.
+            now: When that is.
+            sources: Where each is from, for errors.
+            provisioning_code: That of the device, as for :meth:`observe`, in the same transaction.
+            real: Whether *now* is the network time, and not only supposed.
+
+        Returns:
+            For each Option what governs it now, and whether that is new.
+
+        Raises:
+            RefusedError: One was seen before and does not govern its Option any more, or there are more
+                Options than a device has.
+            SurroundingsError: The store can't be written.
+        """
+        # In a list that comes again, because its answer was lost, the last word for an Option counts.
+        every = [life for one in grants for life in one.lives]
+        last = {life.name: life for life in every}
+        with self._change():
+            self._see_provider(provisioning_code)
+            fresh = {life.name for life in every if life.content not in self._seen(life)}
+            governed = {name for name, life in last.items() if self._governs(life, now)} - fresh
+            done = []
+            for index, one in enumerate(grants):
+                try:
+                    done += self._apply(one, now, governed, real=real)
+                except RefusedError as exc:
+                    exc.source = sources[index] if index < len(sources) else None
+                    raise
+            return done
+
+    def options(
+        self,
+        at: datetime,
+        supported: Sequence[str] | None = None,
+        *,
+        real: bool = False,
+        provisioning_code: str | None = None,
+    ) -> list[OptionState]:
+        """Return how the Options stand at a time, without changing anything.
+
+        Args:
+            at: The time.
+            supported: The Options that the device has; None for those that there were vouchers for.
+            real: Whether that is the network time, and not only supposed.
+            provisioning_code: That of the device, which may be another than was observed last.
+
+        Raises:
+            SurroundingsError: The store can't be read.
+        """
+        lives = {life.name: life for life in self.lives()}
+        with self._telling():
+            before = self._fact(CODE)
+        if None not in {before, provisioning_code} and before != provisioning_code:
+            lives = {name: life.with_another_provider() for name, life in lives.items()}
+        names = sorted(lives) if supported is None else supported
+        return [lives[name].at(at, real=real) if name in lives else unvouchered(name) for name in names]
+
+    def lives(self) -> list[Life]:
+        """Return all Options that there were vouchers for.
+
+        Raises:
+            SurroundingsError: The store can't be read.
+        """
+        with self._telling():
+            return [_life(row) for row in self._database.execute(ALL)]
+
+    def next_change(
+        self, at: datetime, names: Container[str] | None = None, *, real: bool = False
+    ) -> datetime | None:
+        """Return when the next Option begins or ends by itself, behind a time; None where none does.
+
+        Args:
+            at: The time.
+            names: The Options that matter; None for all.
+            real: Whether that is the network time, and not only supposed.
+
+        Raises:
+            SurroundingsError: The store can't be read.
+        """
+        lives = (life for life in self.lives() if names is None or life.name in names)
+        return next_change(lives, at, real=real)
+
+    def last_time(self) -> datetime | None:
+        """Return the latest network time that the store has seen; None where it has seen none.
+
+        Raises:
+            SurroundingsError: The store can't be read.
+        """
+        with self._telling():
+            seconds = self._fact(CLOCK)
+            return None if seconds is None else _time(seconds)
+
+    def set_up(self, name: str, *, done: bool) -> None:
+        """Keep that the user has set an Option up, or has not.
+
+        Raises:
+            UsageError: There was no voucher for such an Option.
+            SurroundingsError: The store can't be written.
+        """
+        if any("\ud800" <= char <= "\udfff" for char in name):
+            raise UsageError("a name of an Option is text in UTF-8")
+        with self._change():
+            changed = self._database.execute("UPDATE option SET set_up = ? WHERE name = ?", (done, name))
+            if not changed.rowcount:
+                raise UsageError(f"there was no voucher for an Option {name!r}")
+
+    def _see_provider(self, code: str | None) -> None:
+        """End what does not outlive a change of provider, where there is one."""
+        before = self._fact(CODE)
+        if code is None or before == code:
+            return
+        if before is not None:
+            self._database.execute(CHANGED, (Ending.PROVIDER.value, Mode.DISABLE.value))
+        self._keep(CODE, code)
+
+    def _seen(self, life: Life) -> set[bytes]:
+        """Return what has been seen of the signer under the serial number of a voucher."""
+        return {content for (content,) in self._database.execute(SEEN, (life.signer_key, life.serial))}
+
+    def _governs(self, life: Life, now: datetime) -> bool:
+        """Whether an Option is what it is by the very same words of the same signer."""
+        before = self._life(life.name)
+        if before is None or before.is_over(now):
+            return False
+        return (before.signer_key, before.content) == (life.signer_key, life.content)
+
+    def _apply(
+        self, one: Grant, now: datetime, governed: Container[str], *, real: bool
+    ) -> list[tuple[Life, bool]]:
+        done, seen = [], []
+        for life in one.lives:
+            before = self._life(life.name)
+            known = self._seen(life)
+            if before is not None and (self._governs(life, now) or (known and life.name in governed)):
+                done.append((before, False))  # a server repeats itself when an answer was lost
+                continue
+            if known:
+                problem = f"the voucher {life.serial!r} was applied before, and does not govern {life.name!r}"
+                if life.content not in known:
+                    problem = f"another voucher of this signer has the serial number {life.serial!r}"
+                raise RefusedError(problem, field="VSerialNum", section="C.3, Table 62")
+            set_up = before is not None and before.set_up
+            # What is only supposed to have begun has not been seen to.
+            begun = life.begun and (real or life.start == now.replace(microsecond=0))
+            self._database.execute(PUT, (*_row(replace(life, begun=begun)), None, set_up))
+            seen.append((life.signer_key, life.serial, life.content))
+            done.append((life, True))
+        # Only now: the Options of one voucher may have one serial number.
+        self._database.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", seen)
+        for query, most, what in COUNTS:
+            (count,) = self._database.execute(query).fetchone()
+            if count > most:
+                raise RefusedError(f"more {what} than the {most} that are kept", fault=NO_ROOM)
+        return done
+
+    def _life(self, name: str) -> Life | None:
+        row = self._database.execute(f"{ALL} WHERE name = ?", (name,)).fetchone()
+        return None if row is None else _life(row)
+
+    def _fact(self, name: str) -> Any:
+        row = self._database.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return None if row is None else row[0]
+
+    def _keep(self, name: str, value: str | int) -> None:
+        self._database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+
+    def _prepare(self, *, create: bool) -> None:
+        with self._change():
+            (mark,) = self._database.execute("PRAGMA application_id").fetchone()
+            (version,) = self._database.execute("PRAGMA user_version").fetchone()
+            (tables,) = self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            if create and (mark, version, tables) == (0, 0, 0):
+                for statement in TABLES.split(";"):
+                    self._database.execute(statement)
+                self._database.execute(f"PRAGMA application_id = {MARK}")
+                self._database.execute(f"PRAGMA user_version = {VERSION}")
+            elif (mark, version) != (MARK, VERSION):
+                raise SurroundingsError(f"{self._path} is no store of Options that this program knows")
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """Make of what is in the block one transaction."""
+        with self._telling():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as exc:
+            full = getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+            raise SurroundingsError(f"{self._path}: {exc}", fault=NO_ROOM if full else None) from exc
+
+
+def _row(life: Life) -> tuple[object, ...]:
+    return (
+        life.name,
+        life.serial,
+        life.signer_key,
+        life.content,
+        life.mode.value,
+        _seconds(life.start),
+        None if life.expires is None else _seconds(life.expires),
+        life.transferable,
+        life.begun,
+    )
+
+
+def _life(row: tuple[Any, ...]) -> Life:
+    name, serial, signer, content, mode, start, expires, transferable, begun, ending, set_up = row
+    try:
+        return Life(
+            name=name,
+            serial=serial,
+            signer_key=signer,
+            content=content,
+            mode=Mode(mode),
+            start=_time(start),
+            expires=None if expires is None else _time(expires),
+            transferable=bool(transferable),
+            begun=bool(begun),
+            ending=None if ending is None else Ending(ending),
+            set_up=bool(set_up),
+        )
+    except ValueError as exc:
+        raise sqlite3.DataError(f"a value in it is none: {exc}") from exc
+
+
+def _seconds(time: datetime) -> int:
+    return (time - EPOCH) // timedelta(seconds=1)
+
+
+def _time(seconds: Any) -> datetime:
+    try:
+        return EPOCH + timedelta(seconds=seconds)
+    except (TypeError, OverflowError) as exc:
+        raise sqlite3.DataError(f"a value in it is none: {exc}") from exc

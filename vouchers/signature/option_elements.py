@@ -1,0 +1,112 @@
+"""An Option as XML: how Figure 5 writes it, and how one is read (TR-069 C.3, Tables 62 and 63)."""
+
+import re
+from hashlib import sha256
+from typing import Final
+
+from spkg.common.hostile_xml import Element, children, escape, malformed, text_of
+from spkg.common.times import Units, read_time, write_time
+from vouchers.model import NAMES, DeviceId, Extra, Mode, Option
+
+__all__ = ["content_of", "option_text", "read_option"]
+
+UNSIGNED: Final = re.compile("[0-9]{1,10}", re.ASCII)
+BOOLEAN: Final = {"1": True, "true": True, "0": False, "false": False}
+DEVICE: Final = ("Manufacturer", "OUI", "ProductClass", "SerialNumber")
+
+
+def option_text(option: Option) -> str:
+    """Return an Option in the layout of Figure 5, which is its own canonical form."""
+    device = option.device
+    lines = [
+        f"<Option>\n<VSerialNum>{escape(option.serial)}</VSerialNum>\n<DeviceId>",
+        f"<Manufacturer>{escape(device.manufacturer)}</Manufacturer>\n<OUI>{device.oui}</OUI>",
+        f"<ProductClass>{escape(device.product_class)}</ProductClass>",
+        f"<SerialNumber>{escape(device.serial_number)}</SerialNumber>\n</DeviceId>",
+        f"<OptionIdent>{escape(option.ident)}</OptionIdent>",
+        f"<OptionDesc>{escape(option.description)}</OptionDesc>",
+    ]
+    if option.start is not None:
+        lines.append(f"<StartDate>{write_time(option.start)}</StartDate>")
+    if option.duration is not None:
+        lines.append(f"<Duration>{option.duration}</Duration>")
+    if option.units is not None:
+        lines.append(f"<DurationUnits>{option.units.value}</DurationUnits>")
+    lines.append(f"<Mode>{option.mode.value}</Mode>")
+    if option.transferable:
+        lines.append("<Transferable>1</Transferable>")
+    lines += [_extra_text(extra) for extra in option.extra]
+    lines.append("</Option>")
+    return "\n".join(lines)
+
+
+def content_of(option: Option) -> bytes:
+    """Return the SHA-256 of what an Option says, however its XML was laid out."""
+    return sha256(option_text(option).encode()).digest()
+
+
+def read_option(element: Element) -> Option:
+    """Return the Option that an element is: each element of Table 62 once, in any order.
+
+    Raises:
+        FormatError: It is none.
+    """
+    found: dict[str, Element] = {}
+    extra: list[Extra] = []
+    for child in element:
+        if child.tag not in NAMES:
+            extra.append(_read_extra(child))
+        elif child.tag in found:
+            raise malformed(child, "it is there twice")
+        else:
+            found[child.tag] = child
+    values = {name: text_of(child) for name, child in found.items() if name != "DeviceId"}
+    for name in ("VSerialNum", "DeviceId", "OptionIdent", "OptionDesc", "Mode"):
+        if name not in found:
+            raise malformed(element, f"{name} is missing", section="C.3, Table 62")
+    device = [text_of(child) for child in children(found["DeviceId"], *DEVICE)]
+    start, duration, units = values.get("StartDate"), values.get("Duration"), values.get("DurationUnits")
+    try:
+        return Option(
+            serial=values["VSerialNum"],
+            device=DeviceId(
+                manufacturer=device[0], oui=device[1], product_class=device[2], serial_number=device[3]
+            ),
+            ident=values["OptionIdent"],
+            description=values["OptionDesc"],
+            mode=Mode(values["Mode"]),
+            start=None if start is None else read_time(start),
+            duration=None if duration is None else _unsigned(duration),
+            units=None if units is None else Units(units),
+            transferable=_boolean(values.get("Transferable", "0")),
+            extra=tuple(extra),
+        )
+    except ValueError as exc:
+        raise malformed(element, str(exc)[:200], section="C.3, Tables 62 and 63") from exc
+
+
+def _unsigned(text: str) -> int:
+    if UNSIGNED.fullmatch(text) is None:
+        raise ValueError(f"Duration: {text[:40]!r} is no unsignedInt")
+    return int(text)
+
+
+def _boolean(text: str) -> bool:
+    if text not in BOOLEAN:
+        raise ValueError(f"Transferable: {text[:40]!r} is no boolean")
+    return BOOLEAN[text]
+
+
+def _extra_text(extra: Extra) -> str:
+    name, inner = extra
+    text = escape(inner) if isinstance(inner, str) else "".join(map(_extra_text, inner))
+    return f"<{name}>{text}</{name}>"
+
+
+def _read_extra(element: Element, depth: int = 1) -> Extra:
+    """Return a further element as it is; that it is within bounds is for the Option to say."""
+    if not len(element):
+        return element.tag, element.text or ""
+    if depth > 8:
+        raise malformed(element, "nested too deeply")
+    return element.tag, tuple(_read_extra(child, depth + 1) for child in element)

@@ -1,0 +1,225 @@
+"""A voucher as it comes: held to the shape of Figure 6, and not believed yet (TR-069 C.3).
+
+The shape is a closed grammar.  Whatever XML-Signature can do besides (other transforms, references to
+elsewhere, several signatures, unsigned neighbours) is refused before any of it is looked at.
+"""
+
+import re
+from base64 import b64decode
+from dataclasses import dataclass, field
+from typing import Final
+
+from spkg.common.hostile_xml import (
+    BLANK,
+    Element,
+    attribute,
+    base64_of,
+    check_plain,
+    children,
+    malformed,
+    parse,
+    text_of,
+)
+from spkg.errors import FormatError
+from vouchers.model import MAX_OPTIONS
+from vouchers.signature.algorithms import DSIG, DSIG11, P256, KeyNumbers
+
+__all__ = ["C14N", "MAX_CERTIFICATES", "MAX_FILE", "MAX_VOUCHER", "VoucherDocument", "read_voucher", "unwrap"]
+
+MAX_VOUCHER: Final = 256 * 1024
+"""The largest voucher, in octets."""
+MAX_FILE: Final = MAX_VOUCHER * 3 // 2
+"""The largest file of a voucher in base64, with its line breaks."""
+MAX_IN_SCOPE: Final = 8
+"""The most namespaces that an element with many others below it has."""
+MAX_PARTS: Final = 64
+"""The most elements of an Option."""
+MAGIC: Final = b"2WIRE_SP"
+"""How a package begins (E.3)."""
+MAX_CERTIFICATES: Final = 8
+C14N: Final = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
+"""Canonical XML 1.0, without comments: the only canonicalisation, and the only transform."""
+ID: Final = re.compile("[A-Za-z_][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_DS: Final = f"{{{DSIG}}}"
+_DS11: Final = f"{{{DSIG11}}}"
+REFERENCE: Final = tuple(f"{_DS}{name}" for name in ("Transforms", "DigestMethod", "DigestValue"))
+X509: Final = frozenset(f"{_DS}{name}" for name in ("X509IssuerSerial", "X509SubjectName", "X509Certificate"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoucherDocument:
+    """A voucher of which nothing is verified.  Only :meth:`Verifier.verify` makes a trusted one of it."""
+
+    octets: bytes
+    method: str
+    """The URI of the SignatureMethod."""
+    digests: tuple[str, ...]
+    """The URI of each Reference's DigestMethod."""
+    signature: bytes
+    certificates: tuple[bytes, ...]
+    """In DER, the signer's first; of unknown origin."""
+    key_value: KeyNumbers | None
+    """What KeyValue says of the signer's key, where there is one."""
+    root: Element = field(repr=False)
+
+    @property
+    def objects(self) -> tuple[Element, ...]:
+        """The Objects, each with an Option."""
+        return tuple(self.root)[3:]
+
+
+def unwrap(octets: bytes) -> bytes:
+    """Return the XML of a voucher, which may be in base64, as SetVouchers has it.
+
+    Raises:
+        FormatError: It is neither.
+    """
+    plain = octets.removeprefix(b"\xef\xbb\xbf")
+    if plain.lstrip().startswith(b"<"):
+        return octets
+    if plain.startswith(MAGIC):
+        raise FormatError(
+            "this is a package, and no voucher", hint="'spkg verify' verifies it", section="C.3"
+        )
+    if len(octets) > MAX_FILE:
+        raise FormatError(f"a voucher of more than {MAX_VOUCHER} octets", section="C.3")
+    try:
+        return b64decode(plain.translate(None, BLANK.encode()), validate=True)
+    except ValueError as exc:
+        raise FormatError("neither XML nor base64", section="C.3") from exc
+
+
+def read_voucher(octets: bytes) -> VoucherDocument:
+    """Return the voucher that *octets* are, as far as its shape goes.
+
+    Raises:
+        FormatError: They have another shape.
+    """
+    # (1) One parse, within bounds, of elements and their text alone.
+    root = parse(octets, "a voucher", MAX_VOUCHER, section="C.3")
+    # (2) Signature of SignedInfo, SignatureValue, KeyInfo and Objects, bounded before anything is computed.
+    if root.tag != f"{_DS}Signature":
+        raise malformed(root, "a Signature of XML-Signature belongs here")
+    _check_namespaces(root)
+    count = len(root) - 3
+    if not 1 <= count <= MAX_OPTIONS:
+        raise malformed(root, f"{max(count, 0)} Objects, from 1 to {MAX_OPTIONS} belong in it")
+    info, value, key_info, *objects = children(
+        root,
+        *(f"{_DS}{name}" for name in ("SignedInfo", "SignatureValue", "KeyInfo")),
+        *[f"{_DS}Object"] * count,
+    )
+    _check_namespaces(info)
+    names = [_object(element) for element in objects]
+    if len({*names}) != count:
+        raise malformed(root, "two Objects of one Id")
+    canonicalization, method, *references = children(
+        info, f"{_DS}CanonicalizationMethod", f"{_DS}SignatureMethod", *[f"{_DS}Reference"] * count
+    )
+    # (3) Reference i is to Object i, through Canonical XML 1.0 alone.
+    if _algorithm(canonicalization) != C14N:
+        raise malformed(canonicalization, "Canonical XML 1.0 without comments belongs here")
+    digests = tuple(_reference(*pair) for pair in zip(references, names, strict=True))
+    # (4) The key, at most once, and certificates.
+    key_value, certificates = _key_info(key_info)
+    # (5) Nothing else: the attributes that belong there are those looked at above.
+    curve = isinstance(key_value, bytes)
+    check_plain(root, 2 + 4 * count + curve)
+    return VoucherDocument(
+        octets=octets,
+        method=_algorithm(method),
+        digests=digests,
+        signature=base64_of(value),
+        certificates=certificates,
+        key_value=key_value,
+        root=root,
+    )
+
+
+def _algorithm(element: Element) -> str:
+    """Return the algorithm of an element that has nothing in it."""
+    if not _is_empty(element):
+        raise malformed(element, "an Algorithm alone belongs to it")
+    return attribute(element, "Algorithm")
+
+
+def _object(element: Element) -> str:
+    """Return the Id of an Object that has one Option, which is plain XML of no namespace."""
+    _check_namespaces(element)
+    name = attribute(element, "Id")
+    if ID.fullmatch(name) is None:
+        raise malformed(element, "an Id as option0 belongs to it")
+    if len(element) != 1 or element[0].tag != "Option":
+        raise malformed(element, "one Option of no namespace belongs in it")
+    for count, part in enumerate(element[0].iter("{*}*")):
+        if count >= MAX_PARTS:
+            raise malformed(element, f"more than {MAX_PARTS} elements in an Option")
+        if part.tag[0] == "{":
+            raise malformed(part, "it has a namespace")
+    return name
+
+
+def _check_namespaces(element: Element) -> None:
+    """Refuse namespaces by the hundred: Canonical XML takes each to every element below, at a great cost."""
+    if len(element.nsmap) > MAX_IN_SCOPE:
+        raise malformed(element, f"more than {MAX_IN_SCOPE} namespaces")
+
+
+def _reference(element: Element, name: str) -> str:
+    """Return the DigestMethod of a Reference to the Object of that name."""
+    if attribute(element, "URI") != f"#{name}":
+        raise malformed(element, f"the URI #{name} belongs to it, that of the Object in its place")
+    transforms, method, value = children(element, *REFERENCE)
+    (transform,) = children(transforms, f"{_DS}Transform")
+    if _algorithm(transform) != C14N:
+        raise malformed(transform, "Canonical XML 1.0 without comments belongs here")
+    base64_of(value)
+    return _algorithm(method)
+
+
+def _key_info(element: Element) -> tuple[KeyNumbers | None, tuple[bytes, ...]]:
+    """Return what KeyValue says, and the certificates."""
+    parts = {child.tag: child for child in element}
+    if len(parts) != len(element) or f"{_DS}X509Data" not in parts:
+        raise malformed(element, "KeyValue, where there is one, and one X509Data belong in it")
+    data, value = parts.pop(f"{_DS}X509Data"), parts.pop(f"{_DS}KeyValue", None)
+    if parts:
+        raise malformed(element, "KeyValue and X509Data alone belong in it")
+    if not {child.tag for child in data} <= X509:
+        raise malformed(data, "X509IssuerSerial, X509SubjectName and X509Certificate belong in it")
+    for child in data:
+        if child.tag == f"{_DS}X509IssuerSerial":
+            for part in children(child, f"{_DS}X509IssuerName", f"{_DS}X509SerialNumber"):
+                text_of(part)
+        else:
+            text_of(child)
+    names = [child.tag for child in data if child.tag != f"{_DS}X509Certificate"]
+    if len(names) != len({*names}):
+        raise malformed(data, "X509IssuerSerial and X509SubjectName belong in it once")
+    certificates = [child for child in data if child.tag == f"{_DS}X509Certificate"]
+    if not 1 <= len(certificates) <= MAX_CERTIFICATES:
+        raise malformed(data, f"from 1 to {MAX_CERTIFICATES} certificates belong in it")
+    return None if value is None else _key_value(value), tuple(base64_of(one) for one in certificates)
+
+
+def _key_value(element: Element) -> KeyNumbers:
+    """Return what a KeyValue says: the numbers of an RSA or DSA key, or a point."""
+    if len(element) != 1:
+        raise malformed(element, "one key belongs in it")
+    key = element[0]
+    if key.tag == f"{_DS11}ECKeyValue":
+        curve, point = key if len(key) == 2 else (key, key)
+        if (curve.tag, point.tag) != (f"{_DS11}NamedCurve", f"{_DS11}PublicKey"):
+            raise malformed(key, "NamedCurve and PublicKey belong in it")
+        if attribute(curve, "URI") != P256 or not _is_empty(curve):
+            raise malformed(curve, f"the URI {P256} belongs to it")
+        return base64_of(point)
+    parts = {f"{_DS}RSAKeyValue": ("Modulus", "Exponent"), f"{_DS}DSAKeyValue": ("P", "Q", "G", "Y")}
+    if key.tag not in parts:
+        raise malformed(key, "RSAKeyValue, DSAKeyValue or ECKeyValue belongs here")
+    found = children(key, *(f"{_DS}{part}" for part in parts[key.tag]))
+    return tuple(int.from_bytes(base64_of(part)) for part in found)
+
+
+def _is_empty(element: Element) -> bool:
+    return not len(element) and not (element.text or "").strip(BLANK)

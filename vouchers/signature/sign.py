@@ -1,0 +1,130 @@
+"""Signing vouchers: written exactly in the shape of Figure 6 (TR-069 C.3).
+
+What is signed is written as its own canonical form, so no tree is built: KeyInfo and all that is the same in
+every voucher are written once.  That the octets are canonical is for the tests, and for other people's
+programs, to say.
+"""
+
+from base64 import b64encode, encodebytes
+from hashlib import sha256
+from typing import Final
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from spkg.common.digests import Digest
+from spkg.common.hostile_xml import escape
+from spkg.errors import FormatError, SurroundingsError, UntrustedError
+from spkg.trust.certificates import issuer_of, subject_of
+from spkg.trust.keys import Signatory
+from vouchers.model import NEVER, Voucher
+from vouchers.signature.algorithms import DIGESTS, DSIG, key_value_of, raw_signature, scheme_for
+from vouchers.signature.option_elements import option_text
+from vouchers.signature.shape import C14N, MAX_CERTIFICATES, MAX_VOUCHER
+
+__all__ = ["VoucherSigner"]
+
+_SIGNATURE: Final = f'<Signature xmlns="{DSIG}">\n'
+_SIGNED_INFO: Final = f'<SignedInfo xmlns="{DSIG}">'
+"""As Canonical XML writes it: with the namespace that Signature declares."""
+
+
+class VoucherSigner:
+    """Signs vouchers with one key.
+
+    Args:
+        signatory: Whose key, with the certificates that go into each voucher.
+        digest: What the signature hangs on.  SHA-1 is the form of 2004.
+
+    Raises:
+        SurroundingsError: The key is none that signs vouchers with this digest.
+        FormatError: There are more certificates than go into a voucher.
+    """
+
+    def __init__(self, signatory: Signatory, digest: Digest = Digest.SHA256) -> None:
+        self.digest: Final = digest
+        count = 1 + len(signatory.chain)
+        if count > MAX_CERTIFICATES:
+            raise FormatError(f"{count} certificates, {MAX_CERTIFICATES} go into a voucher", section="C.3")
+        self._key = signatory.key
+        public = signatory.certificate.public_key()
+        spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self.key_id: Final = sha256(spki).hexdigest()
+        """What tells signers apart, whatever their certificate: the SHA-256 of the SubjectPublicKeyInfo."""
+        try:
+            scheme = scheme_for(public, digest)
+        except UntrustedError as exc:
+            raise SurroundingsError(f"no verifier takes vouchers by this key: {exc.problem}") from exc
+        self._length = scheme.length
+        self._head = (
+            f'\n<CanonicalizationMethod Algorithm="{C14N}"></CanonicalizationMethod>\n'
+            f'<SignatureMethod Algorithm="{scheme.uri}"></SignatureMethod>\n'
+        )
+        self._reference = (
+            f'">\n<Transforms>\n<Transform Algorithm="{C14N}"></Transform>\n</Transforms>\n'
+            f'<DigestMethod Algorithm="{DIGESTS[digest]}"></DigestMethod>\n<DigestValue>'
+        )
+        self._key_info = _key_info(signatory, key_value_of(scheme.key)[0])
+
+    def check(self, voucher: Voucher) -> None:
+        """Make sure that a voucher can be signed, without signing it.
+
+        Raises:
+            FormatError: It would be larger than a voucher may be.
+        """
+        self._write(*self._parts(voucher), b"\0" * self._length)
+
+    def sign(self, voucher: Voucher) -> bytes:
+        """Return a voucher as signed XML.
+
+        Raises:
+            FormatError: It would be larger than a voucher may be.
+        """
+        inner, objects = self._parts(voucher)
+        signature = raw_signature(self._key, self.digest, f"{_SIGNED_INFO}{inner}".encode(), self._length)
+        return self._write(inner, objects, signature)
+
+    def _parts(self, voucher: Voucher) -> tuple[str, str]:
+        """Return what is within SignedInfo, and the Objects."""
+        objects, references = [], []
+        for index, option in enumerate(voucher.options):
+            content = f'xmlns:dsig="{DSIG}" Id="option{index}">\n{option_text(option)}\n</dsig:Object>'
+            digest = b64encode(self.digest.of(f"<dsig:Object {content}".encode())).decode()
+            references.append(
+                f'<Reference URI="#option{index}{self._reference}{digest}</DigestValue>\n</Reference>\n'
+            )
+            objects.append(f'<dsig:Object xmlns="" {content}\n')
+        return f"{self._head}{''.join(references)}</SignedInfo>", "".join(objects)
+
+    def _write(self, inner: str, objects: str, signature: bytes) -> bytes:
+        value = b64encode(signature).decode()
+        octets = (
+            f"{_SIGNATURE}<SignedInfo>{inner}\n<SignatureValue>{value}</SignatureValue>\n"
+            f"{self._key_info}{objects}</Signature>\n"
+        ).encode()
+        if len(octets) > MAX_VOUCHER:
+            problem = (
+                f"a voucher of {len(octets)} octets, {MAX_VOUCHER} are taken: fewer Options belong in it"
+            )
+            raise FormatError(problem, section="C.3")
+        return octets
+
+
+def _key_info(signatory: Signatory, key_value: str) -> str:
+    """Return KeyInfo: the key, and the certificates, the signer's first."""
+    certificate = signatory.certificate
+    certificates = "\n".join(
+        f"<X509Certificate>\n{encodebytes(one.public_bytes(Encoding.DER)).decode()}</X509Certificate>"
+        for one in (certificate, *signatory.chain)
+    )
+    return (
+        f"<KeyInfo>\n<KeyValue>\n{key_value}\n</KeyValue>\n<X509Data>\n<X509IssuerSerial>\n"
+        f"<X509IssuerName>{_name(issuer_of(certificate))}</X509IssuerName>\n"
+        f"<X509SerialNumber>{certificate.serial_number}</X509SerialNumber>\n</X509IssuerSerial>\n"
+        f"<X509SubjectName>{_name(subject_of(certificate))}</X509SubjectName>\n{certificates}\n"
+        "</X509Data>\n</KeyInfo>\n"
+    )
+
+
+def _name(text: str) -> str:
+    """Return a Name, in which RFC 4514 has another way to write what no XML can have."""
+    return escape(NEVER.sub(lambda found: "".join(f"\\{octet:02X}" for octet in found[0].encode()), text))

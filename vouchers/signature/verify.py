@@ -1,0 +1,263 @@
+"""From a voucher to a trusted one: whose signature it is, and what exactly was signed (TR-069 C.2, C.3).
+
+The only way to a :class:`TrustedVoucher`.  signxml validates the signature; what it leaves to its caller (the
+shape, the certificate path, the whole KeyValue, exact Canonical XML) comes before and around it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import InitVar, dataclass
+from datetime import datetime
+from functools import cache
+from hashlib import sha256
+from typing import Any, Final, NoReturn, final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from lxml import etree
+from signxml.algorithms import DigestAlgorithm, SignatureMethod
+from signxml.exceptions import InvalidDigest, SignXMLException
+from signxml.verifier import SignatureConfiguration, VerifyResult, XMLVerifier
+
+from spkg.common.digests import Digest
+from spkg.common.hostile_xml import Element, PlainParser, base64_of, canonical
+from spkg.errors import FormatError, UntrustedError
+from spkg.trust.certificates import read_certificate, subject_of
+from spkg.trust.chain import Policy, check_signer
+from vouchers.model import Voucher
+from vouchers.signature.algorithms import (
+    DIGESTS,
+    DSIG,
+    KeyNumbers,
+    Scheme,
+    check_key,
+    digest_of_method,
+    key_value_of,
+    scheme_for,
+)
+from vouchers.signature.option_elements import read_option
+from vouchers.signature.shape import VoucherDocument
+
+__all__ = ["TrustedVoucher", "Verifier", "verify"]
+
+_SEAL: Final = object()
+_PARSER: Final = PlainParser()
+MAX_KNOWN: Final = 64
+"""How many certificate paths a verifier remembers."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TrustedVoucher:
+    """A voucher that an accepted signer vouches for.  Only a :class:`Verifier` makes one."""
+
+    voucher: Voucher
+    """What was signed, read from the octets that were digested."""
+    digest: Digest
+    path: tuple[x509.Certificate, ...]
+    """From the signer to an anchor."""
+    signer_key: bytes
+    """What tells signers apart, whatever their certificate: the SHA-256 of the SubjectPublicKeyInfo."""
+    dates_checked: bool
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("a TrustedVoucher is only made by Verifier.verify()")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a TrustedVoucher is neither copied nor pickled")
+
+    @property
+    def signer(self) -> x509.Certificate:
+        """The certificate of the signer."""
+        return self.path[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """A signer, and a certificate path that holds at any time between two."""
+
+    path: tuple[x509.Certificate, ...]
+    signer_key: bytes
+    key_value: KeyNumbers
+    schemes: dict[Digest, Scheme]
+    since: datetime
+    until: datetime
+
+    def scheme(self, digest: Digest) -> Scheme:
+        """Return how the signer signs with a digest; as :func:`scheme_for`."""
+        found = self.schemes.get(digest)
+        if found is None:
+            found = self.schemes[digest] = scheme_for(self.path[0].public_key(), digest)
+        return found
+
+
+class Verifier:
+    """Verifies vouchers under one policy; certificate paths are kept, and their dates held to each time.
+
+    Args:
+        policy: What it takes.  Digests, keys and purposes are those of vouchers.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._known: dict[tuple[bytes, ...], _Known] = {}
+
+    def verify(self, document: VoucherDocument, at: datetime | None) -> TrustedVoucher:
+        """Return what was signed.
+
+        Args:
+            document: What came.
+            at: The time that dates are held against; None checks no dates.
+
+        Raises:
+            UntrustedError: No accepted signer vouches for it.
+            FormatError: One does, and it is no voucher all the same.
+        """
+        # (1) A voucher has one signature, by algorithms of which none is weaker than accepted.
+        if self._policy.required_signers > 1:
+            raise UntrustedError(f"a voucher has one signature, {self._policy.required_signers} are required")
+        digest = self._digest(document)
+        # (2) The signer's certificate leads to an anchor and is made for signing; a name may be asked for.
+        known = self._path(document.certificates, at)
+        # (3) The key is of a kind and size that this method has, and KeyValue says no other one.
+        scheme = known.scheme(digest)
+        if scheme.uri != document.method or len(document.signature) != scheme.length:
+            raise UntrustedError(f"the signature is none by the key of {subject_of(known.path[0])}")
+        if document.key_value not in {None, known.key_value}:
+            raise UntrustedError("KeyValue is not the key of the certificate", section="C.3")
+        # (4) The signature holds for SignedInfo, and each digest in that for the Object in its place.
+        signed = _core(document, known.path[0], digest)
+        # (5) Only what was digested is read.
+        try:
+            options = [read_option(element[0]) for element in signed]
+        except FormatError:
+            for element in document.objects:  # they say the same, and where
+                read_option(element[0])
+            raise
+        try:
+            voucher = Voucher(options=tuple(options))
+        except ValueError as exc:
+            raise FormatError(str(exc), section="C.3") from exc
+        return TrustedVoucher(
+            voucher=voucher,
+            digest=digest,
+            path=known.path,
+            signer_key=known.signer_key,
+            dates_checked=at is not None,
+            seal=_SEAL,
+        )
+
+    def _digest(self, document: VoucherDocument) -> Digest:
+        """Return the digest that the whole signature hangs on."""
+        digest = digest_of_method(document.method)
+        if digest is None:
+            raise UntrustedError(f"the SignatureMethod {document.method[:80]} is none of those taken")
+        for uri in document.digests:
+            if uri != DIGESTS[digest]:
+                raise UntrustedError(
+                    f"the DigestMethod {uri[:80]} is not that of the signature, {digest.value}"
+                )
+        if digest not in self._policy.digests:
+            raise UntrustedError(
+                f"a signature with {digest.value} is not accepted",
+                hint="--digests sha1,sha256 accepts the form of 2004" if digest is Digest.SHA1 else None,
+            )
+        return digest
+
+    def _path(self, certificates: tuple[bytes, ...], at: datetime | None) -> _Known:
+        """Return the path to an anchor, from memory where it is known to hold at this time."""
+        known = self._known.get(certificates)
+        # A revocation list is looked at each time: it has dates of its own.
+        if known is not None and at is not None and known.since <= at <= known.until:
+            return known
+        try:
+            leaf, *pool = map(read_certificate, certificates)
+        except FormatError as exc:
+            raise UntrustedError(exc.problem, section="C.3") from exc
+        path = check_signer(leaf, pool, self._policy, at)
+        public = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        known = _Known(
+            path=path,
+            signer_key=sha256(public).digest(),
+            key_value=key_value_of(check_key(leaf.public_key()))[1],
+            schemes={},
+            since=max(one.not_valid_before_utc for one in path),
+            until=min(one.not_valid_after_utc for one in path),
+        )
+        if at is not None and not self._policy.crls:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            self._known[certificates] = known
+        return known
+
+
+def verify(document: VoucherDocument, policy: Policy, at: datetime | None) -> TrustedVoucher:
+    """Verify one voucher; as :meth:`Verifier.verify`, which is faster for many."""
+    return Verifier(policy).verify(document, at)
+
+
+class _Core(XMLVerifier):
+    """signxml on a tree that is held to its shape already: nothing is parsed, searched or copied again.
+
+    Canonical XML is ours, since lxml's is wrong below a default namespace; so is what ties a Reference to its
+    Object, which the shape has settled.
+    """
+
+    def get_root(self, data: Element) -> Element:
+        """Return the document as it is."""
+        return data
+
+    def _tostring(self, xml_node: Element, **_: Any) -> Element:
+        return xml_node
+
+    def _fromstring(self, xml_string: bytes | Element, **_: Any) -> Element:
+        return etree.fromstring(xml_string, _PARSER) if isinstance(xml_string, bytes) else xml_string
+
+    def _find(self, element: Any, query: Any, require: Any = True, xpath: Any = "") -> Any:  # noqa: FBT002
+        del require, xpath  # the shape has it in its place
+        return next(child for child in element if child.tag == f"{{{DSIG}}}{query}")
+
+    def _c14n(self, nodes: Element, algorithm: object, inclusive_ns_prefixes: object = None) -> bytes:
+        del algorithm, inclusive_ns_prefixes  # the shape allows one only, and no prefixes
+        return canonical(nodes)
+
+    def _check_cert_validity(self, cert: x509.Certificate, cert_source: str) -> None:
+        """Do nothing: the whole path has been checked, with its dates."""
+
+    def _verify_reference(self, reference: Element, index: int, root: Element, *_: Any) -> VerifyResult:
+        octets = canonical(root[3 + index])
+        (digest,) = self.config.digest_algorithms  # which all References have, as the shape was checked for
+        if base64_of(self._find(reference, "DigestValue")) != self._get_digest(octets, digest):
+            raise InvalidDigest(f"Object[{index}]")
+        return VerifyResult(octets, self._fromstring(octets), root, signature_key=b"")
+
+
+@cache
+def _config(method: str, digest: Digest) -> SignatureConfiguration:
+    """Return what signxml is to accept: one method, one digest, any number of References in a list."""
+    return SignatureConfiguration(
+        location="./",
+        expect_references=True,
+        signature_methods=frozenset({SignatureMethod(method)}),
+        digest_algorithms=frozenset({DigestAlgorithm(DIGESTS[digest])}),
+        ignore_ambiguous_key_info=True,  # they are compared in full above
+    )
+
+
+def _core(document: VoucherDocument, leaf: x509.Certificate, digest: Digest) -> Sequence[Element]:
+    """Return the Objects as they were digested, where the signature of *leaf* holds for them."""
+    config = _config(document.method, digest)
+    try:
+        results: Any = _Core().verify(
+            document.root, x509_cert=leaf, expect_config=config, validate_schema=False
+        )
+    except InvalidDigest as exc:
+        raise UntrustedError("contents are not those that were signed", field=f"Signature.{exc}") from exc
+    except (SignXMLException, etree.LxmlError, ValueError, UnsupportedAlgorithm) as exc:
+        raise UntrustedError(f"the signature of {subject_of(leaf)} does not hold") from exc
+    signed = [result.signed_xml for result in results if result.signed_xml is not None]
+    if len(signed) != len(document.objects):
+        raise UntrustedError("not every Object is signed")
+    return signed
