@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from spkg.install.apply import Request
     from spkg.install.root import Root
     from spkg.report.lines import Line
-    from spkg.trust.chain import Policy
     from spkg.trust.keys import Identity
+    from spkg.trust.policy import Policy
     from spkg.verify.payload import Payload, Progress
     from spkg.verify.signatures import TrustedPackage
     from vouchers.acs.issuer import Issued
@@ -570,8 +570,8 @@ def _policy(
     from cryptography.x509 import ObjectIdentifier
 
     from spkg.common.digests import Digest
-    from spkg.trust.chain import PACKAGE_PURPOSES, Policy
     from spkg.trust.keys import load_certificates, load_revocation_lists
+    from spkg.trust.policy import PACKAGE_PURPOSES, Policy
 
     if not trust and not unsafe_allow_unsigned:
         hint = "name the certificates you trust with --trust; 'spkg keygen' makes some to try things with"
@@ -1462,7 +1462,7 @@ def _preview(trusted: "TrustedPackage", payload: "Payload", root: Path, request:
 @contextmanager
 def _confined(root: Path) -> "Iterator[tuple[Root, bool]]":
     """Open a root, and confine this process to it."""
-    from spkg.common.child_process import confine
+    from spkg.common.landlock import confine
     from spkg.install.root import Root
 
     with Root(root) as opened:
@@ -1611,8 +1611,8 @@ def status(root: Path, as_json: bool) -> None:
     It is clean, pending (cut off: 'spkg recover', or the same package in place), partial (in place, failed
     but usable) or unsafe (in place, needs recovery).
     """
-    from spkg.install.all_or_nothing import installed
     from spkg.install.apply import staging, standing
+    from spkg.install.history import installed
     from spkg.install.root import Root
     from spkg.report.apply import status_document, status_lines
 
@@ -1653,7 +1653,7 @@ _LEDGER = click.option(
 
 
 def _verifier(**trust: Any) -> "Verifier":
-    from spkg.trust.chain import VOUCHER_PURPOSES
+    from spkg.trust.policy import VOUCHER_PURPOSES
     from vouchers.signature.verify import Verifier
 
     return Verifier(_policy(**trust, default=VOUCHER_PURPOSES))
@@ -1742,11 +1742,12 @@ def issue(
     vouchers, and completes what was cut off.
     """
     from spkg.common.digests import Digest
-    from spkg.trust.chain import VOUCHER_PURPOSES, doubts
+    from spkg.trust.chain import doubts
     from spkg.trust.keys import load_signatory
-    from vouchers.acs.device_list import identity_of
+    from spkg.trust.policy import VOUCHER_PURPOSES
     from vouchers.acs.ledger import MAX_BATCH
     from vouchers.acs.templates import load_options
+    from vouchers.cpe.identity import identity_of
     from vouchers.signature.sign import VoucherSigner
 
     if (device_file is None) == (devices is None):
@@ -1787,7 +1788,7 @@ def issue(
 def _this_device(file: Path) -> "Device":
     """Return a device that says who it is."""
     from spkg.device import load_device
-    from vouchers.acs.device_list import identity_of
+    from vouchers.cpe.identity import identity_of
 
     with _about(file):
         device = load_device(file)

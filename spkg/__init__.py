@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from spkg.install.plan import Plan, plan
     from spkg.install.root import Root
     from spkg.install.root_tree import RootTree
-    from spkg.trust.chain import Policy
     from spkg.trust.keys import Identity, Signatory, load_certificates, load_identity, load_signatory
+    from spkg.trust.policy import Policy
     from spkg.verify.payload import check_payload, open_package
     from spkg.verify.signatures import TrustedPackage, verify
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from spkg.common.toml_document import Table, load_table
 from spkg.format.commands import ROLES
+from spkg.format.entities import read_entity
 from spkg.format.versions import parse_version
 
 __all__ = ["Attribute", "Device", "Links", "ModeRule", "load_device", "read_device"]
@@ -190,7 +191,11 @@ def _version(table: Table, key: str) -> tuple[int, ...] | None:
 
 
 def _attribute(table: Table) -> Attribute:
-    entity, kind, value = table.entity("defining-entity"), table.integer("class"), table.integer("value")
+    entity, kind, value = (
+        read_entity(table, "defining-entity"),
+        table.integer("class"),
+        table.integer("value"),
+    )
     table.finish()
     if entity is None or kind is None or value is None:
         raise table.error("", "defining-entity, class and value belong here", section="E.4.13")

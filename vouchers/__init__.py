@@ -16,12 +16,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from vouchers.acs.device_list import identity_of
     from vouchers.acs.issuer import Issued, VoucherIssuer
     from vouchers.acs.ledger import Ledger
     from vouchers.acs.templates import Template, load_options
     from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
     from vouchers.cpe.grant import grant
+    from vouchers.cpe.identity import identity_of
     from vouchers.cpe.messages import read_envelope
     from vouchers.cpe.option_life import OptionState
     from vouchers.cpe.rpc import answer

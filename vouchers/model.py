@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
-from spkg.common.times import Units, end_of
+from vouchers.months import Units, end_of
 
 __all__ = ["MAX_DEPTH", "MAX_OPTIONS", "NAMES", "NEVER", "DeviceId", "Extra", "Mode", "Option", "Voucher"]
 

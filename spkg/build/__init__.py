@@ -1,1 +1,1 @@
-"""TODO."""
+"""From a manifest to a signed package, and back."""

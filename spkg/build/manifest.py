@@ -46,6 +46,7 @@ from spkg.format.commands import (
     Version,
     VersionCommand,
 )
+from spkg.format.entities import read_entity, read_vendor
 from spkg.format.fields import UNSAFE
 from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.format.versions import parse_version
@@ -229,7 +230,7 @@ def _package(table: Table) -> list[Record]:
 def _role(table: Table, role: Any) -> Role:
     if isinstance(role, dict):
         vendor = table.table("role")
-        entity = vendor.oui("vendor")
+        entity = read_vendor(vendor, "vendor")
         arguments = vendor.octets("arguments") or b""
         vendor.finish()
         return Role(role=entity, arguments=arguments)
@@ -262,7 +263,7 @@ def _required_attributes(tables: Sequence[Table]) -> list[RequiredAttributes]:
 
 
 def _attributes(table: Table) -> RequiredAttributes:
-    number = table.entity("defining-entity")
+    number = read_entity(table, "defining-entity")
     kind = table.integer("class")
     values = table.integers("values")
     table.finish()

@@ -24,7 +24,6 @@ from spkg.common.toml_document import parse_table
 from spkg.errors import FormatError
 from spkg.format.commands import (
     ROLES,
-    VENDOR_MARK,
     Description,
     FileModes,
     Format,
@@ -42,6 +41,7 @@ from spkg.format.commands import (
     Version,
     VersionCommand,
 )
+from spkg.format.entities import vendor_of
 from spkg.format.fields import UNSAFE
 from spkg.format.package import Header, Package, encode_commands
 
@@ -150,7 +150,7 @@ def _role(record: Role) -> str:
     names = {number: name for name, number in ROLES.items()}
     if record.role in names:
         return f'"{names[record.role]}"'
-    if record.role & VENDOR_MARK != VENDOR_MARK:
+    if vendor_of(record.role) is None:
         return f"{record.role}  # reserved (Table 75): no manifest can state it"
     arguments = f', arguments = "{record.arguments.hex()}"' if record.arguments else ""
     return f"{{ vendor = {_entity(record.role)}{arguments} }}"
@@ -158,9 +158,8 @@ def _role(record: Role) -> str:
 
 def _entity(number: int) -> str:
     """Return an OUI in quotes, or a number that is none."""
-    if number & VENDOR_MARK == VENDOR_MARK:
-        return f'"{number & ~VENDOR_MARK:06X}"'
-    return str(number)
+    vendor = vendor_of(number)
+    return str(number) if vendor is None else f'"{vendor}"'
 
 
 def _rebuild(package: Package, text: str, *, share: bool) -> Rebuild:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What every room uses, and what knows neither packages nor vouchers."""

@@ -4,13 +4,9 @@ Only what is asked of it and what it answers goes between the two, as JSON lines
 package's front matter, tells people, and outlives whatever happens to the child.
 """
 
-import ctypes
 import json
 import os
 import signal
-import stat
-import struct
-import sys
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -19,31 +15,19 @@ from typing import Any, Final, NoReturn
 from spkg import errors
 from spkg.errors import FailedError, SpkgError
 
-__all__ = ["ChildKilledError", "DefectError", "Document", "Tell", "confine", "run_child"]
+__all__ = [
+    "ChildKilledError",
+    "DefectError",
+    "Document",
+    "Tell",
+    "run_child",
+]
 
 Document = dict[str, Any]
 Tell = Callable[[Document], None]
 
-CREATE_RULESET: Final = 444
-ADD_RULE: Final = 445
-RESTRICT_SELF: Final = 446
-VERSION_FLAG: Final = 1
-PATH_BENEATH: Final = 1
-NO_NEW_PRIVILEGES: Final = 38
-EXECUTE: Final = 1 << 0
-READ_FILE: Final = 1 << 2
-READ: Final = READ_FILE | 1 << 3
-"""Of files and of directories."""
 SAID: Final = ("problem", "source", "offset", "field", "section", "hint", "fault", "reason")
 """What an error says."""
-RIGHTS: Final = {1: 13, 2: 14, 3: 15, 5: 16}
-"""How many rights over files each version of Landlock knows."""
-NETWORK_FROM: Final = 4
-SCOPES_FROM: Final = 6
-READABLE: Final = ("/proc", "/dev/null", "/usr/share/zoneinfo")
-"""What a program reads besides itself."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class ChildKilledError(FailedError):
@@ -52,41 +36,6 @@ class ChildKilledError(FailedError):
 
 class DefectError(Exception):
     """A defect in what the child did; the traceback is a note of it."""
-
-
-def confine(descriptor: int | None) -> int:  # pragma: no cover - it can't write down what it ran
-    """Let this process change nothing but what is below a directory, and return the version of Landlock.
-
-    Reading is left for that, for the program itself and for what the kernel tells; what is open stays open.
-    There is no network, and no way back.
-
-    Args:
-        descriptor: The directory.  Without one no file can be changed, and all the rest is left.
-
-    Returns:
-        0 where the kernel has no Landlock: then nothing is confined.
-    """
-    version = _call(CREATE_RULESET, None, 0, VERSION_FLAG)
-    if version < 1:
-        return 0
-    rights = (1 << RIGHTS[max(known for known in RIGHTS if known <= version)]) - 1
-    if descriptor is None:
-        fields = [rights & ~READ & ~EXECUTE]
-    else:
-        fields = [rights, *[0b11] * ((version >= NETWORK_FROM) + (version >= SCOPES_FROM))]
-    attributes = struct.pack(f"={len(fields)}Q", *fields)
-    rules = _call(CREATE_RULESET, attributes, len(attributes), 0)
-    if rules < 0:
-        return 0
-    try:
-        if descriptor is not None:
-            _allow(rules, descriptor, rights & ~EXECUTE)
-            _allow_reading(rules)
-        if _libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0 or _call(RESTRICT_SELF, rules, 0) != 0:
-            return 0
-    finally:
-        os.close(rules)
-    return version
 
 
 def run_child(work: Callable[[Tell], Document], hear: Tell) -> Document:
@@ -192,25 +141,3 @@ def _answered(answer: Document) -> Document:
             raise defect
     done: Document = answer["done"]
     return done
-
-
-def _allow_reading(rules: int) -> None:  # pragma: no cover - as above
-    """Allow to read what a program reads besides its work."""
-    for path in {*READABLE, *sys.path, sys.prefix, sys.base_prefix}:
-        with suppress(OSError):
-            opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            try:
-                _allow(rules, opened, READ if stat.S_ISDIR(os.fstat(opened).st_mode) else READ_FILE)
-            finally:
-                os.close(opened)
-
-
-def _allow(rules: int, descriptor: int, rights: int) -> None:
-    rule = struct.pack("=Qi", rights, descriptor)
-    if _call(ADD_RULE, rules, PATH_BENEATH, rule, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
-def _call(number: int, *arguments: Any) -> int:
-    return int(_libc.syscall(number, *arguments))

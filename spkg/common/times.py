@@ -1,19 +1,14 @@
-"""Times of vouchers: always UTC, to the second, and months as the calendar has them.
-
-Appendix C is silent on the length of a month: it ends on the same day of a later month, or on its last day
-where that has none such.
-"""
+"""dateTime as TR-069 writes it: UTC, to the second, also in the form of Figure 5."""
 
 import re
-from calendar import monthrange
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 from typing import Final
 
-__all__ = ["LAST", "Units", "end_of", "read_time", "write_time"]
+__all__ = [
+    "read_time",
+    "write_time",
+]
 
-LAST: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-"""The end of all durations: there is no later year in a dateTime of four digits."""
 MOMENT: Final = re.compile(
     r"(?P<year>\d{4})(?P<dash>-?)(?P<month>\d\d)(?P=dash)(?P<day>\d\d)T"
     r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)(?:\.\d{1,20})?"
@@ -23,13 +18,6 @@ MOMENT: Final = re.compile(
 """An xs:dateTime, with or without a zone, and the form of Figure 5, which has no dashes."""
 FARTHEST: Final = 14 * 60
 """How far a zone may be from UTC, in minutes (XML Schema, dateTime)."""
-
-
-class Units(Enum):
-    """What a Duration counts in (Table 62); the values are those on the wire."""
-
-    DAYS = "Days"
-    MONTHS = "Months"
 
 
 def read_time(text: str) -> datetime:
@@ -67,23 +55,3 @@ def write_time(time: datetime) -> str:
     if time.tzinfo is None:
         raise ValueError("a time without a zone")
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").zfill(20)
-
-
-def end_of(start: datetime, duration: int, units: Units) -> datetime:
-    """Return when a duration is over that begins at *start*; never later than :data:`LAST`.
-
-    Args:
-        start: In UTC.
-        duration: How many units, 0 or more.
-        units: Days of 24 hours, or months of the calendar.
-    """
-    match units:
-        case Units.DAYS:
-            days = (LAST - start).days
-            return LAST if duration > days else start + timedelta(days=duration)
-        case Units.MONTHS:
-            years, month = divmod(start.month - 1 + duration, 12)
-            if start.year + years > LAST.year:
-                return LAST
-            _, last = monthrange(start.year + years, month + 1)
-            return start.replace(year=start.year + years, month=month + 1, day=min(start.day, last))

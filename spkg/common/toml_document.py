@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from spkg.errors import FormatError, UsageError
-from spkg.format.commands import VENDOR_MARK
 
 __all__ = ["Override", "Table", "load_table", "parse_table"]
 
@@ -146,24 +145,9 @@ class Table:
             raise self.error(key, "an array of numbers from 0 to 4294967295 belongs here")
         return tuple(value)
 
-    def oui(self, key: str) -> int:
-        """Return the number that stands for a vendor on the wire, written as an OUI in quotes (Table 75).
-
-        Raises:
-            FormatError: The value is something else, or missing.
-        """
-        text = self.text(key)
-        if text is None or re.fullmatch("[0-9A-F]{6}", text) is None:
-            raise self.error(key, "an OUI of six upper-case hexadecimal digits belongs here")
-        return VENDOR_MARK | int(text, 16)
-
-    def entity(self, key: str) -> int | None:
-        """Return a defining entity: an OUI in quotes, or a number as it is on the wire (Table 77).
-
-        Raises:
-            FormatError: The value is something else.
-        """
-        return self.integer(key) if type(self._values.get(key)) is int else self.oui(key)
+    def is_integer(self, key: str) -> bool:
+        """Whether the value is a whole number."""
+        return type(self._values.get(key)) is int
 
     def any(self, key: str) -> Any:
         """Return the value as it is, None where there is none."""

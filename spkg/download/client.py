@@ -13,7 +13,8 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Final, NoReturn
 
-from spkg.common.child_process import DefectError, confine
+from spkg.common.child_process import DefectError
+from spkg.common.landlock import confine
 from spkg.download.stream import Arrival
 from spkg.download.timeouts import Timeouts
 from spkg.download.url import Location, Login

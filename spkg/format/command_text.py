@@ -4,7 +4,6 @@ from spkg.common.digests import Digest
 from spkg.common.printable import amount, size, toml_string
 from spkg.format.commands import (
     ROLES,
-    VENDOR_MARK,
     Description,
     End,
     FileModes,
@@ -23,9 +22,10 @@ from spkg.format.commands import (
     Version,
     VersionCommand,
 )
+from spkg.format.entities import entity_text
 from spkg.format.fields import UNSAFE
 
-__all__ = ["entity", "summary"]
+__all__ = ["summary"]
 
 FEW_OCTETS = 32
 """How much of a Value that nobody can read is shown."""
@@ -49,10 +49,10 @@ def summary(record: Record) -> str:
         case Role():
             names = {number: name for name, number in ROLES.items()}
             arguments = f", arguments {_octets(record.arguments)}" if record.arguments else ""
-            return names.get(record.role, f"role {entity(record.role)}") + arguments
+            return names.get(record.role, f"role {entity_text(record.role)}") + arguments
         case RequiredAttributes():
             values = ", ".join(str(value) for value in record.attributes)
-            return f"{entity(record.defining_entity)}, class {record.class_}, any of {values}"
+            return f"{entity_text(record.defining_entity)}, class {record.class_}, any of {values}"
         case StrongDigests():
             return f"SHA-256 of {amount(len(record.digests), 'file')}"
         case FileModes():
@@ -63,13 +63,6 @@ def summary(record: Record) -> str:
             return ""
         case _:
             raise TypeError(f"no summary for {type(record).__name__}")
-
-
-def entity(number: int) -> str:
-    """Return who gives a role or an attribute its meaning: a vendor's OUI, or the standard."""
-    if number & VENDOR_MARK == VENDOR_MARK:
-        return f"of vendor {number & ~VENDOR_MARK:06X}"
-    return "standard" if number == 0 else str(number)
 
 
 def _unsafe(flags: int) -> str:

@@ -34,7 +34,6 @@ __all__ = [
     "RECORDS",
     "ROLES",
     "STRONG_DIGESTS_MARK",
-    "VENDOR_MARK",
     "VENDOR_TYPES",
     "Add",
     "AddVersioned",
@@ -93,8 +92,6 @@ ROLES: Final = {
     "vendor-configuration": 4,
 }
 """The standard roles (Table 75)."""
-VENDOR_MARK: Final = 0xFF000000
-"""Set in a role or a defining entity whose other three octets are a vendor's OUI (Tables 75 and 77)."""
 
 
 @dataclass(frozen=True)

@@ -4,105 +4,36 @@ The payload is read once; each file is hashed as it is staged, and nothing in th
 them are the signed ones.
 """
 
-import errno
-import json
-import os
-import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 from spkg.common.digests import Digest
 from spkg.errors import (
-    NO_ROOM,
     SIZE,
     TIMEOUT,
     FailedError,
-    RefusedError,
     TransferError,
     UnsafeError,
-    os_problem,
 )
 from spkg.format.ranges import Range
 from spkg.install import transaction
 from spkg.install.checkpoint import CHECKPOINT, LEFTOVERS
+from spkg.install.effects import MakeDirectory, Put
+from spkg.install.history import RECORD, record_with
 from spkg.install.journal import Before, Step, Verb, steps_of
+from spkg.install.own_directory import failing
 from spkg.install.plan import Plan
-from spkg.install.planned_tree import MakeDirectory, Put
-from spkg.install.root import NewFile, Parts, Root, shown
-from spkg.install.root_tree import OWN
+from spkg.install.root import NewFile, Parts, Root
 from spkg.install.staged_file import Landing
 from spkg.install.transaction import FEW, OVER, Outcome, slot
 from spkg.verify.payload import Hasher, Payload, PayloadReport, Progress, compare_payload
 
 __all__ = [
-    "RECORD",
-    "check_own",
-    "failing",
     "install",
-    "installed",
-    "is_last",
-    "record_with",
     "recover",
-    "working_in",
 ]
-
-RECORD: Final[Parts] = (*OWN, b"installed")
-ENTRY: Final[dict[str, tuple[type, ...]]] = {
-    "package": (str,),
-    "version": (str, type(None)),
-    "description": (str, type(None)),
-    "signers": (list,),
-    "time": (str,),
-    "changed": (int,),
-    "changes": (list, type(None)),
-}
-"""What the record says of a package."""
-OTHERS_WRITE: Final = 0o022
-MAX_RECORD: Final = 1 << 24
-"""The longest record, in octets."""
-REMEMBERED: Final = 16
-"""How many packages the record keeps; the changes of the last one alone."""
-FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
-@contextmanager
-def working_in(root: Root) -> Iterator[None]:
-    """Make the installer's own directory where it is missing, and keep other installers out.
-
-    Raises:
-        RefusedError: Another one is at work, or something else stands there, or somebody else's.
-        FailedError: It can't be made.
-        OSError: It can't be looked at or locked.
-    """
-    if root.status(OWN) is None:
-        with failing():
-            with suppress(FileExistsError):  # another one is faster
-                root.mkdir(OWN, transaction.PRIVATE)
-            root.sync_directory(())  # what is written there has to be found after a power cut
-    check_own(root)
-    with root.locked(OWN) as free:
-        if not free:
-            raise RefusedError("another installation is under way in this root", hint="wait for its end")
-        yield
-
-
-def check_own(root: Root) -> None:
-    """Make sure that the installer's own directory, where it is there, is nobody else's.
-
-    Raises:
-        RefusedError: It is, or something else stands there.
-        OSError: It can't be looked at.
-    """
-    found = root.status(OWN)
-    if found is None:
-        return
-    if not stat.S_ISDIR(found.st_mode):
-        raise RefusedError(f"{shown(OWN)} is no directory: the installer keeps its own files there")
-    if found.st_uid not in {0, os.geteuid()} or found.st_mode & OTHERS_WRITE:
-        # What is staged there has been compared already, and a journal is carried out.
-        raise RefusedError(f"{shown(OWN)} can be written by others", hint="chown it, and chmod 0700")
 
 
 def recover(root: Root, *, keep: str | None = None) -> Outcome:
@@ -124,40 +55,6 @@ def recover(root: Root, *, keep: str | None = None) -> Outcome:
             if root.status(leftover) is not None:
                 root.remove_tree(leftover)
     return outcome
-
-
-def installed(root: Root) -> list[dict[str, Any]]:
-    """Return what was installed, the last one first.
-
-    Raises:
-        FailedError: The record can't be read.
-    """
-    try:
-        octets = root.read(RECORD, MAX_RECORD)
-    except FileNotFoundError:
-        return []
-    except OSError as exc:
-        raise FailedError(os_problem(exc)) from exc
-    try:
-        return [_entry(package) for package in json.loads(octets)["installed"]]
-    except (ValueError, KeyError, TypeError, RecursionError) as exc:
-        raise FailedError("the record of what was installed is damaged") from exc
-
-
-def _entry(package: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the record says of a package, where that is what belongs there."""
-    if not all(isinstance(package[name], kinds) for name, kinds in ENTRY.items()):
-        raise TypeError("something else stands in the record")
-    return {name: package[name] for name in ENTRY}
-
-
-def is_last(entry: Mapping[str, Any], root: Root) -> bool:
-    """Whether the last package in the record is the one that *entry* is of.
-
-    Raises:
-        FailedError: The record can't be read.
-    """
-    return [one["package"] for one in installed(root)[:1]] == [entry["package"]]
 
 
 def install(
@@ -226,15 +123,6 @@ def _may_go_on(reason: BaseException) -> bool:
     return not isinstance(reason, Exception)
 
 
-@contextmanager
-def failing() -> Iterator[None]:
-    """Turn what the file system can't do into our own error."""
-    try:
-        yield
-    except OSError as exc:
-        raise FailedError(os_problem(exc), fault=NO_ROOM if exc.errno in FULL else None) from exc
-
-
 def _own_step(root: Root, path: Parts, verb: Verb, number: int) -> Step:
     """Return what happens to a file of our own in the same transaction."""
     before = Before.AWAY if verb is Verb.DELETE else Before.KEPT
@@ -244,25 +132,6 @@ def _own_step(root: Root, path: Parts, verb: Verb, number: int) -> Step:
         path=path,
         before=Before.NOTHING if root.status(path) is None else before,
     )
-
-
-def record_with(entry: Mapping[str, Any], root: Root) -> bytes:
-    """Return the record of what was installed, with one package more.
-
-    Raises:
-        FailedError: The one that is there can't be read.
-    """
-    others = installed(root)[: REMEMBERED - 1]
-    kept = [entry, *({**other, "changes": None} for other in others)]
-    octets = _record(kept)
-    while len(octets) > MAX_RECORD and len(kept) > 1:
-        kept.pop()
-        octets = _record(kept)
-    return octets if len(octets) <= MAX_RECORD else _record([{**entry, "changes": None}])
-
-
-def _record(packages: Sequence[Mapping[str, Any]]) -> bytes:
-    return json.dumps({"installed": packages}).encode()
 
 
 def _stage(

@@ -13,11 +13,13 @@ from spkg.device import Device
 from spkg.errors import FailedError, RefusedError, UnsafeError, UsageError
 from spkg.format.commands import ROLES, Description, Reboot, Role, Version
 from spkg.format.states import State
-from spkg.install.all_or_nothing import check_own, install, installed, is_last, recover, working_in
+from spkg.install.all_or_nothing import install, recover
 from spkg.install.checkpoint import Checkpoint, load_checkpoint
+from spkg.install.effects import Delete, Effect, MakeDirectory, Move, Put
+from spkg.install.history import installed, is_last
 from spkg.install.in_place import install_in_place
+from spkg.install.own_directory import check_own, working_in
 from spkg.install.plan import Plan, plan
-from spkg.install.planned_tree import Delete, Effect, MakeDirectory, Move, Put
 from spkg.install.root import Root, shown
 from spkg.install.root_tree import OWN, Kind, RootTree
 from spkg.install.transaction import JOURNAL, Outcome, is_pending, is_staging, staged

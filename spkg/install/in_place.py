@@ -17,7 +17,6 @@ from spkg.format.commands import Format, MoveCommand, PayloadCommand, RemoveComm
 from spkg.format.package import Command, PayloadFile
 from spkg.format.ranges import Range
 from spkg.format.states import State, state_after
-from spkg.install.all_or_nothing import RECORD, failing, is_last, record_with
 from spkg.install.checkpoint import (
     ARRIVED,
     MADE,
@@ -27,8 +26,10 @@ from spkg.install.checkpoint import (
     remove_checkpoint,
     save_checkpoint,
 )
+from spkg.install.effects import DIRECTORY_MODE, Delete, Effect, MakeDirectory, Move, Put
+from spkg.install.history import RECORD, is_last, record_with
+from spkg.install.own_directory import failing
 from spkg.install.plan import Plan, plan_command
-from spkg.install.planned_tree import DIRECTORY_MODE, Delete, Effect, MakeDirectory, Move, Put
 from spkg.install.root import Parts, Root
 from spkg.install.root_tree import OWN, Kind, RootTree
 from spkg.install.staged_file import Landing

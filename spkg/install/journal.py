@@ -10,7 +10,7 @@ from enum import Enum
 from hashlib import sha256
 from typing import Any, Final
 
-from spkg.install.planned_tree import Delete, Effect, MakeDirectory, Move, Put
+from spkg.install.effects import Delete, Effect, MakeDirectory, Move, Put
 from spkg.install.root import Parts, shown, split
 from spkg.install.root_tree import Kind
 

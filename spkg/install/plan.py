@@ -26,8 +26,9 @@ from spkg.format.commands import (
 )
 from spkg.format.package import Command, Package
 from spkg.format.paths import RootPath, VersionedPath
+from spkg.install.effects import Effect, MakeDirectory, Put
 from spkg.install.gates import check_gates
-from spkg.install.planned_tree import Blob, Directory, Effect, Leaf, MakeDirectory, Node, Overlay, Put
+from spkg.install.planned_tree import Blob, Directory, Leaf, Node, Overlay
 from spkg.install.root import Parts, shown
 from spkg.install.root_tree import Kind, Room, Tree
 from spkg.verify.signatures import TrustedPackage

@@ -10,71 +10,22 @@ from typing import Final
 
 from spkg.device import Links
 from spkg.errors import RefusedError
+from spkg.install.effects import Delete, Effect, MakeDirectory, Move, Put
 from spkg.install.root import Parts, shown
 from spkg.install.root_tree import OWN, Entry, Kind, Tree
 
 __all__ = [
-    "DIRECTORY_MODE",
     "Blob",
-    "Delete",
     "Directory",
-    "Effect",
     "Leaf",
-    "MakeDirectory",
-    "Move",
     "Node",
     "Overlay",
-    "Put",
 ]
 
-DIRECTORY_MODE: Final = 0o755
-"""Of every directory that is made (README, decision 21)."""
 MAX_LINKS: Final = 40
 """How many symbolic links one path may lead through."""
 EXTENSION: Final = 3
 """The length of the extension of a versioned name, in characters (E.4.1)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Put:
-    """A file of the payload appears at a path."""
-
-    path: Parts
-    file: int
-    """Which of the package's files."""
-    mode: int
-    owner: tuple[int, int] | None
-    """User and group of the file it replaces."""
-    replaces: Kind | None
-    """What stands there before."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delete:
-    """What stands at a path goes, with all below it."""
-
-    path: Parts
-    kind: Kind
-
-
-@dataclass(frozen=True, kw_only=True)
-class Move:
-    """What stood at one path, and is no directory, appears at another."""
-
-    source: Parts
-    path: Parts
-    replaces: Kind | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class MakeDirectory:
-    """A directory appears."""
-
-    path: Parts
-    replaces: Kind | None
-
-
-Effect = Put | Delete | Move | MakeDirectory
 
 
 @dataclass(frozen=True, kw_only=True)

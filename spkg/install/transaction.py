@@ -25,8 +25,8 @@ from enum import Enum
 from typing import Final
 
 from spkg.errors import NO_ROOM, FailedError, UnsafeError, os_problem
+from spkg.install.effects import DIRECTORY_MODE
 from spkg.install.journal import MAX_JOURNAL, Before, Step, Verb, decode_journal, encode_journal
-from spkg.install.planned_tree import DIRECTORY_MODE
 from spkg.install.root import Parts, Root, shown
 from spkg.install.root_tree import OWN
 

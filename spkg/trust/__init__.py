@@ -1,1 +1,1 @@
-"""TODO."""
+"""Keys, certificates, and the policy that says whose signature counts."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""From a package to a trusted one: its signatures, then its payload."""

@@ -30,7 +30,8 @@ from spkg.format.signature_block import (
 )
 from spkg.trust.ber import tlv
 from spkg.trust.certificates import certificate_id, read_certificate, subject_of
-from spkg.trust.chain import Policy, check_rsa_key, check_signer, key_id
+from spkg.trust.chain import check_rsa_key, check_signer, key_id
+from spkg.trust.policy import Policy
 
 __all__ = ["SignatureReport", "Signer", "TrustedPackage", "UntrustedPackageError", "verify"]
 

@@ -22,11 +22,11 @@ from lxml import etree
 
 from spkg.common.digests import Digest
 from spkg.common.hostile_xml import canonical
-from spkg.common.times import Units
-from spkg.trust.chain import VOUCHER_PURPOSES, Policy
 from spkg.trust.keygen import make_keys
 from spkg.trust.keys import Signatory
+from spkg.trust.policy import VOUCHER_PURPOSES, Policy
 from vouchers.model import DeviceId, Mode, Option, Voucher
+from vouchers.months import Units
 from vouchers.signature.shape import read_voucher
 from vouchers.signature.sign import VoucherSigner
 from vouchers.signature.verify import Verifier

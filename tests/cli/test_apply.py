@@ -31,8 +31,8 @@ from spkg.format.commands import (
 )
 from spkg.format.paths import RootPath
 from spkg.format.states import State
-from spkg.install.all_or_nothing import working_in
 from spkg.install.checkpoint import Checkpoint, save_checkpoint
+from spkg.install.own_directory import working_in
 from spkg.install.root import Root
 from tests.support.kit import AT, CONTENTS, ROOT, Draft, file, root
 
@@ -81,7 +81,7 @@ def test_a_package_is_installed() -> None:
 def test_where_the_kernel_has_no_landlock_the_same_is_done_and_that_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("spkg.common.child_process.confine", lambda _: 0)
+    monkeypatch.setattr("spkg.common.landlock.confine", lambda _: 0)
     Path("p.spkg").write_bytes(Draft(records=(*RECORDS[:2], Description(text="x"), *RECORDS[2:])).encode())
 
     result = run("apply", "p.spkg", *TRUST)
@@ -568,7 +568,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, *answers: BaseException | None) -
             raise answer
         return work(hear)
 
-    monkeypatch.setattr("spkg.common.child_process.confine", lambda _: 1)
+    monkeypatch.setattr("spkg.common.landlock.confine", lambda _: 1)
     monkeypatch.setattr("spkg.common.child_process.run_child", run_child)
 
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import pytest
 
-from spkg.common.child_process import ChildKilledError, DefectError, Document, confine, run_child
+from spkg.common.child_process import ChildKilledError, DefectError, Document, run_child
+from spkg.common.landlock import confine
 from spkg.errors import FormatError, RefusedError, UntrustedError
 from spkg.install.root import Root
 from spkg.verify.payload import DamagedPayloadError, PayloadReport
@@ -161,7 +162,7 @@ def test_this_process_stays_as_free_as_it_was(place: Path) -> None:
 def test_where_the_kernel_has_none_nothing_is_confined_and_that_is_said(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spkg.common.child_process._call", lambda *_: -1)
+    monkeypatch.setattr("spkg.common.landlock._call", lambda *_: -1)
 
     with Root(place / "root") as root:
         assert confine(root.fileno()) == 0

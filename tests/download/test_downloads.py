@@ -24,9 +24,9 @@ from spkg.format.commands import End, Remove, UnrecoverableTimeout, Version
 from spkg.format.paths import RootPath
 from spkg.format.states import State
 from spkg.install import in_place as inplace
-from spkg.install.all_or_nothing import installed
 from spkg.install.apply import Applied, Request, aftermath, apply, recover_root, staging, standing
 from spkg.install.checkpoint import load_checkpoint
+from spkg.install.history import installed
 from spkg.install.root import Root
 from spkg.verify.payload import check_payload, open_package
 from spkg.verify.signatures import verify

@@ -30,9 +30,10 @@ from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.format.states import State, state_after
 from spkg.install import in_place as inplace
 from spkg.install import plan as planning
-from spkg.install.all_or_nothing import installed, working_in
 from spkg.install.apply import Applied, Request, aftermath, apply, preview, recover_root, standing
 from spkg.install.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from spkg.install.history import installed
+from spkg.install.own_directory import working_in
 from spkg.install.root import Root
 from spkg.install.transaction import Outcome, is_pending
 from spkg.verify.payload import Payload, open_package

@@ -37,7 +37,9 @@ from spkg.format.commands import (
 )
 from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.install import transaction
-from spkg.install.all_or_nothing import RECORD, install, recover, working_in
+from spkg.install.all_or_nothing import install, recover
+from spkg.install.history import RECORD
+from spkg.install.own_directory import working_in
 from spkg.install.plan import Plan, plan
 from spkg.install.root import Parts, Root, shown
 from spkg.install.root_tree import RootTree

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from spkg.device import Device, Links
 from spkg.errors import RefusedError
 from spkg.format.commands import Record
-from spkg.install.all_or_nothing import install, installed, recover, working_in
+from spkg.install.all_or_nothing import install, recover
+from spkg.install.history import installed
+from spkg.install.own_directory import working_in
 from spkg.install.plan import plan
 from spkg.install.root import Resolver, Root
 from spkg.install.root_tree import RootTree

@@ -33,9 +33,9 @@ from spkg.format.commands import (
     Version,
 )
 from spkg.format.paths import RootPath, TreePath, VersionedPath
+from spkg.install.effects import Delete, Effect, MakeDirectory, Put
+from spkg.install.effects import Move as Moved
 from spkg.install.plan import OVERHEAD, Plan, plan
-from spkg.install.planned_tree import Delete, Effect, MakeDirectory, Put
-from spkg.install.planned_tree import Move as Moved
 from spkg.install.root import Parts, split
 from spkg.install.root_tree import Entry, Kind, Room
 from spkg.verify.signatures import TrustedPackage, verify

@@ -33,7 +33,8 @@ from spkg.format.commands import (
 from spkg.format.package import Package
 from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.install import journal, transaction
-from spkg.install.all_or_nothing import install, recover, working_in
+from spkg.install.all_or_nothing import install, recover
+from spkg.install.own_directory import working_in
 from spkg.install.plan import plan
 from spkg.install.root import Parts, Resolver, Root
 from spkg.install.root_tree import RootTree

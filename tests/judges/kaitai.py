@@ -14,7 +14,6 @@ from kaitaistruct import KaitaiStruct, KaitaiStructError
 
 from spkg.format.commands import (
     RECORDS,
-    VENDOR_MARK,
     VENDOR_TYPES,
     Layout,
     PayloadCommand,
@@ -23,6 +22,7 @@ from spkg.format.commands import (
     Role,
     UnknownCommand,
 )
+from spkg.format.entities import VENDOR_MARK
 from spkg.format.fields import UNSAFE, Located
 from spkg.format.package import Command
 from spkg.format.paths import RootPath

@@ -24,10 +24,10 @@ from spkg.format.commands import End, Extract, PayloadCommand, Record
 from spkg.format.package import Header, Package, encode_commands
 from spkg.format.paths import RootPath
 from spkg.format.signature_block import EMPTY_BLOCK, load_block
-from spkg.install.all_or_nothing import ENTRY
+from spkg.install.history import ENTRY
 from spkg.trust.ber import tlv
-from spkg.trust.chain import Policy
 from spkg.trust.keys import Identity
+from spkg.trust.policy import Policy
 
 AT: Final = datetime(2026, 6, 1, 12, tzinfo=UTC)
 """The time at which everything here is valid."""

@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from spkg.common.digests import Digest
-from spkg.common.times import Units
-from spkg.trust.chain import VOUCHER_PURPOSES, Policy
 from spkg.trust.keys import Signatory, SigningKey
+from spkg.trust.policy import VOUCHER_PURPOSES, Policy
 from tests.support.kit import AT, KEYS, LAST, name, root
 from vouchers.model import DeviceId, Mode, Option, Voucher
+from vouchers.months import Units
 from vouchers.signature.shape import read_voucher
 from vouchers.signature.sign import VoucherSigner
 from vouchers.signature.verify import TrustedVoucher, Verifier

@@ -21,7 +21,8 @@ from spkg.format.commands import End, StrongDigests
 from spkg.format.signature_block import EMPTY_BLOCK, load_block
 from spkg.trust import chain as trust
 from spkg.trust.ber import tlv
-from spkg.trust.chain import Policy, doubts
+from spkg.trust.chain import doubts
+from spkg.trust.policy import Policy
 from spkg.verify import signatures as verification
 from spkg.verify.signatures import TrustedPackage, UntrustedPackageError, verify
 from tests.support.kit import (

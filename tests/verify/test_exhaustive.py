@@ -13,7 +13,7 @@ from spkg.errors import FormatError, UntrustedError
 from spkg.format.commands import End, FileModes, Reboot, Remove, StrongDigests, Version
 from spkg.format.package import Package
 from spkg.format.paths import RootPath
-from spkg.trust.chain import Policy
+from spkg.trust.policy import Policy
 from spkg.verify.payload import Payload, check_payload
 from spkg.verify.signatures import TrustedPackage, verify
 from tests.support.kit import AT, CONTENTS, Draft, file, policy, read, root, second_signer, signer

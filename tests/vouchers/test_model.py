@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spkg.common.times import LAST, Units, end_of, read_time, write_time
+from spkg.common.times import read_time, write_time
 from vouchers.model import MAX_OPTIONS, DeviceId, Mode, Option, Voucher
+from vouchers.months import LAST, Units, end_of
 
 DEVICE = DeviceId(manufacturer="2Wire", oui="00D09E", product_class="Gateway", serial_number="123456789")
 OPTION = Option(

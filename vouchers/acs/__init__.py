@@ -1,1 +1,1 @@
-"""TODO."""
+"""What a server does (ACS): lists of devices, serial numbers, issuing."""

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from spkg.common.times import Units, read_time
+from spkg.common.times import read_time
 from spkg.common.toml_document import Table, load_table
 from spkg.errors import FormatError
 from vouchers.model import MAX_DEPTH, MAX_OPTIONS, DeviceId, Extra, Mode, Option
+from vouchers.months import Units
 
 __all__ = ["Template", "load_options", "read_options"]
 

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from spkg.device import Device
 from spkg.errors import NO_ROOM, RefusedError, SpkgError, UsageError
-from vouchers.acs.device_list import identity_of
 from vouchers.cpe.grant import Grant, grant
+from vouchers.cpe.identity import identity_of
 from vouchers.cpe.messages import MAX_VOUCHERS
 from vouchers.cpe.option_life import Life, OptionState
 from vouchers.cpe.store import OptionStore

@@ -7,7 +7,7 @@ from typing import Final, NoReturn, final
 from spkg.common.times import write_time
 from spkg.device import Device
 from spkg.errors import RefusedError
-from vouchers.acs.device_list import identity_of
+from vouchers.cpe.identity import identity_of
 from vouchers.cpe.option_life import Life
 from vouchers.model import DeviceId, Option
 from vouchers.signature.option_elements import content_of

@@ -9,8 +9,8 @@ from typing import Final
 from spkg.common.hostile_xml import BLANK, Element
 from spkg.device import Device
 from spkg.errors import NO_ROOM, FormatError, RefusedError, SpkgError, UntrustedError, UsageError
-from vouchers.acs.device_list import identity_of
 from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
+from vouchers.cpe.identity import identity_of
 from vouchers.cpe.messages import (
     CWMP,
     ENCODING,

@@ -1,1 +1,1 @@
-"""XML and XML-Signature: the only package that uses lxml and signxml."""
+"""Vouchers as XML: their shape, their signatures (XML-Signature)."""

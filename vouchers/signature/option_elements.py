@@ -5,8 +5,9 @@ from hashlib import sha256
 from typing import Final
 
 from spkg.common.hostile_xml import Element, children, escape, malformed, text_of
-from spkg.common.times import Units, read_time, write_time
+from spkg.common.times import read_time, write_time
 from vouchers.model import NAMES, DeviceId, Extra, Mode, Option
+from vouchers.months import Units
 
 __all__ = ["content_of", "option_text", "read_option"]
 

@@ -23,7 +23,8 @@ from spkg.common.digests import Digest
 from spkg.common.hostile_xml import Element, PlainParser, base64_of, canonical
 from spkg.errors import FormatError, UntrustedError
 from spkg.trust.certificates import read_certificate, subject_of
-from spkg.trust.chain import Policy, check_signer
+from spkg.trust.chain import check_signer
+from spkg.trust.policy import Policy
 from vouchers.model import Voucher
 from vouchers.signature.algorithms import (
     DIGESTS,

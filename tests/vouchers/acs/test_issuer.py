@@ -18,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spkg.common.digests import Digest
-from spkg.common.times import Units
 from spkg.common.toml_document import parse_table
 from spkg.errors import FormatError, RefusedError, SurroundingsError
 from tests.support.kit import AT
@@ -28,6 +27,7 @@ from vouchers.acs.issuer import Issued, VoucherIssuer, sign_voucher
 from vouchers.acs.ledger import Ledger, State, Want
 from vouchers.acs.templates import Template, load_options, read_options
 from vouchers.model import MAX_OPTIONS, DeviceId, Mode, Option, Voucher
+from vouchers.months import Units
 from vouchers.signature.shape import MAX_VOUCHER
 from vouchers.signature.sign import VoucherSigner
 

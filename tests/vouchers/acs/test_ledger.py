@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import pytest
 
-from spkg.common.times import Units, write_time
+from spkg.common.times import write_time
 from spkg.errors import RefusedError, SpkgError, SurroundingsError, UsageError
 from tests.support import postgres as server
 from tests.support.kit import AT, ROOT
@@ -33,6 +33,7 @@ from vouchers.acs import ledger as module
 from vouchers.acs.ledger import MAX_SERIAL, Entry, Ledger, Outcome, State, Want
 from vouchers.acs.templates import Template
 from vouchers.model import DeviceId, Mode
+from vouchers.months import Units
 from vouchers.signature.option_elements import content_of
 
 PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"

@@ -23,11 +23,11 @@ from click.testing import CliRunner, Result
 
 from cli import main
 from spkg.common.digests import Digest
-from spkg.common.times import Units
 from tests.support.kit import AT, ROOT, Draft, root
 from tests.support.voucher_kit import DEVICE, IPTV, QOS, VOUCHER, signed
 from vouchers.cpe.store import OptionStore
 from vouchers.model import Mode, Option, Voucher
+from vouchers.months import Units
 from vouchers.signature.shape import MAX_VOUCHER
 
 PROGRAM: Final = (sys.executable, str(ROOT / "cli.py"))

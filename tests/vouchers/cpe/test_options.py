@@ -24,19 +24,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spkg.common.times import LAST, Units
 from spkg.device import Device
 from spkg.errors import NO_ROOM, FormatError, RefusedError, SpkgError, SurroundingsError, UsageError
 from tests.support.kit import AT
 from tests.support.namespaces import bind, in_memory, isolated
 from tests.support.voucher_kit import DEVICE, IPTV, QOS, policy, signed, verified
-from vouchers.acs.device_list import identity_of
 from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
 from vouchers.cpe.grant import Grant, grant
+from vouchers.cpe.identity import identity_of
 from vouchers.cpe.messages import MAX_VOUCHERS
 from vouchers.cpe.option_life import Ending, Life, OptionState, next_change, unvouchered
 from vouchers.cpe.store import MAX_OPTIONS, MAX_SEEN, OptionStore
 from vouchers.model import DeviceId, Mode, Option, Voucher
+from vouchers.months import LAST, Units
 from vouchers.signature.option_elements import content_of
 from vouchers.signature.shape import read_voucher
 from vouchers.signature.verify import Verifier

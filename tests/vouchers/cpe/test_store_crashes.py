@@ -21,7 +21,6 @@ from typing import Any, Final, NoReturn
 
 import pytest
 
-from spkg.common.times import Units
 from spkg.device import Device
 from spkg.errors import NO_ROOM, SpkgError
 from tests.support.kit import AT, ROOT
@@ -32,6 +31,7 @@ from vouchers.cpe.grant import Grant, grant
 from vouchers.cpe.option_life import Life
 from vouchers.cpe.store import OptionStore
 from vouchers.model import Mode, Option, Voucher
+from vouchers.months import Units
 from vouchers.signature.shape import read_voucher
 from vouchers.signature.verify import Verifier
 

@@ -18,7 +18,7 @@ from spkg.common.digests import Digest
 from spkg.common.hostile_xml import canonical
 from spkg.errors import FormatError, UntrustedError
 from spkg.trust.certificates import read_certificate
-from spkg.trust.chain import VOUCHER_PURPOSES, Policy
+from spkg.trust.policy import VOUCHER_PURPOSES, Policy
 from tests.support.kit import root
 from vouchers.signature.option_elements import read_option
 from vouchers.signature.shape import C14N, VoucherDocument, read_voucher

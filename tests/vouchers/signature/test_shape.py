@@ -27,7 +27,6 @@ from signxml.signer import XMLSigner
 
 from spkg.common import hostile_xml as parsing
 from spkg.common.digests import Digest
-from spkg.common.times import Units
 from spkg.errors import FormatError, SurroundingsError, UntrustedError
 from spkg.trust.keys import SigningKey
 from tests.support.kit import authority, certify, root
@@ -54,6 +53,7 @@ from tests.support.voucher_kit import (
     verified,
 )
 from vouchers.model import MAX_OPTIONS, DeviceId, Extra, Mode, Option, Voucher
+from vouchers.months import Units
 from vouchers.signature.algorithms import scheme_for
 from vouchers.signature.option_elements import content_of, option_text
 from vouchers.signature.shape import MAX_VOUCHER, read_voucher, unwrap

@@ -1,0 +1,46 @@
+"""Durations of vouchers: days, and months as the calendar has them (Table 62).
+
+Appendix C is silent on the length of a month: it ends on the same day of a later month, or on its last day
+where that has none such.
+"""
+
+from calendar import monthrange
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Final
+
+__all__ = [
+    "LAST",
+    "Units",
+    "end_of",
+]
+
+LAST: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""The end of all durations: there is no later year in a dateTime of four digits."""
+
+
+class Units(Enum):
+    """What a Duration counts in (Table 62); the values are those on the wire."""
+
+    DAYS = "Days"
+    MONTHS = "Months"
+
+
+def end_of(start: datetime, duration: int, units: Units) -> datetime:
+    """Return when a duration is over that begins at *start*; never later than :data:`LAST`.
+
+    Args:
+        start: In UTC.
+        duration: How many units, 0 or more.
+        units: Days of 24 hours, or months of the calendar.
+    """
+    match units:
+        case Units.DAYS:
+            days = (LAST - start).days
+            return LAST if duration > days else start + timedelta(days=duration)
+        case Units.MONTHS:
+            years, month = divmod(start.month - 1 + duration, 12)
+            if start.year + years > LAST.year:
+                return LAST
+            _, last = monthrange(start.year + years, month + 1)
+            return start.replace(year=start.year + years, month=month + 1, day=min(start.day, last))
