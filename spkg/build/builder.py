@@ -20,6 +20,7 @@ from spkg.build.sign import add_signature, check_front_matter
 from spkg.build.source_tree import TreeReport, walk_tree
 from spkg.common.atomic_output import write_all
 from spkg.common.digests import Digest
+from spkg.common.portable import BINARY, CLOSE_ON_EXEC, NO_FOLLOW, NON_BLOCKING, read_at
 from spkg.common.worker_threads import Crew
 from spkg.errors import FormatError, SurroundingsError, os_problem
 from spkg.format.commands import (
@@ -371,14 +372,14 @@ class _PayloadWriter:
         descriptor = self._output.fileno()
         for done in range(0, length, CHUNK):
             count = min(CHUNK, length - done)
-            one = os.pread(descriptor, count, self._start + first + done)
-            if one != os.pread(descriptor, count, self._start + second + done):
+            one = read_at(descriptor, count, self._start + first + done)
+            if one != read_at(descriptor, count, self._start + second + done):
                 return False
         return True
 
     def _open(self, file: PlannedFile) -> FileIO:
         # Without O_NONBLOCK a FIFO would wait for a writer before it could be refused.
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if file.follow else os.O_NOFOLLOW)
+        flags = os.O_RDONLY | CLOSE_ON_EXEC | NON_BLOCKING | BINARY | (0 if file.follow else NO_FOLLOW)
         try:
             with _located(self._manifest.source, f"{file.field}.from", file.source):
                 return FileIO(str(file.source), "rb", opener=lambda path, _: os.open(path, flags))

@@ -15,6 +15,7 @@ from typing import Final
 
 from spkg.build.manifest_writer import Rebuild, describe_manifest
 from spkg.common.atomic_output import new_directory, write_all
+from spkg.common.portable import BINARY, CLOSE_ON_EXEC, NO_FOLLOW, free_room
 from spkg.errors import SurroundingsError
 from spkg.format.package import Package, PayloadFile
 from spkg.format.ranges import Range
@@ -190,7 +191,9 @@ class _Writer(Consumer):
 def _make(path: Path) -> FileIO:
     """Make a file and the directories above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o777)
+    descriptor = os.open(
+        path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | CLOSE_ON_EXEC | BINARY, 0o777
+    )
     return FileIO(str(path), "w", opener=lambda *_: descriptor)
 
 
@@ -202,6 +205,6 @@ def _set_mode(path: Path, mode: int) -> None:
 def _check_room(package: Package, directory: Path) -> None:
     """Refuse before a disk is filled: a hundred octets of commands can ask for 4 GiB, many times over."""
     wanted = sum(file.record.file_length for file in package.files)
-    room = os.statvfs(directory)
-    if wanted > room.f_bavail * room.f_frsize:
-        raise SurroundingsError(f"the files need {wanted} octets, {room.f_bavail * room.f_frsize} are free")
+    free = free_room(directory)
+    if free is not None and wanted > free:
+        raise SurroundingsError(f"the files need {wanted} octets, {free} are free")

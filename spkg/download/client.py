@@ -10,11 +10,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from importlib.util import find_spec
 from typing import Final, NoReturn
 
 from spkg.common.child_process import DefectError
 from spkg.common.landlock import confine
+from spkg.common.libraries import require
 from spkg.download.stream import Arrival
 from spkg.download.timeouts import Timeouts
 from spkg.download.url import Location, Login
@@ -25,6 +25,8 @@ from spkg.verify.payload import StartedOverError
 
 __all__ = ["Download", "download"]
 
+LIBRARY: Final = {"http": "requests", "https": "requests", "tftp": "tftpy"}
+"""What speaks a protocol, where the standard library does not."""
 LONGEST: Final = 1 << 20
 """The longest frame that is taken, in octets."""
 WORTH_IT: Final = 1 << 20
@@ -293,8 +295,8 @@ def download(
 
 def _check(location: Location, login: Login) -> None:
     """Find out here what the process that downloads could only fail by."""
-    if location.scheme == "tftp" and find_spec("tftpy") is None:
-        raise SurroundingsError("TFTP wants the extra 'tftp'", hint="pip install 'tftpy>=0.8'")
+    if location.scheme in LIBRARY:
+        require(LIBRARY[location.scheme])
     if login.ca_bundle is not None and not login.ca_bundle.is_fifo():  # which can be read but once
         login.ca_bundle.open("rb").close()
         try:
