@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from spkg.report.lines import Line
     from spkg.trust.keys import Identity
     from spkg.trust.policy import Policy
-    from spkg.verify.payload import Payload, Progress
+    from spkg.verify.contents import Progress
+    from spkg.verify.payload import Payload
     from spkg.verify.signatures import TrustedPackage
     from vouchers.acs.issuer import Issued
     from vouchers.acs.ledger import Ledger
@@ -920,7 +921,8 @@ def verify(
     from spkg.report.lines import error_fields
     from spkg.report.verify import verification_document, verification_lines
     from spkg.verify import signatures as verification
-    from spkg.verify.payload import PayloadReport, check_payload, open_package
+    from spkg.verify.contents import PayloadReport, check_payload
+    from spkg.verify.payload import open_package
 
     trusted: verification.TrustedPackage | None = None
     report: PayloadReport | None = None

@@ -18,7 +18,8 @@ from spkg.common.atomic_output import new_directory, write_all
 from spkg.errors import SurroundingsError
 from spkg.format.package import Package, PayloadFile
 from spkg.format.ranges import Range
-from spkg.verify.payload import Consumer, Payload, PayloadReport, Progress, compare_payload
+from spkg.verify.contents import Consumer, PayloadReport, Progress, compare_payload
+from spkg.verify.payload import Payload
 from spkg.verify.signatures import TrustedPackage
 
 __all__ = ["Extraction", "extract", "unsafe_extract"]

@@ -28,7 +28,8 @@ from spkg.install.plan import Plan
 from spkg.install.root import NewFile, Parts, Root
 from spkg.install.staged_file import Landing
 from spkg.install.transaction import FEW, OVER, Outcome, slot
-from spkg.verify.payload import Hasher, Payload, PayloadReport, Progress, compare_payload
+from spkg.verify.contents import Hasher, PayloadReport, Progress, compare_payload
+from spkg.verify.payload import Payload
 
 __all__ = [
     "install",

@@ -28,7 +28,8 @@ from spkg.install.apply import Applied, Request, aftermath, apply, recover_root,
 from spkg.install.checkpoint import load_checkpoint
 from spkg.install.history import installed
 from spkg.install.root import Root
-from spkg.verify.payload import check_payload, open_package
+from spkg.verify.contents import check_payload
+from spkg.verify.payload import open_package
 from spkg.verify.signatures import verify
 from tests.install.test_apply import OLD, plant, tree
 from tests.support.kit import AT, Draft, file, policy, read

@@ -26,7 +26,8 @@ from spkg.format.paths import RootPath
 from spkg.format.ranges import Range
 from spkg.format.states import State
 from spkg.report.apply import standing_document, standing_text
-from spkg.verify.payload import Consumer, Hasher, StartedOverError, check_payload, distribute
+from spkg.verify.contents import Consumer, Hasher, check_payload, distribute
+from spkg.verify.payload import StartedOverError
 from spkg.verify.signatures import verify
 from tests.support.kit import AT, CONTENTS, Draft, file, policy
 
