@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from spkg.report.lines import Line
     from spkg.trust.keys import Identity
     from spkg.trust.policy import Policy
-    from spkg.verify.contents import Progress
     from spkg.verify.payload import Payload
     from spkg.verify.signatures import TrustedPackage
+    from spkg.verify.single_pass import Progress
     from vouchers.acs.issuer import Issued
     from vouchers.acs.ledger import Ledger
     from vouchers.acs.templates import Template

@@ -43,8 +43,8 @@ from spkg.format.package import HEADER_SIZE, MAX_COMMAND_LIST, MAX_PAYLOAD, Head
 from spkg.format.paths import RootPath
 from spkg.format.signature_block import EMPTY_BLOCK, load_block
 from spkg.trust.keys import Identity
-from spkg.verify.contents import Progress
 from spkg.verify.payload import CHUNK
+from spkg.verify.single_pass import Progress
 
 __all__ = [
     "BuildPlan",

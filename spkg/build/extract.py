@@ -18,9 +18,10 @@ from spkg.common.atomic_output import new_directory, write_all
 from spkg.errors import SurroundingsError
 from spkg.format.package import Package, PayloadFile
 from spkg.format.ranges import Range
-from spkg.verify.contents import Consumer, PayloadReport, Progress, compare_payload
+from spkg.verify.contents import PayloadReport, compare_payload
 from spkg.verify.payload import Payload
 from spkg.verify.signatures import TrustedPackage
+from spkg.verify.single_pass import Consumer, Progress
 
 __all__ = ["Extraction", "extract", "unsafe_extract"]
 

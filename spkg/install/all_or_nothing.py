@@ -28,8 +28,9 @@ from spkg.install.plan import Plan
 from spkg.install.root import NewFile, Parts, Root
 from spkg.install.staged_file import Landing
 from spkg.install.transaction import FEW, OVER, Outcome, slot
-from spkg.verify.contents import Hasher, PayloadReport, Progress, compare_payload
+from spkg.verify.contents import Hasher, PayloadReport, compare_payload
 from spkg.verify.payload import Payload
+from spkg.verify.single_pass import Progress
 
 __all__ = [
     "install",

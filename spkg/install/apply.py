@@ -23,9 +23,10 @@ from spkg.install.plan import Plan, plan
 from spkg.install.root import Root, shown
 from spkg.install.root_tree import OWN, Kind, RootTree
 from spkg.install.transaction import JOURNAL, Outcome, is_pending, is_staging, staged
-from spkg.verify.contents import Progress, check_payload
+from spkg.verify.contents import check_payload
 from spkg.verify.payload import Payload
 from spkg.verify.signatures import TrustedPackage
+from spkg.verify.single_pass import Progress
 
 __all__ = [
     "Applied",

@@ -35,8 +35,9 @@ from spkg.install.root_tree import OWN, Kind, RootTree
 from spkg.install.staged_file import Landing
 from spkg.install.transaction import PRIVATE, write_whole
 from spkg.verify.command_order import Sequencer
-from spkg.verify.contents import Progress, check_file, distribute, judges
+from spkg.verify.contents import check_file, judges
 from spkg.verify.payload import Payload
+from spkg.verify.single_pass import Progress, distribute
 
 __all__ = ["install_in_place"]
 

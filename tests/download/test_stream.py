@@ -26,9 +26,10 @@ from spkg.format.paths import RootPath
 from spkg.format.ranges import Range
 from spkg.format.states import State
 from spkg.report.apply import standing_document, standing_text
-from spkg.verify.contents import Consumer, Hasher, check_payload, distribute
+from spkg.verify.contents import Hasher, check_payload
 from spkg.verify.payload import StartedOverError
 from spkg.verify.signatures import verify
+from spkg.verify.single_pass import Consumer, distribute
 from tests.support.kit import AT, CONTENTS, Draft, file, policy
 
 OCTETS = Draft().encode()

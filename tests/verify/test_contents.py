@@ -14,16 +14,10 @@ from spkg.common.digests import Digest
 from spkg.errors import FormatError
 from spkg.format.commands import Add, End, StrongDigests
 from spkg.format.ranges import Range, deepest_overlap, uncovered
-from spkg.verify.contents import (
-    PARALLEL_FROM,
-    DamagedPayloadError,
-    Hasher,
-    PayloadReport,
-    check_payload,
-    distribute,
-)
+from spkg.verify.contents import PARALLEL_FROM, DamagedPayloadError, Hasher, PayloadReport, check_payload
 from spkg.verify.payload import CHUNK, Payload, open_package
 from spkg.verify.signatures import verify
+from spkg.verify.single_pass import distribute
 from tests.support.kit import AT, CONTENTS, Draft, file, policy
 
 LARGE = os.urandom(1 << 16) * (PARALLEL_FROM >> 16)
