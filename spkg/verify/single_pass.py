@@ -42,7 +42,7 @@ def distribute(
 ) -> None:
     """Read the payload once, and give each consumer its octets.
 
-    What arrives in pieces may have to be read again: then the consumers that are not through yet begin anew.
+    What arrives in pieces may have to be read again: then the consumers that are not finished begin anew.
 
     Args:
         payload: From the beginning.
@@ -55,70 +55,114 @@ def distribute(
         SpkgError: What a consumer raised at the end of its range.
     """
     payload.expect()
-    waiting = deque(sorted(consumers, key=_order))
-    active: list[Consumer] = []
-    buffer = memoryview(bytearray(CHUNK))
-    position = end = 0  # of the octets in the buffer: what is fed next, and what is read next
-    tell = progress if progress is not None else _tell_nobody
-
-    def rewind() -> bool:
-        nonlocal waiting, position, end
-        suspect = [consumer.rewind() for consumer in active]
-        waiting = deque(sorted([*active, *waiting], key=_order))
-        before, position = position, min(position, *[consumer.range.start for consumer in active])
-        end = position
-        active.clear()
-        payload.skip_to(position)
-        tell(position - before)
-        return any(suspect)
-
-    def finish(consumer: Consumer) -> None:
-        wanted = consumer.range
-        try:
-            consumer.finish()
-        except UntrustedError:
-            if not (rewind() or payload.may_repeat(wanted)):
-                raise
-        else:
-            active.remove(consumer)
-
-    while waiting or active:
-        while waiting and waiting[0].range.start <= position:
-            consumer = waiting.popleft()
-            active.append(consumer)
-            consumer.begin()
-            if not consumer.range.length:
-                finish(consumer)
-        following = waiting[0].range.start if waiting else payload.length
-        if not active:
-            position = following
-            if position >= end and waiting:
-                payload.skip_to(position)
-                end = position
-            continue
-        if position == end:
-            start = position
-            try:
-                end += payload.read_into(buffer[: payload.length - start])
-            except StartedOverError:
-                rewind()
-                continue
-        last = min(end, following, *[consumer.range.end for consumer in active])
-        octets = buffer[position - start : last - start]
-        for consumer in active:
-            consumer.feed(octets)
-        position = last
-        tell(len(octets))
-        for consumer in [consumer for consumer in active if consumer.range.end == position]:
-            if consumer in active:  # or it has to begin anew with one that failed
-                finish(consumer)
+    _Pass(payload, consumers, progress).run()
     if to_end:
         payload.finish()
 
 
+class _Pass:
+    """One pass: who waits, who is being fed, and which octets of the payload are in the buffer."""
+
+    def __init__(self, payload: Payload, consumers: Iterable[Consumer], progress: Progress | None) -> None:
+        self._payload = payload
+        self._progress = progress
+        self._waiting = deque(sorted(consumers, key=_order))
+        self._active: list[Consumer] = []
+        self._buffer = memoryview(bytearray(CHUNK))
+        self._start = 0
+        """The first octet in the buffer."""
+        self._end = 0
+        """The octet behind the last one in the buffer, which is read next."""
+        self._position = 0
+        """The octet that is fed next."""
+
+    def run(self) -> None:
+        """Read as long as anyone wants octets.
+
+        Raises:
+            SpkgError: The payload can't be read, or what a consumer raised at the end of its range.
+        """
+        while self._waiting or self._active:
+            self._begin()
+            if not self._active:
+                self._skip()
+            elif self._position < self._end or self._read():
+                self._feed()
+
+    @property
+    def _following(self) -> int:
+        """Where the next consumer begins, or the payload ends."""
+        return self._waiting[0].range.start if self._waiting else self._payload.length
+
+    def _begin(self) -> None:
+        """Begin with the consumers whose range begins here; one that wants no octets is finished at once."""
+        while self._waiting and self._waiting[0].range.start <= self._position:
+            consumer = self._waiting.popleft()
+            self._active.append(consumer)
+            consumer.begin()
+            if not consumer.range.length:
+                self._finish(consumer)
+
+    def _skip(self) -> None:
+        """Leave out the octets up to where the next consumer begins."""
+        self._position = self._following
+        if self._position >= self._end and self._waiting:
+            self._payload.skip_to(self._position)
+            self._end = self._position
+
+    def _read(self) -> bool:
+        """Read more octets, all that are in the buffer being fed; return whether there are any now."""
+        self._start = self._position
+        try:
+            self._end += self._payload.read_into(self._buffer[: self._payload.length - self._start])
+        except StartedOverError:
+            self._rewind()
+            return False
+        return True
+
+    def _feed(self) -> None:
+        """Feed the octets up to where a consumer begins or ends, and finish those that end there."""
+        last = min(self._end, self._following, *[consumer.range.end for consumer in self._active])
+        octets = self._buffer[self._position - self._start : last - self._start]
+        for consumer in self._active:
+            consumer.feed(octets)
+        self._position = last
+        self._tell(len(octets))
+        for consumer in [consumer for consumer in self._active if consumer.range.end == last]:
+            if consumer in self._active:  # or it has to begin anew with one that failed
+                self._finish(consumer)
+
+    def _finish(self, consumer: Consumer) -> None:
+        """Finish a consumer, or have its octets read again where they may be others then.
+
+        Raises:
+            SpkgError: What the consumer raised.
+        """
+        wanted = consumer.range
+        try:
+            consumer.finish()
+        except UntrustedError:
+            if not (self._rewind() or self._payload.may_repeat(wanted)):
+                raise
+        else:
+            self._active.remove(consumer)
+
+    def _rewind(self) -> bool:
+        """Begin anew with all that are being fed; return whether one had octets from elsewhere before."""
+        suspect = [consumer.rewind() for consumer in self._active]
+        before = self._position
+        self._position = min(before, *[consumer.range.start for consumer in self._active])
+        self._end = self._position
+        self._waiting = deque(sorted([*self._active, *self._waiting], key=_order))
+        self._active.clear()
+        self._payload.skip_to(self._position)
+        self._tell(self._position - before)
+        return any(suspect)
+
+    def _tell(self, octets: int) -> None:
+        if self._progress is not None:
+            self._progress(octets)
+
+
 def _order(consumer: Consumer) -> tuple[int, int]:
     return consumer.range
-
-
-def _tell_nobody(_octets: int) -> None:
-    """Nobody asked."""
