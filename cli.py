@@ -37,7 +37,6 @@ from spkg.errors import (
 if TYPE_CHECKING:
     from spkg.common.child_process import Document, Tell
     from spkg.device import Device
-    from spkg.download.stream import ArrivingPayload
     from spkg.download.timeouts import Timeouts
     from spkg.format.package import Package
     from spkg.install.apply import Request
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from spkg.report.lines import Line
     from spkg.trust.keys import Identity
     from spkg.trust.policy import Policy
-    from spkg.verify.payload import Payload
+    from spkg.verify.payload import ArrivingPayload, Payload
     from spkg.verify.signatures import TrustedPackage
     from spkg.verify.single_pass import Progress
     from vouchers.acs.issuer import Issued
@@ -1294,6 +1293,7 @@ def apply(
     from spkg.report.apply import applied_hints, applied_lines, failure_document, result_document
     from spkg.report.lines import NO_DATES, error_fields
     from spkg.verify import signatures as verification
+    from spkg.verify.payload import ArrivingPayload
 
     wishes = {name: rest.pop(name) for name in WISHES}
     transfer = {name: rest.pop(name) for name in TRANSFER}
@@ -1326,7 +1326,7 @@ def apply(
                 # In place each file is written by itself, also where several share the payload.
                 sizes = sum(file.range.length for file in opened.files)
                 total = sizes if request.in_place else payload.length
-                arriving = payload.arriving
+                arriving = isinstance(payload, ArrivingPayload)
                 with _progress("installing", total, wanted=not no_progress, slow=arriving) as progress:
                     tell = _events(total, progress, as_json=as_json)
                     applied = _apply(trusted, payload, root, request, tell)
@@ -1383,9 +1383,9 @@ def _apply(
 ) -> "Document":
     """Install in a child process, and recover in another one where that is killed."""
     from spkg.common.child_process import ChildKilledError, run_child
-    from spkg.download.stream import ArrivingPayload
     from spkg.install import apply as applying
     from spkg.install.root import Root
+    from spkg.verify.payload import ArrivingPayload
 
     parent, committed = os.getpid(), False
 
@@ -1398,7 +1398,9 @@ def _apply(
         done, finish = _tell_now_and_then(payload, told)
         if isinstance(payload, ArrivingPayload):
             # Without its parent it goes on only where there is no way back.
-            payload.arrival.wanted = lambda: committed or os.getppid() == parent
+            payload.supervise(
+                note=lambda text: told({"note": text}), wanted=lambda: committed or os.getppid() == parent
+            )
         with _confined(root) as (opened, confined):
             applied = applying.apply(trusted, payload, opened, request, committing=committing, progress=done)
         finish()
@@ -1406,7 +1408,9 @@ def _apply(
 
     def settle(_told: "Tell") -> "Document":
         with _confined(root) as (opened, confined):
-            applied = applying.aftermath(trusted, opened, request, arriving=payload.arriving)
+            applied = applying.aftermath(
+                trusted, opened, request, arriving=isinstance(payload, ArrivingPayload)
+            )
         return {**applying.document_of(applied), "confined": confined}
 
     try:
@@ -1430,15 +1434,15 @@ def _apply(
 
 def _tell_now_and_then(payload: "Payload", told: "Tell") -> "tuple[Progress, Callable[[], None]]":
     """Return what hears of octets and tells of them a few times a second, and what tells of the last ones."""
-    from spkg.download.stream import ArrivingPayload
     from spkg.report.apply import standing_document
+    from spkg.verify.payload import ArrivingPayload
 
     waiting, last = 0, monotonic()
 
     def tell() -> None:
         nonlocal waiting, last
         now = monotonic()
-        standing = standing_document(payload, now) if isinstance(payload, ArrivingPayload) else {}
+        standing = standing_document(payload.standing(now)) if isinstance(payload, ArrivingPayload) else {}
         told({"octets": waiting, "standing": standing})
         waiting, last = 0, now
 
@@ -1448,8 +1452,6 @@ def _tell_now_and_then(payload: "Payload", told: "Tell") -> "tuple[Progress, Cal
         if monotonic() - last >= NOW_AND_THEN:
             tell()
 
-    if isinstance(payload, ArrivingPayload):
-        payload.arrival.note = lambda text: told({"note": text})
     return done, tell
 
 

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import ClassVar, Final
+from typing import Final
 
 from spkg.download.timeouts import Deadline, Timeouts, Watch
 from spkg.errors import SIZE, TIMEOUT, TransferError
@@ -18,9 +18,9 @@ from spkg.format.commands import End
 from spkg.format.package import Command, Package
 from spkg.format.ranges import Range
 from spkg.format.states import State
-from spkg.verify.payload import Payload, StartedOverError
+from spkg.verify.payload import ArrivingPayload, Standing, StartedOverError, TimeLeft
 
-__all__ = ["Arrival", "ArrivingPayload", "Pipe", "open_arrival"]
+__all__ = ["Arrival", "Pipe", "StreamedPayload", "open_arrival"]
 
 ATTEMPTS: Final = 8
 """How often a front matter is begun, where its server can't go on with the same version."""
@@ -188,10 +188,8 @@ class Pipe(Arrival):
         return os.readv(self._descriptor, [view])
 
 
-class ArrivingPayload(Payload):
-    """The payload of a package on its way."""
-
-    arriving: ClassVar[bool] = True
+class StreamedPayload(ArrivingPayload):
+    """The payload of a package on its way, read from an :class:`Arrival`."""
 
     def __init__(self, arrival: Arrival, *, offset: int, length: int) -> None:
         super().__init__(arrival, offset=offset, length=length)
@@ -200,7 +198,7 @@ class ArrivingPayload(Payload):
         """The index of the last command that was processed."""
 
     def expect(self) -> None:
-        """Take notice that the payload is wanted: nothing of it comes before.
+        """Ask for the payload: nothing of it comes before.
 
         Raises:
             TransferError: It is known to be longer or shorter than the header states.
@@ -230,25 +228,39 @@ class ArrivingPayload(Payload):
         return self.arrival.may_repeat(range(self.offset + wanted.start, self.offset + wanted.end))
 
     def process(self, command: Command) -> None:
-        """Take notice that a command was processed: the deadline may be another one now."""
+        """Count a command as processed: the state and the deadline may change."""
         self.command = command.index
         if not isinstance(command.record, End):  # as long as octets are waited for a deadline holds
             self.arrival.watch = self.arrival.watch.process(command.record)
 
     def heed(self, command: Command) -> None:
-        """Take notice of a command that is not carried out: the state stays, a timeout is set."""
+        """Heed a command that is not carried out: a timeout is set, the state stays."""
         watch = self.arrival.watch
         self.arrival.watch = replace(watch, timeouts=watch.timeouts.after(command.record))
 
-    def go_on(self, done: Iterable[Command], state: State) -> None:
-        """Take notice that an installation goes on behind some commands, in a state."""
+    def resume(self, done: Iterable[Command], state: State) -> None:
+        """Count commands as processed by an installation that is resumed behind them, in a state."""
         for command in done:
             self.process(command)
         self.arrival.watch = replace(self.arrival.watch, state=state)
 
     def conclude(self) -> None:
-        """Take notice that all commands are processed, and nothing more is wanted."""
+        """Count all commands as processed; nothing more is wanted."""
         self.arrival.watch = self.arrival.watch.end()
+
+    def supervise(self, *, note: Callable[[str], object], wanted: Callable[[], bool]) -> None:
+        """Set who hears of the transfer."""
+        self.arrival.note = note
+        self.arrival.wanted = wanted
+
+    def standing(self, now: float) -> Standing:
+        """Return how it stands."""
+        watch = self.arrival.watch
+        deadline = watch.deadline
+        left = None
+        if deadline is not None:
+            left = TimeLeft(title=deadline.title, seconds=deadline.seconds, left=deadline.at - now)
+        return Standing(state=watch.state, command=self.command, deadline=left)
 
     def finish(self) -> None:
         """Make sure that nothing follows.
@@ -281,7 +293,7 @@ class ArrivingPayload(Payload):
 
 
 @contextmanager
-def open_arrival(arrival: Arrival) -> Iterator[tuple[Package, ArrivingPayload]]:
+def open_arrival(arrival: Arrival) -> Iterator[tuple[Package, StreamedPayload]]:
     """Read the front matter of a package on its way, and give its payload, of which nothing is read yet.
 
     Raises:
@@ -299,5 +311,5 @@ def open_arrival(arrival: Arrival) -> Iterator[tuple[Package, ArrivingPayload]]:
         break
     yield (
         package,
-        ArrivingPayload(arrival, offset=package.payload_offset, length=package.header.payload_length),
+        StreamedPayload(arrival, offset=package.payload_offset, length=package.header.payload_length),
     )

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from spkg.common.digests import Digest
 from spkg.errors import UntrustedError
-from spkg.format.package import Command, Package, PayloadFile
+from spkg.format.package import Package, PayloadFile
 from spkg.format.ranges import Range, deepest_overlap, uncovered
 from spkg.verify.command_order import Sequencer
-from spkg.verify.payload import Payload
+from spkg.verify.payload import ArrivingPayload, Payload
 from spkg.verify.signatures import TrustedPackage
 from spkg.verify.single_pass import Consumer, Progress, distribute
 
@@ -109,8 +109,10 @@ def check_payload(
         progress: Is told the octets done.
 
     Raises:
-        DamagedPayloadError: The contents of a file are not the signed ones.
+        DamagedPayloadError: The contents of files are not the signed ones.
+        UntrustedError: Those of a file are not, of a package on its way.
         FormatError: The payload is shorter or longer than the header states.
+        TransferError: The deadline in force has passed, or the transfer failed.
     """
     return compare_payload(trusted.package, payload, jobs=jobs, sha256=sha256, progress=progress)
 
@@ -121,7 +123,7 @@ def compare_payload(
     *,
     make: Callable[[Range, Iterable[Digest]], Hasher] = Hasher,
     also: Sequence[Consumer] = (),
-    process: Callable[[Command], object] | None = None,
+    installing: bool = False,
     jobs: int = 1,
     sha256: bool = False,
     progress: Progress | None = None,
@@ -133,48 +135,99 @@ def compare_payload(
         payload: Its payload, from the beginning.
         make: Makes what hashes a range, and may do more with its octets.
         also: Others that want octets of it on the way; they have them before they are compared.
-        process: Is told each command of a package on its way that is carried out, in their order.
+        installing: Whether the commands are carried out, which moves the deadlines of a package on its way.
         jobs: As for :func:`check_payload`; with any of the others all goes in one pass.
         sha256: As for :func:`check_payload`.
         progress: Is told the octets done.
 
     Raises:
-        DamagedPayloadError: The contents of a file do not match.
+        DamagedPayloadError: The contents of files do not match.
+        UntrustedError: Those of a file do not, of a package on its way.
         FormatError: The payload is shorter or longer than the header states.
+        TransferError: The deadline in force has passed, or the transfer failed.
     """
     files = package.files
-    ranges = frozenset(file.range for file in files)
     strong = sha256 or any(file.sha256 is not None for file in files)
-    hashers = [make(wanted, Digest if strong else [Digest.SHA1]) for wanted in ranges]
-    wanted = dict(zip(ranges, hashers, strict=True))  # a range may shrink by what is there already
+    algorithms = Digest if strong else [Digest.SHA1]
+    # A hasher may want less than its range, of which a part is there already.
+    hashers = {wanted: make(wanted, algorithms) for wanted in frozenset(file.range for file in files)}
 
-    worth_it = jobs > 1 and len(ranges) > 1 and payload.length >= PARALLEL_FROM
-    if payload.arriving:
-        # Commands are processed as it arrives, and nothing is read behind a file that is not what was signed.
-        payload.expect()
-        sequence = Sequencer(package, process or payload.heed)
-        sequence.advance()
-        distribute(payload, [*judges(files, wanted, sequence.arrived), *also], progress)
-    elif (
-        worth_it
-        and not also
-        and make is Hasher
-        and payload.descriptor is not None
-        and len(deepest_overlap(ranges)) == 1
-    ):
-        _hash_in_parallel(payload, hashers, jobs, progress)
+    if isinstance(payload, ArrivingPayload):
+        _hash_as_it_arrives(package, payload, hashers, also, progress, installing=installing)
+    elif make is Hasher and not also and _is_worth_threads(payload, hashers, jobs):
+        _hash_in_parallel(payload, hashers.values(), jobs, progress)
     else:
-        distribute(payload, [*hashers, *also], progress)
-    digests = {range_: hasher.digests for range_, hasher in wanted.items()}
+        distribute(payload, [*hashers.values(), *also], progress)
 
+    digests = {wanted: hasher.digests for wanted, hasher in hashers.items()}
     report = PayloadReport(
         files=tuple(_judge(file, digests[file.range]) for file in files),
-        uncovered=uncovered(ranges, payload.length),
+        uncovered=uncovered(hashers, payload.length),
     )
     damaged = [f"{one.file.record.path}: {one.problem}" for one in report.files if one.problem]
     if damaged:
         raise DamagedPayloadError("; ".join(damaged), report)
     return report
+
+
+def _hash_as_it_arrives(
+    package: Package,
+    payload: ArrivingPayload,
+    hashers: Mapping[Range, Hasher],
+    also: Sequence[Consumer],
+    progress: Progress | None,
+    *,
+    installing: bool,
+) -> None:
+    """Hash and compare each range as it arrives: nothing is read behind a file that is not the signed one.
+
+    Raises:
+        UntrustedError: The contents of a file are not the signed ones.
+        TransferError: The deadline in force has passed, or the transfer failed.
+    """
+    payload.expect()
+    sequence = Sequencer(package, payload.process if installing else payload.heed)
+    sequence.advance()
+    distribute(payload, [*judges(package.files, hashers, sequence.arrived), *also], progress)
+
+
+def _is_worth_threads(payload: Payload, ranges: Collection[Range], jobs: int) -> bool:
+    """Whether ranges can be hashed in parallel, and are large enough for that."""
+    return (
+        jobs > 1
+        and len(ranges) > 1
+        and payload.length >= PARALLEL_FROM
+        and payload.descriptor is not None
+        and len(deepest_overlap(ranges)) == 1
+    )
+
+
+def _hash_in_parallel(
+    payload: Payload, hashers: Collection[Hasher], jobs: int, progress: Progress | None
+) -> None:
+    """Hash ranges of a regular file that do not overlap, several at a time, the longest first.
+
+    Raises:
+        FormatError: The payload is shorter or longer than the header states.
+        OSError: It can't be read, or no thread can be started.
+    """
+    from spkg.common.worker_threads import Crew  # noqa: PLC0415 - start-up: one job needs no threads
+
+    def run(hasher: Hasher) -> None:
+        hasher.begin()
+        for octets in payload.read_range(hasher.range):
+            if crew.leaving:
+                break
+            hasher.feed(octets)
+            if progress is not None:
+                progress(len(octets))
+
+    with Crew(min(jobs, len(hashers))) as crew:
+        for hasher in sorted(hashers, key=lambda hasher: hasher.range.length, reverse=True):
+            crew.hand(partial(run, hasher))
+        for _ in hashers:
+            crew.wait()
+    payload.measure()
 
 
 class _Judge(Consumer):
@@ -242,26 +295,3 @@ def _judge(file: PayloadFile, digests: Mapping[Digest, bytes]) -> FileReport:
     return FileReport(
         file=file, sha1=digests[Digest.SHA1], sha256=digests.get(Digest.SHA256), problem=problem
     )
-
-
-def _hash_in_parallel(
-    payload: Payload, hashers: Collection[Hasher], jobs: int, progress: Progress | None
-) -> None:
-    """Hash ranges of a regular file that do not overlap, several at a time, the longest first."""
-    from spkg.common.worker_threads import Crew  # noqa: PLC0415 - start-up: one job needs no threads
-
-    def run(hasher: Hasher) -> None:
-        hasher.begin()
-        for octets in payload.read_range(hasher.range):
-            if crew.leaving:
-                break
-            hasher.feed(octets)
-            if progress is not None:
-                progress(len(octets))
-
-    with Crew(min(jobs, len(hashers))) as crew:
-        for hasher in sorted(hashers, key=lambda hasher: hasher.range.length, reverse=True):
-            crew.hand(partial(run, hasher))
-        for _ in hashers:
-            crew.wait()
-    payload.measure()

@@ -5,12 +5,13 @@ A payload is never held in memory.
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import BufferedIOBase
 from pathlib import Path
-from typing import ClassVar, Final, Protocol
+from typing import Final, Protocol
 
 from spkg.errors import FormatError
 from spkg.format.package import Command, Package, Survey, survey
@@ -19,9 +20,12 @@ from spkg.format.states import State
 
 __all__ = [
     "CHUNK",
+    "ArrivingPayload",
     "ByteSource",
     "Payload",
+    "Standing",
     "StartedOverError",
+    "TimeLeft",
     "open_package",
     "survey_package",
 ]
@@ -59,9 +63,6 @@ class Payload:
         length: How many octets the header states.
         descriptor: Of a regular file that *stream* reads from the beginning of; None for any other stream.
     """
-
-    arriving: ClassVar[bool] = False
-    """Whether it is on its way here, while it is read."""
 
     def __init__(
         self, stream: ByteSource, *, offset: int, length: int, descriptor: int | None = None
@@ -111,29 +112,6 @@ class Payload:
             yield buffer[:count]
             position += count
 
-    def expect(self) -> None:
-        """Take notice that the payload is wanted.
-
-        Raises:
-            TransferError: It is known to be longer or shorter than the header states.
-        """
-
-    def may_repeat(self, wanted: Range) -> bool:  # noqa: ARG002 - for what arrives in pieces
-        """Whether a range that is not what was signed may well be so when it is read again."""
-        return False
-
-    def process(self, command: Command) -> None:
-        """Take notice that a command was processed, all its data being there."""
-
-    def heed(self, command: Command) -> None:
-        """Take notice of a command that is not carried out, all its data being there."""
-
-    def go_on(self, done: Iterable[Command], state: State) -> None:
-        """Take notice that an installation goes on behind some commands, in a state."""
-
-    def conclude(self) -> None:
-        """Take notice that all commands are processed, and nothing more is wanted."""
-
     def finish(self) -> None:
         """Make sure that nothing follows.
 
@@ -163,6 +141,83 @@ class Payload:
             problem = f"octets follow behind the {self.length} that the header states"
         place = self.offset + min(size, self.length)
         raise FormatError(problem, offset=place, field="payload", section="E.3")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeLeft:
+    """The deadline in force, as it is at some time."""
+
+    title: str
+    """The name of its timeout (Table 73)."""
+    seconds: float
+    """The timeout that was set."""
+    left: float
+    """How many seconds are left of it; fewer than none once it has passed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How a package on its way stands at some time."""
+
+    state: State
+    """That of Figure 9."""
+    command: int | None
+    """The index of the last command that was processed; None before the first."""
+    deadline: TimeLeft | None
+    """None where no timeout limits the transfer."""
+
+
+class ArrivingPayload(Payload, ABC):
+    """The payload of a package on its way: it may be late, or never come (E.4.7).
+
+    Commands move its deadlines, so it has to be told what becomes of each.  Whoever reads it has to be
+    ready for :class:`StartedOverError`, and to go back.
+    """
+
+    @abstractmethod
+    def expect(self) -> None:
+        """Ask for the payload: nothing of it comes before.
+
+        Raises:
+            TransferError: It is known to be longer or shorter than the header states.
+        """
+
+    @abstractmethod
+    def may_repeat(self, wanted: Range) -> bool:
+        """Whether a range that is not what was signed may well be so when it is read again."""
+
+    @abstractmethod
+    def process(self, command: Command) -> None:
+        """Count a command as processed, all its data being here: the state and the deadline may change."""
+
+    @abstractmethod
+    def heed(self, command: Command) -> None:
+        """Heed a command that is not carried out: a timeout is set, the state stays."""
+
+    @abstractmethod
+    def resume(self, done: Iterable[Command], state: State) -> None:
+        """Count commands as processed by an installation that is resumed behind them, in a state."""
+
+    @abstractmethod
+    def conclude(self) -> None:
+        """Count all commands as processed; nothing more is wanted."""
+
+    @abstractmethod
+    def supervise(self, *, note: Callable[[str], object], wanted: Callable[[], bool]) -> None:
+        """Set who hears of the transfer.
+
+        Args:
+            note: Is told what people may want to know.
+            wanted: Whether anybody still wants the package; asked now and then while nothing comes.
+        """
+
+    @abstractmethod
+    def standing(self, now: float) -> Standing:
+        """Return how it stands.
+
+        Args:
+            now: The time, in seconds, by the clock that its deadlines are measured with.
+        """
 
 
 @contextmanager

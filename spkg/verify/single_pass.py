@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from spkg.errors import UntrustedError
 from spkg.format.ranges import Range
-from spkg.verify.payload import CHUNK, Payload, StartedOverError
+from spkg.verify.payload import CHUNK, ArrivingPayload, Payload, StartedOverError
 
 __all__ = ["Consumer", "Progress", "distribute"]
 
@@ -42,10 +42,10 @@ def distribute(
 ) -> None:
     """Read the payload once, and give each consumer its octets.
 
-    What arrives in pieces may have to be read again: then the consumers that are not finished begin anew.
+    A package on its way may have to be read again in part: consumers that are not finished begin anew.
 
     Args:
-        payload: From the beginning.
+        payload: From the beginning; one on its way is expected already.
         consumers: Who wants octets of it.
         progress: Is told the octets done.
         to_end: Whether to make sure that it ends where the header says.
@@ -54,7 +54,6 @@ def distribute(
         FormatError: The payload is shorter or longer than the header states.
         SpkgError: What a consumer raised at the end of its range.
     """
-    payload.expect()
     _Pass(payload, consumers, progress).run()
     if to_end:
         payload.finish()
@@ -142,7 +141,7 @@ class _Pass:
         try:
             consumer.finish()
         except UntrustedError:
-            if not (self._rewind() or self._payload.may_repeat(wanted)):
+            if not (self._rewind() or self._may_repeat(wanted)):
                 raise
         else:
             self._active.remove(consumer)
@@ -158,6 +157,9 @@ class _Pass:
         self._payload.skip_to(self._position)
         self._tell(self._position - before)
         return any(suspect)
+
+    def _may_repeat(self, wanted: Range) -> bool:
+        return isinstance(self._payload, ArrivingPayload) and self._payload.may_repeat(wanted)
 
     def _tell(self, octets: int) -> None:
         if self._progress is not None:
