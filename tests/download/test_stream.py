@@ -30,8 +30,8 @@ from spkg.report.apply import standing_document, standing_text
 from spkg.verify.contents import Hasher, check_payload
 from spkg.verify.payload import StartedOverError
 from spkg.verify.signatures import verify
-from spkg.verify.single_pass import Consumer, distribute
-from tests.support.kit import AT, CONTENTS, Draft, file, policy
+from spkg.verify.single_pass import distribute
+from tests.support.kit import AT, Draft, file, policy
 
 OCTETS = Draft().encode()
 FRONT = len(Draft().front)
@@ -224,7 +224,7 @@ def talking(server: Server) -> Iterator[Download]:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloader, "PAUSE", 0.001)
+    monkeypatch.setattr(downloader, "FIRST_PAUSE", 0.001)
 
 
 def whole(**more: object) -> Answer:
@@ -340,7 +340,7 @@ def test_a_file_of_another_size_again_and_again_is_one() -> None:
 
 @pytest.mark.parametrize("problem", [BrokenError("reset"), TransferError("closed", reason="login")])
 def test_who_leaves_ends_also_what_waits(problem: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloader, "PAUSE", 60)
+    monkeypatch.setattr(downloader, "FIRST_PAUSE", 60)
     told = threading.Event()
     server = Server(whole(pieces=[OCTETS[:9]], problem=problem))
     with talking(server) as arrival:
@@ -406,7 +406,7 @@ def test_a_supervisor_hears_of_breaks() -> None:
 
 
 def test_a_transfer_that_no_supervisor_wants_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "NOW_AND_THEN", 1)
+    monkeypatch.setattr(stream, "WANTED_INTERVAL", 1)
     with piped(OCTETS[:FRONT], Clock(), shut=False) as pipe, open_arrival(pipe) as (package, payload):
         payload.supervise(note=print, wanted=lambda: False)
         with pytest.raises(TransferError, match="whoever asked for it is gone") as caught:
@@ -587,13 +587,3 @@ def test_consumers_that_are_not_through_begin_anew() -> None:
     ]
     assert sum(done) == 90  # nobody wanted those from 80 to 90
     assert min(done) == -35
-
-
-def test_a_consumer_takes_octets_and_nothing_else_by_itself() -> None:
-    consumer = Consumer()
-
-    consumer.begin()
-    consumer.finish()
-    assert consumer.rewind() is False
-    with pytest.raises(NotImplementedError):
-        consumer.feed(memoryview(CONTENTS))

@@ -1,6 +1,5 @@
 """The files of a payload: every octet to whoever wants it, the same verdict by every way."""
 
-import io
 import os
 from hashlib import sha1
 from itertools import pairwise
@@ -14,10 +13,9 @@ from spkg.common.digests import Digest
 from spkg.errors import FormatError
 from spkg.format.commands import Add, End, StrongDigests
 from spkg.format.ranges import Range, deepest_overlap, uncovered
-from spkg.verify.contents import PARALLEL_FROM, DamagedPayloadError, Hasher, PayloadReport, check_payload
-from spkg.verify.payload import CHUNK, Payload, open_package
+from spkg.verify.contents import PARALLEL_FROM, DamagedPayloadError, PayloadReport, check_payload
+from spkg.verify.payload import CHUNK, open_package
 from spkg.verify.signatures import verify
-from spkg.verify.single_pass import distribute
 from tests.support.kit import AT, CONTENTS, Draft, file, policy
 
 LARGE = os.urandom(1 << 16) * (PARALLEL_FROM >> 16)
@@ -148,17 +146,6 @@ def test_a_file_that_shrinks_while_it_is_read_is_malformed(tmp_path: Path) -> No
 
 
 ranges = st.builds(Range, st.integers(0, 600), st.integers(0, 200))
-
-
-@given(st.lists(ranges, max_size=12, unique=True), st.binary(min_size=800, max_size=900))
-def test_a_single_pass_gives_everybody_the_octets_of_their_range(wanted: list[Range], octets: bytes) -> None:
-    hashers = [Hasher(one, [Digest.SHA1]) for one in wanted]
-
-    distribute(Payload(io.BytesIO(octets), offset=0, length=len(octets)), hashers)
-
-    for hasher in hashers:
-        expected = octets[hasher.range.start : hasher.range.end]
-        assert hasher.digests == {Digest.SHA1: Digest.SHA1.of(expected)}
 
 
 @given(st.lists(ranges, max_size=12), st.integers(0, 900))
