@@ -20,15 +20,16 @@ from spkg.format.ranges import Range
 from spkg.format.states import State
 from spkg.verify.payload import ArrivingPayload, Standing, StartedOverError, TimeLeft
 
-__all__ = ["Arrival", "Pipe", "StreamedPayload", "open_arrival"]
+__all__ = ["BEGIN_AGAIN", "Arrival", "Pipe", "StreamedPayload", "open_arrival"]
 
-ATTEMPTS: Final = 8
+FRONT_MATTER_ATTEMPTS: Final = 8
 """How often a front matter is begun, where its server can't go on with the same version."""
-AGAIN: Final = "begin again"
-FORGOTTEN: Final = 3600
-"""After how many seconds without a new octet a transfer is given up that no timeout limits."""
-NOW_AND_THEN: Final = 1000
-"""How many milliseconds nothing may come before it is asked whether anybody still waits."""
+BEGIN_AGAIN: Final = "begin again"
+"""The hint where a transfer can't be resumed."""
+GIVEN_UP_AFTER: Final = 3600
+"""After how many seconds without a new octet a transfer is given up, where no timeout limits it."""
+WANTED_INTERVAL: Final = 1000
+"""After how many milliseconds without an octet it is asked whether the package is still wanted."""
 
 
 class Arrival(ABC):
@@ -152,7 +153,7 @@ class Arrival(ABC):
                 problem = f"the {deadline.title} of {deadline.seconds:g} s has passed"
                 section = None if self.watch.deadline is None else "E.4.7"  # or the limit is ours
                 raise TransferError(problem, offset=self.position, section=section, reason=TIMEOUT)
-            if ready.poll(min((deadline.at - now) * 1000 + 1, NOW_AND_THEN)):
+            if ready.poll(min((deadline.at - now) * 1000 + 1, WANTED_INTERVAL)):
                 return
             if not self.wanted():
                 raise TransferError("whoever asked for it is gone", offset=self.position)
@@ -161,7 +162,7 @@ class Arrival(ABC):
     def _deadline(self) -> Deadline:
         """The deadline in force, or what takes its place where there is none."""
         forgotten = Deadline(
-            at=self._progressed + FORGOTTEN, seconds=FORGOTTEN, title="time without a new octet"
+            at=self._progressed + GIVEN_UP_AFTER, seconds=GIVEN_UP_AFTER, title="time without a new octet"
         )
         return self.watch.deadline or forgotten
 
@@ -285,7 +286,9 @@ class StreamedPayload(ArrivingPayload):
         if wanted == self.arrival.position or self.arrival.seek(wanted):
             return
         if wanted < self.arrival.position:
-            raise TransferError("it would have to be read once more from before", offset=wanted, hint=AGAIN)
+            raise TransferError(
+                "it would have to be read once more from before", offset=wanted, hint=BEGIN_AGAIN
+            )
         scrap = memoryview(bytearray(1 << 16))
         while self.arrival.position < wanted:
             if not self.arrival.readinto(scrap[: wanted - self.arrival.position]):
@@ -300,12 +303,12 @@ def open_arrival(arrival: Arrival) -> Iterator[tuple[Package, StreamedPayload]]:
         FormatError: The package is malformed.
         TransferError: The deadline in force has passed, or the transfer failed.
     """
-    for attempt in range(ATTEMPTS):
+    for attempt in range(FRONT_MATTER_ATTEMPTS):
         try:
             package = Package.read(arrival)
         except StartedOverError:
-            if attempt == ATTEMPTS - 1:
-                problem = f"not even its front matter came in one piece, {ATTEMPTS} times"
+            if attempt == FRONT_MATTER_ATTEMPTS - 1:
+                problem = f"not even its front matter came in one piece, {FRONT_MATTER_ATTEMPTS} times"
                 raise TransferError(problem, offset=arrival.position) from None
             continue
         break
