@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "spkg.build": READING,
     "spkg.download": READING | {"spkg.device"},
     "spkg.install": READING | {"spkg.device"},
-    "spkg.report": PACKAGES,
+    "spkg.report": PACKAGES - {"spkg.download"} | {"spkg.download.timeline"},
     "spkg.cli": PACKAGES | {"spkg", "spkg.report"},
     "spkg.__main__": {"spkg", "spkg.cli", "vouchers.cli"},
     "vouchers": set[str](),

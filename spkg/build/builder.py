@@ -44,7 +44,8 @@ from spkg.format.package import HEADER_SIZE, MAX_COMMAND_LIST, MAX_PAYLOAD, Head
 from spkg.format.paths import RootPath
 from spkg.format.signature_block import EMPTY_BLOCK, load_block
 from spkg.trust.keys import Identity
-from spkg.verify.payload import CHUNK, Progress
+from spkg.verify.payload import CHUNK
+from spkg.verify.single_pass import Progress
 
 __all__ = [
     "BuildPlan",
@@ -58,8 +59,8 @@ __all__ = [
     "warnings",
 ]
 
-EXECUTABLE: Final = 0o755
-PLAIN: Final = 0o644
+EXECUTABLE_MODE: Final = 0o755
+PLAIN_MODE: Final = 0o644
 """The two modes that a source can have, by its owner's execute bit: no more of it is carried over."""
 
 
@@ -288,7 +289,7 @@ def build(
 
 
 TOO_MUCH: Final = "the payload would have 2^32 octets or more"
-UNKNOWN_CONTENTS: Final = Contents(offset=0, length=0, sha1=bytes(20), sha256=bytes(32), mode=PLAIN)
+UNKNOWN_CONTENTS: Final = Contents(offset=0, length=0, sha1=bytes(20), sha256=bytes(32), mode=PLAIN_MODE)
 
 
 class _PayloadWriter:
@@ -343,7 +344,7 @@ class _PayloadWriter:
             length=length,
             sha1=sha1.digest(),
             sha256=sha256.digest(),
-            mode=EXECUTABLE if before.st_mode & stat.S_IXUSR else PLAIN,
+            mode=EXECUTABLE_MODE if before.st_mode & stat.S_IXUSR else PLAIN_MODE,
         )
         # Only now: what would have been too much may be stored already.
         if self.length > MAX_PAYLOAD:

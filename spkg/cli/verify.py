@@ -37,7 +37,8 @@ def verify(
     from spkg.report.lines import error_fields
     from spkg.report.verify import verification_document, verification_lines
     from spkg.verify import signatures as verification
-    from spkg.verify.payload import PayloadReport, check_payload, open_package
+    from spkg.verify.contents import PayloadReport, check_payload
+    from spkg.verify.payload import open_package
 
     trusted: verification.TrustedPackage | None = None
     report: PayloadReport | None = None

@@ -25,8 +25,10 @@ from spkg.install.root import Root, shown
 from spkg.install.root_tree import OWN, Kind, RootTree
 from spkg.install.status import RootState, root_state
 from spkg.install.transaction import JOURNAL, Outcome, is_pending, is_staging, staged
-from spkg.verify.payload import Payload, Progress, check_payload
+from spkg.verify.contents import check_payload
+from spkg.verify.payload import ArrivingPayload, Payload
 from spkg.verify.signatures import TrustedPackage
+from spkg.verify.single_pass import Progress
 
 __all__ = [
     "Applied",
@@ -118,18 +120,19 @@ def apply(
         OSError: The root can't be looked at.
     """
     _check_source(payload, request)
+    arriving = isinstance(payload, ArrivingPayload)
     with working_in(root):
         digest = digest_of(trusted)
-        recovered = recover(root, keep=digest if payload.arriving and not request.in_place else None)
+        recovered = recover(root, keep=digest if arriving and not request.in_place else None)
         if is_installed(trusted, root) and not request.again:
-            if not payload.arriving:
+            if not arriving:
                 check_payload(trusted, payload)  # the same octets were signed, but these files?
             return _already(trusted, recovered)
         start = _start(trusted, root, request)
         planned = _plan(trusted, root, request, start)
         entry = _entry(planned, request.when)
         if request.in_place:
-            if not payload.arriving:
+            if not arriving:
                 check_payload(trusted, payload)  # once commands take effect nothing may be damaged
             install_in_place(
                 planned, request.device, payload, root, entry, start, committing=committing, progress=progress
@@ -243,7 +246,7 @@ def _check_source(payload: Payload, request: Request) -> None:
     if (
         request.in_place
         and payload.descriptor is None
-        and not (payload.arriving and request.unsafe_streaming)
+        and not (isinstance(payload, ArrivingPayload) and request.unsafe_streaming)
     ):
         hint = "--unsafe-streaming takes a stream, too: what is done may be left half-done"
         raise UsageError("--in-place wants the package in a file", hint=hint)

@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,13 +16,15 @@ from spkg.common.child_process import ChildKilledError, Document, Tell, run_chil
 from spkg.common.landlock import confine
 from spkg.common.stop_signals import STOP_SIGNALS, hold_stop_signals
 from spkg.errors import FailedError, UnsafeError, os_problem
+from spkg.format.states import State
 from spkg.install import apply as applying
 from spkg.install.apply import Applied, Request
 from spkg.install.root import Root
 from spkg.install.status import RootState, root_state
 from spkg.install.transaction import Outcome
-from spkg.verify.payload import ArrivingPayload, Payload, Progress, Standing
+from spkg.verify.payload import ArrivingPayload, Payload, Standing, TimeLeft
 from spkg.verify.signatures import TrustedPackage
+from spkg.verify.single_pass import Progress
 
 __all__ = [
     "Advance",
@@ -205,7 +207,10 @@ def _installed(  # noqa: PLR0917 - what an installation takes
         progress, finish = _reporting(payload, told, clock)
         if isinstance(payload, ArrivingPayload):
             # Without its parent it goes on only where there is no way back.
-            payload.wanted = lambda: committed or os.getppid() == parent
+            payload.supervise(
+                note=lambda text: told({"note": text}),
+                wanted=lambda: committed or os.getppid() == parent,
+            )
         with _confined(root) as (opened, confined):
             applied = applying.apply(
                 trusted, payload, opened, request, committing=committing, progress=progress
@@ -245,7 +250,9 @@ def _reporting(
     def report() -> None:
         nonlocal waiting, last
         now = clock()
-        standing = payload.standing(now).to_document() if isinstance(payload, ArrivingPayload) else None
+        standing = asdict(payload.standing(now)) if isinstance(payload, ArrivingPayload) else None
+        if standing is not None:
+            standing["state"] = standing["state"].value
         told({"octets": waiting, "standing": standing})
         waiting, last = 0, now
 
@@ -255,8 +262,6 @@ def _reporting(
         if clock() - last >= REPORT_EVERY:
             report()
 
-    if isinstance(payload, ArrivingPayload):
-        payload.note = lambda text: told({"note": text})
     return progress, report
 
 
@@ -264,10 +269,11 @@ def _event(document: Document) -> Advance | Note:
     """Return what a child told."""
     if "note" in document:
         return Note(text=document["note"])
-    standing = document["standing"]
-    return Advance(
-        octets=document["octets"], standing=None if standing is None else Standing.from_document(standing)
-    )
+    standing, known = document["standing"], None
+    if standing is not None:
+        deadline = None if standing["deadline"] is None else TimeLeft(**standing["deadline"])
+        known = Standing(state=State(standing["state"]), command=standing["command"], deadline=deadline)
+    return Advance(octets=document["octets"], standing=known)
 
 
 @contextmanager

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from spkg.common.printable import amount
-from spkg.download.stream import ArrivingPayload
 from spkg.errors import SpkgError
 from spkg.install.apply import Applied
 from spkg.install.transaction import Outcome
 from spkg.report.lines import Document, Line, Tone
+from spkg.verify.payload import Standing
 
 __all__ = [
     "OUTCOMES",
@@ -35,16 +35,15 @@ OUTCOMES: Final = {
 """What became of what a crash had left, in words."""
 
 
-def standing_document(payload: ArrivingPayload, now: float) -> Document:
+def standing_document(standing: Standing) -> Document:
     """Return how a package on its way stands: its state, its deadline, and the last command processed."""
-    watch = payload.arrival.watch
-    deadline = watch.deadline
+    deadline = standing.deadline
     return {
-        "state": watch.state.value,
-        "command": payload.command,
+        "state": standing.state.value,
+        "command": standing.command,
         "deadline": None
         if deadline is None
-        else {"timeout": deadline.title, "seconds": deadline.seconds, "left": round(deadline.at - now, 1)},
+        else {"timeout": deadline.title, "seconds": deadline.seconds, "left": round(deadline.left, 1)},
     }
 
 

@@ -28,7 +28,8 @@ from spkg.install.apply import Applied, Request, aftermath, apply, recover_root,
 from spkg.install.checkpoint import load_checkpoint
 from spkg.install.history import installed
 from spkg.install.root import Root
-from spkg.verify.payload import check_payload, open_package
+from spkg.verify.contents import check_payload
+from spkg.verify.payload import open_package
 from spkg.verify.signatures import verify
 from tests.install.test_apply import OLD, plant, tree
 from tests.support.kit import AT, Draft, file, policy, read
@@ -64,7 +65,7 @@ PATIENT: Final = Timeouts(initial=30, activity=30)
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nobody wait before a server is asked again."""
-    monkeypatch.setattr(downloader, "PAUSE", 0)
+    monkeypatch.setattr(downloader, "FIRST_PAUSE", 0)
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ def test_one_that_gives_nothing_more_is_asked_until_a_timeout_ends_it(place: Pat
 def test_where_no_timeout_ends_it_a_long_time_without_an_octet_does(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrival_module, "FORGOTTEN", 0.3)
+    monkeypatch.setattr(arrival_module, "GIVEN_UP_AFTER", 0.3)
     with (
         serving(Script(octets=OCTETS, cuts=[FRONT + 7] * 9999)) as url,
         pytest.raises(TransferError, match=r"the time without a new octet of 0[.]3 s has passed"),
