@@ -48,7 +48,8 @@ class InstalledPackage:
     description: str | None
     signers: tuple[str, ...]
     """Their subjects."""
-    time: str
+    when: str
+    """The time, as the request had it."""
     changed: int
     """How many changes were made."""
     changes: tuple[Mapping[str, Any], ...] | None
@@ -63,11 +64,13 @@ def installed_packages(root: Root) -> tuple[InstalledPackage, ...]:
     """
     return tuple(
         InstalledPackage(
-            **{
-                **entry,
-                "signers": tuple(entry["signers"]),
-                "changes": None if entry["changes"] is None else tuple(entry["changes"]),
-            }
+            package=entry["package"],
+            version=entry["version"],
+            description=entry["description"],
+            signers=tuple(entry["signers"]),
+            when=entry["time"],
+            changed=entry["changed"],
+            changes=None if entry["changes"] is None else tuple(entry["changes"]),
         )
         for entry in installed(root)
     )

@@ -9,7 +9,7 @@ from spkg.install.history import InstalledPackage, installed_packages
 from spkg.install.root import Root
 from spkg.install.transaction import is_pending, is_staging, staged
 
-__all__ = ["RootState", "RootStatus", "StagedPackage", "root_state", "root_status"]
+__all__ = ["RootState", "RootStatus", "StagedPackage", "root_state", "root_status", "staged_package"]
 
 
 class RootState(Enum):
@@ -55,14 +55,22 @@ def root_status(root: Path) -> RootStatus:
     """
     with Root(root) as opened:
         state, stopped = root_state(opened)
-        package = is_staging(opened)
-        octets = sum(staged(opened).values()) if package is not None else 0
         return RootStatus(
             state=state,
             in_place=stopped,
-            staged=None if package is None else StagedPackage(package=package, octets=octets),
+            staged=staged_package(opened),
             installed=installed_packages(opened),
         )
+
+
+def staged_package(root: Root) -> StagedPackage | None:
+    """Return the package whose download was cut off, if there is one.
+
+    Raises:
+        OSError: The root can't be looked at.
+    """
+    package = is_staging(root)
+    return None if package is None else StagedPackage(package=package, octets=sum(staged(root).values()))
 
 
 def root_state(root: Root) -> tuple[RootState, Checkpoint | None]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from spkg.common.printable import amount, size
+from spkg.install.history import InstalledPackage
 from spkg.install.status import RootState, RootStatus
 from spkg.report.lines import Document, Line, Tone, columns
 
@@ -28,7 +29,7 @@ def status_document(status: RootStatus) -> Document:
             "failed": stopped.failed,
         },
         "staged": None if status.staged is None else asdict(status.staged),
-        "installed": [asdict(one) for one in status.installed],
+        "installed": [_installed(one) for one in status.installed],
     }
 
 
@@ -44,7 +45,7 @@ def status_lines(status: RootStatus, root: str) -> Iterator[Line]:
         yield Tone.PLAIN, f"  {begun}: its download can go on"
     rows = [
         (
-            f"  {one.time}",
+            f"  {one.when}",
             one.version or "-",
             amount(one.changed, "change"),
             f"package {one.package[:16]}",
@@ -55,3 +56,15 @@ def status_lines(status: RootStatus, root: str) -> Iterator[Line]:
     ]
     for line in columns(rows):
         yield Tone.PLAIN, line
+
+
+def _installed(one: InstalledPackage) -> Document:
+    return {
+        "package": one.package,
+        "version": one.version,
+        "description": one.description,
+        "signers": list(one.signers),
+        "time": one.when,
+        "changed": one.changed,
+        "changes": None if one.changes is None else list(one.changes),
+    }

@@ -24,10 +24,11 @@ from spkg.format.commands import End, Remove, UnrecoverableTimeout, Version
 from spkg.format.paths import RootPath
 from spkg.format.states import State
 from spkg.install import in_place as inplace
-from spkg.install.apply import Applied, Request, aftermath, apply, recover_root, staging, standing
+from spkg.install.apply import Applied, Request, aftermath, apply, recover_in
 from spkg.install.checkpoint import load_checkpoint
 from spkg.install.history import installed
 from spkg.install.root import Root
+from spkg.install.status import root_state, staged_package
 from spkg.verify.contents import check_payload
 from spkg.verify.payload import open_package
 from spkg.verify.signatures import verify
@@ -96,7 +97,7 @@ def do(
 
 def state_of(place: Path) -> str:
     with Root(place) as root:
-        return standing(root)[0]
+        return root_state(root)[0].value
 
 
 EDGES: Final = (FRONT - 1, FRONT, FRONT + 1, FRONT + 299, FRONT + 300, len(OCTETS) - 1)
@@ -286,7 +287,7 @@ def test_a_stall_in_the_initial_state_ends_with_the_activity_timeout(place: Path
     assert tree(place) == OLD
     assert state_of(place) == "clean"
     with Root(place) as root:
-        assert staging(root) is None
+        assert staged_package(root) is None
 
 
 def test_a_drip_ends_with_the_timeout_of_the_state(place: Path) -> None:
@@ -337,9 +338,9 @@ def test_a_download_that_was_cut_off_goes_on_with_what_is_staged(
             with pytest.raises(Cut):
                 do(url, place, progress=cut_after(stop))
             with Root(place) as root:
-                staged = staging(root)
-                recover_root(root)
-                assert staging(root) == staged is not None
+                staged = staged_package(root)
+                recover_in(root)
+                assert staged_package(root) == staged is not None
             assert tree(place) == OLD
             assert state_of(place) == "clean"
             read_again = 0
@@ -352,7 +353,7 @@ def test_a_download_that_was_cut_off_goes_on_with_what_is_staged(
 
         assert tree(place) == NEW
         assert state_of(place) == "clean"
-        assert staged["octets"] >= stop
+        assert staged.octets >= stop
         assert read_again <= len(PACKAGE.payload) - stop
         assert not (place / ".spkg" / "txn").exists()
     record_property("stops", len(STOPS))
@@ -377,9 +378,9 @@ def test_what_another_package_has_staged_goes(place: Path) -> None:
         do(url, place, progress=cut_after(10))
 
     with Root(place) as root:
-        assert staging(root) is not None
-        recover_root(root, discard=True)
-        assert staging(root) is None
+        assert staged_package(root) is not None
+        recover_in(root, discard=True)
+        assert staged_package(root) is None
 
 
 @pytest.mark.parametrize("what", ["hard link", "link", "directory", "fifo"])
@@ -411,8 +412,8 @@ def test_a_staging_whose_package_nobody_knows_goes(place: Path) -> None:
     (place / ".spkg" / "txn" / "package").write_bytes(b"")
 
     with Root(place) as root:
-        assert staging(root) is None
-        recover_root(root)
+        assert staged_package(root) is None
+        recover_in(root)
     assert not (place / ".spkg" / "txn").exists()
 
 
@@ -710,10 +711,10 @@ def test_who_killed_a_download_did_not_kill_what_was_staged(place: Path) -> None
             trusted = verify(read(OCTETS), policy(), at=AT)
             with pytest.raises(FailedError, match="was killed"):
                 aftermath(trusted, root, ANYHOW, arriving=True)
-            assert staging(root) is not None
+            assert staged_package(root) is not None
             with pytest.raises(FailedError, match="was killed"):
                 aftermath(trusted, root, ANYHOW)
-            assert staging(root) is None
+            assert staged_package(root) is None
 
 
 def write_without_leave(place: Path) -> None:
