@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof bench lint types format lock clean
+.PHONY: help demo test proof bench lint types format docs pages lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,9 +34,16 @@ format: $(VENV)/test  ## mend style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/docs  ## build the pages into a site, build/docs; a broken link is an error
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b dirhtml docs build/docs
+	@echo "build/docs/index.html"
+
+pages: $(VENV)/run  ## write anew what in README and docs is made from the program
+	@$(BIN)/python -m tests.documents.refresh --write
+
 lock:  ## pin the newest versions of everything again (wants pip-tools)
-	for what in run test; do \
-		extra=$$(test $$what = test && echo --extra=test); \
+	for what in run test docs; do \
+		extra=$$(test $$what = run || echo --extra=$$what); \
 		pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --all-build-deps \
 			--no-header --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 			$$extra --output-file=.requirements/$$what.lock pyproject.toml || exit 1; \
@@ -59,4 +66,8 @@ $(VENV)/run: $(VENV)/python .requirements/run.lock pyproject.toml
 
 $(VENV)/test: $(VENV)/run .requirements/test.lock
 	@$(PIP) install --require-hashes -r .requirements/test.lock
+	@touch $@
+
+$(VENV)/docs: $(VENV)/run .requirements/docs.lock
+	@$(PIP) install --require-hashes -r .requirements/docs.lock
 	@touch $@
