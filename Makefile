@@ -20,7 +20,7 @@ test: $(VENV)/test  ## run the tests, with branch coverage
 proof: $(VENV)/test  ## run what takes longer: exhaustive sweeps, fuzzing, large files
 	SPKG_PROFILE=proof $(BIN)/python -m pytest -n auto --dist worksteal
 
-bench: $(VENV)/test  ## print the figures of the README, as ratios
+bench: $(VENV)/test  ## print the figures of docs/performance.md, as ratios
 	$(BIN)/python tests/benchmarks/run.py
 
 lint: $(VENV)/test  ## check style
@@ -35,7 +35,7 @@ format: $(VENV)/test  ## mend style
 	$(BIN)/ruff format .
 
 docs: $(VENV)/docs  ## build the pages into a site, build/docs; a broken link is an error
-	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b dirhtml docs build/docs
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
 	@echo "build/docs/index.html"
 
 pages: $(VENV)/run  ## write anew what in README and docs is made from the program

@@ -99,6 +99,17 @@ def test_what_is_not_run_could_be() -> None:
     assert problems == []
 
 
+def test_every_option_that_a_page_names_exists() -> None:
+    known = {name for command in ALL.values() for one in command.params for name in one.opts} | {"--help"}
+    named = {
+        (name_of(page), option)
+        for page in pages()
+        for option in re.findall(r"`(--[a-z0-9-]+)[^`]*`", " ".join(prose(page).split()))
+    }
+
+    assert sorted((page, option) for page, option in named if option not in known) == []
+
+
 def wrong(line: str) -> str | None:
     """Return what is wrong with a command line: a command, option or target that there is not."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()")
