@@ -96,7 +96,7 @@ def imported(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{relative(path)} imports relatively"
             module = node.module or ""
-            yield from (f"{module}.{alias.name}" for alias in node.names) if module in {"spkg"} else [module]
+            yield from (f"{module}.{alias.name}" for alias in node.names) if module == "spkg" else [module]
 
 
 def module_of(path: Path) -> str:

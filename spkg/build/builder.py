@@ -53,7 +53,7 @@ __all__ = [
     "Contents",
     "PlannedFile",
     "arrange",
-    "build",
+    "build_package",
     "packs",
     "plan_build",
     "warnings",
@@ -229,7 +229,7 @@ def arrange(plan: BuildPlan, contents: Sequence[Contents]) -> list[Record]:
     return records
 
 
-def build(
+def build_package(
     plan: BuildPlan,
     output: FileIO,
     identity: Identity | None,

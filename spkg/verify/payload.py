@@ -26,8 +26,8 @@ __all__ = [
     "Standing",
     "StartedOverError",
     "TimeLeft",
+    "inspect_package",
     "open_package",
-    "survey_package",
 ]
 
 CHUNK: Final = 1 << 18
@@ -242,7 +242,7 @@ def open_package(source: Path | BufferedIOBase) -> Iterator[tuple[Package, Paylo
         yield package, payload
 
 
-def survey_package(source: Path | BufferedIOBase) -> Survey:
+def inspect_package(source: Path | BufferedIOBase) -> Survey:
     """Return all that frames in a package, and all that is wrong with it.
 
     The payload is not read, but where it can be told without, its size is checked.

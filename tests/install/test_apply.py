@@ -38,7 +38,7 @@ from spkg.install.root import Root
 from spkg.install.status import root_state
 from spkg.install.transaction import Outcome, is_pending
 from spkg.verify.payload import Payload, open_package
-from spkg.verify.signatures import verify
+from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy
 from tests.support.namespaces import in_memory
 
@@ -105,7 +105,7 @@ def do(
     package = directory.parent / "package.spkg"
     package.write_bytes(draft.encode())
     with open_package(package) as (opened, payload), root_type(directory) as root:
-        trusted = verify(opened, policy(unsafe_allow_unsigned=True), at=AT)
+        trusted = verify_package(opened, policy(unsafe_allow_unsigned=True), at=AT)
         if how is aftermath:
             return how(trusted, root, request)
         return how(trusted, payload, root, request, **more)
@@ -444,7 +444,7 @@ def test_in_place_wants_a_file(place: Path) -> None:
     payload = Payload(stream, offset=package.payload_offset, length=len(CONTENTS))
 
     with Root(place) as root, pytest.raises(UsageError, match="--in-place wants the package in a file"):
-        apply(verify(package, policy(), at=AT), payload, root, IN_PLACE)
+        apply(verify_package(package, policy(), at=AT), payload, root, IN_PLACE)
 
 
 def test_in_place_each_cut_leaves_the_truth_on_disk_and_the_same_package_goes_on(desk: Path) -> None:
@@ -688,7 +688,7 @@ def test_a_payload_that_is_cut_off_changes_nothing(place: Path) -> None:
     payload = Payload(stream, offset=package.payload_offset, length=len(CONTENTS))
 
     with Root(place) as root, pytest.raises(FormatError, match="1 of 21 octets are missing"):
-        apply(verify(package, policy(), at=AT), payload, root, ANYHOW)
+        apply(verify_package(package, policy(), at=AT), payload, root, ANYHOW)
 
     assert tree(place) == OLD
     assert recover_root_of(place) == (Outcome.NOTHING, "clean")
