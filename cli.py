@@ -2101,8 +2101,9 @@ def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **t
     The envelope comes from standard input, and the answer goes to standard output.  A fault is an answer,
     too, and the exit status 0; what is no envelope at all is 3.
     """
+    from spkg.cwmp.faults import method_fault
     from vouchers.cpe.messages import MAX_ENVELOPE, fault_response, read_envelope
-    from vouchers.cpe.rpc import answer, fault_code
+    from vouchers.cpe.rpc import answer
     from vouchers.cpe.store import OptionStore
 
     verifier, time = _verifier(**trust), _at(at, no_clock=no_clock)
@@ -2111,7 +2112,7 @@ def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **t
     try:
         request = read_envelope(octets)
     except RefusedError as exc:
-        _print_octets(fault_response(fault_code(exc), str(exc), None))
+        _print_octets(fault_response(method_fault(exc), str(exc), None))
         return
     try:
         with OptionStore(store, create=True) as opened:
@@ -2120,7 +2121,7 @@ def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **t
         if request.method is None and request.problem is None:
             raise
         _say(f"spkg: hint: {exc}")
-        response = fault_response(fault_code(exc), str(exc), request.id)
+        response = fault_response(method_fault(exc), str(exc), request.id)
     if response is not None:
         _print_octets(response)
 

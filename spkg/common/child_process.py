@@ -26,7 +26,7 @@ __all__ = [
 Document = dict[str, Any]
 Tell = Callable[[Document], None]
 
-SAID: Final = ("problem", "source", "offset", "field", "section", "hint", "fault", "reason")
+SAID: Final = ("problem", "source", "offset", "field", "section", "hint", "reason")
 """What an error says."""
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from spkg.common.printable import amount, size
+from spkg.cwmp.faults import MAX_FAULT_STRING, transfer_fault
 from spkg.download.stream import ArrivingPayload
 from spkg.errors import SpkgError
 from spkg.install.checkpoint import Checkpoint
@@ -24,8 +25,6 @@ __all__ = [
 ]
 
 SCHEMA: Final = "spkg.apply/1"
-MAX_FAULT: Final = 256
-"""The longest FaultString, in characters (A.3.3.2)."""
 MARKS: Final = {"put": "+", "delete": "-", "move": ">", "make-directory": "+"}
 OUTCOMES: Final = {
     "nothing": "nothing was left to recover",
@@ -95,7 +94,7 @@ def failure_document(
         "reboot_required": False,
         "already_installed": False,
         "command_key": command_key,
-        "fault": {"code": error.fault, "string": str(error)[:MAX_FAULT]},
+        "fault": {"code": transfer_fault(error), "string": str(error)[:MAX_FAULT_STRING]},
         "reason": error.reason,
         "start_time": start,
         "complete_time": end,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from spkg.common.digests import Digest
-from spkg.errors import FormatError, UntrustedError
+from spkg.errors import CORRUPTED, FormatError, Reason, UntrustedError
 from spkg.format.package import Command, Package, PayloadFile, Survey, survey
 from spkg.format.ranges import Range, deepest_overlap, uncovered
 from spkg.format.states import State
@@ -403,7 +403,7 @@ class PayloadReport:
 class DamagedPayloadError(UntrustedError):
     """Contents that are not the signed ones; ``report`` has all that was found."""
 
-    REASON = "corrupted"
+    REASON: ClassVar[Reason] = CORRUPTED
 
     def __init__(self, problem: str, report: PayloadReport) -> None:
         super().__init__(problem, section="E.4.3")
@@ -546,9 +546,7 @@ def check_file(file: PayloadFile, digests: Mapping[Digest, bytes]) -> None:
     """
     problem = _judge(file, digests).problem
     if problem:
-        raise UntrustedError(
-            f"{file.record.path}: {problem}", section="E.4.3", reason=DamagedPayloadError.REASON
-        )
+        raise UntrustedError(f"{file.record.path}: {problem}", section="E.4.3", reason=CORRUPTED)
 
 
 def _judge(file: PayloadFile, digests: Mapping[Digest, bytes]) -> FileReport:

@@ -46,7 +46,7 @@ def check_vouchers(
         raise RefusedError("network time is not established", section="C.2")
     identity_of(device)
     if len(vouchers) > MAX_VOUCHERS:
-        raise RefusedError(f"{len(vouchers)} vouchers at once, {MAX_VOUCHERS} are taken", fault=NO_ROOM)
+        raise RefusedError(f"{len(vouchers)} vouchers at once, {MAX_VOUCHERS} are taken", reason=NO_ROOM)
     checked = []
     for source, octets in vouchers:
         try:

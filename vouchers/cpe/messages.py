@@ -8,6 +8,7 @@ from typing import Final
 from spkg.common.hostile_xml import BLANK, Element, escape, malformed, parse
 from spkg.common.printable import printable
 from spkg.common.times import write_time
+from spkg.cwmp.faults import CLIENT, MAX_FAULT_STRING
 from spkg.errors import NO_ROOM, RefusedError
 from vouchers.cpe.option_life import OptionState
 from vouchers.model import NEVER
@@ -39,13 +40,9 @@ MAX_NAME: Final = 128
 """How much is told of a name that is not known."""
 HEADERS: Final = {f"{{{CWMP}}}{name}": name for name in ("ID", "HoldRequests", "NoMoreRequests")}
 """The headers of Table 3."""
-MAX_FAULT: Final = 256
-"""The longest FaultString, in characters (Table 38)."""
 UNKNOWN_TIME: Final = "0001-01-01T00:00:00Z"
 """StartDate of an Option that never had one: the schema of cwmp-1-0 wants some."""
 BOOLEAN: Final = {"0": False, "false": False, "1": True, "true": True}
-CLIENT: Final = frozenset({9000, 9001, 9003})
-"""The faults of which the request is the source; of the others it is this device."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +67,7 @@ def read_envelope(octets: bytes) -> Request:
         RefusedError: It is larger than an envelope may be.
     """
     if len(octets) > MAX_ENVELOPE:
-        raise RefusedError(f"an envelope of more than {MAX_ENVELOPE} octets", section="A.2.1", fault=NO_ROOM)
+        raise RefusedError(f"an envelope of more than {MAX_ENVELOPE} octets", section="A.2.1", reason=NO_ROOM)
     root = parse(octets, "an envelope", MAX_ENVELOPE, section="3.5", lenient=True)
     if root.tag != f"{{{SOAP}}}Envelope":
         raise malformed(root, "an Envelope of SOAP 1.1 belongs here", section="3.5")
@@ -142,7 +139,7 @@ def options_response(options: Sequence[OptionState], name: str | None) -> bytes:
 def fault_response(code: int, problem: str, name: str | None) -> bytes:
     """Return the answer to a request that is not met (3.5, A.5)."""
     source = "Client" if code in CLIENT else "Server"
-    said = escape(printable(problem)[:MAX_FAULT])
+    said = escape(printable(problem)[:MAX_FAULT_STRING])
     return _envelope(
         f"<soap:Fault>\n<faultcode>{source}</faultcode>\n<faultstring>CWMP fault</faultstring>\n<detail>\n"
         f"<cwmp:Fault>\n<FaultCode>{code}</FaultCode>\n<FaultString>{said}</FaultString>\n</cwmp:Fault>\n"

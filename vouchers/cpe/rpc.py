@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from spkg.common.hostile_xml import BLANK, Element
+from spkg.cwmp.faults import UnknownMethodError, method_fault
 from spkg.device import Device
-from spkg.errors import NO_ROOM, FormatError, RefusedError, SpkgError, UntrustedError, UsageError
+from spkg.errors import NO_ROOM, RefusedError, SpkgError, UsageError
 from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
 from vouchers.cpe.identity import identity_of
 from vouchers.cpe.messages import (
@@ -25,17 +26,8 @@ from vouchers.cpe.store import OptionStore
 from vouchers.signature.shape import MAX_VOUCHER
 from vouchers.signature.verify import Verifier
 
-__all__ = ["answer", "fault_code"]
+__all__ = ["answer"]
 
-UNKNOWN_METHOD: Final = 9000
-INTERNAL: Final = 9002
-FAULT_FOR: Final[dict[type[SpkgError], int]] = {
-    UsageError: 9003,
-    FormatError: 9003,
-    UntrustedError: 9001,
-    RefusedError: 9001,
-}
-"""The FaultCode of each class of errors (README, "Exit statuses"); of all others it is 9002."""
 MAX_OPTION_NAME: Final = 64
 """The longest OptionName, in characters (Table 46)."""
 MAX_NAME: Final = 128
@@ -45,19 +37,6 @@ KNOWN: Final = f"{{{CWMP}}}"
 ARRAY: Final = f"{{{ENCODING}}}arrayType"
 MEMBERS: Final = {"base64", f"{{{ENCODING}}}base64"}
 """How a voucher in a list is named: by its type (3.5; SOAP 1.1, 5.1)."""
-
-
-class UnknownMethodError(UsageError):
-    """A method that is none of ours."""
-
-
-def fault_code(error: SpkgError) -> int:
-    """Return the FaultCode of SetVouchers or GetOptions for a failure (A.5.1)."""
-    if isinstance(error, UnknownMethodError):
-        return UNKNOWN_METHOD
-    if error.fault == NO_ROOM:
-        return NO_ROOM
-    return next((FAULT_FOR[kind] for kind in type(error).__mro__ if kind in FAULT_FOR), INTERNAL)
 
 
 def answer(
@@ -98,7 +77,7 @@ def answer(
     except SpkgError as exc:
         if request.method is None and request.problem is None:
             raise
-        return fault_response(fault_code(exc), str(exc), request.id)
+        return fault_response(method_fault(exc), str(exc), request.id)
 
 
 @dataclass(frozen=True)
@@ -132,7 +111,7 @@ def _set_vouchers(call: _Call) -> bytes:
     members = [child for child in array if child.tag in MEMBERS or "}" not in child.tag]
     stated = re.search(r"\[(\d{1,9})\]\s*$", array.get(ARRAY) or "", re.ASCII)
     if len(members) > MAX_VOUCHERS:
-        raise RefusedError(f"{len(members)} vouchers at once, {MAX_VOUCHERS} are taken", fault=NO_ROOM)
+        raise RefusedError(f"{len(members)} vouchers at once, {MAX_VOUCHERS} are taken", reason=NO_ROOM)
     if not members:
         raise UsageError("VoucherList: at least one voucher belongs in it", section="A.4.1.3")
     if stated is not None and int(stated[1]) != len(members):
@@ -166,7 +145,7 @@ def _octets(member: Element) -> bytes:
     except ValueError as exc:
         raise UsageError("VoucherList: no base64", section="A.4.1.3") from exc
     if len(octets) > MAX_VOUCHER:
-        raise RefusedError(f"a voucher of more than {MAX_VOUCHER} octets", fault=NO_ROOM)
+        raise RefusedError(f"a voucher of more than {MAX_VOUCHER} octets", reason=NO_ROOM)
     return octets
 
 

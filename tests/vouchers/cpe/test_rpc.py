@@ -19,18 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spkg.common.digests import Digest
+from spkg.cwmp.faults import method_fault
 from spkg.device import Device
 from spkg.errors import (
     NO_ROOM,
-    FailedError,
     FormatError,
     RefusedError,
-    SpkgError,
     SurroundingsError,
-    TransferError,
-    UnsafeError,
-    UntrustedError,
-    UsageError,
 )
 from tests.support.kit import AT, authority
 from tests.support.voucher_kit import DEVICE, IPTV, QOS, policy, signed
@@ -44,7 +39,7 @@ from vouchers.cpe.messages import (
     set_vouchers_request,
     vouchers_response,
 )
-from vouchers.cpe.rpc import answer, fault_code
+from vouchers.cpe.rpc import answer
 from vouchers.cpe.store import MAX_OPTIONS, OptionStore
 from vouchers.model import Mode, Option, Voucher
 from vouchers.signature.shape import MAX_VOUCHER
@@ -1374,7 +1369,7 @@ def test_what_is_too_deep_is_malformed(store: OptionStore) -> None:
 def test_an_envelope_may_be_as_large_as_the_limit_and_have_as_many_elements(store: OptionStore) -> None:
     with pytest.raises(RefusedError) as caught:
         read_envelope(envelope(get_options("VoIP")).ljust(MAX_ENVELOPE + 1))
-    assert (caught.value.problem, fault_code(caught.value)) == (
+    assert (caught.value.problem, method_fault(caught.value)) == (
         f"an envelope of more than {MAX_ENVELOPE} octets",
         9004,
     )
@@ -1432,7 +1427,7 @@ def test_whoever_sets_vouchers_sets_at_most_64() -> None:
         check_vouchers(vouchers, Verifier(policy()), HERE, AT)
 
     assert str(caught.value) == "65 vouchers at once, 64 are taken"
-    assert caught.value.fault == NO_ROOM
+    assert caught.value.reason == NO_ROOM
 
 
 def test_whoever_sets_vouchers_says_who_it_is() -> None:
@@ -1536,36 +1531,6 @@ def test_a_medium_that_is_full_is_no_room(store: OptionStore, tmp_path: Path) ->
 
 
 # Faults.
-
-
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (UsageError("a"), 9003),
-        (FormatError("a"), 9003),
-        (UntrustedError("a"), 9001),
-        (RefusedError("a"), 9001),
-        (FailedError("a"), 9002),
-        (UnsafeError("a"), 9002),
-        (TransferError("a"), 9002),
-        (SurroundingsError("a"), 9002),
-        (SpkgError("a"), 9002),
-        (RefusedError("a", fault=NO_ROOM), 9004),
-        (SurroundingsError("a", fault=NO_ROOM), 9004),
-        (FormatError("a", fault=9012), 9003),
-    ],
-)
-def test_every_error_has_its_fault_code(error: SpkgError, code: int) -> None:
-    assert fault_code(error) == code
-
-
-def test_every_class_of_errors_was_looked_at() -> None:
-    looked_at = {
-        *(UsageError, FormatError, UntrustedError, RefusedError, FailedError, UnsafeError),
-        *(TransferError, SurroundingsError),
-    }
-
-    assert looked_at == set(SpkgError.__subclasses__())
 
 
 def test_a_fault_is_written_as_the_example_of_3_5() -> None:
