@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "spkg.cli": PACKAGES | {"spkg", "spkg.report"},
     "spkg.__main__": {"spkg", "spkg.cli", "vouchers.cli"},
     "vouchers": set[str](),
-    "vouchers.model": SHARED,
+    "vouchers.model": SHARED | {"vouchers.months"},
     "vouchers.months": SHARED,
     "vouchers.signature": SHARED | {"vouchers.model", "vouchers.months"},
     "vouchers.acs": SHARED | VOUCHERS,
