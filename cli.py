@@ -2102,7 +2102,7 @@ def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **t
     too, and the exit status 0; what is no envelope at all is 3.
     """
     from spkg.cwmp.faults import method_fault
-    from vouchers.cpe.messages import MAX_ENVELOPE, fault_response, read_envelope
+    from spkg.cwmp.soap import MAX_ENVELOPE, fault_response, read_envelope
     from vouchers.cpe.rpc import answer
     from vouchers.cpe.store import OptionStore
 
@@ -2118,7 +2118,7 @@ def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **t
         with OptionStore(store, create=True) as opened:
             response = answer(request, opened, verifier, device, time, supposed=at is not None)
     except SurroundingsError as exc:
-        if request.method is None and request.problem is None:
+        if request.is_empty:
             raise
         _say(f"spkg: hint: {exc}")
         response = fault_response(method_fault(exc), str(exc), request.id)

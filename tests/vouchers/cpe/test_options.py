@@ -32,10 +32,9 @@ from tests.support.voucher_kit import DEVICE, IPTV, QOS, policy, signed, verifie
 from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
 from vouchers.cpe.grant import Grant, grant
 from vouchers.cpe.identity import identity_of
-from vouchers.cpe.messages import MAX_VOUCHERS
 from vouchers.cpe.option_life import Ending, Life, OptionState, next_change, unvouchered
 from vouchers.cpe.store import MAX_OPTIONS, MAX_SEEN, OptionStore
-from vouchers.model import DeviceId, Mode, Option, Voucher
+from vouchers.model import MAX_VOUCHERS, DeviceId, Mode, Option, Voucher
 from vouchers.months import LAST, Units
 from vouchers.signature.option_elements import content_of
 from vouchers.signature.shape import read_voucher
@@ -840,7 +839,7 @@ def test_more_vouchers_than_a_list_may_have_are_refused() -> None:
         checked(*[one] * (MAX_VOUCHERS + 1))
 
     assert len(most) == MAX_VOUCHERS == 64
-    assert str(caught.value) == "65 vouchers at once, 64 are taken"
+    assert str(caught.value) == "expected at most 64 vouchers, got 65"
     assert caught.value.reason == NO_ROOM
 
 
