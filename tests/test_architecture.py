@@ -6,6 +6,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,13 @@ def test_every_module_says_what_it_offers(path: Path) -> None:
     }
 
     assert "__all__" in assigned or path.name == "__init__.py"
+
+
+@pytest.mark.parametrize("face", ["spkg", "vouchers"])
+def test_every_name_of_a_face_leads_somewhere(face: str) -> None:
+    module = import_module(face)
+
+    assert {name for name in module.__all__ if getattr(module, name, None) is None} == set()
 
 
 def test_the_checks_above_can_fail(tmp_path: Path) -> None:

@@ -10,7 +10,16 @@ from typing import Any, Final
 
 import pytest
 
-from spkg.errors import FailedError, FormatError, RefusedError, UnsafeError, UntrustedError, UsageError
+from spkg.cwmp.faults import transfer_fault
+from spkg.errors import (
+    NO_ROOM,
+    FailedError,
+    FormatError,
+    RefusedError,
+    UnsafeError,
+    UntrustedError,
+    UsageError,
+)
 from spkg.format.commands import (
     Add,
     End,
@@ -533,7 +542,7 @@ def test_in_place_a_failure_leaves_the_root_usable_and_partial(
     with failing_at(index, monkeypatch), pytest.raises(FailedError, match="no space left on") as caught:
         do(STEPS, place, IN_PLACE)
 
-    assert caught.value.fault == 9004
+    assert (caught.value.reason, transfer_fault(caught.value)) == (NO_ROOM, 9010)
 
     found = checkpoint(place)
     assert found is not None
@@ -564,7 +573,7 @@ def test_in_place_a_failure_in_the_unrecoverable_state_wants_recovery(
     with failing_at(4, monkeypatch), pytest.raises(UnsafeError, match="no space left on device") as caught:
         do(STEPS, place, IN_PLACE)
 
-    assert caught.value.fault == 9002
+    assert transfer_fault(caught.value) == 9002
 
     with Root(place) as root:
         assert root_state(root)[0].value == "unsafe"
@@ -663,7 +672,7 @@ def test_in_place_a_file_that_does_not_fit_at_its_time_is_refused_before_anythin
 
     with pytest.raises(RefusedError, match="21 octets are needed, 0 are free") as caught:
         do(changing(file("/x")), place, IN_PLACE)
-    assert caught.value.fault == 9004
+    assert (caught.value.reason, transfer_fault(caught.value)) == (NO_ROOM, 9010)
     plant(place, {"big": bytes(100)})
     do(changing(Remove(path=P("/big")), file("/x"), file("/y")), place, IN_PLACE)
     assert {"x", "y"} <= tree(place).keys()

@@ -603,7 +603,7 @@ def test_a_second_fault_on_the_way_back_leaves_what_is_reported(
 
 @scenarios
 def test_a_full_file_system_is_told_as_such(scenario: Scenario) -> None:
-    told: Counter[int] = Counter()
+    told: Counter[str] = Counter()
 
     for number in count():
         root, fault = scenario.start(), Fault(number, errno.ENOSPC, once=True, but=READS)
@@ -611,7 +611,7 @@ def test_a_full_file_system_is_told_as_such(scenario: Scenario) -> None:
         try:
             scenario.carry_out(root)
         except FailedError as exc:
-            told[exc.fault] += 1
+            told[exc.reason] += 1
         except OSError as exc:
             assert exc.errno == errno.ENOSPC  # noqa: PT017 - most faults end elsewhere
         if not fault.hindered:

@@ -39,7 +39,7 @@ def gates(*records: Record, device: Device | None, **settings: Any) -> list[str]
 def refused(*records: Record, device: Device | None, **settings: Any) -> RefusedError:
     with pytest.raises(RefusedError) as caught:
         gates(*records, device=device, **settings)
-    assert caught.value.fault == 9001
+    assert caught.value.reason == "refused"
     return caught.value
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from spkg.device import Device, Links, ModeRule
-from spkg.errors import RefusedError
+from spkg.errors import NO_ROOM, RefusedError
 from spkg.format.commands import (
     Add,
     AddVersioned,
@@ -556,7 +556,7 @@ def test_what_can_not_be_done_is_refused_with_its_command(record: Record, proble
     exc = refused(where, Description(text="x"), record)
 
     assert str(exc) == f"offset 0x0021: command[1]: {problem}"
-    assert (exc.fault, exc.hint) == (9001, None)
+    assert (exc.reason, exc.hint) == ("refused", None)
 
 
 def test_a_path_through_what_an_earlier_command_put_is_refused() -> None:
@@ -897,7 +897,7 @@ def test_a_package_that_just_fits_is_planned_and_one_octet_less_is_too_little() 
     assert effects(tree(space=replace(SPACIOUS, free=needed)), *records) == (put("/a", 0), put("/b", 1))
     exc = refused(tree(space=replace(SPACIOUS, free=needed - 1)), *records)
     assert str(exc) == f"{needed} octets are needed, {needed - 1} are free"
-    assert exc.fault == 9004
+    assert exc.reason == NO_ROOM
 
 
 def test_a_package_needs_as_many_inodes_as_it_makes_things() -> None:
@@ -907,7 +907,7 @@ def test_a_package_needs_as_many_inodes_as_it_makes_things() -> None:
     assert len(effects(tree(space=replace(SPACIOUS, inodes=needed)), *records)) == 4
     exc = refused(tree(space=replace(SPACIOUS, inodes=needed - 1)), *records)
     assert str(exc) == f"{needed} more files are needed, there is room for {needed - 1}"
-    assert exc.fault == 9004
+    assert exc.reason == NO_ROOM
     assert len(effects(tree(space=replace(SPACIOUS, inodes=None)), *records)) == 4
 
 
@@ -917,7 +917,7 @@ def test_directories_need_room_too() -> None:
 
     exc = refused(tree(space=replace(SPACIOUS, free=free)), file(path))
 
-    assert exc.fault == 9004
+    assert exc.reason == NO_ROOM
 
 
 def test_a_device_takes_no_more_than_it_says() -> None:
@@ -926,7 +926,7 @@ def test_a_device_takes_no_more_than_it_says() -> None:
     assert len(effects(tree(), file("a"), file("b"), device=device)) == 2
     exc = refused(tree(), file("a"), file("b"), file("c"), device=device)
     assert str(exc) == f"the files have {3 * len(CONTENTS)} octets, the device takes {2 * len(CONTENTS)}"
-    assert exc.fault == 9004
+    assert exc.reason == NO_ROOM
 
 
 def test_one_range_of_the_payload_counts_for_every_file_that_has_it() -> None:

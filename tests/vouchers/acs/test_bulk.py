@@ -28,6 +28,7 @@ import cli
 from cli import main
 from spkg.common.atomic_output import bulk_directory
 from spkg.common.digests import Digest
+from spkg.cwmp.soap import read_envelope
 from spkg.errors import UsageError
 from tests.common.test_atomic_output import listing
 from tests.support.kit import AT, KEYS, ROOT, root
@@ -36,7 +37,6 @@ from tests.support.voucher_kit import DEVICE, pem, signatory, verified
 from vouchers.acs.bulk import AT_ONCE
 from vouchers.acs.ledger import MAX_SERIAL, Entry, Ledger, State
 from vouchers.acs.templates import load_options
-from vouchers.cpe.messages import read_envelope
 from vouchers.model import DeviceId, Voucher
 from vouchers.signature.sign import VoucherSigner
 
@@ -216,9 +216,9 @@ def test_a_voucher_is_written_in_every_form() -> None:
 def in_envelope(octets: bytes) -> tuple[str | None, list[bytes]]:
     """Return the name of a request SetVouchers, and the vouchers in it."""
     request = read_envelope(octets)
-    assert request.method is not None
-    assert request.method.tag == "{urn:dslforum-org:cwmp-1-0}SetVouchers"
-    (vouchers,) = request.method
+    assert request.body is not None
+    assert request.body.tag == "{urn:dslforum-org:cwmp-1-0}SetVouchers"
+    (vouchers,) = request.body
     assert vouchers.tag == "VoucherList"
     return request.id, [b64decode(one.text or "") for one in vouchers]
 
