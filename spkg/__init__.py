@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from spkg.build.sign import sign_package
     from spkg.common.child_process import ChildKilledError
     from spkg.common.digests import Digest
+    from spkg.cwmp.faults import UnknownMethodError, method_fault, transfer_fault
     from spkg.device import Device, load_device
     from spkg.download.fetch import fetch_package
     from spkg.download.source import open_source
@@ -104,6 +105,7 @@ __all__ = [
     "Timeouts",
     "TransferError",
     "TrustedPackage",
+    "UnknownMethodError",
     "UnsafeError",
     "UntrustedError",
     "UntrustedPackageError",
@@ -124,6 +126,7 @@ __all__ = [
     "load_revocation_lists",
     "load_signatory",
     "make_keys",
+    "method_fault",
     "open_package",
     "open_source",
     "plan_build",
@@ -133,6 +136,7 @@ __all__ = [
     "root_status",
     "sign_package",
     "survey",
+    "transfer_fault",
     "unsafe_extract_package",
     "verify_package",
 ]
@@ -158,6 +162,7 @@ _MODULES: Final = {
     ),
     "build.sign": ("sign_package",),
     "common.child_process": ("ChildKilledError",),
+    "cwmp.faults": ("UnknownMethodError", "method_fault", "transfer_fault"),
     "common.digests": ("Digest",),
     "device": (
         "Device",

@@ -1,13 +1,16 @@
 """Signed vouchers of TR-069 (May 2004), Appendix C: issue, verify, apply, answer.
 
-A server takes serial numbers from a ledger and signs; a device believes what a verifier hands back::
+A server takes serial numbers from a ledger and signs, for one device or for a list of them::
 
     issued = vouchers.VoucherIssuer(ledger, signer).issue(device, options)
+    report = vouchers.issue_batch(order, Path("devices.csv"), Path("out"), signer, ledger)
+
+A device believes what a verifier returns::
 
     document = vouchers.read_voucher(issued.octets)
     trusted = vouchers.Verifier(policy).verify(document, now)   # raises; never returns a bool
-    with vouchers.OptionStore(path, create=True) as store:
-        store.apply([vouchers.grant(trusted, this_device, now)], now)
+    done = vouchers.apply_vouchers(read, verifier, this_device, Path("options.db"), now)
+    answer = vouchers.answer_rpc(octets, Path("options.db"), verifier, this_device, now)
 
 Names are imported when they are first used, so that a program pays only for what it needs.
 """
@@ -16,29 +19,47 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from spkg.cwmp.soap import read_envelope
-    from vouchers.acs.issuer import Issued, VoucherIssuer
-    from vouchers.acs.ledger import Ledger
+    from vouchers.acs.bulk import BulkReport, Form, Order, issue_batch
+    from vouchers.acs.device_list import Listed, read_devices
+    from vouchers.acs.issuer import Issued, VoucherIssuer, sign_numbered
+    from vouchers.acs.ledger import Entry, Ledger
+    from vouchers.acs.request import set_vouchers_request
     from vouchers.acs.templates import Template, load_options
-    from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
-    from vouchers.cpe.grant import grant
+    from vouchers.cpe.apply import (
+        AppliedVoucher,
+        KnownOptions,
+        apply_vouchers,
+        check_vouchers,
+        get_options,
+        known_options,
+        set_vouchers,
+    )
+    from vouchers.cpe.grant import Grant, grant
     from vouchers.cpe.identity import identity_of
     from vouchers.cpe.option_life import OptionState
-    from vouchers.cpe.rpc import answer
+    from vouchers.cpe.rpc import answer_rpc
     from vouchers.cpe.store import OptionStore
     from vouchers.model import DeviceId, Mode, Option, Voucher
     from vouchers.signature.shape import VoucherDocument, read_voucher, unwrap
     from vouchers.signature.sign import VoucherSigner
-    from vouchers.signature.verify import TrustedVoucher, Verifier
+    from vouchers.signature.verify import TrustedVoucher, Verifier, verify_voucher
 
 __all__ = [
+    "AppliedVoucher",
+    "BulkReport",
     "DeviceId",
+    "Entry",
+    "Form",
+    "Grant",
     "Issued",
+    "KnownOptions",
     "Ledger",
+    "Listed",
     "Mode",
     "Option",
     "OptionState",
     "OptionStore",
+    "Order",
     "Template",
     "TrustedVoucher",
     "Verifier",
@@ -46,33 +67,83 @@ __all__ = [
     "VoucherDocument",
     "VoucherIssuer",
     "VoucherSigner",
-    "answer",
+    "answer_rpc",
+    "apply_vouchers",
     "check_vouchers",
     "get_options",
     "grant",
     "identity_of",
+    "issue_batch",
+    "known_options",
     "load_options",
-    "read_envelope",
+    "read_devices",
     "read_voucher",
     "set_vouchers",
+    "set_vouchers_request",
+    "sign_numbered",
     "unwrap",
+    "verify_voucher",
 ]
 
 _MODULES: Final = {
-    "vouchers.cpe.apply": ("check_vouchers", "get_options", "set_vouchers"),
-    "vouchers.cpe.identity": ("identity_of",),
-    "vouchers.cpe.grant": ("grant",),
-    "vouchers.acs.issuer": ("Issued", "VoucherIssuer"),
-    "vouchers.acs.ledger": ("Ledger",),
-    "vouchers.cpe.option_life": ("OptionState",),
-    "vouchers.model": ("DeviceId", "Mode", "Option", "Voucher"),
-    "vouchers.cpe.rpc": ("answer",),
-    "spkg.cwmp.soap": ("read_envelope",),
-    "vouchers.cpe.store": ("OptionStore",),
-    "vouchers.acs.templates": ("Template", "load_options"),
-    "vouchers.signature.shape": ("VoucherDocument", "read_voucher", "unwrap"),
-    "vouchers.signature.sign": ("VoucherSigner",),
-    "vouchers.signature.verify": ("TrustedVoucher", "Verifier"),
+    "acs.bulk": (
+        "BulkReport",
+        "Form",
+        "Order",
+        "issue_batch",
+    ),
+    "acs.device_list": (
+        "Listed",
+        "read_devices",
+    ),
+    "acs.issuer": (
+        "Issued",
+        "VoucherIssuer",
+        "sign_numbered",
+    ),
+    "acs.ledger": (
+        "Entry",
+        "Ledger",
+    ),
+    "acs.request": ("set_vouchers_request",),
+    "acs.templates": (
+        "Template",
+        "load_options",
+    ),
+    "cpe.apply": (
+        "AppliedVoucher",
+        "KnownOptions",
+        "apply_vouchers",
+        "check_vouchers",
+        "get_options",
+        "known_options",
+        "set_vouchers",
+    ),
+    "cpe.grant": (
+        "Grant",
+        "grant",
+    ),
+    "cpe.identity": ("identity_of",),
+    "cpe.option_life": ("OptionState",),
+    "cpe.rpc": ("answer_rpc",),
+    "cpe.store": ("OptionStore",),
+    "model": (
+        "DeviceId",
+        "Mode",
+        "Option",
+        "Voucher",
+    ),
+    "signature.shape": (
+        "VoucherDocument",
+        "read_voucher",
+        "unwrap",
+    ),
+    "signature.sign": ("VoucherSigner",),
+    "signature.verify": (
+        "TrustedVoucher",
+        "Verifier",
+        "verify_voucher",
+    ),
 }
 _HOME: Final = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -80,4 +151,8 @@ _HOME: Final = {name: module for module, names in _MODULES.items() for name in n
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(f"vouchers.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

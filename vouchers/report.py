@@ -19,8 +19,8 @@ if TYPE_CHECKING:  # a command imports what it needs, and not what others tell o
     from vouchers.acs.bulk import BulkReport
     from vouchers.acs.issuer import Issued
     from vouchers.acs.ledger import Entry
-    from vouchers.cpe.apply import Checked
-    from vouchers.cpe.option_life import Life, OptionState
+    from vouchers.cpe.apply import AppliedVoucher, KnownOptions
+    from vouchers.cpe.option_life import OptionState
     from vouchers.signature.shape import VoucherDocument
     from vouchers.signature.verify import TrustedVoucher
 
@@ -120,11 +120,7 @@ def verification_lines(trusted: "TrustedVoucher", error: SpkgError | None) -> It
         yield Tone.GOOD, "trusted"
 
 
-Done = Sequence[tuple["Checked", Sequence[tuple["Life", bool]]]]
-"""Vouchers that took effect; for each Option what governs it, and whether that is new."""
-
-
-def applied_document(done: Done) -> Document:
+def applied_document(done: "Sequence[AppliedVoucher]") -> Document:
     """Return what ``voucher apply --json`` prints."""
     return {
         "schema": "spkg.voucher.apply/1",
@@ -135,18 +131,18 @@ def applied_document(done: Done) -> Document:
                 "signer": subject_of(one.trusted.signer),
                 "options": [
                     {"OptionIdent": life.name, "VSerialNum": life.serial, "changed": new}
-                    for life, new in lives
+                    for life, new in one.options
                 ],
             }
-            for one, lives in done
+            for one in done
         ],
     }
 
 
-def applied_lines(done: Done, at: datetime) -> Iterator[Line]:
+def applied_lines(done: "Sequence[AppliedVoucher]", at: datetime) -> Iterator[Line]:
     """Give what ``voucher apply`` prints."""
-    for one, lives in done:
-        for life, new in lives:
+    for one in done:
+        for life, new in one.options:
             state = life.at(at)
             words = _words(state, at)
             if new:
@@ -156,12 +152,12 @@ def applied_lines(done: Done, at: datetime) -> Iterator[Line]:
         yield Tone.PLAIN, f"  signed by {subject_of(one.trusted.signer)}"
 
 
-def options_document(options: "Sequence[OptionState]", at: datetime, due: datetime | None) -> Document:
+def options_document(known: "KnownOptions") -> Document:
     """Return what ``voucher options --json`` prints: the OptionStructs of Table 48."""
     return {
         "schema": "spkg.voucher.options/1",
-        "at": write_time(at),
-        "next_change": _moment(due),
+        "at": write_time(known.at),
+        "next_change": _moment(known.next_change),
         "options": [
             {
                 "OptionName": option.name,
@@ -174,29 +170,29 @@ def options_document(options: "Sequence[OptionState]", at: datetime, due: dateti
                 "VSerialNum": option.serial,
                 "ended": None if option.ending is None else option.ending.value,
             }
-            for option in options
+            for option in known.options
         ],
     }
 
 
-def options_lines(options: "Sequence[OptionState]", at: datetime, due: datetime | None) -> Iterator[Line]:
+def options_lines(known: "KnownOptions") -> Iterator[Line]:
     """Give what ``voucher options`` prints."""
     rows = [
         (
             option.name,
-            _words(option, at),
+            _words(option, known.at),
             "set up" if option.set_up else "",
             "transferable" if option.transferable else "",
             f"voucher {option.serial}" if option.serial else "",
         )
-        for option in options
+        for option in known.options
     ]
     for line in columns(rows):
         yield Tone.PLAIN, line
     if not rows:
         yield Tone.PLAIN, "no Options"
-    if due is not None:
-        yield Tone.PLAIN, f"next change: {write_time(due)}"
+    if known.next_change is not None:
+        yield Tone.PLAIN, f"next change: {write_time(known.next_change)}"
 
 
 def issued_document(issued: "Issued", output: str) -> Document:

@@ -36,23 +36,19 @@ def apply_vouchers(
     Each FILE, XML or base64, is verified first, and has to be for this device, now, and not seen before.
     A voucher that governs its Options already changes nothing, and is no failure.
     """
-    from vouchers.cpe.apply import check_vouchers, set_vouchers
-    from vouchers.cpe.store import OptionStore
+    from vouchers.cpe.apply import apply_vouchers as apply_all
     from vouchers.report import applied_document, applied_lines
 
     verifier, time = read_verifier(**trust), time_of(at, no_clock=no_clock)
-    device, real = this_device(device_file), time if at is None else None
+    device = this_device(device_file)
     if [str(file) for file in files].count("-") > 1:
         raise UsageError("only one of the vouchers can come from standard input")
-    if store.is_file() and store.stat().st_size:
-        with OptionStore(store) as known:  # a new provider is one also where the vouchers are refused
-            known.observe(device.provisioning_code, real)
-    octets = [(str(file), read_voucher_file(file)) for file in files]
-    checked = check_vouchers(octets, verifier, device, time)
+
+    def read() -> list[tuple[str, bytes]]:
+        return [(str(file), read_voucher_file(file)) for file in files]
+
+    done = apply_all(read, verifier, device, store, time, supposed=at is not None)
     assert time is not None  # or nothing would be granted
-    with OptionStore(store, create=True) as opened:
-        opened.observe(device.provisioning_code, real)
-        done = set_vouchers(checked, opened, time, device.provisioning_code, real=at is None)
     if as_json:
         print_document(applied_document(done))
     else:

@@ -1,11 +1,12 @@
 """SetVouchers and GetOptions on a device, whoever asks: a command, an RPC, a program (A.4.1.3, A.4.1.4)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from spkg.device import Device
-from spkg.errors import NO_ROOM, RefusedError, SpkgError, UsageError
+from spkg.errors import NO_ROOM, RefusedError, SpkgError, SurroundingsError, UsageError
 from vouchers.cpe.grant import Grant, grant
 from vouchers.cpe.identity import identity_of
 from vouchers.cpe.option_life import Life, OptionState
@@ -14,7 +15,16 @@ from vouchers.model import MAX_VOUCHERS
 from vouchers.signature.shape import read_voucher
 from vouchers.signature.verify import TrustedVoucher, Verifier
 
-__all__ = ["Checked", "check_vouchers", "get_options", "set_vouchers"]
+__all__ = [
+    "AppliedVoucher",
+    "Checked",
+    "KnownOptions",
+    "apply_vouchers",
+    "check_vouchers",
+    "get_options",
+    "known_options",
+    "set_vouchers",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +34,100 @@ class Checked:
     source: str
     trusted: TrustedVoucher
     grant: Grant
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppliedVoucher:
+    """A voucher that has taken effect."""
+
+    source: str
+    trusted: TrustedVoucher
+    options: tuple[tuple[Life, bool], ...]
+    """What governs each of its Options now, and whether that is new."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownOptions:
+    """How Options stand at a time."""
+
+    options: tuple[OptionState, ...]
+    at: datetime
+    next_change: datetime | None
+    """When the next one of them begins or ends by itself; None where none does."""
+
+
+def apply_vouchers(
+    vouchers: Callable[[], Iterable[tuple[str, bytes]]],
+    verifier: Verifier,
+    device: Device,
+    path: Path,
+    now: datetime | None,
+    *,
+    supposed: bool = False,
+) -> list[AppliedVoucher]:
+    """Apply vouchers as SetVouchers does: all of them, or none.
+
+    Args:
+        vouchers: Returns where each is from, for errors, and its XML.
+        verifier: Who is believed.
+        device: This device; another provisioning code counts also where the vouchers are refused.
+        path: The file of the store, which is made where it is missing.
+        now: The network time, for trust and for the Options; None where there is none yet.
+        supposed: Whether that time is only supposed, and nothing is remembered of it.
+
+    Raises:
+        RefusedError: One is not for this device or not now, was seen before, or there are too many.
+        UntrustedError: One is of nobody who is believed.
+        FormatError: One is none.
+        SurroundingsError: The store can't be read or written.
+        OSError: A voucher can't be read.
+    """
+    real = None if supposed else now
+    if path.is_file() and path.stat().st_size:
+        with OptionStore(path) as known:
+            known.observe(device.provisioning_code, real)
+    checked = check_vouchers([*vouchers()], verifier, device, now)
+    assert now is not None  # or nothing would be granted
+    with OptionStore(path, create=True) as opened:
+        opened.observe(device.provisioning_code, real)
+        return set_vouchers(checked, opened, now, device.provisioning_code, real=not supposed)
+
+
+def known_options(
+    path: Path,
+    device: Device | None,
+    now: datetime,
+    name: str = "",
+    *,
+    supposed: bool = False,
+    note: Callable[[str], object] = lambda _text: None,
+) -> KnownOptions:
+    """Return how Options stand, as GetOptions has them, and when that changes by itself.
+
+    Args:
+        path: The file of the store.
+        device: This device, and what it supports; None where nothing is known of it.
+        now: The time.
+        name: The one that is asked for; all where it is empty.
+        supposed: Whether that time is only supposed, and nothing is remembered of it.
+        note: Is told where a store can't be written, which is read all the same.
+
+    Raises:
+        UsageError: There is no Option of that name.
+        SurroundingsError: The store can't be read.
+    """
+    code = None if device is None else device.provisioning_code
+    with OptionStore(path) as opened:
+        if not supposed:
+            try:
+                opened.observe(code, now)
+            except SurroundingsError as exc:
+                note(f"what is seen now is not remembered: {exc}")
+        supported = None if device is None else device.supported_options
+        known = None if supposed else code
+        found = get_options(opened, now, supported, name, real=not supposed, provisioning_code=known)
+        due = opened.next_change(now, {option.name for option in found}, real=not supposed)
+    return KnownOptions(options=tuple(found), at=now, next_change=due)
 
 
 def check_vouchers(
@@ -65,11 +169,8 @@ def set_vouchers(
     provisioning_code: str | None = None,
     *,
     real: bool = True,
-) -> list[tuple[Checked, list[tuple[Life, bool]]]]:
+) -> list[AppliedVoucher]:
     """Have vouchers take effect: all of them, or none.
-
-    Returns:
-        For each voucher and each of its Options what governs it now, and whether that is new.
 
     Raises:
         RefusedError: One was seen before, or there are more Options than can be kept.
@@ -77,7 +178,12 @@ def set_vouchers(
     """
     grants, sources = [one.grant for one in checked], [one.source for one in checked]
     done = iter(store.apply(grants, now, sources, provisioning_code, real=real))
-    return [(one, [next(done) for _ in one.grant.lives]) for one in checked]
+    return [
+        AppliedVoucher(
+            source=one.source, trusted=one.trusted, options=tuple(next(done) for _ in one.grant.lives)
+        )
+        for one in checked
+    ]
 
 
 def get_options(

@@ -1,16 +1,18 @@
 """What a device answers to SetVouchers and GetOptions (TR-069 A.4.1.3, A.4.1.4, A.5)."""
 
 from base64 import b64decode
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from spkg.common.hostile_xml import BLANK, Element
 from spkg.cwmp.arrays import BASE64, follow, read_array
 from spkg.cwmp.faults import UnknownMethodError, method_fault
-from spkg.cwmp.soap import CWMP, MAX_NAME, Envelope, fault_response, own_text
+from spkg.cwmp.soap import CWMP, MAX_NAME, Envelope, fault_response, own_text, read_envelope
 from spkg.device import Device
-from spkg.errors import NO_ROOM, RefusedError, SpkgError, UsageError
+from spkg.errors import NO_ROOM, RefusedError, SpkgError, SurroundingsError, UsageError
 from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
 from vouchers.cpe.identity import identity_of
 from vouchers.cpe.messages import options_response, vouchers_response
@@ -19,12 +21,54 @@ from vouchers.model import MAX_VOUCHERS
 from vouchers.signature.shape import MAX_VOUCHER
 from vouchers.signature.verify import Verifier
 
-__all__ = ["answer"]
+__all__ = ["answer", "answer_rpc"]
 
 MAX_OPTION_NAME: Final = 64
 """The longest OptionName, in characters (Table 46)."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 KNOWN: Final = f"{{{CWMP}}}"
+
+
+def answer_rpc(
+    octets: bytes,
+    path: Path,
+    verifier: Verifier,
+    device: Device,
+    now: datetime | None,
+    *,
+    supposed: bool = False,
+    note: Callable[[str], object] = lambda _text: None,
+) -> bytes | None:
+    """Return the envelope that answers what a server sent; a fault is an answer, too.
+
+    Args:
+        octets: The envelope of the request; of a longer one, at least an octet more than it may have.
+        path: The file of the store, which is made where it is missing.
+        verifier: Whose vouchers are believed.
+        device: This device.
+        now: The network time; None where there is none yet.
+        supposed: Whether that time is only supposed, and nothing is remembered of it.
+        note: Is told where the store is why there is a fault.
+
+    Returns:
+        None where the envelope asks for nothing.
+
+    Raises:
+        FormatError: It is not an envelope, or the device does not say who it is.
+        SurroundingsError: The store can't be written, and nothing was asked for.
+    """
+    try:
+        request = read_envelope(octets)
+    except RefusedError as exc:
+        return fault_response(method_fault(exc), str(exc), None)
+    try:
+        with OptionStore(path, create=True) as store:
+            return answer(request, store, verifier, device, now, supposed=supposed)
+    except SurroundingsError as exc:
+        if request.is_empty:
+            raise
+        note(str(exc))
+        return fault_response(method_fault(exc), str(exc), request.id)
 
 
 def answer(

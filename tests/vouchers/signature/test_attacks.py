@@ -53,7 +53,7 @@ from tests.support.voucher_kit import (
 from vouchers.model import Voucher
 from vouchers.signature.shape import read_voucher
 from vouchers.signature.sign import VoucherSigner
-from vouchers.signature.verify import Verifier, verify
+from vouchers.signature.verify import Verifier, verify_voucher
 
 REFERENCE: Final = "Signature.SignedInfo.Reference"
 X509: Final = "Signature.KeyInfo.X509Data"
@@ -1590,4 +1590,4 @@ def test_no_trusted_voucher_is_made_up() -> None:
 
 
 def test_the_short_way_to_verify_is_the_same() -> None:
-    assert verify(read_voucher(GENUINE), policy(), AT).voucher == verified(GENUINE).voucher
+    assert verify_voucher(read_voucher(GENUINE), policy(), AT).voucher == verified(GENUINE).voucher
