@@ -5,7 +5,8 @@ import re
 import click
 import pytest
 
-from cli import EXIT_FOR, main
+from cli import main
+from spkg.cli.app import EXIT_FOR
 from tests.documents.pages import COMMANDS, DOCS, commands, commands_page
 
 ALL = {" ".join(words): command for words, command in commands(main)}
