@@ -19,8 +19,8 @@ from cli import main
 from spkg.download import worker as downloader
 from spkg.format.commands import End, InitialActivityTimeout, Reboot, Remove, UnrecoverableTimeout, Version
 from spkg.format.paths import RootPath
+from tests.support.fake_servers import Script, nobody, serving
 from tests.support.kit import AT, CONTENTS, ROOT, Draft, file, root
-from tests.support.servers import Script, nobody, serving
 
 TRUST: Final = ("--trust", "ca.pem", "--at", AT.isoformat())
 APPLY: Final = ("--root", "root", *TRUST)

@@ -23,9 +23,9 @@ import pytest
 
 from spkg.device import Device
 from spkg.errors import NO_ROOM, SpkgError
+from tests.support.interruptions import Call, _attach, calls
 from tests.support.kit import AT, ROOT
 from tests.support.namespaces import in_memory, not_judged
-from tests.support.power import Call, _attach, calls
 from tests.support.voucher_kit import DEVICE, IPTV, policy, signed
 from vouchers.cpe.grant import Grant, grant
 from vouchers.cpe.option_life import Life
