@@ -30,12 +30,12 @@ from spkg.install.history import installed
 from spkg.install.root import Root
 from spkg.verify.payload import check_payload, open_package
 from spkg.verify.signatures import verify
-from tests.install.test_apply import OLD, plant, tree
 from tests.support.fake_servers import Script, nobody, serving
 from tests.support.kit import AT, Draft, file, policy, read
 from tests.support.namespaces import isolated
+from tests.support.planted_tree import OLD, plant, tree
+from tests.support.proof import PROOF
 
-PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
 P = RootPath.of
 ONE, TWO, THREE = b"one" * 100, b"two" * 150, b"three" * 50
 PACKAGE: Final = Draft(

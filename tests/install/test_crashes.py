@@ -65,8 +65,8 @@ from tests.support.naive_installer import (
     plant,
     seen,
 )
+from tests.support.proof import PROOF
 from tests.support.simulated_file_system import SimulatedFile, Simulation
-from tests.verify.test_exhaustive import PROOF
 
 State = tuple[Tree, bytes | None]
 """A tree, and what the installer remembers of it."""

@@ -39,7 +39,7 @@ from tests.support.interruptions import (
     snapshot,
 )
 from tests.support.naive_installer import plant, seen
-from tests.verify.test_exhaustive import PROOF
+from tests.support.proof import PROOF
 
 KILL: Final = "signal=KILL"
 EIO: Final = "error=EIO"

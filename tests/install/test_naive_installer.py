@@ -30,7 +30,7 @@ from tests.support.naive_installer import (
     plant,
     seen,
 )
-from tests.verify.test_exhaustive import PROOF
+from tests.support.proof import PROOF
 
 
 def applied(

@@ -18,8 +18,8 @@ import pytest
 from lxml import etree
 
 from tests.support.kit import AT
+from tests.support.rpc_kit import envelope, get_options, named, set_vouchers
 from tests.support.voucher_kit import signed
-from tests.vouchers.cpe.test_rpc import envelope, get_options, named, set_vouchers
 from vouchers.cpe.messages import fault_response, options_response, set_vouchers_request, vouchers_response
 from vouchers.cpe.option_life import OptionState, unvouchered
 

@@ -29,9 +29,10 @@ from cli import main
 from spkg.common.atomic_output import bulk_directory
 from spkg.common.digests import Digest
 from spkg.errors import UsageError
-from tests.common.test_atomic_output import listing
 from tests.support.kit import AT, KEYS, ROOT, root
+from tests.support.planted_tree import listing
 from tests.support.postgres import new_database, postgres
+from tests.support.proof import PROOF
 from tests.support.voucher_kit import DEVICE, pem, signatory, verified
 from vouchers.acs.bulk import AT_ONCE
 from vouchers.acs.ledger import MAX_SERIAL, Entry, Ledger, State
@@ -40,7 +41,6 @@ from vouchers.cpe.messages import read_envelope
 from vouchers.model import DeviceId, Voucher
 from vouchers.signature.sign import VoucherSigner
 
-PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
 PROGRAM: Final = (sys.executable, str(ROOT / "cli.py"))
 PATIENCE: Final = 120
 """How many seconds a process has before a test gives it up."""

@@ -28,6 +28,7 @@ from spkg.errors import RefusedError, SpkgError, SurroundingsError, UsageError
 from tests.support import postgres as server
 from tests.support.kit import AT, ROOT
 from tests.support.postgres import GUEST, PASSWORD, USER, postgres
+from tests.support.proof import PROOF
 from tests.support.voucher_kit import DEVICE
 from vouchers.acs import ledger as module
 from vouchers.acs.ledger import MAX_SERIAL, Entry, Ledger, Outcome, State, Want
@@ -36,7 +37,6 @@ from vouchers.model import DeviceId, Mode
 from vouchers.months import Units
 from vouchers.signature.option_elements import content_of
 
-PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
 NOW: Final = write_time(AT)
 IPTV: Final = Template(ident="IPTV", mode=Mode.WITH_EXPIRATION, duration=12, units=Units.MONTHS)
 QOS: Final = Template(ident="QoS", description="Quality of service", mode=Mode.WITHOUT_EXPIRATION)

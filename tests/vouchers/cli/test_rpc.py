@@ -14,8 +14,7 @@ from click.testing import CliRunner
 from cli import main
 from spkg.common.digests import Digest
 from tests.support.kit import AT, ROOT, authority, root
-from tests.support.voucher_kit import signed
-from tests.vouchers.cpe.test_rpc import (
+from tests.support.rpc_kit import (
     AFTER,
     CWMP,
     IPTV_ON,
@@ -31,6 +30,7 @@ from tests.vouchers.cpe.test_rpc import (
     option,
     set_vouchers,
 )
+from tests.support.voucher_kit import signed
 from vouchers.cpe.store import OptionStore
 
 PROGRAM: Final = (sys.executable, str(ROOT / "cli.py"))
