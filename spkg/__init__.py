@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from spkg.install.root_tree import RootTree
     from spkg.trust.keys import Identity, Signatory, load_certificates, load_identity, load_signatory
     from spkg.trust.policy import Policy
-    from spkg.verify.payload import check_payload, open_package
+    from spkg.verify.contents import check_payload
+    from spkg.verify.payload import open_package
     from spkg.verify.signatures import TrustedPackage, verify
 
 __all__ = [
@@ -107,7 +108,8 @@ _MODULES: Final = {
     "trust.keys": ("Identity", "Signatory", "load_certificates", "load_identity", "load_signatory"),
     "build.manifest": ("load_manifest",),
     "format.package": ("Package", "survey"),
-    "verify.payload": ("check_payload", "open_package"),
+    "verify.contents": ("check_payload",),
+    "verify.payload": ("open_package",),
     "install.plan": ("Plan", "plan"),
     "install.root": ("Root",),
     "build.sign": ("sign_package",),

@@ -45,7 +45,8 @@ from spkg.format.commands import (
 from spkg.format.package import MAX_COMMAND_LIST, Header, Package
 from spkg.format.paths import RootPath, VersionedPath
 from spkg.format.signature_block import EMPTY_BLOCK
-from spkg.verify.payload import CHUNK, check_payload, open_package
+from spkg.verify.contents import check_payload
+from spkg.verify.payload import CHUNK, open_package
 from spkg.verify.signatures import verify
 from tests.support.kit import (
     AT,

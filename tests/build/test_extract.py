@@ -55,7 +55,8 @@ from spkg.format.paths import RootPath, VersionedPath
 from spkg.format.ranges import Range
 from spkg.report.extract import extraction_hints
 from spkg.trust.keys import Identity
-from spkg.verify.payload import DamagedPayloadError, open_package
+from spkg.verify.contents import DamagedPayloadError
+from spkg.verify.payload import open_package
 from spkg.verify.signatures import verify
 from tests.support.kit import AT, CONTENTS, Draft, file, policy, read, signer
 

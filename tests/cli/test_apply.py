@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import pytest
 
-import cli
+from spkg.cli.app import Stopped
+from spkg.cli.console import ClosedOutput
 from spkg.common.child_process import ChildKilledError, DefectError
 from spkg.errors import UnsafeError
 from spkg.format.commands import Description, End, Format, MinimumVersion, Move, UnknownCommand
@@ -44,7 +45,7 @@ def test_a_package_is_installed() -> None:
 def test_where_the_kernel_has_no_landlock_the_same_is_done_and_that_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("spkg.common.landlock.confine", lambda _: 0)
+    monkeypatch.setattr("spkg.install.supervisor.confine", lambda _: 0)
     Path("p.spkg").write_bytes(Draft(records=(*RECORDS[:2], Description(text="x"), *RECORDS[2:])).encode())
 
     result = run("apply", "p.spkg", *APPLY)
@@ -481,8 +482,8 @@ def answering(monkeypatch: pytest.MonkeyPatch, *answers: BaseException | None) -
             raise answer
         return work(hear)
 
-    monkeypatch.setattr("spkg.common.landlock.confine", lambda _: 1)
-    monkeypatch.setattr("spkg.common.child_process.run_child", run_child)
+    monkeypatch.setattr("spkg.install.supervisor.confine", lambda _: 1)
+    monkeypatch.setattr("spkg.install.supervisor.run_child", run_child)
 
 
 KILL: Final = ChildKilledError("the process that changes the root was ended by signal 9")
@@ -544,7 +545,7 @@ def test_what_the_recovery_command_does_is_told(
 def test_an_end_by_a_signal_has_a_result_line_too(
     monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    answering(monkeypatch, cli.Stopped(number))
+    answering(monkeypatch, Stopped(number))
 
     result = run("apply", "p.spkg", *APPLY, "--json")
 
@@ -564,10 +565,10 @@ def test_a_defect_has_a_result_line_too(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_an_output_that_fails_takes_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> None:
-        raise cli.ClosedOutput
+        raise ClosedOutput
 
     answering(monkeypatch, None, UnsafeError("x"))
-    monkeypatch.setattr(cli, "_print_lines", fail)
+    monkeypatch.setattr("spkg.cli.apply.print_lines", fail)
 
     assert run("apply", "p.spkg", *APPLY, "--dry-run").exit_code == 9
     done = run("apply", "p.spkg", *APPLY)

@@ -29,7 +29,7 @@ from tests.support.served_package import BIG, FRONT, NEW, OCTETS, RECORDS
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory to work in, with what trusts a package, and a root; nobody waits long for a server."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(downloader, "PAUSE", 0.01)
+    monkeypatch.setattr(downloader, "FIRST_PAUSE", 0.01)
     furnish_root()
     return tmp_path
 
@@ -400,7 +400,7 @@ def test_behind_the_last_command_octets_are_not_waited_for_for_ever(here: Path) 
 
 def test_what_a_download_lacks_here_is_9(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("empty.pem").write_text("")
-    monkeypatch.setattr("spkg.download.client.find_spec", lambda _: None)
+    monkeypatch.setattr("spkg.common.libraries.find_spec", lambda name: None if name == "tftpy" else name)
 
     bundle = run("apply", url.replace("http:", "https:"), *APPLY, "--ca-bundle", "empty.pem")
     extra = run("apply", "tftp://127.0.0.1/p", *APPLY)
@@ -408,7 +408,8 @@ def test_what_a_download_lacks_here_is_9(url: str, monkeypatch: pytest.MonkeyPat
     assert (bundle.exit_code, extra.exit_code) == (9, 9)
     assert bundle.stderr == "spkg: error: empty.pem has no certificates of authorities\n"
     assert extra.stderr == (
-        "spkg: error: TFTP wants the extra 'tftp'\nspkg: hint: pip install 'tftpy>=0.8'\n"
+        "spkg: error: the library tftpy is not installed, and this needs it\n"
+        "spkg: hint: pip install 'tftpy>=0.8'\n"
     )
 
 

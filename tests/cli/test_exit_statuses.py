@@ -12,11 +12,10 @@ from typing import Final
 
 import pytest
 
-import cli
 import spkg
-from cli import EXIT_FOR, exit_status
+from spkg.cli.app import EXIT_DEFECT, EXIT_DIFFERENT, EXIT_FOR, exit_status
 from spkg.errors import SpkgError
-from spkg.verify.payload import DamagedPayloadError, PayloadReport
+from spkg.verify.contents import DamagedPayloadError, PayloadReport
 from spkg.verify.signatures import UntrustedPackageError
 from tests.support.commands import PATIENCE, error, process, run, with_command
 from tests.support.kit import ROOT
@@ -67,7 +66,7 @@ def test_the_exit_statuses_are_those_of_the_design() -> None:
         "TransferError": 8,
         "SurroundingsError": 9,
     }
-    assert (cli.EXIT_DEFECT, cli.EXIT_DIFFERENT) == (1, 10)
+    assert (EXIT_DEFECT, EXIT_DIFFERENT) == (1, 10)
 
 
 DOCUMENTED: Final = (
@@ -207,8 +206,8 @@ def test_a_failure_that_is_no_defect_has_no_traceback() -> None:
 MORE: Final = """
 import cli, click
 @cli.main.command()
-@click.option("--json", is_flag=True)
-def more(json): raise ZeroDivisionError("division by zero")
+@click.option("--json", "as_json", is_flag=True)
+def more(as_json): raise ZeroDivisionError("division by zero")
 cli.main()
 """
 

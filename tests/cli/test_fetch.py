@@ -19,7 +19,7 @@ from tests.support.served_package import FRONT, OCTETS
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory to work in, with what trusts a package, and a root; nobody waits long for a server."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(downloader, "PAUSE", 0.01)
+    monkeypatch.setattr(downloader, "FIRST_PAUSE", 0.01)
     furnish_root()
     return tmp_path
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import cli
+from spkg.cli.console import LONG_WORK
 from tests.support.commands import NO_TRUST, PATIENCE, main, run
 from tests.support.package_files import TRUST, furnish
 
@@ -108,7 +108,7 @@ def test_documents_have_no_colours(colours: None) -> None:
 def long_work() -> None:
     """A manifest of a package that is long work to build."""
     with Path("big").open("wb") as big:
-        big.truncate(cli.LONG_WORK)
+        big.truncate(LONG_WORK)
     Path("m.toml").write_text('[[step]]\nextract = "/big"\nfrom = "big"\n')
 
 

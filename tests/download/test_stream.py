@@ -12,9 +12,10 @@ import pytest
 
 from spkg.common.child_process import DefectError
 from spkg.common.digests import Digest
+from spkg.download import stream
 from spkg.download import worker as downloader
 from spkg.download.client import Download, download
-from spkg.download.stream import Arrival, ArrivingPayload, Pipe, open_arrival
+from spkg.download.stream import Arrival, Pipe, StreamedPayload, open_arrival
 from spkg.download.timeouts import Timeouts
 from spkg.download.url import Location, Login
 from spkg.download.worker import BrokenError, Downloader
@@ -26,9 +27,11 @@ from spkg.format.paths import RootPath
 from spkg.format.ranges import Range
 from spkg.format.states import State
 from spkg.report.apply import standing_document, standing_text
-from spkg.verify.payload import Consumer, Hasher, StartedOverError, check_payload, distribute
+from spkg.verify.contents import Hasher, check_payload
+from spkg.verify.payload import StartedOverError
 from spkg.verify.signatures import verify
-from tests.support.kit import AT, CONTENTS, Draft, file, policy
+from spkg.verify.single_pass import distribute
+from tests.support.kit import AT, Draft, file, policy
 
 OCTETS = Draft().encode()
 FRONT = len(Draft().front)
@@ -221,7 +224,7 @@ def talking(server: Server) -> Iterator[Download]:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloader, "PAUSE", 0.001)
+    monkeypatch.setattr(downloader, "FIRST_PAUSE", 0.001)
 
 
 def whole(**more: object) -> Answer:
@@ -337,7 +340,7 @@ def test_a_file_of_another_size_again_and_again_is_one() -> None:
 
 @pytest.mark.parametrize("problem", [BrokenError("reset"), TransferError("closed", reason="login")])
 def test_who_leaves_ends_also_what_waits(problem: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloader, "PAUSE", 60)
+    monkeypatch.setattr(downloader, "FIRST_PAUSE", 60)
     told = threading.Event()
     server = Server(whole(pieces=[OCTETS[:9]], problem=problem))
     with talking(server) as arrival:
@@ -377,9 +380,9 @@ def test_how_it_stands_is_told_to_programs_and_people() -> None:
     with piped(OCTETS, clock) as pipe, open_arrival(pipe) as (_, payload):
         payload.process(Command(index=3, offset=0, length=0, record=InitialTimeout(timeout=5)))
         clock.now += 2
-        limited = standing_document(payload, clock.now)
+        limited = standing_document(payload.standing(clock.now))
         payload.process(Command(index=4, offset=0, length=0, record=Remove(path=RootPath.of("/a"))))
-        free = standing_document(payload, clock.now)
+        free = standing_document(payload.standing(clock.now))
 
     deadline = {"timeout": "Initial Timeout", "seconds": 5, "left": 3.0}
     assert limited == {"state": "initial", "command": 3, "deadline": deadline}
@@ -387,6 +390,29 @@ def test_how_it_stands_is_told_to_programs_and_people() -> None:
     assert standing_text(limited, 1) == "initial, 2 s left"
     assert standing_text(limited, 9) == "initial, 0 s left"
     assert standing_text(free, 1) == "recoverable"
+
+
+def test_a_supervisor_hears_of_breaks() -> None:
+    notes: list[str] = []
+    server = Server(
+        whole(pieces=[OCTETS[: FRONT + 3]], problem=BrokenError("reset")),
+        Answer(offset=FRONT + 3, total=len(OCTETS), pieces=[OCTETS[FRONT + 3 :]]),
+    )
+    with talking(server) as arrival, open_arrival(arrival) as (package, payload):
+        payload.supervise(note=notes.append, wanted=lambda: True)
+        check_payload(verify(package, policy(), at=AT), payload)
+
+    assert [note.partition(": trying again in ")[0] for note in notes] == ["reset"]
+
+
+def test_a_transfer_that_no_supervisor_wants_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "WANTED_INTERVAL", 1)
+    with piped(OCTETS[:FRONT], Clock(), shut=False) as pipe, open_arrival(pipe) as (package, payload):
+        payload.supervise(note=print, wanted=lambda: False)
+        with pytest.raises(TransferError, match="whoever asked for it is gone") as caught:
+            check_payload(verify(package, policy(), at=AT), payload)
+
+    assert caught.value.offset == FRONT
 
 
 def test_what_breaks_behind_the_last_octet_is_the_end() -> None:
@@ -545,7 +571,7 @@ def test_consumers_that_are_not_through_begin_anew() -> None:
         Witness(Range(50, 10)),
         Witness(Range(90, 10)),
     ]
-    payload = ArrivingPayload(Fickle(octets, [55]), offset=0, length=100)
+    payload = StreamedPayload(Fickle(octets, [55]), offset=0, length=100)
 
     done: list[int] = []
     distribute(payload, witnesses, done.append)
@@ -561,13 +587,3 @@ def test_consumers_that_are_not_through_begin_anew() -> None:
     ]
     assert sum(done) == 90  # nobody wanted those from 80 to 90
     assert min(done) == -35
-
-
-def test_a_consumer_takes_octets_and_nothing_else_by_itself() -> None:
-    consumer = Consumer()
-
-    consumer.begin()
-    consumer.finish()
-    assert consumer.rewind() is False
-    with pytest.raises(NotImplementedError):
-        consumer.feed(memoryview(CONTENTS))

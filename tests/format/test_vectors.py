@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from cli import main
 from spkg.errors import FormatError, SpkgError
 from spkg.format.package import Package, survey
-from spkg.verify.payload import DamagedPayloadError, check_payload, open_package
+from spkg.verify.contents import DamagedPayloadError, check_payload
+from spkg.verify.payload import open_package
 from spkg.verify.signatures import UntrustedPackageError, verify
 from tests.support import kit
 from tests.vectors import make

@@ -60,7 +60,7 @@ def with_command(callback: Callable[[], None]) -> click.Group:
     """Return the program with one more command, ``more``."""
     group = copy.copy(main)
     group.commands = dict(main.commands)
-    group.command("more", params=[click.Option(["--json"], is_flag=True, expose_value=False)])(callback)
+    group.command("more", params=[click.Option(["--json", "as_json"], is_flag=True)])(lambda **_: callback())
     return group
 
 

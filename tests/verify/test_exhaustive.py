@@ -13,7 +13,8 @@ from spkg.format.commands import End, FileModes, Reboot, Remove, StrongDigests, 
 from spkg.format.package import Package
 from spkg.format.paths import RootPath
 from spkg.trust.policy import Policy
-from spkg.verify.payload import Payload, check_payload
+from spkg.verify.contents import check_payload
+from spkg.verify.payload import Payload
 from spkg.verify.signatures import TrustedPackage, verify
 from tests.support.kit import AT, CONTENTS, Draft, file, policy, read, root, second_signer, signer
 from tests.support.proof import PROOF
