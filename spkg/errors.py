@@ -1,28 +1,23 @@
 """What can go wrong, one class for each thing a caller can do about it.
 
-Every class is one exit status of the command line (README, "Exit statuses"); nothing else derives from
+Every class is one exit status of the command line (docs/json-and-exit-statuses.md); nothing else derives from
 ``Exception`` in this library, and nothing here prints or exits.
 """
 
 import os
-from typing import ClassVar, Final
-
-NO_ROOM: Final = 9004
-"""The FaultCode where there is more than a device can hold (A.5)."""
-LOGIN: Final = 9012
-"""The FaultCode where a server of files lets nobody in (A.5)."""
-SIZE: Final = "size"
-"""The reason of a transfer that is longer or shorter than was stated."""
-TIMEOUT: Final = "timeout"
-"""The reason of a transfer that took too long."""
+from typing import ClassVar, Final, Literal
 
 __all__ = [
+    "ACCESS",
+    "CONTACT",
+    "CORRUPTED",
     "LOGIN",
     "NO_ROOM",
     "SIZE",
     "TIMEOUT",
     "FailedError",
     "FormatError",
+    "Reason",
     "RefusedError",
     "SpkgError",
     "SurroundingsError",
@@ -32,6 +27,43 @@ __all__ = [
     "UsageError",
     "os_problem",
 ]
+
+
+Reason = Literal[
+    "access",
+    "contact",
+    "corrupted",
+    "error",
+    "failed",
+    "incomplete",
+    "login",
+    "malformed",
+    "no-room",
+    "refused",
+    "size",
+    "timeout",
+    "unsafe",
+    "untrusted",
+    "usage",
+]
+"""Why something failed, in a word that never changes (README, "Reasons").
+
+Each class of errors has one of its own; the constants below are those that say more than a class does.
+"""
+CONTACT: Final = "contact"
+"""No file server answers."""
+ACCESS: Final = "access"
+"""A file server answers, but does not give the file."""
+LOGIN: Final = "login"
+"""A file server refused the login."""
+TIMEOUT: Final = "timeout"
+"""A transfer took too long."""
+SIZE: Final = "size"
+"""A transfer is longer or shorter than was stated."""
+CORRUPTED: Final = "corrupted"
+"""Contents are not the signed ones."""
+NO_ROOM: Final = "no-room"
+"""There is more than the device can hold."""
 
 
 class SpkgError(Exception):
@@ -44,16 +76,13 @@ class SpkgError(Exception):
         field: The path of the field, as ``command[3].path_length``.
         section: The clause that is broken, as ``E.4.3``.
         hint: What the reader could do about it.
-        fault: The FaultCode of TransferComplete, where it is not that of the class.
-        reason: A word for the kind of failure, where it is not that of the class.
+        reason: Why it failed, where that is not the reason of the class.
     """
 
     STATUS: ClassVar[str] = "error"
     """The word for this outcome in JSON results."""
-    FAULT: ClassVar[int] = 9002
-    """The FaultCode of TransferComplete (A.5): 9002 is an internal error."""
-    REASON: ClassVar[str] = "error"
-    """A word that never changes, from which an agent can choose a FaultCode of a later edition."""
+    REASON: ClassVar[Reason] = "error"
+    """Why it failed, where nothing more is known."""
 
     def __init__(
         self,
@@ -64,8 +93,7 @@ class SpkgError(Exception):
         field: str | None = None,
         section: str | None = None,
         hint: str | None = None,
-        fault: int | None = None,
-        reason: str | None = None,
+        reason: Reason | None = None,
     ) -> None:
         super().__init__(problem)
         self.problem = problem
@@ -74,8 +102,7 @@ class SpkgError(Exception):
         self.field = field
         self.section = section
         self.hint = hint
-        self.fault = self.FAULT if fault is None else fault
-        self.reason = reason or ("no-room" if fault == NO_ROOM else self.REASON)
+        self.reason: Reason = reason or self.REASON
 
     def __str__(self) -> str:
         file = "" if self.source is None else f"{self.source}: "
@@ -88,58 +115,52 @@ class SpkgError(Exception):
 class UsageError(SpkgError):
     """What was asked for contradicts itself, or an output is there already."""
 
-    REASON = "usage"
+    REASON: ClassVar[Reason] = "usage"
 
 
 class FormatError(SpkgError):
     """An input is malformed, or beyond the limits of this reader."""
 
     STATUS = "malformed"
-    FAULT = 9010
-    REASON = "malformed"
+    REASON: ClassVar[Reason] = "malformed"
 
 
 class UntrustedError(SpkgError):
     """No accepted signature, or contents that are not the signed ones."""
 
     STATUS = "untrusted"
-    FAULT = 9010
-    REASON = "untrusted"
+    REASON: ClassVar[Reason] = "untrusted"
 
 
 class RefusedError(SpkgError):
     """Genuine and well formed, but not for this case, not now, or not twice."""
 
     STATUS = "refused"
-    FAULT = 9001
-    REASON = "refused"
+    REASON: ClassVar[Reason] = "refused"
 
 
 class FailedError(SpkgError):
     """An installation could not be carried out; the root is as it was, or usable, changed in place."""
 
     STATUS = "failed"
-    FAULT = 9010
-    REASON = "failed"
+    REASON: ClassVar[Reason] = "failed"
 
 
 class UnsafeError(SpkgError):
     """An installation failed where it could not be undone; the root needs recovery."""
 
     STATUS = "unsafe"
-    REASON = "unsafe"
+    REASON: ClassVar[Reason] = "unsafe"
 
 
 class TransferError(SpkgError):
     """A download failed or took too long; the root is as with :class:`FailedError`.
 
-    The reason is ``contact`` where no server answers, ``login`` where it lets nobody in, ``access`` where it
-    does not give the file, ``timeout``, ``size``, or ``incomplete`` for all else.
+    The reason is ``contact``, ``login``, ``access``, ``timeout``, ``size``, or ``incomplete`` for all else.
     """
 
     STATUS = "transfer-failed"
-    FAULT = 9010
-    REASON = "incomplete"
+    REASON: ClassVar[Reason] = "incomplete"
 
 
 class SurroundingsError(SpkgError):

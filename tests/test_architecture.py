@@ -6,13 +6,14 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from tests.support.kit import ROOT
+from tests.support.source_modules import MODULES, module_of, relative
 
-MODULES = sorted([*ROOT.glob("spkg/**/*.py"), *ROOT.glob("vouchers/**/*.py"), ROOT / "cli.py"])
 BASE = {"spkg.errors", "spkg.common"}
 READING = BASE | {"spkg.trust", "spkg.cwmp", "spkg.format", "spkg.verify"}
 PACKAGES = READING | {"spkg.device", "spkg.build", "spkg.download", "spkg.install"}
@@ -85,10 +86,6 @@ MAKES_FILES = {
 }
 
 
-def relative(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
 def imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -97,10 +94,6 @@ def imported(path: Path) -> Iterator[str]:
             assert node.level == 0, f"{relative(path)} imports relatively"
             module = node.module or ""
             yield from (f"{module}.{alias.name}" for alias in node.names) if module == "spkg" else [module]
-
-
-def module_of(path: Path) -> str:
-    return relative(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def room_of(module: str) -> str:
@@ -183,6 +176,13 @@ def test_every_module_says_what_it_offers(path: Path) -> None:
     }
 
     assert "__all__" in assigned or path.name == "__init__.py"
+
+
+@pytest.mark.parametrize("face", ["spkg", "vouchers"])
+def test_every_name_of_a_face_leads_somewhere(face: str) -> None:
+    module = import_module(face)
+
+    assert {name for name in module.__all__ if getattr(module, name, None) is None} == set()
 
 
 def test_the_checks_above_can_fail(tmp_path: Path) -> None:

@@ -16,13 +16,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from spkg.cwmp.soap import read_envelope
     from vouchers.acs.issuer import Issued, VoucherIssuer
     from vouchers.acs.ledger import Ledger
     from vouchers.acs.templates import Template, load_options
     from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
     from vouchers.cpe.grant import grant
     from vouchers.cpe.identity import identity_of
-    from vouchers.cpe.messages import read_envelope
     from vouchers.cpe.option_life import OptionState
     from vouchers.cpe.rpc import answer
     from vouchers.cpe.store import OptionStore
@@ -59,20 +59,20 @@ __all__ = [
 ]
 
 _MODULES: Final = {
-    "cpe.apply": ("check_vouchers", "get_options", "set_vouchers"),
-    "acs.device_list": ("identity_of",),
-    "cpe.grant": ("grant",),
-    "acs.issuer": ("Issued", "VoucherIssuer"),
-    "acs.ledger": ("Ledger",),
-    "cpe.option_life": ("OptionState",),
-    "model": ("DeviceId", "Mode", "Option", "Voucher"),
-    "cpe.rpc": ("answer",),
-    "cpe.messages": ("read_envelope",),
-    "cpe.store": ("OptionStore",),
-    "acs.templates": ("Template", "load_options"),
-    "signature.shape": ("VoucherDocument", "read_voucher", "unwrap"),
-    "signature.sign": ("VoucherSigner",),
-    "signature.verify": ("TrustedVoucher", "Verifier"),
+    "vouchers.cpe.apply": ("check_vouchers", "get_options", "set_vouchers"),
+    "vouchers.cpe.identity": ("identity_of",),
+    "vouchers.cpe.grant": ("grant",),
+    "vouchers.acs.issuer": ("Issued", "VoucherIssuer"),
+    "vouchers.acs.ledger": ("Ledger",),
+    "vouchers.cpe.option_life": ("OptionState",),
+    "vouchers.model": ("DeviceId", "Mode", "Option", "Voucher"),
+    "vouchers.cpe.rpc": ("answer",),
+    "spkg.cwmp.soap": ("read_envelope",),
+    "vouchers.cpe.store": ("OptionStore",),
+    "vouchers.acs.templates": ("Template", "load_options"),
+    "vouchers.signature.shape": ("VoucherDocument", "read_voucher", "unwrap"),
+    "vouchers.signature.sign": ("VoucherSigner",),
+    "vouchers.signature.verify": ("TrustedVoucher", "Verifier"),
 }
 _HOME: Final = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -80,4 +80,4 @@ _HOME: Final = {name: module for module, names in _MODULES.items() for name in n
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"vouchers.{_HOME[name]}"), name)
+    return getattr(import_module(_HOME[name]), name)

@@ -12,13 +12,26 @@ from typing import Final
 
 from vouchers.months import Units, end_of
 
-__all__ = ["MAX_DEPTH", "MAX_OPTIONS", "NAMES", "NEVER", "DeviceId", "Extra", "Mode", "Option", "Voucher"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_OPTIONS",
+    "MAX_VOUCHERS",
+    "NAMES",
+    "NEVER",
+    "DeviceId",
+    "Extra",
+    "Mode",
+    "Option",
+    "Voucher",
+]
 
 Extra = tuple[str, "str | tuple[Extra, ...]"]
 """A further element of an Option: its name, and its text or the elements in it."""
 
 MAX_OPTIONS: Final = 64
 """The most Options of one voucher: each costs a digest of its own."""
+MAX_VOUCHERS: Final = 64
+"""The most vouchers of one SetVouchers."""
 MAX_DURATION: Final = (1 << 32) - 1
 """The largest unsignedInt."""
 MAX_EXTRA: Final = 32

@@ -1,4 +1,4 @@
-"""Building: a package from a manifest, the same octets from the same inputs (README, "Manifest").
+"""Building: a package from a manifest, the same octets from the same inputs (docs/manifest.md).
 
 Each source is read once: hashed while it is copied into the payload, in the order of the steps, so that a
 download can be installed as it arrives.  The front matter, whose size is known before, is written last.
@@ -53,7 +53,7 @@ __all__ = [
     "Contents",
     "PlannedFile",
     "arrange",
-    "build",
+    "build_package",
     "packs",
     "plan_build",
     "warnings",
@@ -229,7 +229,7 @@ def arrange(plan: BuildPlan, contents: Sequence[Contents]) -> list[Record]:
     return records
 
 
-def build(
+def build_package(
     plan: BuildPlan,
     output: FileIO,
     identity: Identity | None,

@@ -24,7 +24,7 @@ from spkg.verify.payload import Payload
 from spkg.verify.signatures import TrustedPackage
 from spkg.verify.single_pass import Consumer, Progress
 
-__all__ = ["Extraction", "extract", "unsafe_extract"]
+__all__ = ["Extraction", "extract_package", "unsafe_extract_package"]
 
 DEFAULT_MODE: Final = 0o644
 """The mode of a file of which the package states none; the umask goes off."""
@@ -47,7 +47,7 @@ class Extraction:
     """What building from the manifest would give; None without one."""
 
 
-def extract(
+def extract_package(
     trusted: TrustedPackage,
     payload: Payload,
     directory: Path,
@@ -71,10 +71,10 @@ def extract(
         UsageError: *directory* is not empty.
         OSError: A file can't be written.
     """
-    return unsafe_extract(trusted.package, payload, directory, manifest=manifest, progress=progress)
+    return unsafe_extract_package(trusted.package, payload, directory, manifest=manifest, progress=progress)
 
 
-def unsafe_extract(
+def unsafe_extract_package(
     package: Package,
     payload: Payload,
     directory: Path,
@@ -82,7 +82,7 @@ def unsafe_extract(
     manifest: bool = False,
     progress: Progress | None = None,
 ) -> Extraction:
-    """Extract the files of a package that nobody vouches for; as :func:`extract` otherwise."""
+    """Extract the files of a package that nobody vouches for; as :func:`extract_package` otherwise."""
     with new_directory(directory) as new:
         tree = new / FILES_DIRECTORY if manifest else new
         tree.mkdir(exist_ok=True)

@@ -254,6 +254,8 @@ def _guard(run: Callable[[], Any], call: _Call, *, ends: bool) -> int:
         return _fail(UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint), call.report)
     except ClosedOutput:
         return EXIT_FOR[SurroundingsError]
+    except OutputError as exc:
+        return _fail(SurroundingsError(str(exc)), None)
     except OSError as exc:
         return _fail(surroundings(exc), call.report)
     except (KeyboardInterrupt, click.Abort):
@@ -291,11 +293,11 @@ def _stopped(number: int, call: _Call) -> int:
 
 def _fail(error: SpkgError, report: FailureReporter | None) -> int:
     status = exit_status(error)
-    if report is not None and not isinstance(error, OutputError):
+    if report is not None:
         try:
             report(error, status, str(error))
         except OutputError as exc:
-            return _fail(exc, None)
+            return _fail(SurroundingsError(str(exc)), None)
         except ClosedOutput:
             return status
     say(f"spkg: error: {error}")

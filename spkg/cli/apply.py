@@ -115,7 +115,7 @@ def apply(
     from spkg.report.apply import applied_hints, applied_lines, failure_document, result_document
     from spkg.report.lines import NO_DATES
     from spkg.verify.payload import ArrivingPayload
-    from spkg.verify.signatures import verify
+    from spkg.verify.signatures import verify_package
 
     wishes = {name: rest.pop(name) for name in WISHES}
     server = {name: rest.pop(name) for name in TRANSFER}
@@ -147,7 +147,7 @@ def apply(
             stream=standard_input() if source == STREAM else None,
             note=hint,
         ) as (opened, payload):
-            trusted = verify(opened, policy, at=time)
+            trusted = verify_package(opened, policy, at=time)
             if dry_run:
                 applied = preview_package(trusted, payload, root, request)
             else:

@@ -74,7 +74,7 @@ def build(
         progress_bar("building", total, wanted=not no_progress) as progress,
         new_file(output, force=force) as file,
     ):
-        report = building.build(
+        report = building.build_package(
             plan, file, identity, signing_time=signing_time, jobs=jobs or cores(), progress=progress
         )
     if as_json:

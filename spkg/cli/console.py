@@ -38,7 +38,7 @@ class ClosedOutput(BaseException):
     """Nobody reads our standard output any more."""
 
 
-class OutputError(SurroundingsError):
+class OutputError(Exception):
     """Standard output can't be written, so nothing can be told there of this either."""
 
 

@@ -23,7 +23,7 @@ def diff(before: Path, after: Path, as_json: bool) -> int:
 
     The exit status is 0 where they are the same octet for octet, and 10 where not.  Nothing is verified.
     """
-    from spkg.build.compare import compare
+    from spkg.build.compare import compare_packages
     from spkg.report.diff import difference_document, difference_lines
     from spkg.verify.payload import open_package
 
@@ -34,7 +34,7 @@ def diff(before: Path, after: Path, as_json: bool) -> int:
         for name in (before, after):
             with about(name):
                 pair.append(stack.enter_context(open_package(package_source(name))))
-        found = compare(*pair)
+        found = compare_packages(*pair)
     if as_json:
         print_document(difference_document(found))
     else:

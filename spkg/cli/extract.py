@@ -49,14 +49,16 @@ def extract(
     policy = None if unsafe_skip_signatures else read_policy(**trust)
     time = time_of(at, no_clock=no_clock)
     with open_package(package_source(package)) as (opened, payload):
-        trusted = None if policy is None else verification.verify(opened, policy, at=time)
+        trusted = None if policy is None else verification.verify_package(opened, policy, at=time)
         with progress_bar("extracting", payload.length, wanted=not no_progress) as progress:
             if trusted is None:
-                done = extraction.unsafe_extract(
+                done = extraction.unsafe_extract_package(
                     opened, payload, directory, manifest=manifest, progress=progress
                 )
             else:
-                done = extraction.extract(trusted, payload, directory, manifest=manifest, progress=progress)
+                done = extraction.extract_package(
+                    trusted, payload, directory, manifest=manifest, progress=progress
+                )
     for text in extraction_hints(done, trusted):
         hint(text)
     if as_json:

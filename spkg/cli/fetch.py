@@ -53,12 +53,12 @@ def fetch(
     was signed, at that file.  FILE appears once all of it is right.
     """
     from spkg.common.atomic_output import new_file
-    from spkg.download.fetch import fetch as fetch_package
+    from spkg.download.fetch import fetch_package
     from spkg.download.source import open_source
     from spkg.download.url import is_url
     from spkg.report.fetch import fetched_document, fetched_lines
     from spkg.report.lines import NO_DATES
-    from spkg.verify.signatures import verify
+    from spkg.verify.signatures import verify_package
 
     if not is_url(url):
         raise UsageError(f"{url!r} is no URL", hint="'spkg verify' verifies a file")
@@ -73,7 +73,7 @@ def fetch(
         size=size,
         note=hint,
     ) as (opened, payload):
-        trusted = verify(opened, policy, at=time)
+        trusted = verify_package(opened, policy, at=time)
         with (
             progress_bar("fetching", payload.length, wanted=not no_progress, slow=True) as progress,
             new_file(output, force=force) as file,

@@ -21,9 +21,9 @@ def inspect(package: Path, as_json: bool) -> None:
     Nothing is verified.  What is malformed is marked, and the exit status is 3.
     """
     from spkg.report.inspect import inspection_document, inspection_lines
-    from spkg.verify.payload import survey_package
+    from spkg.verify.payload import inspect_package
 
-    surveyed = survey_package(package_source(package))
+    surveyed = inspect_package(package_source(package))
     if as_json:
         print_document(inspection_document(surveyed))
     else:

@@ -46,7 +46,7 @@ def verify(
     try:
         policy, time = read_policy(**trust), time_of(at, no_clock=no_clock)
         with open_package(package_source(package)) as (opened, payload):
-            trusted = verification.verify(opened, policy, at=time)
+            trusted = verification.verify_package(opened, policy, at=time)
             with progress_bar("verifying", payload.length, wanted=not no_progress) as progress:
                 report = check_payload(
                     trusted,

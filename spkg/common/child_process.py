@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
-from spkg import errors
-from spkg.errors import FailedError, SpkgError
+import spkg.errors
+from spkg.errors import FailedError, SpkgError, UnsafeError
 
 __all__ = [
     "ChildKilledError",
@@ -26,7 +26,7 @@ __all__ = [
 Document = dict[str, Any]
 Tell = Callable[[Document], None]
 
-SAID: Final = ("problem", "source", "offset", "field", "section", "hint", "fault", "reason")
+SAID: Final = ("problem", "source", "offset", "field", "section", "hint", "reason")
 """What an error says."""
 
 
@@ -100,7 +100,7 @@ def _work(work: Callable[[Tell], Document], writing: int, mask: Iterable[int]) -
         tell({"done": work(lambda document: tell({"told": document}))})
         status = 0
     except SpkgError as exc:
-        kind = next(base.__name__ for base in type(exc).__mro__ if base.__module__ == errors.__name__)
+        kind = next(base.__name__ for base in type(exc).__mro__ if base.__module__ == spkg.errors.__name__)
         tell({"error": {"kind": kind, **{name: getattr(exc, name) for name in SAID}}})
     except OSError as exc:
         name = None if exc.filename is None else os.fsdecode(exc.filename)
@@ -125,14 +125,14 @@ def _listen(lines: Iterable[bytes], hear: Tell, answers: list[Document]) -> None
 
 def _counts(answer: Document) -> bool:
     """Whether an answer has to be told although a signal came: what was done, or that the root is unsafe."""
-    return "done" in answer or answer.get("error", {}).get("kind") == errors.UnsafeError.__name__
+    return "done" in answer or answer.get("error", {}).get("kind") == UnsafeError.__name__
 
 
 def _answered(answer: Document) -> Document:
     """Return what was done, or raise what kept it from that."""
     match answer:
         case {"error": dict() as said}:
-            raise getattr(errors, said.pop("kind"))(said.pop("problem"), **said)
+            raise getattr(spkg.errors, said.pop("kind"))(said.pop("problem"), **said)
         case {"system": [number, problem, name]}:
             raise OSError(number, problem, name)
         case {"defect": str(problem), "traceback": str(trace)}:

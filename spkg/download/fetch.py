@@ -12,10 +12,10 @@ from spkg.verify.payload import Payload
 from spkg.verify.signatures import TrustedPackage
 from spkg.verify.single_pass import Consumer, Progress
 
-__all__ = ["fetch"]
+__all__ = ["fetch_package"]
 
 
-def fetch(
+def fetch_package(
     trusted: TrustedPackage, payload: Payload, output: FileIO, progress: Progress | None = None
 ) -> PayloadReport:
     """Write a trusted package to *output*.

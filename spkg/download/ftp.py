@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from spkg.download.url import Location, Login
 from spkg.download.worker import BrokenError, Transfer
-from spkg.errors import LOGIN, TransferError, os_problem
+from spkg.errors import ACCESS, CONTACT, LOGIN, TransferError, os_problem
 
 __all__ = ["FtpTransport"]
 
@@ -77,7 +77,7 @@ class FtpTransport:
                     server.begin()
                 except ftplib.error_perm as exc:
                     problem = f"{location}: no safe connection: {str(exc)[:MAX_WORDS]}"
-                    raise TransferError(problem, reason="contact") from exc
+                    raise TransferError(problem, reason=CONTACT) from exc
             try:
                 name = (self._login.username or "").encode().decode(ENCODING)
                 server.login(name, self._login.password.decode(ENCODING))
@@ -85,8 +85,8 @@ class FtpTransport:
                 code = str(exc)[:3]  # more might have the password in it
                 problem = f"{location}: not let in: {code if code.isdecimal() else 'no answer of FTP'}"
                 if not isinstance(exc, ftplib.error_perm):
-                    raise BrokenError(problem, reason="login") from exc
-                raise TransferError(problem, fault=LOGIN, reason="login") from exc
+                    raise BrokenError(problem, reason=LOGIN) from exc
+                raise TransferError(problem, reason=LOGIN) from exc
             if isinstance(server, ftplib.FTP_TLS):
                 server.prot_p()
         except BaseException:
@@ -197,14 +197,14 @@ def _breaking(location: Location) -> Iterator[None]:
         yield
     except ssl.SSLCertVerificationError as exc:
         problem = f"{location}: no safe connection: {exc.verify_message}"
-        raise TransferError(problem, reason="contact", hint="--ca-bundle names a private authority") from exc
+        raise TransferError(problem, reason=CONTACT, hint="--ca-bundle names a private authority") from exc
     except (ftplib.error_perm, ftplib.error_proto) as exc:
-        raise TransferError(f"{location}: {str(exc)[:MAX_WORDS]}", reason="access") from exc
+        raise TransferError(f"{location}: {str(exc)[:MAX_WORDS]}", reason=ACCESS) from exc
     except ftplib.Error as exc:
-        raise BrokenError(f"{location}: {str(exc)[:MAX_WORDS]}", reason="access") from exc
+        raise BrokenError(f"{location}: {str(exc)[:MAX_WORDS]}", reason=ACCESS) from exc
     except ValueError as exc:
         raise BrokenError(f"{location}: an answer that makes no sense") from exc
     except EOFError as exc:
         raise BrokenError(f"{location}: the server hung up") from exc
     except OSError as exc:
-        raise BrokenError(f"{location}: {os_problem(exc)}", reason="contact") from exc
+        raise BrokenError(f"{location}: {os_problem(exc)}", reason=CONTACT) from exc

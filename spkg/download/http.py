@@ -15,7 +15,7 @@ from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth
 
 from spkg.download.url import Location, Login
 from spkg.download.worker import BrokenError, Transfer
-from spkg.errors import LOGIN, TransferError, UsageError
+from spkg.errors import ACCESS, CONTACT, LOGIN, TransferError, UsageError
 
 __all__ = ["WebTransport"]
 
@@ -71,7 +71,7 @@ class WebTransport:
             if response.status_code not in MOVED:
                 return _answer(response, location, offset, validator if ranged else None)
             location = _moved(response, location)
-        raise TransferError(f"{self._location}: more than {REDIRECTS} redirects", reason="access")
+        raise TransferError(f"{self._location}: more than {REDIRECTS} redirects", reason=ACCESS)
 
     def _ask(self, location: Location, headers: dict[str, str]) -> requests.Response:
         """Ask one server, twice where it wants to know who asks."""
@@ -87,7 +87,7 @@ class WebTransport:
             hint = "--username, with --password-env or --password-file" if self._auth is None else None
             if self._auth is not None and not known:
                 hint = "the name is for the server that was asked, and was not shown to this one"
-            raise TransferError(f"{location}: {problem}", fault=LOGIN, reason="login", hint=hint)
+            raise TransferError(f"{location}: {problem}", reason=LOGIN, hint=hint)
         return response
 
     def _wants_basic(self, response: requests.Response) -> bool:
@@ -115,7 +115,7 @@ class WebTransport:
         if location.scheme != "https" and not self._login.unsafe_basic:
             problem = f"{location}: the server wants the password in clear"
             hint = "use https, or --unsafe-basic"
-            raise TransferError(problem, fault=LOGIN, reason="login", hint=hint)
+            raise TransferError(problem, reason=LOGIN, hint=hint)
         return HTTPBasicAuth((self._login.username or "").encode(), self._login.password)
 
 
@@ -204,7 +204,7 @@ def _answer(response: requests.Response, location: Location, offset: int, valida
     if problem is not None:
         response.close()
         kind = BrokenError if response.status_code in LATER else TransferError
-        raise kind(f"{location}: {problem}", reason="access")
+        raise kind(f"{location}: {problem}", reason=ACCESS)
     if response.status_code == requests.codes.ok:
         return _WebTransfer(response, location, 0, _number(response.headers.get("Content-Length", "")))
     return _WebTransfer(
@@ -242,10 +242,10 @@ def _moved(response: requests.Response, location: Location) -> Location:
         moved = Location.parse(target)
     except (UsageError, ValueError) as exc:
         problem = exc.problem if isinstance(exc, UsageError) else "this is no URL"
-        raise TransferError(f"{location}: a redirect: {problem}", reason="access") from exc
+        raise TransferError(f"{location}: a redirect: {problem}", reason=ACCESS) from exc
     if moved.scheme not in {"https", location.scheme}:
         problem = f"{location}: a redirect from {location.scheme} to {moved.scheme}"
-        raise TransferError(problem, reason="access")
+        raise TransferError(problem, reason=ACCESS)
     return moved
 
 
@@ -268,10 +268,10 @@ def _breaking(location: Location) -> Iterator[None]:
         if isinstance(bottom, ssl.SSLCertVerificationError):
             problem = f"{location}: no safe connection: {bottom.verify_message}"
             hint = "--ca-bundle names a private authority"
-            raise TransferError(problem, reason="contact", hint=hint) from exc
+            raise TransferError(problem, reason=CONTACT, hint=hint) from exc
         contact = isinstance(exc, requests.exceptions.ConnectionError | requests.exceptions.Timeout)
         problem = f"{location}: {_said(bottom)[:MAX_WORDS]}"
-        raise BrokenError(problem, reason="contact" if contact else None) from exc
+        raise BrokenError(problem, reason=CONTACT if contact else None) from exc
     except ValueError as exc:
         raise BrokenError(f"{location}: an answer that makes no sense") from exc
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from spkg.download.url import Location
 from spkg.download.worker import BrokenError, Transfer
-from spkg.errors import TransferError
+from spkg.errors import ACCESS, CONTACT, TransferError
 
 __all__ = ["TftpTransport"]
 
@@ -34,7 +34,7 @@ class TftpTransport:
         try:
             import tftpy  # noqa: PLC0415 - an extra
         except ImportError as exc:
-            raise TransferError(f"tftpy can't be used: {exc}", reason="access") from exc
+            raise TransferError(f"tftpy can't be used: {exc}", reason=ACCESS) from exc
         logging.getLogger("tftpy").addHandler(logging.NullHandler())
         self._location = location
         self._retries = max(1, round(patience / ASK_AGAIN))
@@ -120,5 +120,5 @@ class _TftpTransfer:
             self._over = not block
             return block
         if isinstance(block, self._library.TftpTimeout | OSError):
-            raise BrokenError(f"{self._location}: no answer in time", reason="contact") from block
-        raise TransferError(f"{self._location}: {block}", reason="access") from block
+            raise BrokenError(f"{self._location}: no answer in time", reason=CONTACT) from block
+        raise TransferError(f"{self._location}: {block}", reason=ACCESS) from block

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from spkg.download.worker_protocol import HEAD, Kind, Order, pack, receive_order, send_all
-from spkg.errors import SIZE, TransferError
+from spkg.errors import SIZE, Reason, TransferError
 
 __all__ = ["BrokenError", "Downloader", "Transfer", "Transport"]
 
@@ -36,7 +36,7 @@ class BrokenError(Exception):
         reason: As for :class:`TransferError`.
     """
 
-    def __init__(self, problem: str, *, reason: str | None = None) -> None:
+    def __init__(self, problem: str, *, reason: Reason | None = None) -> None:
         super().__init__(problem)
         self.reason = reason
 
@@ -128,7 +128,7 @@ class Downloader:
                     if not self._break(BrokenError(exc.problem, reason=exc.reason)):
                         return
         except TransferError as exc:
-            said = {"problem": exc.problem, "reason": exc.reason, "fault": exc.fault, "hint": exc.hint}
+            said = {"problem": exc.problem, "reason": exc.reason, "hint": exc.hint}
             self._send(pack(Kind.FAILED, self._order.number, said))
             while self._listen(None):
                 pass

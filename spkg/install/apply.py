@@ -20,7 +20,7 @@ from spkg.install.effects import Delete, Effect, MakeDirectory, Move, Put
 from spkg.install.history import installed, is_last
 from spkg.install.in_place import install_in_place
 from spkg.install.own_directory import check_own, working_in
-from spkg.install.plan import Plan, plan
+from spkg.install.plan import Plan, plan_installation
 from spkg.install.root import Root, shown
 from spkg.install.root_tree import OWN, Kind, RootTree
 from spkg.install.status import RootState, root_state
@@ -290,7 +290,7 @@ def _start(trusted: TrustedPackage, root: Root, request: Request) -> Checkpoint:
 
 def _plan(trusted: TrustedPackage, root: Root, request: Request, start: Checkpoint) -> Plan:
     there = staged(root).values() if is_staging(root) else ()
-    return plan(
+    return plan_installation(
         trusted,
         request.device,
         RootTree(root, reusable=(sum(there), len(there))),

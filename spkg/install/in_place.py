@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from spkg.common.digests import Digest
 from spkg.device import Device
-from spkg.errors import NO_ROOM, FailedError, SpkgError, TransferError, UnsafeError
+from spkg.errors import FailedError, SpkgError, TransferError, UnsafeError
 from spkg.format.commands import Format, MoveCommand, PayloadCommand, RemoveCommand
 from spkg.format.package import Command, PayloadFile
 from spkg.format.ranges import Range
@@ -112,7 +112,6 @@ def _told(exc: SpkgError, at: Checkpoint, plan: Plan) -> SpkgError:
         field=exc.field if where is None else f"command[{where.index}]",
         section=exc.section,
         hint=exc.hint,
-        fault=exc.fault if kind is TransferError or (kind is FailedError and exc.fault == NO_ROOM) else None,
         reason=exc.reason,
     )
 

@@ -67,4 +67,4 @@ def failing() -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise FailedError(os_problem(exc), fault=NO_ROOM if exc.errno in FULL else None) from exc
+        raise FailedError(os_problem(exc), reason=NO_ROOM if exc.errno in FULL else None) from exc

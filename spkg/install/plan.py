@@ -33,7 +33,7 @@ from spkg.install.root import Parts, shown
 from spkg.install.root_tree import Kind, Room, Tree
 from spkg.verify.signatures import TrustedPackage
 
-__all__ = ["Plan", "plan", "plan_command"]
+__all__ = ["Plan", "plan_command", "plan_installation"]
 
 OVERHEAD: Final = 16
 """What a transaction has of its own: directories, markers, the journal and the record, in files or blocks."""
@@ -44,7 +44,7 @@ _SEAL: Final = object()
 @final
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What installing a trusted package changes in a tree.  Only :func:`plan` makes one."""
+    """What installing a trusted package changes in a tree.  Only :func:`plan_installation` makes one."""
 
     trusted: TrustedPackage
     effects: tuple[Effect, ...]
@@ -75,7 +75,7 @@ class Plan:
         return tuple(effect for effect in self.effects if isinstance(effect, Put))
 
 
-def plan(
+def plan_installation(
     trusted: TrustedPackage,
     device: Device | None,
     tree: Tree,
@@ -252,7 +252,7 @@ class _Run:
         if self._free is not None and node is not None:
             size = self._package.files[node.file].record.file_length
             if size > self._free:
-                raise RefusedError(f"{size} octets are needed, {self._free} are free", fault=NO_ROOM)
+                raise RefusedError(f"{size} octets are needed, {self._free} are free", reason=NO_ROOM)
             self._free -= size
         self.overlay.set(directory, position[:-1], position[-1], node)
         match before:
@@ -283,7 +283,7 @@ class _Run:
         return node
 
     def _blob(self, number: int, position: Parts, old: Node | None) -> Blob:
-        """Decide mode and owner (README, decision 21)."""
+        """Decide mode and owner (decision 21)."""
         stated = self._package.files[number].mode
         mode = self._device.mode_for(shown(position))
         replaced: int | None = None
@@ -320,14 +320,14 @@ def _check_room(made: Plan, device: Device | None, room: Room, *, in_place: bool
     written = sum(file.record.file_length for file in files) if in_place else sum(sizes)
     most = None if device is None else device.max_extracted
     if most is not None and written > most:
-        raise RefusedError(f"the files have {written} octets, the device takes {most}", fault=NO_ROOM)
+        raise RefusedError(f"the files have {written} octets, the device takes {most}", reason=NO_ROOM)
     if in_place:
         return
     directories = sum(isinstance(effect, MakeDirectory) for effect in made.effects)
     blocks = sum(-(-size // room.block) for size in sizes) + directories + OVERHEAD
     if blocks * room.block > room.free:
         needed = blocks * room.block
-        raise RefusedError(f"{needed} octets are needed, {room.free} are free", fault=NO_ROOM)
+        raise RefusedError(f"{needed} octets are needed, {room.free} are free", reason=NO_ROOM)
     inodes = len(sizes) + directories + OVERHEAD
     if room.inodes is not None and inodes > room.inodes:
-        raise RefusedError(f"{inodes} more files are needed, there is room for {room.inodes}", fault=NO_ROOM)
+        raise RefusedError(f"{inodes} more files are needed, there is room for {room.inodes}", reason=NO_ROOM)

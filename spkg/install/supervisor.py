@@ -66,10 +66,6 @@ class Recovered:
     """Whether an installation in place failed, other than by a crash."""
 
 
-class _KilledTwiceError(UnsafeError):
-    """Nobody could recover: it can be tried again, and wants no other procedure yet."""
-
-
 def apply_package(
     trusted: TrustedPackage,
     payload: Payload,
@@ -102,21 +98,30 @@ def apply_package(
         UnsafeError: It could not be done, and the root needs recovery; the device's command has run.
         OSError: The root can't be looked at, or there can be no process.
     """
+    command = () if request.device is None else request.device.recovery_command
 
     def heard(document: Document) -> None:
         hear(_event(document))
 
-    try:
-        done = _installed(trusted, payload, root, request, clock, heard)
-    except UnsafeError as exc:
-        if not isinstance(exc, _KilledTwiceError):
+    def attempt(work: Callable[[Tell], Document]) -> Applied:
+        try:
+            done = run_child(work, heard)
+        except UnsafeError:
             # Before anything is told: whoever listens may be gone, and take us along.
             settled()
-            command = () if request.device is None else request.device.recovery_command
             run_recovery_command(command, environment or {}, lambda text: hear(Note(text=text)))
-        raise
-    settled()
-    return done
+            raise
+        settled()
+        return Applied.from_document(done)
+
+    try:
+        return attempt(_installing(trusted, payload, root, request, clock))
+    except ChildKilledError as exc:
+        hear(Note(text=f"{exc}: recovering"))
+    try:
+        return attempt(_settling(trusted, root, request, arriving=isinstance(payload, ArrivingPayload)))
+    except ChildKilledError as exc:
+        return _killed_twice(exc, trusted, root, request)
 
 
 def preview_package(trusted: TrustedPackage, payload: Payload, root: Path, request: Request) -> Applied:
@@ -187,15 +192,10 @@ def run_recovery_command(
     note(f"{command[0]} ended with status {status}")
 
 
-def _installed(  # noqa: PLR0917 - what an installation takes
-    trusted: TrustedPackage,
-    payload: Payload,
-    root: Path,
-    request: Request,
-    clock: Callable[[], float],
-    heard: Tell,
-) -> Applied:
-    """Install in a child process, and recover in another one where that is killed."""
+def _installing(
+    trusted: TrustedPackage, payload: Payload, root: Path, request: Request, clock: Callable[[], float]
+) -> Callable[[Tell], Document]:
+    """Return what installs in a child process."""
     parent, committed = os.getpid(), False
 
     def committing() -> None:
@@ -218,27 +218,37 @@ def _installed(  # noqa: PLR0917 - what an installation takes
         finish()
         return replace(applied, confined=confined).to_document()
 
-    def settle(_told: Tell) -> Document:
-        arriving = isinstance(payload, ArrivingPayload)
+    return work
+
+
+def _settling(
+    trusted: TrustedPackage, root: Path, request: Request, *, arriving: bool
+) -> Callable[[Tell], Document]:
+    """Return what recovers, in a child process, after the one that installed was killed."""
+
+    def work(_told: Tell) -> Document:
         with _confined(root) as (opened, confined):
             applied = applying.aftermath(trusted, opened, request, arriving=arriving)
         return replace(applied, confined=confined).to_document()
 
-    try:
-        return Applied.from_document(run_child(work, heard))
-    except ChildKilledError as exc:
-        heard({"note": f"{exc}: recovering"})
-        try:
-            return Applied.from_document(run_child(settle, heard))
-        except ChildKilledError as again:
-            hint = "'spkg recover' tries again"
-            with Root(root) as opened:
-                if applying.is_half_done(opened):
-                    raise _KilledTwiceError(f"{again}, twice", hint=hint) from again
-                found = applying.installed_by(trusted, opened, request)
-            if found is not None:
-                return found
-            raise FailedError(f"{again}, twice", hint=hint) from again
+    return work
+
+
+def _killed_twice(exc: ChildKilledError, trusted: TrustedPackage, root: Path, request: Request) -> Applied:
+    """Return what was done all the same; nobody could recover, which can be tried again.
+
+    Raises:
+        UnsafeError: The root may be a mixture.
+        FailedError: It is as before.
+    """
+    hint = "'spkg recover' tries again"
+    with Root(root) as opened:
+        if applying.is_half_done(opened):
+            raise UnsafeError(f"{exc}, twice", hint=hint) from exc
+        found = applying.installed_by(trusted, opened, request)
+    if found is None:
+        raise FailedError(f"{exc}, twice", hint=hint) from exc
+    return found
 
 
 def _reporting(

@@ -205,7 +205,7 @@ def commit(root: Root, steps: Sequence[Step], directories: Iterable[Parts]) -> l
             root.sync_directory(directory)
     octets = encode_journal(staged)
     if len(octets) > MAX_JOURNAL:
-        raise FailedError(f"a journal of {len(octets)} octets, {MAX_JOURNAL} are taken", fault=NO_ROOM)
+        raise FailedError(f"a journal of {len(octets)} octets, {MAX_JOURNAL} are taken", reason=NO_ROOM)
     write_whole(root, DRAFT, octets)
     root.rename(DRAFT, JOURNAL)
     root.sync_directory(TXN)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from spkg.common.printable import amount
+from spkg.cwmp.faults import MAX_FAULT_STRING, transfer_fault
 from spkg.errors import SpkgError
 from spkg.install.apply import Applied
 from spkg.install.transaction import Outcome
@@ -23,8 +24,6 @@ __all__ = [
 
 SCHEMA: Final = "spkg.apply/1"
 """What each of its JSON lines begins with."""
-MAX_FAULT: Final = 256
-"""The longest FaultString, in characters (A.3.3.2)."""
 MARKS: Final = {"put": "+", "delete": "-", "move": ">", "make-directory": "+"}
 OUTCOMES: Final = {
     Outcome.NOTHING: "nothing was left to recover",
@@ -89,7 +88,7 @@ def failure_document(
         "reboot_required": False,
         "already_installed": False,
         "command_key": command_key,
-        "fault": {"code": error.fault, "string": str(error)[:MAX_FAULT]},
+        "fault": {"code": transfer_fault(error), "string": str(error)[:MAX_FAULT_STRING]},
         "reason": error.reason,
         "start_time": start,
         "complete_time": end,

@@ -8,11 +8,11 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from spkg.common.digests import Digest
 from spkg.common.portable import READS_AT_ONCE
-from spkg.errors import UntrustedError
+from spkg.errors import CORRUPTED, Reason, UntrustedError
 from spkg.format.package import Package, PayloadFile
 from spkg.format.ranges import Range, deepest_overlap, uncovered
 from spkg.verify.command_order import Sequencer
@@ -85,7 +85,7 @@ class PayloadReport:
 class DamagedPayloadError(UntrustedError):
     """Contents that are not the signed ones; ``report`` has all that was found."""
 
-    REASON = "corrupted"
+    REASON: ClassVar[Reason] = CORRUPTED
 
     def __init__(self, problem: str, report: PayloadReport) -> None:
         super().__init__(problem, section="E.4.3")
@@ -282,9 +282,7 @@ def check_file(file: PayloadFile, digests: Mapping[Digest, bytes]) -> None:
     """
     problem = _judge(file, digests).problem
     if problem:
-        raise UntrustedError(
-            f"{file.record.path}: {problem}", section="E.4.3", reason=DamagedPayloadError.REASON
-        )
+        raise UntrustedError(f"{file.record.path}: {problem}", section="E.4.3", reason=CORRUPTED)
 
 
 def _judge(file: PayloadFile, digests: Mapping[Digest, bytes]) -> FileReport:

@@ -26,8 +26,8 @@ __all__ = [
     "Standing",
     "StartedOverError",
     "TimeLeft",
+    "inspect_package",
     "open_package",
-    "survey_package",
 ]
 
 CHUNK: Final = 1 << 18
@@ -132,7 +132,7 @@ class Payload:
             self.check_size(os.fstat(self.descriptor).st_size - self.offset)
 
     def check_size(self, size: int) -> None:
-        """Raise unless *size* octets are what the header states (README, decision 1)."""
+        """Raise unless *size* octets are what the header states (decision 1)."""
         if size == self.length:
             return
         if size < self.length:
@@ -242,7 +242,7 @@ def open_package(source: Path | BufferedIOBase) -> Iterator[tuple[Package, Paylo
         yield package, payload
 
 
-def survey_package(source: Path | BufferedIOBase) -> Survey:
+def inspect_package(source: Path | BufferedIOBase) -> Survey:
     """Return all that frames in a package, and all that is wrong with it.
 
     The payload is not read, but where it can be told without, its size is checked.

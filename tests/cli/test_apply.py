@@ -150,6 +150,16 @@ def test_each_failure_has_its_status_and_its_fault_and_changes_nothing(kind: str
     assert tree() == OLD
 
 
+def test_no_room_is_a_download_failure_since_transfer_complete_has_no_9004() -> None:
+    Path("small.toml").write_text("[install]\nmax-extracted = 1\n")
+
+    result = run("apply", "p.spkg", *APPLY, "--device", "small.toml", "--json")
+
+    *_, last = events(result.stdout)
+    assert (result.exit_code, last["fault"]["code"], last["reason"]) == (5, 9010, "no-room")
+    assert tree() == OLD
+
+
 def test_a_version_that_is_not_known_is_hinted_at() -> None:
     Path("p.spkg").write_bytes(Draft(records=(MinimumVersion(version=(5,)), *RECORDS)).encode())
 

@@ -11,7 +11,7 @@ import pytest
 
 from spkg.common.child_process import ChildKilledError, DefectError, Document, run_child
 from spkg.common.landlock import confine
-from spkg.errors import FormatError, RefusedError, UntrustedError
+from spkg.errors import NO_ROOM, FormatError, RefusedError, UntrustedError
 from spkg.install.root import Root
 from spkg.verify.contents import DamagedPayloadError, PayloadReport
 
@@ -185,13 +185,13 @@ def test_what_is_told_arrives_in_order_and_then_the_answer() -> None:
 
 def test_an_error_arrives_with_all_that_it_says() -> None:
     def work(_: Any) -> Document:
-        raise RefusedError("no", offset=3, field="f", section="E.4", hint="h", fault=9004)
+        raise RefusedError("no", offset=3, field="f", section="E.4", hint="h", reason=NO_ROOM)
 
     with pytest.raises(RefusedError) as caught:
         run_child(work, ignore)
 
     error = caught.value
-    assert (str(error), error.hint, error.fault) == ("offset 0x0003: f: no [TR-069 E.4]", "h", 9004)
+    assert (str(error), error.hint, error.reason) == ("offset 0x0003: f: no [TR-069 E.4]", "h", NO_ROOM)
 
 
 def test_an_error_of_a_kind_of_its_own_arrives_as_the_one_that_it_is_of() -> None:

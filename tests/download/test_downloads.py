@@ -16,7 +16,7 @@ from cli import main
 from spkg.download import stream as arrival_module
 from spkg.download import worker as downloader
 from spkg.download.client import Download, download
-from spkg.download.fetch import fetch
+from spkg.download.fetch import fetch_package
 from spkg.download.stream import open_arrival
 from spkg.download.timeouts import Timeouts
 from spkg.download.url import Location, Login
@@ -32,7 +32,7 @@ from spkg.install.root import Root
 from spkg.install.status import root_state, staged_package
 from spkg.verify.contents import check_payload
 from spkg.verify.payload import open_package
-from spkg.verify.signatures import verify
+from spkg.verify.signatures import verify_package
 from tests.support.fake_servers import Script, nobody, serving
 from tests.support.kit import AT, Draft, file, policy, read
 from tests.support.namespaces import isolated
@@ -92,7 +92,7 @@ def do(
         open_arrival(arrival) as (opened, payload),
         Root(place) as root,
     ):
-        trusted = verify(opened, policy(), at=AT)
+        trusted = verify_package(opened, policy(), at=AT)
         return apply(trusted, payload, root, request, **more)
 
 
@@ -240,7 +240,7 @@ def test_what_nobody_vouches_for_stops_before_its_payload(place: Path) -> None:
     with serving(script := Script(octets=big.encode())) as url:
         with arriving(url) as arrival, open_arrival(arrival) as (opened, _):
             with pytest.raises(UntrustedError):
-                verify(opened, policy(), at=AT)
+                verify_package(opened, policy(), at=AT)
             assert arrival.position == len(big.front)
         assert script.sent < 1 << 22
 
@@ -547,7 +547,7 @@ def test_a_package_that_is_installed_is_not_downloaded_again(place: Path) -> Non
 
 def fetched(url: str, output: Path) -> None:
     with arriving(url) as arrival, open_arrival(arrival) as (opened, payload), output.open("xb", 0) as to:
-        fetch(verify(opened, policy(), at=AT), payload, to)
+        fetch_package(verify_package(opened, policy(), at=AT), payload, to)
 
 
 GAPPED: Final = Draft(
@@ -577,7 +577,7 @@ def test_what_is_fetched_is_one_version_wherever_it_was_cut(
 
     octets = (tmp_path / "out").read_bytes()
     with open_package(tmp_path / "out") as (package, payload):
-        check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify_package(package, policy(), at=AT), payload)
     assert len(octets) == len(good)
 
 
@@ -626,7 +626,7 @@ def test_in_place_the_clocks_go_on_in_the_state_on_disk(place: Path) -> None:
             raise Cut
 
         with pytest.raises(Cut):
-            apply(verify(opened, policy(), at=AT), payload, root, IN_PLACE, progress=look)
+            apply(verify_package(opened, policy(), at=AT), payload, root, IN_PLACE, progress=look)
 
     assert [one.title for one in deadlines if one is not None] == ["Unrecoverable Timeout"]
     assert [one.seconds for one in deadlines if one is not None] == [3000]
@@ -709,7 +709,7 @@ def test_who_killed_a_download_did_not_kill_what_was_staged(place: Path) -> None
         with pytest.raises(Cut):
             do(url, place, progress=cut_after(500))
         with Root(place) as root:
-            trusted = verify(read(OCTETS), policy(), at=AT)
+            trusted = verify_package(read(OCTETS), policy(), at=AT)
             with pytest.raises(FailedError, match="was killed"):
                 aftermath(trusted, root, ANYHOW, arriving=True)
             assert staged_package(root) is not None

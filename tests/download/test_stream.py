@@ -29,7 +29,7 @@ from spkg.format.states import State
 from spkg.report.apply import standing_document, standing_text
 from spkg.verify.contents import Hasher, check_payload
 from spkg.verify.payload import StartedOverError
-from spkg.verify.signatures import verify
+from spkg.verify.signatures import verify_package
 from spkg.verify.single_pass import distribute
 from tests.support.kit import AT, Draft, file, policy
 
@@ -65,7 +65,7 @@ def piped(octets: bytes, clock: Callable[[], float], *, shut: bool = True, size:
 def test_a_package_from_a_pipe_is_a_package() -> None:
     with piped(OCTETS, Clock()) as pipe, open_arrival(pipe) as (package, payload):
         assert pipe.position == FRONT == package.payload_offset
-        report = check_payload(verify(package, policy(), at=AT), payload)
+        report = check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert [one.problem for one in report.files] == [""]
     assert pipe.watch.state is State.INSTALLED
@@ -76,17 +76,17 @@ def test_a_package_from_a_pipe_is_a_package() -> None:
 def test_a_pipe_that_ends_too_early_is_a_failed_transfer(cut: int) -> None:
     with piped(OCTETS[:cut], Clock()) as pipe, pytest.raises(TransferError) as caught:
         with open_arrival(pipe) as (package, payload):
-            check_payload(verify(package, policy(), at=AT), payload)
+            check_payload(verify_package(package, policy(), at=AT), payload)
 
     of = "" if cut < FRONT else f" of {len(OCTETS)}"
     assert caught.value.problem == f"it ended after {cut}{of} octets"
-    assert (caught.value.reason, caught.value.fault, caught.value.offset) == ("incomplete", 9010, cut)
+    assert (caught.value.reason, caught.value.offset) == ("incomplete", cut)
 
 
 def test_a_pipe_that_goes_on_is_one_too() -> None:
     with piped(OCTETS + b"!", Clock()) as pipe, open_arrival(pipe) as (package, payload):
         with pytest.raises(TransferError, match="octets follow behind the") as caught:
-            check_payload(verify(package, policy(), at=AT), payload)
+            check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert (caught.value.reason, caught.value.section) == ("size", "E.3")
 
@@ -94,7 +94,7 @@ def test_a_pipe_that_goes_on_is_one_too() -> None:
 def test_a_size_that_was_told_is_held_against_the_header() -> None:
     with piped(OCTETS, Clock(), size=len(OCTETS) + 1) as pipe, open_arrival(pipe) as (package, payload):
         with pytest.raises(TransferError) as caught:
-            check_payload(verify(package, policy(), at=AT), payload)
+            check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert str(caught.value) == (
         f"it has {len(OCTETS) + 1} octets, its header states {len(OCTETS)} [TR-069 E.3]"
@@ -238,7 +238,7 @@ def test_nothing_of_the_payload_comes_before_it_is_wanted() -> None:
     answer = whole()
     with talking(Server(answer)) as arrival, open_arrival(arrival) as (package, payload):
         assert answer.pieces == [OCTETS[FRONT:]]
-        check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert answer.pieces == []
     assert arrival.total == len(OCTETS)
@@ -265,12 +265,12 @@ def test_a_server_without_one_octet_is_asked_three_times() -> None:
 
 
 def test_a_final_answer_is_told_as_it_is() -> None:
-    final = TransferError("no", fault=9012, reason="login", hint="who?")
+    final = TransferError("no", reason="login", hint="who?")
     with talking(Server(final)) as arrival, pytest.raises(TransferError) as caught:
         arrival.read(8)
 
-    assert (caught.value.problem, caught.value.fault) == ("no", 9012)
-    assert (caught.value.reason, caught.value.hint, caught.value.offset) == ("login", "who?", None)
+    assert (caught.value.problem, caught.value.hint) == ("no", "who?")
+    assert (caught.value.reason, caught.value.offset) == ("login", None)
 
 
 BIG = bytes(range(256)) * (1 << 14)
@@ -290,7 +290,7 @@ def test_octets_that_nobody_wants_are_left_out_by_a_new_request() -> None:
     start = len(LARGE.front) + len(BIG) - 100
     server = Server(large(), large(start))
     with talking(server) as arrival, open_arrival(arrival) as (package, payload):
-        check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert server.asked == [(0, None), (start, "v")]
     assert isinstance(server.given[0], Answer)
@@ -300,7 +300,7 @@ def test_octets_that_nobody_wants_are_left_out_by_a_new_request() -> None:
 def test_or_read_where_the_server_can_not_do_that() -> None:
     server = Server(large(validator=None))
     with talking(server) as arrival, open_arrival(arrival) as (package, payload):
-        check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert server.asked == [(0, None)]
 
@@ -309,7 +309,7 @@ def test_a_server_that_promised_to_and_begins_anew_is_read_again() -> None:
     start = len(LARGE.front) + len(BIG) - 100
     server = Server(large(), large())
     with talking(server) as arrival, open_arrival(arrival) as (package, payload):
-        check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert server.asked == [(0, None), (start, "v")]  # and not the same again and again
 
@@ -322,7 +322,7 @@ def test_another_size_the_second_time_may_be_no_more_than_a_page_in_between() ->
         Answer(offset=FRONT + 3, total=len(OCTETS), pieces=[OCTETS[FRONT + 3 :]]),
     )
     with talking(server) as arrival, open_arrival(arrival) as (package, payload):
-        check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert [offset for offset, _ in server.asked] == [0, *[FRONT + 3] * 3]
 
@@ -332,7 +332,7 @@ def test_a_file_of_another_size_again_and_again_is_one() -> None:
     server = Server(whole(pieces=[OCTETS[: FRONT + 3]]), *page)
     with talking(server) as arrival, open_arrival(arrival) as (package, payload):
         with pytest.raises(TransferError, match="the server has 512 octets now") as caught:
-            check_payload(verify(package, policy(), at=AT), payload)
+            check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert caught.value.reason == "size"
     assert server.answers == []
@@ -400,7 +400,7 @@ def test_a_supervisor_hears_of_breaks() -> None:
     )
     with talking(server) as arrival, open_arrival(arrival) as (package, payload):
         payload.supervise(note=notes.append, wanted=lambda: True)
-        check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert [note.partition(": trying again in ")[0] for note in notes] == ["reset"]
 
@@ -410,7 +410,7 @@ def test_a_transfer_that_no_supervisor_wants_is_given_up(monkeypatch: pytest.Mon
     with piped(OCTETS[:FRONT], Clock(), shut=False) as pipe, open_arrival(pipe) as (package, payload):
         payload.supervise(note=print, wanted=lambda: False)
         with pytest.raises(TransferError, match="whoever asked for it is gone") as caught:
-            check_payload(verify(package, policy(), at=AT), payload)
+            check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert caught.value.offset == FRONT
 
@@ -418,7 +418,7 @@ def test_a_transfer_that_no_supervisor_wants_is_given_up(monkeypatch: pytest.Mon
 def test_what_breaks_behind_the_last_octet_is_the_end() -> None:
     server = Server(Answer(pieces=[OCTETS], problem=BrokenError("no last chunk")))
     with talking(server) as arrival, open_arrival(arrival) as (package, payload):
-        check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert len(server.asked) == 1
 
@@ -439,7 +439,7 @@ def test_the_end_twice_at_the_same_place_is_one_where_nobody_tells_the_size() ->
     )
     with talking(server) as arrival, open_arrival(arrival) as (package, payload):
         with pytest.raises(TransferError, match=f"it ended after {FRONT + 3} of {len(OCTETS)} octets"):
-            check_payload(verify(package, policy(), at=AT), payload)
+            check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert len(server.asked) == 2
 
@@ -448,7 +448,7 @@ def test_the_end_is_looked_for_once_more_where_the_server_begins_anew_there() ->
     first = Answer(pieces=[OCTETS], validator=None, problem=BrokenError("reset"))
     again = Answer(pieces=[OCTETS], validator=None)
     with talking(Server(first, again)) as arrival, open_arrival(arrival) as (package, payload):
-        check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify_package(package, policy(), at=AT), payload)
 
 
 def test_what_the_process_that_downloads_could_not_foresee_is_a_defect() -> None:

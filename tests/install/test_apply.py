@@ -10,7 +10,16 @@ from typing import Any, Final
 
 import pytest
 
-from spkg.errors import FailedError, FormatError, RefusedError, UnsafeError, UntrustedError, UsageError
+from spkg.cwmp.faults import transfer_fault
+from spkg.errors import (
+    NO_ROOM,
+    FailedError,
+    FormatError,
+    RefusedError,
+    UnsafeError,
+    UntrustedError,
+    UsageError,
+)
 from spkg.format.commands import (
     Add,
     End,
@@ -38,7 +47,7 @@ from spkg.install.root import Root
 from spkg.install.status import root_state
 from spkg.install.transaction import Outcome, is_pending
 from spkg.verify.payload import Payload, open_package
-from spkg.verify.signatures import verify
+from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy
 from tests.support.namespaces import in_memory
 from tests.support.planted_tree import OLD, plant, tree
@@ -90,7 +99,7 @@ def do(
     package = directory.parent / "package.spkg"
     package.write_bytes(draft.encode())
     with open_package(package) as (opened, payload), root_type(directory) as root:
-        trusted = verify(opened, policy(unsafe_allow_unsigned=True), at=AT)
+        trusted = verify_package(opened, policy(unsafe_allow_unsigned=True), at=AT)
         if how is aftermath:
             return how(trusted, root, request)
         return how(trusted, payload, root, request, **more)
@@ -429,7 +438,7 @@ def test_in_place_wants_a_file(place: Path) -> None:
     payload = Payload(stream, offset=package.payload_offset, length=len(CONTENTS))
 
     with Root(place) as root, pytest.raises(UsageError, match="--in-place wants the package in a file"):
-        apply(verify(package, policy(), at=AT), payload, root, IN_PLACE)
+        apply(verify_package(package, policy(), at=AT), payload, root, IN_PLACE)
 
 
 def test_in_place_each_cut_leaves_the_truth_on_disk_and_the_same_package_goes_on(desk: Path) -> None:
@@ -518,7 +527,7 @@ def test_in_place_a_failure_leaves_the_root_usable_and_partial(
     with failing_at(index, monkeypatch), pytest.raises(FailedError, match="no space left on") as caught:
         do(STEPS, place, IN_PLACE)
 
-    assert caught.value.fault == 9004
+    assert (caught.value.reason, transfer_fault(caught.value)) == (NO_ROOM, 9010)
 
     found = checkpoint(place)
     assert found is not None
@@ -549,7 +558,7 @@ def test_in_place_a_failure_in_the_unrecoverable_state_wants_recovery(
     with failing_at(4, monkeypatch), pytest.raises(UnsafeError, match="no space left on device") as caught:
         do(STEPS, place, IN_PLACE)
 
-    assert caught.value.fault == 9002
+    assert transfer_fault(caught.value) == 9002
 
     with Root(place) as root:
         assert root_state(root)[0].value == "unsafe"
@@ -648,7 +657,7 @@ def test_in_place_a_file_that_does_not_fit_at_its_time_is_refused_before_anythin
 
     with pytest.raises(RefusedError, match="21 octets are needed, 0 are free") as caught:
         do(changing(file("/x")), place, IN_PLACE)
-    assert caught.value.fault == 9004
+    assert (caught.value.reason, transfer_fault(caught.value)) == (NO_ROOM, 9010)
     plant(place, {"big": bytes(100)})
     do(changing(Remove(path=P("/big")), file("/x"), file("/y")), place, IN_PLACE)
     assert {"x", "y"} <= tree(place).keys()
@@ -673,7 +682,7 @@ def test_a_payload_that_is_cut_off_changes_nothing(place: Path) -> None:
     payload = Payload(stream, offset=package.payload_offset, length=len(CONTENTS))
 
     with Root(place) as root, pytest.raises(FormatError, match="1 of 21 octets are missing"):
-        apply(verify(package, policy(), at=AT), payload, root, ANYHOW)
+        apply(verify_package(package, policy(), at=AT), payload, root, ANYHOW)
 
     assert tree(place) == OLD
     assert recover_root_of(place) == (Outcome.NOTHING, "clean")

@@ -40,12 +40,12 @@ from spkg.install import transaction
 from spkg.install.all_or_nothing import install, recover
 from spkg.install.history import RECORD
 from spkg.install.own_directory import working_in
-from spkg.install.plan import Plan, plan
+from spkg.install.plan import Plan, plan_installation
 from spkg.install.root import Parts, Root, shown
 from spkg.install.root_tree import RootTree
 from spkg.install.transaction import Outcome
 from spkg.verify.payload import Payload
-from spkg.verify.signatures import verify
+from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, Draft, entry, policy, read
 from tests.support.naive_installer import (
     PAYLOAD,
@@ -117,7 +117,7 @@ class Scenario:
     @cached_property
     def plan(self) -> Plan:
         package = read(Draft(records=self.records, payload=PAYLOAD).encode())
-        return plan(verify(package, policy(), at=AT), None, RootTree(self.start()))
+        return plan_installation(verify_package(package, policy(), at=AT), None, RootTree(self.start()))
 
     @cached_property
     def _start(self) -> Simulation:
@@ -603,7 +603,7 @@ def test_a_second_fault_on_the_way_back_leaves_what_is_reported(
 
 @scenarios
 def test_a_full_file_system_is_told_as_such(scenario: Scenario) -> None:
-    told: Counter[int] = Counter()
+    told: Counter[str] = Counter()
 
     for number in count():
         root, fault = scenario.start(), Fault(number, errno.ENOSPC, once=True, but=READS)
@@ -611,7 +611,7 @@ def test_a_full_file_system_is_told_as_such(scenario: Scenario) -> None:
         try:
             scenario.carry_out(root)
         except FailedError as exc:
-            told[exc.fault] += 1
+            told[exc.reason] += 1
         except OSError as exc:
             assert exc.errno == errno.ENOSPC  # noqa: PT017 - most faults end elsewhere
         if not fault.hindered:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from spkg.device import Device, Links, ModeRule
-from spkg.errors import RefusedError
+from spkg.errors import NO_ROOM, RefusedError
 from spkg.format.commands import (
     Add,
     AddVersioned,
@@ -35,10 +35,10 @@ from spkg.format.commands import (
 from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.install.effects import Delete, Effect, MakeDirectory, Put
 from spkg.install.effects import Move as Moved
-from spkg.install.plan import OVERHEAD, Plan, plan
+from spkg.install.plan import OVERHEAD, Plan, plan_installation
 from spkg.install.root import Parts, split
 from spkg.install.root_tree import Entry, Kind
-from spkg.verify.signatures import TrustedPackage, verify
+from spkg.verify.signatures import TrustedPackage, verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy, read
 from tests.support.memory_tree import FILE, LINK, SPACIOUS, Memory, tree
 
@@ -47,11 +47,11 @@ OTHER: Final = Entry(kind=Kind.OTHER)
 
 def trusted(*records: Record, payload: bytes = CONTENTS) -> TrustedPackage:
     package = read(Draft(records=records, payload=payload, signers=()).encode())
-    return verify(package, policy(unsafe_allow_unsigned=True), at=AT)
+    return verify_package(package, policy(unsafe_allow_unsigned=True), at=AT)
 
 
 def planned(where: Memory, *records: Record, device: Device | None = None, payload: bytes = CONTENTS) -> Plan:
-    return plan(trusted(*records, payload=payload), device, where)
+    return plan_installation(trusted(*records, payload=payload), device, where)
 
 
 def effects(where: Memory, *records: Record, device: Device | None = None) -> tuple[Effect, ...]:
@@ -502,7 +502,7 @@ def test_what_can_not_be_done_is_refused_with_its_command(record: Record, proble
     exc = refused(where, Description(text="x"), record)
 
     assert str(exc) == f"offset 0x0021: command[1]: {problem}"
-    assert (exc.fault, exc.hint) == (9001, None)
+    assert (exc.reason, exc.hint) == ("refused", None)
 
 
 def test_a_path_through_what_an_earlier_command_put_is_refused() -> None:
@@ -843,7 +843,7 @@ def test_a_package_that_just_fits_is_planned_and_one_octet_less_is_too_little() 
     assert effects(tree(space=replace(SPACIOUS, free=needed)), *records) == (put("/a", 0), put("/b", 1))
     exc = refused(tree(space=replace(SPACIOUS, free=needed - 1)), *records)
     assert str(exc) == f"{needed} octets are needed, {needed - 1} are free"
-    assert exc.fault == 9004
+    assert exc.reason == NO_ROOM
 
 
 def test_a_package_needs_as_many_inodes_as_it_makes_things() -> None:
@@ -853,7 +853,7 @@ def test_a_package_needs_as_many_inodes_as_it_makes_things() -> None:
     assert len(effects(tree(space=replace(SPACIOUS, inodes=needed)), *records)) == 4
     exc = refused(tree(space=replace(SPACIOUS, inodes=needed - 1)), *records)
     assert str(exc) == f"{needed} more files are needed, there is room for {needed - 1}"
-    assert exc.fault == 9004
+    assert exc.reason == NO_ROOM
     assert len(effects(tree(space=replace(SPACIOUS, inodes=None)), *records)) == 4
 
 
@@ -863,7 +863,7 @@ def test_directories_need_room_too() -> None:
 
     exc = refused(tree(space=replace(SPACIOUS, free=free)), file(path))
 
-    assert exc.fault == 9004
+    assert exc.reason == NO_ROOM
 
 
 def test_a_device_takes_no_more_than_it_says() -> None:
@@ -872,7 +872,7 @@ def test_a_device_takes_no_more_than_it_says() -> None:
     assert len(effects(tree(), file("a"), file("b"), device=device)) == 2
     exc = refused(tree(), file("a"), file("b"), file("c"), device=device)
     assert str(exc) == f"the files have {3 * len(CONTENTS)} octets, the device takes {2 * len(CONTENTS)}"
-    assert exc.fault == 9004
+    assert exc.reason == NO_ROOM
 
 
 def test_one_range_of_the_payload_counts_for_every_file_that_has_it() -> None:
@@ -913,7 +913,7 @@ def test_unknown_commands_are_refused_where_that_is_asked() -> None:
     package = trusted(file("a"), UnknownCommand(number=1000, value=b"script"))
 
     with pytest.raises(RefusedError) as caught:
-        plan(package, None, tree(), refuse_unknown=True)
+        plan_installation(package, None, tree(), refuse_unknown=True)
 
     assert caught.value.problem == "a command of the unknown type 1000"
     assert (caught.value.field, caught.value.section) == ("command[1]", "E.4")

@@ -17,10 +17,12 @@ from typing import Any, Final
 import pytest
 from lxml import etree
 
+from spkg.cwmp.soap import fault_response
 from tests.support.kit import AT
 from tests.support.rpc_kit import envelope, get_options, named, set_vouchers
 from tests.support.voucher_kit import signed
-from vouchers.cpe.messages import fault_response, options_response, set_vouchers_request, vouchers_response
+from vouchers.acs.request import set_vouchers_request
+from vouchers.cpe.messages import options_response, vouchers_response
 from vouchers.cpe.option_life import OptionState, unvouchered
 
 SCHEMA: Final = os.environ.get("SPKG_CWMP_SCHEMA")

@@ -18,7 +18,7 @@ from spkg.device import Device
 from tests.support.kit import AT
 from tests.support.rpc_kit import HERE, ask, genuine, only
 from tests.support.voucher_kit import IPTV, QOS
-from vouchers.cpe.messages import set_vouchers_request
+from vouchers.acs.request import set_vouchers_request
 from vouchers.cpe.store import OptionStore
 from vouchers.model import Mode
 
@@ -228,7 +228,12 @@ def test_a_server_reads_faults(server: Server) -> None:
 
     assert unknown == ("Client", "CWMP fault", "9000", f"the method {{{CWMP}}}FactoryReset is not supported")
     assert wrong == ("Client", "CWMP fault", "9003", "there is no Option '<TV>' here")
-    assert many == ("Server", "CWMP fault", "9004", "65 vouchers at once, 64 are taken")
+    assert many == (
+        "Server",
+        "CWMP fault",
+        "9004",
+        "VoucherList: expected at most 64 members, got 65 [TR-069 A.2.1]",
+    )
     assert denied == ("Client", "CWMP fault", "9001", OTHER)
     assert broken[:3] == ("Server", "CWMP fault", "9002")
 

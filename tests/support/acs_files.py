@@ -11,11 +11,11 @@ from typing import Final
 
 from click.testing import Result
 
+from spkg.cwmp.soap import read_envelope
 from tests.support.kit import KEYS, root
 from tests.support.voucher_kit import DEVICE, pem, signatory
 from vouchers.acs.ledger import Entry, Ledger, State
 from vouchers.acs.templates import load_options
-from vouchers.cpe.messages import read_envelope
 from vouchers.model import DeviceId, Voucher
 from vouchers.signature.sign import VoucherSigner
 
@@ -141,9 +141,9 @@ def failed(result: Result, status: int, message: str, hint: str | None = None) -
 def in_envelope(octets: bytes) -> tuple[str | None, list[bytes]]:
     """Return the name of a request SetVouchers, and the vouchers in it."""
     request = read_envelope(octets)
-    assert request.method is not None
-    assert request.method.tag == "{urn:dslforum-org:cwmp-1-0}SetVouchers"
-    (vouchers,) = request.method
+    assert request.body is not None
+    assert request.body.tag == "{urn:dslforum-org:cwmp-1-0}SetVouchers"
+    (vouchers,) = request.body
     assert vouchers.tag == "VoucherList"
     return request.id, [b64decode(one.text or "") for one in vouchers]
 

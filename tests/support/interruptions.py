@@ -694,7 +694,7 @@ class Primitives:
 def _apply(scenario: Scenario, package: Path, root: Path) -> str:
     """Apply a package in this process; return what became of it."""
     with open_package(package) as (opened, payload), Root(root) as there:
-        trusted = verification.verify(opened, policy(), at=AT)
+        trusted = verification.verify_package(opened, policy(), at=AT)
         try:
             applying.apply(trusted, payload, there, Request(device=None, in_place=scenario.in_place))
         except UnsafeError as exc:

@@ -5,10 +5,10 @@ from datetime import datetime
 from functools import cache
 from typing import Final
 
+from spkg.cwmp.soap import read_envelope
 from spkg.device import Device
 from tests.support.kit import AT
 from tests.support.voucher_kit import policy, signed
-from vouchers.cpe.messages import read_envelope
 from vouchers.cpe.rpc import answer
 from vouchers.cpe.store import OptionStore
 from vouchers.model import Option, Voucher

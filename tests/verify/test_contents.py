@@ -16,7 +16,7 @@ from spkg.format.commands import Add, End, StrongDigests
 from spkg.format.ranges import Range, deepest_overlap, uncovered
 from spkg.verify.contents import PARALLEL_FROM, DamagedPayloadError, PayloadReport, check_payload
 from spkg.verify.payload import CHUNK, open_package
-from spkg.verify.signatures import verify
+from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy
 
 LARGE = Random(1).randbytes(1 << 16) * (PARALLEL_FROM >> 16)
@@ -24,7 +24,7 @@ LARGE = Random(1).randbytes(1 << 16) * (PARALLEL_FROM >> 16)
 
 def check(path: Path, *, jobs: int = 1, sha256: bool = False) -> PayloadReport:
     with open_package(path) as (package, payload):
-        return check_payload(verify(package, policy(), at=AT), payload, jobs=jobs, sha256=sha256)
+        return check_payload(verify_package(package, policy(), at=AT), payload, jobs=jobs, sha256=sha256)
 
 
 def write(path: Path, draft: Draft) -> Path:
@@ -88,7 +88,7 @@ def test_progress_adds_up_to_the_payload_however_it_is_hashed(tmp_path: Path) ->
     for jobs in (1, 2):
         done: list[int] = []
         with open_package(package) as (opened, payload):
-            check_payload(verify(opened, policy(), at=AT), payload, jobs=jobs, progress=done.append)
+            check_payload(verify_package(opened, policy(), at=AT), payload, jobs=jobs, progress=done.append)
 
         assert sum(done) == len(LARGE)
 
@@ -139,7 +139,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_malformed(tmp_path: Path) -> No
     for jobs in (1, 2):
         write(package, large())
         with open_package(package) as (opened, payload):
-            trusted = verify(opened, policy(), at=AT)
+            trusted = verify_package(opened, policy(), at=AT)
             os.truncate(package, payload.offset + 10)
             with pytest.raises(FormatError) as caught:
                 check_payload(trusted, payload, jobs=jobs)

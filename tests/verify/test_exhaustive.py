@@ -15,7 +15,7 @@ from spkg.format.paths import RootPath
 from spkg.trust.policy import Policy
 from spkg.verify.contents import check_payload
 from spkg.verify.payload import Payload
-from spkg.verify.signatures import TrustedPackage, verify
+from spkg.verify.signatures import TrustedPackage, verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy, read, root, second_signer, signer
 from tests.support.proof import PROOF
 
@@ -43,7 +43,7 @@ def examine(octets: bytes, wanted: Policy = POLICY) -> TrustedPackage:
     """Read and verify a package from memory, payload and all."""
     stream = io.BytesIO(octets)
     package = Package.read(stream)
-    trusted = verify(package, wanted, at=AT)
+    trusted = verify_package(package, wanted, at=AT)
     payload = Payload(stream, offset=package.payload_offset, length=package.header.payload_length)
     check_payload(trusted, payload)
     return trusted

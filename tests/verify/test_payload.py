@@ -8,7 +8,7 @@ import pytest
 from spkg.errors import FormatError
 from spkg.format.package import Package
 from spkg.verify.payload import open_package
-from spkg.verify.signatures import verify
+from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, Draft, policy
 
 
@@ -24,6 +24,6 @@ def test_the_payload_is_not_touched_before_the_signatures_hold(tmp_path: Path) -
     stream = io.BytesIO(Draft().encode())
 
     package = Package.read(stream)
-    verify(package, policy(), at=AT)
+    verify_package(package, policy(), at=AT)
 
     assert stream.tell() == package.payload_offset

@@ -28,8 +28,8 @@ from spkg.errors import FailedError
 from vouchers.acs.device_list import Listed, read_devices
 from vouchers.acs.issuer import Issued, sign_voucher
 from vouchers.acs.ledger import Ledger, Outcome, Want
+from vouchers.acs.request import set_vouchers_request
 from vouchers.acs.templates import Template
-from vouchers.cpe.messages import set_vouchers_request
 from vouchers.model import DeviceId
 from vouchers.signature.sign import VoucherSigner
 

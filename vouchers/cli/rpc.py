@@ -26,8 +26,9 @@ def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **t
     The envelope comes from standard input, and the answer goes to standard output.  A fault is an answer,
     too, and the exit status 0; what is no envelope at all is 3.
     """
-    from vouchers.cpe.messages import MAX_ENVELOPE, fault_response, read_envelope
-    from vouchers.cpe.rpc import answer, fault_code
+    from spkg.cwmp.faults import method_fault
+    from spkg.cwmp.soap import MAX_ENVELOPE, fault_response, read_envelope
+    from vouchers.cpe.rpc import answer
     from vouchers.cpe.store import OptionStore
 
     verifier, time = read_verifier(**trust), time_of(at, no_clock=no_clock)
@@ -36,15 +37,15 @@ def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **t
     try:
         request = read_envelope(octets)
     except RefusedError as exc:
-        print_octets(fault_response(fault_code(exc), str(exc), None))
+        print_octets(fault_response(method_fault(exc), str(exc), None))
         return
     try:
         with OptionStore(store, create=True) as opened:
             response = answer(request, opened, verifier, device, time, supposed=at is not None)
     except SurroundingsError as exc:
-        if request.method is None and request.problem is None:
+        if request.is_empty:
             raise
         hint(str(exc))
-        response = fault_response(fault_code(exc), str(exc), request.id)
+        response = fault_response(method_fault(exc), str(exc), request.id)
     if response is not None:
         print_octets(response)

@@ -8,9 +8,9 @@ from spkg.device import Device
 from spkg.errors import NO_ROOM, RefusedError, SpkgError, UsageError
 from vouchers.cpe.grant import Grant, grant
 from vouchers.cpe.identity import identity_of
-from vouchers.cpe.messages import MAX_VOUCHERS
 from vouchers.cpe.option_life import Life, OptionState
 from vouchers.cpe.store import OptionStore
+from vouchers.model import MAX_VOUCHERS
 from vouchers.signature.shape import read_voucher
 from vouchers.signature.verify import TrustedVoucher, Verifier
 
@@ -46,7 +46,7 @@ def check_vouchers(
         raise RefusedError("network time is not established", section="C.2")
     identity_of(device)
     if len(vouchers) > MAX_VOUCHERS:
-        raise RefusedError(f"{len(vouchers)} vouchers at once, {MAX_VOUCHERS} are taken", fault=NO_ROOM)
+        raise RefusedError(f"expected at most {MAX_VOUCHERS} vouchers, got {len(vouchers)}", reason=NO_ROOM)
     checked = []
     for source, octets in vouchers:
         try:

@@ -1,67 +1,34 @@
 """What a device answers to SetVouchers and GetOptions (TR-069 A.4.1.3, A.4.1.4, A.5)."""
 
-import re
 from base64 import b64decode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from spkg.common.hostile_xml import BLANK, Element
+from spkg.cwmp.arrays import BASE64, follow, read_array
+from spkg.cwmp.faults import UnknownMethodError, method_fault
+from spkg.cwmp.soap import CWMP, MAX_NAME, Envelope, fault_response, own_text
 from spkg.device import Device
-from spkg.errors import NO_ROOM, FormatError, RefusedError, SpkgError, UntrustedError, UsageError
+from spkg.errors import NO_ROOM, RefusedError, SpkgError, UsageError
 from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
 from vouchers.cpe.identity import identity_of
-from vouchers.cpe.messages import (
-    CWMP,
-    ENCODING,
-    MAX_VOUCHERS,
-    Request,
-    fault_response,
-    options_response,
-    own_text,
-    vouchers_response,
-)
+from vouchers.cpe.messages import options_response, vouchers_response
 from vouchers.cpe.store import OptionStore
+from vouchers.model import MAX_VOUCHERS
 from vouchers.signature.shape import MAX_VOUCHER
 from vouchers.signature.verify import Verifier
 
-__all__ = ["answer", "fault_code"]
+__all__ = ["answer"]
 
-UNKNOWN_METHOD: Final = 9000
-INTERNAL: Final = 9002
-FAULT_FOR: Final[dict[type[SpkgError], int]] = {
-    UsageError: 9003,
-    FormatError: 9003,
-    UntrustedError: 9001,
-    RefusedError: 9001,
-}
-"""The FaultCode of each class of errors (README, "Exit statuses"); of all others it is 9002."""
 MAX_OPTION_NAME: Final = 64
 """The longest OptionName, in characters (Table 46)."""
-MAX_NAME: Final = 128
-"""How much is told of a name that is not known."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 KNOWN: Final = f"{{{CWMP}}}"
-ARRAY: Final = f"{{{ENCODING}}}arrayType"
-MEMBERS: Final = {"base64", f"{{{ENCODING}}}base64"}
-"""How a voucher in a list is named: by its type (3.5; SOAP 1.1, 5.1)."""
-
-
-class UnknownMethodError(UsageError):
-    """A method that is none of ours."""
-
-
-def fault_code(error: SpkgError) -> int:
-    """Return the FaultCode of SetVouchers or GetOptions for a failure (A.5.1)."""
-    if isinstance(error, UnknownMethodError):
-        return UNKNOWN_METHOD
-    if error.fault == NO_ROOM:
-        return NO_ROOM
-    return next((FAULT_FOR[kind] for kind in type(error).__mro__ if kind in FAULT_FOR), INTERNAL)
 
 
 def answer(
-    request: Request,
+    request: Envelope,
     store: OptionStore,
     verifier: Verifier,
     device: Device,
@@ -86,26 +53,26 @@ def answer(
     identity_of(device)
     try:
         store.observe(device.provisioning_code, None if supposed else now)
-        if request.method is None and request.problem is None:
+        if request.is_empty:
             return None
         call = _Call(request, store, verifier, device, now, supposed=supposed)
-        tag = "" if request.method is None else request.method.tag
+        tag = "" if request.body is None else request.body.tag
         if tag and tag not in _METHODS:
             raise UnknownMethodError(f"the method {tag[:MAX_NAME]} is not supported")
         if request.problem is not None:
             raise UsageError(request.problem, section="3.5")
         return _METHODS[tag](call)
     except SpkgError as exc:
-        if request.method is None and request.problem is None:
+        if request.is_empty:
             raise
-        return fault_response(fault_code(exc), str(exc), request.id)
+        return fault_response(method_fault(exc), str(exc), request.id)
 
 
 @dataclass(frozen=True)
 class _Call:
     """A request, and all that answers it."""
 
-    request: Request
+    request: Envelope
     store: OptionStore
     verifier: Verifier
     device: Device
@@ -117,28 +84,27 @@ class _Call:
 
         It is unqualified in the schema, and of the namespace of CWMP where somebody takes 3.5 by its words.
         What is of another one is of a later time, and ignored.
+
+        Raises:
+            UsageError: There are other arguments.
+            FormatError: It refers to nothing.
         """
-        assert self.request.method is not None  # it was looked up
-        found = [
-            child for child in self.request.method if child.tag.startswith(KNOWN) or "}" not in child.tag
-        ]
-        if [child.tag.removeprefix(KNOWN) for child in found] != [name]:
-            raise UsageError(f"the argument {name} belongs to it, and no other", section="A.2.2")
-        return found[0]
+        assert self.request.body is not None  # it was looked up
+        found = [child for child in self.request.body if child.tag.startswith(KNOWN) or "}" not in child.tag]
+        names = [child.tag.removeprefix(KNOWN) for child in found]
+        if names != [name]:
+            got = ", ".join(names)[:MAX_NAME] or "none"
+            raise UsageError(f"expected the one argument {name}, got {got}", section="A.2.2")
+        return follow(found[0], self.request.values, field=name)
 
 
 def _set_vouchers(call: _Call) -> bytes:
     array = call.argument("VoucherList")
-    members = [child for child in array if child.tag in MEMBERS or "}" not in child.tag]
-    stated = re.search(r"\[(\d{1,9})\]\s*$", array.get(ARRAY) or "", re.ASCII)
-    if len(members) > MAX_VOUCHERS:
-        raise RefusedError(f"{len(members)} vouchers at once, {MAX_VOUCHERS} are taken", fault=NO_ROOM)
+    members = read_array(array, call.request.values, field="VoucherList", most=MAX_VOUCHERS, types=BASE64)
     if not members:
-        raise UsageError("VoucherList: at least one voucher belongs in it", section="A.4.1.3")
-    if stated is not None and int(stated[1]) != len(members):
-        problem = f"VoucherList: its arrayType says {int(stated[1])}, {len(members)} are there"
-        raise UsageError(problem, section="A.4.1.3")
-    vouchers = [(f"VoucherList[{index}]", _octets(member)) for index, member in enumerate(members)]
+        raise UsageError("must have at least one voucher", field="VoucherList", section="A.4.1.3")
+    sources = [f"VoucherList[{index}]" for index in range(len(members))]
+    vouchers = [(source, _octets(member, source)) for source, member in zip(sources, members, strict=True)]
     checked = check_vouchers(vouchers, call.verifier, call.device, call.at)
     assert call.at is not None  # or nothing would be granted
     set_vouchers(checked, call.store, call.at, call.device.provisioning_code, real=not call.supposed)
@@ -148,25 +114,24 @@ def _set_vouchers(call: _Call) -> bytes:
 def _get_options(call: _Call) -> bytes:
     name = own_text(call.argument("OptionName"))
     if len(name) > MAX_OPTION_NAME:
-        problem = f"OptionName: a string of at most {MAX_OPTION_NAME} characters belongs here"
-        raise UsageError(problem, section="A.4.1.4")
+        problem = f"expected at most {MAX_OPTION_NAME} characters, got {len(name)}"
+        raise UsageError(problem, field="OptionName", section="A.4.1.4")
     # Without network time nothing is held against a date that was not before (C.2).
     at = call.at or call.store.last_time() or EPOCH
     found = get_options(call.store, at, call.device.supported_options, name, real=not call.supposed)
     return options_response(found, call.request.id)
 
 
-def _octets(member: Element) -> bytes:
+def _octets(member: Element, source: str) -> bytes:
     """Return the voucher that a member of the list is."""
-    if member.tag not in MEMBERS:
-        raise UsageError("VoucherList: base64 belongs in it", section="A.4.1.3")
     text = own_text(member).translate(dict.fromkeys(map(ord, BLANK)))
     try:
         octets = b64decode(text, validate=True)
     except ValueError as exc:
-        raise UsageError("VoucherList: no base64", section="A.4.1.3") from exc
+        raise UsageError("must be base64", field=source, section="A.4.1.3") from exc
     if len(octets) > MAX_VOUCHER:
-        raise RefusedError(f"a voucher of more than {MAX_VOUCHER} octets", fault=NO_ROOM)
+        problem = f"expected a voucher of at most {MAX_VOUCHER} bytes, got {len(octets)}"
+        raise RefusedError(problem, field=source, reason=NO_ROOM)
     return octets
 
 

@@ -285,7 +285,7 @@ class OptionStore:
         for query, most, what in COUNTS:
             (count,) = self._database.execute(query).fetchone()
             if count > most:
-                raise RefusedError(f"more {what} than the {most} that are kept", fault=NO_ROOM)
+                raise RefusedError(f"more {what} than the {most} that are kept", reason=NO_ROOM)
         return done
 
     def _life(self, name: str) -> Life | None:
@@ -331,7 +331,7 @@ class OptionStore:
             yield
         except sqlite3.Error as exc:
             full = getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-            raise SurroundingsError(f"{self._path}: {exc}", fault=NO_ROOM if full else None) from exc
+            raise SurroundingsError(f"{self._path}: {exc}", reason=NO_ROOM if full else None) from exc
 
 
 def _row(life: Life) -> tuple[object, ...]:

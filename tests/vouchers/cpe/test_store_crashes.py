@@ -120,7 +120,7 @@ def _do(job: str, path: Path, inject: str | None) -> NoReturn:
             JOBS[job](path)
             told: dict[str, Any] = {}
         except SpkgError as exc:
-            told = {"kind": type(exc).__name__, "told": str(exc), "fault": exc.fault}
+            told = {"kind": type(exc).__name__, "told": str(exc), "reason": exc.reason}
         Path("out").write_text(json.dumps(told))
         status = 0
     finally:
@@ -281,7 +281,7 @@ def test_a_store_whose_disk_fails_is_the_old_one_unless_it_is_told_to_be_done(
             problems.append(f"{point}: {told}")
         if not told and state != "new":
             problems.append(f"{point}: done, but {state}")
-        if error == errno.ENOSPC and point.name == "pwrite64" and told.get("fault") != NO_ROOM:
+        if error == errno.ENOSPC and point.name == "pwrite64" and told.get("reason") != NO_ROOM:
             problems.append(f"{point}: {told}")
 
     assert problems == []

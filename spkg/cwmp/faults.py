@@ -1,0 +1,109 @@
+"""The one table from errors to FaultCodes: by their class, and for some reasons (TR-069 A.5.1, Table 58).
+
+Errors do not know their FaultCodes, since one error has several: a method is answered with another than the
+transfer is that it began.
+"""
+
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from spkg.errors import (
+    LOGIN,
+    NO_ROOM,
+    FailedError,
+    FormatError,
+    Reason,
+    RefusedError,
+    SpkgError,
+    SurroundingsError,
+    TransferError,
+    UnsafeError,
+    UntrustedError,
+    UsageError,
+)
+
+__all__ = [
+    "CLIENT",
+    "FAULTS",
+    "MAX_FAULT_STRING",
+    "REASONS",
+    "FaultCode",
+    "Faults",
+    "UnknownMethodError",
+    "method_fault",
+    "transfer_fault",
+]
+
+MAX_FAULT_STRING: Final = 256
+"""The longest FaultString, in characters (Table 38)."""
+
+
+class FaultCode(IntEnum):
+    """A FaultCode that a device answers (Table 58)."""
+
+    METHOD_NOT_SUPPORTED = 9000
+    REQUEST_DENIED = 9001
+    INTERNAL_ERROR = 9002
+    INVALID_ARGUMENTS = 9003
+    RESOURCES_EXCEEDED = 9004
+    DOWNLOAD_FAILURE = 9010
+    AUTHENTICATION_FAILURE = 9012
+    """A file server refused the login."""
+
+
+CLIENT: Final = frozenset(
+    {FaultCode.METHOD_NOT_SUPPORTED, FaultCode.REQUEST_DENIED, FaultCode.INVALID_ARGUMENTS}
+)
+"""The faults whose source is the request, faultcode Client; the source of the others is this device (3.5)."""
+
+
+class UnknownMethodError(UsageError):
+    """A method that this device does not support."""
+
+
+class Faults(NamedTuple):
+    """The FaultCodes of one kind of failure."""
+
+    transfer: FaultCode
+    """In TransferComplete; Table 38 allows 9001, 9002, 9010, 9011 and 9012."""
+    method: FaultCode
+    """In the answer to SetVouchers or GetOptions, or to another method."""
+
+
+FAULTS: Final[dict[type[SpkgError], Faults]] = {
+    SpkgError: Faults(FaultCode.INTERNAL_ERROR, FaultCode.INTERNAL_ERROR),
+    UsageError: Faults(FaultCode.INTERNAL_ERROR, FaultCode.INVALID_ARGUMENTS),
+    UnknownMethodError: Faults(FaultCode.INTERNAL_ERROR, FaultCode.METHOD_NOT_SUPPORTED),
+    FormatError: Faults(FaultCode.DOWNLOAD_FAILURE, FaultCode.INVALID_ARGUMENTS),
+    UntrustedError: Faults(FaultCode.DOWNLOAD_FAILURE, FaultCode.REQUEST_DENIED),
+    RefusedError: Faults(FaultCode.REQUEST_DENIED, FaultCode.REQUEST_DENIED),
+    FailedError: Faults(FaultCode.DOWNLOAD_FAILURE, FaultCode.INTERNAL_ERROR),
+    UnsafeError: Faults(FaultCode.INTERNAL_ERROR, FaultCode.INTERNAL_ERROR),
+    TransferError: Faults(FaultCode.DOWNLOAD_FAILURE, FaultCode.INTERNAL_ERROR),
+    SurroundingsError: Faults(FaultCode.INTERNAL_ERROR, FaultCode.INTERNAL_ERROR),
+}
+"""The FaultCodes of each class of errors; a class that is not listed has those of its nearest base."""
+REASONS: Final[dict[tuple[type[SpkgError], Reason], Faults]] = {
+    # Table 38 has no 9004.
+    **{
+        (kind, NO_ROOM): Faults(FaultCode.DOWNLOAD_FAILURE, FaultCode.RESOURCES_EXCEEDED)
+        for kind in (RefusedError, FailedError, SurroundingsError)
+    },
+    (TransferError, LOGIN): Faults(FaultCode.AUTHENTICATION_FAILURE, FaultCode.INTERNAL_ERROR),
+}
+"""What goes before it for some reasons; never for an UnsafeError, whatever has led to it."""
+
+
+def transfer_fault(error: SpkgError) -> FaultCode:
+    """Return the FaultCode of TransferComplete for a download that failed."""
+    return _faults(error).transfer
+
+
+def method_fault(error: SpkgError) -> FaultCode:
+    """Return the FaultCode that answers a method that failed."""
+    return _faults(error).method
+
+
+def _faults(error: SpkgError) -> Faults:
+    kind = next(kind for kind in type(error).__mro__ if kind in FAULTS)
+    return REASONS.get((kind, error.reason), FAULTS[kind])
