@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.kit import ROOT
+from tests.support.source_modules import MODULES, module_of, relative
 
-MODULES = sorted([*ROOT.glob("spkg/**/*.py"), *ROOT.glob("vouchers/**/*.py"), ROOT / "cli.py"])
 BASE = {"spkg.errors", "spkg.common"}
 READING = BASE | {"spkg.trust", "spkg.cwmp", "spkg.format", "spkg.verify"}
 PACKAGES = READING | {"spkg.device", "spkg.build", "spkg.download", "spkg.install"}
@@ -86,10 +86,6 @@ MAKES_FILES = {
 }
 
 
-def relative(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
 def imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -99,10 +95,6 @@ def imported(path: Path) -> Iterator[str]:
             module = node.module or ""
             modules = {alias.name for alias in node.names} & {"errors", "device"} if module == "spkg" else set()
             yield from (f"spkg.{name}" for name in modules) if modules else [module]
-
-
-def module_of(path: Path) -> str:
-    return relative(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def room_of(module: str) -> str:

@@ -1,77 +1,41 @@
-"""``spkg apply``, ``recover`` and ``status``: what they print, and the status they end with."""
+"""``spkg apply`` with a file: what it prints, and the status it ends with."""
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 import pytest
-from click.testing import CliRunner, Result
 
-import cli
-from cli import main
+from spkg.cli.app import Stopped
+from spkg.cli.console import ClosedOutput
 from spkg.common.child_process import ChildKilledError, DefectError
 from spkg.errors import UnsafeError
-from spkg.format.commands import (
-    Description,
-    End,
-    Format,
-    MinimumVersion,
-    Move,
-    Reboot,
-    Remove,
-    Role,
-    UnknownCommand,
-    Version,
-)
+from spkg.format.commands import Description, End, Format, MinimumVersion, Move, UnknownCommand
 from spkg.format.paths import RootPath
-from spkg.format.states import State
-from spkg.install.checkpoint import Checkpoint, save_checkpoint
-from spkg.install.own_directory import working_in
-from spkg.install.root import Root
-from tests.support.kit import AT, CONTENTS, ROOT, Draft, file, root
+from tests.support.commands import PATIENCE, PROGRAM, run
+from tests.support.installation import APPLY, OLD, RECORDS, events, furnish_root, mark_unsafe, tree
+from tests.support.kit import CONTENTS, ROOT, Draft, file
 
-TRUST: Final = ("--root", "root", "--trust", "ca.pem", "--at", AT.isoformat())
-PROGRAM: Final = (sys.executable, str(ROOT / "cli.py"))
-PATIENCE: Final = 60
-RECORDS: Final = (Version(text="6.3"), file("/bin/app"), Remove(path=RootPath.of("/old")), Reboot(), End())
+NEW: Final = {"root/bin/app": CONTENTS}
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory to work in, with a package, what trusts it, and a root."""
     monkeypatch.chdir(tmp_path)
-    Path("ca.pem").write_bytes(root().pem)
+    furnish_root()
     Path("p.spkg").write_bytes(Draft(records=RECORDS).encode())
-    Path("root").mkdir()
-    Path("root/old").write_text("old")
     return tmp_path
 
 
-def run(*args: str) -> Result:
-    return CliRunner().invoke(main, list(args), prog_name="spkg")
-
-
-def events(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def tree() -> dict[str, str]:
-    found = Path("root").rglob("*")
-    return {str(path): path.read_text() for path in found if path.is_file() and ".spkg" not in path.parts}
-
-
-OLD: Final = {"root/old": "old"}
-NEW: Final = {"root/bin/app": CONTENTS.decode()}
-
-
 def test_a_package_is_installed() -> None:
-    result = run("apply", "p.spkg", *TRUST)
+    result = run("apply", "p.spkg", *APPLY)
 
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == "root: installed, 3 changes, reboot required\n"
@@ -81,11 +45,11 @@ def test_a_package_is_installed() -> None:
 def test_where_the_kernel_has_no_landlock_the_same_is_done_and_that_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("spkg.common.landlock.confine", lambda _: 0)
+    monkeypatch.setattr("spkg.install.supervisor.confine", lambda _: 0)
     Path("p.spkg").write_bytes(Draft(records=(*RECORDS[:2], Description(text="x"), *RECORDS[2:])).encode())
 
-    result = run("apply", "p.spkg", *TRUST)
-    again = run("apply", "p.spkg", *TRUST, "--again", "--in-place", "--json")
+    result = run("apply", "p.spkg", *APPLY)
+    again = run("apply", "p.spkg", *APPLY, "--again", "--in-place", "--json")
     recovered = run("recover", "--root", "root")
 
     assert (result.exit_code, result.stderr) == (
@@ -98,7 +62,7 @@ def test_where_the_kernel_has_no_landlock_the_same_is_done_and_that_is_said(
 
 
 def test_a_dry_run_shows_what_would_change() -> None:
-    result = run("apply", "p.spkg", *TRUST, "--dry-run")
+    result = run("apply", "p.spkg", *APPLY, "--dry-run")
 
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == (
@@ -108,9 +72,9 @@ def test_a_dry_run_shows_what_would_change() -> None:
 
 
 def test_a_package_that_comes_again_changes_nothing() -> None:
-    run("apply", "p.spkg", *TRUST)
+    run("apply", "p.spkg", *APPLY)
 
-    result = run("apply", "p.spkg", *TRUST)
+    result = run("apply", "p.spkg", *APPLY)
 
     assert (result.exit_code, result.stdout) == (
         0,
@@ -120,7 +84,7 @@ def test_a_package_that_comes_again_changes_nothing() -> None:
 
 
 def test_the_events_end_with_the_result() -> None:
-    result = run("apply", "p.spkg", *TRUST, "--json", "--command-key", "k1")
+    result = run("apply", "p.spkg", *APPLY, "--json", "--command-key", "k1")
 
     *progress, last = events(result.stdout)
     assert progress == [{"schema": "spkg.apply/1", "event": "progress", "octets": 21, "total": 21}]
@@ -149,7 +113,7 @@ def test_the_events_end_with_the_result() -> None:
 
 
 def test_a_dry_run_is_planned() -> None:
-    (last,) = events(run("apply", "p.spkg", *TRUST, "--json", "--dry-run").stdout)
+    (last,) = events(run("apply", "p.spkg", *APPLY, "--json", "--dry-run").stdout)
 
     assert (last["status"], last["exit"], last["confined"]) == ("planned", 0, None)
 
@@ -177,7 +141,7 @@ def test_each_failure_has_its_status_and_its_fault_and_changes_nothing(kind: str
     if package is not None:
         Path("p.spkg").write_bytes(package)
 
-    result = run("apply", "p.spkg", *TRUST, *options, "--json")
+    result = run("apply", "p.spkg", *APPLY, *options, "--json")
 
     *_, last = events(result.stdout)
     assert (result.exit_code, last["status"], last["exit"]) == (status, word, status)
@@ -189,7 +153,7 @@ def test_each_failure_has_its_status_and_its_fault_and_changes_nothing(kind: str
 def test_no_room_is_a_download_failure_since_transfer_complete_has_no_9004() -> None:
     Path("small.toml").write_text("[install]\nmax-extracted = 1\n")
 
-    result = run("apply", "p.spkg", *TRUST, "--device", "small.toml", "--json")
+    result = run("apply", "p.spkg", *APPLY, "--device", "small.toml", "--json")
 
     *_, last = events(result.stdout)
     assert (result.exit_code, last["fault"]["code"], last["reason"]) == (5, 9010, "no-room")
@@ -199,27 +163,27 @@ def test_no_room_is_a_download_failure_since_transfer_complete_has_no_9004() -> 
 def test_a_version_that_is_not_known_is_hinted_at() -> None:
     Path("p.spkg").write_bytes(Draft(records=(MinimumVersion(version=(5,)), *RECORDS)).encode())
 
-    result = run("apply", "p.spkg", *TRUST)
+    result = run("apply", "p.spkg", *APPLY)
 
     assert result.stderr == (
         "spkg: error: offset 0x0018: command[0]: asks for a software version, and that of the device is not "
         "known [TR-069 E.4.10]\nspkg: hint: name the device file with --device\n"
     )
-    assert run("apply", "p.spkg", *TRUST, "--software-version", "4.9").exit_code == 5
-    assert run("apply", "p.spkg", *TRUST, "--software-version", "5.0.1").exit_code == 0
+    assert run("apply", "p.spkg", *APPLY, "--software-version", "4.9").exit_code == 5
+    assert run("apply", "p.spkg", *APPLY, "--software-version", "5.0.1").exit_code == 0
 
 
 def test_what_the_command_line_says_of_the_device_counts_more_than_the_file() -> None:
     Path("p.spkg").write_bytes(Draft(records=(MinimumVersion(version=(5,)), *RECORDS)).encode())
     Path("d.toml").write_text('[device]\nsoftware-version = "4.0"\n')
 
-    assert run("apply", "p.spkg", *TRUST, "--device", "d.toml").exit_code == 5
-    assert run("apply", "p.spkg", *TRUST, "--device", "d.toml", "--software-version", "5").exit_code == 0
+    assert run("apply", "p.spkg", *APPLY, "--device", "d.toml").exit_code == 5
+    assert run("apply", "p.spkg", *APPLY, "--device", "d.toml", "--software-version", "5").exit_code == 0
 
 
 @pytest.mark.parametrize("path", ["nowhere", "p.spkg"])
 def test_a_root_that_is_none_is_9(path: str) -> None:
-    for command in (("apply", "p.spkg", *TRUST[2:]), ("recover",), ("status",)):
+    for command in (("apply", "p.spkg", *APPLY[2:]), ("recover",), ("status",)):
         result = run(*command, "--root", path)
 
         assert result.exit_code == 9
@@ -249,7 +213,7 @@ def test_a_report_does_not_take_the_place_of_what_it_is_about() -> None:
 
     for name, what in (("p.spkg", "SOURCE"), ("ca.pem", "--trust"), ("d.toml", "--device")):
         before = Path(name).read_bytes()
-        result = run("apply", "p.spkg", *TRUST, "--device", "d.toml", "--report", name)
+        result = run("apply", "p.spkg", *APPLY, "--device", "d.toml", "--report", name)
 
         assert result.exit_code == 2
         assert result.stderr == f"spkg: error: {name} is {what}, and can't be the report\n"
@@ -259,19 +223,19 @@ def test_a_report_does_not_take_the_place_of_what_it_is_about() -> None:
 def test_a_file_called_minus_is_not_standard_input() -> None:
     Path("p.spkg").rename("-")
 
-    assert run("apply", "./-", *TRUST).exit_code == 0
+    assert run("apply", "./-", *APPLY).exit_code == 0
 
 
 def test_a_report_is_written_and_takes_nothing_back_where_it_can_not_be() -> None:
-    result = run("apply", "p.spkg", *TRUST, "--report", "r.json")
+    result = run("apply", "p.spkg", *APPLY, "--report", "r.json")
 
     assert result.exit_code == 0
     assert json.loads(Path("r.json").read_text())["status"] == "installed"
-    again = run("apply", "p.spkg", *TRUST, "--again", "--report", "nowhere/r.json")
+    again = run("apply", "p.spkg", *APPLY, "--again", "--report", "nowhere/r.json")
     assert again.exit_code == 0
     assert "spkg: hint: the report can't be written: nowhere" in again.stderr
     Path("p.spkg").write_bytes(b"")
-    assert run("apply", "p.spkg", *TRUST, "--report", "r.json").exit_code == 3
+    assert run("apply", "p.spkg", *APPLY, "--report", "r.json").exit_code == 3
     assert json.loads(Path("r.json").read_text())["status"] == "malformed"
 
 
@@ -284,7 +248,7 @@ def test_a_dry_run_shows_what_is_replaced_and_moved() -> None:
     Path("root/d").write_text("d")
     Path("p.spkg").write_bytes(Draft(records=records).encode())
 
-    assert run("apply", "p.spkg", *TRUST, "--dry-run").stdout == (
+    assert run("apply", "p.spkg", *APPLY, "--dry-run").stdout == (
         "  > /d -> /e\n  ~ /old\nroot: would change, 2 changes\n"
     )
 
@@ -295,7 +259,7 @@ def test_where_nobody_reads_the_result_it_is_done_all_the_same(options: tuple[st
     os.close(reading)
     try:
         result = subprocess.run(
-            [*PROGRAM, "apply", "p.spkg", *TRUST, *options],
+            [*PROGRAM, "apply", "p.spkg", *APPLY, *options],
             stdout=writing,
             stderr=subprocess.PIPE,
             text=True,
@@ -309,60 +273,10 @@ def test_where_nobody_reads_the_result_it_is_done_all_the_same(options: tuple[st
     assert "Traceback" not in result.stderr
 
 
-def test_the_status_tells_what_was_installed() -> None:
-    assert run("status", "--root", "root").stdout == "root: clean\n"
-    run("apply", "p.spkg", *TRUST)
-
-    text, document = run("status", "--root", "root"), run("status", "--root", "root", "--json")
-
-    first, second = text.stdout.splitlines()
-    assert first == "root: clean"
-    assert re.fullmatch(r"  \S+  6\.3  3 changes  package [0-9a-f]{16}  CN=Test Signer", second)
-    shown = json.loads(document.stdout)
-    assert list(shown) == ["schema", "state", "in_place", "staged", "installed"]
-    assert (shown["schema"], shown["state"], shown["in_place"]) == ("spkg.status/1", "clean", None)
-    assert [one["version"] for one in shown["installed"]] == ["6.3"]
-
-
-def test_recovering_a_clean_root_changes_nothing() -> None:
-    text, document = run("recover", "--root", "root"), run("recover", "--root", "root", "--json")
-
-    assert text.stdout == "root: nothing was left to recover; it is clean\n"
-    assert json.loads(document.stdout) == {
-        "schema": "spkg.recover/1",
-        "outcome": "nothing",
-        "state": "clean",
-    }
-    assert not Path("root/.spkg").exists()
-
-
-def mark_unsafe() -> None:
-    with Root(Path("root")) as opened, working_in(opened):
-        save_checkpoint(
-            opened, Checkpoint(package="ab" * 32, command=3, state=State.UNRECOVERABLE, failed=True)
-        )
-
-
-def test_an_unsafe_root_is_said_to_be_one() -> None:
-    mark_unsafe()
-
-    shown, recovered = run("status", "--root", "root"), run("recover", "--root", "root")
-
-    assert (shown.exit_code, shown.stdout) == (
-        0,
-        "root: unsafe\n  package abababababababab stopped at command[3], in the unrecoverable state\n",
-    )
-    assert (recovered.exit_code, recovered.stdout) == (7, "root: nothing was left to recover; it is unsafe\n")
-    assert run("apply", "p.spkg", *TRUST).exit_code == 5
-    Path("p.spkg").write_bytes(Draft(records=(Role(role=2), *RECORDS)).encode())
-    assert run("apply", "p.spkg", *TRUST).exit_code == 0
-    assert run("status", "--root", "root").stdout.startswith("root: clean\n")
-
-
 def scripted(script: str, argument: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Apply the package by a script that changes a part of the program first."""
     return subprocess.run(
-        [sys.executable, "-c", script, argument, "apply", "p.spkg", *TRUST, *options],
+        [sys.executable, "-c", script, argument, "apply", "p.spkg", *APPLY, *options],
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -433,7 +347,7 @@ def test_a_signal_before_the_commit_leaves_the_root_as_it_was(number: signal.Sig
     before = signal.signal(number, signal.default_int_handler)  # whoever starts the tests may ignore it
     try:
         process = subprocess.Popen(
-            [*PROGRAM, "apply", "-", *TRUST],
+            [*PROGRAM, "apply", "-", *APPLY],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -487,7 +401,7 @@ def test_an_unsafe_root_is_told_and_recovered_also_where_nobody_listens() -> Non
                 "1",
                 "apply",
                 "p.spkg",
-                *TRUST,
+                *APPLY,
                 "--in-place",
                 "--json",
                 "--device",
@@ -508,7 +422,7 @@ def test_a_dry_run_runs_no_recovery_command() -> None:
     mark_unsafe()
     Path("d.toml").write_text('[install]\nrecovery-command = ["/bin/sh", "-c", "echo > recovered"]\n')
 
-    assert run("apply", "p.spkg", *TRUST, "--dry-run", "--device", "d.toml").exit_code == 5
+    assert run("apply", "p.spkg", *APPLY, "--dry-run", "--device", "d.toml").exit_code == 5
     assert not Path("recovered").exists()
 
 
@@ -536,11 +450,11 @@ def test_two_kills_before_anything_changed_are_no_reason_for_a_recovery() -> Non
 
 
 def test_a_parent_that_is_killed_does_not_fail_what_its_child_does() -> None:
-    payload = os.urandom(1 << 24)
+    payload = Random(1).randbytes(1 << 24)
     records = (file("/big", payload, flags=1), End())
     Path("p.spkg").write_bytes(Draft(records=records, payload=payload).encode())
 
-    with subprocess.Popen([*PROGRAM, "apply", "p.spkg", *TRUST, "--in-place"]) as process:
+    with subprocess.Popen([*PROGRAM, "apply", "p.spkg", *APPLY, "--in-place"]) as process:
         deadline = time.monotonic() + PATIENCE
         while not Path("root/.spkg/checkpoint").exists() and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -578,8 +492,8 @@ def answering(monkeypatch: pytest.MonkeyPatch, *answers: BaseException | None) -
             raise answer
         return work(hear)
 
-    monkeypatch.setattr("spkg.common.landlock.confine", lambda _: 1)
-    monkeypatch.setattr("spkg.common.child_process.run_child", run_child)
+    monkeypatch.setattr("spkg.install.supervisor.confine", lambda _: 1)
+    monkeypatch.setattr("spkg.install.supervisor.run_child", run_child)
 
 
 KILL: Final = ChildKilledError("the process that changes the root was ended by signal 9")
@@ -587,10 +501,10 @@ KILL: Final = ChildKilledError("the process that changes the root was ended by s
 
 def test_what_the_second_child_finds_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, None)
-    assert run("apply", "p.spkg", *TRUST).exit_code == 0
+    assert run("apply", "p.spkg", *APPLY).exit_code == 0
     answering(monkeypatch, KILL, None)
 
-    result = run("apply", "p.spkg", *TRUST, "--again")
+    result = run("apply", "p.spkg", *APPLY, "--again")
 
     assert result.exit_code in {0, 6}  # 0 where both were in one second
     assert f"spkg: hint: {KILL}: recovering\n" in result.stderr
@@ -606,7 +520,7 @@ def test_after_two_kills_the_root_itself_tells_how_it_stands(
         Path("root/.spkg/txn/journal").touch()
     answering(monkeypatch, KILL, KILL)
 
-    result = run("apply", "p.spkg", *TRUST, "--device", "d.toml")
+    result = run("apply", "p.spkg", *APPLY, "--device", "d.toml")
 
     assert result.exit_code == status
     assert result.stderr.endswith(f"{KILL}, twice\nspkg: hint: 'spkg recover' tries again\n")
@@ -630,7 +544,7 @@ def test_what_the_recovery_command_does_is_told(
     Path("d.toml").write_text(f"[install]\nrecovery-command = {command}\n")
     answering(monkeypatch, UnsafeError("it can neither be made nor taken back"))
 
-    result = run("apply", "p.spkg", *TRUST, "--device", "d.toml", "--json")
+    result = run("apply", "p.spkg", *APPLY, "--device", "d.toml", "--json")
 
     assert (result.exit_code, events(result.stdout)[-1]["status"]) == (7, "unsafe")
     assert f"spkg: hint: {told}\n" in result.stderr
@@ -641,9 +555,9 @@ def test_what_the_recovery_command_does_is_told(
 def test_an_end_by_a_signal_has_a_result_line_too(
     monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    answering(monkeypatch, cli.Stopped(number))
+    answering(monkeypatch, Stopped(number))
 
-    result = run("apply", "p.spkg", *TRUST, "--json")
+    result = run("apply", "p.spkg", *APPLY, "--json")
 
     (last,) = events(result.stdout)
     assert (result.exit_code, last["event"], last["exit"]) == (128 + number, "result", 128 + number)
@@ -652,7 +566,7 @@ def test_an_end_by_a_signal_has_a_result_line_too(
 def test_a_defect_has_a_result_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, DefectError("ValueError: x"))
 
-    result = run("apply", "p.spkg", *TRUST, "--json")
+    result = run("apply", "p.spkg", *APPLY, "--json")
 
     (last,) = events(result.stdout)
     assert (result.exit_code, last["status"], last["fault"]["code"]) == (1, "error", 9002)
@@ -661,23 +575,13 @@ def test_a_defect_has_a_result_line_too(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_an_output_that_fails_takes_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> None:
-        raise cli.ClosedOutput
+        raise ClosedOutput
 
     answering(monkeypatch, None, UnsafeError("x"))
-    monkeypatch.setattr(cli, "_print_lines", fail)
+    monkeypatch.setattr("spkg.cli.apply.print_lines", fail)
 
-    assert run("apply", "p.spkg", *TRUST, "--dry-run").exit_code == 9
-    done = run("apply", "p.spkg", *TRUST)
+    assert run("apply", "p.spkg", *APPLY, "--dry-run").exit_code == 9
+    done = run("apply", "p.spkg", *APPLY)
     assert (done.exit_code, tree()) == (0, NEW)
     assert "spkg: hint: it is done, and the result can't be written\n" in done.stderr
-    assert run("apply", "p.spkg", *TRUST, "--again").exit_code == 7
-
-
-def test_a_root_that_was_left_half_way_in_place_has_a_hint() -> None:
-    with Root(Path("root")) as opened, working_in(opened):
-        save_checkpoint(opened, Checkpoint(package="0", command=1, state=State.RECOVERABLE, failed=True))
-
-    result = run("recover", "--root", "root")
-
-    assert (result.exit_code, result.stdout) == (0, "root: nothing was left to recover; it is partial\n")
-    assert result.stderr == "spkg: hint: the same package continues with --in-place\n"
+    assert run("apply", "p.spkg", *APPLY, "--again").exit_code == 7

@@ -19,6 +19,7 @@ import pytest
 from spkg.common.atomic_output import new_directory, new_file, new_files, refuse_existing, write_all
 from spkg.errors import UsageError
 from tests.support.kit import ROOT
+from tests.support.planted_tree import listing
 
 EXISTS_HINT: Final = "--force overwrites it"
 
@@ -47,14 +48,6 @@ def without_privileges() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
-
-
-def listing(directory: Path) -> dict[str, bytes | None]:
-    """Return what is in a directory, hidden or not: the contents of its files, None for all else."""
-    return {
-        entry.name: entry.read_bytes() if entry.is_file() and not entry.is_symlink() else None
-        for entry in directory.iterdir()
-    }
 
 
 def nothing() -> None:

@@ -32,7 +32,7 @@ from spkg.errors import (
     UsageError,
 )
 from spkg.verify.contents import DamagedPayloadError, PayloadReport
-from tests.test_architecture import MODULES, module_of
+from tests.support.source_modules import MODULES, module_of
 
 CODES: Final[dict[type[SpkgError], tuple[int, int, Reason]]] = {
     SpkgError: (9002, 9002, "error"),

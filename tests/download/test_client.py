@@ -20,8 +20,8 @@ from spkg.download.http import SMALL, WebTransport
 from spkg.download.url import Location, Login, file_of, is_url
 from spkg.download.worker import BrokenError
 from spkg.errors import LOGIN, TransferError, UsageError
+from tests.support.fake_servers import Script, nobody, serving
 from tests.support.kit import Certified, authority, certify
-from tests.support.servers import Script, nobody, serving
 
 OCTETS = bytes(range(256)) * 8
 NOBODY = Login()

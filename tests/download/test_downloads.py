@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from time import monotonic
 from typing import Any, Final
 
@@ -32,12 +33,12 @@ from spkg.install.status import root_state, staged_package
 from spkg.verify.contents import check_payload
 from spkg.verify.payload import open_package
 from spkg.verify.signatures import verify_package
-from tests.install.test_apply import OLD, plant, tree
+from tests.support.fake_servers import Script, nobody, serving
 from tests.support.kit import AT, Draft, file, policy, read
 from tests.support.namespaces import isolated
-from tests.support.servers import Script, nobody, serving
+from tests.support.planted_tree import OLD, plant, tree
+from tests.support.proof import PROOF
 
-PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
 P = RootPath.of
 ONE, TWO, THREE = b"one" * 100, b"two" * 150, b"three" * 50
 PACKAGE: Final = Draft(
@@ -591,7 +592,7 @@ def test_a_second_break_while_the_front_matter_is_compared_is_no_other_package(p
 
 
 def test_a_server_that_has_a_tag_and_no_ranges_is_not_asked_in_circles(place: Path) -> None:
-    big = os.urandom(3 << 20)
+    big = Random(1).randbytes(3 << 20)
     draft = Draft(records=(file("/a", big), file("/b", ONE, at=len(big))), payload=big + ONE)
     script = Script(octets=draft.encode(), ranges=False, cuts=[len(draft.front) + (2 << 20)])
     with serving(script) as url:

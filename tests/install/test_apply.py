@@ -50,35 +50,20 @@ from spkg.verify.payload import Payload, open_package
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy
 from tests.support.namespaces import in_memory
+from tests.support.planted_tree import OLD, plant, tree
+from tests.support.proof import PROOF
 
 P = RootPath.of
 UNSAFE: Final = 1
-PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
 CUTS: Final = range(1, 300, 1 if PROOF else 3)
 """Before which changes the power is cut; all of them only where there is time."""
 RECOVERY: Final = Role(role=2)
 ANYHOW: Final = Request(device=None, when="then")
 IN_PLACE: Final = replace(ANYHOW, in_place=True)
-OLD: Final = {"bin/app": b"old", "keep": b"kept", "www/a/b": b"b", "m": b"moved"}
 
 
 class Cut(BaseException):
     """What a power cut is: nothing runs afterwards."""
-
-
-def plant(directory: Path, tree: dict[str, bytes] = OLD) -> None:
-    for path, contents in tree.items():
-        (directory / path).parent.mkdir(parents=True, exist_ok=True)
-        (directory / path).write_bytes(contents)
-
-
-def tree(directory: Path) -> dict[str, bytes]:
-    """Return the files below a directory, the installer's own aside."""
-    return {
-        str(path.relative_to(directory)): path.read_bytes()
-        for path in sorted(directory.rglob("*"))
-        if path.is_file() and ".spkg" not in path.parts
-    }
 
 
 def changing(*records: Record, version: str = "1") -> Draft:

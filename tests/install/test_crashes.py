@@ -47,7 +47,7 @@ from spkg.install.transaction import Outcome
 from spkg.verify.payload import Payload
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, Draft, entry, policy, read
-from tests.support.model import (
+from tests.support.naive_installer import (
     PAYLOAD,
     Directory,
     File,
@@ -65,8 +65,8 @@ from tests.support.model import (
     plant,
     seen,
 )
-from tests.support.simulation import SimulatedFile, Simulation
-from tests.verify.test_exhaustive import PROOF
+from tests.support.proof import PROOF
+from tests.support.simulated_file_system import SimulatedFile, Simulation
 
 State = tuple[Tree, bytes | None]
 """A tree, and what the installer remembers of it."""
@@ -758,7 +758,7 @@ def test_a_power_cut_in_any_installation_leaves_the_old_tree_or_the_new(
 ) -> None:
     scenario = Scenario(name="any", garden=garden, records=records, again=again)
     try:
-        scenario.plan  # noqa: B018 - what the model refuses is refused, which test_model.py shows
+        scenario.plan  # noqa: B018 - what the model refuses is refused, as test_naive_installer.py shows
     except RefusedError:
         assume(condition=False)
     tally, root, killed = Tally(), scenario.start(), scenario.start()

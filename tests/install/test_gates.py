@@ -23,8 +23,8 @@ from spkg.install.gates import check_gates
 from spkg.install.plan import plan_installation
 from spkg.install.root_tree import Room
 from spkg.verify.signatures import verify_package
-from tests.install.test_plan import tree
 from tests.support.kit import AT, Draft, file, policy, read
+from tests.support.memory_tree import tree
 
 ROOM: Final = Room(size=32 << 20, free=1 << 20, inodes=None, block=4096, memory=64 << 20)
 VENDOR: Final = 0xFF00D09E

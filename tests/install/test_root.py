@@ -3,12 +3,12 @@
 import ctypes
 import errno
 import os
-import socket
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Self
+from random import Random
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -17,10 +17,7 @@ from hypothesis import strategies as st
 from spkg.install import root as root_module
 from spkg.install.root import DEEP, NewFile, Parts, Resolver, Root, shown, split
 from tests.support.namespaces import bind, in_memory, isolated, mount_memory, not_judged
-
-SECRET: Final = b"of somebody else"
-FRESH: Final = (b"fresh",)
-"""A name that is free."""
+from tests.support.root_kit import FRESH, LOOKS, METHODS, SECRET, Watch, deep, make_special, snapshot
 
 
 @pytest.fixture
@@ -53,45 +50,6 @@ def root(request: pytest.FixtureRequest, place: Path, outside: Path) -> Iterator
         yield made
 
 
-def snapshot(place: Path) -> dict[str, object]:
-    """Return all that stands below a place: kinds, modes, contents, and when it last changed."""
-    found: dict[str, object] = {}
-    for path in sorted([place, *place.rglob("*")]):
-        status = path.lstat()
-        said: object = None
-        if stat.S_ISLNK(status.st_mode):
-            said = path.readlink()
-        elif stat.S_ISREG(status.st_mode):
-            said = path.read_bytes()
-        found[str(path)] = (status.st_mode, status.st_ino, status.st_ctime_ns, said)
-    return found
-
-
-def opened(root: Root, path: Parts) -> bool:
-    with root.locked(path) as free:
-        return free
-
-
-# Every method, on one path; those with two paths once for each.
-LOOKS: Final[dict[str, Callable[[Root, Parts], object]]] = {
-    "status": Root.status,
-    "names": Root.names,
-    "target": Root.target,
-    "read": lambda root, path: root.read(path, 100),
-    "locked": opened,
-    "sync_directory": Root.sync_directory,
-}
-CHANGES: Final[dict[str, Callable[[Root, Parts], object]]] = {
-    "create": lambda root, path: root.create(path).close(),
-    "mkdir": lambda root, path: root.mkdir(path, 0o755),
-    "rename from": lambda root, path: root.rename(path, FRESH),
-    "rename to": lambda root, path: root.rename((b"file",), path),
-    "link from": lambda root, path: root.link(path, FRESH),
-    "link to": lambda root, path: root.link((b"file",), path),
-    "unlink": Root.unlink,
-    "remove_tree": Root.remove_tree,
-}
-METHODS: Final = LOOKS | CHANGES
 TWO_PATHS: Final = {"rename to", "link to"}
 """Methods whose path is the second one."""
 OF_DIRECTORIES: Final = {"names", "locked", "sync_directory"}
@@ -368,44 +326,11 @@ def test_a_file_is_read_up_to_a_limit(root: Root) -> None:
     )
 
 
-def make_special(kind: str, place: Path) -> None:
-    if kind == "fifo":
-        os.mkfifo(place)
-    else:
-        with socket.socket(socket.AF_UNIX) as made:
-            made.bind(os.path.relpath(place))
-
-
 @pytest.mark.parametrize("kind", ["fifo", "socket"])
 def test_a_special_file_is_not_read(root: Root, kind: str) -> None:
     make_special(kind, root.path / kind)
 
     assert str(problem("read", root, (kind.encode(),))) == f"[Errno 22] not a regular file: '/{kind}'"
-
-
-class Watch:
-    """Tells whether a file was opened, by whomever."""
-
-    OPENED: Final = 0x20
-
-    def __init__(self, path: Path) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        assert libc.inotify_add_watch(self._fd, os.fsencode(path), self.OPENED) >= 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        os.close(self._fd)
-
-    def saw_it(self) -> bool:
-        try:
-            octets = os.read(self._fd, 4096)
-        except BlockingIOError:
-            return False
-        # Without a name each event is four integers, of which the second says what happened.
-        return any(mask & self.OPENED for mask in memoryview(octets).cast("I")[1::4])
 
 
 def test_the_watch_sees_what_is_opened(tmp_path: Path) -> None:
@@ -575,7 +500,7 @@ def test_an_owner_whom_nobody_knows_here_is_done_without(tmp_path: Path) -> None
 
 
 def test_what_is_written_is_all_there_and_can_be_copied(root: Root) -> None:
-    octets = os.urandom(3 * root_module.CHUNK // 2)
+    octets = Random(1).randbytes(3 * root_module.CHUNK // 2)
     file, copy = root.create(FRESH), root.create((b"copy",))
     file.write(octets)
     file.write(memoryview(b"end"))
@@ -651,19 +576,6 @@ def test_the_longest_path_of_a_package_works_everywhere(root: Root) -> None:
     assert root.names(path[:4]) == [b"other"]
     root.remove_tree(path[:1])
     assert root.names(()) == [b"dir", b"file", b"fresh"]
-
-
-def deep(place: Path, levels: int) -> None:
-    """Make directories within one another, each with a file."""
-    place.mkdir()
-    above = os.open(place, os.O_RDONLY)
-    for _ in range(levels):
-        os.mkdir("d", dir_fd=above)
-        os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=above))
-        below = os.open("d", os.O_RDONLY, dir_fd=above)
-        os.close(above)
-        above = below
-    os.close(above)
 
 
 @pytest.mark.parametrize("levels", [DEEP - 1, DEEP, DEEP + 1, 2 * DEEP + 1, 2000])

@@ -41,11 +41,11 @@ from spkg.install.root_tree import RootTree
 from spkg.install.transaction import Outcome
 from spkg.verify.payload import Payload
 from spkg.verify.signatures import verify_package
-from tests.install.test_root import METHODS, SECRET, Watch, deep, make_special, snapshot
 from tests.support.kit import AT, CONTENTS, Draft, entry, file, policy
 from tests.support.namespaces import bind, in_memory, isolated, mount_memory, not_judged
+from tests.support.proof import PROOF
+from tests.support.root_kit import METHODS, SECRET, Watch, deep, make_special, snapshot
 
-PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
 SECONDS: Final = 20.0 if PROOF else 0.6
 """How long each of the races is run."""
 """What the record says of every package here."""

@@ -19,8 +19,8 @@ from lxml import etree
 
 from spkg.cwmp.soap import fault_response
 from tests.support.kit import AT
+from tests.support.rpc_kit import envelope, get_options, named, set_vouchers
 from tests.support.voucher_kit import signed
-from tests.vouchers.cpe.test_rpc import envelope, get_options, named, set_vouchers
 from vouchers.acs.request import set_vouchers_request
 from vouchers.cpe.messages import options_response, vouchers_response
 from vouchers.cpe.option_life import OptionState, unvouchered

@@ -1,12 +1,11 @@
 """Kaitai Struct as the judge: the reader made of docs/spkg.ksy and ours find the same in every package."""
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -52,8 +51,7 @@ from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.format.signature_block import EMPTY_BLOCK
 from tests.judges.kaitai import REFUSALS, RESERVED, View, compile_reader, name_of, our_view, their_view
 from tests.support.kit import CONTENTS, SAMPLE, Draft, file, second_signer, signer
-
-PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
+from tests.support.proof import PROOF
 
 pytestmark = pytest.mark.judge("node", "npm")
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 import pytest
 
 from tests.judges.programs import missing, must
+from tests.support.rpc_kit import CWMP, ask, genuine, only
 from tests.support.voucher_kit import IPTV, QOS
-from tests.vouchers.cpe.test_rpc import CWMP, ask, genuine, only
 from vouchers.cpe.store import OptionStore
 
 CLIENT: Final = """<?php

@@ -16,8 +16,8 @@ from lxml import etree
 
 from spkg.device import Device
 from tests.support.kit import AT
+from tests.support.rpc_kit import HERE, ask, genuine, only
 from tests.support.voucher_kit import IPTV, QOS
-from tests.vouchers.cpe.test_rpc import HERE, ask, genuine, only
 from vouchers.acs.request import set_vouchers_request
 from vouchers.cpe.store import OptionStore
 from vouchers.model import Mode

@@ -1,7 +1,6 @@
 """Every single-bit flip and every truncation of a package: none of them verifies as something else."""
 
 import io
-import os
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
@@ -18,6 +17,7 @@ from spkg.verify.contents import check_payload
 from spkg.verify.payload import Payload
 from spkg.verify.signatures import TrustedPackage, verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy, read, root, second_signer, signer
+from tests.support.proof import PROOF
 
 OTHER: Final = bytes(range(64))
 SAMPLE: Final = Draft(
@@ -37,7 +37,6 @@ SAMPLE: Final = Draft(
 PACKAGE: Final = read(SAMPLE)
 POLICY: Final = policy()
 SIGNERS: Final = {"CN=Test Signer", "CN=Second Signer"}
-PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
 
 
 def examine(octets: bytes, wanted: Policy = POLICY) -> TrustedPackage:

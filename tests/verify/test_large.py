@@ -18,7 +18,7 @@ from cli import main
 from spkg.format.package import HEADER_SIZE, MAX_COMMAND_LIST, MAX_PAYLOAD, Header
 from tests.benchmarks.run import MEMORY, SPKG, Usage, large_directory, measure
 from tests.support import kit
-from tests.support.servers import Script, serving
+from tests.support.fake_servers import Script, serving
 
 GIB: Final = 1 << 30
 SIGNER: Final = ("--key", str(kit.KEYS / "signer.key"), "--cert", "signer.pem")

@@ -1,8 +1,7 @@
-"""``spkg voucher rpc``: an envelope in, an envelope out, and what it ends with (DESIGN.md, section 4)."""
+"""``spkg voucher rpc``: an envelope in, an envelope out, and what it ends with (TR-069 3.5, A.4.1)."""
 
 import resource
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any, Final
 import pytest
 from click.testing import CliRunner
 
-from cli import main
 from spkg.common.digests import Digest
-from tests.support.kit import AT, ROOT, authority, root
-from tests.support.voucher_kit import signed
-from tests.vouchers.cpe.test_rpc import (
+from tests.support.commands import PATIENCE, PROGRAM, main
+from tests.support.kit import AT, authority, root
+from tests.support.rpc_kit import (
     AFTER,
     CWMP,
     IPTV_ON,
@@ -31,11 +29,9 @@ from tests.vouchers.cpe.test_rpc import (
     option,
     set_vouchers,
 )
+from tests.support.voucher_kit import signed
 from vouchers.cpe.store import OptionStore
 
-PROGRAM: Final = (sys.executable, str(ROOT / "cli.py"))
-PATIENCE: Final = 60
-"""How many seconds a process has before a test gives it up."""
 DEVICE: Final = """
 [device]
 manufacturer = "2Wire"

@@ -28,6 +28,7 @@ from spkg.device import Device
 from spkg.errors import NO_ROOM, FormatError, RefusedError, SpkgError, SurroundingsError, UsageError
 from tests.support.kit import AT
 from tests.support.namespaces import bind, in_memory, isolated
+from tests.support.proof import PROOF
 from tests.support.voucher_kit import DEVICE, IPTV, QOS, policy, signed, verified
 from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
 from vouchers.cpe.grant import Grant, grant
@@ -1731,7 +1732,7 @@ class Bench:
         assert self.store.last_time() == self.history.last_time()
 
 
-@settings(max_examples=1000 if os.environ.get("SPKG_PROFILE") == "proof" else 30)
+@settings(max_examples=1000 if PROOF else 30)
 @given(st.lists(vouchers, min_size=4, max_size=4), st.lists(steps, min_size=4, max_size=12))
 def test_the_store_tells_what_appendix_c_says_whatever_has_happened(
     tmp_path_factory: pytest.TempPathFactory,

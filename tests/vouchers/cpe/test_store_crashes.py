@@ -23,9 +23,10 @@ import pytest
 
 from spkg.device import Device
 from spkg.errors import NO_ROOM, SpkgError
+from tests.support.interruptions import Call, _attach, calls
 from tests.support.kit import AT, ROOT
 from tests.support.namespaces import in_memory, not_judged
-from tests.support.power import Call, _attach, calls
+from tests.support.proof import PROOF
 from tests.support.voucher_kit import DEVICE, IPTV, policy, signed
 from vouchers.cpe.grant import Grant, grant
 from vouchers.cpe.option_life import Life
@@ -35,7 +36,6 @@ from vouchers.months import Units
 from vouchers.signature.shape import read_voucher
 from vouchers.signature.verify import Verifier
 
-PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
 KILL: Final = "signal=KILL"
 MUTATING: Final = ("openat", "write", "pwrite64", "ftruncate", "rename", "unlink", "fsync", "fdatasync")
 CPE: Final = Device(oui="00D09E", product_class="Gateway", serial_number="123456789")

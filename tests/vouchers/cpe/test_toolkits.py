@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
+from tests.support.rpc_kit import AFTER, IPTV_ON, ask, done, envelope, fault, get_options, listed, only
 from tests.support.voucher_kit import IPTV, QOS
-from tests.vouchers.cpe.test_rpc import AFTER, IPTV_ON, ask, done, envelope, fault, get_options, listed, only
 from vouchers.cpe.store import OptionStore
 
 PHP: Final = """<?xml version="1.0" encoding="UTF-8"?>

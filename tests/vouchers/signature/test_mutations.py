@@ -4,7 +4,6 @@ Most of that is refused.  Some is not, by right: white space between elements, b
 in X509Data and further certificates are not signed, and say nothing.
 """
 
-import os
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,13 +16,13 @@ import pytest
 from spkg.common.digests import Digest
 from spkg.errors import FormatError, UntrustedError
 from tests.support.kit import AT
+from tests.support.proof import PROOF
 from tests.support.voucher_kit import IPTV, QOS, SCHEMES, policy, signatory, signing_key
 from vouchers.model import Voucher
 from vouchers.signature.shape import read_voucher
 from vouchers.signature.sign import VoucherSigner
 from vouchers.signature.verify import TrustedVoucher, Verifier
 
-PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
 CHUNKS: Final = 20
 MUTATIONS: Final = 1_000_000 if PROOF else 2_000
 """How many octets are changed at random, over all schemes and chunks."""

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from mmap import mmap
 from typing import Any
 
-__all__ = ["Asked", "Script", "serving"]
+__all__ = ["Asked", "Script", "nobody", "serving"]
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support import kit
-from tests.support.model import plant, seen
-from tests.support.power import (
+from tests.support.interruptions import (
     ALL,
     FORMAT,
     IN_PLACE,
@@ -39,7 +38,8 @@ from tests.support.power import (
     judge,
     snapshot,
 )
-from tests.verify.test_exhaustive import PROOF
+from tests.support.naive_installer import plant, seen
+from tests.support.proof import PROOF
 
 KILL: Final = "signal=KILL"
 EIO: Final = "error=EIO"
@@ -47,7 +47,7 @@ ENOSPC: Final = "error=ENOSPC"
 SHARED: Final = Path("/dev/shm")  # noqa: S108 - a directory of our own is made there
 TREES: Final = {0: "new", 6: "old", 9: "old"}
 """The tree that goes with an exit status; 9 is a root that can't be looked at, nor be begun with."""
-MODULE: Final = (sys.executable, "-m", "tests.support.power")
+MODULE: Final = (sys.executable, "-m", "tests.support.interruptions")
 Record = Callable[[str, object], None]
 
 

@@ -20,7 +20,9 @@ import pytest
 from spkg.download.tftp import BLOCK
 from spkg.format.commands import End, Remove, Version
 from spkg.format.paths import RootPath
-from tests.support.daemons import (
+from tests.support.kit import AT, CONTENTS, ROOT, Draft, file, root
+from tests.support.namespaces import not_judged
+from tests.support.real_servers import (
     BEHIND,
     ELSEWHERE,
     HOST,
@@ -39,8 +41,6 @@ from tests.support.daemons import (
     vsftpd,
     web_root,
 )
-from tests.support.kit import AT, CONTENTS, ROOT, Draft, file, root
-from tests.support.namespaces import not_judged
 
 TRUST: Final = ("--trust", "ca.pem", "--at", AT.isoformat())
 FETCH: Final = ("-o", "got.spkg", *TRUST)

@@ -1,4 +1,4 @@
-"""``spkg apply URL``, ``fetch`` and ``timeline``: what they print, and the status they end with."""
+"""``spkg apply`` with a URL or standard input: what it prints, and the status it ends with."""
 
 import json
 import os
@@ -6,40 +6,23 @@ import pty
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from cli import main
 from spkg.download import worker as downloader
-from spkg.format.commands import End, InitialActivityTimeout, Reboot, Remove, UnrecoverableTimeout, Version
+from spkg.format.commands import End, InitialActivityTimeout, Remove
 from spkg.format.paths import RootPath
-from tests.support.kit import AT, CONTENTS, ROOT, Draft, file, root
-from tests.support.servers import Script, nobody, serving
-
-TRUST: Final = ("--trust", "ca.pem", "--at", AT.isoformat())
-APPLY: Final = ("--root", "root", *TRUST)
-PROGRAM: Final = (sys.executable, str(ROOT / "cli.py"))
-PATIENCE: Final = 60
-BIG: Final = bytes(range(256)) * 400
-RECORDS: Final = (
-    Version(text="6.3"),
-    file("/bin/app"),
-    Remove(path=RootPath.of("/old")),
-    file("/big", BIG, at=len(CONTENTS)),
-    Reboot(),
-    End(),
-)
-DRAFT: Final = Draft(records=RECORDS, payload=CONTENTS + BIG)
-OCTETS: Final = DRAFT.encode()
-FRONT: Final = len(DRAFT.front)
-OLD: Final = {"root/old": b"old"}
-NEW: Final = {"root/bin/app": CONTENTS, "root/big": BIG}
+from tests.support.commands import PATIENCE, PROGRAM, run
+from tests.support.fake_servers import Script, nobody, serving
+from tests.support.installation import APPLY, OLD, furnish_root, started, tree, wait_for
+from tests.support.kit import CONTENTS, Draft, file
+from tests.support.package_files import TRUST
+from tests.support.served_package import BIG, FRONT, NEW, OCTETS, RECORDS
 
 
 @pytest.fixture(autouse=True)
@@ -47,9 +30,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory to work in, with what trusts a package, and a root; nobody waits long for a server."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(downloader, "FIRST_PAUSE", 0.01)
-    Path("ca.pem").write_bytes(root().pem)
-    Path("root").mkdir()
-    Path("root/old").write_text("old")
+    furnish_root()
     return tmp_path
 
 
@@ -64,10 +45,6 @@ def url(script: Script) -> Iterator[str]:
         yield f"{place}/p.spkg"
 
 
-def run(*args: str, **settings: Any) -> Result:
-    return CliRunner().invoke(main, list(args), prog_name="spkg", **settings)
-
-
 def process(*args: str, **settings: Any) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([*PROGRAM, *args], capture_output=True, timeout=PATIENCE, check=False, **settings)
 
@@ -75,11 +52,6 @@ def process(*args: str, **settings: Any) -> subprocess.CompletedProcess[bytes]:
 def last(result: Result) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return document
-
-
-def tree() -> dict[str, bytes]:
-    found = Path("root").rglob("*")
-    return {str(path): path.read_bytes() for path in found if path.is_file() and ".spkg" not in path.parts}
 
 
 def test_a_package_is_installed_from_its_server(url: str) -> None:
@@ -326,19 +298,6 @@ def test_the_timeouts_of_the_package_hold(here: Path) -> None:
 # Signals, and what a power cut leaves.
 
 
-def started(*args: str, **settings: Any) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [*PROGRAM, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **settings
-    )
-
-
-def wait_for(path: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not list(Path().glob(path)):
-        assert time.monotonic() < deadline, f"{path} never came"
-        time.sleep(0.02)
-
-
 def of_session(leader: int) -> list[int]:
     """Return the processes of a session that are still there."""
     found = []
@@ -381,23 +340,6 @@ def test_what_was_staged_before_the_end_is_used_by_the_next(
     assert status["staged"]["octets"] > 0
     assert (recovered.exit_code, recovered.stdout) == (0, "root: nothing was left to recover; it is clean\n")
     assert (done.exit_code, tree()) == (0, NEW)
-
-
-def test_what_was_staged_can_be_thrown_away(url: str, script: Script) -> None:
-    script.stalls = [FRONT + len(CONTENTS) + 70_000]
-    running = started("apply", url, *APPLY)
-    wait_for("root/.spkg/txn/new/*")
-    running.terminate()
-    running.communicate(timeout=PATIENCE)
-    text = run("status", "--root", "root").stdout
-
-    result = run("recover", "--root", "root", "--discard-staged")
-
-    assert re.search(r"^  .* of package [0-9a-f]{16} are staged: its download can go on$", text, re.MULTILINE)
-    assert result.stdout == (
-        "root: discarded an installation that had not begun to change anything; it is clean\n"
-    )
-    assert not Path("root/.spkg/txn").exists()
 
 
 def test_a_signal_while_the_server_says_nothing_ends_it(url: str, script: Script) -> None:
@@ -458,7 +400,7 @@ def test_behind_the_last_command_octets_are_not_waited_for_for_ever(here: Path) 
 
 def test_what_a_download_lacks_here_is_9(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("empty.pem").write_text("")
-    monkeypatch.setattr("spkg.download.client.find_spec", lambda _: None)
+    monkeypatch.setattr("spkg.common.libraries.find_spec", lambda name: None if name == "tftpy" else name)
 
     bundle = run("apply", url.replace("http:", "https:"), *APPLY, "--ca-bundle", "empty.pem")
     extra = run("apply", "tftp://127.0.0.1/p", *APPLY)
@@ -466,7 +408,8 @@ def test_what_a_download_lacks_here_is_9(url: str, monkeypatch: pytest.MonkeyPat
     assert (bundle.exit_code, extra.exit_code) == (9, 9)
     assert bundle.stderr == "spkg: error: empty.pem has no certificates of authorities\n"
     assert extra.stderr == (
-        "spkg: error: TFTP wants the extra 'tftp'\nspkg: hint: pip install 'tftpy>=0.8'\n"
+        "spkg: error: the library tftpy is not installed, and this needs it\n"
+        "spkg: hint: pip install 'tftpy>=0.8'\n"
     )
 
 
@@ -545,106 +488,3 @@ def test_on_a_terminal_the_state_and_the_time_left_are_drawn(url: str, script: S
 
     assert running.returncode == 0
     assert re.search(rb"initial, \d+ s left", drawn) or b"recoverable" in drawn
-
-
-# Fetching.
-
-
-def test_a_package_is_fetched_and_verified(url: str, script: Script) -> None:
-    script.cuts = [FRONT + 700]
-    text = run("fetch", url, "-o", "out.spkg", *TRUST)
-    document = run("fetch", url, "-o", "out.spkg", *TRUST, "--force", "--json")
-
-    assert text.exit_code == 0
-    assert text.stdout == "out.spkg: 101.4 KiB, 2 files, all as signed by CN=Test Signer\n"
-    assert Path("out.spkg").read_bytes() == OCTETS
-    assert json.loads(document.stdout) == {
-        "schema": "spkg.fetch/1",
-        "output": "out.spkg",
-        "octets": len(OCTETS),
-        "files": 2,
-        "signers": ["CN=Test Signer"],
-    }
-
-
-@pytest.mark.parametrize(
-    ("octets", "status", "message"),
-    [
-        (Draft(signers=()).encode(), 4, "the package carries no signature"),
-        (OCTETS[:-1] + b"?", 4, "/big: contents do not match the signed SHA-1 digest"),
-        (OCTETS[:-1], 8, "its header states"),
-        (b"x" * 99, 3, "is not the preamble"),
-    ],
-)
-def test_what_is_fetched_wrong_is_not_there(
-    octets: bytes, status: int, message: str, url: str, script: Script
-) -> None:
-    script.octets = octets
-
-    result = run("fetch", url, "-o", "out.spkg", *TRUST)
-
-    assert result.exit_code == status
-    assert message in result.stderr
-    assert sorted(path.name for path in Path().iterdir()) == ["ca.pem", "root"]
-
-
-def test_fetch_wants_a_url_and_overwrites_nothing(url: str, script: Script) -> None:
-    Path("there").write_text("there")
-
-    file_, twice = run("fetch", "p.spkg", "-o", "out", *TRUST), run("fetch", url, "-o", "there", *TRUST)
-
-    assert (file_.exit_code, twice.exit_code) == (2, 2)
-    assert file_.stderr == "spkg: error: 'p.spkg' is no URL\nspkg: hint: 'spkg verify' verifies a file\n"
-    assert twice.stderr == "spkg: error: there exists\nspkg: hint: --force overwrites it\n"
-    assert script.asked == []
-
-
-def test_fetch_says_that_there_was_no_clock(url: str) -> None:
-    result = run("fetch", url, "-o", "out.spkg", "--trust", "ca.pem", "--no-clock")
-
-    assert result.exit_code == 0
-    assert "were not checked: there is no clock" in result.stderr
-
-
-# The timeline.
-
-
-@pytest.mark.parametrize(
-    ("rate", "octets"),
-    [
-        ("40kB/s", 40_000),
-        ("1MB/s", 1_000_000),
-        ("1.5KiB/s", 1536),
-        ("2Mbit/s", 250_000),
-        ("7B/s", 7),
-        ("8bit/s", 1),
-        ("1 GiB/s", 1 << 30),
-    ],
-)
-def test_a_rate_is_octets_or_bits_a_second(rate: str, octets: float) -> None:
-    Path("p.spkg").write_bytes(OCTETS)
-
-    result = run("timeline", "p.spkg", "--rate", rate, "--json")
-
-    assert json.loads(result.stdout)["rate"] == octets
-
-
-@pytest.mark.parametrize("rate", ["", "0B/s", "40", "40kB", "-1B/s", "1e3B/s", "40 kb/s", "٤B/s", "infB/s"])
-def test_anything_else_is_none(rate: str) -> None:
-    result = run("timeline", "p.spkg", "--rate", rate)
-
-    assert result.exit_code == 2
-    assert "is no rate, as 40kB/s, 1MiB/s and 2Mbit/s are" in result.stderr
-
-
-def test_the_timeline_of_a_package_is_drawn() -> None:
-    timed = Draft(records=(UnrecoverableTimeout(timeout=9), *RECORDS), payload=CONTENTS + BIG)
-    Path("p.spkg").write_bytes(timed.encode())
-
-    result = run("timeline", "p.spkg", "--rate", "1kB/s")
-    seldom = run("timeline", "p.spkg", "--rate", "1B/s", "--timeout", "60", "--json")
-
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert "(not verified)" in result.stdout
-    assert result.stdout.splitlines()[-1].startswith("installed after 1 min ")
-    assert json.loads(seldom.stdout)["end"] == {"seconds": 60, "octets": 60, "timeout": "Initial Timeout"}

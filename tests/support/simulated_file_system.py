@@ -18,7 +18,7 @@ from random import Random
 from typing import Final
 
 from spkg.install.root import NewFile, Root, shown
-from tests.support.model import Directory, File, Garden, Link, Parts, Special, Tree, Twin
+from tests.support.naive_installer import Directory, File, Garden, Link, Parts, Special, Tree, Twin
 
 ROOT: Final = 1
 """The inode of the root."""

@@ -2,9 +2,9 @@
 
 Most of it runs in processes of its own, since what is done there is not for the process of the tests:
 
-    python -m tests.support.power serve            runs the program, once for each line of standard input
-    python -m tests.support.power cut REQUEST      cuts the power (inside its own mount namespace)
-    python -m tests.support.power fill REQUEST     takes the room away (likewise)
+    python -m tests.support.interruptions serve         runs the program, once for each line of standard input
+    python -m tests.support.interruptions cut REQUEST   cuts the power (inside its own mount namespace)
+    python -m tests.support.interruptions fill REQUEST  takes the room away (likewise)
 """
 
 import ctypes
@@ -55,7 +55,18 @@ from spkg.install.status import root_state
 from spkg.verify import signatures as verification
 from spkg.verify.payload import open_package
 from tests.support.kit import AT, Draft, policy
-from tests.support.model import Directory, File, Garden, Link, Special, Tree, grown, interpret, plant, seen
+from tests.support.naive_installer import (
+    Directory,
+    File,
+    Garden,
+    Link,
+    Special,
+    Tree,
+    grown,
+    interpret,
+    plant,
+    seen,
+)
 
 __all__ = [
     "ALL",
@@ -459,7 +470,7 @@ class Program:
     def __init__(self, desk: Path) -> None:
         self._desk = desk
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.power", "serve", str(desk)],
+            [sys.executable, "-m", "tests.support.interruptions", "serve", str(desk)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -19,8 +19,18 @@ from spkg.install.root_tree import RootTree
 from spkg.verify.payload import Payload
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, Draft, entry, policy, read
-from tests.support.model import PAYLOAD, Garden, Tree, command_lists, gardens, grown, interpret, plant, seen
-from tests.verify.test_exhaustive import PROOF
+from tests.support.naive_installer import (
+    PAYLOAD,
+    Garden,
+    Tree,
+    command_lists,
+    gardens,
+    grown,
+    interpret,
+    plant,
+    seen,
+)
+from tests.support.proof import PROOF
 
 
 def applied(

@@ -1,0 +1,67 @@
+"""A tree to plan on that is in no file system."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from spkg.install.root import Parts, split
+from spkg.install.root_tree import Entry, Kind, Room
+
+__all__ = ["DIRECTORY", "FILE", "LINK", "SPACIOUS", "Memory", "tree"]
+
+FILE: Final = Entry(kind=Kind.FILE)
+DIRECTORY: Final = Entry(kind=Kind.DIRECTORY, mode=0o755)
+LINK: Final = Entry(kind=Kind.LINK, mode=0o777)
+SPACIOUS: Final = Room(size=1 << 30, free=1 << 30, inodes=100_000, block=4096, memory=1 << 30)
+
+
+@dataclass
+class Memory:
+    """A tree in a dict; counts what it is asked."""
+
+    entries: dict[Parts, Entry]
+    targets: dict[Parts, bytes] = field(default_factory=dict)
+    mounts: frozenset[Parts] = frozenset()
+    folds: bool = False
+    space: Room = SPACIOUS
+    calls: Counter[str] = field(default_factory=Counter)
+
+    def entry(self, path: Parts) -> Entry | None:
+        self.calls["entry"] += 1
+        return self.entries.get(self._stored(path) or path)
+
+    def names(self, path: Parts) -> Sequence[bytes]:
+        self.calls["names"] += 1
+        stored = self._stored(path)
+        return sorted(entry[-1] for entry in self.entries if entry and entry[:-1] == stored)
+
+    def target(self, path: Parts) -> bytes:
+        self.calls["target"] += 1
+        return self.targets[path]
+
+    def room(self) -> Room:
+        self.calls["room"] += 1
+        return self.space
+
+    def _stored(self, path: Parts) -> Parts | None:
+        """Return the spelling in which something is there, as a file system that folds case finds it."""
+        if not path or path in self.entries or not self.folds:
+            return path
+        folded = [part.lower() for part in path]
+        return next((one for one in self.entries if [part.lower() for part in one] == folded), None)
+
+
+def tree(*paths: str, **settings: Any) -> Memory:
+    """Return a tree of files, of directories where a slash is at the end, of links where an arrow is."""
+    made: dict[Parts, Entry] = {}
+    targets: dict[Parts, bytes] = {}
+    for text in paths:
+        path, _, target = text.partition(" -> ")
+        parts = split(path)
+        for depth in range(1, len(parts)):
+            made.setdefault(parts[:depth], DIRECTORY)
+        made[parts] = LINK if target else DIRECTORY if path.endswith("/") else FILE
+        if target:
+            targets[parts] = target.encode()
+    return Memory(made, targets, **settings)

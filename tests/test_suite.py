@@ -1,0 +1,102 @@
+"""The rules of the suite: a test module stands by itself, in the folder that is called like what it tests."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support.kit import ROOT
+
+TESTS: Final = ROOT / "tests"
+MODULES: Final = sorted(TESTS.rglob("*.py"))
+OTHERS: Final = {
+    "support": "what tests are made of",
+    "vectors": "packages in files, and what makes them",
+    "judges": "programs of others that judge ours",
+    "benchmarks": "the figures of the README",
+    "packaging": "what is installed, and with what",
+    "documents": "what README and docs say",
+    "fuzz": "programs that never end of themselves",
+    "keys": "keys that are always the same",
+    "kaitai": "the compiler of one of the judges",
+}
+"""The folders of tests that are no room of the code, and what is in them."""
+ROOMS: Final = {"cli", "vouchers/cli"} | {
+    path.parent.relative_to(ROOT).as_posix().removeprefix("spkg/")
+    for top in ("spkg", "vouchers")
+    for path in ROOT.glob(f"{top}/**/__init__.py")
+}
+"""The rooms of the code as the tests call them: those of ``spkg`` have no folder around them."""
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def name_of(path: Path) -> str:
+    """Return the name under which pytest imports a module: that of its file in the packages around it."""
+    parts = [path.stem]
+    for folder in path.parents:
+        if not (folder / "__init__.py").exists():
+            break
+        parts.append(folder.name)
+    return ".".join(reversed(parts))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Give what a module imports; of what comes from a package also what may be a module in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{relative(path)} imports relatively"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def among_tests(names: Iterator[str]) -> set[str]:
+    """Return those names that are of a test module, or of something in one."""
+    known = {name_of(path) for path in MODULES if path.name.startswith("test_")}
+    return {one for name in names for one in known if f"{name}.".startswith(f"{one}.")}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_no_module_imports_a_test_module(path: Path) -> None:
+    assert among_tests(imported(path)) == set()
+
+
+def test_every_folder_is_a_room_of_the_code_or_one_of_the_few_others() -> None:
+    folders = {
+        path.relative_to(TESTS).as_posix()
+        for path in TESTS.rglob("*")
+        if path.is_dir() and {"__pycache__", "node_modules"}.isdisjoint(path.parts)
+    }
+
+    assert {folder for folder in folders - ROOMS if folder.partition("/")[0] not in OTHERS} == set()
+    assert OTHERS.keys().isdisjoint(ROOMS)
+
+
+def test_a_test_in_no_folder_is_of_a_module_in_none() -> None:
+    alone = {path.stem.removeprefix("test_") for path in TESTS.glob("test_*.py")}
+
+    assert alone - {path.stem for path in ROOT.glob("spkg/*.py")} <= {"architecture", "documents", "suite"}
+
+
+def test_no_two_modules_have_one_name() -> None:
+    names = Counter(map(name_of, MODULES))
+
+    assert [name for name, count in names.items() if count > 1] == []
+    assert {name.partition(".")[0] for name in names} == {"tests"}
+
+
+def test_the_checks_above_can_fail(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text("from tests.test_suite import imported\n")
+    (tmp_path / "two.py").write_text("from tests import test_suite\n")
+    (tmp_path / "three.py").write_text("import os, tests.test_suite\n")
+
+    assert [among_tests(imported(path)) for path in sorted(tmp_path.iterdir())] == [{"tests.test_suite"}] * 3
+    assert name_of(tmp_path / "one.py") == "one"
