@@ -93,7 +93,9 @@ def imported(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{relative(path)} imports relatively"
             module = node.module or ""
-            modules = {alias.name for alias in node.names} & {"errors", "device"} if module == "spkg" else set()
+            modules = (
+                {alias.name for alias in node.names} & {"errors", "device"} if module == "spkg" else set()
+            )
             yield from (f"spkg.{name}" for name in modules) if modules else [module]
 
 

@@ -785,7 +785,7 @@ def checked(*vouchers: bytes, device: Device = CPE, now: datetime | None = AT) -
 def test_a_list_of_vouchers_takes_effect(store: OptionStore) -> None:
     done = set_vouchers(checked(signed(), signed(Voucher(options=(replace(ON, ident="VPN"),)))), store, AT)
 
-    assert [(one.source, [(life.name, new) for life, new in lives]) for one, lives in done] == [
+    assert [(one.source, [(life.name, new) for life, new in one.options]) for one in done] == [
         ("voucher[0]", [("IPTV", True), ("QoS", True)]),
         ("voucher[1]", [("VPN", True)]),
     ]
