@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof bench lint types format lock clean
+.PHONY: help demo test proof bench lint types format docs pages lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ test: $(VENV)/test  ## run the tests, with branch coverage
 proof: $(VENV)/test  ## run what takes longer: exhaustive sweeps, fuzzing, large files
 	SPKG_PROFILE=proof $(BIN)/python -m pytest -n auto --dist worksteal
 
-bench: $(VENV)/test  ## print the figures of the README, as ratios
+bench: $(VENV)/test  ## print the figures of docs/performance.md, as ratios
 	$(BIN)/python tests/benchmarks/run.py
 
 lint: $(VENV)/test  ## check style
@@ -34,6 +34,13 @@ format: $(VENV)/test  ## mend style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/docs  ## build the pages into a site, build/docs; a broken link is an error
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
+	@echo "build/docs/index.html"
+
+pages: $(VENV)/run  ## write anew what in README and docs is made from the program
+	@$(BIN)/python -m tests.documents.refresh --write
+
 # Extras stay in the locks: an installer that checks hashes takes "coverage[toml]" only from such a line.
 COMPILE := pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --no-strip-extras \
 	--no-header --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
@@ -41,6 +48,7 @@ COMPILE := pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --no-s
 lock:  ## pin the newest versions of all dependencies (needs pip-tools)
 	$(COMPILE) --all-build-deps --output-file=.requirements/run.lock pyproject.toml
 	$(COMPILE) --all-build-deps --extra=test --output-file=.requirements/test.lock pyproject.toml
+	$(COMPILE) --extra=docs --constraint=.requirements/run.lock --output-file=.requirements/docs.lock pyproject.toml
 	$(COMPILE) --constraint=.requirements/run.lock --output-file=.requirements/gateway.lock .requirements/gateway.in
 
 clean:  ## remove all that the targets above made
@@ -60,4 +68,8 @@ $(VENV)/run: $(VENV)/python .requirements/run.lock pyproject.toml
 
 $(VENV)/test: $(VENV)/run .requirements/test.lock
 	@$(PIP) install --require-hashes -r .requirements/test.lock
+	@touch $@
+
+$(VENV)/docs: $(VENV)/run .requirements/docs.lock
+	@$(PIP) install --require-hashes -r .requirements/docs.lock
 	@touch $@

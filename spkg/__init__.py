@@ -1,15 +1,16 @@
-"""Signed packages of TR-069 (May 2004), Appendix E: read, verify, build, sign, compare, install.
+"""Signed packages of TR-069 (May 2004), Appendix E: build, sign, verify, compare, install.
 
 The stages, each a type that only the one before can make::
 
-    octets -> Package -> TrustedPackage -> Plan -> a changed root
+    bytes -> Package -> TrustedPackage -> Plan -> Applied
 
     with spkg.open_package(path) as (package, payload):
-        trusted = spkg.verify(package, policy, at=now)
-        with spkg.Root(directory) as root:
-            spkg.apply(trusted, payload, root, spkg.Request(device=device))
+        trusted = spkg.verify_package(package, policy, at=now)
+        done = spkg.apply_package(trusted, payload, root, request, clock=time.monotonic)
 
-Names are imported when they are first used, so that a program pays only for what it needs.
+``apply_package`` is what the command line does: a confined child process changes the root, and this one
+settles whatever happens to it.  Names are imported when they are first used, so that a program pays only for
+what it needs.
 """
 
 from importlib import import_module
@@ -19,101 +20,225 @@ __version__: Final = "0.2.0"
 """The version of both packages, and of the distribution."""
 
 if TYPE_CHECKING:
-    from spkg.build.builder import build, plan_build
-    from spkg.build.compare import compare
-    from spkg.build.extract import extract, unsafe_extract
-    from spkg.build.manifest import load_manifest
+    from spkg.build.builder import BuildPlan, BuildReport, build_package, plan_build
+    from spkg.build.compare import Difference, compare_packages
+    from spkg.build.extract import extract_package, unsafe_extract_package
+    from spkg.build.manifest import Manifest, load_manifest
     from spkg.build.sign import sign_package
+    from spkg.common.child_process import ChildKilledError
     from spkg.common.digests import Digest
     from spkg.device import Device, load_device
+    from spkg.download.fetch import fetch_package
+    from spkg.download.source import open_source
+    from spkg.download.timeline import Timeline, draw_timeline
+    from spkg.download.timeouts import Timeouts
+    from spkg.download.url import Login
     from spkg.errors import (
         FailedError,
         FormatError,
         RefusedError,
         SpkgError,
         SurroundingsError,
+        TransferError,
         UnsafeError,
         UntrustedError,
         UsageError,
     )
-    from spkg.format.package import Package, survey
-    from spkg.install.apply import Applied, Request, apply, preview
-    from spkg.install.plan import Plan, plan
+    from spkg.format.package import Package, Survey, survey
+    from spkg.install.apply import Applied, Request
+    from spkg.install.history import InstalledPackage
+    from spkg.install.plan import Plan, plan_installation
     from spkg.install.root import Root
     from spkg.install.root_tree import RootTree
-    from spkg.trust.keys import Identity, Signatory, load_certificates, load_identity, load_signatory
+    from spkg.install.status import RootState, RootStatus, root_status
+    from spkg.install.supervisor import Advance, Note, Recovered, apply_package, preview_package, recover_root
+    from spkg.trust.keygen import KeySet, make_keys
+    from spkg.trust.keys import (
+        Identity,
+        Signatory,
+        load_certificates,
+        load_identity,
+        load_revocation_lists,
+        load_signatory,
+    )
     from spkg.trust.policy import Policy
-    from spkg.verify.payload import check_payload, open_package
-    from spkg.verify.signatures import TrustedPackage, verify
+    from spkg.verify.contents import DamagedPayloadError, PayloadReport, check_payload
+    from spkg.verify.payload import Payload, inspect_package, open_package
+    from spkg.verify.signatures import TrustedPackage, UntrustedPackageError, verify_package
 
 __all__ = [
+    "Advance",
     "Applied",
+    "BuildPlan",
+    "BuildReport",
+    "ChildKilledError",
+    "DamagedPayloadError",
     "Device",
+    "Difference",
     "Digest",
     "FailedError",
     "FormatError",
     "Identity",
+    "InstalledPackage",
+    "KeySet",
+    "Login",
+    "Manifest",
+    "Note",
     "Package",
+    "Payload",
+    "PayloadReport",
     "Plan",
     "Policy",
+    "Recovered",
     "RefusedError",
     "Request",
     "Root",
+    "RootState",
+    "RootStatus",
     "RootTree",
     "Signatory",
     "SpkgError",
     "SurroundingsError",
+    "Survey",
+    "Timeline",
+    "Timeouts",
+    "TransferError",
     "TrustedPackage",
     "UnsafeError",
     "UntrustedError",
+    "UntrustedPackageError",
     "UsageError",
-    "apply",
-    "build",
+    "__version__",
+    "apply_package",
+    "build_package",
     "check_payload",
-    "compare",
-    "extract",
+    "compare_packages",
+    "draw_timeline",
+    "extract_package",
+    "fetch_package",
+    "inspect_package",
     "load_certificates",
     "load_device",
     "load_identity",
     "load_manifest",
+    "load_revocation_lists",
     "load_signatory",
+    "make_keys",
     "open_package",
-    "plan",
+    "open_source",
     "plan_build",
-    "preview",
+    "plan_installation",
+    "preview_package",
+    "recover_root",
+    "root_status",
     "sign_package",
     "survey",
-    "unsafe_extract",
-    "verify",
+    "unsafe_extract_package",
+    "verify_package",
 ]
 
 _MODULES: Final = {
-    "install.apply": ("Applied", "Request", "apply", "preview"),
-    "build.builder": ("build", "plan_build"),
-    "device": ("Device", "load_device"),
-    "build.compare": ("compare",),
+    "build.builder": (
+        "BuildPlan",
+        "BuildReport",
+        "build_package",
+        "plan_build",
+    ),
+    "build.compare": (
+        "Difference",
+        "compare_packages",
+    ),
+    "build.extract": (
+        "extract_package",
+        "unsafe_extract_package",
+    ),
+    "build.manifest": (
+        "Manifest",
+        "load_manifest",
+    ),
+    "build.sign": ("sign_package",),
+    "common.child_process": ("ChildKilledError",),
     "common.digests": ("Digest",),
+    "device": (
+        "Device",
+        "load_device",
+    ),
+    "download.fetch": ("fetch_package",),
+    "download.source": ("open_source",),
+    "download.timeline": (
+        "Timeline",
+        "draw_timeline",
+    ),
+    "download.timeouts": ("Timeouts",),
+    "download.url": ("Login",),
     "errors": (
         "FailedError",
         "FormatError",
         "RefusedError",
         "SpkgError",
         "SurroundingsError",
+        "TransferError",
         "UnsafeError",
         "UntrustedError",
         "UsageError",
     ),
-    "build.extract": ("extract", "unsafe_extract"),
-    "trust.keys": ("Identity", "Signatory", "load_certificates", "load_identity", "load_signatory"),
-    "build.manifest": ("load_manifest",),
-    "format.package": ("Package", "survey"),
-    "verify.payload": ("check_payload", "open_package"),
-    "install.plan": ("Plan", "plan"),
+    "format.package": (
+        "Package",
+        "Survey",
+        "survey",
+    ),
+    "install.apply": (
+        "Applied",
+        "Request",
+    ),
+    "install.history": ("InstalledPackage",),
+    "install.plan": (
+        "Plan",
+        "plan_installation",
+    ),
     "install.root": ("Root",),
-    "build.sign": ("sign_package",),
     "install.root_tree": ("RootTree",),
-    "trust.chain": ("Policy",),
-    "verify.signatures": ("TrustedPackage", "verify"),
+    "install.status": (
+        "RootState",
+        "RootStatus",
+        "root_status",
+    ),
+    "install.supervisor": (
+        "Advance",
+        "Note",
+        "Recovered",
+        "apply_package",
+        "preview_package",
+        "recover_root",
+    ),
+    "trust.keygen": (
+        "KeySet",
+        "make_keys",
+    ),
+    "trust.keys": (
+        "Identity",
+        "Signatory",
+        "load_certificates",
+        "load_identity",
+        "load_revocation_lists",
+        "load_signatory",
+    ),
+    "trust.policy": ("Policy",),
+    "verify.contents": (
+        "DamagedPayloadError",
+        "PayloadReport",
+        "check_payload",
+    ),
+    "verify.payload": (
+        "Payload",
+        "inspect_package",
+        "open_package",
+    ),
+    "verify.signatures": (
+        "TrustedPackage",
+        "UntrustedPackageError",
+        "verify_package",
+    ),
 }
 _HOME: Final = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -122,3 +247,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"spkg.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -20,6 +20,7 @@ from spkg.build.sign import add_signature, check_front_matter
 from spkg.build.source_tree import TreeReport, walk_tree
 from spkg.common.atomic_output import write_all
 from spkg.common.digests import Digest
+from spkg.common.portable import BINARY, CLOSE_ON_EXEC, NO_FOLLOW, NON_BLOCKING, read_at
 from spkg.common.worker_threads import Crew
 from spkg.errors import FormatError, SurroundingsError, os_problem
 from spkg.format.commands import (
@@ -43,7 +44,8 @@ from spkg.format.package import HEADER_SIZE, MAX_COMMAND_LIST, MAX_PAYLOAD, Head
 from spkg.format.paths import RootPath
 from spkg.format.signature_block import EMPTY_BLOCK, load_block
 from spkg.trust.keys import Identity
-from spkg.verify.payload import CHUNK, Progress
+from spkg.verify.payload import CHUNK
+from spkg.verify.single_pass import Progress
 
 __all__ = [
     "BuildPlan",
@@ -51,14 +53,14 @@ __all__ = [
     "Contents",
     "PlannedFile",
     "arrange",
-    "build",
+    "build_package",
     "packs",
     "plan_build",
     "warnings",
 ]
 
-EXECUTABLE: Final = 0o755
-PLAIN: Final = 0o644
+EXECUTABLE_MODE: Final = 0o755
+PLAIN_MODE: Final = 0o644
 """The two modes that a source can have, by its owner's execute bit: no more of it is carried over."""
 
 
@@ -227,7 +229,7 @@ def arrange(plan: BuildPlan, contents: Sequence[Contents]) -> list[Record]:
     return records
 
 
-def build(
+def build_package(
     plan: BuildPlan,
     output: FileIO,
     identity: Identity | None,
@@ -287,7 +289,7 @@ def build(
 
 
 TOO_MUCH: Final = "the payload would have 2^32 octets or more"
-UNKNOWN_CONTENTS: Final = Contents(offset=0, length=0, sha1=bytes(20), sha256=bytes(32), mode=PLAIN)
+UNKNOWN_CONTENTS: Final = Contents(offset=0, length=0, sha1=bytes(20), sha256=bytes(32), mode=PLAIN_MODE)
 
 
 class _PayloadWriter:
@@ -342,7 +344,7 @@ class _PayloadWriter:
             length=length,
             sha1=sha1.digest(),
             sha256=sha256.digest(),
-            mode=EXECUTABLE if before.st_mode & stat.S_IXUSR else PLAIN,
+            mode=EXECUTABLE_MODE if before.st_mode & stat.S_IXUSR else PLAIN_MODE,
         )
         # Only now: what would have been too much may be stored already.
         if self.length > MAX_PAYLOAD:
@@ -371,14 +373,14 @@ class _PayloadWriter:
         descriptor = self._output.fileno()
         for done in range(0, length, CHUNK):
             count = min(CHUNK, length - done)
-            one = os.pread(descriptor, count, self._start + first + done)
-            if one != os.pread(descriptor, count, self._start + second + done):
+            one = read_at(descriptor, count, self._start + first + done)
+            if one != read_at(descriptor, count, self._start + second + done):
                 return False
         return True
 
     def _open(self, file: PlannedFile) -> FileIO:
         # Without O_NONBLOCK a FIFO would wait for a writer before it could be refused.
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if file.follow else os.O_NOFOLLOW)
+        flags = os.O_RDONLY | CLOSE_ON_EXEC | NON_BLOCKING | BINARY | (0 if file.follow else NO_FOLLOW)
         try:
             with _located(self._manifest.source, f"{file.field}.from", file.source):
                 return FileIO(str(file.source), "rb", opener=lambda path, _: os.open(path, flags))

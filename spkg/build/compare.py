@@ -24,7 +24,7 @@ from spkg.format.package import Package
 from spkg.format.signature_block import readable_name
 from spkg.verify.payload import CHUNK, Payload
 
-__all__ = ["Change", "Difference", "FileChange", "FileState", "compare"]
+__all__ = ["Change", "Difference", "FileChange", "FileState", "compare_packages"]
 
 GATES: Final = (VersionCommand, Role, StorageCommand, RequiredAttributes)
 """What decides whether a device may take the package (README, decision 12)."""
@@ -81,7 +81,7 @@ class Difference:
         return not any(found) and not self.encoding
 
 
-def compare(before: tuple[Package, Payload], after: tuple[Package, Payload]) -> Difference:
+def compare_packages(before: tuple[Package, Payload], after: tuple[Package, Payload]) -> Difference:
     """Return what the second package changes against the first.
 
     Raises:

@@ -15,19 +15,22 @@ from typing import Final
 
 from spkg.build.manifest_writer import Rebuild, describe_manifest
 from spkg.common.atomic_output import new_directory, write_all
+from spkg.common.portable import BINARY, CLOSE_ON_EXEC, NO_FOLLOW, free_room
 from spkg.errors import SurroundingsError
 from spkg.format.package import Package, PayloadFile
 from spkg.format.ranges import Range
-from spkg.verify.payload import Consumer, Payload, PayloadReport, Progress, compare_payload
+from spkg.verify.contents import PayloadReport, compare_payload
+from spkg.verify.payload import Payload
 from spkg.verify.signatures import TrustedPackage
+from spkg.verify.single_pass import Consumer, Progress
 
-__all__ = ["Extraction", "extract", "unsafe_extract"]
+__all__ = ["Extraction", "extract_package", "unsafe_extract_package"]
 
-PLAIN: Final = 0o644
+DEFAULT_MODE: Final = 0o644
 """The mode of a file of which the package states none; the umask goes off."""
 MAX_NAME: Final = 255
 """The longest name, in octets, that file systems take."""
-TREE: Final = "rootfs"
+FILES_DIRECTORY: Final = "rootfs"
 """Where the files go beside a manifest."""
 
 
@@ -44,7 +47,7 @@ class Extraction:
     """What building from the manifest would give; None without one."""
 
 
-def extract(
+def extract_package(
     trusted: TrustedPackage,
     payload: Payload,
     directory: Path,
@@ -68,10 +71,10 @@ def extract(
         UsageError: *directory* is not empty.
         OSError: A file can't be written.
     """
-    return unsafe_extract(trusted.package, payload, directory, manifest=manifest, progress=progress)
+    return unsafe_extract_package(trusted.package, payload, directory, manifest=manifest, progress=progress)
 
 
-def unsafe_extract(
+def unsafe_extract_package(
     package: Package,
     payload: Payload,
     directory: Path,
@@ -79,9 +82,9 @@ def unsafe_extract(
     manifest: bool = False,
     progress: Progress | None = None,
 ) -> Extraction:
-    """Extract the files of a package that nobody vouches for; as :func:`extract` otherwise."""
+    """Extract the files of a package that nobody vouches for; as :func:`extract_package` otherwise."""
     with new_directory(directory) as new:
-        tree = new / TREE if manifest else new
+        tree = new / FILES_DIRECTORY if manifest else new
         tree.mkdir(exist_ok=True)
         _check_room(package, new)
         names = _Names()
@@ -89,7 +92,7 @@ def unsafe_extract(
         # Of equal files the first is written as it goes by, the others are copied from it.
         wanted: defaultdict[Range, dict[str, int]] = defaultdict(dict)
         for file, place in zip(package.files, places, strict=True):
-            wanted[file.range][place] = file.mode or PLAIN
+            wanted[file.range][place] = file.mode or DEFAULT_MODE
         writers = [_Writer(range_, tree / next(iter(modes))) for range_, modes in wanted.items()]
         try:
             report = compare_payload(package, payload, also=writers, progress=progress)
@@ -104,7 +107,7 @@ def unsafe_extract(
             for place, mode in modes.items():
                 _set_mode(tree / place, mode)
 
-        prefix = f"{TREE}/" if manifest else ""
+        prefix = f"{FILES_DIRECTORY}/" if manifest else ""
         rebuild: Rebuild | None = None
         if manifest:
             text, rebuild = describe_manifest(package, [prefix + place for place in places])
@@ -190,7 +193,9 @@ class _Writer(Consumer):
 def _make(path: Path) -> FileIO:
     """Make a file and the directories above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o777)
+    descriptor = os.open(
+        path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | CLOSE_ON_EXEC | BINARY, 0o777
+    )
     return FileIO(str(path), "w", opener=lambda *_: descriptor)
 
 
@@ -202,6 +207,6 @@ def _set_mode(path: Path, mode: int) -> None:
 def _check_room(package: Package, directory: Path) -> None:
     """Refuse before a disk is filled: a hundred octets of commands can ask for 4 GiB, many times over."""
     wanted = sum(file.record.file_length for file in package.files)
-    room = os.statvfs(directory)
-    if wanted > room.f_bavail * room.f_frsize:
-        raise SurroundingsError(f"the files need {wanted} octets, {room.f_bavail * room.f_frsize} are free")
+    free = free_room(directory)
+    if free is not None and wanted > free:
+        raise SurroundingsError(f"the files need {wanted} octets, {free} are free")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spkg.build.builder import EXECUTABLE, PLAIN, Contents, arrange, plan_build
+from spkg.build.builder import EXECUTABLE_MODE, PLAIN_MODE, Contents, arrange, plan_build
 from spkg.build.manifest import (
     BARE_VERBS,
     MOVE_VERBS,
@@ -183,7 +183,7 @@ def _rebuild(package: Package, text: str, *, share: bool) -> Rebuild:
                 length=record.file_length,
                 sha1=record.hash,
                 sha256=file.sha256 or b"",
-                mode=EXECUTABLE if file.mode & 0o100 else PLAIN,
+                mode=EXECUTABLE_MODE if file.mode & 0o100 else PLAIN_MODE,
             )
         )
     commands = encode_commands(arrange(plan, contents))

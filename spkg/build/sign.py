@@ -21,7 +21,9 @@ from spkg.format.signature_block import (
 from spkg.trust.certificates import certificate_id, subject_of
 from spkg.trust.chain import check_rsa_key
 from spkg.trust.keys import Identity
-from spkg.verify.payload import Consumer, Payload, Progress, compare_payload
+from spkg.verify.contents import compare_payload
+from spkg.verify.payload import Payload
+from spkg.verify.single_pass import Consumer, Progress
 
 __all__ = ["add_signature", "check_front_matter", "sign_package"]
 

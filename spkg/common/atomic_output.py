@@ -3,7 +3,6 @@
 Files are written beside their place and renamed into it; the only module that writes outside a root.
 """
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -14,6 +13,16 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
+from spkg.common.portable import (
+    BINARY,
+    CLOSE_ON_EXEC,
+    DIRECTORY,
+    NO_FOLLOW,
+    lock,
+    own,
+    restrict,
+    sync_all,
+)
 from spkg.errors import SurroundingsError, UsageError
 
 LONGEST_NAME: Final = 200
@@ -65,7 +74,7 @@ def new_file(
     mode = mode if replaces is None else stat.S_IMODE(replaces.st_mode)
     refuse_existing(path, force=force)
     temporary = _beside(path)
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | CLOSE_ON_EXEC | BINARY
     try:
         # Inside, so that a signal between the making and the next line leaves nothing either.
         with _named(path):
@@ -73,10 +82,9 @@ def new_file(
         # The file goes by its final name, so that whatever can't be written to it is told by that.
         with FileIO(str(path), "r+", opener=lambda *_: descriptor) as file:
             if replaces is not None:
-                with suppress(PermissionError):
-                    os.fchown(descriptor, replaces.st_uid, replaces.st_gid)
+                own(descriptor, replaces.st_uid, replaces.st_gid)
             if mode is not None:
-                os.fchmod(descriptor, mode)
+                restrict(descriptor, mode)
             yield file
             with _named(path):
                 os.fsync(descriptor)
@@ -194,7 +202,7 @@ def bulk_directory(path: Path) -> Iterator[Path]:
                 marker.unlink()
                 part.rmdir()
             raise
-        os.sync()  # of a million files each by itself takes too long
+        sync_all()  # of a million files each by itself takes too long
         if os.path.lexists(path):
             raise UsageError(f"{path} exists by now; what was written is in {part}")
         part.rename(path)
@@ -207,14 +215,12 @@ def _locked(part: Path) -> Iterator[None]:
     """Hold a directory, so that no other run writes it at the same time."""
     problem = f"{part} exists, and is no bulk output that was cut off"
     try:
-        descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(part, os.O_RDONLY | DIRECTORY | NO_FOLLOW | CLOSE_ON_EXEC)
     except NotADirectoryError as exc:
         raise UsageError(problem) from exc
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            raise UsageError(f"{part} is being written by another run") from exc
+        if not lock(descriptor):
+            raise UsageError(f"{part} is being written by another run")
         if not part.exists() or not os.path.samestat(os.fstat(descriptor), part.stat()):
             raise UsageError(f"{part} was finished by another run a moment ago")
         yield
@@ -257,8 +263,10 @@ def _move_new(temporary: Path, path: Path) -> None:
 
 def _sync_directory(path: Path) -> None:
     """Make a rename durable, where the directory may be read: the output is there in any case."""
+    if not DIRECTORY:  # a system whose directories can't be opened
+        return
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | DIRECTORY | CLOSE_ON_EXEC)
     except PermissionError:
         return
     try:

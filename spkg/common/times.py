@@ -6,6 +6,7 @@ from typing import Final
 
 __all__ = [
     "read_time",
+    "time_since_boot",
     "write_time",
 ]
 
@@ -55,3 +56,11 @@ def write_time(time: datetime) -> str:
     if time.tzinfo is None:
         raise ValueError("a time without a zone")
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").zfill(20)
+
+
+def time_since_boot(seconds: float) -> str:
+    """Return a time since boot as a dateTime, for whoever has no clock (A.2.1)."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return f"0000-00-{days:02}T{hours:02}:{minutes:02}:{rest:02}"

@@ -10,12 +10,12 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from importlib.util import find_spec
 from typing import Final, NoReturn
 
 from spkg.common.child_process import DefectError
 from spkg.common.landlock import confine
-from spkg.download.stream import Arrival
+from spkg.common.libraries import require
+from spkg.download.stream import BEGIN_AGAIN, Arrival
 from spkg.download.timeouts import Timeouts
 from spkg.download.url import Location, Login
 from spkg.download.worker import Downloader, Transport
@@ -25,14 +25,16 @@ from spkg.verify.payload import StartedOverError
 
 __all__ = ["Download", "download"]
 
-LONGEST: Final = 1 << 20
+LIBRARY: Final = {"http": "requests", "https": "requests", "tftp": "tftpy"}
+"""What speaks a protocol, where the standard library does not."""
+MAX_FRAME: Final = 1 << 20
 """The longest frame that is taken, in octets."""
-WORTH_IT: Final = 1 << 20
-"""From how many octets on it is worth a new request not to read them."""
-BUFFER: Final = 1 << 20
+MIN_SKIP: Final = 1 << 20
+"""The fewest octets that are skipped by a new request; fewer are read and dropped."""
+SOCKET_BUFFER: Final = 1 << 20
 """How many octets may be under way between the two processes."""
-STALLED: Final = 60
-"""After how many seconds without an octet a connection is opened anew, if no timeout ends it all before."""
+RECONNECT_AFTER: Final = 60
+"""After how many seconds without an octet a connection is opened anew, if no timeout comes first."""
 
 
 class Download(Arrival):
@@ -109,7 +111,7 @@ class Download(Arrival):
 
     def seek(self, offset: int, /) -> bool:
         """Go to another octet, where that is possible and worth a request."""
-        if 0 <= offset - self.position < WORTH_IT or (offset > self.position and not self._resumable):
+        if 0 <= offset - self.position < MIN_SKIP or (offset > self.position and not self._resumable):
             return False
         self._number += 1
         self.position = offset
@@ -159,7 +161,7 @@ class Download(Arrival):
     def _next_frame(self) -> int | None:
         """Read the head of a frame, and do what it says where it has no octets of the package."""
         kind, number, length = HEAD.unpack(self._whole(HEAD.size))
-        if length > LONGEST:
+        if length > MAX_FRAME:
             raise TransferError("the process that downloads says too much at once")
         if kind == Kind.OCTETS:
             self._left = length
@@ -224,7 +226,7 @@ class Download(Arrival):
         self.watch = self.watch.octets(self._clock())
         done += len(octets)
         if octets != self._seen[done - len(octets) : done]:
-            raise TransferError("the server has another package now", hint="begin again")
+            raise TransferError("the server has another package now", hint=BEGIN_AGAIN)
         self._compared = done
         if done == len(self._seen):
             self._compared = None
@@ -268,7 +270,7 @@ def download(
     _check(location, login)
     ours, theirs = socket.socketpair()
     for one in (ours, theirs):
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         child = os.fork()
@@ -293,8 +295,8 @@ def download(
 
 def _check(location: Location, login: Login) -> None:
     """Find out here what the process that downloads could only fail by."""
-    if location.scheme == "tftp" and find_spec("tftpy") is None:
-        raise SurroundingsError("TFTP wants the extra 'tftp'", hint="pip install 'tftpy>=0.8'")
+    if location.scheme in LIBRARY:
+        require(LIBRARY[location.scheme])
     if login.ca_bundle is not None and not login.ca_bundle.is_fifo():  # which can be read but once
         login.ca_bundle.open("rb").close()
         try:
@@ -335,12 +337,12 @@ def _transport(location: Location, login: Login) -> Transport:
         case "http" | "https":
             from spkg.download.http import WebTransport  # noqa: PLC0415 - start-up: one protocol is enough
 
-            return WebTransport(location, login, STALLED)
+            return WebTransport(location, login, RECONNECT_AFTER)
         case "ftp" | "ftps":
             from spkg.download.ftp import FtpTransport  # noqa: PLC0415
 
-            return FtpTransport(location, login, STALLED)
+            return FtpTransport(location, login, RECONNECT_AFTER)
         case _:
             from spkg.download.tftp import TftpTransport  # noqa: PLC0415
 
-            return TftpTransport(location, STALLED)
+            return TftpTransport(location, RECONNECT_AFTER)

@@ -7,13 +7,15 @@ from io import FileIO
 from spkg.common.atomic_output import write_all
 from spkg.common.digests import Digest
 from spkg.format.ranges import Range, uncovered
-from spkg.verify.payload import Consumer, Hasher, Payload, PayloadReport, Progress, compare_payload
+from spkg.verify.contents import Hasher, PayloadReport, compare_payload
+from spkg.verify.payload import Payload
 from spkg.verify.signatures import TrustedPackage
+from spkg.verify.single_pass import Consumer, Progress
 
-__all__ = ["fetch"]
+__all__ = ["fetch_package"]
 
 
-def fetch(
+def fetch_package(
     trusted: TrustedPackage, payload: Payload, output: FileIO, progress: Progress | None = None
 ) -> PayloadReport:
     """Write a trusted package to *output*.

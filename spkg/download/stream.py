@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import ClassVar, Final
+from typing import Final
 
 from spkg.download.timeouts import Deadline, Timeouts, Watch
 from spkg.errors import SIZE, TIMEOUT, TransferError
@@ -18,17 +18,18 @@ from spkg.format.commands import End
 from spkg.format.package import Command, Package
 from spkg.format.ranges import Range
 from spkg.format.states import State
-from spkg.verify.payload import Payload, StartedOverError
+from spkg.verify.payload import ArrivingPayload, Standing, StartedOverError, TimeLeft
 
-__all__ = ["Arrival", "ArrivingPayload", "Pipe", "open_arrival"]
+__all__ = ["BEGIN_AGAIN", "Arrival", "Pipe", "StreamedPayload", "open_arrival"]
 
-ATTEMPTS: Final = 8
+FRONT_MATTER_ATTEMPTS: Final = 8
 """How often a front matter is begun, where its server can't go on with the same version."""
-AGAIN: Final = "begin again"
-FORGOTTEN: Final = 3600
-"""After how many seconds without a new octet a transfer is given up that no timeout limits."""
-NOW_AND_THEN: Final = 1000
-"""How many milliseconds nothing may come before it is asked whether anybody still waits."""
+BEGIN_AGAIN: Final = "begin again"
+"""The hint where a transfer can't be resumed."""
+GIVEN_UP_AFTER: Final = 3600
+"""After how many seconds without a new octet a transfer is given up, where no timeout limits it."""
+WANTED_INTERVAL: Final = 1000
+"""After how many milliseconds without an octet it is asked whether the package is still wanted."""
 
 
 class Arrival(ABC):
@@ -152,7 +153,7 @@ class Arrival(ABC):
                 problem = f"the {deadline.title} of {deadline.seconds:g} s has passed"
                 section = None if self.watch.deadline is None else "E.4.7"  # or the limit is ours
                 raise TransferError(problem, offset=self.position, section=section, reason=TIMEOUT)
-            if ready.poll(min((deadline.at - now) * 1000 + 1, NOW_AND_THEN)):
+            if ready.poll(min((deadline.at - now) * 1000 + 1, WANTED_INTERVAL)):
                 return
             if not self.wanted():
                 raise TransferError("whoever asked for it is gone", offset=self.position)
@@ -161,7 +162,7 @@ class Arrival(ABC):
     def _deadline(self) -> Deadline:
         """The deadline in force, or what takes its place where there is none."""
         forgotten = Deadline(
-            at=self._progressed + FORGOTTEN, seconds=FORGOTTEN, title="time without a new octet"
+            at=self._progressed + GIVEN_UP_AFTER, seconds=GIVEN_UP_AFTER, title="time without a new octet"
         )
         return self.watch.deadline or forgotten
 
@@ -188,10 +189,8 @@ class Pipe(Arrival):
         return os.readv(self._descriptor, [view])
 
 
-class ArrivingPayload(Payload):
-    """The payload of a package on its way."""
-
-    arriving: ClassVar[bool] = True
+class StreamedPayload(ArrivingPayload):
+    """The payload of a package on its way, read from an :class:`Arrival`."""
 
     def __init__(self, arrival: Arrival, *, offset: int, length: int) -> None:
         super().__init__(arrival, offset=offset, length=length)
@@ -200,7 +199,7 @@ class ArrivingPayload(Payload):
         """The index of the last command that was processed."""
 
     def expect(self) -> None:
-        """Take notice that the payload is wanted: nothing of it comes before.
+        """Ask for the payload: nothing of it comes before.
 
         Raises:
             TransferError: It is known to be longer or shorter than the header states.
@@ -230,25 +229,39 @@ class ArrivingPayload(Payload):
         return self.arrival.may_repeat(range(self.offset + wanted.start, self.offset + wanted.end))
 
     def process(self, command: Command) -> None:
-        """Take notice that a command was processed: the deadline may be another one now."""
+        """Count a command as processed: the state and the deadline may change."""
         self.command = command.index
         if not isinstance(command.record, End):  # as long as octets are waited for a deadline holds
             self.arrival.watch = self.arrival.watch.process(command.record)
 
     def heed(self, command: Command) -> None:
-        """Take notice of a command that is not carried out: the state stays, a timeout is set."""
+        """Heed a command that is not carried out: a timeout is set, the state stays."""
         watch = self.arrival.watch
         self.arrival.watch = replace(watch, timeouts=watch.timeouts.after(command.record))
 
-    def go_on(self, done: Iterable[Command], state: State) -> None:
-        """Take notice that an installation goes on behind some commands, in a state."""
+    def resume(self, done: Iterable[Command], state: State) -> None:
+        """Count commands as processed by an installation that is resumed behind them, in a state."""
         for command in done:
             self.process(command)
         self.arrival.watch = replace(self.arrival.watch, state=state)
 
     def conclude(self) -> None:
-        """Take notice that all commands are processed, and nothing more is wanted."""
+        """Count all commands as processed; nothing more is wanted."""
         self.arrival.watch = self.arrival.watch.end()
+
+    def supervise(self, *, note: Callable[[str], object], wanted: Callable[[], bool]) -> None:
+        """Set who hears of the transfer."""
+        self.arrival.note = note
+        self.arrival.wanted = wanted
+
+    def standing(self, now: float) -> Standing:
+        """Return how it stands."""
+        watch = self.arrival.watch
+        deadline = watch.deadline
+        left = None
+        if deadline is not None:
+            left = TimeLeft(title=deadline.title, seconds=deadline.seconds, left=deadline.at - now)
+        return Standing(state=watch.state, command=self.command, deadline=left)
 
     def finish(self) -> None:
         """Make sure that nothing follows.
@@ -273,7 +286,9 @@ class ArrivingPayload(Payload):
         if wanted == self.arrival.position or self.arrival.seek(wanted):
             return
         if wanted < self.arrival.position:
-            raise TransferError("it would have to be read once more from before", offset=wanted, hint=AGAIN)
+            raise TransferError(
+                "it would have to be read once more from before", offset=wanted, hint=BEGIN_AGAIN
+            )
         scrap = memoryview(bytearray(1 << 16))
         while self.arrival.position < wanted:
             if not self.arrival.readinto(scrap[: wanted - self.arrival.position]):
@@ -281,23 +296,23 @@ class ArrivingPayload(Payload):
 
 
 @contextmanager
-def open_arrival(arrival: Arrival) -> Iterator[tuple[Package, ArrivingPayload]]:
+def open_arrival(arrival: Arrival) -> Iterator[tuple[Package, StreamedPayload]]:
     """Read the front matter of a package on its way, and give its payload, of which nothing is read yet.
 
     Raises:
         FormatError: The package is malformed.
         TransferError: The deadline in force has passed, or the transfer failed.
     """
-    for attempt in range(ATTEMPTS):
+    for attempt in range(FRONT_MATTER_ATTEMPTS):
         try:
             package = Package.read(arrival)
         except StartedOverError:
-            if attempt == ATTEMPTS - 1:
-                problem = f"not even its front matter came in one piece, {ATTEMPTS} times"
+            if attempt == FRONT_MATTER_ATTEMPTS - 1:
+                problem = f"not even its front matter came in one piece, {FRONT_MATTER_ATTEMPTS} times"
                 raise TransferError(problem, offset=arrival.position) from None
             continue
         break
     yield (
         package,
-        ArrivingPayload(arrival, offset=package.payload_offset, length=package.header.payload_length),
+        StreamedPayload(arrival, offset=package.payload_offset, length=package.header.payload_length),
     )

@@ -7,18 +7,18 @@ from spkg.download.timeouts import Deadline, Timeouts, Watch
 from spkg.format.package import Command, Package
 from spkg.format.states import State
 
-__all__ = ["Span", "Timeline", "draw_timeline"]
+__all__ = ["Phase", "Timeline", "draw_timeline"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
+class Phase:
     """A part of a download in which one deadline of one state holds."""
 
     state: State
     begins: float
     """In seconds from the beginning of the download."""
     ends: float
-    """When another span begins, the package is installed, or the deadline passes."""
+    """When another phase begins, the package is installed, or the deadline passes."""
     octets: int
     """How many octets of the package are there when it begins."""
     command: Command | None
@@ -37,7 +37,7 @@ class Timeline:
     """How many there are of the package."""
     front_matter: int
     """How many of them are header, command list and signature block: no command is processed before."""
-    spans: tuple[Span, ...]
+    phases: tuple[Phase, ...]
     passed: Deadline | None
     """The deadline that ends it; None where the package gets installed."""
 
@@ -49,7 +49,7 @@ class Timeline:
     @property
     def ends(self) -> float:
         """When it ends, in one way or the other, in seconds from its beginning."""
-        return self.spans[-1].ends
+        return self.phases[-1].ends
 
     @property
     def arrived(self) -> int:
@@ -66,13 +66,13 @@ def draw_timeline(package: Package, rate: float, timeouts: Timeouts) -> Timeline
         timeouts: What holds until a command says otherwise.
     """
     watch = Watch.begin(0, timeouts)
-    spans: list[Span] = []
+    phases: list[Phase] = []
     begins, octets, begun_with = 0.0, 0, None
     total = package.payload_offset + package.header.payload_length
 
     def close(ends: float) -> None:
-        spans.append(
-            Span(
+        phases.append(
+            Phase(
                 state=watch.state,
                 begins=begins,
                 ends=ends,
@@ -87,7 +87,7 @@ def draw_timeline(package: Package, rate: float, timeouts: Timeouts) -> Timeline
             rate=rate,
             octets=total,
             front_matter=package.payload_offset,
-            spans=tuple(spans),
+            phases=tuple(phases),
             passed=passed,
         )
 

@@ -16,11 +16,11 @@ from spkg.format.commands import (
 )
 from spkg.format.states import State, state_after
 
-__all__ = ["ACTIVITY", "INITIAL", "Deadline", "Timeouts", "Watch"]
+__all__ = ["DEFAULT_ACTIVITY", "DEFAULT_INITIAL", "Deadline", "Timeouts", "Watch"]
 
-INITIAL: Final = 600
+DEFAULT_INITIAL: Final = 600
 """The Initial Timeout until a command sets it, in seconds (README, decision 26)."""
-ACTIVITY: Final = 60
+DEFAULT_ACTIVITY: Final = 60
 """The Initial Activity Timeout until a command sets it, in seconds."""
 
 
@@ -28,8 +28,8 @@ ACTIVITY: Final = 60
 class Timeouts:
     """The values of the four timeouts, in seconds; 0 is infinite (Table 72)."""
 
-    initial: float = INITIAL
-    activity: float = ACTIVITY
+    initial: float = DEFAULT_INITIAL
+    activity: float = DEFAULT_ACTIVITY
     recoverable: float = 0
     unrecoverable: float = 0
 

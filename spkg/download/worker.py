@@ -16,16 +16,16 @@ from spkg.errors import SIZE, Reason, TransferError
 
 __all__ = ["BrokenError", "Downloader", "Transfer", "Transport"]
 
-CHUNK: Final = 1 << 18
+FRAME_SIZE: Final = 1 << 18
 """The most octets of one frame."""
 CONTACTS: Final = 3
 """How often a server is asked that has not given one octet yet."""
 MISFITS: Final = 8
 """How often one is asked that has something of another size: it may be a page that tells of maintenance."""
-PAUSE: Final = 0.5
-"""How long the first wait is, in seconds; each is twice the one before."""
-LONGEST: Final = 30
-"""The longest wait."""
+FIRST_PAUSE: Final = 0.5
+"""How long the first wait between two requests is, in seconds; each is twice the one before."""
+LONGEST_PAUSE: Final = 30
+"""The longest of these waits, in seconds."""
 
 
 class BrokenError(Exception):
@@ -158,7 +158,7 @@ class Downloader:
             }
             self._send(pack(Kind.BEGIN, self._order.number, begins))
             return
-        octets = self._transfer.read(min(CHUNK, wanted))
+        octets = self._transfer.read(min(FRAME_SIZE, wanted))
         if not octets:
             self._end(self._transfer.total)
             return
@@ -213,7 +213,7 @@ class Downloader:
         self._failures += 1
         if self._failures >= CONTACTS and not self._furthest:
             raise TransferError(str(problem), reason=problem.reason)
-        pause = min(LONGEST, PAUSE * 2 ** min(self._failures - 1, 10))
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures - 1, 10))
         pause *= random.uniform(0.75, 1.25)  # noqa: S311 - many gateways must not come back at once
         note = {"text": f"{problem}: trying again in {pause:.1f} s"}
         self._send(pack(Kind.NOTE, self._order.number, note))

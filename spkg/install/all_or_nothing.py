@@ -28,7 +28,9 @@ from spkg.install.plan import Plan
 from spkg.install.root import NewFile, Parts, Root
 from spkg.install.staged_file import Landing
 from spkg.install.transaction import FEW, OVER, Outcome, slot
-from spkg.verify.payload import Hasher, Payload, PayloadReport, Progress, compare_payload
+from spkg.verify.contents import Hasher, PayloadReport, compare_payload
+from spkg.verify.payload import ArrivingPayload, Payload
+from spkg.verify.single_pass import Progress
 
 __all__ = [
     "install",
@@ -85,13 +87,14 @@ def install(
     """
     steps = steps_of(plan.effects)
     octets = record_with(entry, root)
+    arriving = isinstance(payload, ArrivingPayload)
     with failing():
         record = _own_step(root, RECORD, Verb.PUT, len(plan.effects))
         # What an installation in place left behind is over with this one.
         own = [record]
         if root.status(CHECKPOINT) is not None:
             own.append(_own_step(root, CHECKPOINT, Verb.DELETE, len(plan.effects) + 1))
-        transaction.begin(root, package=entry["package"] if payload.arriving else None)
+        transaction.begin(root, package=entry["package"] if arriving else None)
         try:
             report = _stage(plan, payload, root, steps, progress)
             transaction.write_whole(root, slot(b"new", record), octets)
@@ -100,7 +103,7 @@ def install(
             staged = transaction.commit(root, [*steps, *own], directories)
         except BaseException as exc:
             committing()  # nor is there a way back from cleaning up
-            if not (payload.arriving and _may_go_on(exc) and _has_staged(root)):
+            if not (arriving and _may_go_on(exc) and _has_staged(root)):
                 transaction.discard(root)
             raise
     outcome = transaction.finish(root, staged)
@@ -145,7 +148,7 @@ def _stage(
         if isinstance(effect, Put):
             puts[package.files[effect.file].range].append((step, effect))
     there: Mapping[Parts, int] = {}
-    if payload.arriving:
+    if isinstance(payload, ArrivingPayload):
         firsts = {slot(b"new", taking[0][0]): wanted.length for wanted, taking in puts.items()}
         there = transaction.keep_staged(root, firsts)
     few = len(plan.puts) + 1 <= FEW
@@ -158,7 +161,7 @@ def _stage(
         return stagers[-1]
 
     try:
-        return compare_payload(package, payload, make=make, process=payload.process, progress=progress)
+        return compare_payload(package, payload, make=make, installing=True, progress=progress)
     finally:
         for stager in stagers:
             stager.close()

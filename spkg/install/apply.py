@@ -7,6 +7,7 @@ done already.
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
+from typing import Self
 
 from spkg.common.child_process import Document
 from spkg.device import Device
@@ -19,25 +20,25 @@ from spkg.install.effects import Delete, Effect, MakeDirectory, Move, Put
 from spkg.install.history import installed, is_last
 from spkg.install.in_place import install_in_place
 from spkg.install.own_directory import check_own, working_in
-from spkg.install.plan import Plan, plan
+from spkg.install.plan import Plan, plan_installation
 from spkg.install.root import Root, shown
 from spkg.install.root_tree import OWN, Kind, RootTree
+from spkg.install.status import RootState, root_state
 from spkg.install.transaction import JOURNAL, Outcome, is_pending, is_staging, staged
-from spkg.verify.payload import Payload, Progress, check_payload
+from spkg.verify.contents import check_payload
+from spkg.verify.payload import ArrivingPayload, Payload
 from spkg.verify.signatures import TrustedPackage
+from spkg.verify.single_pass import Progress
 
 __all__ = [
     "Applied",
     "Request",
     "aftermath",
     "apply",
-    "document_of",
     "installed_by",
     "is_half_done",
     "preview",
-    "recover_root",
-    "staging",
-    "standing",
+    "recover_in",
 ]
 
 
@@ -72,6 +73,18 @@ class Applied:
     """What was left from before, and became of it."""
     already: bool = False
     """Whether the package was installed before, so that nothing was to be done."""
+    confined: bool | None = None
+    """Whether the process that did it could change nothing else; None where nothing was to be changed."""
+
+    def to_document(self) -> Document:
+        """Return it as it goes from process to process."""
+        return {**asdict(self), "recovered": self.recovered.value}
+
+    @classmethod
+    def from_document(cls, document: Document) -> Self:
+        """Return what :meth:`to_document` was made of."""
+        lists = {name: tuple(document[name]) for name in ("changes", "notes", "skipped_unknown")}
+        return cls(**{**document, **lists, "recovered": Outcome(document["recovered"])})
 
 
 def digest_of(trusted: TrustedPackage) -> str:
@@ -107,18 +120,19 @@ def apply(
         OSError: The root can't be looked at.
     """
     _check_source(payload, request)
+    arriving = isinstance(payload, ArrivingPayload)
     with working_in(root):
         digest = digest_of(trusted)
-        recovered = recover(root, keep=digest if payload.arriving and not request.in_place else None)
+        recovered = recover(root, keep=digest if arriving and not request.in_place else None)
         if is_installed(trusted, root) and not request.again:
-            if not payload.arriving:
+            if not arriving:
                 check_payload(trusted, payload)  # the same octets were signed, but these files?
             return _already(trusted, recovered)
         start = _start(trusted, root, request)
         planned = _plan(trusted, root, request, start)
         entry = _entry(planned, request.when)
         if request.in_place:
-            if not payload.arriving:
+            if not arriving:
                 check_payload(trusted, payload)  # once commands take effect nothing may be damaged
             install_in_place(
                 planned, request.device, payload, root, entry, start, committing=committing, progress=progress
@@ -147,8 +161,8 @@ def aftermath(trusted: TrustedPackage, root: Root, request: Request, *, arriving
         done = installed_by(trusted, root, request, recovered)
         if done is not None:
             return done
-        state, _ = standing(root)
-    if state == "unsafe":
+        state, _ = root_state(root)
+    if state is RootState.UNSAFE:
         raise UnsafeError("the process that changed the root was killed where it could not be")
     raise FailedError("the process that changed the root was killed")
 
@@ -168,7 +182,7 @@ def installed_by(
     return replace(done, already=False, changes=tuple(last["changes"] or ()))
 
 
-def recover_root(root: Root, *, discard: bool = False) -> Outcome:
+def recover_in(root: Root, *, discard: bool = False) -> Outcome:
     """Finish or undo what a crash left; a root that never had an installation is left alone.
 
     Args:
@@ -185,11 +199,6 @@ def recover_root(root: Root, *, discard: bool = False) -> Outcome:
         return Outcome.NOTHING
     with working_in(root):
         return recover(root, keep=None if discard else is_staging(root))
-
-
-def document_of(applied: Applied) -> Document:
-    """Return what was done, as it goes from process to process."""
-    return {**asdict(applied), "recovered": applied.recovered.value}
 
 
 def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: Request) -> Applied:
@@ -220,38 +229,12 @@ def is_half_done(root: Root) -> bool:
     Raises:
         OSError: The root can't be looked at.
     """
-    return root.status(JOURNAL) is not None or standing(root)[0] == "unsafe"
+    return root.status(JOURNAL) is not None or root_state(root)[0] is RootState.UNSAFE
 
 
 def is_installed(trusted: TrustedPackage, root: Root) -> bool:
     """Whether a package is the last one that was installed, and nothing has been begun since."""
     return is_last({"package": digest_of(trusted)}, root) and load_checkpoint(root) is None
-
-
-def standing(root: Root) -> tuple[str, Checkpoint | None]:
-    """Return how a root stands: clean, pending, partial or unsafe.
-
-    Raises:
-        OSError: It can't be looked at.
-    """
-    found = load_checkpoint(root)
-    if found is not None and found.unsafe:
-        return "unsafe", found
-    if is_pending(root):
-        return "pending", found
-    if found is None:
-        return "clean", None
-    return "partial" if found.failed else "pending", found
-
-
-def staging(root: Root) -> Document | None:
-    """Return which package a download that was cut off is of, and how many octets of it are staged.
-
-    Raises:
-        OSError: The root can't be looked at.
-    """
-    package = is_staging(root)
-    return None if package is None else {"package": package, "octets": sum(staged(root).values())}
 
 
 def _changes_of(effects: tuple[Effect, ...]) -> tuple[Document, ...]:
@@ -263,7 +246,7 @@ def _check_source(payload: Payload, request: Request) -> None:
     if (
         request.in_place
         and payload.descriptor is None
-        and not (payload.arriving and request.unsafe_streaming)
+        and not (isinstance(payload, ArrivingPayload) and request.unsafe_streaming)
     ):
         hint = "--unsafe-streaming takes a stream, too: what is done may be left half-done"
         raise UsageError("--in-place wants the package in a file", hint=hint)
@@ -307,7 +290,7 @@ def _start(trusted: TrustedPackage, root: Root, request: Request) -> Checkpoint:
 
 def _plan(trusted: TrustedPackage, root: Root, request: Request, start: Checkpoint) -> Plan:
     there = staged(root).values() if is_staging(root) else ()
-    return plan(
+    return plan_installation(
         trusted,
         request.device,
         RootTree(root, reusable=(sum(there), len(there))),

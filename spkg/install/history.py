@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from spkg.errors import (
@@ -13,7 +14,9 @@ from spkg.install.root_tree import OWN
 
 __all__ = [
     "RECORD",
+    "InstalledPackage",
     "installed",
+    "installed_packages",
     "is_last",
     "record_with",
 ]
@@ -35,8 +38,46 @@ REMEMBERED: Final = 16
 """How many packages the record keeps; the changes of the last one alone."""
 
 
-def installed(root: Root) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class InstalledPackage:
+    """What the record says of a package."""
+
+    package: str
+    """SHA-256 of the octets that were signed, in hex."""
+    version: str | None
+    description: str | None
+    signers: tuple[str, ...]
+    """Their subjects."""
+    when: str
+    """The time, as the request had it."""
+    changed: int
+    """How many changes were made."""
+    changes: tuple[Mapping[str, Any], ...] | None
+    """What they were, as in the result of ``apply``; None for all but the last package."""
+
+
+def installed_packages(root: Root) -> tuple[InstalledPackage, ...]:
     """Return what was installed, the last one first.
+
+    Raises:
+        FailedError: The record can't be read.
+    """
+    return tuple(
+        InstalledPackage(
+            package=entry["package"],
+            version=entry["version"],
+            description=entry["description"],
+            signers=tuple(entry["signers"]),
+            when=entry["time"],
+            changed=entry["changed"],
+            changes=None if entry["changes"] is None else tuple(entry["changes"]),
+        )
+        for entry in installed(root)
+    )
+
+
+def installed(root: Root) -> list[dict[str, Any]]:
+    """Return the entries of the record, the last one first.
 
     Raises:
         FailedError: The record can't be read.

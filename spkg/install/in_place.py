@@ -35,7 +35,9 @@ from spkg.install.root_tree import OWN, Kind, RootTree
 from spkg.install.staged_file import Landing
 from spkg.install.transaction import PRIVATE, write_whole
 from spkg.verify.command_order import Sequencer
-from spkg.verify.payload import Payload, Progress, check_file, distribute, judges
+from spkg.verify.contents import check_file, judges
+from spkg.verify.payload import ArrivingPayload, Payload
+from spkg.verify.single_pass import Progress, distribute
 
 __all__ = ["install_in_place"]
 
@@ -73,8 +75,8 @@ def install_in_place(  # noqa: PLR0917 - what an installation takes, and where i
     run = _Run(plan, device, payload, root, start, committing, progress)
     try:
         with failing():
-            if payload.arriving:
-                run.as_it_arrives()
+            if isinstance(payload, ArrivingPayload):
+                run.as_it_arrives(payload)
             else:
                 for command in plan.trusted.package.commands[start.command :]:
                     run.do(command)
@@ -144,14 +146,19 @@ class _Run:
         self._wanted = Counter(file.range for file in self._files.values())
         """How many commands still want a range."""
 
-    def as_it_arrives(self) -> None:
+    def as_it_arrives(self, payload: ArrivingPayload) -> None:
         """Do each command as soon as its data is there and compared."""
-        package, payload, root = self._trusted.package, self._payload, self._root
+
+        def process(command: Command) -> None:
+            payload.process(command)
+            self.do(command)
+
+        package, root = self._trusted.package, self._root
         payload.expect()
         found = load_checkpoint(root)
         if found is not None and found.package == self.at.package:  # or the clocks begin with this download
-            payload.go_on(package.commands[: self._start], self.at.state)
-        sequence = Sequencer(package, self.do, self._start)
+            payload.resume(package.commands[: self._start], self.at.state)
+        sequence = Sequencer(package, process, self._start)
         landings = {wanted: Landing(root, _place(wanted), wanted, Digest) for wanted in self._wanted}
         self._root.mkdir(ARRIVED, PRIVATE)
         try:
@@ -167,7 +174,6 @@ class _Run:
 
     def do(self, command: Command) -> None:
         """Have a command take effect, durably, and so that it can be done once more."""
-        self._payload.process(command)
         if not isinstance(command.record, FILE_COMMANDS):
             return
         state = state_after(self.at.state, command.record)
@@ -206,7 +212,7 @@ class _Run:
         root = self._root
         if root.status(PART) is not None:
             root.unlink(PART)
-        if not self._payload.arriving:
+        if not isinstance(self._payload, ArrivingPayload):
             _write_part(root, put, self._compared(file))
             return
         there = _place(file.range)

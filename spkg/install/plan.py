@@ -33,7 +33,7 @@ from spkg.install.root import Parts, shown
 from spkg.install.root_tree import Kind, Room, Tree
 from spkg.verify.signatures import TrustedPackage
 
-__all__ = ["Plan", "plan", "plan_command"]
+__all__ = ["Plan", "plan_command", "plan_installation"]
 
 OVERHEAD: Final = 16
 """What a transaction has of its own: directories, markers, the journal and the record, in files or blocks."""
@@ -44,7 +44,7 @@ _SEAL: Final = object()
 @final
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What installing a trusted package changes in a tree.  Only :func:`plan` makes one."""
+    """What installing a trusted package changes in a tree.  Only :func:`plan_installation` makes one."""
 
     trusted: TrustedPackage
     effects: tuple[Effect, ...]
@@ -75,7 +75,7 @@ class Plan:
         return tuple(effect for effect in self.effects if isinstance(effect, Put))
 
 
-def plan(
+def plan_installation(
     trusted: TrustedPackage,
     device: Device | None,
     tree: Tree,

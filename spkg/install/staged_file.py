@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from spkg.common.digests import Digest
 from spkg.format.ranges import Range
 from spkg.install.root import NewFile, Parts, Root
-from spkg.verify.payload import Hasher
+from spkg.verify.contents import Hasher
 
 __all__ = ["Landing"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from spkg.common.printable import amount, size
 from spkg.report.lines import Document, Line, Tone
-from spkg.verify.payload import PayloadReport
+from spkg.verify.contents import PayloadReport
 from spkg.verify.signatures import TrustedPackage
 
 __all__ = ["fetched_document", "fetched_lines"]

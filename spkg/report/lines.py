@@ -15,6 +15,7 @@ __all__ = [
     "columns",
     "error_document",
     "error_fields",
+    "progress_document",
     "range_document",
 ]
 
@@ -77,3 +78,8 @@ def columns(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     for row in table:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         yield "  ".join([*cells, row[-1]]).rstrip()
+
+
+def progress_document(schema: str, octets: int, total: int, **more: Any) -> Document:
+    """Return a line of what a command prints as JSON while it works."""
+    return {"schema": schema, "event": "progress", "octets": octets, "total": total, **more}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from spkg.common.printable import size
-from spkg.download.timeline import Span, Timeline
+from spkg.download.timeline import Phase, Timeline
 from spkg.format.states import State
 from spkg.report.lines import Document, Line, Tone, columns
 
@@ -30,16 +30,16 @@ def timeline_document(found: Timeline) -> Document:
         },
         "spans": [
             {
-                "state": span.state.value,
-                "from": round(span.begins, 3),
-                "to": round(span.ends, 3),
-                "octets": span.octets,
-                "command": None if span.command is None else span.command.index,
+                "state": phase.state.value,
+                "from": round(phase.begins, 3),
+                "to": round(phase.ends, 3),
+                "octets": phase.octets,
+                "command": None if phase.command is None else phase.command.index,
                 "deadline": None
-                if span.deadline is None
-                else {"timeout": span.deadline.title, "seconds": span.deadline.seconds},
+                if phase.deadline is None
+                else {"timeout": phase.deadline.title, "seconds": phase.deadline.seconds},
             }
-            for span in found.spans
+            for phase in found.phases
         ],
     }
 
@@ -48,23 +48,25 @@ def timeline_lines(found: Timeline) -> Iterator[Line]:
     """Give what ``timeline`` prints."""
     rate = f"{size(round(found.rate)) if found.rate >= 10 else f'{found.rate:g} octets'}/s"
     yield Tone.HEADING, f"{size(found.octets)} at {rate} take {_seconds(found.seconds)} (not verified)"
-    last = max([found.ends, *(span.deadline.at for span in found.spans if span.deadline is not None)])
+    last = max([found.ends, *(phase.deadline.at for phase in found.phases if phase.deadline is not None)])
     rows = [("state", "from", "to", "begins with", "deadline", "")]
     rows += [
         (
-            span.state.value,
-            _seconds(span.begins),
-            _seconds(span.ends),
-            "the download" if span.command is None else f"command[{span.command.index}] {span.command.title}",
-            "none" if span.deadline is None else f"{span.deadline.title} {_seconds(span.deadline.at)}",
-            "" if span.deadline is None else _margin(span.deadline.at - span.ends),
+            phase.state.value,
+            _seconds(phase.begins),
+            _seconds(phase.ends),
+            "the download"
+            if phase.command is None
+            else f"command[{phase.command.index}] {phase.command.title}",
+            "none" if phase.deadline is None else f"{phase.deadline.title} {_seconds(phase.deadline.at)}",
+            "" if phase.deadline is None else _margin(phase.deadline.at - phase.ends),
         )
-        for span in found.spans
+        for phase in found.phases
     ]
     for number, line in enumerate(columns(rows)):
         yield Tone.PLAIN if number else Tone.HEADING, line
-    for span in found.spans:
-        yield Tone.PLAIN, f"{span.state.value:14}{_bar(span, last)}"
+    for phase in found.phases:
+        yield Tone.PLAIN, f"{phase.state.value:14}{_bar(phase, last)}"
     yield Tone.PLAIN, f"{'':14}0 s{_seconds(last):>{WIDTH - 3}}"
     if found.passed is None:
         yield Tone.GOOD, f"installed after {_seconds(found.ends)}"
@@ -78,23 +80,23 @@ def timeline_lines(found: Timeline) -> Iterator[Line]:
 
 def timeline_hints(found: Timeline) -> Iterator[str]:
     """Give what a release engineer may not have meant."""
-    for span in found.spans:
-        left = span.state in {State.RECOVERABLE, State.UNRECOVERABLE}
-        if span.command is not None and left and span.octets == found.front_matter:
-            name = f"command[{span.command.index}] {span.command.title}"
+    for phase in found.phases:
+        left = phase.state in {State.RECOVERABLE, State.UNRECOVERABLE}
+        if phase.command is not None and left and phase.octets == found.front_matter:
+            name = f"command[{phase.command.index}] {phase.command.title}"
             yield f"{name} leaves the initial state at once, so the initial timeouts never apply"
             break
 
 
-def _bar(span: Span, last: float) -> str:
-    """Draw when a span is, and its deadline."""
+def _bar(phase: Phase, last: float) -> str:
+    """Draw when a phase is, and its deadline."""
     scale = (WIDTH - 1) / last if last else 0
-    begins, ends = round(span.begins * scale), round(span.ends * scale)
+    begins, ends = round(phase.begins * scale), round(phase.ends * scale)
     cells = [" "] * WIDTH
     for cell in range(begins, max(begins + 1, ends)):
         cells[cell] = "="
-    if span.deadline is not None:
-        cells[round(span.deadline.at * scale)] = "!"
+    if phase.deadline is not None:
+        cells[round(phase.deadline.at * scale)] = "!"
     return "".join(cells).rstrip()
 
 

@@ -6,7 +6,7 @@ from spkg.common.printable import size
 from spkg.errors import SpkgError
 from spkg.report.lines import NO_DATES, Document, Line, Tone, range_document
 from spkg.trust.certificates import subject_of
-from spkg.verify.payload import DamagedPayloadError, PayloadReport
+from spkg.verify.contents import DamagedPayloadError, PayloadReport
 from spkg.verify.signatures import SignatureReport, TrustedPackage, UntrustedPackageError
 
 __all__ = ["verification_document", "verification_lines"]

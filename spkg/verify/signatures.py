@@ -1,6 +1,6 @@
 """From a package to a trusted package: the signatures, by the rules of TR-069 E.5.
 
-Only :func:`verify` makes a :class:`TrustedPackage`, so what acts on one can't be given anything else.
+Only :func:`verify_package` makes a :class:`TrustedPackage`, so what acts on one can't be given anything else.
 """
 
 from collections import defaultdict
@@ -33,7 +33,7 @@ from spkg.trust.certificates import certificate_id, read_certificate, subject_of
 from spkg.trust.chain import check_rsa_key, check_signer, key_id
 from spkg.trust.policy import Policy
 
-__all__ = ["SignatureReport", "Signer", "TrustedPackage", "UntrustedPackageError", "verify"]
+__all__ = ["SignatureReport", "Signer", "TrustedPackage", "UntrustedPackageError", "verify_package"]
 
 DIGEST_OIDS: Final = {"1.3.14.3.2.26": Digest.SHA1, "2.16.840.1.101.3.4.2.1": Digest.SHA256}
 RSA: Final = "1.2.840.113549.1.1.1"
@@ -97,7 +97,7 @@ class UntrustedPackageError(UntrustedError):
 @final
 @dataclass(frozen=True, kw_only=True)
 class TrustedPackage:
-    """A package that the signers a policy asks for vouch for.  Only :func:`verify` makes one."""
+    """A package that the signers a policy asks for vouch for.  Only :func:`verify_package` makes one."""
 
     package: Package
     signers: tuple[Signer, ...]
@@ -118,7 +118,7 @@ class TrustedPackage:
         raise TypeError("a TrustedPackage can't be changed")
 
 
-def verify(package: Package, policy: Policy, *, at: datetime | None) -> TrustedPackage:
+def verify_package(package: Package, policy: Policy, *, at: datetime | None) -> TrustedPackage:
     """Check the signatures of *package*, without looking at its payload.
 
     Args:

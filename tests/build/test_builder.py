@@ -21,7 +21,15 @@ from click.testing import CliRunner
 from cryptography import x509
 
 from cli import main
-from spkg.build.builder import BuildPlan, BuildReport, PlannedFile, build, plan_build, sources_size, warnings
+from spkg.build.builder import (
+    BuildPlan,
+    BuildReport,
+    PlannedFile,
+    build_package,
+    plan_build,
+    sources_size,
+    warnings,
+)
 from spkg.build.manifest import load_manifest
 from spkg.common.atomic_output import new_file
 from spkg.common.digests import Digest
@@ -45,8 +53,9 @@ from spkg.format.commands import (
 from spkg.format.package import MAX_COMMAND_LIST, Header, Package
 from spkg.format.paths import RootPath, VersionedPath
 from spkg.format.signature_block import EMPTY_BLOCK
-from spkg.verify.payload import CHUNK, check_payload, open_package
-from spkg.verify.signatures import verify
+from spkg.verify.contents import check_payload
+from spkg.verify.payload import CHUNK, open_package
+from spkg.verify.signatures import verify_package
 from tests.support.kit import (
     AT,
     KEYS,
@@ -106,7 +115,7 @@ def built(manifest: Path, **settings: Any) -> tuple[BuildReport, bytes]:
     settings.setdefault("identity", None)
     output = manifest.with_name("out.spkg")
     with new_file(output, force=True) as opened:
-        report = build(planned(manifest), opened, **settings)
+        report = build_package(planned(manifest), opened, **settings)
     return report, output.read_bytes()
 
 
@@ -206,7 +215,7 @@ def test_a_package_that_was_built_is_trusted_and_intact(tmp_path: Path) -> None:
     built(manifest, identity=signer().identity())
 
     with open_package(tmp_path / "out.spkg") as (package, payload):
-        report = check_payload(verify(package, policy(), at=AT), payload)
+        report = check_payload(verify_package(package, policy(), at=AT), payload)
     assert [one.problem for one in report.files] == ["", ""]
     assert report.uncovered == ()
 
@@ -506,10 +515,10 @@ def test_a_signing_time_is_claimed_only_where_it_is_given(tmp_path: Path) -> Non
 def test_the_sample_is_built_as_it_stands(tmp_path: Path) -> None:
     output = tmp_path / "gateway.spkg"
     with new_file(output) as opened:
-        report = build(planned(SAMPLE / "manifest.toml"), opened, signer().identity())
+        report = build_package(planned(SAMPLE / "manifest.toml"), opened, signer().identity())
 
     with open_package(output) as (package, payload):
-        trusted = verify(package, policy(), at=AT)
+        trusted = verify_package(package, policy(), at=AT)
         checked = check_payload(trusted, payload)
     assert report.files == len(checked.files) == len(package.files)
     assert checked.uncovered == ()
@@ -542,7 +551,7 @@ def test_each_source_is_read_once_however_many_digests_and_steps_want_it(
 
     with new_file(tmp_path / "out") as output:
         before = octets_read()
-        build(plan, output, None)
+        build_package(plan, output, None)
         after = octets_read()
 
     assert octets <= after - before < octets + 100_000
@@ -706,7 +715,7 @@ def test_a_link_that_takes_the_place_of_a_file_of_a_tree_is_not_followed(tmp_pat
     (tmp_path / "t/a").symlink_to("../secret")
 
     with pytest.raises(SurroundingsError) as caught, new_file(tmp_path / "out") as output:
-        build(plan, output, None)
+        build_package(plan, output, None)
 
     assert str(caught.value) == (f"m.toml: step[0].from: {tmp_path}/t/a: too many levels of symbolic links")
 
@@ -837,7 +846,7 @@ def test_sources_that_are_too_much_together_are_refused(tmp_path: Path) -> None:
     os.truncate(tmp_path / "b", (1 << 30) - 1)
 
     with pytest.raises(FormatError) as caught, Holes(tmp_path / "out", "x+") as output:
-        build(planned(manifest), output, None)
+        build_package(planned(manifest), output, None)
 
     assert str(caught.value) == (
         f"m.toml: step[2].from: {tmp_path}/c: the payload would have 2^32 octets or more [TR-069 E.3]"
@@ -851,7 +860,7 @@ def test_equal_sources_count_once_against_the_limit(tmp_path: Path) -> None:
     os.truncate(tmp_path / "b", 5 << 29)
 
     with Holes(tmp_path / "out", "x+") as output:
-        report = build(planned(manifest), output, None)
+        report = build_package(planned(manifest), output, None)
 
     assert (report.header.payload_length, report.shared) == (5 << 29, 1)
 
@@ -944,7 +953,7 @@ def test_a_package_that_appears_while_one_is_built_stays(tmp_path: Path) -> None
     plan = planned(manifest)
 
     with pytest.raises(UsageError) as caught, new_file(tmp_path / "out") as output:
-        build(plan, output, None, progress=lambda _: (tmp_path / "out").write_bytes(b"theirs"))
+        build_package(plan, output, None, progress=lambda _: (tmp_path / "out").write_bytes(b"theirs"))
 
     assert str(caught.value) == f"{tmp_path}/out exists"
     assert (tmp_path / "out").read_bytes() == b"theirs"
@@ -1083,6 +1092,6 @@ def test_a_plan_is_what_is_built_whatever_became_of_the_manifest(tmp_path: Path)
     manifest.unlink()
 
     with new_file(tmp_path / "out") as output:
-        build(replace(plan, items=plan.items * 2), output, None)
+        build_package(replace(plan, items=plan.items * 2), output, None)
 
     assert len(read((tmp_path / "out").read_bytes()).files) == 2

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli import main
-from spkg.build.compare import Change, Difference, FileChange, FileState, compare
+from spkg.build.compare import Change, Difference, FileChange, FileState, compare_packages
 from spkg.build.sign import add_signature
 from spkg.common.digests import Digest
 from spkg.errors import FormatError
@@ -75,7 +75,7 @@ def differ(before: bytes, after: bytes) -> Difference:
         open_package(io.BufferedReader(io.BytesIO(before))) as one,
         open_package(io.BufferedReader(io.BytesIO(after))) as other,
     ):
-        return compare(one, other)
+        return compare_packages(one, other)
 
 
 def of(*records: Record, payload: bytes = CONTENTS) -> Draft:
@@ -541,7 +541,7 @@ def test_a_package_from_a_pipe_is_compared_as_it_comes() -> None:
         open_package(io.BufferedReader(io.BytesIO(octets))) as one,
         open_package(stream) as other,
     ):
-        found = compare(one, other)
+        found = compare_packages(one, other)
     sender.join()
 
     assert found == NOTHING

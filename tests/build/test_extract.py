@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli import main
-from spkg.build.builder import build, plan_build
-from spkg.build.extract import Extraction, extract, unsafe_extract
+from spkg.build.builder import build_package, plan_build
+from spkg.build.extract import Extraction, extract_package, unsafe_extract_package
 from spkg.build.manifest import load_manifest, read_manifest
 from spkg.build.manifest_writer import Rebuild
 from spkg.common.digests import Digest
@@ -55,8 +55,9 @@ from spkg.format.paths import RootPath, VersionedPath
 from spkg.format.ranges import Range
 from spkg.report.extract import extraction_hints
 from spkg.trust.keys import Identity
-from spkg.verify.payload import DamagedPayloadError, open_package
-from spkg.verify.signatures import verify
+from spkg.verify.contents import DamagedPayloadError
+from spkg.verify.payload import open_package
+from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy, read, signer
 
 
@@ -67,7 +68,7 @@ def write(directory: Path, draft: Draft) -> Path:
 
 def take(package: Path, directory: Path, *, manifest: bool = False) -> Extraction:
     with open_package(package) as (opened, payload):
-        return unsafe_extract(opened, payload, directory, manifest=manifest)
+        return unsafe_extract_package(opened, payload, directory, manifest=manifest)
 
 
 def tree(directory: Path) -> dict[str, bytes]:
@@ -171,7 +172,7 @@ def test_a_trusted_package_is_extracted_as_any_other(tmp_path: Path) -> None:
     package = write(tmp_path, draft(("/a", b"A"), ("/b", b"B")))
 
     with open_package(package) as (opened, payload):
-        done = extract(verify(opened, policy(), at=AT), payload, tmp_path / "out")
+        done = extract_package(verify_package(opened, policy(), at=AT), payload, tmp_path / "out")
 
     assert tree(tmp_path / "out") == {"a": b"A", "b": b"B"}
     assert done == take(package, tmp_path / "other")
@@ -189,7 +190,7 @@ def test_progress_is_told_every_octet_that_somebody_wants(tmp_path: Path) -> Non
     told: list[int] = []
 
     with open_package(package) as (opened, payload):
-        unsafe_extract(opened, payload, tmp_path / "out", progress=told.append)
+        unsafe_extract_package(opened, payload, tmp_path / "out", progress=told.append)
 
     assert sum(told) == 300_001
 
@@ -382,7 +383,7 @@ def test_a_payload_of_another_length_leaves_nothing(target: Path, change: int, p
     stream = io.BufferedReader(io.BytesIO(octets))
 
     with pytest.raises(FormatError) as caught, open_package(stream) as (package, payload):
-        unsafe_extract(package, payload, target)
+        unsafe_extract_package(package, payload, target)
 
     assert caught.value.problem == problem
     assert left(target) == []
@@ -399,7 +400,7 @@ def test_a_package_from_a_pipe_is_extracted_as_it_comes(tmp_path: Path) -> None:
     sender = Thread(target=send)
     sender.start()
     with os.fdopen(read, "rb") as stream, open_package(stream) as (package, payload):
-        unsafe_extract(package, payload, tmp_path / "out")
+        unsafe_extract_package(package, payload, tmp_path / "out")
     sender.join()
 
     assert tree(tmp_path / "out") == {"a": b"A" * 100_000, "b": b"B"}
@@ -649,7 +650,7 @@ def before_signatures(octets: bytes) -> tuple[bytes, bytes]:
 def build_from(document: Table | Path, directory: Path) -> bytes:
     manifest = load_manifest(document) if isinstance(document, Path) else read_manifest(document, directory)
     with FileIO(directory / "p.spkg", "w+") as output:
-        build(plan_build(manifest), output, IDENTITY)
+        build_package(plan_build(manifest), output, IDENTITY)
     return (directory / "p.spkg").read_bytes()
 
 

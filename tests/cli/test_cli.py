@@ -46,7 +46,7 @@ from spkg.build.sign import sign_package
 from spkg.errors import SpkgError
 from spkg.format.commands import Description, End
 from spkg.format.package import Header, encode_commands
-from spkg.verify.payload import DamagedPayloadError, PayloadReport
+from spkg.verify.contents import DamagedPayloadError, PayloadReport
 from spkg.verify.signatures import UntrustedPackageError
 from tests.support.kit import (
     AT,

@@ -46,7 +46,7 @@ NEW: Final = {"root/bin/app": CONTENTS, "root/big": BIG}
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory to work in, with what trusts a package, and a root; nobody waits long for a server."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(downloader, "PAUSE", 0.01)
+    monkeypatch.setattr(downloader, "FIRST_PAUSE", 0.01)
     Path("ca.pem").write_bytes(root().pem)
     Path("root").mkdir()
     Path("root/old").write_text("old")

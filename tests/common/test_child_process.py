@@ -13,7 +13,7 @@ from spkg.common.child_process import ChildKilledError, DefectError, Document, r
 from spkg.common.landlock import confine
 from spkg.errors import NO_ROOM, FormatError, RefusedError, UntrustedError
 from spkg.install.root import Root
-from spkg.verify.payload import DamagedPayloadError, PayloadReport
+from spkg.verify.contents import DamagedPayloadError, PayloadReport
 
 LANDLOCK: Final = run_child(lambda _: {"version": confine(os.open("/proc/self", os.O_PATH))}, lambda _: None)[
     "version"

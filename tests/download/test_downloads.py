@@ -15,7 +15,7 @@ from cli import main
 from spkg.download import stream as arrival_module
 from spkg.download import worker as downloader
 from spkg.download.client import Download, download
-from spkg.download.fetch import fetch
+from spkg.download.fetch import fetch_package
 from spkg.download.stream import open_arrival
 from spkg.download.timeouts import Timeouts
 from spkg.download.url import Location, Login
@@ -24,12 +24,14 @@ from spkg.format.commands import End, Remove, UnrecoverableTimeout, Version
 from spkg.format.paths import RootPath
 from spkg.format.states import State
 from spkg.install import in_place as inplace
-from spkg.install.apply import Applied, Request, aftermath, apply, recover_root, staging, standing
+from spkg.install.apply import Applied, Request, aftermath, apply, recover_in
 from spkg.install.checkpoint import load_checkpoint
 from spkg.install.history import installed
 from spkg.install.root import Root
-from spkg.verify.payload import check_payload, open_package
-from spkg.verify.signatures import verify
+from spkg.install.status import root_state, staged_package
+from spkg.verify.contents import check_payload
+from spkg.verify.payload import open_package
+from spkg.verify.signatures import verify_package
 from tests.install.test_apply import OLD, plant, tree
 from tests.support.kit import AT, Draft, file, policy, read
 from tests.support.namespaces import isolated
@@ -64,7 +66,7 @@ PATIENT: Final = Timeouts(initial=30, activity=30)
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nobody wait before a server is asked again."""
-    monkeypatch.setattr(downloader, "PAUSE", 0)
+    monkeypatch.setattr(downloader, "FIRST_PAUSE", 0)
 
 
 @pytest.fixture
@@ -89,13 +91,13 @@ def do(
         open_arrival(arrival) as (opened, payload),
         Root(place) as root,
     ):
-        trusted = verify(opened, policy(), at=AT)
+        trusted = verify_package(opened, policy(), at=AT)
         return apply(trusted, payload, root, request, **more)
 
 
 def state_of(place: Path) -> str:
     with Root(place) as root:
-        return standing(root)[0]
+        return root_state(root)[0].value
 
 
 EDGES: Final = (FRONT - 1, FRONT, FRONT + 1, FRONT + 299, FRONT + 300, len(OCTETS) - 1)
@@ -153,7 +155,7 @@ def test_one_that_gives_nothing_more_is_asked_until_a_timeout_ends_it(place: Pat
 def test_where_no_timeout_ends_it_a_long_time_without_an_octet_does(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrival_module, "FORGOTTEN", 0.3)
+    monkeypatch.setattr(arrival_module, "GIVEN_UP_AFTER", 0.3)
     with (
         serving(Script(octets=OCTETS, cuts=[FRONT + 7] * 9999)) as url,
         pytest.raises(TransferError, match=r"the time without a new octet of 0[.]3 s has passed"),
@@ -237,7 +239,7 @@ def test_what_nobody_vouches_for_stops_before_its_payload(place: Path) -> None:
     with serving(script := Script(octets=big.encode())) as url:
         with arriving(url) as arrival, open_arrival(arrival) as (opened, _):
             with pytest.raises(UntrustedError):
-                verify(opened, policy(), at=AT)
+                verify_package(opened, policy(), at=AT)
             assert arrival.position == len(big.front)
         assert script.sent < 1 << 22
 
@@ -285,7 +287,7 @@ def test_a_stall_in_the_initial_state_ends_with_the_activity_timeout(place: Path
     assert tree(place) == OLD
     assert state_of(place) == "clean"
     with Root(place) as root:
-        assert staging(root) is None
+        assert staged_package(root) is None
 
 
 def test_a_drip_ends_with_the_timeout_of_the_state(place: Path) -> None:
@@ -336,9 +338,9 @@ def test_a_download_that_was_cut_off_goes_on_with_what_is_staged(
             with pytest.raises(Cut):
                 do(url, place, progress=cut_after(stop))
             with Root(place) as root:
-                staged = staging(root)
-                recover_root(root)
-                assert staging(root) == staged is not None
+                staged = staged_package(root)
+                recover_in(root)
+                assert staged_package(root) == staged is not None
             assert tree(place) == OLD
             assert state_of(place) == "clean"
             read_again = 0
@@ -351,7 +353,7 @@ def test_a_download_that_was_cut_off_goes_on_with_what_is_staged(
 
         assert tree(place) == NEW
         assert state_of(place) == "clean"
-        assert staged["octets"] >= stop
+        assert staged.octets >= stop
         assert read_again <= len(PACKAGE.payload) - stop
         assert not (place / ".spkg" / "txn").exists()
     record_property("stops", len(STOPS))
@@ -376,9 +378,9 @@ def test_what_another_package_has_staged_goes(place: Path) -> None:
         do(url, place, progress=cut_after(10))
 
     with Root(place) as root:
-        assert staging(root) is not None
-        recover_root(root, discard=True)
-        assert staging(root) is None
+        assert staged_package(root) is not None
+        recover_in(root, discard=True)
+        assert staged_package(root) is None
 
 
 @pytest.mark.parametrize("what", ["hard link", "link", "directory", "fifo"])
@@ -410,8 +412,8 @@ def test_a_staging_whose_package_nobody_knows_goes(place: Path) -> None:
     (place / ".spkg" / "txn" / "package").write_bytes(b"")
 
     with Root(place) as root:
-        assert staging(root) is None
-        recover_root(root)
+        assert staged_package(root) is None
+        recover_in(root)
     assert not (place / ".spkg" / "txn").exists()
 
 
@@ -544,7 +546,7 @@ def test_a_package_that_is_installed_is_not_downloaded_again(place: Path) -> Non
 
 def fetched(url: str, output: Path) -> None:
     with arriving(url) as arrival, open_arrival(arrival) as (opened, payload), output.open("xb", 0) as to:
-        fetch(verify(opened, policy(), at=AT), payload, to)
+        fetch_package(verify_package(opened, policy(), at=AT), payload, to)
 
 
 GAPPED: Final = Draft(
@@ -574,7 +576,7 @@ def test_what_is_fetched_is_one_version_wherever_it_was_cut(
 
     octets = (tmp_path / "out").read_bytes()
     with open_package(tmp_path / "out") as (package, payload):
-        check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify_package(package, policy(), at=AT), payload)
     assert len(octets) == len(good)
 
 
@@ -623,7 +625,7 @@ def test_in_place_the_clocks_go_on_in_the_state_on_disk(place: Path) -> None:
             raise Cut
 
         with pytest.raises(Cut):
-            apply(verify(opened, policy(), at=AT), payload, root, IN_PLACE, progress=look)
+            apply(verify_package(opened, policy(), at=AT), payload, root, IN_PLACE, progress=look)
 
     assert [one.title for one in deadlines if one is not None] == ["Unrecoverable Timeout"]
     assert [one.seconds for one in deadlines if one is not None] == [3000]
@@ -706,13 +708,13 @@ def test_who_killed_a_download_did_not_kill_what_was_staged(place: Path) -> None
         with pytest.raises(Cut):
             do(url, place, progress=cut_after(500))
         with Root(place) as root:
-            trusted = verify(read(OCTETS), policy(), at=AT)
+            trusted = verify_package(read(OCTETS), policy(), at=AT)
             with pytest.raises(FailedError, match="was killed"):
                 aftermath(trusted, root, ANYHOW, arriving=True)
-            assert staging(root) is not None
+            assert staged_package(root) is not None
             with pytest.raises(FailedError, match="was killed"):
                 aftermath(trusted, root, ANYHOW)
-            assert staging(root) is None
+            assert staged_package(root) is None
 
 
 def write_without_leave(place: Path) -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from spkg.common.child_process import DefectError
 from spkg.common.digests import Digest
+from spkg.download import stream
 from spkg.download import worker as downloader
 from spkg.download.client import Download, download
-from spkg.download.stream import Arrival, ArrivingPayload, Pipe, open_arrival
+from spkg.download.stream import Arrival, Pipe, StreamedPayload, open_arrival
 from spkg.download.timeouts import Timeouts
 from spkg.download.url import Location, Login
 from spkg.download.worker import BrokenError, Downloader
@@ -26,9 +27,11 @@ from spkg.format.paths import RootPath
 from spkg.format.ranges import Range
 from spkg.format.states import State
 from spkg.report.apply import standing_document, standing_text
-from spkg.verify.payload import Consumer, Hasher, StartedOverError, check_payload, distribute
-from spkg.verify.signatures import verify
-from tests.support.kit import AT, CONTENTS, Draft, file, policy
+from spkg.verify.contents import Hasher, check_payload
+from spkg.verify.payload import StartedOverError
+from spkg.verify.signatures import verify_package
+from spkg.verify.single_pass import distribute
+from tests.support.kit import AT, Draft, file, policy
 
 OCTETS = Draft().encode()
 FRONT = len(Draft().front)
@@ -62,7 +65,7 @@ def piped(octets: bytes, clock: Callable[[], float], *, shut: bool = True, size:
 def test_a_package_from_a_pipe_is_a_package() -> None:
     with piped(OCTETS, Clock()) as pipe, open_arrival(pipe) as (package, payload):
         assert pipe.position == FRONT == package.payload_offset
-        report = check_payload(verify(package, policy(), at=AT), payload)
+        report = check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert [one.problem for one in report.files] == [""]
     assert pipe.watch.state is State.INSTALLED
@@ -73,7 +76,7 @@ def test_a_package_from_a_pipe_is_a_package() -> None:
 def test_a_pipe_that_ends_too_early_is_a_failed_transfer(cut: int) -> None:
     with piped(OCTETS[:cut], Clock()) as pipe, pytest.raises(TransferError) as caught:
         with open_arrival(pipe) as (package, payload):
-            check_payload(verify(package, policy(), at=AT), payload)
+            check_payload(verify_package(package, policy(), at=AT), payload)
 
     of = "" if cut < FRONT else f" of {len(OCTETS)}"
     assert caught.value.problem == f"it ended after {cut}{of} octets"
@@ -83,7 +86,7 @@ def test_a_pipe_that_ends_too_early_is_a_failed_transfer(cut: int) -> None:
 def test_a_pipe_that_goes_on_is_one_too() -> None:
     with piped(OCTETS + b"!", Clock()) as pipe, open_arrival(pipe) as (package, payload):
         with pytest.raises(TransferError, match="octets follow behind the") as caught:
-            check_payload(verify(package, policy(), at=AT), payload)
+            check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert (caught.value.reason, caught.value.section) == ("size", "E.3")
 
@@ -91,7 +94,7 @@ def test_a_pipe_that_goes_on_is_one_too() -> None:
 def test_a_size_that_was_told_is_held_against_the_header() -> None:
     with piped(OCTETS, Clock(), size=len(OCTETS) + 1) as pipe, open_arrival(pipe) as (package, payload):
         with pytest.raises(TransferError) as caught:
-            check_payload(verify(package, policy(), at=AT), payload)
+            check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert str(caught.value) == (
         f"it has {len(OCTETS) + 1} octets, its header states {len(OCTETS)} [TR-069 E.3]"
@@ -221,7 +224,7 @@ def talking(server: Server) -> Iterator[Download]:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloader, "PAUSE", 0.001)
+    monkeypatch.setattr(downloader, "FIRST_PAUSE", 0.001)
 
 
 def whole(**more: object) -> Answer:
@@ -235,7 +238,7 @@ def test_nothing_of_the_payload_comes_before_it_is_wanted() -> None:
     answer = whole()
     with talking(Server(answer)) as arrival, open_arrival(arrival) as (package, payload):
         assert answer.pieces == [OCTETS[FRONT:]]
-        check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert answer.pieces == []
     assert arrival.total == len(OCTETS)
@@ -287,7 +290,7 @@ def test_octets_that_nobody_wants_are_left_out_by_a_new_request() -> None:
     start = len(LARGE.front) + len(BIG) - 100
     server = Server(large(), large(start))
     with talking(server) as arrival, open_arrival(arrival) as (package, payload):
-        check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert server.asked == [(0, None), (start, "v")]
     assert isinstance(server.given[0], Answer)
@@ -297,7 +300,7 @@ def test_octets_that_nobody_wants_are_left_out_by_a_new_request() -> None:
 def test_or_read_where_the_server_can_not_do_that() -> None:
     server = Server(large(validator=None))
     with talking(server) as arrival, open_arrival(arrival) as (package, payload):
-        check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert server.asked == [(0, None)]
 
@@ -306,7 +309,7 @@ def test_a_server_that_promised_to_and_begins_anew_is_read_again() -> None:
     start = len(LARGE.front) + len(BIG) - 100
     server = Server(large(), large())
     with talking(server) as arrival, open_arrival(arrival) as (package, payload):
-        check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert server.asked == [(0, None), (start, "v")]  # and not the same again and again
 
@@ -319,7 +322,7 @@ def test_another_size_the_second_time_may_be_no_more_than_a_page_in_between() ->
         Answer(offset=FRONT + 3, total=len(OCTETS), pieces=[OCTETS[FRONT + 3 :]]),
     )
     with talking(server) as arrival, open_arrival(arrival) as (package, payload):
-        check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert [offset for offset, _ in server.asked] == [0, *[FRONT + 3] * 3]
 
@@ -329,7 +332,7 @@ def test_a_file_of_another_size_again_and_again_is_one() -> None:
     server = Server(whole(pieces=[OCTETS[: FRONT + 3]]), *page)
     with talking(server) as arrival, open_arrival(arrival) as (package, payload):
         with pytest.raises(TransferError, match="the server has 512 octets now") as caught:
-            check_payload(verify(package, policy(), at=AT), payload)
+            check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert caught.value.reason == "size"
     assert server.answers == []
@@ -337,7 +340,7 @@ def test_a_file_of_another_size_again_and_again_is_one() -> None:
 
 @pytest.mark.parametrize("problem", [BrokenError("reset"), TransferError("closed", reason="login")])
 def test_who_leaves_ends_also_what_waits(problem: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloader, "PAUSE", 60)
+    monkeypatch.setattr(downloader, "FIRST_PAUSE", 60)
     told = threading.Event()
     server = Server(whole(pieces=[OCTETS[:9]], problem=problem))
     with talking(server) as arrival:
@@ -377,9 +380,9 @@ def test_how_it_stands_is_told_to_programs_and_people() -> None:
     with piped(OCTETS, clock) as pipe, open_arrival(pipe) as (_, payload):
         payload.process(Command(index=3, offset=0, length=0, record=InitialTimeout(timeout=5)))
         clock.now += 2
-        limited = standing_document(payload, clock.now)
+        limited = standing_document(payload.standing(clock.now))
         payload.process(Command(index=4, offset=0, length=0, record=Remove(path=RootPath.of("/a"))))
-        free = standing_document(payload, clock.now)
+        free = standing_document(payload.standing(clock.now))
 
     deadline = {"timeout": "Initial Timeout", "seconds": 5, "left": 3.0}
     assert limited == {"state": "initial", "command": 3, "deadline": deadline}
@@ -389,10 +392,33 @@ def test_how_it_stands_is_told_to_programs_and_people() -> None:
     assert standing_text(free, 1) == "recoverable"
 
 
+def test_a_supervisor_hears_of_breaks() -> None:
+    notes: list[str] = []
+    server = Server(
+        whole(pieces=[OCTETS[: FRONT + 3]], problem=BrokenError("reset")),
+        Answer(offset=FRONT + 3, total=len(OCTETS), pieces=[OCTETS[FRONT + 3 :]]),
+    )
+    with talking(server) as arrival, open_arrival(arrival) as (package, payload):
+        payload.supervise(note=notes.append, wanted=lambda: True)
+        check_payload(verify_package(package, policy(), at=AT), payload)
+
+    assert [note.partition(": trying again in ")[0] for note in notes] == ["reset"]
+
+
+def test_a_transfer_that_no_supervisor_wants_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "WANTED_INTERVAL", 1)
+    with piped(OCTETS[:FRONT], Clock(), shut=False) as pipe, open_arrival(pipe) as (package, payload):
+        payload.supervise(note=print, wanted=lambda: False)
+        with pytest.raises(TransferError, match="whoever asked for it is gone") as caught:
+            check_payload(verify_package(package, policy(), at=AT), payload)
+
+    assert caught.value.offset == FRONT
+
+
 def test_what_breaks_behind_the_last_octet_is_the_end() -> None:
     server = Server(Answer(pieces=[OCTETS], problem=BrokenError("no last chunk")))
     with talking(server) as arrival, open_arrival(arrival) as (package, payload):
-        check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert len(server.asked) == 1
 
@@ -413,7 +439,7 @@ def test_the_end_twice_at_the_same_place_is_one_where_nobody_tells_the_size() ->
     )
     with talking(server) as arrival, open_arrival(arrival) as (package, payload):
         with pytest.raises(TransferError, match=f"it ended after {FRONT + 3} of {len(OCTETS)} octets"):
-            check_payload(verify(package, policy(), at=AT), payload)
+            check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert len(server.asked) == 2
 
@@ -422,7 +448,7 @@ def test_the_end_is_looked_for_once_more_where_the_server_begins_anew_there() ->
     first = Answer(pieces=[OCTETS], validator=None, problem=BrokenError("reset"))
     again = Answer(pieces=[OCTETS], validator=None)
     with talking(Server(first, again)) as arrival, open_arrival(arrival) as (package, payload):
-        check_payload(verify(package, policy(), at=AT), payload)
+        check_payload(verify_package(package, policy(), at=AT), payload)
 
 
 def test_what_the_process_that_downloads_could_not_foresee_is_a_defect() -> None:
@@ -545,7 +571,7 @@ def test_consumers_that_are_not_through_begin_anew() -> None:
         Witness(Range(50, 10)),
         Witness(Range(90, 10)),
     ]
-    payload = ArrivingPayload(Fickle(octets, [55]), offset=0, length=100)
+    payload = StreamedPayload(Fickle(octets, [55]), offset=0, length=100)
 
     done: list[int] = []
     distribute(payload, witnesses, done.append)
@@ -561,13 +587,3 @@ def test_consumers_that_are_not_through_begin_anew() -> None:
     ]
     assert sum(done) == 90  # nobody wanted those from 80 to 90
     assert min(done) == -35
-
-
-def test_a_consumer_takes_octets_and_nothing_else_by_itself() -> None:
-    consumer = Consumer()
-
-    consumer.begin()
-    consumer.finish()
-    assert consumer.rewind() is False
-    with pytest.raises(NotImplementedError):
-        consumer.feed(memoryview(CONTENTS))

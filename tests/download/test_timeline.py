@@ -1,4 +1,4 @@
-"""How a download would run: spans, deadlines, and where it would end."""
+"""How a download would run: phases, deadlines, and where it would end."""
 
 import pytest
 
@@ -35,12 +35,12 @@ def drawn(one: Package, rate: float = 1000, **timeouts: float) -> Timeline:
 def told(found: Timeline) -> list[tuple[str, float, float, str | None]]:
     return [
         (
-            span.state.value,
-            round(span.begins, 3),
-            round(span.ends, 3),
-            None if span.deadline is None else f"{span.deadline.title} {span.deadline.seconds:g}",
+            phase.state.value,
+            round(phase.begins, 3),
+            round(phase.ends, 3),
+            None if phase.deadline is None else f"{phase.deadline.title} {phase.deadline.seconds:g}",
         )
-        for span in found.spans
+        for phase in found.phases
     ]
 
 
@@ -70,7 +70,7 @@ def test_each_state_has_its_span_and_its_deadline() -> None:
     assert found.passed is None
     assert found.ends == pytest.approx(front + 15)
     assert found.seconds == pytest.approx(front + 20)
-    assert [span.command.index if span.command else None for span in found.spans] == [None, 0, 4, 5]
+    assert [phase.command.index if phase.command else None for phase in found.phases] == [None, 0, 4, 5]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_deadline_that_is_over_when_its_state_is_entered_ends_it_at_once() -> 
     found = drawn(one)
 
     assert found.passed is not None
-    assert found.spans[-1].state is State.RECOVERABLE
+    assert found.phases[-1].state is State.RECOVERABLE
     assert found.ends == pytest.approx(when)
 
 

@@ -13,7 +13,7 @@ from spkg.format.package import MAX_COMMAND_LIST, Header, Package, encode_comman
 from spkg.format.paths import RootPath
 from spkg.format.signature_block import EMPTY_BLOCK, load_block
 from spkg.trust.ber import read_element
-from spkg.verify.signatures import verify
+from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, Draft, policy, read
 
 GOOD = Draft().encode()
@@ -52,7 +52,7 @@ def test_no_mutation_of_a_package_raises_anything_but_our_errors(data: st.DataOb
     try:
         package = read(bytes(octets))
         assert bytes(octets).startswith(package.encode())
-        verify(package, policy(), at=AT)
+        verify_package(package, policy(), at=AT)
     except SpkgError as exc:
         assert str(exc)  # noqa: PT017 - most mutations end here, some do not
 

@@ -15,8 +15,9 @@ from click.testing import CliRunner
 from cli import main
 from spkg.errors import FormatError, SpkgError
 from spkg.format.package import Package, survey
-from spkg.verify.payload import DamagedPayloadError, check_payload, open_package
-from spkg.verify.signatures import UntrustedPackageError, verify
+from spkg.verify.contents import DamagedPayloadError, check_payload
+from spkg.verify.payload import open_package
+from spkg.verify.signatures import UntrustedPackageError, verify_package
 from tests.support import kit
 from tests.vectors import make
 from tests.vectors.make.base import HERE, VECTORS, Vector, load
@@ -32,7 +33,7 @@ def outcome(path: Path) -> str:
     """Return what our own library says of a package, in the words of the vectors."""
     try:
         with open_package(path) as (package, payload):
-            trusted = verify(package, kit.policy(), at=kit.AT)
+            trusted = verify_package(package, kit.policy(), at=kit.AT)
             check_payload(trusted, payload)
     except FormatError as exc:
         assert exc.offset is not None  # noqa: PT017 - the outcome is what is returned
@@ -104,7 +105,7 @@ def test_a_pipe_gives_the_same_verdict_as_a_file(name: str) -> None:
 
     try:
         with os.fdopen(read_end, "rb") as stream, open_package(stream) as (package, payload):
-            check_payload(verify(package, kit.policy(), at=kit.AT), payload)
+            check_payload(verify_package(package, kit.policy(), at=kit.AT), payload)
         said = "trusted"
     except SpkgError as exc:
         said = str(exc)

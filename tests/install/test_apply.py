@@ -39,14 +39,15 @@ from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.format.states import State, state_after
 from spkg.install import in_place as inplace
 from spkg.install import plan as planning
-from spkg.install.apply import Applied, Request, aftermath, apply, preview, recover_root, standing
+from spkg.install.apply import Applied, Request, aftermath, apply, preview, recover_in
 from spkg.install.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from spkg.install.history import installed
 from spkg.install.own_directory import working_in
 from spkg.install.root import Root
+from spkg.install.status import root_state
 from spkg.install.transaction import Outcome, is_pending
 from spkg.verify.payload import Payload, open_package
-from spkg.verify.signatures import verify
+from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy
 from tests.support.namespaces import in_memory
 
@@ -113,7 +114,7 @@ def do(
     package = directory.parent / "package.spkg"
     package.write_bytes(draft.encode())
     with open_package(package) as (opened, payload), root_type(directory) as root:
-        trusted = verify(opened, policy(unsafe_allow_unsigned=True), at=AT)
+        trusted = verify_package(opened, policy(unsafe_allow_unsigned=True), at=AT)
         if how is aftermath:
             return how(trusted, root, request)
         return how(trusted, payload, root, request, **more)
@@ -261,8 +262,8 @@ def test_a_damaged_record_is_told_before_anything_changes(place: Path) -> None:
 
 def recover_root_of(place: Path) -> tuple[Outcome, str]:
     with Root(place) as root:
-        outcome = recover_root(root)
-        return outcome, standing(root)[0]
+        outcome = recover_in(root)
+        return outcome, root_state(root)[0].value
 
 
 def test_a_root_that_never_had_an_installation_is_clean_and_left_alone(place: Path) -> None:
@@ -336,7 +337,7 @@ def test_a_root_that_was_cut_off_is_pending_until_it_is_recovered(desk: Path) ->
         if not cut(UPDATE, place, at, ANYHOW):
             break
         with Root(place) as root:
-            state, _ = standing(root)
+            state = root_state(root)[0].value
             if is_pending(root):
                 assert state == "pending"
                 with pytest.raises(RefusedError, match="an installation was cut off here"):
@@ -452,7 +453,7 @@ def test_in_place_wants_a_file(place: Path) -> None:
     payload = Payload(stream, offset=package.payload_offset, length=len(CONTENTS))
 
     with Root(place) as root, pytest.raises(UsageError, match="--in-place wants the package in a file"):
-        apply(verify(package, policy(), at=AT), payload, root, IN_PLACE)
+        apply(verify_package(package, policy(), at=AT), payload, root, IN_PLACE)
 
 
 def test_in_place_each_cut_leaves_the_truth_on_disk_and_the_same_package_goes_on(desk: Path) -> None:
@@ -474,7 +475,7 @@ def test_in_place_each_cut_leaves_the_truth_on_disk_and_the_same_package_goes_on
         if now not in (OLD, STEPPED):
             assert found is not None
         with Root(place) as root:
-            states.append(standing(root)[0])
+            states.append(root_state(root)[0].value)
         if found is not None:
             with pytest.raises(RefusedError):
                 do(changing(file("/x"), version="2"), place)
@@ -547,8 +548,8 @@ def test_in_place_a_failure_leaves_the_root_usable_and_partial(
     assert found is not None
     assert (found.command, found.state, found.failed) == (index, state, True)
     with Root(place) as root:
-        assert standing(root)[0] == "partial"
-        assert recover_root(root) is Outcome.NOTHING
+        assert root_state(root)[0].value == "partial"
+        assert recover_in(root) is Outcome.NOTHING
     # The same one goes on, and any other one is taken as well.
     do(STEPS, place, IN_PLACE)
     assert tree(place) == STEPPED
@@ -575,7 +576,7 @@ def test_in_place_a_failure_in_the_unrecoverable_state_wants_recovery(
     assert transfer_fault(caught.value) == 9002
 
     with Root(place) as root:
-        assert standing(root)[0] == "unsafe"
+        assert root_state(root)[0].value == "unsafe"
     for draft in (STEPS, changing(file("/other"), version="2")):
         for request in (ANYHOW, IN_PLACE):
             with pytest.raises(RefusedError, match="takes only a package whose role is software-recovery"):
@@ -583,7 +584,7 @@ def test_in_place_a_failure_in_the_unrecoverable_state_wants_recovery(
     do(changing(RECOVERY, Format(), file("/rescued"), version="3"), place)
     assert tree(place) == {"rescued": CONTENTS}
     with Root(place) as root:
-        assert standing(root)[0] == "clean"
+        assert root_state(root)[0].value == "clean"
 
 
 def test_in_place_a_recovery_leaves_the_root_unsafe_until_it_is_through(desk: Path) -> None:
@@ -598,7 +599,7 @@ def test_in_place_a_recovery_leaves_the_root_unsafe_until_it_is_through(desk: Pa
         if not cut(rescue, place, at, IN_PLACE):
             break
         with Root(place) as root:
-            assert standing(root)[0] == "unsafe" or {"a", "b"} <= tree(place).keys()
+            assert root_state(root)[0].value == "unsafe" or {"a", "b"} <= tree(place).keys()
         do(rescue, place, IN_PLACE)
         assert tree(place) == {**OLD, "a": CONTENTS, "b": CONTENTS}
     else:
@@ -640,10 +641,10 @@ def test_a_damaged_checkpoint_is_taken_for_the_worst(place: Path, octets: bytes)
         do(UPDATE, place)
     assert tree(place) == OLD
     with Root(place) as root:
-        assert standing(root)[0] == "unsafe"
+        assert root_state(root)[0].value == "unsafe"
     do(changing(RECOVERY, file("/rescued"), version="3"), place)
     with Root(place) as root:
-        assert standing(root)[0] == "clean"
+        assert root_state(root)[0].value == "clean"
 
 
 def test_what_was_installed_before_is_not_taken_for_what_was_killed(place: Path) -> None:
@@ -696,7 +697,7 @@ def test_a_payload_that_is_cut_off_changes_nothing(place: Path) -> None:
     payload = Payload(stream, offset=package.payload_offset, length=len(CONTENTS))
 
     with Root(place) as root, pytest.raises(FormatError, match="1 of 21 octets are missing"):
-        apply(verify(package, policy(), at=AT), payload, root, ANYHOW)
+        apply(verify_package(package, policy(), at=AT), payload, root, ANYHOW)
 
     assert tree(place) == OLD
     assert recover_root_of(place) == (Outcome.NOTHING, "clean")

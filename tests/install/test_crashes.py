@@ -40,12 +40,12 @@ from spkg.install import transaction
 from spkg.install.all_or_nothing import install, recover
 from spkg.install.history import RECORD
 from spkg.install.own_directory import working_in
-from spkg.install.plan import Plan, plan
+from spkg.install.plan import Plan, plan_installation
 from spkg.install.root import Parts, Root, shown
 from spkg.install.root_tree import RootTree
 from spkg.install.transaction import Outcome
 from spkg.verify.payload import Payload
-from spkg.verify.signatures import verify
+from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, Draft, entry, policy, read
 from tests.support.model import (
     PAYLOAD,
@@ -117,7 +117,7 @@ class Scenario:
     @cached_property
     def plan(self) -> Plan:
         package = read(Draft(records=self.records, payload=PAYLOAD).encode())
-        return plan(verify(package, policy(), at=AT), None, RootTree(self.start()))
+        return plan_installation(verify_package(package, policy(), at=AT), None, RootTree(self.start()))
 
     @cached_property
     def _start(self) -> Simulation:

@@ -20,9 +20,9 @@ from spkg.format.commands import (
     Version,
 )
 from spkg.install.gates import check_gates
-from spkg.install.plan import plan
+from spkg.install.plan import plan_installation
 from spkg.install.root_tree import Room
-from spkg.verify.signatures import verify
+from spkg.verify.signatures import verify_package
 from tests.install.test_plan import tree
 from tests.support.kit import AT, Draft, file, policy, read
 
@@ -333,24 +333,24 @@ def test_unknown_commands_are_let_pass_unless_they_are_to_be_refused() -> None:
 
 def test_gates_come_before_anything_is_looked_at() -> None:
     where = tree("bin/app")
-    trusted = verify(
+    trusted = verify_package(
         read(Draft(records=(file("bin/app"), at_least(9)), signers=()).encode()),
         policy(unsafe_allow_unsigned=True),
         at=AT,
     )
 
     with pytest.raises(RefusedError, match="at least 9 is asked"):
-        plan(trusted, running("5"), where)
+        plan_installation(trusted, running("5"), where)
 
     assert where.calls == {"room": 1}
 
 
 def test_what_the_gates_ignored_is_in_the_plan_s_notes() -> None:
     records = (attributes(VENDOR, 3, 7), file("bin/app"))
-    trusted = verify(
+    trusted = verify_package(
         read(Draft(records=records, signers=()).encode()), policy(unsafe_allow_unsigned=True), at=AT
     )
 
-    assert plan(trusted, KNOWING, tree("bin/app")).notes == (
+    assert plan_installation(trusted, KNOWING, tree("bin/app")).notes == (
         "command[0]: attributes of entity 0xff00d09e, class 3 are not known to the device, and were ignored",
     )

@@ -13,11 +13,11 @@ from spkg.format.commands import Record
 from spkg.install.all_or_nothing import install, recover
 from spkg.install.history import installed
 from spkg.install.own_directory import working_in
-from spkg.install.plan import plan
+from spkg.install.plan import plan_installation
 from spkg.install.root import Resolver, Root
 from spkg.install.root_tree import RootTree
 from spkg.verify.payload import Payload
-from spkg.verify.signatures import verify
+from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, Draft, entry, policy, read
 from tests.support.model import PAYLOAD, Garden, Tree, command_lists, gardens, grown, interpret, plant, seen
 from tests.verify.test_exhaustive import PROOF
@@ -29,12 +29,12 @@ def applied(
     """Plan and install in a real root; None where the plan is refused."""
     octets = Draft(records=records, payload=PAYLOAD).encode()
     package = read(octets)
-    trusted = verify(package, policy(), at=AT)
+    trusted = verify_package(package, policy(), at=AT)
     stream = io.BytesIO(octets[package.payload_offset :])
     with Root(path, resolver) as root, working_in(root):
         recover(root)
         try:
-            planned = plan(trusted, device, RootTree(root))
+            planned = plan_installation(trusted, device, RootTree(root))
         except RefusedError:
             return None
         payload = Payload(stream, offset=0, length=len(PAYLOAD))

@@ -35,10 +35,10 @@ from spkg.format.commands import (
 from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.install.effects import Delete, Effect, MakeDirectory, Put
 from spkg.install.effects import Move as Moved
-from spkg.install.plan import OVERHEAD, Plan, plan
+from spkg.install.plan import OVERHEAD, Plan, plan_installation
 from spkg.install.root import Parts, split
 from spkg.install.root_tree import Entry, Kind, Room
-from spkg.verify.signatures import TrustedPackage, verify
+from spkg.verify.signatures import TrustedPackage, verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy, read
 
 FILE: Final = Entry(kind=Kind.FILE)
@@ -101,11 +101,11 @@ def tree(*paths: str, **settings: Any) -> Memory:
 
 def trusted(*records: Record, payload: bytes = CONTENTS) -> TrustedPackage:
     package = read(Draft(records=records, payload=payload, signers=()).encode())
-    return verify(package, policy(unsafe_allow_unsigned=True), at=AT)
+    return verify_package(package, policy(unsafe_allow_unsigned=True), at=AT)
 
 
 def planned(where: Memory, *records: Record, device: Device | None = None, payload: bytes = CONTENTS) -> Plan:
-    return plan(trusted(*records, payload=payload), device, where)
+    return plan_installation(trusted(*records, payload=payload), device, where)
 
 
 def effects(where: Memory, *records: Record, device: Device | None = None) -> tuple[Effect, ...]:
@@ -967,7 +967,7 @@ def test_unknown_commands_are_refused_where_that_is_asked() -> None:
     package = trusted(file("a"), UnknownCommand(number=1000, value=b"script"))
 
     with pytest.raises(RefusedError) as caught:
-        plan(package, None, tree(), refuse_unknown=True)
+        plan_installation(package, None, tree(), refuse_unknown=True)
 
     assert caught.value.problem == "a command of the unknown type 1000"
     assert (caught.value.field, caught.value.section) == ("command[1]", "E.4")

@@ -35,12 +35,12 @@ from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.install import journal, transaction
 from spkg.install.all_or_nothing import install, recover
 from spkg.install.own_directory import working_in
-from spkg.install.plan import plan
+from spkg.install.plan import plan_installation
 from spkg.install.root import Parts, Resolver, Root
 from spkg.install.root_tree import RootTree
 from spkg.install.transaction import Outcome
 from spkg.verify.payload import Payload
-from spkg.verify.signatures import verify
+from spkg.verify.signatures import verify_package
 from tests.install.test_root import METHODS, SECRET, Watch, deep, make_special, snapshot
 from tests.support.kit import AT, CONTENTS, Draft, entry, file, policy
 from tests.support.namespaces import bind, in_memory, isolated, mount_memory, not_judged
@@ -123,9 +123,9 @@ def package(*records: Record) -> bytes:
 def apply(root: Root, octets: bytes, device: Device | None = None) -> None:
     stream = io.BytesIO(octets)
     found = Package.read(stream)
-    trusted = verify(found, policy(unsafe_allow_unsigned=True), at=AT)
+    trusted = verify_package(found, policy(unsafe_allow_unsigned=True), at=AT)
     payload = Payload(stream, offset=found.payload_offset, length=found.header.payload_length)
-    install(plan(trusted, device, RootTree(root)), payload, root, entry())
+    install(plan_installation(trusted, device, RootTree(root)), payload, root, entry())
 
 
 @pytest.fixture

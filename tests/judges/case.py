@@ -13,7 +13,7 @@ from spkg.build.sign import add_signature
 from spkg.common.digests import Digest
 from spkg.format.package import Package
 from spkg.format.signature_block import EMPTY_BLOCK, load_block
-from spkg.verify.signatures import TrustedPackage, UntrustedPackageError, verify
+from spkg.verify.signatures import TrustedPackage, UntrustedPackageError, verify_package
 from tests.support.kit import AT, CONTENTS, Certified, Draft, certify, policy, read
 
 __all__ = [
@@ -171,13 +171,13 @@ def package(block: bytes, signed: bytes = SIGNED) -> Package:
 
 def accept(block: bytes, *anchors: Certified, **settings: object) -> TrustedPackage:
     """Verify a package with this block, where the anchors are the root unless others are named."""
-    return verify(package(block), policy(*(anchors or (root(),)), **settings), at=AT)
+    return verify_package(package(block), policy(*(anchors or (root(),)), **settings), at=AT)
 
 
 def refusal(block: bytes, *anchors: Certified, signed: bytes = SIGNED, **settings: object) -> str:
     """Return why we refuse a package with this block."""
     with pytest.raises(UntrustedPackageError) as caught:
-        verify(package(block, signed), policy(*(anchors or (root(),)), **settings), at=AT)
+        verify_package(package(block, signed), policy(*(anchors or (root(),)), **settings), at=AT)
     return str(caught.value)
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spkg.build.builder import build, plan_build
+from spkg.build.builder import build_package, plan_build
 from spkg.build.manifest import load_manifest
 from spkg.errors import FormatError
 from spkg.format.commands import (
@@ -67,7 +67,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def built(manifest: str, folder: Path) -> bytes:
     """Return a package of the gateway, as our builder makes it."""
     with (folder / "built.spkg").open("x+b", buffering=0) as output:
-        build(plan_build(load_manifest(SAMPLE / manifest)), output, signer().identity())
+        build_package(plan_build(load_manifest(SAMPLE / manifest)), output, signer().identity())
     return (folder / "built.spkg").read_bytes()
 
 

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from spkg.build.builder import build, plan_build
+from spkg.build.builder import build_package, plan_build
 from spkg.build.manifest import load_manifest
 from spkg.build.sign import sign_package
 from spkg.common.digests import Digest
@@ -79,7 +79,7 @@ class TestOursByTheirs:
     def test_a_built_package_signed_again_is_accepted(self, desk: Desk, program: str) -> None:
         plan = plan_build(load_manifest(SAMPLE / "manifest.toml"))
         with (desk.path / "built.spkg").open("x+b", buffering=0) as output:
-            build(plan, output, signer().identity())
+            build_package(plan, output, signer().identity())
         with (
             open_package(desk.path / "built.spkg") as (built, payload),
             (desk.path / "signed.spkg").open("xb", buffering=0) as output,

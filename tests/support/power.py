@@ -51,6 +51,7 @@ from spkg.install import root as root_module
 from spkg.install import transaction
 from spkg.install.apply import Request
 from spkg.install.root import NewFile, Root
+from spkg.install.status import root_state
 from spkg.verify import signatures as verification
 from spkg.verify.payload import open_package
 from tests.support.kit import AT, Draft, policy
@@ -505,7 +506,8 @@ def calls(log: str, root: Path, names: Sequence[str], *, reading: bool = False) 
 def serve(desk: Path) -> None:
     """Run the program as often as there are lines to be read, each time in a new process."""
     os.chdir(desk)
-    import_module("spkg.report.apply")  # which commands load when they run
+    for module in ("spkg.cli.apply", "spkg.cli.recover", "spkg.install.supervisor", "spkg.report.apply"):
+        import_module(module)  # which commands load when they run
     for line in sys.stdin:
         job = json.loads(line)
         (desk / "log").unlink(missing_ok=True)
@@ -681,7 +683,7 @@ class Primitives:
 def _apply(scenario: Scenario, package: Path, root: Path) -> str:
     """Apply a package in this process; return what became of it."""
     with open_package(package) as (opened, payload), Root(root) as there:
-        trusted = verification.verify(opened, policy(), at=AT)
+        trusted = verification.verify_package(opened, policy(), at=AT)
         try:
             applying.apply(trusted, payload, there, Request(device=None, in_place=scenario.in_place))
         except UnsafeError as exc:
@@ -710,17 +712,17 @@ def _examined(scenario: Scenario, package: Path, root: Path) -> dict[str, Any]:
     """Recover, and return all that there is to judge."""
     trees = scenario.trees
     with Root(root) as there:
-        state = applying.standing(there)[0]
+        state = root_state(there)[0].value
         complete = seen(root) == trees[-1]
         begun = begun_of(seen(root), trees) if scenario.in_place else None
         try:
-            outcome = applying.recover_root(there).value
+            outcome = applying.recover_in(there).value
         except SpkgError as exc:
             outcome = f"{exc.STATUS}: {exc}"
         tree = judge(seen(root), trees) if not scenario.in_place else ""
-        after = applying.standing(there)[0]
+        after = root_state(there)[0].value
         try:
-            again = applying.recover_root(there).value
+            again = applying.recover_in(there).value
         except SpkgError as exc:
             again = f"{exc.STATUS}: {exc}"
     if scenario.in_place:

@@ -9,7 +9,7 @@ from cryptography.x509.oid import NameOID
 
 from spkg.errors import FormatError
 from spkg.trust.certificates import MAX_EXTENSIONS, MAX_NAME, certificate_id, read_certificate
-from spkg.verify.signatures import verify
+from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, Certified, Draft, certify, key, name, policy, read, root, signer
 
 
@@ -78,4 +78,4 @@ def test_a_number_that_is_not_positive_disturbs_nothing(serial: int) -> None:
     odd = numbered(serial)
     package = read(Draft(signers=(odd.identity(),)).encode())
 
-    assert [one.subject for one in verify(package, policy(), at=AT).signers] == ["CN=Test Signer"]
+    assert [one.subject for one in verify_package(package, policy(), at=AT).signers] == ["CN=Test Signer"]

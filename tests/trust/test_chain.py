@@ -24,7 +24,7 @@ from spkg.trust.ber import tlv
 from spkg.trust.chain import doubts
 from spkg.trust.policy import Policy
 from spkg.verify import signatures as verification
-from spkg.verify.signatures import TrustedPackage, UntrustedPackageError, verify
+from spkg.verify.signatures import TrustedPackage, UntrustedPackageError, verify_package
 from tests.support.kit import (
     AT,
     CONTENTS,
@@ -54,12 +54,12 @@ def signed_by(*signers: Certified, chain: tuple[Certified, ...] = ()) -> Draft:
 
 def refusal(draft: Draft, wanted: Policy, **when: Any) -> str:
     with pytest.raises(UntrustedPackageError) as caught:
-        verify(read(draft.encode()), wanted, at=when.get("at", AT))
+        verify_package(read(draft.encode()), wanted, at=when.get("at", AT))
     return caught.value.problem
 
 
 def accepted(draft: Draft, wanted: Policy, **when: Any) -> tuple[str, ...]:
-    trusted = verify(read(draft.encode()), wanted, at=when.get("at", AT))
+    trusted = verify_package(read(draft.encode()), wanted, at=when.get("at", AT))
     return tuple(one.subject for one in trusted.signers)
 
 
@@ -253,7 +253,7 @@ def test_the_zone_of_the_given_time_counts() -> None:
 def test_without_a_clock_no_dates_are_checked_and_that_is_said() -> None:
     ended = certify("Ended", root(), end=AT - timedelta(days=300))
 
-    trusted = verify(read(signed_by(ended).encode()), policy(), at=None)
+    trusted = verify_package(read(signed_by(ended).encode()), policy(), at=None)
 
     assert not trusted.dates_checked
     assert trusted.signers[0].subject == "CN=Ended"
@@ -647,7 +647,7 @@ def test_a_trusted_package_can_not_be_made_otherwise() -> None:
 
 
 def test_a_trusted_package_can_not_be_changed_copied_or_pickled() -> None:
-    trusted = verify(read(Draft().encode()), policy(), at=AT)
+    trusted = verify_package(read(Draft().encode()), policy(), at=AT)
 
     for attempt in (
         lambda: dataclasses.replace(trusted, signers=(), seal=None),
@@ -666,7 +666,7 @@ def test_the_refusal_tells_of_every_signature() -> None:
     package = read(signed_by(stranger, second_signer()).encode())
 
     with pytest.raises(UntrustedPackageError) as caught:
-        verify(package, policy(signers=frozenset({"Test Signer"})), at=AT)
+        verify_package(package, policy(signers=frozenset({"Test Signer"})), at=AT)
 
     assert sorted(report.reason for report in caught.value.signatures) == [
         "CN=Second Signer is none of the signers asked for",
@@ -680,7 +680,7 @@ def test_the_refusal_of_many_signatures_is_short_and_the_reports_have_all() -> N
     package = read(signed_by(*strangers).encode())
 
     with pytest.raises(UntrustedPackageError) as caught:
-        verify(package, policy(), at=AT)
+        verify_package(package, policy(), at=AT)
 
     assert caught.value.problem.endswith("; and 12 more")
     assert caught.value.problem.count("signature[") == 8

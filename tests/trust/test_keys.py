@@ -23,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from spkg.errors import SurroundingsError
 from spkg.trust.keygen import KeySet, make_keys
 from spkg.trust.keys import MAX_KEY_FILE, Identity, load_certificates, load_identity, load_revocation_lists
-from spkg.verify.signatures import verify
+from spkg.verify.signatures import verify_package
 from tests.support.kit import (
     AT,
     KEYS,
@@ -467,7 +467,7 @@ def test_what_was_made_signs_packages_that_its_root_vouches_for(made: KeySet) ->
     identity = Identity(key=made.key, certificate=made.signer)
     package = read(Draft(signers=(identity,)).encode())
 
-    trusted = verify(package, policy(Certified(key=made.key, certificate=made.root)), at=AT)
+    trusted = verify_package(package, policy(Certified(key=made.key, certificate=made.root)), at=AT)
 
     assert [one.subject for one in trusted.signers] == ["CN=Jane Doe"]
 

@@ -14,8 +14,9 @@ from spkg.format.commands import End, FileModes, Reboot, Remove, StrongDigests, 
 from spkg.format.package import Package
 from spkg.format.paths import RootPath
 from spkg.trust.policy import Policy
-from spkg.verify.payload import Payload, check_payload
-from spkg.verify.signatures import TrustedPackage, verify
+from spkg.verify.contents import check_payload
+from spkg.verify.payload import Payload
+from spkg.verify.signatures import TrustedPackage, verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy, read, root, second_signer, signer
 
 OTHER: Final = bytes(range(64))
@@ -43,7 +44,7 @@ def examine(octets: bytes, wanted: Policy = POLICY) -> TrustedPackage:
     """Read and verify a package from memory, payload and all."""
     stream = io.BytesIO(octets)
     package = Package.read(stream)
-    trusted = verify(package, wanted, at=AT)
+    trusted = verify_package(package, wanted, at=AT)
     payload = Payload(stream, offset=package.payload_offset, length=package.header.payload_length)
     check_payload(trusted, payload)
     return trusted

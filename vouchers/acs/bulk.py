@@ -11,7 +11,7 @@ import signal
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -21,17 +21,19 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, Self
 
-from spkg.common.atomic_output import write_all
+from spkg.common.atomic_output import bulk_directory, write_all
 from spkg.common.digests import Digest
+from spkg.common.portable import FORKS
 from spkg.errors import FailedError
-from vouchers.acs.device_list import Listed
+from vouchers.acs.device_list import Listed, read_devices
 from vouchers.acs.issuer import Issued, sign_voucher
 from vouchers.acs.ledger import Ledger, Outcome, Want
 from vouchers.acs.request import set_vouchers_request
 from vouchers.acs.templates import Template
+from vouchers.model import DeviceId
 from vouchers.signature.sign import VoucherSigner
 
-__all__ = ["BulkReport", "Form", "Order", "issue_many"]
+__all__ = ["BulkReport", "Form", "Order", "issue_batch", "issue_many"]
 
 AT_ONCE: Final = 200
 """How many devices are one transaction of the ledger, and one errand of a process."""
@@ -95,6 +97,43 @@ class Order:
     form: Form = Form.NDJSON
     jobs: int = 1
     """How many processes sign."""
+
+
+def issue_batch(
+    order: Order,
+    devices: Path | DeviceId,
+    directory: Path,
+    signer: VoucherSigner,
+    ledger: AbstractContextManager[Ledger],
+    *,
+    progress: Progress | None = None,
+) -> BulkReport:
+    """Issue a voucher to each of many devices: files in a new directory, then the ledger has them as issued.
+
+    Args:
+        order: What is issued.
+        devices: A list of devices, or one device.
+        directory: What appears once all of it is written.
+        signer: Who signs.
+        ledger: Where the serial numbers come from; it is opened once the directory is known to be ours.
+        progress: Called with the octets of the list that were done.
+
+    Raises:
+        UsageError: The directory exists, or another run writes it.
+        FormatError: The list is none.
+        FailedError: A process that signs was killed; the same batch, run again, completes it.
+        SurroundingsError: The ledger can't be used.
+        OSError: Something can't be read or written.
+    """
+    with ExitStack() as stack:
+        with bulk_directory(directory) as part:
+            opened = stack.enter_context(ledger)
+            listed = (
+                read_devices(devices) if isinstance(devices, Path) else iter([Listed(line=1, device=devices)])
+            )
+            report = issue_many(order, listed, part, signer, opened, progress=progress)
+        opened.confirm_batch(order.batch, report.run)
+    return report
 
 
 def issue_many(
@@ -216,7 +255,7 @@ class _Workers:
 
     def __init__(self, signer: VoucherSigner, form: Form, jobs: int) -> None:
         self._sign = _Signing(signer=signer, form=form)
-        self._jobs = jobs
+        self._jobs = jobs if FORKS else 1
         self._processes: list[multiprocessing.process.BaseProcess] = []
         self._connections: list[Connection] = []
 

@@ -1,16 +1,17 @@
 """What a server does for one device: take serial numbers, sign, and note that it is done (TR-069 C.3)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from spkg.common.digests import Digest
-from spkg.errors import FormatError, RefusedError
+from spkg.errors import FormatError, RefusedError, UsageError
 from vouchers.acs.ledger import MAX_SERIAL, Ledger, Want
 from vouchers.acs.templates import Template
 from vouchers.model import DeviceId, Voucher
 from vouchers.signature.sign import VoucherSigner
 
-__all__ = ["Issued", "VoucherIssuer", "sign_voucher"]
+__all__ = ["Issued", "VoucherIssuer", "sign_numbered", "sign_voucher"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,15 @@ class VoucherIssuer:
         self.confirm(issued)
         return issued
 
+    @contextmanager
+    def issuing(
+        self, device: DeviceId, options: Sequence[Template], batch: str | None = None
+    ) -> Iterator[Issued]:
+        """Give a voucher that counts as issued when the block ends well; as :meth:`issue` otherwise."""
+        issued = self.prepare(device, options, batch=batch)
+        yield issued
+        self.confirm(issued)
+
     def prepare(self, device: DeviceId, options: Sequence[Template], *, batch: str | None = None) -> Issued:
         """Return a voucher that counts as issued once it is confirmed; as :meth:`issue` otherwise."""
         want = Want(device=device, templates=tuple(options))
@@ -76,6 +86,19 @@ class VoucherIssuer:
             SurroundingsError: The ledger can't be written.
         """
         self._ledger.confirm(issued.serials)
+
+
+def sign_numbered(device: DeviceId, options: Sequence[Template], first: int, signer: VoucherSigner) -> Issued:
+    """Return a voucher without a ledger, its Options numbered from *first* on.
+
+    Raises:
+        UsageError: There are not so many serial numbers.
+        FormatError: It would be no voucher, or too large a one.
+    """
+    serials = range(first, first + len(options))
+    if serials[-1] > MAX_SERIAL:
+        raise UsageError(f"--serial {first}: {len(options)} Options count beyond {MAX_SERIAL}")
+    return sign_voucher(Want(device=device, templates=tuple(options)), serials, signer)
 
 
 def sign_voucher(want: Want, serials: Sequence[int], signer: VoucherSigner) -> Issued:

@@ -1,0 +1,89 @@
+"""The list of commands: name, where it is, one line of help.  A command is imported when it is called."""
+
+from typing import Final
+
+from spkg.cli.app import Listed, application
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: Final = {
+    "keygen": Listed(
+        where="spkg.cli.keygen:keygen", help="Make a root and a signer in DIR, to try things with."
+    ),
+    "build": Listed(where="spkg.cli.build:build", help="Build a package from MANIFEST, and sign it."),
+    "sign": Listed(
+        where="spkg.cli.sign:sign", help="Add a signature to PKG; all others stay octet for octet."
+    ),
+    "inspect": Listed(
+        where="spkg.cli.inspect:inspect",
+        help="Show everything PKG says: header, commands, signers, certificates, payload.",
+    ),
+    "verify": Listed(
+        where="spkg.cli.verify:verify", help="Check the signatures of PKG, then every file's digest."
+    ),
+    "extract": Listed(
+        where="spkg.cli.extract:extract",
+        help="Extract the files of PKG into DIR, which is empty or not there yet.",
+    ),
+    "diff": Listed(where="spkg.cli.diff:diff", help="Show what B changes against A."),
+    "timeline": Listed(
+        where="spkg.cli.timeline:timeline",
+        help="Show how states and deadlines would run over a download of PKG at RATE.",
+    ),
+    "fetch": Listed(
+        where="spkg.cli.fetch:fetch",
+        help="Download the package at URL and verify it, without applying it.",
+    ),
+    "apply": Listed(
+        where="spkg.cli.apply:apply", help="Install the package SOURCE in a root: all of it or nothing."
+    ),
+    "recover": Listed(
+        where="spkg.cli.recover:recover", help="Finish or undo what a crash left of an installation."
+    ),
+    "status": Listed(
+        where="spkg.cli.status:status",
+        help="Show how a root stands, and what was installed there, the last one first.",
+    ),
+    "voucher": Listed(
+        where="", help="Issue, verify and apply vouchers, which enable Options (TR-069, Appendix C)."
+    ),
+    "voucher issue": Listed(
+        where="vouchers.cli.issue:issue", help="Issue a voucher to one device, or one to each of many."
+    ),
+    "voucher inspect": Listed(
+        where="vouchers.cli.inspect:inspect_voucher",
+        help="Show everything that a voucher says, XML or base64.",
+    ),
+    "voucher verify": Listed(
+        where="vouchers.cli.verify:verify_voucher",
+        help="Check the signature of a voucher, XML or base64.",
+    ),
+    "voucher apply": Listed(
+        where="vouchers.cli.apply:apply_vouchers", help="Apply vouchers as SetVouchers does: all, or none."
+    ),
+    "voucher options": Listed(
+        where="vouchers.cli.options:options", help="Show how Options stand, as GetOptions does."
+    ),
+    "voucher setup": Listed(
+        where="vouchers.cli.setup:setup", help="Note that the user has set up the Option NAME."
+    ),
+    "voucher rpc": Listed(where="vouchers.cli.rpc:rpc", help="Answer a request SetVouchers or GetOptions."),
+    "voucher ledger": Listed(where="", help="Look into a ledger of serial numbers."),
+    "voucher ledger list": Listed(
+        where="vouchers.cli.ledger:list_ledger", help="Show vouchers by their serial numbers."
+    ),
+    "voucher ledger export": Listed(
+        where="vouchers.cli.ledger:export_ledger", help="Print all of it: CSV, or a JSON object a line."
+    ),
+    "voucher ledger void": Listed(
+        where="vouchers.cli.ledger:void_serial", help="Make SERIAL void: its batch never issues it again."
+    ),
+}
+"""What an installed ``spkg`` can do; a blank separates a command from the group that it belongs to."""
+
+main: Final = application(
+    COMMANDS, "Signed packages and vouchers of TR-069: make, verify, install, apply them."
+)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,348 @@
+"""How a command runs and ends: the table from errors to exit statuses, and the place that catches them."""
+
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final, NoReturn
+
+import click
+
+from spkg import __version__
+from spkg.cli.console import (
+    ClosedOutput,
+    OutputError,
+    prepare_streams,
+    print_document,
+    say,
+    writing,
+)
+from spkg.common.libraries import missing_library
+from spkg.common.stop_signals import STOP_SIGNALS, ignore
+from spkg.errors import (
+    FailedError,
+    FormatError,
+    RefusedError,
+    SpkgError,
+    SurroundingsError,
+    TransferError,
+    UnsafeError,
+    UntrustedError,
+    UsageError,
+    os_problem,
+)
+from spkg.report.lines import Document, error_document, error_fields
+
+__all__ = [
+    "EXIT_DIFFERENT",
+    "EXIT_FOR",
+    "Command",
+    "DocumentedError",
+    "FailureReporter",
+    "Listed",
+    "Stopped",
+    "application",
+    "command",
+    "exit_status",
+    "failure_fields",
+    "print_error",
+    "stop_words",
+    "surroundings",
+]
+
+EXIT_DEFECT: Final = 1
+EXIT_DIFFERENT: Final = 10
+EXIT_FOR: Final[dict[type[SpkgError], int]] = {
+    UsageError: 2,
+    FormatError: 3,
+    UntrustedError: 4,
+    RefusedError: 5,
+    FailedError: 6,
+    UnsafeError: 7,
+    TransferError: 8,
+    SurroundingsError: 9,
+}
+"""The exit status of each class of errors; never renumbered."""
+WORDS: Final = {"SIGHUP": "the terminal is gone", "SIGINT": "interrupted", "SIGTERM": "terminated"}
+
+FailureReporter = Callable[[SpkgError | None, int, str], None]
+"""Prints a failure as JSON: the error, where it is ours, the exit status, and what is told."""
+
+
+class Stopped(BaseException):
+    """A signal arrived; this passes through everything that cleans up, and through click."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+        self.told = False
+        """Whether a result was printed already."""
+
+
+class DocumentedError(Exception):
+    """A failure whose JSON document has been printed already."""
+
+    def __init__(self, error: SpkgError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A command in the list of commands."""
+
+    where: str
+    """Its module and its name there, as ``spkg.cli.build:build``; empty for a group."""
+    help: str
+    """One line."""
+
+
+@dataclass
+class _Call:
+    """What is known of the command that runs."""
+
+    report: FailureReporter | None = None
+    """Prints a failure as JSON; None where nobody asked for that."""
+    on_stop: FailureReporter | None = None
+    """Prints that a signal ended it, where its last line says how it ended in any case."""
+    debug: bool = False
+
+
+class Command(click.Command):
+    """A command that knows how to report its own failure as JSON.
+
+    Args:
+        last_line: Returns what prints a failure as the last of several lines, or None for a document.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        last_line: Callable[[Mapping[str, Any]], FailureReporter | None] = lambda _: None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(*args, **settings)
+        self._last_line = last_line
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse the options; what goes wrong there is reported as the command reports all else."""
+        given = [*args]
+        try:
+            with writing():  # help is printed while options are parsed
+                context = super().make_context(info_name, args, parent, **extra)
+        except click.UsageError:
+            if parent is not None:
+                self._note(parent.find_object(_Call), self._parsed(given, parent))
+            raise
+        self._note(context.find_object(_Call), context.params)
+        return context
+
+    def _note(self, call: _Call | None, options: Mapping[str, Any]) -> None:
+        if call is not None and options.get("as_json"):
+            call.on_stop = self._last_line(options)
+            call.report = call.on_stop or print_error
+
+    def _parsed(self, args: Sequence[str], parent: click.Context) -> Mapping[str, Any]:
+        """Return the options as far as they can be understood."""
+        with self.context_class(self, parent=parent, ignore_unknown_options=True) as context:
+            for length in range(len(args), 0, -1):  # the last one may lack its value
+                with suppress(click.UsageError):
+                    return self.make_parser(context).parse_args([*args[:length]])[0]
+        return {}
+
+
+class Group(Command, click.Group):
+    """Commands below a command, each imported when it is called."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, listed: Mapping[str, Listed], words: str = "", **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._listed = listed
+        self._words = words
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands here, in the order of the list."""
+        names = [name.removeprefix(self._words) for name in self._listed if name.startswith(self._words)]
+        return [*dict.fromkeys(name for name in names if " " not in name), *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        name = f"{self._words}{cmd_name}"
+        if " " in cmd_name or name not in self._listed:
+            return super().get_command(ctx, cmd_name)
+        listed = self._listed[name]
+        if not listed.where:
+            return Group(
+                cmd_name, listed=self._listed, words=f"{name} ", help=listed.help, no_args_is_help=False
+            )
+        module, _, attribute = listed.where.partition(":")
+        found: click.Command = getattr(import_module(module), attribute)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show the list with the one line of each, and import none of them."""
+        own = {name: found.get_short_help_str(80) for name, found in sorted(self.commands.items())}
+        rows = [
+            (name, own[name] if name in own else self._listed[f"{self._words}{name}"].help)
+            for name in self.list_commands(ctx)
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class _Application(Group):
+    """The root of all commands, which turns every way to end into an exit status."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
+        """Run a command, and exit."""
+        given, call = list(sys.argv[1:] if args is None else args), _Call()
+        extra |= {"standalone_mode": False, "obj": call}
+        if args is None and not sys.warnoptions:
+            warnings.simplefilter("ignore")  # those of libraries tell the user of a program nothing
+        sys.exit(
+            _guard(lambda: super(_Application, self).main(given, *rest, **extra), call, ends=args is None)
+        )
+
+
+def application(listed: Mapping[str, Listed], help_text: str) -> click.Group:
+    """Return the program that has these commands; a blank separates a command from its group's name."""
+
+    @click.command(
+        "spkg",
+        cls=_Application,
+        listed=listed,
+        help=help_text,
+        no_args_is_help=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    @click.version_option(version=__version__, prog_name="spkg", message="%(prog)s %(version)s")
+    @click.option("--debug", is_flag=True, help="Show the traceback of a defect in this program.")
+    @click.pass_obj
+    def main(call: _Call, debug: bool) -> None:
+        call.debug = debug
+
+    assert isinstance(main, click.Group)
+    return main
+
+
+def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Command]:
+    """Return what makes a command of a function; its docstring is the help."""
+    return click.command(name, cls=Command, **settings)
+
+
+def _guard(run: Callable[[], Any], call: _Call, *, ends: bool) -> int:
+    """Run a command and return its exit status, having told what went wrong."""
+    try:
+        with _signals_raise(ends=ends):
+            prepare_streams()
+            result = run()
+        return result if isinstance(result, int) else 0
+    except DocumentedError as exc:
+        return _fail(exc.error, None)
+    except SpkgError as exc:
+        return _fail(exc, call.report)
+    except click.ClickException as exc:
+        usage = exc.ctx.get_usage() if isinstance(exc, click.UsageError) and exc.ctx is not None else ""
+        hint = " ".join(usage.split()) or None
+        message = exc.format_message()
+        return _fail(UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint), call.report)
+    except ClosedOutput:
+        return EXIT_FOR[SurroundingsError]
+    except OutputError as exc:
+        return _fail(SurroundingsError(str(exc)), None)
+    except OSError as exc:
+        return _fail(surroundings(exc), call.report)
+    except (KeyboardInterrupt, click.Abort):
+        return _stopped(signal.SIGINT, call)
+    except Stopped as exc:
+        return _stopped(exc.number, _Call() if exc.told else call)
+    except Exception as exc:
+        missing = missing_library(exc)
+        if missing is not None:
+            return _fail(missing, call.report)
+        if call.debug:
+            raise
+        message = f"a defect in spkg: {type(exc).__name__}: {exc}"
+        say(f"spkg: error: {message}")
+        say("spkg: hint: please report it, with what 'spkg --debug …' prints for the same command")
+        if call.report is not None:
+            with suppress(OutputError, ClosedOutput):
+                call.report(None, EXIT_DEFECT, message)
+        return EXIT_DEFECT
+
+
+def stop_words(number: int) -> tuple[str, int]:
+    """Return what is told of a signal, and the exit status."""
+    return WORDS[signal.Signals(number).name], 128 + number
+
+
+def _stopped(number: int, call: _Call) -> int:
+    word, status = stop_words(number)
+    say(f"spkg: error: {word}")
+    if call.on_stop is not None:
+        with suppress(OutputError, ClosedOutput):
+            call.on_stop(None, status, word)
+    return status
+
+
+def _fail(error: SpkgError, report: FailureReporter | None) -> int:
+    status = exit_status(error)
+    if report is not None:
+        try:
+            report(error, status, str(error))
+        except OutputError as exc:
+            return _fail(SurroundingsError(str(exc)), None)
+        except ClosedOutput:
+            return status
+    say(f"spkg: error: {error}")
+    if error.hint:
+        say(f"spkg: hint: {error.hint}")
+    return status
+
+
+def print_error(error: SpkgError | None, status: int, message: str) -> None:
+    """Print the document of a command that failed."""
+    print_document(error_document(failure_fields(error, status, message)))
+
+
+def failure_fields(error: SpkgError | None, status: int, message: str) -> Document:
+    """Return what every document says of a failure."""
+    return error_fields(error, status, SpkgError.STATUS if error is None else error.STATUS, message)
+
+
+def exit_status(error: SpkgError) -> int:
+    """Return the exit status of an error: that of its nearest class in the table."""
+    return next(EXIT_FOR[kind] for kind in type(error).__mro__ if kind in EXIT_FOR)
+
+
+def surroundings(error: OSError) -> SurroundingsError:
+    """Return the error of a file that can't be read or written."""
+    return SurroundingsError(os_problem(error))
+
+
+@contextmanager
+def _signals_raise(*, ends: bool) -> Iterator[None]:
+    """Have signals raise; a process that *ends* then has no use for what they meant before."""
+
+    def stop(number: int, _frame: object) -> NoReturn:
+        for one in before:
+            signal.signal(one, ignore)  # a second one must not stop the cleaning up
+        raise Stopped(number)
+
+    # Whoever starts a program in the background may have it ignore an interrupt: it stays so.
+    before = {
+        one: signal.getsignal(one) for one in STOP_SIGNALS if signal.getsignal(one) is not signal.SIG_IGN
+    }
+    for one in before:
+        signal.signal(one, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, ignore if ends else handler)

@@ -1,0 +1,244 @@
+"""``spkg apply``."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from spkg.cli.app import (
+    DocumentedError,
+    Stopped,
+    command,
+    exit_status,
+    failure_fields,
+    stop_words,
+    surroundings,
+)
+from spkg.cli.arguments import (
+    login,
+    read_device,
+    read_policy,
+    read_timeouts,
+    spare_inputs,
+    standard_input,
+    time_of,
+    timestamp,
+)
+from spkg.cli.console import ClosedOutput, OutputError, hint, print_line, print_lines, progress_bar
+from spkg.cli.options import FILE, NO_PROGRESS, ROOT, TRANSFER, TRANSFER_OPTIONS, TRUST, timeout_options
+from spkg.common.stop_signals import hold_stop_signals
+from spkg.errors import SpkgError
+
+if TYPE_CHECKING:
+    from spkg.device import Device
+    from spkg.install.apply import Applied
+    from spkg.install.supervisor import Advance, Note
+    from spkg.verify.signatures import TrustedPackage
+
+__all__ = ["apply"]
+
+WISHES: Final = ("in_place", "unsafe_streaming", "refuse_unknown", "again", "unsafe_force")
+"""The options that an installation is asked for with."""
+
+
+def _print_failure(error: SpkgError | None, status: int, message: str) -> None:
+    """Print the last line of ``apply --json`` for what failed before there was anything to apply."""
+    from spkg.report.apply import failure_document
+
+    now = timestamp(no_clock=False)
+    known = SpkgError(message) if error is None else error
+    fields = failure_fields(error, status, message)
+    print_line(failure_document(known, fields, start=now, end=now, command_key=None))
+
+
+@command("apply", last_line=lambda _options: _print_failure)
+@click.argument("source", metavar="SOURCE")
+@ROOT
+@TRUST
+@click.option("--device", "device_file", type=FILE, metavar="FILE", help="What is known of the device.")
+@click.option("--software-version", metavar="VERSION", help="The device's version, in place of the file's.")
+@click.option("--provisioning-code", metavar="CODE", help="The device's, in place of the file's.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@click.option(
+    "--in-place",
+    is_flag=True,
+    help="Let each command take effect by itself, where there is no room for both.",
+)
+@click.option(
+    "--unsafe-streaming",
+    is_flag=True,
+    help="With --in-place: begin before all of the package is here.",
+)
+@click.option("--refuse-unknown", is_flag=True, help="Refuse a package with commands of unknown type.")
+@click.option("--again", is_flag=True, help="Apply it once more where it is the last one installed.")
+@click.option("--unsafe-force", is_flag=True, help="Take any package where the root waits for recovery.")
+@click.option("--report", type=FILE, metavar="FILE", help="Write the result there, too, as JSON.")
+@click.option("--command-key", metavar="KEY", help="The CommandKey of the download, for the result.")
+@timeout_options(600)
+@TRANSFER_OPTIONS
+@NO_PROGRESS
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print a JSON object a line; the last one is the result."
+)
+def apply(
+    source: str,
+    root: Path,
+    at: datetime | None,
+    no_clock: bool,
+    device_file: Path | None,
+    software_version: str | None,
+    provisioning_code: str | None,
+    dry_run: bool,
+    report: Path | None,
+    command_key: str | None,
+    timeout: int,
+    idle_timeout: int,
+    size: int,
+    no_progress: bool,
+    as_json: bool,
+    **rest: Any,
+) -> None:
+    """Install the package SOURCE in a root: all of it or nothing.
+
+    SOURCE is a file, a URL (http, https, ftp, ftps, tftp, file), or - for standard input.  What a crash left
+    before is finished or undone first; a download that was cut off goes on with what is staged.
+    """
+    from spkg.download.source import STREAM, local_file, open_source
+    from spkg.install.apply import Request
+    from spkg.install.supervisor import apply_package, preview_package
+    from spkg.report.apply import applied_hints, applied_lines, failure_document, result_document
+    from spkg.report.lines import NO_DATES
+    from spkg.verify.payload import ArrivingPayload
+    from spkg.verify.signatures import verify_package
+
+    wishes = {name: rest.pop(name) for name in WISHES}
+    server = {name: rest.pop(name) for name in TRANSFER}
+    start = timestamp(no_clock=no_clock)
+    trusted: TrustedPackage | None = None
+    applied: Applied | None = None
+    error: SpkgError | None = None
+    stopped: Stopped | None = None
+    status = 0
+    try:
+        package = local_file(source)
+        if report is not None:
+            anchors = [("--trust", file) for file in rest["trust"]]
+            lists = [("--crl", file) for file in rest["crls"]]
+            others = [("--ca-bundle", server["ca_bundle"]), ("--password-file", server["password_file"])]
+            inputs = [("SOURCE", package), ("--device", device_file), *anchors, *lists, *others]
+            wanted, report = report, None  # until it is known to harm nothing
+            spare_inputs(wanted, inputs, what="report")
+            report = wanted
+        policy, time = read_policy(**rest), time_of(at, no_clock=no_clock)
+        device: Device | None = read_device(device_file, software_version, provisioning_code)
+        request = Request(device=device, when=start, **wishes)
+        with open_source(
+            source,
+            clock=monotonic,
+            timeouts=read_timeouts(timeout, idle_timeout),
+            login=login(**server, source=source) if package is None else None,
+            size=size,
+            stream=standard_input() if source == STREAM else None,
+            note=hint,
+        ) as (opened, payload):
+            trusted = verify_package(opened, policy, at=time)
+            if dry_run:
+                applied = preview_package(trusted, payload, root, request)
+            else:
+                # In place each file is written by itself, also where several share the payload.
+                sizes = sum(file.range.length for file in opened.files)
+                total = sizes if request.in_place else payload.length
+                slow = isinstance(payload, ArrivingPayload)
+                with progress_bar("installing", total, wanted=not no_progress, slow=slow) as progress:
+                    applied = apply_package(
+                        trusted,
+                        payload,
+                        root,
+                        request,
+                        clock=monotonic,
+                        hear=_listener(total, progress, as_json=as_json),
+                        settled=hold_stop_signals,
+                        environment=os.environ,
+                    )
+    except SpkgError as exc:
+        error = exc
+    except OSError as exc:
+        error = surroundings(exc)
+    except Stopped as exc:
+        stopped = exc
+        word, status = stop_words(exc.number)
+        error = SpkgError(word)
+    end = timestamp(no_clock=no_clock)
+    if error is not None:
+        fields = failure_fields(error, status or exit_status(error), str(error))
+        document = failure_document(error, fields, start=start, end=end, command_key=command_key)
+    else:
+        assert applied is not None  # or there would be an error
+        document = result_document(applied, planned=dry_run, start=start, end=end, command_key=command_key)
+    if report is not None:
+        _write_report(report, document)
+    try:
+        if as_json:
+            print_line(document)
+        elif applied is not None:
+            print_lines(applied_lines(applied, str(root), planned=dry_run))
+    except (ClosedOutput, OutputError):
+        if dry_run and error is None:
+            raise
+        if error is None:
+            hint("it is done, and the result can't be written")
+    if stopped is not None:
+        stopped.told = True
+        raise stopped
+    if applied is not None:
+        for text in applied_hints(applied):
+            hint(text)
+        if trusted is not None and not trusted.dates_checked:
+            hint(NO_DATES)
+    if error is not None:
+        raise DocumentedError(error) from error
+
+
+def _listener(
+    total: int, progress: Callable[..., object] | None, *, as_json: bool
+) -> "Callable[[Advance | Note], object]":
+    """Return what hears of the octets done: they move a bar, or become a line for each hundredth."""
+    from spkg.install.supervisor import Note
+    from spkg.report.apply import SCHEMA, standing_document
+    from spkg.report.lines import progress_document
+
+    done, told = 0, 0
+
+    def hear(event: "Advance | Note") -> None:
+        nonlocal done, told
+        if isinstance(event, Note):
+            hint(event.text)
+            return
+        standing = {} if event.standing is None else standing_document(event.standing)
+        done += event.octets
+        if progress is not None:
+            progress(event.octets, **standing)
+        if as_json and (abs(done - told) >= total / 100 or done == total):
+            told = done
+            with suppress(ClosedOutput, OutputError):  # nobody listens any more: that stops no installation
+                print_line(progress_document(SCHEMA, done, total, **standing))
+
+    return hear
+
+
+def _write_report(path: Path, document: Mapping[str, Any]) -> None:
+    """Write the result; that it can't be written takes nothing back."""
+    from spkg.common.atomic_output import new_file, write_all
+
+    try:
+        with new_file(path, force=True) as file:
+            write_all(file, json.dumps(document, indent=2).encode() + b"\n")
+    except (OSError, SpkgError) as exc:
+        problem = surroundings(exc) if isinstance(exc, OSError) else exc
+        hint(f"the report can't be written: {problem}")

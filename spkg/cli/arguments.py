@@ -1,0 +1,261 @@
+"""What the options of a command come to: policies, keys, files, times."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from io import BufferedReader, FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from spkg.errors import FormatError, SurroundingsError, UsageError
+
+if TYPE_CHECKING:
+    from spkg.device import Device
+    from spkg.download.timeouts import Timeouts
+    from spkg.download.url import Login
+    from spkg.trust.keys import Identity
+    from spkg.trust.policy import Policy
+
+__all__ = [
+    "about",
+    "check_output",
+    "cores",
+    "given_options",
+    "key_files",
+    "key_inputs",
+    "login",
+    "now",
+    "package_source",
+    "read_device",
+    "read_identity",
+    "read_input",
+    "read_policy",
+    "read_timeouts",
+    "secret",
+    "spare_inputs",
+    "standard_input",
+    "time_of",
+    "timestamp",
+]
+
+
+def read_policy(
+    *,
+    trust: Sequence[Path],
+    signers: Sequence[str],
+    required_signers: int,
+    crls: Sequence[Path],
+    digests: str,
+    purposes: Sequence[str],
+    unsafe_allow_unsigned: bool = False,
+    default: frozenset[str] | None = None,
+) -> "Policy":
+    """Return the policy that the trust options state; *default* are the purposes of vouchers."""
+    from cryptography.x509 import ObjectIdentifier
+
+    from spkg.common.digests import Digest
+    from spkg.trust.keys import load_certificates, load_revocation_lists
+    from spkg.trust.policy import PACKAGE_PURPOSES, Policy
+
+    if not trust and not unsafe_allow_unsigned:
+        hint = "name the certificates you trust with --trust; 'spkg keygen' makes some to try things with"
+        raise UsageError("nothing is trusted without --trust", hint=hint)
+    for purpose in purposes:
+        try:
+            ObjectIdentifier(purpose)
+        except ValueError as exc:
+            raise UsageError(f"--eku takes an OID, not {purpose!r}") from exc
+    try:
+        accepted = frozenset(Digest(name.strip()) for name in digests.split(","))
+    except ValueError as exc:
+        raise UsageError(f"--digests takes sha1, sha256 or both, not {digests!r}") from exc
+    try:
+        return Policy(
+            anchors=tuple(certificate for path in trust for certificate in load_certificates(path)),
+            signers=frozenset(signers) or None,
+            required_signers=required_signers,
+            crls=tuple(crl for path in crls for crl in load_revocation_lists(path)),
+            digests=accepted,
+            purposes=frozenset(purposes) or default or PACKAGE_PURPOSES,
+            purposes_required=bool(purposes),
+            unsafe_allow_unsigned=unsafe_allow_unsigned,
+        )
+    except ValueError as exc:
+        raise UsageError(str(exc)) from exc
+
+
+def time_of(at: datetime | None, *, no_clock: bool) -> datetime | None:
+    """Return the time that dates are held against; None without a clock."""
+    if at is not None and no_clock:
+        raise UsageError("--at and --no-clock exclude each other")
+    return None if no_clock else at or datetime.now(UTC)
+
+
+def read_identity(**key: Any) -> "Identity":
+    """Return who signs packages."""
+    from spkg.trust.keys import load_identity
+
+    return load_identity(*key_inputs(**key))
+
+
+def key_inputs(
+    *,
+    key: Path | None,
+    cert: Path | None,
+    chain: Path | None,
+    key_password_env: str | None,
+    key_password_file: Path | None,
+) -> tuple[Path, Path | None, Path | None, bytes | None]:
+    """Return the files of a key, and its passphrase."""
+    if key is None:
+        raise UsageError("--key names the key to sign with, and --cert its certificate")
+    return key, cert, chain, secret("--key-password", key_password_env, key_password_file)
+
+
+def secret(option: str, variable: str | None, path: Path | None) -> bytes | None:
+    """Return what an environment variable or the first line of a file has; None where nobody names one."""
+    if variable is not None and path is not None:
+        raise UsageError(f"{option}-env and {option}-file exclude each other")
+    if variable is not None:
+        if variable not in os.environ:
+            raise UsageError(f"the environment has no variable {variable}")
+        return os.environb[os.fsencode(variable)]
+    if path is not None:
+        with path.open("rb") as file:
+            return file.readline(4096).rstrip(b"\r\n")
+    return None
+
+
+def package_source(name: Path) -> Path | BufferedReader:
+    """Return where a package is read from: a file, or standard input for ``-``."""
+    return BufferedReader(FileIO(standard_input(), closefd=False)) if str(name) == "-" else name
+
+
+def standard_input() -> int:
+    """Return the descriptor of standard input."""
+    if sys.stdin is None:
+        raise SurroundingsError("standard input is closed")
+    return sys.stdin.fileno()
+
+
+def check_output(output: Path, *, force: bool) -> None:
+    """Refuse, before any work, an output that is there or that can't be one."""
+    from spkg.common.atomic_output import refuse_existing
+
+    if str(output) == "-":
+        raise UsageError("a package can't be written to standard output")
+    refuse_existing(output, force=force)
+
+
+def spare_inputs(output: Path, inputs: "Iterable[tuple[str, Any]]", *, what: str = "output") -> None:
+    """Refuse an output that is one of the files it is made with, also with --force."""
+    for name, file in inputs:
+        with suppress(OSError):
+            if isinstance(file, Path) and file.samefile(output):
+                raise UsageError(f"{output} is {name}, and can't be the {what}")
+
+
+def key_files(key: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Give the files that the key options name, each with its option."""
+    return ((f"--{name.replace('_', '-')}", file) for name, file in key.items())
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    return (os.cpu_count() or 1) if affinity is None else len(affinity(0))
+
+
+def now() -> datetime:
+    """Return the time: the library never looks at the clock by itself."""
+    return datetime.now(UTC)
+
+
+def timestamp(*, no_clock: bool) -> str:
+    """Return the time as TransferComplete has it: that since boot where there is no clock (A.2.1)."""
+    from spkg.common.times import time_since_boot, write_time
+
+    if not no_clock:
+        return write_time(now())
+    from time import CLOCK_BOOTTIME, clock_gettime  # which Linux alone has
+
+    return time_since_boot(clock_gettime(CLOCK_BOOTTIME))
+
+
+@contextmanager
+def about(name: Path) -> Iterator[None]:
+    """Say which of several packages an error is about."""
+    try:
+        yield
+    except FormatError as exc:
+        exc.source = exc.source or str(name)
+        raise
+
+
+def given_options(names: Iterable[str]) -> list[str]:
+    """Return which of these options were given, as they are written."""
+    context = click.get_current_context()
+    given = {name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    return [option.opts[0] for option in context.command.params if option.name in given]
+
+
+def read_timeouts(timeout: int, idle_timeout: int) -> "Timeouts":
+    """Return the timeouts that hold until a package sets its own."""
+    from spkg.download.timeouts import Timeouts
+
+    return Timeouts(initial=timeout, activity=idle_timeout)
+
+
+def read_device(
+    file: Path | None, software_version: str | None, provisioning_code: str | None
+) -> "Device | None":
+    """Return what is known of the device; None where that is nothing."""
+    from dataclasses import replace
+
+    from spkg.device import Device, load_device
+
+    if file is None and software_version is None and provisioning_code is None:
+        return None
+    device = Device() if file is None else load_device(file)
+    return replace(
+        device,
+        software_version=software_version or device.software_version,
+        provisioning_code=provisioning_code or device.provisioning_code,
+    )
+
+
+def read_input(name: Path, most: int) -> bytes:
+    """Return what a file or standard input holds, and an octet too many where it holds more than *most*."""
+    source = package_source(name)
+    with source.open("rb") if isinstance(source, Path) else source as file:
+        return file.read(most + 1)
+
+
+def login(
+    *,
+    username: str | None,
+    password_env: str | None,
+    password_file: Path | None,
+    unsafe_basic: bool,
+    ca_bundle: Path | None,
+    source: str,
+) -> "Login":
+    """Return who asks a server for a package."""
+    from spkg.download.url import Login
+
+    if (password_env or password_file) and username is None:
+        raise UsageError("a password wants --username")
+    password = secret("--password", password_env, password_file)
+    if source != "-":
+        if username is not None and password is None:
+            raise UsageError("--username wants --password-env or --password-file")
+        if password is not None and not {*b"\r\n\0"}.isdisjoint(password):
+            raise UsageError("a password has no line breaks")
+        if username is not None and not username.isprintable():
+            raise UsageError("a name has no control characters")
+    return Login(username=username, password=password or b"", unsafe_basic=unsafe_basic, ca_bundle=ca_bundle)

@@ -1,0 +1,83 @@
+"""``spkg build``."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spkg.cli.app import command
+from spkg.cli.arguments import check_output, cores, given_options, key_files, read_identity, spare_inputs
+from spkg.cli.console import hint, print_document, print_lines, progress_bar
+from spkg.cli.options import FILE, FORCE, JOBS, JSON, KEY, NO_PROGRESS, SIGNING_TIME
+from spkg.errors import UsageError
+
+__all__ = ["build"]
+
+
+@command("build")
+@click.argument("manifest", type=FILE)
+@click.option("-o", "output", required=True, type=FILE, metavar="PKG", help="The package to write.")
+@KEY
+@SIGNING_TIME
+@click.option("--unsigned", is_flag=True, help="Build a package without a signature.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Take VALUE for a key of [package] or [timeouts], as package.version=6.4.  Repeatable.",
+)
+@JOBS
+@FORCE
+@NO_PROGRESS
+@JSON
+def build(
+    manifest: Path,
+    output: Path,
+    unsigned: bool,
+    overrides: tuple[str, ...],
+    jobs: int | None,
+    force: bool,
+    no_progress: bool,
+    as_json: bool,
+    signing_time: datetime | None,
+    **key: Any,
+) -> None:
+    """Build a package from MANIFEST, and sign it.
+
+    The same inputs give the same octets, always.
+    """
+    from spkg.build import builder as building
+    from spkg.build.manifest import load_manifest
+    from spkg.common.atomic_output import new_file
+    from spkg.report.build import build_document, build_lines
+    from spkg.trust.chain import doubts
+
+    if unsigned == bool(given_options([*key, "signing_time"])) or (not unsigned and key["key"] is None):
+        raise UsageError("either --key and --cert, or --unsigned")
+    check_output(output, force=force)
+    pairs = [entry.partition("=") for entry in overrides]
+    if not all(name and equals for name, equals, _ in pairs):
+        raise UsageError("--set takes KEY=VALUE, as package.version=6.4")
+    plan = building.plan_build(load_manifest(manifest, {name: value for name, _, value in pairs}))
+    spare_inputs(output, [("the manifest", manifest), *key_files(key)])
+    packing = building.packs(plan, output)
+    if packing is not None:
+        raise UsageError(f"{packing} would put {output}, the output, into the package")
+    identity = None if unsigned else read_identity(**key)
+    doubted = [] if identity is None else doubts(identity.certificate, datetime.now(UTC))
+    for warning in (*building.warnings(plan), *doubted):
+        hint(warning)
+    total = building.sources_size(plan)
+    with (
+        progress_bar("building", total, wanted=not no_progress) as progress,
+        new_file(output, force=force) as file,
+    ):
+        report = building.build_package(
+            plan, file, identity, signing_time=signing_time, jobs=jobs or cores(), progress=progress
+        )
+    if as_json:
+        print_document(build_document(plan, report, str(output)))
+    else:
+        print_lines(build_lines(plan, report, str(output)))

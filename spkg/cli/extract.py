@@ -1,0 +1,67 @@
+"""``spkg extract``."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spkg.cli.app import command
+from spkg.cli.arguments import given_options, package_source, read_policy, time_of
+from spkg.cli.console import hint, print_document, print_lines, progress_bar
+from spkg.cli.options import FILE, JSON, NO_PROGRESS, TRUST
+from spkg.errors import UsageError
+
+__all__ = ["extract"]
+
+
+@command("extract")
+@click.argument("package", metavar="PKG", type=FILE)
+@click.argument("directory", metavar="DIR", type=FILE)
+@TRUST
+@click.option("--unsafe-skip-signatures", is_flag=True, help="Extract whoever signed it.")
+@click.option("--manifest", is_flag=True, help="Write DIR/manifest.toml, too, and the files to DIR/rootfs.")
+@NO_PROGRESS
+@JSON
+def extract(
+    package: Path,
+    directory: Path,
+    at: datetime | None,
+    no_clock: bool,
+    unsafe_skip_signatures: bool,
+    manifest: bool,
+    no_progress: bool,
+    as_json: bool,
+    **trust: Any,
+) -> None:
+    """Extract the files of PKG into DIR, which is empty or not there yet.
+
+    This installs nothing: each file goes under its path, all of them or none.
+    """
+    from spkg.build import extract as extraction
+    from spkg.report.extract import extraction_document, extraction_hints, extraction_lines
+    from spkg.verify import signatures as verification
+    from spkg.verify.payload import open_package
+
+    asked = given_options([*trust, "at", "no_clock"])
+    if unsafe_skip_signatures and asked:
+        raise UsageError(f"{asked[0]} and --unsafe-skip-signatures exclude each other")
+    policy = None if unsafe_skip_signatures else read_policy(**trust)
+    time = time_of(at, no_clock=no_clock)
+    with open_package(package_source(package)) as (opened, payload):
+        trusted = None if policy is None else verification.verify_package(opened, policy, at=time)
+        with progress_bar("extracting", payload.length, wanted=not no_progress) as progress:
+            if trusted is None:
+                done = extraction.unsafe_extract_package(
+                    opened, payload, directory, manifest=manifest, progress=progress
+                )
+            else:
+                done = extraction.extract_package(
+                    trusted, payload, directory, manifest=manifest, progress=progress
+                )
+    for text in extraction_hints(done, trusted):
+        hint(text)
+    if as_json:
+        print_document(extraction_document(done, str(directory), trusted))
+    else:
+        print_lines(extraction_lines(done, str(directory)))

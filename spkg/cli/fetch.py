@@ -1,0 +1,87 @@
+"""``spkg fetch``."""
+
+from datetime import datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import click
+
+from spkg.cli.app import command
+from spkg.cli.arguments import check_output, login, read_policy, read_timeouts, time_of
+from spkg.cli.console import hint, print_document, print_lines, progress_bar
+from spkg.cli.options import (
+    FILE,
+    FORCE,
+    JSON,
+    NO_PROGRESS,
+    TRANSFER,
+    TRANSFER_OPTIONS,
+    TRUST,
+    timeout_options,
+)
+from spkg.errors import UsageError
+
+__all__ = ["fetch"]
+
+
+@command("fetch")
+@click.argument("url", metavar="URL")
+@click.option("-o", "--output", required=True, type=FILE, metavar="FILE", help="Where the package goes.")
+@FORCE
+@TRUST
+@timeout_options(3600)
+@TRANSFER_OPTIONS
+@NO_PROGRESS
+@JSON
+def fetch(
+    url: str,
+    output: Path,
+    force: bool,
+    at: datetime | None,
+    no_clock: bool,
+    timeout: int,
+    idle_timeout: int,
+    size: int,
+    no_progress: bool,
+    as_json: bool,
+    **rest: Any,
+) -> None:
+    """Download the package at URL and verify it, without applying it.
+
+    A package that nobody vouches for is given up before its payload comes; one with a file that is not what
+    was signed, at that file.  FILE appears once all of it is right.
+    """
+    from spkg.common.atomic_output import new_file
+    from spkg.download.fetch import fetch_package
+    from spkg.download.source import open_source
+    from spkg.download.url import is_url
+    from spkg.report.fetch import fetched_document, fetched_lines
+    from spkg.report.lines import NO_DATES
+    from spkg.verify.signatures import verify_package
+
+    if not is_url(url):
+        raise UsageError(f"{url!r} is no URL", hint="'spkg verify' verifies a file")
+    server = {name: rest.pop(name) for name in TRANSFER}
+    check_output(output, force=force)
+    policy, time = read_policy(**rest), time_of(at, no_clock=no_clock)
+    with open_source(
+        url,
+        clock=monotonic,
+        timeouts=read_timeouts(timeout, idle_timeout),
+        login=login(**server, source=url),
+        size=size,
+        note=hint,
+    ) as (opened, payload):
+        trusted = verify_package(opened, policy, at=time)
+        with (
+            progress_bar("fetching", payload.length, wanted=not no_progress, slow=True) as progress,
+            new_file(output, force=force) as file,
+        ):
+            report = fetch_package(trusted, payload, file, progress)
+    if as_json:
+        print_document(fetched_document(trusted, report, output))
+    else:
+        print_lines(fetched_lines(trusted, report, output))
+    if not trusted.dates_checked:
+        hint(NO_DATES)

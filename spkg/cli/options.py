@@ -1,0 +1,253 @@
+"""Options that several commands share, and what they are read into."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Final, TypeVar
+
+import click
+
+from spkg.errors import UsageError
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+__all__ = [
+    "FILE",
+    "FORCE",
+    "JOBS",
+    "JSON",
+    "KEY",
+    "NO_PROGRESS",
+    "ROOT",
+    "SIGNING_TIME",
+    "TRANSFER",
+    "TRANSFER_OPTIONS",
+    "TRUST",
+    "File",
+    "Rate",
+    "Time",
+    "no_stream",
+    "options",
+    "timeout_options",
+    "trust_options",
+]
+
+
+class Time(click.ParamType[datetime]):
+    """A point in time: ISO 8601, in UTC where no zone is given."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the time with its zone."""
+        try:
+            time = datetime.fromisoformat(value)
+            return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time, as 2026-11-21T12:00:00Z is", param, ctx)
+
+
+class Rate(click.ParamType[float]):
+    """How much comes in a second: octets, as 40kB/s and 1MiB/s, or bits, as 2Mbit/s."""
+
+    name = "RATE"
+    UNITS: ClassVar[Mapping[str, float]] = {"B": 1, "bit": 1 / 8}
+    PREFIXES: ClassVar[Mapping[str, int]] = {
+        "": 1,
+        "k": 10**3,
+        "M": 10**6,
+        "G": 10**9,
+        "Ki": 1 << 10,
+        "Mi": 1 << 20,
+        "Gi": 1 << 30,
+    }
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the octets a second."""
+        found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([kMG]|[KMG]i)?(B|bit)/s", value, re.ASCII)
+        number, prefix, unit = (0, "", "B") if found is None else found.groups(default="")
+        rate = float(number) * self.PREFIXES[prefix] * self.UNITS[unit]
+        if not rate:
+            self.fail(f"{value!r} is no rate, as 40kB/s, 1MiB/s and 2Mbit/s are", param, ctx)
+        return rate
+
+
+class File(click.Path):
+    """A path.  Whether a file is there is found out by opening it, with our own words and status."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, readable=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; a file called ``-`` is asked for as ``./-``, and a Path would lose that."""
+        if not value:
+            self.fail("a path can't be empty", param, ctx)
+        path = super().convert(value, param, ctx)
+        return path.absolute() if path == Path("-") and value != "-" else path
+
+
+FILE: Final = File()
+
+
+def options(*options: Callable[[Handler], Handler]) -> Callable[[Handler], Handler]:
+    """Return what adds several options to a command."""
+
+    def add(function: Handler) -> Handler:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+FORCE = click.option("--force", is_flag=True, help="Overwrite an output that exists.")
+NO_PROGRESS = click.option("--no-progress", is_flag=True, help="Draw no progress, even on a terminal.")
+JOBS = click.option(
+    "--jobs", type=click.IntRange(1, 256), metavar="N", help="Use N cores.  [default: those there are]"
+)
+
+
+def trust_options(digests: str, purposes: str, *, unsigned: bool) -> Callable[[Handler], Handler]:
+    """Return the options that state a policy.
+
+    Args:
+        digests: Those accepted without a word.
+        purposes: Those that ``--eku`` takes the place of.
+        unsigned: Whether there is one for what nobody signed.
+    """
+    help_text = "Accept a package that carries no signature at all."
+    more = [click.option("--unsafe-allow-unsigned", is_flag=True, help=help_text)] if unsigned else []
+    return options(
+        click.option(
+            "--trust",
+            "trust",
+            type=FILE,
+            multiple=True,
+            metavar="PEM",
+            help="Trust the certificates in PEM: roots, intermediates, or the signer's own.  Repeatable.",
+        ),
+        click.option(
+            "--signer",
+            "signers",
+            multiple=True,
+            metavar="NAME",
+            help="Accept this signer alone: an RFC 4514 subject, or a common name.  Repeatable.",
+        ),
+        click.option(
+            "--required-signers",
+            type=click.IntRange(1),
+            default=1,
+            metavar="N",
+            help="Want N signers with different keys.",
+        ),
+        click.option(
+            "--at",
+            type=Time(),
+            help="Hold dates against TIME, ISO 8601, UTC where it has no zone.  [default: now]",
+        ),
+        click.option(
+            "--no-clock",
+            is_flag=True,
+            help="Check no dates, not those of revocation lists either, and say so.",
+        ),
+        click.option(
+            "--crl",
+            "crls",
+            type=FILE,
+            multiple=True,
+            metavar="PEM",
+            help="Want every certificate not revoked by a current list.  Repeatable.",
+        ),
+        click.option(
+            "--digests",
+            default=digests,
+            show_default=True,
+            metavar="LIST",
+            help="Accept these digests.  'sha256' alone refuses all that hangs on SHA-1.",
+        ),
+        click.option(
+            "--eku",
+            "purposes",
+            multiple=True,
+            metavar="OID",
+            help=f"Want this extended key usage, in place of {purposes}.  Repeatable.",
+        ),
+        *more,
+    )
+
+
+TRUST = trust_options("sha1,sha256", "codeSigning", unsigned=True)
+KEY = options(
+    click.option("--key", type=FILE, metavar="FILE", help="The signer's key: PEM or PKCS #12."),
+    click.option("--cert", type=FILE, metavar="FILE", help="The signer's certificate."),
+    click.option("--chain", type=FILE, metavar="FILE", help="More certificates to embed."),
+    click.option("--key-password-env", metavar="NAME", help="Take the key's passphrase from this variable."),
+    click.option(
+        "--key-password-file", type=FILE, metavar="FILE", help="Take it from the first line of a file."
+    ),
+)
+SIGNING_TIME = click.option(
+    "--signing-time",
+    type=Time(),
+    help="State TIME in the signature.  Without it the same inputs give the same octets.",
+)
+
+
+TRANSFER_OPTIONS = options(
+    click.option("--username", metavar="NAME", help="Log in to the server as NAME."),
+    click.option("--password-env", metavar="VARIABLE", help="Its password is in this environment variable."),
+    click.option(
+        "--password-file", type=FILE, metavar="FILE", help="Its password is the first line of FILE."
+    ),
+    click.option(
+        "--unsafe-basic", is_flag=True, help="Show the password to everybody, where http asks for that."
+    ),
+    click.option(
+        "--ca-bundle", type=FILE, metavar="PEM", help="Trust these authorities for the server, no others."
+    ),
+    click.option(
+        "--size",
+        type=click.IntRange(0),
+        default=0,
+        metavar="OCTETS",
+        help="The FileSize that was told; 0 means unknown.",
+    ),
+)
+
+
+def timeout_options(initial: int) -> Callable[[Handler], Handler]:
+    """Return the options that limit a download, the first one with its default in seconds."""
+    return options(
+        click.option(
+            "--timeout",
+            type=click.IntRange(0),
+            default=initial,
+            show_default=True,
+            metavar="SECONDS",
+            help="End the download after so long, until the package sets its timeouts; 0 is infinite.",
+        ),
+        click.option(
+            "--idle-timeout",
+            type=click.IntRange(0),
+            default=60,
+            show_default=True,
+            metavar="SECONDS",
+            help="End it after so long without an octet, as above.",
+        ),
+    )
+
+
+ROOT = click.option("--root", required=True, type=FILE, metavar="DIR", help="The root of the device's files.")
+
+
+def no_stream(_context: click.Context, parameter: click.Parameter, value: Path) -> Path:
+    """Refuse what means standard input or output elsewhere."""
+    if str(value) == "-":
+        raise UsageError(f"{parameter.opts[0]} wants a file")
+    return value
+
+
+TRANSFER: Final = ("username", "password_env", "password_file", "unsafe_basic", "ca_bundle")
+"""The options of :data:`TRANSFER_OPTIONS` that are about the server."""

@@ -1,0 +1,40 @@
+"""``spkg recover``."""
+
+from pathlib import Path
+
+import click
+
+from spkg.cli.app import DocumentedError, command
+from spkg.cli.console import hint, print_document, print_lines
+from spkg.cli.options import JSON, ROOT
+from spkg.errors import UnsafeError
+
+__all__ = ["recover"]
+
+
+@command("recover")
+@ROOT
+@click.option("--discard-staged", is_flag=True, help="Free the room of a download that was cut off, too.")
+@JSON
+def recover(root: Path, discard_staged: bool, as_json: bool) -> None:
+    """Finish or undo what a crash left of an installation.
+
+    Afterwards the root is as it was before, or as the package wants it.  Doing it again changes nothing.
+    What a download has staged stays beside it: the same package goes on with it.
+    """
+    from spkg.install.status import RootState
+    from spkg.install.supervisor import recover_root
+    from spkg.report.recover import recovery_document, recovery_lines
+
+    done = recover_root(root, discard=discard_staged)
+    if as_json:
+        print_document(recovery_document(done))
+    else:
+        print_lines(recovery_lines(done, str(root)))
+    if done.state in {RootState.PARTIAL, RootState.PENDING}:
+        hint("the same package continues with --in-place")
+    if done.state is RootState.UNSAFE:
+        problem = f"{root} is unsafe: an installation in place failed or was cut off there"
+        recovery = "apply a package whose role is software-recovery"
+        way_out = recovery if done.failed else f"apply the same package with --in-place, or {recovery[6:]}"
+        raise DocumentedError(UnsafeError(problem, hint=way_out))

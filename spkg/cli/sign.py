@@ -1,0 +1,85 @@
+"""``spkg sign``."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spkg.cli.app import command
+from spkg.cli.arguments import check_output, key_files, package_source, read_identity, spare_inputs
+from spkg.cli.console import hint, print_text, progress_bar
+from spkg.cli.options import FILE, FORCE, KEY, NO_PROGRESS, SIGNING_TIME
+from spkg.common.printable import amount, printable
+from spkg.errors import UsageError
+
+__all__ = ["sign"]
+
+
+@command("sign")
+@click.argument("package", metavar="PKG", type=FILE)
+@KEY
+@SIGNING_TIME
+@click.option(
+    "--digest",
+    type=click.Choice(["sha1", "sha256"]),
+    default="sha1",
+    show_default=True,
+    help="The digest of the signature; sha256 departs from E.5, as a second one beside SHA-1.",
+)
+@click.option("-o", "output", type=FILE, metavar="OUT", help="Write OUT and leave PKG as it is.")
+@FORCE
+@NO_PROGRESS
+def sign(
+    package: Path,
+    digest: str,
+    output: Path | None,
+    force: bool,
+    no_progress: bool,
+    signing_time: datetime | None,
+    **key: Any,
+) -> None:
+    """Add a signature to PKG; all others stay octet for octet.
+
+    The payload is compared with the commands on the way: a signature vouches for it.
+    """
+    from spkg.build.sign import sign_package
+    from spkg.common.atomic_output import new_file
+    from spkg.common.digests import Digest
+    from spkg.trust.certificates import subject_of
+    from spkg.trust.chain import doubts
+    from spkg.verify.payload import open_package
+
+    if output is None and str(package) == "-":
+        raise UsageError("a package from standard input wants -o OUT")
+    if output is not None:
+        check_output(output, force=force)
+        spare_inputs(output, key_files(key))
+    identity = read_identity(**key)
+    for doubt in doubts(identity.certificate, datetime.now(UTC)):
+        hint(doubt)
+    with open_package(package_source(package)) as (opened, payload):
+        if output is None and payload.descriptor is None:
+            raise UsageError(f"{package} is no regular file: signing it wants -o OUT")
+        # In place a link stays a link.
+        target = output or (Path(os.path.realpath(package)) if package.is_symlink() else package)
+        replaces = os.fstat(payload.descriptor) if output is None and payload.descriptor is not None else None
+        with (
+            progress_bar("signing", payload.length, wanted=not no_progress) as progress,
+            new_file(target, force=force, replaces=replaces) as file,
+        ):
+            sign_package(
+                opened,
+                payload,
+                file,
+                identity,
+                digest=Digest(digest),
+                signing_time=signing_time,
+                progress=progress,
+            )
+    signatures = amount(len(opened.block.signers) + 1, "signature")
+    who = subject_of(identity.certificate)
+    print_text(printable(f"{output or package}: signed by {who} with {digest}, {signatures}"))
+    if digest == "sha256" and not opened.block.signers:
+        hint("E.5 wants SHA-1: readers of 2004 take no signature of this package")

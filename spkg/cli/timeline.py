@@ -1,0 +1,39 @@
+"""``spkg timeline``."""
+
+from pathlib import Path
+
+import click
+
+from spkg.cli.app import command
+from spkg.cli.arguments import package_source, read_timeouts
+from spkg.cli.console import hint, print_document, print_lines
+from spkg.cli.options import FILE, JSON, Rate, timeout_options
+
+__all__ = ["timeline"]
+
+
+@command("timeline")
+@click.argument("package", metavar="PKG", type=FILE)
+@click.option(
+    "--rate", required=True, type=Rate(), metavar="RATE", help="Octets or bits a second: 40kB/s, 2Mbit/s."
+)
+@timeout_options(600)
+@JSON
+def timeline(package: Path, rate: float, timeout: int, idle_timeout: int, as_json: bool) -> None:
+    """Show how states and deadlines would run over a download of PKG at RATE.
+
+    That is what the timeouts of a package are chosen by (E.4.7).  Nothing is verified, and commands are taken
+    to need no time.
+    """
+    from spkg.download.timeline import draw_timeline
+    from spkg.report.timeline import timeline_document, timeline_hints, timeline_lines
+    from spkg.verify.payload import open_package
+
+    with open_package(package_source(package)) as (opened, _):
+        found = draw_timeline(opened, rate, read_timeouts(timeout, idle_timeout))
+    if as_json:
+        print_document(timeline_document(found))
+    else:
+        print_lines(timeline_lines(found))
+    for text in timeline_hints(found):
+        hint(text)

@@ -1,0 +1,70 @@
+"""``spkg verify``."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spkg.cli.app import DocumentedError, command, exit_status, surroundings
+from spkg.cli.arguments import cores, package_source, read_policy, time_of
+from spkg.cli.console import print_document, print_lines, progress_bar
+from spkg.cli.options import FILE, JOBS, JSON, NO_PROGRESS, TRUST
+from spkg.errors import SpkgError
+
+__all__ = ["verify"]
+
+
+@command("verify")
+@click.argument("package", metavar="PKG", type=FILE)
+@TRUST
+@JOBS
+@NO_PROGRESS
+@JSON
+def verify(
+    package: Path,
+    at: datetime | None,
+    no_clock: bool,
+    jobs: int | None,
+    no_progress: bool,
+    as_json: bool,
+    **trust: Any,
+) -> None:
+    """Check the signatures of PKG, then every file's digest.
+
+    Exit status 0 says that all of it is what trusted signers signed; 4 that it is not.
+    """
+    from spkg.report.lines import error_fields
+    from spkg.report.verify import verification_document, verification_lines
+    from spkg.verify import signatures as verification
+    from spkg.verify.contents import PayloadReport, check_payload
+    from spkg.verify.payload import open_package
+
+    trusted: verification.TrustedPackage | None = None
+    report: PayloadReport | None = None
+    error: SpkgError | None = None
+    try:
+        policy, time = read_policy(**trust), time_of(at, no_clock=no_clock)
+        with open_package(package_source(package)) as (opened, payload):
+            trusted = verification.verify_package(opened, policy, at=time)
+            with progress_bar("verifying", payload.length, wanted=not no_progress) as progress:
+                report = check_payload(
+                    trusted,
+                    payload,
+                    jobs=jobs or cores(),
+                    sha256=as_json,
+                    progress=progress,
+                )
+    except SpkgError as exc:
+        error = exc
+    except OSError as exc:
+        error = surroundings(exc)
+    if as_json:
+        document = verification_document(trusted, report, error)
+        if error is not None:
+            document |= error_fields(error, exit_status(error), error.STATUS, str(error))
+        print_document(document)
+    else:
+        print_lines(verification_lines(trusted, report, error))
+    if error is not None:
+        raise DocumentedError(error) from error

@@ -1,0 +1,96 @@
+"""What not every system has, and what takes its place: packages install on Linux, and are built anywhere."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+__all__ = [
+    "BINARY",
+    "CLOSE_ON_EXEC",
+    "DIRECTORY",
+    "FORKS",
+    "NON_BLOCKING",
+    "NO_FOLLOW",
+    "READS_AT_ONCE",
+    "free_room",
+    "lock",
+    "own",
+    "read_at",
+    "restrict",
+    "sync_all",
+]
+
+BINARY: Final[int] = getattr(os, "O_BINARY", 0)
+CLOSE_ON_EXEC: Final[int] = getattr(os, "O_CLOEXEC", 0)
+DIRECTORY: Final[int] = getattr(os, "O_DIRECTORY", 0)
+NON_BLOCKING: Final[int] = getattr(os, "O_NONBLOCK", 0)
+NO_FOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
+FORKS: Final = hasattr(os, "fork")
+"""Whether a process can go on as two."""
+READS_AT_ONCE: Final = hasattr(os, "preadv")
+"""Whether several threads can read one file at different places."""
+
+
+def free_room(directory: Path) -> int | None:
+    """Return how many octets are free where a directory is; None where nobody can tell.
+
+    Raises:
+        OSError: It can't be looked at.
+    """
+    if not hasattr(os, "statvfs"):
+        return None
+    room = os.statvfs(directory)
+    return room.f_bavail * room.f_frsize
+
+
+def read_at(descriptor: int, count: int, offset: int) -> bytes:
+    """Return at most *count* octets from *offset*; the place where the file is read or written stays.
+
+    Raises:
+        OSError: They can't be read.
+    """
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, count, offset)
+    place = os.lseek(descriptor, 0, os.SEEK_CUR)
+    try:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.read(descriptor, count)
+    finally:
+        os.lseek(descriptor, place, os.SEEK_SET)
+
+
+def restrict(descriptor: int, mode: int) -> None:
+    """Set the permissions of an open file, where the system has such.
+
+    Raises:
+        OSError: They can't be set.
+    """
+    if hasattr(os, "fchmod"):
+        os.fchmod(descriptor, mode)
+
+
+def own(descriptor: int, user: int, group: int) -> None:
+    """Give an open file to a user and a group, where that is allowed and the system has such."""
+    if hasattr(os, "fchown"):
+        with suppress(PermissionError):
+            os.fchown(descriptor, user, group)
+
+
+def sync_all() -> None:
+    """Make everything durable, where the system can do that at once."""
+    if hasattr(os, "sync"):
+        os.sync()
+
+
+def lock(descriptor: int) -> bool:
+    """Hold a file or directory until it is closed, and return whether nobody else does."""
+    try:
+        import fcntl  # noqa: PLC0415 - not everywhere
+    except ImportError:
+        return True  # a file that is made anew is refused to the second one all the same
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,89 @@
+"""How a root stands: what was installed there, and what is under way or was left."""
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from spkg.install.checkpoint import Checkpoint, load_checkpoint
+from spkg.install.history import InstalledPackage, installed_packages
+from spkg.install.root import Root
+from spkg.install.transaction import is_pending, is_staging, staged
+
+__all__ = ["RootState", "RootStatus", "StagedPackage", "root_state", "root_status", "staged_package"]
+
+
+class RootState(Enum):
+    """What state a root is in."""
+
+    CLEAN = "clean"
+    PENDING = "pending"
+    """An installation was cut off: it is finished or undone, or the same package continues in place."""
+    PARTIAL = "partial"
+    """An installation in place failed; the root is usable."""
+    UNSAFE = "unsafe"
+    """An installation in place failed or was cut off where it needs recovery."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedPackage:
+    """A package whose download was cut off, and can go on."""
+
+    package: str
+    """SHA-256 of the octets that were signed, in hex."""
+    octets: int
+    """How many are staged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RootStatus:
+    """How a root stands."""
+
+    state: RootState
+    in_place: Checkpoint | None
+    """Where an installation in place stopped."""
+    staged: StagedPackage | None
+    installed: tuple[InstalledPackage, ...]
+    """The last one first."""
+
+
+def root_status(root: Path) -> RootStatus:
+    """Return how a root stands.
+
+    Raises:
+        FailedError: The record of what was installed can't be read.
+        OSError: The root can't be looked at.
+    """
+    with Root(root) as opened:
+        state, stopped = root_state(opened)
+        return RootStatus(
+            state=state,
+            in_place=stopped,
+            staged=staged_package(opened),
+            installed=installed_packages(opened),
+        )
+
+
+def staged_package(root: Root) -> StagedPackage | None:
+    """Return the package whose download was cut off, if there is one.
+
+    Raises:
+        OSError: The root can't be looked at.
+    """
+    package = is_staging(root)
+    return None if package is None else StagedPackage(package=package, octets=sum(staged(root).values()))
+
+
+def root_state(root: Root) -> tuple[RootState, Checkpoint | None]:
+    """Return the state of a root, and where an installation in place stopped.
+
+    Raises:
+        OSError: It can't be looked at.
+    """
+    found = load_checkpoint(root)
+    if found is not None and found.unsafe:
+        return RootState.UNSAFE, found
+    if is_pending(root):
+        return RootState.PENDING, found
+    if found is None:
+        return RootState.CLEAN, None
+    return (RootState.PARTIAL if found.failed else RootState.PENDING), found

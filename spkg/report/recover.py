@@ -1,0 +1,24 @@
+"""``spkg recover``: what became of what a crash had left."""
+
+from collections.abc import Iterator
+
+from spkg.install.status import RootState
+from spkg.install.supervisor import Recovered
+from spkg.report.apply import OUTCOMES
+from spkg.report.lines import Document, Line, Tone
+
+__all__ = [
+    "recovery_document",
+    "recovery_lines",
+]
+
+
+def recovery_document(done: Recovered) -> Document:
+    """Return what ``recover --json`` prints."""
+    return {"schema": "spkg.recover/1", "outcome": done.outcome.value, "state": done.state.value}
+
+
+def recovery_lines(done: Recovered, root: str) -> Iterator[Line]:
+    """Give what ``recover`` prints."""
+    tone = Tone.GOOD if done.state is RootState.CLEAN else Tone.BAD
+    yield tone, f"{root}: {OUTCOMES[done.outcome]}; it is {done.state.value}"

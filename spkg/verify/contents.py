@@ -1,0 +1,297 @@
+"""The files of a payload, compared with the digests that were signed (TR-069 E.4.3).
+
+From a file with several ranges they are hashed in parallel; from a pipe in one pass, where each octet feeds
+everything that wants it.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from spkg.common.digests import Digest
+from spkg.common.portable import READS_AT_ONCE
+from spkg.errors import CORRUPTED, Reason, UntrustedError
+from spkg.format.package import Package, PayloadFile
+from spkg.format.ranges import Range, deepest_overlap, uncovered
+from spkg.verify.command_order import Sequencer
+from spkg.verify.payload import ArrivingPayload, Payload
+from spkg.verify.signatures import TrustedPackage
+from spkg.verify.single_pass import Consumer, Progress, distribute
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+__all__ = [
+    "DamagedPayloadError",
+    "FileReport",
+    "Hasher",
+    "PayloadReport",
+    "check_file",
+    "check_payload",
+    "compare_payload",
+    "judges",
+]
+
+PARALLEL_FROM: Final = 1 << 22
+"""The smallest payload, in octets, that is hashed in parallel: less is done before threads are worth it."""
+
+
+class Hasher(Consumer):
+    """A consumer that computes the digests of its range."""
+
+    def __init__(self, wanted: Range, algorithms: Iterable[Digest]) -> None:
+        self.range = wanted
+        self._algorithms = tuple(algorithms)
+        self._running: dict[Digest, _Hash] = {}
+
+    def begin(self) -> None:
+        """Begin with no octets."""
+        self._running = {algorithm: algorithm.new() for algorithm in self._algorithms}
+
+    def feed(self, octets: memoryview) -> None:
+        """Hash the next octets."""
+        for running in self._running.values():
+            running.update(octets)
+
+    @property
+    def digests(self) -> dict[Digest, bytes]:
+        """The digests of what was fed."""
+        return {algorithm: running.digest() for algorithm, running in self._running.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileReport:
+    """What the payload holds for one extract or add command."""
+
+    file: PayloadFile
+    sha1: bytes
+    sha256: bytes | None
+    """None where nobody asked for it."""
+    problem: str
+    """Why the contents are not the signed ones; empty where they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayloadReport:
+    """What the payload holds for all of them."""
+
+    files: tuple[FileReport, ...]
+    uncovered: tuple[Range, ...]
+    """The octets that no command covers: nobody signed them."""
+
+
+class DamagedPayloadError(UntrustedError):
+    """Contents that are not the signed ones; ``report`` has all that was found."""
+
+    REASON: ClassVar[Reason] = CORRUPTED
+
+    def __init__(self, problem: str, report: PayloadReport) -> None:
+        super().__init__(problem, section="E.4.3")
+        self.report = report
+
+
+def check_payload(
+    trusted: TrustedPackage,
+    payload: Payload,
+    *,
+    jobs: int = 1,
+    sha256: bool = False,
+    progress: Progress | None = None,
+) -> PayloadReport:
+    """Hash every file of the payload and compare it with the digest that was signed.
+
+    Args:
+        trusted: The package.
+        payload: Its payload, from the beginning.
+        jobs: How many files of a regular file are hashed at the same time.
+        sha256: Whether SHA-256 is computed also where the package has no strong digests.
+        progress: Is told the octets done.
+
+    Raises:
+        DamagedPayloadError: The contents of files are not the signed ones.
+        UntrustedError: Those of a file are not, of a package on its way.
+        FormatError: The payload is shorter or longer than the header states.
+        TransferError: The deadline in force has passed, or the transfer failed.
+    """
+    return compare_payload(trusted.package, payload, jobs=jobs, sha256=sha256, progress=progress)
+
+
+def compare_payload(
+    package: Package,
+    payload: Payload,
+    *,
+    make: Callable[[Range, Iterable[Digest]], Hasher] = Hasher,
+    also: Sequence[Consumer] = (),
+    installing: bool = False,
+    jobs: int = 1,
+    sha256: bool = False,
+    progress: Progress | None = None,
+) -> PayloadReport:
+    """Hash every file of the payload and compare it with the digest in its command, signed or not.
+
+    Args:
+        package: What was read.
+        payload: Its payload, from the beginning.
+        make: Makes what hashes a range, and may do more with its octets.
+        also: Others that want octets of it on the way; they have them before they are compared.
+        installing: Whether the commands are carried out, which moves the deadlines of a package on its way.
+        jobs: As for :func:`check_payload`; with any of the others all goes in one pass.
+        sha256: As for :func:`check_payload`.
+        progress: Is told the octets done.
+
+    Raises:
+        DamagedPayloadError: The contents of files do not match.
+        UntrustedError: Those of a file do not, of a package on its way.
+        FormatError: The payload is shorter or longer than the header states.
+        TransferError: The deadline in force has passed, or the transfer failed.
+    """
+    files = package.files
+    strong = sha256 or any(file.sha256 is not None for file in files)
+    algorithms = Digest if strong else [Digest.SHA1]
+    # A hasher may want less than its range, of which a part is there already.
+    hashers = {wanted: make(wanted, algorithms) for wanted in frozenset(file.range for file in files)}
+
+    if isinstance(payload, ArrivingPayload):
+        _hash_as_it_arrives(package, payload, hashers, also, progress, installing=installing)
+    elif make is Hasher and not also and _is_worth_threads(payload, hashers, jobs):
+        _hash_in_parallel(payload, hashers.values(), jobs, progress)
+    else:
+        distribute(payload, [*hashers.values(), *also], progress)
+
+    digests = {wanted: hasher.digests for wanted, hasher in hashers.items()}
+    report = PayloadReport(
+        files=tuple(_judge(file, digests[file.range]) for file in files),
+        uncovered=uncovered(hashers, payload.length),
+    )
+    damaged = [f"{one.file.record.path}: {one.problem}" for one in report.files if one.problem]
+    if damaged:
+        raise DamagedPayloadError("; ".join(damaged), report)
+    return report
+
+
+def _hash_as_it_arrives(
+    package: Package,
+    payload: ArrivingPayload,
+    hashers: Mapping[Range, Hasher],
+    also: Sequence[Consumer],
+    progress: Progress | None,
+    *,
+    installing: bool,
+) -> None:
+    """Hash and compare each range as it arrives: nothing is read behind a file that is not the signed one.
+
+    Raises:
+        UntrustedError: The contents of a file are not the signed ones.
+        TransferError: The deadline in force has passed, or the transfer failed.
+    """
+    payload.expect()
+    sequence = Sequencer(package, payload.process if installing else payload.heed)
+    sequence.advance()
+    distribute(payload, [*judges(package.files, hashers, sequence.arrived), *also], progress)
+
+
+def _is_worth_threads(payload: Payload, ranges: Collection[Range], jobs: int) -> bool:
+    """Whether ranges can be hashed in parallel, and are large enough for that."""
+    return (
+        jobs > 1
+        and len(ranges) > 1
+        and payload.length >= PARALLEL_FROM
+        and READS_AT_ONCE
+        and payload.descriptor is not None
+        and len(deepest_overlap(ranges)) == 1
+    )
+
+
+def _hash_in_parallel(
+    payload: Payload, hashers: Collection[Hasher], jobs: int, progress: Progress | None
+) -> None:
+    """Hash ranges of a regular file that do not overlap, several at a time, the longest first.
+
+    Raises:
+        FormatError: The payload is shorter or longer than the header states.
+        OSError: It can't be read, or no thread can be started.
+    """
+    from spkg.common.worker_threads import Crew  # noqa: PLC0415 - start-up: one job needs no threads
+
+    def run(hasher: Hasher) -> None:
+        hasher.begin()
+        for octets in payload.read_range(hasher.range):
+            if crew.leaving:
+                break
+            hasher.feed(octets)
+            if progress is not None:
+                progress(len(octets))
+
+    with Crew(min(jobs, len(hashers))) as crew:
+        for hasher in sorted(hashers, key=lambda hasher: hasher.range.length, reverse=True):
+            crew.hand(partial(run, hasher))
+        for _ in hashers:
+            crew.wait()
+    payload.measure()
+
+
+class _Judge(Consumer):
+    """A consumer that has a range hashed, and says at its end whether it is what was signed."""
+
+    def __init__(self, hasher: Hasher, files: Collection[PayloadFile], arrived: Callable[[], object]) -> None:
+        self._hasher = hasher
+        self._files = files
+        self._arrived = arrived
+        self.range = hasher.range
+
+    def begin(self) -> None:
+        """Begin with what is there already."""
+        self._hasher.begin()
+
+    def rewind(self) -> bool:
+        """Forget what was there, too."""
+        suspect = self._hasher.rewind()
+        self.range = self._hasher.range
+        return suspect
+
+    def feed(self, octets: memoryview) -> None:
+        """Hand the next octets on."""
+        self._hasher.feed(octets)
+
+    def finish(self) -> None:
+        """Compare all files of this range."""
+        for file in self._files:
+            check_file(file, self._hasher.digests)
+        self._hasher.finish()
+        self._arrived()
+
+
+def judges(
+    files: Iterable[PayloadFile], hashers: Mapping[Range, Hasher], arrived: Callable[[Range], object]
+) -> Iterator[_Judge]:
+    """Give what compares each range as soon as it is there, and then tells of it."""
+    sharing: defaultdict[Range, list[PayloadFile]] = defaultdict(list)
+    for file in files:
+        sharing[file.range].append(file)
+    for wanted, hasher in hashers.items():
+        yield _Judge(hasher, sharing[wanted], partial(arrived, wanted))
+
+
+def check_file(file: PayloadFile, digests: Mapping[Digest, bytes]) -> None:
+    """Raise unless the digests of a file are the signed ones.
+
+    Raises:
+        UntrustedError: They are not.
+    """
+    problem = _judge(file, digests).problem
+    if problem:
+        raise UntrustedError(f"{file.record.path}: {problem}", section="E.4.3", reason=CORRUPTED)
+
+
+def _judge(file: PayloadFile, digests: Mapping[Digest, bytes]) -> FileReport:
+    """Compare the digests of a file with the signed ones."""
+    problem = ""
+    if digests[Digest.SHA1] != file.record.hash:
+        problem = "contents do not match the signed SHA-1 digest"
+    elif file.sha256 is not None and digests[Digest.SHA256] != file.sha256:
+        problem = "contents do not match the signed SHA-256 digest"
+    return FileReport(
+        file=file, sha1=digests[Digest.SHA1], sha256=digests.get(Digest.SHA256), problem=problem
+    )

@@ -1,0 +1,1 @@
+"""The commands of ``spkg voucher``, a module each."""

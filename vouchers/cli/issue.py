@@ -1,0 +1,258 @@
+"""``spkg voucher issue``."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spkg.cli.app import DocumentedError, FailureReporter, command, exit_status, failure_fields, surroundings
+from spkg.cli.arguments import check_output, cores, key_files, key_inputs, now, spare_inputs
+from spkg.cli.console import hint, print_line, print_lines, print_octets, progress_bar
+from spkg.cli.options import FILE, FORCE, JOBS, KEY, NO_PROGRESS
+from spkg.common.printable import amount
+from spkg.errors import FormatError, SpkgError, UsageError
+from vouchers.cli.shared import open_ledger, this_device
+
+if TYPE_CHECKING:
+    from spkg.common.child_process import Document
+    from vouchers.acs.bulk import Order
+    from vouchers.acs.issuer import Issued
+    from vouchers.acs.templates import Template
+    from vouchers.model import DeviceId
+    from vouchers.signature.sign import VoucherSigner
+
+__all__ = ["issue"]
+
+
+def _print_failure(error: SpkgError | None, status: int, message: str) -> None:
+    """Print the last line of a bulk run that failed before it began."""
+    from vouchers.report import ISSUE
+
+    print_line({"schema": ISSUE, "event": "result", **failure_fields(error, status, message)})
+
+
+def _last_line(options: Mapping[str, Any]) -> FailureReporter | None:
+    """A bulk run prints several lines, and ends with its result whatever happens."""
+    return _print_failure if options.get("out_dir") is not None else None
+
+
+@command("issue", last_line=_last_line)
+@click.option("--device", "device_file", type=FILE, metavar="FILE", help="The device that it is for.")
+@click.option(
+    "--devices",
+    type=FILE,
+    metavar="LIST",
+    help="Many devices: CSV, or JSON with an object a line, also as GenieACS exports them.",
+)
+@click.option("--options", "options_file", required=True, type=FILE, metavar="FILE", help="The Options.")
+@KEY
+@click.option(
+    "--digest",
+    type=click.Choice(["sha256", "sha1"]),
+    default="sha256",
+    show_default=True,
+    help="The digest of the signature; sha1 is the form of 2004.",
+)
+@click.option(
+    "--ledger", metavar="URL", help="Take serial numbers from a file of SQLite, or postgresql://host/name."
+)
+@click.option(
+    "--serial", type=click.IntRange(1, 0xFFFFFFFF), metavar="N", help="Count on from N over the Options."
+)
+@click.option(
+    "--batch", metavar="NAME", help="Issue nothing twice under this name: a run again completes it."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["xml", "base64", "soap", "ndjson"]),
+    help="What is written of each voucher.  [default: xml for one device, ndjson for many]",
+)
+@click.option("-o", "output", type=FILE, metavar="OUT", help="The voucher to write; - is standard output.")
+@click.option("--out-dir", type=FILE, metavar="DIR", help="A new directory for the vouchers of many devices.")
+@JOBS
+@FORCE
+@NO_PROGRESS
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print a JSON object a line; the last one is the result."
+)
+def issue(
+    device_file: Path | None,
+    devices: Path | None,
+    options_file: Path,
+    digest: str,
+    ledger: str | None,
+    serial: int | None,
+    batch: str | None,
+    form: str | None,
+    output: Path | None,
+    out_dir: Path | None,
+    jobs: int | None,
+    force: bool,
+    no_progress: bool,
+    as_json: bool,
+    **key: Any,
+) -> None:
+    """Issue a voucher to one device, or one to each of many.
+
+    Serial numbers come from a ledger, each once and for ever; the same batch run again writes the same
+    vouchers, and completes what was cut off.
+    """
+    from spkg.common.digests import Digest
+    from spkg.trust.chain import doubts
+    from spkg.trust.keys import load_signatory
+    from spkg.trust.policy import VOUCHER_PURPOSES
+    from vouchers.acs.bulk import Form, Order
+    from vouchers.acs.ledger import MAX_BATCH
+    from vouchers.acs.templates import load_options
+    from vouchers.cpe.identity import identity_of
+    from vouchers.signature.sign import VoucherSigner
+
+    if (device_file is None) == (devices is None):
+        raise UsageError("either --device, or --devices")
+    if (output is None) == (out_dir is None):
+        raise UsageError("either -o, or --out-dir")
+    if devices is not None and out_dir is None:
+        raise UsageError("the vouchers of many devices want --out-dir")
+    if as_json and str(output) == "-":
+        raise UsageError("-o - and --json exclude each other")
+    if (ledger is None) == (serial is None) or (serial is not None and (batch or out_dir)):
+        raise UsageError("either --ledger, or --serial for one voucher without --batch")
+    if batch is not None and not (0 < len(batch) <= MAX_BATCH and batch.isprintable()):
+        raise UsageError(f"--batch takes from 1 to {MAX_BATCH} printable characters")
+    if output is not None and str(output) != "-":
+        check_output(output, force=force)
+        inputs = [("--device", device_file), ("--options", options_file), ("--ledger", Path(ledger or ""))]
+        spare_inputs(output, [*inputs, *key_files(key)])
+    templates = load_options(options_file)
+    signatory = load_signatory(*key_inputs(**key))
+    for doubt in doubts(signatory.certificate, datetime.now(UTC), VOUCHER_PURPOSES):
+        hint(doubt)
+    for template in templates:
+        if template.is_over(now()):
+            hint(f"the Option {template.ident!r} is over already: no device takes this voucher")
+    signer = VoucherSigner(signatory, Digest(digest))
+    device = None if device_file is None else identity_of(this_device(device_file))
+    if out_dir is None:
+        assert device is not None  # or there would be --devices
+        with _issuing(device, templates, signer, ledger, serial, batch) as issued:
+            _write_issued(issued, form or "xml", output, force=force, as_json=as_json)
+        return
+    assert ledger is not None  # or there would be --serial
+    many = device or devices
+    assert many is not None  # one of them was asked for
+    order = Order(
+        templates=templates,
+        batch=batch or _new_batch(),
+        form=Form(form or "ndjson"),
+        jobs=jobs or cores(),
+    )
+    _issue_many(many, out_dir, order, signer, ledger, no_progress=no_progress, as_json=as_json)
+
+
+@contextmanager
+def _issuing(
+    device: "DeviceId",
+    templates: "tuple[Template, ...]",
+    signer: "VoucherSigner",
+    url: str | None,
+    serial: int | None,
+    batch: str | None,
+) -> "Iterator[Issued]":
+    """Sign a voucher for one device, which counts as issued when the block ends well."""
+    from vouchers.acs.issuer import VoucherIssuer, sign_numbered
+
+    if url is None:
+        assert serial is not None  # or there would be a ledger
+        yield sign_numbered(device, templates, serial, signer)
+        return
+    with (
+        open_ledger(url) as ledger,
+        VoucherIssuer(ledger, signer).issuing(device, templates, batch) as issued,
+    ):
+        yield issued
+
+
+def _write_issued(issued: "Issued", form: str, output: Path | None, *, force: bool, as_json: bool) -> None:
+    """Write a voucher to a file, or to standard output, where nothing else is told then."""
+    from spkg.common.atomic_output import new_file, write_all
+    from vouchers.acs.bulk import Form
+    from vouchers.report import issued_document, issued_lines
+
+    octets = Form(form).write(issued)
+    if output is None or str(output) == "-":
+        print_octets(octets)
+        return
+    with new_file(output, force=force) as file:
+        write_all(file, octets)
+    if as_json:
+        print_line(issued_document(issued, str(output)))
+    else:
+        print_lines(issued_lines(issued, str(output)))
+
+
+def _issue_many(
+    devices: "DeviceId | Path",
+    directory: Path,
+    order: "Order",
+    signer: "VoucherSigner",
+    url: str,
+    *,
+    no_progress: bool,
+    as_json: bool,
+) -> None:
+    """Issue a voucher to each of many devices."""
+    from spkg.report.lines import progress_document
+    from vouchers.acs.bulk import issue_batch
+    from vouchers.report import ISSUE, bulk_document, bulk_lines
+
+    error: SpkgError | None = None
+    document: Document = {"schema": ISSUE, "event": "result", "batch": order.batch}
+    try:
+        with ExitStack() as stack:
+            total = devices.stat().st_size if isinstance(devices, Path) else 0
+            drawn: list[Callable[..., object] | None] = []
+            done = told = 0
+
+            def advance(octets: int) -> None:
+                nonlocal done, told
+                done += octets
+                if not drawn:  # drawing needs a thread, before which all processes have to be there
+                    bar = progress_bar("issuing", total, wanted=not no_progress, slow=True)
+                    drawn.append(stack.enter_context(bar))
+                if drawn[0] is not None:
+                    drawn[0](octets)
+                if as_json and done - told >= total / 100:
+                    told = done
+                    print_line(progress_document(ISSUE, done, total))
+
+            report = issue_batch(order, devices, directory, signer, open_ledger(url), progress=advance)
+        document |= bulk_document(report, str(directory))
+        if report.rejected:
+            lines = amount(report.rejected, "line")
+            error = FormatError(
+                f"{lines} of the list got no voucher", hint=f"{directory}/rejected.csv says why"
+            )
+    except SpkgError as exc:
+        error = exc
+    except OSError as exc:
+        error = surroundings(exc)
+    if error is not None:
+        document |= failure_fields(error, exit_status(error), str(error))
+    if as_json:
+        print_line(document)
+    elif error is None or "issued" in document:
+        print_lines(bulk_lines(report, str(directory), order.batch))
+    if error is not None:
+        raise DocumentedError(error) from error
+
+
+def _new_batch() -> str:
+    """Return a name for a batch that nobody named."""
+    name = f"{now():%Y%m%dT%H%M%SZ}-{token_hex(4)}"
+    hint(f"--batch {name} completes this if it is cut off")
+    return name

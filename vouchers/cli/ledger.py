@@ -1,0 +1,88 @@
+"""``spkg voucher ledger``: list, export, void."""
+
+from collections.abc import Iterable
+
+import click
+
+from spkg.cli.app import command
+from spkg.cli.arguments import now
+from spkg.cli.console import print_document, print_lines, print_text
+from spkg.cli.options import JSON
+from spkg.common.printable import printable
+from vouchers.cli.shared import LEDGER
+
+__all__ = ["export_ledger", "list_ledger", "void_serial"]
+
+
+@command("list")
+@LEDGER
+@click.option("--batch", metavar="NAME", help="Those of one batch.")
+@click.option("--state", type=click.Choice(["reserved", "issued", "void"]), help="Those in this state.")
+@click.option("--serial-number", metavar="NUMBER", help="Those of the device with this serial number.")
+@JSON
+def list_ledger(
+    ledger: str, batch: str | None, state: str | None, serial_number: str | None, as_json: bool
+) -> None:
+    """Show vouchers by their serial numbers."""
+    import json
+
+    from vouchers.acs.ledger import Ledger
+    from vouchers.report import entry_document, entry_line
+
+    with Ledger(ledger, now, create=False) as opened:
+        entries = opened.entries(batch=batch, state=state, serial_number=serial_number)
+        if not as_json:
+            print_lines(map(entry_line, entries))
+            return
+        # One document, however many there are.
+        print_text('{"schema": "spkg.voucher.ledger.list/1", "entries": [')
+        last: str | None = None
+        for entry in entries:
+            if last is not None:
+                print_text(f"{last},")
+            last = json.dumps(entry_document(entry))
+        print_text(f"{last or ''}]}}")
+
+
+@command("export")
+@LEDGER
+@JSON
+def export_ledger(ledger: str, as_json: bool) -> None:
+    """Print all of it: CSV, or a JSON object a line."""
+    import csv
+    import io
+    import json
+
+    from vouchers.acs.ledger import Entry, Ledger
+    from vouchers.report import entry_document
+
+    def row(cells: Iterable[object]) -> str:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(cells)
+        return line.getvalue()
+
+    with Ledger(ledger, now, create=False) as opened:
+        if not as_json:
+            print_text(row(Entry.__dataclass_fields__))
+        for entry in opened.entries():
+            document = entry_document(entry)
+            print_text(json.dumps(document) if as_json else printable(row(document.values())))
+
+
+@command("void")
+@click.argument("serial", type=click.IntRange(1, 0xFFFFFFFF))
+@LEDGER
+@JSON
+def void_serial(serial: int, ledger: str, as_json: bool) -> None:
+    """Make SERIAL void: its batch never issues it again.
+
+    A voucher that a device has already is not taken back by this: issue one that disables the Option.
+    """
+    from vouchers.acs.ledger import Ledger
+
+    with Ledger(ledger, now, create=False) as opened:
+        opened.void(serial)
+    if as_json:
+        print_document({"schema": "spkg.voucher.ledger.void/1", "serial": serial, "state": "void"})
+    else:
+        print_text(f"{serial}: void")

@@ -1,0 +1,63 @@
+"""``spkg voucher verify``."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spkg.cli.app import DocumentedError, command, exit_status, surroundings
+from spkg.cli.arguments import about, time_of
+from spkg.cli.console import print_document, print_lines
+from spkg.cli.options import FILE, JSON
+from spkg.errors import SpkgError
+from vouchers.cli.shared import VOUCHER_TRUST, read_verifier, read_voucher_file, this_device
+
+if TYPE_CHECKING:
+    from vouchers.signature.verify import TrustedVoucher
+
+__all__ = ["verify_voucher"]
+
+
+@command("verify")
+@click.argument("file", type=FILE)
+@VOUCHER_TRUST
+@click.option(
+    "--device", "device_file", type=FILE, metavar="FILE", help="Also want it to be for this device, now."
+)
+@JSON
+def verify_voucher(
+    file: Path, at: datetime | None, no_clock: bool, device_file: Path | None, as_json: bool, **trust: Any
+) -> None:
+    """Check the signature of a voucher, XML or base64.
+
+    Exit status 0 says that an accepted signer vouches for all of it.
+    """
+    from spkg.report.lines import error_fields
+    from vouchers.cpe.grant import grant
+    from vouchers.report import verification_document, verification_lines
+    from vouchers.signature.shape import read_voucher
+
+    trusted: TrustedVoucher | None = None
+    error: SpkgError | None = None
+    try:
+        verifier, time = read_verifier(**trust), time_of(at, no_clock=no_clock)
+        device = None if device_file is None else this_device(device_file)
+        octets = read_voucher_file(file)
+        with about(file):
+            trusted = verifier.verify(read_voucher(octets), time)
+            if device is not None:
+                grant(trusted, device, time)
+    except SpkgError as exc:
+        error = exc
+    except OSError as exc:
+        error = surroundings(exc)
+    if as_json:
+        document = verification_document(trusted, error)
+        if error is not None:
+            document |= error_fields(error, exit_status(error), error.STATUS, str(error))
+        print_document(document)
+    elif trusted is not None:
+        print_lines(verification_lines(trusted, error))
+    if error is not None:
+        raise DocumentedError(error) from error
