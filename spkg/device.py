@@ -1,4 +1,4 @@
-"""The device: what it knows about itself, and how it wants packages installed (README, "Device").
+"""The device: what it knows about itself, and how it wants packages installed (docs/device.md).
 
 A device file is read and never written: whoever updates the version in it does so after the reboot.
 """

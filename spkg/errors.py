@@ -1,6 +1,6 @@
 """What can go wrong, one class for each thing a caller can do about it.
 
-Every class is one exit status of the command line (README, "Exit statuses"); nothing else derives from
+Every class is one exit status of the command line (docs/json-and-exit-statuses.md); nothing else derives from
 ``Exception`` in this library, and nothing here prints or exits.
 """
 

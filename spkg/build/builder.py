@@ -1,4 +1,4 @@
-"""Building: a package from a manifest, the same octets from the same inputs (README, "Manifest").
+"""Building: a package from a manifest, the same octets from the same inputs (docs/manifest.md).
 
 Each source is read once: hashed while it is copied into the payload, in the order of the steps, so that a
 download can be installed as it arrives.  The front matter, whose size is known before, is written last.

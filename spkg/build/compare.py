@@ -27,7 +27,7 @@ from spkg.verify.payload import CHUNK, Payload
 __all__ = ["Change", "Difference", "FileChange", "FileState", "compare_packages"]
 
 GATES: Final = (VersionCommand, Role, StorageCommand, RequiredAttributes)
-"""What decides whether a device may take the package (README, decision 12)."""
+"""What decides whether a device may take the package (decision 17)."""
 
 MAX_EFFORT: Final = 5_000_000
 """How many comparisons a shortest difference may take: two thousand commands that are all different."""

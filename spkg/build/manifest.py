@@ -1,4 +1,4 @@
-"""The manifest: what a release engineer writes, and what a package is built from (README, "Manifest").
+"""The manifest: what a release engineer writes, and what a package is built from (docs/manifest.md).
 
 Reading one checks all that can be known without looking at the sources.
 """

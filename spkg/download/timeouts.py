@@ -19,7 +19,7 @@ from spkg.format.states import State, state_after
 __all__ = ["DEFAULT_ACTIVITY", "DEFAULT_INITIAL", "Deadline", "Timeouts", "Watch"]
 
 DEFAULT_INITIAL: Final = 600
-"""The Initial Timeout until a command sets it, in seconds (README, decision 26)."""
+"""The Initial Timeout until a command sets it, in seconds (decision 26)."""
 DEFAULT_ACTIVITY: Final = 60
 """The Initial Activity Timeout until a command sets it, in seconds."""
 

@@ -98,7 +98,7 @@ ROLES: Final = {
 class Layout:
     """An arrangement of located fields other than back to back, in order, behind the fixed part.
 
-    Packages in the field have one (README, decision 4), and it has to survive a round trip.
+    Packages in the field have one (decision 4), and it has to survive a round trip.
 
     Args:
         offsets: The offset of each located field in its Value, in the order of the fields.
@@ -230,7 +230,7 @@ class Record:
 
 
 RECORDS: Final[dict[int, type[Record]]] = {}
-"""Every type that has a record, by its code: Table 68, and the extensions of the README."""
+"""Every type that has a record, by its code: Table 68, and those of docs/extensions.md."""
 
 
 def _layout(spans: tuple[Span, ...], start: int, fixed: int, length: int, reader: Reader) -> Layout | None:
@@ -446,7 +446,7 @@ class RequiredAttributes(Record, code=25, title="Required Attributes", section="
     attributes: Annotated[tuple[int, ...], Integers()]
 
 
-# Extensions, in the vendor range: a reader that does not know them skips them (README, "Extensions").
+# Extensions, in the vendor range: a reader that does not know them skips them (docs/extensions.md).
 
 
 @dataclass(frozen=True, kw_only=True)

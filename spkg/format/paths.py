@@ -1,7 +1,7 @@
 """Paths as packages carry them: octets relative to the root of the device, checked once, here.
 
 A path that exists as one of these types has no ``..`` in it, no empty part and no NUL, and is within the
-limits; nothing behind this module checks that again (README, decision 8).
+limits; nothing behind this module checks that again (decision 8).
 """
 
 from dataclasses import dataclass

@@ -30,5 +30,5 @@ def meets_maximum(version: Sequence[int], bound: Sequence[int]) -> bool:
 
 
 def _first_elements(version: Sequence[int], count: int) -> tuple[int, ...]:
-    """Return as many elements as the command has: it decides how many are compared (README, decision 17)."""
+    """Return as many elements as the command has: it decides how many are compared (decision 17)."""
     return (*version[:count], *[0] * (count - len(version)))

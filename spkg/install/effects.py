@@ -9,7 +9,7 @@ from spkg.install.root_tree import Kind
 __all__ = ["DIRECTORY_MODE", "Delete", "Effect", "MakeDirectory", "Move", "Put"]
 
 DIRECTORY_MODE: Final = 0o755
-"""Of every directory that is made (README, decision 21)."""
+"""Of every directory that is made (decision 20)."""
 
 
 @dataclass(frozen=True, kw_only=True)

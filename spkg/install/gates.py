@@ -1,6 +1,6 @@
 """The gates: what a package asks of the device before anything is done (TR-069 E.4.10 to E.4.13).
 
-They hold wherever they stand in the command list, and of several all have to (README, decision 17).
+They hold wherever they stand in the command list, and of several all have to (decision 17).
 """
 
 from collections.abc import Iterator
@@ -108,7 +108,7 @@ def _check_role(role: int, device: Device | None) -> None:
 
 
 def _check_storage(record: StorageCommand, device: Device | None, room: Room) -> None:
-    """Compare with the size of the medium, not with what is free (README, decision 18)."""
+    """Compare with the size of the medium, not with what is free (decision 18)."""
     match record:
         case MinimumNonVolatileStorage():
             stated, measured = None if device is None else device.non_volatile, room.size

@@ -283,7 +283,7 @@ class _Run:
         return node
 
     def _blob(self, number: int, position: Parts, old: Node | None) -> Blob:
-        """Decide mode and owner (README, decision 21)."""
+        """Decide mode and owner (decision 21)."""
         stated = self._package.files[number].mode
         mode = self._device.mode_for(shown(position))
         replaced: int | None = None

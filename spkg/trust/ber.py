@@ -16,7 +16,7 @@ from spkg.errors import FormatError
 __all__ = ["MAX_BLOCK", "MAX_DER", "Element", "read_element", "set_of", "tlv"]
 
 MAX_BLOCK: Final = 1 << 20
-"""The largest signature block that is read, in octets (README, decision 2)."""
+"""The largest signature block that is read, in octets (decision 2)."""
 MAX_DER: Final = 1 << 16
 """The largest element that is turned into DER: no certificate, name or attribute needs as much."""
 MAX_DEPTH: Final = 32

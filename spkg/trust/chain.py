@@ -64,7 +64,7 @@ def check_signer(
         # (1) The name, first: it is what a reader of the refusal wants to know.
         if policy.signers is not None and policy.signers.isdisjoint(names_of(certificate)):
             raise UntrustedError(f"{subject_of(certificate)} is none of the signers asked for")
-        # (2) A certificate made for signing (decision 25): a gateway's own must sign nothing.
+        # (2) A certificate made for signing (decision 14): a gateway's own must sign nothing.
         _check_purpose(certificate, policy)
         # (3) A path of bounded cost to an anchor, within its dates.
         # An anchor needs nobody; OpenSSL would follow its issuers all the same, where they are there.

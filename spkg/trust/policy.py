@@ -17,7 +17,7 @@ __all__ = [
 
 ANY_PURPOSE: Final = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string
 PACKAGE_PURPOSES: Final = frozenset({ExtendedKeyUsageOID.CODE_SIGNING.dotted_string, ANY_PURPOSE})
-"""The extended key usages that let a certificate sign packages (README, decision 14)."""
+"""The extended key usages that let a certificate sign packages (decision 14)."""
 VOUCHER_PURPOSES: Final = PACKAGE_PURPOSES | {
     ExtendedKeyUsageOID.EMAIL_PROTECTION.dotted_string,
     "1.3.6.1.5.5.7.3.36",  # documentSigning (RFC 9336)

@@ -132,7 +132,7 @@ class Payload:
             self.check_size(os.fstat(self.descriptor).st_size - self.offset)
 
     def check_size(self, size: int) -> None:
-        """Raise unless *size* octets are what the header states (README, decision 1)."""
+        """Raise unless *size* octets are what the header states (decision 1)."""
         if size == self.length:
             return
         if size < self.length:

@@ -100,7 +100,7 @@ def test_what_is_cited_is_there(check: Callable[[str], Iterable[str]]) -> None:
 @pytest.mark.parametrize(
     ("check", "text"),
     [
-        (numbered, "README, decisions 8 and 99"),
+        (numbered, "decisions 8 and 99"),
         (numbered, "as decision\n    # 99 has it"),
         (numbered, "Tables 62, 78"),
         (sections, "demanded by E.4.14."),

@@ -1,4 +1,4 @@
-"""Options as an operator offers them: all but the serial number and the device (README, "Options")."""
+"""Options as an operator offers them: all but the serial number and the device (docs/options.md)."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

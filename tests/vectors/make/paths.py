@@ -1,4 +1,4 @@
-"""Paths, each under a signature that holds: it makes none of them safe (README, decisions 8 and 9)."""
+"""Paths, each under a signature that holds: it makes none of them safe (decisions 8 and 9)."""
 
 from tests.vectors.make.base import vector
 from tests.vectors.make.commands import extract, raw, u32

@@ -496,7 +496,7 @@ def critical_extension() -> bytes:
 
 @vector(section="E.5", expect="format error at 0x64")
 def bare_signed_data() -> bytes:
-    """A SignedData without its ContentInfo (README, decision 1)."""
+    """A SignedData without its ContentInfo (decision 1)."""
     block = craft_block(craft_signer(SIGNED, signer(), attributes=GOOD), certificates=(signer(),))
     return package(block[block.index(DATA[:1] + b"\x09", 4) + 11 + 4 :])
 
