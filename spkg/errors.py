@@ -46,7 +46,7 @@ Reason = Literal[
     "untrusted",
     "usage",
 ]
-"""Why something failed, in a word that never changes (README, "Reasons").
+"""Why something failed, in a word that never changes (docs/faults-and-reasons.md).
 
 Each class of errors has one of its own; the constants below are those that say more than a class does.
 """

@@ -1,4 +1,4 @@
-"""Which error is which FaultCode: the table of exit statuses in the README, with A.5.1 and Table 38."""
+"""Which error is which FaultCode: the table of docs/faults-and-reasons.md, with A.5.1 and Table 38."""
 
 from collections.abc import Iterator
 from importlib import import_module
