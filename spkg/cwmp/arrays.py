@@ -15,8 +15,9 @@ from spkg.errors import NO_ROOM, FormatError, RefusedError
 
 __all__ = ["BASE64", "follow", "read_array", "write_array"]
 
-BASE64: Final = ("base64", "base64Binary")
-"""The types of base64: soapenc:base64, xsd:base64Binary, and xsd:base64 of toolkits that mix the two."""
+BASE64: Final = ("base64", "base64Binary", "string")
+"""The types that base64 is sent as: soapenc:base64, xsd:base64Binary, xsd:base64 of toolkits that mix the two,
+and xsd:string of those that know no schema and are given text, as PHP's."""
 XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
 COUNT: Final = re.compile(r"\[(\d{1,9})\]\s*$", re.ASCII)
 """The number of members at the end of an arrayType."""

@@ -106,9 +106,9 @@ REFUSED: Final = {
         PHP.replace('<item xsi:type="xsd:base64Binary">@B</item>', '<item xsi:nil="true"/>'),
         "VoucherList[1]: must not be nil",
     ),
-    "a string": (
-        PHP.replace('<item xsi:type="xsd:base64Binary">@B', '<item xsi:type="xsd:string">@B'),
-        "VoucherList[1]: expected the type base64 or base64Binary, got 'xsd:string'",
+    "a number": (
+        PHP.replace('<item xsi:type="xsd:base64Binary">@B', '<item xsi:type="xsd:int">@B'),
+        "VoucherList[1]: expected the type base64 or base64Binary or string, got 'xsd:int'",
     ),
     "another count": (PHP.replace("[2]", "[3]"), "VoucherList: expected 3 members by its arrayType, got 2"),
     "a value that there is not": (
