@@ -37,16 +37,16 @@ if TYPE_CHECKING:
     from spkg.errors import (
         FailedError,
         FormatError,
+        HostError,
         RefusedError,
         SpkgError,
-        SurroundingsError,
         TransferError,
         UnsafeError,
         UntrustedError,
         UsageError,
     )
     from spkg.format.package import Package, Survey, survey
-    from spkg.install.apply import Applied, Request
+    from spkg.install.apply import Applied, ApplyRequest
     from spkg.install.history import InstalledPackage
     from spkg.install.plan import Plan, plan_installation
     from spkg.install.root import Root
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Advance",
     "Applied",
+    "ApplyRequest",
     "BuildPlan",
     "BuildReport",
     "ChildKilledError",
@@ -79,6 +80,7 @@ __all__ = [
     "Digest",
     "FailedError",
     "FormatError",
+    "HostError",
     "Identity",
     "InstalledPackage",
     "KeySet",
@@ -92,14 +94,12 @@ __all__ = [
     "Policy",
     "Recovered",
     "RefusedError",
-    "Request",
     "Root",
     "RootState",
     "RootStatus",
     "RootTree",
     "Signatory",
     "SpkgError",
-    "SurroundingsError",
     "Survey",
     "Timeline",
     "Timeouts",
@@ -181,7 +181,7 @@ _MODULES: Final = {
         "FormatError",
         "RefusedError",
         "SpkgError",
-        "SurroundingsError",
+        "HostError",
         "TransferError",
         "UnsafeError",
         "UntrustedError",
@@ -194,7 +194,7 @@ _MODULES: Final = {
     ),
     "install.apply": (
         "Applied",
-        "Request",
+        "ApplyRequest",
     ),
     "install.history": ("InstalledPackage",),
     "install.plan": (

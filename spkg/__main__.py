@@ -2,80 +2,82 @@
 
 from typing import Final
 
-from spkg.cli.app import Listed, application
+from spkg.cli.app import ListedCommand, application
 
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS: Final = {
-    "keygen": Listed(
+    "keygen": ListedCommand(
         where="spkg.cli.keygen:keygen", help="Make a root and a signer in DIR, to try things with."
     ),
-    "build": Listed(where="spkg.cli.build:build", help="Build a package from MANIFEST, and sign it."),
-    "sign": Listed(
+    "build": ListedCommand(where="spkg.cli.build:build", help="Build a package from MANIFEST, and sign it."),
+    "sign": ListedCommand(
         where="spkg.cli.sign:sign", help="Add a signature to PKG; all others stay octet for octet."
     ),
-    "inspect": Listed(
+    "inspect": ListedCommand(
         where="spkg.cli.inspect:inspect",
         help="Show everything PKG says: header, commands, signers, certificates, payload.",
     ),
-    "verify": Listed(
+    "verify": ListedCommand(
         where="spkg.cli.verify:verify", help="Check the signatures of PKG, then every file's digest."
     ),
-    "extract": Listed(
+    "extract": ListedCommand(
         where="spkg.cli.extract:extract",
         help="Extract the files of PKG into DIR, which is empty or not there yet.",
     ),
-    "diff": Listed(where="spkg.cli.diff:diff", help="Show what B changes against A."),
-    "timeline": Listed(
+    "diff": ListedCommand(where="spkg.cli.diff:diff", help="Show what B changes against A."),
+    "timeline": ListedCommand(
         where="spkg.cli.timeline:timeline",
         help="Show how states and deadlines would run over a download of PKG at RATE.",
     ),
-    "fetch": Listed(
+    "fetch": ListedCommand(
         where="spkg.cli.fetch:fetch",
         help="Download the package at URL and verify it, without applying it.",
     ),
-    "apply": Listed(
+    "apply": ListedCommand(
         where="spkg.cli.apply:apply", help="Install the package SOURCE in a root: all of it or nothing."
     ),
-    "recover": Listed(
+    "recover": ListedCommand(
         where="spkg.cli.recover:recover", help="Finish or undo what a crash left of an installation."
     ),
-    "status": Listed(
+    "status": ListedCommand(
         where="spkg.cli.status:status",
         help="Show how a root stands, and what was installed there, the last one first.",
     ),
-    "voucher": Listed(
+    "voucher": ListedCommand(
         where="", help="Issue, verify and apply vouchers, which enable Options (TR-069, Appendix C)."
     ),
-    "voucher issue": Listed(
+    "voucher issue": ListedCommand(
         where="vouchers.cli.issue:issue", help="Issue a voucher to one device, or one to each of many."
     ),
-    "voucher inspect": Listed(
+    "voucher inspect": ListedCommand(
         where="vouchers.cli.inspect:inspect_voucher",
         help="Show everything that a voucher says, XML or base64.",
     ),
-    "voucher verify": Listed(
+    "voucher verify": ListedCommand(
         where="vouchers.cli.verify:verify_voucher",
         help="Check the signature of a voucher, XML or base64.",
     ),
-    "voucher apply": Listed(
+    "voucher apply": ListedCommand(
         where="vouchers.cli.apply:apply_vouchers", help="Apply vouchers as SetVouchers does: all, or none."
     ),
-    "voucher options": Listed(
+    "voucher options": ListedCommand(
         where="vouchers.cli.options:options", help="Show how Options stand, as GetOptions does."
     ),
-    "voucher setup": Listed(
+    "voucher setup": ListedCommand(
         where="vouchers.cli.setup:setup", help="Note that the user has set up the Option NAME."
     ),
-    "voucher rpc": Listed(where="vouchers.cli.rpc:rpc", help="Answer a request SetVouchers or GetOptions."),
-    "voucher ledger": Listed(where="", help="Look into a ledger of serial numbers."),
-    "voucher ledger list": Listed(
+    "voucher rpc": ListedCommand(
+        where="vouchers.cli.rpc:rpc", help="Answer a request SetVouchers or GetOptions."
+    ),
+    "voucher ledger": ListedCommand(where="", help="Look into a ledger of serial numbers."),
+    "voucher ledger list": ListedCommand(
         where="vouchers.cli.ledger:list_ledger", help="Show vouchers by their serial numbers."
     ),
-    "voucher ledger export": Listed(
+    "voucher ledger export": ListedCommand(
         where="vouchers.cli.ledger:export_ledger", help="Print all of it: CSV, or a JSON object a line."
     ),
-    "voucher ledger void": Listed(
+    "voucher ledger void": ListedCommand(
         where="vouchers.cli.ledger:void_serial", help="Make SERIAL void: its batch never issues it again."
     ),
 }

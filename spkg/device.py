@@ -15,7 +15,7 @@ from spkg.format.commands import ROLES
 from spkg.format.entities import read_entity
 from spkg.format.versions import parse_version
 
-__all__ = ["Attribute", "Device", "Links", "ModeRule", "load_device", "read_device"]
+__all__ = ["Device", "DeviceAttribute", "LinkPolicy", "ModeRule", "load_device", "read_device"]
 
 PLAIN: Final = 0o644
 MAX_OPTION_NAME: Final = 64
@@ -24,7 +24,7 @@ MAX_SIZE: Final = (1 << 63) - 1
 """The largest size of a medium."""
 
 
-class Links(Enum):
+class LinkPolicy(Enum):
     """What becomes of a path with a symbolic link among its parents."""
 
     REFUSE = "refuse"
@@ -46,7 +46,7 @@ class ModeRule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attribute:
+class DeviceAttribute:
     """Something that Required Attributes commands can ask for (E.4.13)."""
 
     defining_entity: int
@@ -70,14 +70,14 @@ class Device:
     """The size of the medium, in octets; None where it is to be measured."""
     volatile: int | None = None
     roles: frozenset[int] = field(default_factory=lambda: frozenset(ROLES.values()))
-    links: Links = Links.REFUSE
+    links: LinkPolicy = LinkPolicy.REFUSE
     file_mode: int = PLAIN
     modes: tuple[ModeRule, ...] = ()
     recovery_command: tuple[str, ...] = ()
     max_extracted: int | None = None
     """The most octets that a package may write."""
     minimum_package_version: tuple[int, ...] | None = None
-    attributes: frozenset[Attribute] = frozenset()
+    attributes: frozenset[DeviceAttribute] = frozenset()
 
     def mode_for(self, path: str) -> int | None:
         """Return what the first rule says that is for *path*."""
@@ -156,10 +156,10 @@ def _roles(table: Table) -> frozenset[int]:
     return frozenset(ROLES[name] for name in names)
 
 
-def _links(table: Table) -> Links:
+def _links(table: Table) -> LinkPolicy:
     text = table.text("symlinks")
     try:
-        return Links(text or "refuse")
+        return LinkPolicy(text or "refuse")
     except ValueError as exc:
         raise table.error("symlinks", 'one of "refuse", "follow-in-root" belongs here') from exc
 
@@ -190,7 +190,7 @@ def _version(table: Table, key: str) -> tuple[int, ...] | None:
         raise table.error(key, str(exc)) from exc
 
 
-def _attribute(table: Table) -> Attribute:
+def _attribute(table: Table) -> DeviceAttribute:
     entity, kind, value = (
         read_entity(table, "defining-entity"),
         table.integer("class"),
@@ -199,4 +199,4 @@ def _attribute(table: Table) -> Attribute:
     table.finish()
     if entity is None or kind is None or value is None:
         raise table.error("", "defining-entity, class and value belong here", section="E.4.13")
-    return Attribute(defining_entity=entity, class_=kind, value=value)
+    return DeviceAttribute(defining_entity=entity, class_=kind, value=value)

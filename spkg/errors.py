@@ -17,10 +17,10 @@ __all__ = [
     "TIMEOUT",
     "FailedError",
     "FormatError",
+    "HostError",
     "Reason",
     "RefusedError",
     "SpkgError",
-    "SurroundingsError",
     "TransferError",
     "UnsafeError",
     "UntrustedError",
@@ -163,7 +163,7 @@ class TransferError(SpkgError):
     REASON: ClassVar[Reason] = "incomplete"
 
 
-class SurroundingsError(SpkgError):
+class HostError(SpkgError):
     """A file, key or certificate can't be read or written."""
 
 

@@ -17,7 +17,7 @@ from tests.support.source_modules import MODULES, module_of, relative
 BASE = {"spkg.errors", "spkg.common"}
 READING = BASE | {"spkg.trust", "spkg.cwmp", "spkg.format", "spkg.verify"}
 PACKAGES = READING | {"spkg.device", "spkg.build", "spkg.download", "spkg.install"}
-SHARED = BASE | {"spkg.trust", "spkg.cwmp", "spkg.device", "spkg.report.lines"}
+SHARED = BASE | {"spkg.trust", "spkg.cwmp", "spkg.device", "spkg.report.lines", "spkg.report.certificates"}
 VOUCHERS = {"vouchers.model", "vouchers.months", "vouchers.signature"}
 MAY_IMPORT = {
     "spkg": set[str](),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from spkg.common.toml_document import parse_table
-from spkg.device import Attribute, Device, Links, ModeRule, load_device, read_device
+from spkg.device import Device, DeviceAttribute, LinkPolicy, ModeRule, load_device, read_device
 from spkg.errors import FormatError
 from spkg.format.commands import ROLES
 from spkg.format.versions import meets_maximum, meets_minimum
@@ -28,7 +28,7 @@ def test_the_sample_says_what_a_gateway_knows_about_itself() -> None:
         non_volatile=32 << 20,
         volatile=64 << 20,
         roles=frozenset({1, 2, 3}),
-        links=Links.REFUSE,
+        links=LinkPolicy.REFUSE,
         file_mode=0o644,
         modes=(
             ModeRule(pattern="/bin/*", mode=0o755),
@@ -38,7 +38,7 @@ def test_the_sample_says_what_a_gateway_knows_about_itself() -> None:
         recovery_command=("/sbin/recover", "--next-boot"),
         max_extracted=24 << 20,
         minimum_package_version=(6, 0),
-        attributes=frozenset({Attribute(defining_entity=0xFF00D09E, class_=1, value=7)}),
+        attributes=frozenset({DeviceAttribute(defining_entity=0xFF00D09E, class_=1, value=7)}),
     )
 
 
@@ -67,7 +67,7 @@ def test_the_first_rule_that_is_for_a_path_says_its_mode() -> None:
 
 
 def test_links_can_be_followed_in_the_root() -> None:
-    assert device('[install]\nsymlinks = "follow-in-root"').links is Links.FOLLOW_IN_ROOT
+    assert device('[install]\nsymlinks = "follow-in-root"').links is LinkPolicy.FOLLOW_IN_ROOT
 
 
 @pytest.mark.parametrize(

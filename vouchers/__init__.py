@@ -19,10 +19,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from vouchers.acs.bulk import BulkReport, Form, Order, issue_batch
-    from vouchers.acs.device_list import Listed, read_devices
+    from vouchers.acs.bulk import BulkOrder, BulkReport, VoucherForm, issue_batch
+    from vouchers.acs.device_list import ListedDevice, read_devices
     from vouchers.acs.issuer import Issued, VoucherIssuer, sign_numbered
-    from vouchers.acs.ledger import Entry, Ledger
+    from vouchers.acs.ledger import Ledger, LedgerEntry
     from vouchers.acs.request import set_vouchers_request
     from vouchers.acs.templates import Template, load_options
     from vouchers.cpe.apply import (
@@ -46,25 +46,25 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AppliedVoucher",
+    "BulkOrder",
     "BulkReport",
     "DeviceId",
-    "Entry",
-    "Form",
     "Grant",
     "Issued",
     "KnownOptions",
     "Ledger",
-    "Listed",
+    "LedgerEntry",
+    "ListedDevice",
     "Mode",
     "Option",
     "OptionState",
     "OptionStore",
-    "Order",
     "Template",
     "TrustedVoucher",
     "Verifier",
     "Voucher",
     "VoucherDocument",
+    "VoucherForm",
     "VoucherIssuer",
     "VoucherSigner",
     "answer_rpc",
@@ -88,12 +88,12 @@ __all__ = [
 _MODULES: Final = {
     "acs.bulk": (
         "BulkReport",
-        "Form",
-        "Order",
+        "VoucherForm",
+        "BulkOrder",
         "issue_batch",
     ),
     "acs.device_list": (
-        "Listed",
+        "ListedDevice",
         "read_devices",
     ),
     "acs.issuer": (
@@ -102,7 +102,7 @@ _MODULES: Final = {
         "sign_numbered",
     ),
     "acs.ledger": (
-        "Entry",
+        "LedgerEntry",
         "Ledger",
     ),
     "acs.request": ("set_vouchers_request",),

@@ -13,11 +13,11 @@ from typing import Final
 from vouchers.months import Units, end_of
 
 __all__ = [
-    "MAX_DEPTH",
-    "MAX_OPTIONS",
+    "MAX_EXTRA_DEPTH",
     "MAX_VOUCHERS",
+    "MAX_VOUCHER_OPTIONS",
     "NAMES",
-    "NEVER",
+    "NOT_XML",
     "DeviceId",
     "Extra",
     "Mode",
@@ -28,7 +28,7 @@ __all__ = [
 Extra = tuple[str, "str | tuple[Extra, ...]"]
 """A further element of an Option: its name, and its text or the elements in it."""
 
-MAX_OPTIONS: Final = 64
+MAX_VOUCHER_OPTIONS: Final = 64
 """The most Options of one voucher: each costs a digest of its own."""
 MAX_VOUCHERS: Final = 64
 """The most vouchers of one SetVouchers."""
@@ -36,16 +36,16 @@ MAX_DURATION: Final = (1 << 32) - 1
 """The largest unsignedInt."""
 MAX_EXTRA: Final = 32
 """The most further elements of an Option, those within others among them."""
-MAX_DEPTH: Final = 4
+MAX_EXTRA_DEPTH: Final = 4
 """How deep they may be nested."""
 EXTRA_TEXT: Final = 1024
 """The most characters of one."""
-LONG: Final = 256
-SHORT: Final = 64
+MAX_LONG_TEXT: Final = 256
+MAX_SHORT_TEXT: Final = 64
 OUI: Final = re.compile(r"[0-9A-F]{6}", re.ASCII)
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 """How a further element may be called."""
-NEVER: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that no XML 1.0 document can have."""
 NAMES: Final = frozenset(
     {
@@ -76,11 +76,11 @@ class DeviceId:
     serial_number: str
 
     def __post_init__(self) -> None:
-        _check_text("Manufacturer", self.manufacturer, SHORT)
+        _check_text("Manufacturer", self.manufacturer, MAX_SHORT_TEXT)
         if OUI.fullmatch(self.oui) is None:
             raise ValueError("OUI: six upper-case hexadecimal digits belong here")
-        _check_text("ProductClass", self.product_class, SHORT)
-        _check_text("SerialNumber", self.serial_number, SHORT, least=1)
+        _check_text("ProductClass", self.product_class, MAX_SHORT_TEXT)
+        _check_text("SerialNumber", self.serial_number, MAX_SHORT_TEXT, least=1)
 
     def is_same_device(self, other: "DeviceId") -> bool:
         """Whether both are of the same device; who made it is for display alone."""
@@ -115,9 +115,9 @@ class Option:
     """Further elements, which C.3 allows."""
 
     def __post_init__(self) -> None:
-        _check_text("VSerialNum", self.serial, SHORT, least=1)
-        _check_text("OptionIdent", self.ident, SHORT, least=1)
-        _check_text("OptionDesc", self.description, LONG)
+        _check_text("VSerialNum", self.serial, MAX_SHORT_TEXT, least=1)
+        _check_text("OptionIdent", self.ident, MAX_SHORT_TEXT, least=1)
+        _check_text("OptionDesc", self.description, MAX_LONG_TEXT)
         if self.start is not None and self.start.tzinfo is None:
             raise ValueError("StartDate: a time without a zone")
         if self.start is not None and (self.start.utcoffset() or self.start.microsecond):
@@ -168,8 +168,8 @@ class Voucher:
     options: tuple[Option, ...]
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.options) <= MAX_OPTIONS:
-            raise ValueError(f"{len(self.options)} Options, from 1 to {MAX_OPTIONS} belong here")
+        if not 1 <= len(self.options) <= MAX_VOUCHER_OPTIONS:
+            raise ValueError(f"{len(self.options)} Options, from 1 to {MAX_VOUCHER_OPTIONS} belong here")
         first = self.options[0].device
         if not all(option.device.is_same_device(first) for option in self.options):
             raise ValueError("DeviceId: Options for different devices")
@@ -182,8 +182,8 @@ class Voucher:
 
 def _check_extra(extra: tuple[Extra, ...], depth: int) -> int:
     """Return how many further elements there are; raise ``ValueError`` where they are none."""
-    if depth > MAX_DEPTH:
-        raise ValueError(f"further elements nested deeper than {MAX_DEPTH}")
+    if depth > MAX_EXTRA_DEPTH:
+        raise ValueError(f"further elements nested deeper than {MAX_EXTRA_DEPTH}")
     count = len(extra)
     for name, inner in extra:
         if NAME.fullmatch(name) is None:
@@ -201,6 +201,6 @@ def _check_text(name: str, text: str, most: int, *, least: int = 0) -> None:
     """Raise ``ValueError`` unless a string has the length of its table, and what XML can say."""
     if not least <= len(text) <= most:
         raise ValueError(f"{name}: {len(text)} characters, from {least} to {most} belong here")
-    found = NEVER.search(text)
+    found = NOT_XML.search(text)
     if found is not None:
         raise ValueError(f"{name}: XML has no character U+{ord(found[0]):04X}")

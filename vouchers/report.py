@@ -1,16 +1,16 @@
 """What the voucher commands tell, people and programs."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from cryptography import x509
-
+from spkg.common.documents import Document
 from spkg.common.printable import amount
 from spkg.common.times import write_time
 from spkg.errors import FormatError, SpkgError
-from spkg.report.lines import NO_DATES, Document, Line, Tone, columns
-from spkg.trust.certificates import issuer_of, read_certificate, subject_of
+from spkg.report.certificates import certificate_document
+from spkg.report.lines import NO_DATES, Line, Tone, columns
+from spkg.trust.certificates import subject_of
 from vouchers.model import DeviceId, Extra, Option
 from vouchers.signature.algorithms import digest_of_method
 from vouchers.signature.option_elements import read_option
@@ -18,7 +18,7 @@ from vouchers.signature.option_elements import read_option
 if TYPE_CHECKING:  # a command imports what it needs, and not what others tell of
     from vouchers.acs.bulk import BulkReport
     from vouchers.acs.issuer import Issued
-    from vouchers.acs.ledger import Entry
+    from vouchers.acs.ledger import LedgerEntry
     from vouchers.cpe.apply import AppliedVoucher, KnownOptions
     from vouchers.cpe.option_life import OptionState
     from vouchers.signature.shape import VoucherDocument
@@ -70,7 +70,7 @@ def inspection_document(document: "VoucherDocument", found: Found) -> Document:
             "octets": len(document.signature),
             "key_value": document.key_value is not None,
         },
-        "certificates": [_certificate(octets) for octets in document.certificates],
+        "certificates": [certificate_document(octets) for octets in document.certificates],
         "options": [None if option is None else option_document(option) for option, _ in found],
         "problems": [str(problem) for _, problem in found if problem is not None],
     }
@@ -83,7 +83,7 @@ def inspection_lines(document: "VoucherDocument", found: Found) -> Iterator[Line
     yield Tone.HEADING, "signature"
     yield Tone.PLAIN, f"  {document.method}{'' if digest else ', which is none of those taken'}"
     for octets in document.certificates:
-        one = _certificate(octets)
+        one = certificate_document(octets)
         yield Tone.PLAIN, f"  {one.get('subject') or one['problem']}"
         if "issuer" in one:
             yield Tone.PLAIN, f"    by {one['issuer']}, {one['not_before']} to {one['not_after']}"
@@ -226,12 +226,12 @@ def bulk_lines(report: "BulkReport", output: str, batch: str) -> Iterator[Line]:
     yield Tone.GOOD, f"{output}: {amount(report.issued, 'voucher')}, batch {batch}"
 
 
-def entry_document(entry: "Entry") -> Document:
+def entry_document(entry: "LedgerEntry") -> Document:
     """Return an entry of the ledger."""
     return {**vars(entry), "state": entry.state.value}
 
 
-def entry_line(entry: "Entry") -> Line:
+def entry_line(entry: "LedgerEntry") -> Line:
     """Return a line of what ``voucher ledger list`` prints."""
     time = entry.voided_at or entry.issued_at or entry.reserved_at
     device = f"{entry.oui} {entry.product_class} {entry.serial_number}"
@@ -306,20 +306,6 @@ def _words(option: "OptionState", at: datetime) -> str:
     if option.mode and option.start is not None and option.start > at:
         return f"disabled until {write_time(option.start)}"
     return "disabled"
-
-
-def _certificate(octets: bytes) -> Mapping[str, Any]:
-    try:
-        certificate: x509.Certificate = read_certificate(octets)
-    except FormatError as exc:
-        return {"problem": str(exc)}
-    return {
-        "subject": subject_of(certificate),
-        "issuer": issuer_of(certificate),
-        "serial": certificate.serial_number,
-        "not_before": write_time(certificate.not_valid_before_utc.replace(tzinfo=UTC)),
-        "not_after": write_time(certificate.not_valid_after_utc.replace(tzinfo=UTC)),
-    }
 
 
 def _moment(time: datetime | None) -> str | None:

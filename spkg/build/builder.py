@@ -22,7 +22,7 @@ from spkg.common.atomic_output import write_all
 from spkg.common.digests import Digest
 from spkg.common.portable import BINARY, CLOSE_ON_EXEC, NO_FOLLOW, NON_BLOCKING, read_at
 from spkg.common.worker_threads import Crew
-from spkg.errors import FormatError, SurroundingsError, os_problem
+from spkg.errors import FormatError, HostError, os_problem
 from spkg.format.commands import (
     ROLES,
     End,
@@ -122,7 +122,7 @@ def plan_build(manifest: Manifest) -> BuildPlan:
 
     Raises:
         FormatError: A tree holds what no package can carry, or the command list would be too long.
-        SurroundingsError: A tree can't be read.
+        HostError: A tree can't be read.
     """
     items: list[tuple[str, Record | PlannedFile]] = []
     trees: list[TreeReport] = []
@@ -250,7 +250,7 @@ def build_package(
 
     Raises:
         FormatError: A source is no regular file or changed while it was read, or a limit is passed.
-        SurroundingsError: A source can't be read.
+        HostError: A source can't be read.
         OSError: The output can't be written.
     """
 
@@ -453,4 +453,4 @@ def _located(source: str, field: str, path: Path) -> Iterator[None]:
     except OSError as exc:
         if exc.filename is None:
             exc.filename = str(path)
-        raise SurroundingsError(os_problem(exc), source=source, field=field) from exc
+        raise HostError(os_problem(exc), source=source, field=field) from exc

@@ -16,7 +16,7 @@ from typing import Final
 from spkg.build.manifest_writer import Rebuild, describe_manifest
 from spkg.common.atomic_output import new_directory, write_all
 from spkg.common.portable import BINARY, CLOSE_ON_EXEC, NO_FOLLOW, free_room
-from spkg.errors import SurroundingsError
+from spkg.errors import HostError
 from spkg.format.package import Package, PayloadFile
 from spkg.format.ranges import Range
 from spkg.verify.contents import PayloadReport, compare_payload
@@ -28,7 +28,7 @@ __all__ = ["Extraction", "extract_package", "unsafe_extract_package"]
 
 DEFAULT_MODE: Final = 0o644
 """The mode of a file of which the package states none; the umask goes off."""
-MAX_NAME: Final = 255
+MAX_FILE_NAME: Final = 255
 """The longest name, in octets, that file systems take."""
 FILES_DIRECTORY: Final = "rootfs"
 """Where the files go beside a manifest."""
@@ -67,7 +67,7 @@ def extract_package(
     Raises:
         DamagedPayloadError: The contents of a file are not the signed ones.
         FormatError: The payload is shorter or longer than the header states.
-        SurroundingsError: There is not room for the files.
+        HostError: There is not room for the files.
         UsageError: *directory* is not empty.
         OSError: A file can't be written.
     """
@@ -159,7 +159,7 @@ def _numbered(path: str, number: int) -> str:
     """Return *path* with a number behind its name, which stays as short as a name must be."""
     above, slash, name = path.rpartition("/")
     suffix = f".{number}"
-    return f"{above}{slash}{name.encode()[: MAX_NAME - len(suffix)].decode(errors='ignore')}{suffix}"
+    return f"{above}{slash}{name.encode()[: MAX_FILE_NAME - len(suffix)].decode(errors='ignore')}{suffix}"
 
 
 class _Writer(Consumer):
@@ -209,4 +209,4 @@ def _check_room(package: Package, directory: Path) -> None:
     wanted = sum(file.record.file_length for file in package.files)
     free = free_room(directory)
     if free is not None and wanted > free:
-        raise SurroundingsError(f"the files need {wanted} octets, {free} are free")
+        raise HostError(f"the files need {wanted} octets, {free} are free")

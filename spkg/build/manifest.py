@@ -60,10 +60,10 @@ __all__ = [
     "TIMEOUT_KEYS",
     "VERSION_KEYS",
     "FileStep",
-    "Links",
     "Manifest",
+    "ManifestStep",
     "RecordStep",
-    "Step",
+    "TreeLinks",
     "TreeStep",
     "load_manifest",
     "read_manifest",
@@ -103,7 +103,7 @@ BARE_VERBS: Final[dict[str, type[Record]]] = {"format": Format, "reboot": Reboot
 VERBS: Final = (*PAYLOAD_VERBS, "extract-tree", *REMOVE_VERBS, *MOVE_VERBS, *BARE_VERBS, "vendor")
 
 
-class Links(Enum):
+class TreeLinks(Enum):
     """What a tree step does with symbolic links, which the format can't carry."""
 
     ERROR = "error"
@@ -131,7 +131,7 @@ class TreeStep:
     path: TreePath
     source: Path
     exclude: tuple[str, ...]
-    links: Links
+    links: TreeLinks
     flags: int
 
 
@@ -143,7 +143,7 @@ class RecordStep:
     record: Record
 
 
-Step = FileStep | TreeStep | RecordStep
+ManifestStep = FileStep | TreeStep | RecordStep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ class Manifest:
     """Its name, for errors."""
     parameters: tuple[Record, ...]
     """What comes before the steps, in the order it has on the wire."""
-    steps: tuple[Step, ...]
+    steps: tuple[ManifestStep, ...]
     strong_digests: bool
     file_modes: bool
     share_payload: bool
@@ -274,7 +274,7 @@ def _attributes(table: Table) -> RequiredAttributes:
     return RequiredAttributes(defining_entity=number, class_=kind, attributes=values)
 
 
-def _step(table: Table, field: str, directory: Path) -> Step:
+def _step(table: Table, field: str, directory: Path) -> ManifestStep:
     found = [verb for verb in VERBS if verb in table]
     if len(found) > 1:
         raise table.error("", f"a step has exactly one verb, not {', '.join(found)}")
@@ -282,7 +282,7 @@ def _step(table: Table, field: str, directory: Path) -> Step:
         table.expect(*VERBS, "from", "to", "unsafe", "value", "exclude", "links")
         raise table.error("", f"a step has exactly one verb: {', '.join(VERBS)}")
     verb = found[0]
-    step: Step
+    step: ManifestStep
     if verb in BARE_VERBS:
         if table.boolean(verb) is not True:
             raise table.error(verb, "true belongs here")
@@ -343,10 +343,10 @@ def _flags(table: Table) -> int:
     return UNSAFE if table.boolean("unsafe") else 0
 
 
-def _links(table: Table) -> Links:
+def _links(table: Table) -> TreeLinks:
     text = table.text("links")
     try:
-        return Links(text or "error")
+        return TreeLinks(text or "error")
     except ValueError as exc:
         raise table.error("links", 'one of "error", "skip", "copy" belongs here') from exc
 

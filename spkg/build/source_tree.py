@@ -12,14 +12,14 @@ from glob import escape
 from pathlib import Path
 from typing import Final
 
-from spkg.build.manifest import Links, TreeStep
+from spkg.build.manifest import TreeLinks, TreeStep
 from spkg.common.printable import toml_string
 from spkg.errors import FormatError
 from spkg.format.paths import RootPath
 
 __all__ = ["TreeFile", "TreeReport", "walk_tree"]
 
-MAX_LINKS: Final = 40
+MAX_LINKS_COPIED: Final = 40
 """How many links in a row are followed, as Linux does."""
 
 
@@ -134,11 +134,11 @@ class _Walk:
 
     def _link(self, path: bytes) -> None:
         match self._step.links:
-            case Links.ERROR:
+            case TreeLinks.ERROR:
                 raise self._error(path, "a symbolic link, the format can't carry it", exclude=True)
-            case Links.SKIP:
+            case TreeLinks.SKIP:
                 self._skipped.append(path)
-            case Links.COPY:
+            case TreeLinks.COPY:
                 self._taken.append((path, self._resolve(path)))
                 self._copied.append(path)
 
@@ -160,8 +160,10 @@ class _Walk:
             here = self._place(b"/".join(done[len(home) :]))
             if here.is_symlink():
                 links += 1
-                if links > MAX_LINKS:
-                    raise self._error(path, f"more than {MAX_LINKS} symbolic links in a row", exclude=True)
+                if links > MAX_LINKS_COPIED:
+                    raise self._error(
+                        path, f"more than {MAX_LINKS_COPIED} symbolic links in a row", exclude=True
+                    )
                 target = os.readlink(os.fsencode(here))  # noqa: PTH115 - a Path loses the slash at the end
                 done = [] if target.startswith(b"/") else done[:-1]
                 waiting = [*target.lstrip(b"/").split(b"/"), *waiting]

@@ -20,37 +20,38 @@ from spkg.cli.console import (
     say,
     writing,
 )
+from spkg.common.documents import Document
 from spkg.common.libraries import missing_library
 from spkg.common.stop_signals import STOP_SIGNALS, ignore
 from spkg.errors import (
     FailedError,
     FormatError,
+    HostError,
     RefusedError,
     SpkgError,
-    SurroundingsError,
     TransferError,
     UnsafeError,
     UntrustedError,
     UsageError,
     os_problem,
 )
-from spkg.report.lines import Document, error_document, error_fields
+from spkg.report.lines import error_document, error_fields
 
 __all__ = [
     "EXIT_DIFFERENT",
     "EXIT_FOR",
-    "Command",
+    "CliCommand",
     "DocumentedError",
     "FailureReporter",
-    "Listed",
+    "ListedCommand",
     "Stopped",
     "application",
     "command",
     "exit_status",
     "failure_fields",
+    "host_error",
     "print_error",
     "stop_words",
-    "surroundings",
 ]
 
 EXIT_DEFECT: Final = 1
@@ -63,7 +64,7 @@ EXIT_FOR: Final[dict[type[SpkgError], int]] = {
     FailedError: 6,
     UnsafeError: 7,
     TransferError: 8,
-    SurroundingsError: 9,
+    HostError: 9,
 }
 """The exit status of each class of errors; never renumbered."""
 WORDS: Final = {"SIGHUP": "the terminal is gone", "SIGINT": "interrupted", "SIGTERM": "terminated"}
@@ -91,7 +92,7 @@ class DocumentedError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed:
+class ListedCommand:
     """A command in the list of commands."""
 
     where: str
@@ -111,7 +112,7 @@ class _Call:
     debug: bool = False
 
 
-class Command(click.Command):
+class CliCommand(click.Command):
     """A command that knows how to report its own failure as JSON.
 
     Args:
@@ -156,12 +157,14 @@ class Command(click.Command):
         return {}
 
 
-class Group(Command, click.Group):
+class Group(CliCommand, click.Group):
     """Commands below a command, each imported when it is called."""
 
-    command_class = Command
+    command_class = CliCommand
 
-    def __init__(self, *args: Any, listed: Mapping[str, Listed], words: str = "", **settings: Any) -> None:
+    def __init__(
+        self, *args: Any, listed: Mapping[str, ListedCommand], words: str = "", **settings: Any
+    ) -> None:
         super().__init__(*args, **settings)
         self._listed = listed
         self._words = words
@@ -210,7 +213,7 @@ class _Application(Group):
         )
 
 
-def application(listed: Mapping[str, Listed], help_text: str) -> click.Group:
+def application(listed: Mapping[str, ListedCommand], help_text: str) -> click.Group:
     """Return the program that has these commands; a blank separates a command from its group's name."""
 
     @click.command(
@@ -231,9 +234,9 @@ def application(listed: Mapping[str, Listed], help_text: str) -> click.Group:
     return main
 
 
-def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Command]:
+def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], CliCommand]:
     """Return what makes a command of a function; its docstring is the help."""
-    return click.command(name, cls=Command, **settings)
+    return click.command(name, cls=CliCommand, **settings)
 
 
 def _guard(run: Callable[[], Any], call: _Call, *, ends: bool) -> int:
@@ -253,11 +256,11 @@ def _guard(run: Callable[[], Any], call: _Call, *, ends: bool) -> int:
         message = exc.format_message()
         return _fail(UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint), call.report)
     except ClosedOutput:
-        return EXIT_FOR[SurroundingsError]
+        return EXIT_FOR[HostError]
     except OutputError as exc:
-        return _fail(SurroundingsError(str(exc)), None)
+        return _fail(HostError(str(exc)), None)
     except OSError as exc:
-        return _fail(surroundings(exc), call.report)
+        return _fail(host_error(exc), call.report)
     except (KeyboardInterrupt, click.Abort):
         return _stopped(signal.SIGINT, call)
     except Stopped as exc:
@@ -297,7 +300,7 @@ def _fail(error: SpkgError, report: FailureReporter | None) -> int:
         try:
             report(error, status, str(error))
         except OutputError as exc:
-            return _fail(SurroundingsError(str(exc)), None)
+            return _fail(HostError(str(exc)), None)
         except ClosedOutput:
             return status
     say(f"spkg: error: {error}")
@@ -321,9 +324,9 @@ def exit_status(error: SpkgError) -> int:
     return next(EXIT_FOR[kind] for kind in type(error).__mro__ if kind in EXIT_FOR)
 
 
-def surroundings(error: OSError) -> SurroundingsError:
+def host_error(error: OSError) -> HostError:
     """Return the error of a file that can't be read or written."""
-    return SurroundingsError(os_problem(error))
+    return HostError(os_problem(error))
 
 
 @contextmanager

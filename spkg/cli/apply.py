@@ -17,12 +17,12 @@ from spkg.cli.app import (
     command,
     exit_status,
     failure_fields,
+    host_error,
     stop_words,
-    surroundings,
 )
 from spkg.cli.arguments import (
+    device_of,
     login,
-    read_device,
     read_policy,
     read_timeouts,
     spare_inputs,
@@ -110,7 +110,7 @@ def apply(
     before is finished or undone first; a download that was cut off goes on with what is staged.
     """
     from spkg.download.source import STREAM, local_file, open_source
-    from spkg.install.apply import Request
+    from spkg.install.apply import ApplyRequest
     from spkg.install.supervisor import apply_package, preview_package
     from spkg.report.apply import applied_hints, applied_lines, failure_document, result_document
     from spkg.report.lines import NO_DATES
@@ -136,8 +136,8 @@ def apply(
             spare_inputs(wanted, inputs, what="report")
             report = wanted
         policy, time = read_policy(**rest), time_of(at, no_clock=no_clock)
-        device: Device | None = read_device(device_file, software_version, provisioning_code)
-        request = Request(device=device, when=start, **wishes)
+        device: Device | None = device_of(device_file, software_version, provisioning_code)
+        request = ApplyRequest(device=device, when=start, **wishes)
         with open_source(
             source,
             clock=monotonic,
@@ -169,7 +169,7 @@ def apply(
     except SpkgError as exc:
         error = exc
     except OSError as exc:
-        error = surroundings(exc)
+        error = host_error(exc)
     except Stopped as exc:
         stopped = exc
         word, status = stop_words(exc.number)
@@ -240,5 +240,5 @@ def _write_report(path: Path, document: Mapping[str, Any]) -> None:
         with new_file(path, force=True) as file:
             write_all(file, json.dumps(document, indent=2).encode() + b"\n")
     except (OSError, SpkgError) as exc:
-        problem = surroundings(exc) if isinstance(exc, OSError) else exc
+        problem = host_error(exc) if isinstance(exc, OSError) else exc
         hint(f"the report can't be written: {problem}")

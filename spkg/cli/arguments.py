@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from spkg.errors import FormatError, SurroundingsError, UsageError
+from spkg.errors import FormatError, HostError, UsageError
 
 if TYPE_CHECKING:
     from spkg.device import Device
@@ -25,13 +25,13 @@ __all__ = [
     "about",
     "check_output",
     "cores",
+    "device_of",
     "given_options",
     "key_files",
     "key_inputs",
     "login",
     "now",
     "package_source",
-    "read_device",
     "read_identity",
     "read_input",
     "read_policy",
@@ -139,7 +139,7 @@ def package_source(name: Path) -> Path | BufferedReader:
 def standard_input() -> int:
     """Return the descriptor of standard input."""
     if sys.stdin is None:
-        raise SurroundingsError("standard input is closed")
+        raise HostError("standard input is closed")
     return sys.stdin.fileno()
 
 
@@ -211,7 +211,7 @@ def read_timeouts(timeout: int, idle_timeout: int) -> "Timeouts":
     return Timeouts(initial=timeout, activity=idle_timeout)
 
 
-def read_device(
+def device_of(
     file: Path | None, software_version: str | None, provisioning_code: str | None
 ) -> "Device | None":
     """Return what is known of the device; None where that is nothing."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from spkg.common.printable import printable
-from spkg.errors import SurroundingsError, os_problem
+from spkg.errors import HostError, os_problem
 from spkg.report.lines import Line
 
 __all__ = [
@@ -46,10 +46,10 @@ def prepare_streams() -> None:
     """Make sure that results can be told, also on a terminal that lacks a character.
 
     Raises:
-        SurroundingsError: There is no standard output.
+        HostError: There is no standard output.
     """
     if sys.stdout is None:
-        raise SurroundingsError("standard output is closed")
+        raise HostError("standard output is closed")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from spkg.cli.app import DocumentedError, command, exit_status, surroundings
+from spkg.cli.app import DocumentedError, command, exit_status, host_error
 from spkg.cli.arguments import cores, package_source, read_policy, time_of
 from spkg.cli.console import print_document, print_lines, progress_bar
 from spkg.cli.options import FILE, JOBS, JSON, NO_PROGRESS, TRUST
@@ -58,7 +58,7 @@ def verify(
     except SpkgError as exc:
         error = exc
     except OSError as exc:
-        error = surroundings(exc)
+        error = host_error(exc)
     if as_json:
         document = verification_document(trusted, report, error)
         if error is not None:

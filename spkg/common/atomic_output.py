@@ -23,7 +23,7 @@ from spkg.common.portable import (
     restrict,
     sync_all,
 )
-from spkg.errors import SurroundingsError, UsageError
+from spkg.errors import HostError, UsageError
 
 LONGEST_NAME: Final = 200
 """How much of a name, in octets, goes into that of its temporary file."""
@@ -67,7 +67,7 @@ def new_file(
 
     Raises:
         UsageError: Something is there already, now or at the end.
-        SurroundingsError: What was to be replaced is another file by now.
+        HostError: What was to be replaced is another file by now.
         OSError: It can't be written; the error names *path*.
     """
     force = force or replaces is not None
@@ -89,7 +89,7 @@ def new_file(
             with _named(path):
                 os.fsync(descriptor)
         if replaces is not None and _version(path.stat()) != _version(replaces):
-            raise SurroundingsError(f"{path} was changed by somebody else in the meantime; it stays as it is")
+            raise HostError(f"{path} was changed by somebody else in the meantime; it stays as it is")
         if force:
             temporary.replace(path)
         else:

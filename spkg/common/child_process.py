@@ -10,20 +10,19 @@ import signal
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import spkg.errors
+from spkg.common.documents import Document
 from spkg.errors import FailedError, SpkgError, UnsafeError
 
 __all__ = [
     "ChildKilledError",
     "DefectError",
-    "Document",
     "Tell",
     "run_child",
 ]
 
-Document = dict[str, Any]
 Tell = Callable[[Document], None]
 
 SAID: Final = ("problem", "source", "offset", "field", "section", "hint", "reason")

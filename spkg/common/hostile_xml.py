@@ -12,10 +12,10 @@ from lxml import etree
 from spkg.errors import FormatError
 
 __all__ = [
-    "BLANK",
-    "MAX_ELEMENTS",
-    "Element",
+    "MAX_XML_ELEMENTS",
+    "XML_BLANKS",
     "PlainParser",
+    "XmlElement",
     "attribute",
     "base64_of",
     "canonical",
@@ -28,9 +28,9 @@ __all__ = [
     "text_of",
 ]
 
-Element = etree._Element  # noqa: SLF001 - the type has no other name
+XmlElement = etree._Element  # noqa: SLF001 - the type has no other name
 """An element of a parsed document."""
-MAX_ELEMENTS: Final = 4096
+MAX_XML_ELEMENTS: Final = 4096
 """The most elements of a document."""
 MAX_LENIENT: Final = 1 << 15
 """The most elements of one in which unknown ones are ignored."""
@@ -38,8 +38,10 @@ MAX_NAMESPACES: Final = 512
 """The most declarations of namespaces; a voucher has two for each Option, and two more."""
 MAX_LINES: Final = 10_000
 """As far as lines are counted to tell an octet."""
-BLANK: Final = " \t\r\n"
+XML_BLANKS: Final = " \t\r\n"
 """What XML calls white space, and nothing else."""
+XML_BOOLEANS: Final = {"0": False, "false": False, "1": True, "true": True}
+"""How a boolean is written (XML Schema)."""
 ENCODINGS: Final = {None, "UTF-8", "US-ASCII", "ASCII"}
 """What a document may call its encoding."""
 MARKUP: Final = re.compile("[&<>\r]")
@@ -73,7 +75,7 @@ _COUNT: Final = etree.XPath("count(//*)")
 _ATTRIBUTES: Final = etree.XPath("count(//@*)")
 
 
-def malformed(element: Element | None, problem: str, *, section: str = "C.3") -> FormatError:
+def malformed(element: XmlElement | None, problem: str, *, section: str = "C.3") -> FormatError:
     """Return the error that says *problem* of an element, with its path and its line."""
     if element is None:
         return FormatError(problem, section=section)
@@ -82,7 +84,7 @@ def malformed(element: Element | None, problem: str, *, section: str = "C.3") ->
     return FormatError(f"{problem}{line}", field=path_of(element), section=section)
 
 
-def path_of(element: Element) -> str:
+def path_of(element: XmlElement) -> str:
     """Return where an element stands, as ``Signature.Object[1].Option.Mode``."""
     parts = []
     for one in (element, *element.iterancestors()):
@@ -93,7 +95,7 @@ def path_of(element: Element) -> str:
     return ".".join(reversed(parts))
 
 
-def parse(octets: bytes, what: str, most: int, *, section: str, lenient: bool = False) -> Element:
+def parse(octets: bytes, what: str, most: int, *, section: str, lenient: bool = False) -> XmlElement:
     """Return the root of a document of a kind that has no document type, in UTF-8.
 
     Args:
@@ -129,7 +131,7 @@ def parse(octets: bytes, what: str, most: int, *, section: str, lenient: bool = 
         problem = f"XML {info.xml_version} in {info.encoding}: XML 1.0 in UTF-8 belongs here"
         raise FormatError(problem, section=section)
     count = cast("float", _COUNT(root))
-    if count > (MAX_LENIENT if lenient else MAX_ELEMENTS):
+    if count > (MAX_LENIENT if lenient else MAX_XML_ELEMENTS):
         raise FormatError(f"{count:.0f} elements: too many", section=section)
     if not lenient:
         for strange in root.iter(etree.Comment, etree.ProcessingInstruction, etree.Entity):
@@ -140,7 +142,7 @@ def parse(octets: bytes, what: str, most: int, *, section: str, lenient: bool = 
     return root
 
 
-def check_plain(root: Element, attributes: int) -> None:
+def check_plain(root: XmlElement, attributes: int) -> None:
     """Refuse text between elements, and attributes beyond those that were looked for.
 
     Args:
@@ -152,17 +154,17 @@ def check_plain(root: Element, attributes: int) -> None:
     """
     for element in root.iter():
         tail = element.tail
-        if tail and tail.strip(BLANK):
+        if tail and tail.strip(XML_BLANKS):
             raise malformed(element, "text behind it")
         if len(element):
             text = element.text
-            if text and text.strip(BLANK):
+            if text and text.strip(XML_BLANKS):
                 raise malformed(element, "text between its elements")
     if _ATTRIBUTES(root) != attributes:
         raise FormatError("there are attributes where none belong", section="C.3")
 
 
-def children(element: Element, *names: str) -> tuple[Element, ...]:
+def children(element: XmlElement, *names: str) -> tuple[XmlElement, ...]:
     """Return the children of an element that has exactly those, in that order.
 
     Raises:
@@ -175,7 +177,7 @@ def children(element: Element, *names: str) -> tuple[Element, ...]:
     return found
 
 
-def attribute(element: Element, name: str) -> str:
+def attribute(element: XmlElement, name: str) -> str:
     """Return an attribute of an element.
 
     Raises:
@@ -187,7 +189,7 @@ def attribute(element: Element, name: str) -> str:
     return value
 
 
-def text_of(element: Element) -> str:
+def text_of(element: XmlElement) -> str:
     """Return the text of an element that has nothing else in it.
 
     Raises:
@@ -198,14 +200,14 @@ def text_of(element: Element) -> str:
     return element.text or ""
 
 
-def base64_of(element: Element) -> bytes:
+def base64_of(element: XmlElement) -> bytes:
     """Return the octets that an element holds in base64, however its lines are broken.
 
     Raises:
         FormatError: It holds something else.
     """
     try:
-        text = text_of(element).encode("ascii").translate(None, BLANK.encode())
+        text = text_of(element).encode("ascii").translate(None, XML_BLANKS.encode())
         octets = b64decode(text, validate=True)
     except ValueError as exc:
         raise malformed(element, "no base64") from exc
@@ -214,7 +216,7 @@ def base64_of(element: Element) -> bytes:
     return octets
 
 
-def canonical(element: Element) -> bytes:
+def canonical(element: XmlElement) -> bytes:
     """Return an element in Canonical XML 1.0, without comments.
 
     lxml writes an ``xmlns=""`` too many where a default namespace is declared above the element, so it is

@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from typing import Final
 
-from spkg.errors import SurroundingsError
+from spkg.errors import HostError
 
 __all__ = ["missing_library", "require"]
 
@@ -26,20 +26,20 @@ def require(name: str) -> None:
     """Make sure that a library is there, without importing it.
 
     Raises:
-        SurroundingsError: It is not installed.
+        HostError: It is not installed.
     """
     if find_spec(name) is None:
         raise _missing(name)
 
 
-def missing_library(error: BaseException) -> SurroundingsError | None:
+def missing_library(error: BaseException) -> HostError | None:
     """Return the error to report where an import failed because a library is not installed."""
     name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if name == LINUX:
-        return SurroundingsError("this needs Linux", hint="packages are built, signed and verified anywhere")
+        return HostError("this needs Linux", hint="packages are built, signed and verified anywhere")
     return _missing(name) if name in LIBRARIES else None
 
 
-def _missing(name: str) -> SurroundingsError:
+def _missing(name: str) -> HostError:
     problem = f"the library {name} is not installed, and this needs it"
-    return SurroundingsError(problem, hint=f"pip install {LIBRARIES[name]}")
+    return HostError(problem, hint=f"pip install {LIBRARIES[name]}")

@@ -7,18 +7,26 @@ __all__ = ["amount", "is_hidden", "printable", "size", "toml_string"]
 
 HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
 """Unicode categories of what is not a visible character: controls, overrides of direction, separators."""
-BLANK: Final = frozenset(
+INVISIBLE: Final = frozenset(
     {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0}
     | {*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}
 )
 """Letters, marks and symbols that show nothing all the same."""
-SHORT: Final = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
+TOML_ESCAPES: Final = {
+    "\b": "\\b",
+    "\t": "\\t",
+    "\n": "\\n",
+    "\f": "\\f",
+    "\r": "\\r",
+    '"': '\\"',
+    "\\": "\\\\",
+}
 """The escapes of one letter that TOML knows."""
 
 
 def is_hidden(char: str) -> bool:
     """Whether *char* can't be told from nothing, or from a space that it is not."""
-    return char != " " and (unicodedata.category(char) in HIDDEN or ord(char) in BLANK)
+    return char != " " and (unicodedata.category(char) in HIDDEN or ord(char) in INVISIBLE)
 
 
 def printable(text: str) -> str:
@@ -54,7 +62,7 @@ def toml_string(text: str) -> str:
 
 
 def _in_toml(char: str) -> str:
-    if char in SHORT or not is_hidden(char):
-        return SHORT.get(char, char)
+    if char in TOML_ESCAPES or not is_hidden(char):
+        return TOML_ESCAPES.get(char, char)
     code = ord(char)
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,8 +18,6 @@ MAX_DOCUMENT: Final = 1 << 24
 SIZES: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 DURATIONS: Final = {"": 1, "s": 1, "min": 60, "h": 3600}
 U32_MAX: Final = (1 << 32) - 1
-BOM: Final = b"\xef\xbb\xbf"
-"""What some editors put in front of UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +252,7 @@ def parse_table(octets: bytes, source: str, overrides: Mapping[str, str] | None 
     if len(octets) > MAX_DOCUMENT:
         raise FormatError(f"more than {MAX_DOCUMENT} octets", source=source)
     try:
-        values = tomllib.loads(octets.removeprefix(BOM).decode())
+        values = tomllib.loads(octets.removeprefix(BOM_UTF8).decode())
     except UnicodeDecodeError as exc:
         raise FormatError(f"not UTF-8: {exc.reason}", source=source, offset=exc.start) from exc
     except tomllib.TOMLDecodeError as exc:

@@ -16,7 +16,7 @@ __all__ = ["Crew"]
 
 Task = Callable[[], object]
 
-PATIENCE: Final = 10.0
+JOIN_TIMEOUT: Final = 10.0
 """How long, in seconds, the end of a crew waits for its threads: what they do may hang in a file system."""
 
 
@@ -56,7 +56,7 @@ class Crew:
             self._tasks.put(None)
         for thread in self._threads:
             if thread.is_alive():
-                thread.join(PATIENCE / len(self._threads))
+                thread.join(JOIN_TIMEOUT / len(self._threads))
 
     def hand(self, task: Task) -> None:
         """Have a task done as soon as a thread is free."""

@@ -8,24 +8,24 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from spkg.common.hostile_xml import BLANK, Element
+from spkg.common.hostile_xml import XML_BLANKS, XML_BOOLEANS, XmlElement
 from spkg.common.printable import amount
-from spkg.cwmp.soap import BOOLEAN, ENCODING, MAX_NAME, own_text
+from spkg.cwmp.soap import ENCODING, MAX_NAME_SHOWN, own_text
 from spkg.errors import NO_ROOM, FormatError, RefusedError
 
 __all__ = ["BASE64", "follow", "read_array", "write_array"]
 
 BASE64: Final = ("base64", "base64Binary", "string")
-"""The types that base64 is sent as: soapenc:base64, xsd:base64Binary, xsd:base64 of toolkits that mix the two,
-and xsd:string of those that know no schema and are given text, as PHP's."""
+"""The types that base64 is sent as: soapenc:base64, xsd:base64Binary, xsd:base64 of toolkits that mix the
+two, and xsd:string of those that know no schema and are given text, as PHP's."""
 XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
 COUNT: Final = re.compile(r"\[(\d{1,9})\]\s*$", re.ASCII)
 """The number of members at the end of an arrayType."""
 
 
 def read_array(
-    array: Element, values: Mapping[str, Element], *, field: str, most: int, types: Collection[str]
-) -> list[Element]:
+    array: XmlElement, values: Mapping[str, XmlElement], *, field: str, most: int, types: Collection[str]
+) -> list[XmlElement]:
     """Return the elements that hold the values of an array's members.
 
     Args:
@@ -47,7 +47,7 @@ def read_array(
     if stated is not None and int(stated[1]) != len(members):
         problem = f"expected {amount(int(stated[1]), 'member')} by its arrayType, got {len(members)}"
         raise FormatError(problem, field=field, section="3.5")
-    found: list[Element] = []
+    found: list[XmlElement] = []
     for index, member in enumerate(members):
         where = f"{field}[{index}]"
         value = follow(member, values, field=where)
@@ -58,7 +58,7 @@ def read_array(
     return found
 
 
-def follow(element: Element, values: Mapping[str, Element], *, field: str) -> Element:
+def follow(element: XmlElement, values: Mapping[str, XmlElement], *, field: str) -> XmlElement:
     """Return the element that holds a value: the one that an href refers to, or *element* itself.
 
     A value that is referred to can't refer to another one, so that there is neither a circle nor a chain.
@@ -74,14 +74,14 @@ def follow(element: Element, values: Mapping[str, Element], *, field: str) -> El
     href = element.get("href")
     if href is None:
         return element
-    if len(element) or own_text(element).strip(BLANK):
+    if len(element) or own_text(element).strip(XML_BLANKS):
         raise FormatError("must have a value or an href, not both", field=field, section="3.5")
     value = values.get(href.removeprefix("#")) if href.startswith("#") else None
     if value is None:
-        problem = f"href must refer to a value beside the call, got {href[:MAX_NAME]!r}"
+        problem = f"href must refer to a value beside the call, got {href[:MAX_NAME_SHOWN]!r}"
         raise FormatError(problem, field=field, section="3.5")
     if value.get("href") is not None:
-        problem = f"href must refer to a value, got {href[:MAX_NAME]!r}, which has an href itself"
+        problem = f"href must refer to a value, got {href[:MAX_NAME_SHOWN]!r}, which has an href itself"
         raise FormatError(problem, field=field, section="3.5")
     return value
 
@@ -97,12 +97,12 @@ def write_array(name: str, kind: str, members: Sequence[str]) -> str:
     return f'<{name} soapenc:arrayType="{kind}[{len(members)}]">\n{"".join(members)}</{name}>\n'
 
 
-def _check_value(value: Element, field: str, types: Collection[str]) -> None:
+def _check_value(value: XmlElement, field: str, types: Collection[str]) -> None:
     """Raise unless an element has a value, and states none but these types."""
-    if BOOLEAN.get((value.get(f"{{{XSI}}}nil") or "0").strip(BLANK), True):
+    if XML_BOOLEANS.get((value.get(f"{{{XSI}}}nil") or "0").strip(XML_BLANKS), True):
         raise FormatError("must not be nil", field=field, section="3.5")
     # The namespace is not looked at: toolkits differ in it, and what is there is read as such a type anyway.
     kind = value.get(f"{{{XSI}}}type")
-    if kind is not None and kind.strip(BLANK).rpartition(":")[2] not in types:
-        problem = f"expected the type {' or '.join(types)}, got {kind[:MAX_NAME]!r}"
+    if kind is not None and kind.strip(XML_BLANKS).rpartition(":")[2] not in types:
+        problem = f"expected the type {' or '.join(types)}, got {kind[:MAX_NAME_SHOWN]!r}"
         raise FormatError(problem, field=field, section="3.5")

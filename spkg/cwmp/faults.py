@@ -12,10 +12,10 @@ from spkg.errors import (
     NO_ROOM,
     FailedError,
     FormatError,
+    HostError,
     Reason,
     RefusedError,
     SpkgError,
-    SurroundingsError,
     TransferError,
     UnsafeError,
     UntrustedError,
@@ -80,14 +80,14 @@ FAULTS: Final[dict[type[SpkgError], Faults]] = {
     FailedError: Faults(FaultCode.DOWNLOAD_FAILURE, FaultCode.INTERNAL_ERROR),
     UnsafeError: Faults(FaultCode.INTERNAL_ERROR, FaultCode.INTERNAL_ERROR),
     TransferError: Faults(FaultCode.DOWNLOAD_FAILURE, FaultCode.INTERNAL_ERROR),
-    SurroundingsError: Faults(FaultCode.INTERNAL_ERROR, FaultCode.INTERNAL_ERROR),
+    HostError: Faults(FaultCode.INTERNAL_ERROR, FaultCode.INTERNAL_ERROR),
 }
 """The FaultCodes of each class of errors; a class that is not listed has those of its nearest base."""
 REASONS: Final[dict[tuple[type[SpkgError], Reason], Faults]] = {
     # Table 38 has no 9004.
     **{
         (kind, NO_ROOM): Faults(FaultCode.DOWNLOAD_FAILURE, FaultCode.RESOURCES_EXCEEDED)
-        for kind in (RefusedError, FailedError, SurroundingsError)
+        for kind in (RefusedError, FailedError, HostError)
     },
     (TransferError, LOGIN): Faults(FaultCode.AUTHENTICATION_FAILURE, FaultCode.INTERNAL_ERROR),
 }

@@ -7,17 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from spkg.common.hostile_xml import BLANK, Element, escape, malformed, parse
+from spkg.common.hostile_xml import XML_BLANKS, XML_BOOLEANS, XmlElement, escape, malformed, parse
 from spkg.common.printable import printable
 from spkg.cwmp.faults import CLIENT, MAX_FAULT_STRING
 from spkg.errors import NO_ROOM, RefusedError
 
 __all__ = [
-    "BOOLEAN",
     "CWMP",
     "ENCODING",
     "MAX_ENVELOPE",
-    "MAX_NAME",
+    "MAX_NAME_SHOWN",
     "Envelope",
     "fault_response",
     "own_text",
@@ -32,21 +31,19 @@ NEXT: Final = "http://schemas.xmlsoap.org/soap/actor/next"
 """The actor that stands for whoever reads an envelope (SOAP 1.1, 4.2.2)."""
 MAX_ENVELOPE: Final = 4 << 20
 """The largest envelope, in octets."""
-MAX_NAME: Final = 128
+MAX_NAME_SHOWN: Final = 128
 """How many characters of an unknown name are shown."""
 HEADERS: Final = {f"{{{CWMP}}}{name}": name for name in ("ID", "HoldRequests", "NoMoreRequests")}
 """The headers of Table 3."""
-BOOLEAN: Final = {"0": False, "false": False, "1": True, "true": True}
-"""How a boolean is written (A.2.1); the words are those of XML Schema."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Envelope:
     """What an envelope says."""
 
-    body: Element | None
+    body: XmlElement | None
     """The call, response or fault in its Body; None where it has headers alone."""
-    values: Mapping[str, Element]
+    values: Mapping[str, XmlElement]
     """By their id, the values beside it that an href can refer to (SOAP 1.1, 5.4.1)."""
     id: str | None
     """What the answer has to repeat."""
@@ -89,15 +86,15 @@ def read_envelope(octets: bytes) -> Envelope:
         elif name is not None:
             found[name] = own_text(header)
         elif _must_be_understood(header):
-            problems.append(f"the header {printable(header.tag[:MAX_NAME])} is not understood")
-    flags = {name: found.get(name, "0").strip(BLANK) for name in ("HoldRequests", "NoMoreRequests")}
-    problems += [f"{name}: must be 0 or 1" for name, text in flags.items() if text not in BOOLEAN]
+            problems.append(f"the header {printable(header.tag[:MAX_NAME_SHOWN])} is not understood")
+    flags = {name: found.get(name, "0").strip(XML_BLANKS) for name in ("HoldRequests", "NoMoreRequests")}
+    problems += [f"{name}: must be 0 or 1" for name, text in flags.items() if text not in XML_BOOLEANS]
     return Envelope(
         body=body,
         values=values,
         id=found.get("ID"),
-        hold_requests=BOOLEAN.get(flags["HoldRequests"], False),
-        no_more_requests=BOOLEAN.get(flags["NoMoreRequests"], False),
+        hold_requests=XML_BOOLEANS.get(flags["HoldRequests"], False),
+        no_more_requests=XML_BOOLEANS.get(flags["NoMoreRequests"], False),
         problem=problems[0] if problems else None,
     )
 
@@ -138,24 +135,24 @@ def fault_response(code: int, problem: str, name: str | None) -> bytes:
     )
 
 
-def own_text(element: Element) -> str:
+def own_text(element: XmlElement) -> str:
     """Return the text of an element without the elements in it, which are unknown and ignored (3.5)."""
     return "".join([element.text or "", *(child.tail or "" for child in element)])
 
 
-def _values(others: list[Element], problems: list[str]) -> dict[str, Element]:
+def _values(others: list[XmlElement], problems: list[str]) -> dict[str, XmlElement]:
     """Return what stands beside the call by its id; add to *problems* what has none, or the id of another.
 
     A value that nothing refers to is unknown, and ignored.
     """
-    values: dict[str, Element] = {}
+    values: dict[str, XmlElement] = {}
     calls = 1
     for element in others:
         name = element.get("id")
         if name is None:
             calls += 1
         elif name in values:
-            problems.append(f"the id {name[:MAX_NAME]!r} must occur once")
+            problems.append(f"the id {name[:MAX_NAME_SHOWN]!r} must occur once")
         else:
             values[name] = element
     if calls > 1:
@@ -163,7 +160,11 @@ def _values(others: list[Element], problems: list[str]) -> dict[str, Element]:
     return values
 
 
-def _must_be_understood(header: Element) -> bool:
+def _must_be_understood(header: XmlElement) -> bool:
     """Whether whoever reads an envelope must fail where it does not know this header."""
     actor = header.get(f"{{{SOAP}}}actor")
-    return BOOLEAN.get(header.get(f"{{{SOAP}}}mustUnderstand") or "0", True) and actor in {None, "", NEXT}
+    return XML_BOOLEANS.get(header.get(f"{{{SOAP}}}mustUnderstand") or "0", True) and actor in {
+        None,
+        "",
+        NEXT,
+    }

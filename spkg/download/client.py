@@ -19,8 +19,8 @@ from spkg.download.stream import BEGIN_AGAIN, Arrival
 from spkg.download.timeouts import Timeouts
 from spkg.download.url import Location, Login
 from spkg.download.worker import Downloader, Transport
-from spkg.download.worker_protocol import HEAD, Kind, Order, pack, send_all, send_order, unpack
-from spkg.errors import SIZE, SurroundingsError, TransferError
+from spkg.download.worker_protocol import HEAD, FrameKind, TransferOrder, pack, send_all, send_order, unpack
+from spkg.errors import SIZE, HostError, TransferError
 from spkg.verify.payload import StartedOverError
 
 __all__ = ["Download", "download"]
@@ -141,7 +141,7 @@ class Download(Arrival):
             self._order(0)
 
     def _order(self, offset: int) -> None:
-        order = Order(number=self._number, offset=offset, limit=self._limit, total=self._wanted)
+        order = TransferOrder(number=self._number, offset=offset, limit=self._limit, total=self._wanted)
         with suppress(OSError):  # the downloader is gone, and has said why
             send_order(self._connection, order)
 
@@ -163,23 +163,23 @@ class Download(Arrival):
         kind, number, length = HEAD.unpack(self._whole(HEAD.size))
         if length > MAX_FRAME:
             raise TransferError("the process that downloads says too much at once")
-        if kind == Kind.OCTETS:
+        if kind == FrameKind.OCTETS:
             self._left = length
             self._stale = number != self._number
             return None
         said = unpack(self._whole(length))
-        match Kind(kind):
-            case Kind.FAILED if "defect" in said:
+        match FrameKind(kind):
+            case FrameKind.FAILED if "defect" in said:
                 defect = DefectError(said["defect"])
                 defect.add_note(said["traceback"])
                 raise defect
-            case Kind.FAILED:
+            case FrameKind.FAILED:
                 raise TransferError(said.pop("problem"), offset=self.position or None, **said)
-            case Kind.NOTE:
+            case FrameKind.NOTE:
                 self.note(said["text"])
-            case Kind.BEGIN if number == self._number:
+            case FrameKind.BEGIN if number == self._number:
                 self._begin(said["offset"], said["total"], resumable=said["resumable"])
-            case Kind.END if number == self._number:
+            case FrameKind.END if number == self._number:
                 return 0
             case _:
                 pass
@@ -264,7 +264,7 @@ def download(
         size: How many octets it has; 0 where nobody knows.
 
     Raises:
-        SurroundingsError: What the download needs here is missing, or is not what it should be.
+        HostError: What the download needs here is missing, or is not what it should be.
         OSError: There can be no process, or a file can't be read.
     """
     _check(location, login)
@@ -302,7 +302,7 @@ def _check(location: Location, login: Login) -> None:
         try:
             ssl.create_default_context(cafile=str(login.ca_bundle))
         except ssl.SSLError as exc:
-            raise SurroundingsError(f"{login.ca_bundle} has no certificates of authorities") from exc
+            raise HostError(f"{login.ca_bundle} has no certificates of authorities") from exc
 
 
 def _serve(  # pragma: no cover - a confined process can't write down what it ran
@@ -318,7 +318,7 @@ def _serve(  # pragma: no cover - a confined process can't write down what it ra
     except Exception as exc:  # noqa: BLE001 - a defect there must not go on with what is done here
         said = {"defect": f"{type(exc).__name__}: {exc}", "traceback": traceback.format_exc()}
         with suppress(OSError):
-            send_all(connection, pack(Kind.FAILED, 0, said))
+            send_all(connection, pack(FrameKind.FAILED, 0, said))
     finally:
         os._exit(0)
 

@@ -11,17 +11,15 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from spkg.download.url import Location, Login
-from spkg.download.worker import BrokenError, Transfer
+from spkg.download.worker import MAX_SERVER_TEXT, BrokenError, Transfer
 from spkg.errors import ACCESS, CONTACT, LOGIN, TransferError, os_problem
 
 __all__ = ["FtpTransport"]
 
-ENCODING: Final = "latin-1"
+PATH_ENCODING: Final = "latin-1"
 """Octets as they are: what a server calls its files is its own business."""
 MAX_SAID: Final = 1 << 16
 """The longest answer, in characters."""
-MAX_WORDS: Final = 80
-"""How many characters of it are told."""
 IMPLICIT: Final = 990
 """The port on which TLS begins with the connection."""
 
@@ -51,7 +49,7 @@ class FtpTransport:
         with _breaking(self._location):
             server = self._connect()
             try:
-                path = self._location.path.encode().decode(ENCODING)
+                path = self._location.path.encode().decode(PATH_ENCODING)
                 server.voidcmd("TYPE I")
                 total, time = None, None
                 with suppress(ftplib.error_perm):  # a server need not know these
@@ -67,7 +65,7 @@ class FtpTransport:
 
     def _connect(self) -> ftplib.FTP:
         location = self._location
-        server: _Plain | _Tls = _Plain(timeout=self._patience, encoding=ENCODING)
+        server: _Plain | _Tls = _Plain(timeout=self._patience, encoding=PATH_ENCODING)
         if location.scheme == "ftps":
             server = _Tls(self._login, implicit=location.port == IMPLICIT, timeout=self._patience)
         try:
@@ -76,11 +74,11 @@ class FtpTransport:
                 try:
                     server.begin()
                 except ftplib.error_perm as exc:
-                    problem = f"{location}: no safe connection: {str(exc)[:MAX_WORDS]}"
+                    problem = f"{location}: no safe connection: {str(exc)[:MAX_SERVER_TEXT]}"
                     raise TransferError(problem, reason=CONTACT) from exc
             try:
-                name = (self._login.username or "").encode().decode(ENCODING)
-                server.login(name, self._login.password.decode(ENCODING))
+                name = (self._login.username or "").encode().decode(PATH_ENCODING)
+                server.login(name, self._login.password.decode(PATH_ENCODING))
             except ftplib.Error as exc:
                 code = str(exc)[:3]  # more might have the password in it
                 problem = f"{location}: not let in: {code if code.isdecimal() else 'no answer of FTP'}"
@@ -123,7 +121,7 @@ class _Tls(_Bounded, ftplib.FTP_TLS):
 
     def __init__(self, login: Login, *, implicit: bool, timeout: float) -> None:
         context = ssl.create_default_context(cafile=None if login.ca_bundle is None else str(login.ca_bundle))
-        super().__init__(context=context, timeout=timeout, encoding=ENCODING)
+        super().__init__(context=context, timeout=timeout, encoding=PATH_ENCODING)
         self._implicit = implicit
 
     def begin(self) -> None:
@@ -199,9 +197,9 @@ def _breaking(location: Location) -> Iterator[None]:
         problem = f"{location}: no safe connection: {exc.verify_message}"
         raise TransferError(problem, reason=CONTACT, hint="--ca-bundle names a private authority") from exc
     except (ftplib.error_perm, ftplib.error_proto) as exc:
-        raise TransferError(f"{location}: {str(exc)[:MAX_WORDS]}", reason=ACCESS) from exc
+        raise TransferError(f"{location}: {str(exc)[:MAX_SERVER_TEXT]}", reason=ACCESS) from exc
     except ftplib.Error as exc:
-        raise BrokenError(f"{location}: {str(exc)[:MAX_WORDS]}", reason=ACCESS) from exc
+        raise BrokenError(f"{location}: {str(exc)[:MAX_SERVER_TEXT]}", reason=ACCESS) from exc
     except ValueError as exc:
         raise BrokenError(f"{location}: an answer that makes no sense") from exc
     except EOFError as exc:

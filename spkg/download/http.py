@@ -14,7 +14,7 @@ import urllib3
 from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth
 
 from spkg.download.url import Location, Login
-from spkg.download.worker import BrokenError, Transfer
+from spkg.download.worker import MAX_SERVER_TEXT, BrokenError, Transfer
 from spkg.errors import ACCESS, CONTACT, LOGIN, TransferError, UsageError
 
 __all__ = ["WebTransport"]
@@ -27,8 +27,6 @@ CONNECT: Final = 30
 """How long making a connection may take, in seconds."""
 DIGITS: Final = 19
 """The longest size that is believed, in digits."""
-MAX_WORDS: Final = 80
-"""How many characters of what a server says are told."""
 MOVED: Final = frozenset({301, 302, 303, 307, 308})
 LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
 """Answers after which the next one may be another."""
@@ -215,7 +213,7 @@ def _answer(response: requests.Response, location: Location, offset: int, valida
 def _problem(response: requests.Response, offset: int, validator: str | None) -> str | None:
     """Return why an answer is not what was asked for."""
     if response.status_code not in {requests.codes.ok, requests.codes.partial}:
-        return f"{response.status_code} {str(response.reason)[:MAX_WORDS]}"
+        return f"{response.status_code} {str(response.reason)[:MAX_SERVER_TEXT]}"
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         return f"compressed with {encoding}, which was not asked for"
@@ -270,7 +268,7 @@ def _breaking(location: Location) -> Iterator[None]:
             hint = "--ca-bundle names a private authority"
             raise TransferError(problem, reason=CONTACT, hint=hint) from exc
         contact = isinstance(exc, requests.exceptions.ConnectionError | requests.exceptions.Timeout)
-        problem = f"{location}: {_said(bottom)[:MAX_WORDS]}"
+        problem = f"{location}: {_said(bottom)[:MAX_SERVER_TEXT]}"
         raise BrokenError(problem, reason=CONTACT if contact else None) from exc
     except ValueError as exc:
         raise BrokenError(f"{location}: an answer that makes no sense") from exc

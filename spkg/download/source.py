@@ -58,7 +58,7 @@ def open_source(
         UsageError: The source is no URL of ours, or ``-`` stands for nothing.
         FormatError: The package is malformed.
         TransferError: The deadline in force has passed, or the transfer failed.
-        SurroundingsError: What a download needs here is missing, or is not what it should be.
+        HostError: What a download needs here is missing, or is not what it should be.
         OSError: A file can't be read, or there can be no process.
     """
     file = local_file(source)

@@ -17,7 +17,7 @@ from spkg.errors import SIZE, TIMEOUT, TransferError
 from spkg.format.commands import End
 from spkg.format.package import Command, Package
 from spkg.format.ranges import Range
-from spkg.format.states import State
+from spkg.format.states import InstallationState
 from spkg.verify.payload import ArrivingPayload, Standing, StartedOverError, TimeLeft
 
 __all__ = ["BEGIN_AGAIN", "Arrival", "Pipe", "StreamedPayload", "open_arrival"]
@@ -239,7 +239,7 @@ class StreamedPayload(ArrivingPayload):
         watch = self.arrival.watch
         self.arrival.watch = replace(watch, timeouts=watch.timeouts.after(command.record))
 
-    def resume(self, done: Iterable[Command], state: State) -> None:
+    def resume(self, done: Iterable[Command], state: InstallationState) -> None:
         """Count commands as processed by an installation that is resumed behind them, in a state."""
         for command in done:
             self.process(command)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from spkg.download.timeouts import Deadline, Timeouts, Watch
 from spkg.format.package import Command, Package
-from spkg.format.states import State
+from spkg.format.states import InstallationState
 
 __all__ = ["Phase", "Timeline", "draw_timeline"]
 
@@ -14,7 +14,7 @@ __all__ = ["Phase", "Timeline", "draw_timeline"]
 class Phase:
     """A part of a download in which one deadline of one state holds."""
 
-    state: State
+    state: InstallationState
     begins: float
     """In seconds from the beginning of the download."""
     ends: float

@@ -14,7 +14,7 @@ from spkg.format.commands import (
     RecoverableTimeout,
     UnrecoverableTimeout,
 )
-from spkg.format.states import State, state_after
+from spkg.format.states import InstallationState, state_after
 
 __all__ = ["DEFAULT_ACTIVITY", "DEFAULT_INITIAL", "Deadline", "Timeouts", "Watch"]
 
@@ -77,7 +77,7 @@ class Watch:
 
     begun: float
     received: float
-    state: State = State.INITIAL
+    state: InstallationState = InstallationState.INITIAL
     timeouts: Timeouts = Timeouts()
 
     @classmethod
@@ -95,26 +95,26 @@ class Watch:
 
     def end(self) -> Self:
         """Return it after the whole list was processed, with or without an End."""
-        return replace(self, state=State.INSTALLED)
+        return replace(self, state=InstallationState.INSTALLED)
 
     @property
     def download_deadline(self) -> Deadline | None:
         """The deadline in force that counts from the beginning; None where the download may take for ever."""
         match self.state:
-            case State.INITIAL:
+            case InstallationState.INITIAL:
                 return _deadline("Initial Timeout", self.begun, self.timeouts.initial)
-            case State.RECOVERABLE:
+            case InstallationState.RECOVERABLE:
                 return _deadline("Recoverable Timeout", self.begun, self.timeouts.recoverable)
-            case State.UNRECOVERABLE:
+            case InstallationState.UNRECOVERABLE:
                 return _deadline("Unrecoverable Timeout", self.begun, self.timeouts.unrecoverable)
-            case State.INSTALLED:
+            case InstallationState.INSTALLED:
                 return None
 
     @property
     def deadline(self) -> Deadline | None:
         """The deadline in force, the earlier one of two; None where nothing limits the download."""
         limits = [self.download_deadline]
-        if self.state is State.INITIAL:
+        if self.state is InstallationState.INITIAL:
             limits.append(_deadline("Initial Activity Timeout", self.received, self.timeouts.activity))
         running = [limit for limit in limits if limit is not None]
         return min(running, key=lambda deadline: deadline.at, default=None)

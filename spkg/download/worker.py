@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Protocol
 
-from spkg.download.worker_protocol import HEAD, Kind, Order, pack, receive_order, send_all
+from spkg.download.worker_protocol import HEAD, FrameKind, TransferOrder, pack, receive_order, send_all
 from spkg.errors import SIZE, Reason, TransferError
 
-__all__ = ["BrokenError", "Downloader", "Transfer", "Transport"]
+__all__ = ["MAX_SERVER_TEXT", "BrokenError", "Downloader", "Transfer", "Transport"]
 
+MAX_SERVER_TEXT: Final = 80
+"""How many characters of what a server says are shown."""
 FRAME_SIZE: Final = 1 << 18
 """The most octets of one frame."""
 CONTACTS: Final = 3
@@ -100,7 +102,7 @@ class Downloader:
         self._connect = connect
         self._transport: Transport | None = None
         self._transfer: Transfer | None = None
-        self._order = Order(number=0, offset=0, limit=0)
+        self._order = TransferOrder(number=0, offset=0, limit=0)
         self._validator: str | None = None
         self._position = 0
         self._furthest = 0
@@ -129,7 +131,7 @@ class Downloader:
                         return
         except TransferError as exc:
             said = {"problem": exc.problem, "reason": exc.reason, "hint": exc.hint}
-            self._send(pack(Kind.FAILED, self._order.number, said))
+            self._send(pack(FrameKind.FAILED, self._order.number, said))
             while self._listen(None):
                 pass
 
@@ -156,7 +158,7 @@ class Downloader:
                 "total": self._transfer.total,
                 "resumable": self._validator is not None,
             }
-            self._send(pack(Kind.BEGIN, self._order.number, begins))
+            self._send(pack(FrameKind.BEGIN, self._order.number, begins))
             return
         octets = self._transfer.read(min(FRAME_SIZE, wanted))
         if not octets:
@@ -166,7 +168,7 @@ class Downloader:
         if self._position > self._furthest:
             self._furthest = self._position
             self._failures = self._misfits = 0
-        send_all(self._connection, HEAD.pack(Kind.OCTETS, self._order.number, len(octets)), octets)
+        send_all(self._connection, HEAD.pack(FrameKind.OCTETS, self._order.number, len(octets)), octets)
 
     def _end(self, total: int | None) -> None:
         """Tell the end of the file, unless it may be that of a connection."""
@@ -177,7 +179,7 @@ class Downloader:
             self._ended = where
             of = "" if total is None else f" of {total}"
             raise BrokenError(f"the connection ended after {where}{of} octets")
-        self._send(pack(Kind.END, self._order.number, {}))
+        self._send(pack(FrameKind.END, self._order.number, {}))
         self._order = replace(self._order, limit=0)
 
     def _listen(self, timeout: float | None) -> bool:
@@ -199,7 +201,7 @@ class Downloader:
         """Let go of a connection that broke, and wait; return whether anybody still reads."""
         self._let_go()
         if 0 < self._position == self._order.total:  # what broke was no more than the end
-            self._send(pack(Kind.END, self._order.number, {}))
+            self._send(pack(FrameKind.END, self._order.number, {}))
             self._order = replace(self._order, limit=0)
             return True
         return self._wait(problem)
@@ -216,7 +218,7 @@ class Downloader:
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures - 1, 10))
         pause *= random.uniform(0.75, 1.25)  # noqa: S311 - many gateways must not come back at once
         note = {"text": f"{problem}: trying again in {pause:.1f} s"}
-        self._send(pack(Kind.NOTE, self._order.number, note))
+        self._send(pack(FrameKind.NOTE, self._order.number, note))
         return self._listen(pause)
 
     def _let_go(self) -> None:

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
-__all__ = ["HEAD", "Kind", "Order", "pack", "receive_order", "send_all", "send_order", "unpack"]
+__all__ = ["HEAD", "FrameKind", "TransferOrder", "pack", "receive_order", "send_all", "send_order", "unpack"]
 
 HEAD: Final = struct.Struct("!BII")
 """The kind of a frame, the number of the order that it follows, and how many octets it has."""
 ORDER: Final = struct.Struct("!IQQQ")
 
 
-class Kind(IntEnum):
+class FrameKind(IntEnum):
     """What a frame has."""
 
     BEGIN = 1
@@ -33,7 +33,7 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class TransferOrder:
     """What the downloader is to do."""
 
     number: int
@@ -45,7 +45,7 @@ class Order:
     """How many octets the package states that it has; 0 as long as nobody trusts it."""
 
 
-def pack(kind: Kind, number: int, document: dict[str, Any]) -> bytes:
+def pack(kind: FrameKind, number: int, document: dict[str, Any]) -> bytes:
     """Return a frame with a JSON document."""
     octets = json.dumps(document).encode()
     return HEAD.pack(kind, number, len(octets)) + octets
@@ -72,7 +72,7 @@ def send_all(connection: socket.socket, *pieces: bytes | memoryview) -> None:
             left[0] = left[0][sent:]
 
 
-def send_order(connection: socket.socket, order: Order) -> None:
+def send_order(connection: socket.socket, order: TransferOrder) -> None:
     """Tell the downloader what to do.
 
     Raises:
@@ -81,10 +81,10 @@ def send_order(connection: socket.socket, order: Order) -> None:
     connection.sendall(ORDER.pack(order.number, order.offset, order.limit, order.total))
 
 
-def receive_order(connection: socket.socket) -> Order | None:
+def receive_order(connection: socket.socket) -> TransferOrder | None:
     """Return the next order, waiting for it; None where the reader is gone."""
     octets = connection.recv(ORDER.size, socket.MSG_WAITALL)
     if len(octets) < ORDER.size:
         return None
     number, offset, limit, total = ORDER.unpack(octets)
-    return Order(number=number, offset=offset, limit=limit, total=total)
+    return TransferOrder(number=number, offset=offset, limit=limit, total=total)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from spkg.common.reader import Reader
+from spkg.common.toml_document import U32_MAX
 from spkg.format.paths import RootPath
 
 __all__ = [
@@ -32,7 +33,6 @@ __all__ = [
 
 UNSAFE: Final = 1
 """Bit 0 of Flags: a failure after this command leaves the device unsafe (Tables 69 to 71)."""
-U32_MAX: Final = (1 << 32) - 1
 
 
 class Codec(ABC):

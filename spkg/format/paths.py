@@ -7,19 +7,19 @@ limits; nothing behind this module checks that again (decision 8).
 from dataclasses import dataclass
 from typing import Final, Self
 
-__all__ = ["MAX_DEPTH", "MAX_PART", "MAX_PATH", "RootPath", "TreePath", "VersionedPath"]
+__all__ = ["MAX_PART", "MAX_PATH", "MAX_PATH_DEPTH", "RootPath", "TreePath", "VersionedPath"]
 
 MAX_PATH: Final = 1024
 """The longest path, in octets."""
 MAX_PART: Final = 255
 """The longest part of a path, in octets: what Linux file systems take."""
-MAX_DEPTH: Final = 32
+MAX_PATH_DEPTH: Final = 32
 """The most parts of a path."""
 OWN_DIRECTORY: Final = b".spkg"
 """The installer's own directory below the root, which no package may name."""
 MAX_BASE: Final = 8
 """The longest base of a versioned name, in characters (E.4.1)."""
-EXTENSION: Final = 3
+EXTENSION_LENGTH: Final = 3
 """The length of the extension of a versioned name, in characters (E.4.1)."""
 
 
@@ -46,8 +46,8 @@ class RootPath:
         except UnicodeDecodeError as exc:
             raise ValueError(f"the path is not UTF-8: {exc.reason} at octet {exc.start}") from exc
         parts = self._parts()
-        if len(parts) > MAX_DEPTH:
-            raise ValueError(f"the path has {len(parts)} parts, the limit is {MAX_DEPTH}")
+        if len(parts) > MAX_PATH_DEPTH:
+            raise ValueError(f"the path has {len(parts)} parts, the limit is {MAX_PATH_DEPTH}")
         for part in parts:
             if not part:
                 raise ValueError("the path has an empty part")
@@ -104,8 +104,8 @@ class VersionedPath(RootPath):
     def __post_init__(self) -> None:
         super().__post_init__()
         base, dot, extension = self.name.rpartition(".")
-        if not dot or len(extension) != EXTENSION:
-            raise ValueError(f"a versioned name ends in a dot and {EXTENSION} characters")
+        if not dot or len(extension) != EXTENSION_LENGTH:
+            raise ValueError(f"a versioned name ends in a dot and {EXTENSION_LENGTH} characters")
         if not 1 <= len(base) <= MAX_BASE:
             raise ValueError(f"the base of a versioned name has 1 to {MAX_BASE} characters, not {len(base)}")
         if "." in base:

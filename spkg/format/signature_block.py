@@ -18,19 +18,25 @@ from cryptography.x509 import Name, NameAttribute, ObjectIdentifier, RelativeDis
 from spkg.common.digests import Digest
 from spkg.common.reader import Reader
 from spkg.errors import FormatError
-from spkg.trust.ber import MAX_DER, Element, read_element, set_of, tlv
-from spkg.trust.certificates import MAX_NAME, MAX_SERIAL, certificate_id, read_certificate, subject_of
+from spkg.trust.ber import INTEGER, MAX_DER, SEQUENCE, BerElement, read_element, set_of, tlv
+from spkg.trust.certificates import (
+    MAX_CERTIFICATE_SERIAL,
+    MAX_X501_NAME,
+    certificate_id,
+    read_certificate,
+    subject_of,
+)
 
 __all__ = [
     "CONTENT_TYPE",
     "DATA_OCTETS",
     "EMPTY_BLOCK",
-    "MAX_CERTIFICATES",
+    "MAX_BLOCK_CERTIFICATES",
     "MAX_SIGNERS",
     "MESSAGE_DIGEST",
     "Algorithm",
-    "Attribute",
     "SignatureBlock",
+    "SignedAttribute",
     "SignerInfo",
     "add_signer",
     "load_block",
@@ -43,7 +49,7 @@ __all__ = [
 
 MAX_SIGNERS: Final = 64
 """The most SignerInfos in one block."""
-MAX_CERTIFICATES: Final = 64
+MAX_BLOCK_CERTIFICATES: Final = 64
 """The most certificates, and the most revocation lists, in one block."""
 MAX_ATTRIBUTES: Final = 64
 MAX_OID: Final = 64
@@ -59,13 +65,11 @@ DATA: Final = "1.2.840.113549.1.7.1"
 SIGNED_DATA: Final = "1.2.840.113549.1.7.2"
 CONTENT_TYPE: Final = "1.2.840.113549.1.9.3"
 MESSAGE_DIGEST: Final = "1.2.840.113549.1.9.4"
-SIGNING_TIME: Final = "1.2.840.113549.1.9.5"
+SIGNING_TIME_OID: Final = "1.2.840.113549.1.9.5"
 
 DATA_OCTETS: Final[bytes] = core.ObjectIdentifier(DATA).dump()
 NULL_OCTETS: Final = b"\x05\x00"
-SEQUENCE: Final = 0x30
 SET: Final = 0x31
-INTEGER: Final = 0x02
 OBJECT_IDENTIFIER: Final = 0x06
 CONTEXT_0: Final = 0xA0
 CONTEXT_1: Final = 0xA1
@@ -96,7 +100,7 @@ class Algorithm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attribute:
+class SignedAttribute:
     """One attribute of a SignerInfo."""
 
     oid: str
@@ -118,7 +122,7 @@ class SignerInfo:
     """The issuer's Name in DER; none where the signer is named by a key identifier, as only CMS can."""
     serial: int | None
     digest_algorithm: Algorithm
-    attributes: tuple[Attribute, ...] | None
+    attributes: tuple[SignedAttribute, ...] | None
     """The authenticated attributes in their order; none where there are none."""
     signature_algorithm: Algorithm
     signature: bytes
@@ -132,7 +136,7 @@ class SignerInfo:
     def signing_time(self) -> datetime | None:
         """What the attribute signingTime claims, where there is one that can be read."""
         for attribute in self.attributes or ():
-            if attribute.oid == SIGNING_TIME and len(attribute.values) == 1:
+            if attribute.oid == SIGNING_TIME_OID and len(attribute.values) == 1:
                 try:
                     time = cms.Time.load(attribute.values[0], strict=True).native
                 except (ValueError, TypeError):
@@ -191,7 +195,7 @@ def load_block(octets: bytes) -> SignatureBlock:
         return read_block(reader)
 
 
-def parse_block(block: Element) -> SignatureBlock:
+def parse_block(block: BerElement) -> SignatureBlock:
     """Return the signature block that *block* is.
 
     Raises:
@@ -215,8 +219,8 @@ def parse_block(block: Element) -> SignatureBlock:
         raise fields[0].error(f"version {version} is not known")
     algorithms = fields[1].expect(SET).children(most=MAX_SIGNERS)
     rest = fields[3:]
-    certificates = rest.pop(0).children(most=MAX_CERTIFICATES) if rest[0].tag == CONTEXT_0 else []
-    crls = rest.pop(0).children(most=MAX_CERTIFICATES) if rest and rest[0].tag == CONTEXT_1 else []
+    certificates = rest.pop(0).children(most=MAX_BLOCK_CERTIFICATES) if rest[0].tag == CONTEXT_0 else []
+    crls = rest.pop(0).children(most=MAX_BLOCK_CERTIFICATES) if rest and rest[0].tag == CONTEXT_1 else []
     if len(rest) != 1:
         raise signed_data.error("the signerInfos are not its last field")
 
@@ -316,7 +320,7 @@ def add_signer(block: SignatureBlock, info: bytes, digest: Digest, certificates:
     return tlv(SEQUENCE, core.ObjectIdentifier(SIGNED_DATA).dump(), tlv(CONTEXT_0, signed_data))
 
 
-def _signer_info(element: Element) -> SignerInfo:
+def _signer_info(element: BerElement) -> SignerInfo:
     """Return the SignerInfo that *element* is."""
     fields = element.expect(SEQUENCE).children("version", "sid", "digest_algorithm", most=7)
     if len(fields) < 5:
@@ -325,10 +329,10 @@ def _signer_info(element: Element) -> SignerInfo:
     issuer, serial = None, None
     if sid.tag == SEQUENCE:
         issuer_element, serial_element = _members(sid, ("issuer", "serial"), (SEQUENCE, INTEGER))
-        issuer, serial = issuer_element.der(), serial_element.integer(most=MAX_SERIAL)
+        issuer, serial = issuer_element.der(), serial_element.integer(most=MAX_CERTIFICATE_SERIAL)
     else:
         sid.expect(KEY_ID)
-    attributes: tuple[Attribute, ...] | None = None
+    attributes: tuple[SignedAttribute, ...] | None = None
     if rest[0].tag == CONTEXT_0:
         attributes = tuple(_attribute(child) for child in rest.pop(0).children(most=MAX_ATTRIBUTES))
     if len(rest) == 3:
@@ -348,20 +352,20 @@ def _signer_info(element: Element) -> SignerInfo:
     )
 
 
-def _attribute(element: Element) -> Attribute:
+def _attribute(element: BerElement) -> SignedAttribute:
     kind, values = _members(element, ("type", "values"), (OBJECT_IDENTIFIER, SET))
     found = tuple(value.der() for value in values.children(most=MAX_ATTRIBUTES))
-    return Attribute(oid=_oid(kind), values=found, octets=element.der())
+    return SignedAttribute(oid=_oid(kind), values=found, octets=element.der())
 
 
-def _algorithm(element: Element) -> Algorithm:
+def _algorithm(element: BerElement) -> Algorithm:
     fields = element.expect(SEQUENCE).children("algorithm", "parameters", most=2)
     if not fields:
         raise element.error("the algorithm is missing")
     return Algorithm(oid=_oid(fields[0]), parameters=b"".join(field.der() for field in fields[1:]))
 
 
-def _members(element: Element, names: tuple[str, ...], tags: tuple[int, ...]) -> list[Element]:
+def _members(element: BerElement, names: tuple[str, ...], tags: tuple[int, ...]) -> list[BerElement]:
     """Return the children of a sequence that has exactly these."""
     members = element.children(*names)
     if len(members) != len(tags):
@@ -369,7 +373,7 @@ def _members(element: Element, names: tuple[str, ...], tags: tuple[int, ...]) ->
     return [member.expect(tag) for member, tag in zip(members, tags, strict=True)]
 
 
-def _oid(element: Element) -> str:
+def _oid(element: BerElement) -> str:
     if len(element.expect(OBJECT_IDENTIFIER).contents) > MAX_OID:  # its numbers cost the square of its length
         raise element.error(f"an object identifier of more than {MAX_OID} octets")
     octets = element.der()
@@ -385,7 +389,7 @@ def _oid(element: Element) -> str:
 
 def readable_name(name: bytes) -> str:
     """Return a Name in DER as RFC 4514 writes it, or in hex where nothing can read it."""
-    if len(name) > MAX_NAME:
+    if len(name) > MAX_X501_NAME:
         return f"#{name[:MAX_OID].hex()}…"
     try:
         return Name(

@@ -5,10 +5,10 @@ from enum import Enum
 from spkg.format.commands import End, Format, MoveCommand, PayloadCommand, Record, RemoveCommand
 from spkg.format.fields import UNSAFE
 
-__all__ = ["State", "state_after"]
+__all__ = ["InstallationState", "state_after"]
 
 
-class State(Enum):
+class InstallationState(Enum):
     """How much an end of the installation would hurt."""
 
     INITIAL = "initial"
@@ -21,18 +21,18 @@ class State(Enum):
     """All is done."""
 
 
-def state_after(state: State, record: Record) -> State:
+def state_after(state: InstallationState, record: Record) -> InstallationState:
     """Return the state that a command leads to; it is entered before the command is done."""
     match record:
-        case _ if state is State.INSTALLED:
+        case _ if state is InstallationState.INSTALLED:
             return state
         case End():
-            return State.INSTALLED
+            return InstallationState.INSTALLED
         case Format():
-            return State.UNRECOVERABLE
+            return InstallationState.UNRECOVERABLE
         case PayloadCommand() | MoveCommand() | RemoveCommand() if record.flags & UNSAFE:
-            return State.UNRECOVERABLE
-        case RemoveCommand() if state is State.INITIAL:
-            return State.RECOVERABLE
+            return InstallationState.UNRECOVERABLE
+        case RemoveCommand() if state is InstallationState.INITIAL:
+            return InstallationState.RECOVERABLE
         case _:
             return state

@@ -20,25 +20,25 @@ from spkg.errors import (
 from spkg.format.ranges import Range
 from spkg.install import transaction
 from spkg.install.checkpoint import CHECKPOINT, LEFTOVERS
-from spkg.install.effects import MakeDirectory, Put
+from spkg.install.effects import MakeDirectory, PutFile
 from spkg.install.history import RECORD, record_with
-from spkg.install.journal import Before, Step, Verb, steps_of
+from spkg.install.journal import Before, JournalStep, Verb, steps_of
 from spkg.install.own_directory import failing
 from spkg.install.plan import Plan
 from spkg.install.root import NewFile, Parts, Root
 from spkg.install.staged_file import Landing
-from spkg.install.transaction import FEW, OVER, Outcome, slot
+from spkg.install.transaction import OVER, SYNCED_ONE_BY_ONE, RecoveryOutcome, slot
 from spkg.verify.contents import Hasher, PayloadReport, compare_payload
 from spkg.verify.payload import ArrivingPayload, Payload
 from spkg.verify.single_pass import Progress
 
 __all__ = [
     "install",
-    "recover",
+    "settle_root",
 ]
 
 
-def recover(root: Root, *, keep: str | None = None) -> Outcome:
+def settle_root(root: Root, *, keep: str | None = None) -> RecoveryOutcome:
     """Finish or undo what a crash left.
 
     Args:
@@ -52,7 +52,7 @@ def recover(root: Root, *, keep: str | None = None) -> Outcome:
     """
     with failing():
         kept = keep is not None and transaction.is_staging(root) == keep
-        outcome = Outcome.NOTHING if kept else transaction.recover(root)
+        outcome = RecoveryOutcome.NOTHING if kept else transaction.settle_transaction(root)
         for leftover in (*LEFTOVERS, OVER):
             if root.status(leftover) is not None:
                 root.remove_tree(leftover)
@@ -68,7 +68,7 @@ def install(
     committing: Callable[[], object] = lambda: None,
     progress: Progress | None = None,
 ) -> PayloadReport:
-    """Carry out a plan, inside :func:`working_in` and after :func:`recover`.
+    """Carry out a plan, inside :func:`working_in` and after :func:`settle_root`.
 
     Args:
         plan: What to change.
@@ -108,8 +108,8 @@ def install(
             raise
     outcome = transaction.finish(root, staged)
     with suppress(OSError, UnsafeError):  # all is made or taken back; what is left is collected the next time
-        transaction.recover(root)
-    if outcome is Outcome.UNDONE:
+        transaction.settle_transaction(root)
+    if outcome is RecoveryOutcome.UNDONE:
         raise FailedError("the changes could not be made, and were taken back")
     return report
 
@@ -126,10 +126,10 @@ def _may_go_on(reason: BaseException) -> bool:
     return not isinstance(reason, Exception)
 
 
-def _own_step(root: Root, path: Parts, verb: Verb, number: int) -> Step:
+def _own_step(root: Root, path: Parts, verb: Verb, number: int) -> JournalStep:
     """Return what happens to a file of our own in the same transaction."""
     before = Before.AWAY if verb is Verb.DELETE else Before.KEPT
-    return Step(
+    return JournalStep(
         number=number,
         verb=verb,
         path=path,
@@ -138,20 +138,20 @@ def _own_step(root: Root, path: Parts, verb: Verb, number: int) -> Step:
 
 
 def _stage(
-    plan: Plan, payload: Payload, root: Root, steps: Sequence[Step], progress: Progress | None
+    plan: Plan, payload: Payload, root: Root, steps: Sequence[JournalStep], progress: Progress | None
 ) -> PayloadReport:
     """Write the files of all puts, and compare all of the payload with what was signed."""
-    puts: defaultdict[Range, list[tuple[Step, Put]]] = defaultdict(list)
+    puts: defaultdict[Range, list[tuple[JournalStep, PutFile]]] = defaultdict(list)
     package = plan.trusted.package
     for step in steps:
         effect = plan.effects[step.number]
-        if isinstance(effect, Put):
+        if isinstance(effect, PutFile):
             puts[package.files[effect.file].range].append((step, effect))
     there: Mapping[Parts, int] = {}
     if isinstance(payload, ArrivingPayload):
         firsts = {slot(b"new", taking[0][0]): wanted.length for wanted, taking in puts.items()}
         there = transaction.keep_staged(root, firsts)
-    few = len(plan.puts) + 1 <= FEW
+    few = len(plan.puts) + 1 <= SYNCED_ONE_BY_ONE
     stagers: list[_Stager] = []
 
     def make(wanted: Range, algorithms: Iterable[Digest]) -> Hasher:
@@ -178,7 +178,7 @@ class _Stager(Landing):
         root: Root,
         wanted: Range,
         algorithms: Iterable[Digest],
-        puts: Sequence[tuple[Step, Put]],
+        puts: Sequence[tuple[JournalStep, PutFile]],
         there: Mapping[Parts, int],
         *,
         sync: bool,
@@ -222,7 +222,7 @@ class _Stager(Landing):
         self._end(first, self._puts[0][1])
         super().finish()
 
-    def _end(self, file: NewFile, put: Put) -> None:
+    def _end(self, file: NewFile, put: PutFile) -> None:
         file.set_mode(put.mode, put.owner)
         if self._sync:
             file.sync()

@@ -9,22 +9,22 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Self
 
-from spkg.common.child_process import Document
+from spkg.common.documents import Document
 from spkg.device import Device
 from spkg.errors import FailedError, RefusedError, UnsafeError, UsageError
 from spkg.format.commands import ROLES, Description, Reboot, Role, Version
-from spkg.format.states import State
-from spkg.install.all_or_nothing import install, recover
+from spkg.format.states import InstallationState
+from spkg.install.all_or_nothing import install, settle_root
 from spkg.install.checkpoint import Checkpoint, load_checkpoint
-from spkg.install.effects import Delete, Effect, MakeDirectory, Move, Put
+from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
 from spkg.install.history import installed, is_last
 from spkg.install.in_place import install_in_place
 from spkg.install.own_directory import check_own, working_in
 from spkg.install.plan import Plan, plan_installation
 from spkg.install.root import Root, shown
-from spkg.install.root_tree import OWN, Kind, RootTree
+from spkg.install.root_tree import OWN, EntryKind, RootTree
 from spkg.install.status import RootState, root_state
-from spkg.install.transaction import JOURNAL, Outcome, is_pending, is_staging, staged
+from spkg.install.transaction import JOURNAL, RecoveryOutcome, is_pending, is_staging, staged
 from spkg.verify.contents import check_payload
 from spkg.verify.payload import ArrivingPayload, Payload
 from spkg.verify.signatures import TrustedPackage
@@ -32,7 +32,7 @@ from spkg.verify.single_pass import Progress
 
 __all__ = [
     "Applied",
-    "Request",
+    "ApplyRequest",
     "aftermath",
     "apply",
     "installed_by",
@@ -43,7 +43,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class ApplyRequest:
     """What is asked for beside the package."""
 
     device: Device | None
@@ -69,7 +69,7 @@ class Applied:
     notes: tuple[str, ...]
     skipped_unknown: tuple[Document, ...]
     reboot_required: bool
-    recovered: Outcome
+    recovered: RecoveryOutcome
     """What was left from before, and became of it."""
     already: bool = False
     """Whether the package was installed before, so that nothing was to be done."""
@@ -84,7 +84,7 @@ class Applied:
     def from_document(cls, document: Document) -> Self:
         """Return what :meth:`to_document` was made of."""
         lists = {name: tuple(document[name]) for name in ("changes", "notes", "skipped_unknown")}
-        return cls(**{**document, **lists, "recovered": Outcome(document["recovered"])})
+        return cls(**{**document, **lists, "recovered": RecoveryOutcome(document["recovered"])})
 
 
 def digest_of(trusted: TrustedPackage) -> str:
@@ -96,7 +96,7 @@ def apply(
     trusted: TrustedPackage,
     payload: Payload,
     root: Root,
-    request: Request,
+    request: ApplyRequest,
     *,
     committing: Callable[[], object] = lambda: None,
     progress: Progress | None = None,
@@ -123,7 +123,7 @@ def apply(
     arriving = isinstance(payload, ArrivingPayload)
     with working_in(root):
         digest = digest_of(trusted)
-        recovered = recover(root, keep=digest if arriving and not request.in_place else None)
+        recovered = settle_root(root, keep=digest if arriving and not request.in_place else None)
         if is_installed(trusted, root) and not request.again:
             if not arriving:
                 check_payload(trusted, payload)  # the same octets were signed, but these files?
@@ -142,7 +142,9 @@ def apply(
     return _applied(planned, recovered)
 
 
-def aftermath(trusted: TrustedPackage, root: Root, request: Request, *, arriving: bool = False) -> Applied:
+def aftermath(
+    trusted: TrustedPackage, root: Root, request: ApplyRequest, *, arriving: bool = False
+) -> Applied:
     """Recover after the process that installed a package was killed, and return what it had done.
 
     Args:
@@ -157,7 +159,7 @@ def aftermath(trusted: TrustedPackage, root: Root, request: Request, *, arriving
         OSError: The root can't be looked at.
     """
     with working_in(root):
-        recovered = recover(root, keep=digest_of(trusted) if arriving else None)
+        recovered = settle_root(root, keep=digest_of(trusted) if arriving else None)
         done = installed_by(trusted, root, request, recovered)
         if done is not None:
             return done
@@ -168,7 +170,10 @@ def aftermath(trusted: TrustedPackage, root: Root, request: Request, *, arriving
 
 
 def installed_by(
-    trusted: TrustedPackage, root: Root, request: Request, recovered: Outcome = Outcome.NOTHING
+    trusted: TrustedPackage,
+    root: Root,
+    request: ApplyRequest,
+    recovered: RecoveryOutcome = RecoveryOutcome.NOTHING,
 ) -> Applied | None:
     """Return what a request has changed, where the record says that it came to its end.
 
@@ -182,7 +187,7 @@ def installed_by(
     return replace(done, already=False, changes=tuple(last["changes"] or ()))
 
 
-def recover_in(root: Root, *, discard: bool = False) -> Outcome:
+def recover_in(root: Root, *, discard: bool = False) -> RecoveryOutcome:
     """Finish or undo what a crash left; a root that never had an installation is left alone.
 
     Args:
@@ -196,12 +201,12 @@ def recover_in(root: Root, *, discard: bool = False) -> Outcome:
         OSError: The root can't be looked at.
     """
     if root.status(OWN) is None:
-        return Outcome.NOTHING
+        return RecoveryOutcome.NOTHING
     with working_in(root):
-        return recover(root, keep=None if discard else is_staging(root))
+        return settle_root(root, keep=None if discard else is_staging(root))
 
 
-def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: Request) -> Applied:
+def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: ApplyRequest) -> Applied:
     """Return what :func:`apply` would do, the payload compared; nothing is changed.
 
     Raises:
@@ -216,9 +221,11 @@ def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: Requ
     if is_pending(root):
         raise RefusedError("an installation was cut off here", hint="'spkg recover' finishes or undoes it")
     if is_installed(trusted, root) and not request.again:
-        done = _already(trusted, Outcome.NOTHING)
+        done = _already(trusted, RecoveryOutcome.NOTHING)
     else:
-        done = _applied(_plan(trusted, root, request, _start(trusted, root, request)), Outcome.NOTHING)
+        done = _applied(
+            _plan(trusted, root, request, _start(trusted, root, request)), RecoveryOutcome.NOTHING
+        )
     check_payload(trusted, payload)
     return done
 
@@ -242,7 +249,7 @@ def _changes_of(effects: tuple[Effect, ...]) -> tuple[Document, ...]:
     return tuple(map(_change, effects))
 
 
-def _check_source(payload: Payload, request: Request) -> None:
+def _check_source(payload: Payload, request: ApplyRequest) -> None:
     if (
         request.in_place
         and payload.descriptor is None
@@ -252,7 +259,7 @@ def _check_source(payload: Payload, request: Request) -> None:
         raise UsageError("--in-place wants the package in a file", hint=hint)
 
 
-def _start(trusted: TrustedPackage, root: Root, request: Request) -> Checkpoint:
+def _start(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> Checkpoint:
     """Return where to begin, after an installation in place that did not come to its end.
 
     Raises:
@@ -260,7 +267,7 @@ def _start(trusted: TrustedPackage, root: Root, request: Request) -> Checkpoint:
     """
     digest = digest_of(trusted)
     found = load_checkpoint(root)
-    fresh = Checkpoint(package=digest, command=0, state=State.INITIAL)
+    fresh = Checkpoint(package=digest, command=0, state=InstallationState.INITIAL)
     if found is None:
         return fresh
     roles = {record.role for record in trusted.package.records if isinstance(record, Role)}
@@ -288,7 +295,7 @@ def _start(trusted: TrustedPackage, root: Root, request: Request) -> Checkpoint:
     )
 
 
-def _plan(trusted: TrustedPackage, root: Root, request: Request, start: Checkpoint) -> Plan:
+def _plan(trusted: TrustedPackage, root: Root, request: ApplyRequest, start: Checkpoint) -> Plan:
     there = staged(root).values() if is_staging(root) else ()
     return plan_installation(
         trusted,
@@ -315,7 +322,7 @@ def _entry(planned: Plan, when: str) -> Document:
     }
 
 
-def _already(trusted: TrustedPackage, recovered: Outcome) -> Applied:
+def _already(trusted: TrustedPackage, recovered: RecoveryOutcome) -> Applied:
     return Applied(
         changes=(),
         notes=(),
@@ -327,7 +334,7 @@ def _already(trusted: TrustedPackage, recovered: Outcome) -> Applied:
     )
 
 
-def _applied(planned: Plan, recovered: Outcome) -> Applied:
+def _applied(planned: Plan, recovered: RecoveryOutcome) -> Applied:
     return Applied(
         changes=_changes_of(planned.effects),
         notes=planned.notes,
@@ -341,11 +348,11 @@ def _applied(planned: Plan, recovered: Outcome) -> Applied:
 
 def _change(effect: Effect) -> Document:
     match effect:
-        case Put(path=path, replaces=replaces, mode=mode):
+        case PutFile(path=path, replaces=replaces, mode=mode):
             return {"action": "put", "path": shown(path), "replaces": _kind(replaces), "mode": f"{mode:04o}"}
-        case Delete(path=path, kind=kind):
+        case DeleteEntry(path=path, kind=kind):
             return {"action": "delete", "path": shown(path), "kind": kind.value}
-        case Move(path=path, source=source, replaces=replaces):
+        case MoveEntry(path=path, source=source, replaces=replaces):
             return {
                 "action": "move",
                 "path": shown(path),
@@ -356,5 +363,5 @@ def _change(effect: Effect) -> Document:
             return {"action": "make-directory", "path": shown(path), "replaces": _kind(replaces)}
 
 
-def _kind(replaced: Kind | None) -> str | None:
+def _kind(replaced: EntryKind | None) -> str | None:
     return None if replaced is None else replaced.value

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from spkg.format.states import State
+from spkg.format.states import InstallationState
 from spkg.install.root import Parts, Root
 from spkg.install.root_tree import OWN
 from spkg.install.transaction import write_whole
@@ -25,14 +25,14 @@ __all__ = [
 ]
 
 CHECKPOINT: Final[Parts] = (*OWN, b"checkpoint")
-DRAFT: Final[Parts] = (*OWN, b"checkpoint.new")
+CHECKPOINT_DRAFT: Final[Parts] = (*OWN, b"checkpoint.new")
 PART: Final[Parts] = (*OWN, b"part")
 """The file of the command under way."""
 MADE: Final[Parts] = (*OWN, b"made")
 """The directory that is being made."""
 ARRIVED: Final[Parts] = (*OWN, b"arrived")
 """The files of a package on its way whose commands are still to come."""
-LEFTOVERS: Final = (DRAFT, PART, MADE, ARRIVED)
+LEFTOVERS: Final = (CHECKPOINT_DRAFT, PART, MADE, ARRIVED)
 """What a crash may leave behind beside the checkpoint."""
 MAX_CHECKPOINT: Final = 4096
 
@@ -45,14 +45,14 @@ class Checkpoint:
     """SHA-256 of the octets that were signed, in hex."""
     command: int
     """The index of the command that may have been begun."""
-    state: State
+    state: InstallationState
     failed: bool = False
     """Whether it ended there, other than by a crash."""
 
     @property
     def unsafe(self) -> bool:
         """Whether the root needs recovery."""
-        return self.state is State.UNRECOVERABLE
+        return self.state is InstallationState.UNRECOVERABLE
 
     def encode(self) -> bytes:
         """Return the octets of the file."""
@@ -73,7 +73,7 @@ class Checkpoint:
         """
         document: dict[str, Any] = json.loads(octets)
         try:
-            state = State(document["state"])
+            state = InstallationState(document["state"])
             found = cls(
                 package=str(document["package"]),
                 command=int(document["command"]),
@@ -82,7 +82,7 @@ class Checkpoint:
             )
         except (KeyError, TypeError) as exc:
             raise ValueError("something is missing") from exc
-        if state is State.INSTALLED:
+        if state is InstallationState.INSTALLED:
             raise ValueError("nothing stops there")
         return found
 
@@ -100,7 +100,7 @@ def load_checkpoint(root: Root) -> Checkpoint | None:
     except FileNotFoundError:
         return None
     except ValueError:
-        return Checkpoint(package="unknown", command=0, state=State.UNRECOVERABLE, failed=True)
+        return Checkpoint(package="unknown", command=0, state=InstallationState.UNRECOVERABLE, failed=True)
 
 
 def save_checkpoint(root: Root, checkpoint: Checkpoint) -> None:
@@ -109,10 +109,10 @@ def save_checkpoint(root: Root, checkpoint: Checkpoint) -> None:
     Raises:
         OSError: That can't be done; the one before still holds.
     """
-    if root.status(DRAFT) is not None:
-        root.unlink(DRAFT)
-    write_whole(root, DRAFT, checkpoint.encode())
-    root.rename(DRAFT, CHECKPOINT)
+    if root.status(CHECKPOINT_DRAFT) is not None:
+        root.unlink(CHECKPOINT_DRAFT)
+    write_whole(root, CHECKPOINT_DRAFT, checkpoint.encode())
+    root.rename(CHECKPOINT_DRAFT, CHECKPOINT)
     root.sync_directory(OWN)
 
 

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from spkg.install.root import Parts
-from spkg.install.root_tree import Kind
+from spkg.install.root_tree import EntryKind
 
-__all__ = ["DIRECTORY_MODE", "Delete", "Effect", "MakeDirectory", "Move", "Put"]
+__all__ = ["DIRECTORY_MODE", "DeleteEntry", "Effect", "MakeDirectory", "MoveEntry", "PutFile"]
 
 DIRECTORY_MODE: Final = 0o755
 """Of every directory that is made (decision 20)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Put:
+class PutFile:
     """A file of the payload appears at a path."""
 
     path: Parts
@@ -22,25 +22,25 @@ class Put:
     mode: int
     owner: tuple[int, int] | None
     """User and group of the file it replaces."""
-    replaces: Kind | None
+    replaces: EntryKind | None
     """What stands there before."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delete:
+class DeleteEntry:
     """What stands at a path goes, with all below it."""
 
     path: Parts
-    kind: Kind
+    kind: EntryKind
 
 
 @dataclass(frozen=True, kw_only=True)
-class Move:
+class MoveEntry:
     """What stood at one path, and is no directory, appears at another."""
 
     source: Parts
     path: Parts
-    replaces: Kind | None
+    replaces: EntryKind | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class MakeDirectory:
     """A directory appears."""
 
     path: Parts
-    replaces: Kind | None
+    replaces: EntryKind | None
 
 
-Effect = Put | Delete | Move | MakeDirectory
+Effect = PutFile | DeleteEntry | MoveEntry | MakeDirectory

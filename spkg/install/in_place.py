@@ -16,7 +16,7 @@ from spkg.errors import FailedError, SpkgError, TransferError, UnsafeError
 from spkg.format.commands import Format, MoveCommand, PayloadCommand, RemoveCommand
 from spkg.format.package import Command, PayloadFile
 from spkg.format.ranges import Range
-from spkg.format.states import State, state_after
+from spkg.format.states import InstallationState, state_after
 from spkg.install.checkpoint import (
     ARRIVED,
     MADE,
@@ -26,12 +26,12 @@ from spkg.install.checkpoint import (
     remove_checkpoint,
     save_checkpoint,
 )
-from spkg.install.effects import DIRECTORY_MODE, Delete, Effect, MakeDirectory, Move, Put
+from spkg.install.effects import DIRECTORY_MODE, DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
 from spkg.install.history import RECORD, is_last, record_with
 from spkg.install.own_directory import failing
 from spkg.install.plan import Plan, plan_command
 from spkg.install.root import Parts, Root
-from spkg.install.root_tree import OWN, Kind, RootTree
+from spkg.install.root_tree import OWN, EntryKind, RootTree
 from spkg.install.staged_file import Landing
 from spkg.install.transaction import PRIVATE, write_whole
 from spkg.verify.command_order import Sequencer
@@ -177,7 +177,7 @@ class _Run:
         if not isinstance(command.record, FILE_COMMANDS):
             return
         state = state_after(self.at.state, command.record)
-        if state is State.UNRECOVERABLE:
+        if state is InstallationState.UNRECOVERABLE:
             self._committing()
         self.at = replace(self.at, command=command.index, state=state)
         self.begun = True
@@ -191,23 +191,23 @@ class _Run:
             if isinstance(effect, MakeDirectory):
                 _make(root, effect.path)
         for effect in effects:
-            if isinstance(effect, Put) and file is not None:
+            if isinstance(effect, PutFile) and file is not None:
                 self._stage(effect, file)
                 root.rename(PART, effect.path)
                 _sync(root, [effect.path[:-1], OWN])
         # Of a versioned file the new one is there before the others go; one that moves is the last to go.
-        deletes = [effect for effect in effects if isinstance(effect, Delete)]
+        deletes = [effect for effect in effects if isinstance(effect, DeleteEntry)]
         for gone in deletes:
-            if gone.kind is Kind.DIRECTORY:
+            if gone.kind is EntryKind.DIRECTORY:
                 root.remove_tree(gone.path)
             else:
                 root.unlink(gone.path)
         _sync(root, [gone.path[:-1] for gone in deletes])
         for effect in effects:
-            if isinstance(effect, Move):
+            if isinstance(effect, MoveEntry):
                 _move(root, effect.source, effect.path)
 
-    def _stage(self, put: Put, file: PayloadFile) -> None:
+    def _stage(self, put: PutFile, file: PayloadFile) -> None:
         """Have the file of a command as PART, its octets being what was signed."""
         root = self._root
         if root.status(PART) is not None:
@@ -245,7 +245,7 @@ def _place(wanted: Range) -> Parts:
     return (*ARRIVED, b"%d.%d" % wanted)
 
 
-def _write_part(root: Root, put: Put, pieces: Iterable[memoryview]) -> None:
+def _write_part(root: Root, put: PutFile, pieces: Iterable[memoryview]) -> None:
     """Write PART, durably."""
     part = root.create(PART)
     try:

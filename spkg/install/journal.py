@@ -10,11 +10,11 @@ from enum import Enum
 from hashlib import sha256
 from typing import Any, Final
 
-from spkg.install.effects import Delete, Effect, MakeDirectory, Move, Put
+from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
 from spkg.install.root import Parts, shown, split
-from spkg.install.root_tree import Kind
+from spkg.install.root_tree import EntryKind
 
-__all__ = ["MAX_JOURNAL", "Before", "Step", "Verb", "decode_journal", "encode_journal", "steps_of"]
+__all__ = ["MAX_JOURNAL", "Before", "JournalStep", "Verb", "decode_journal", "encode_journal", "steps_of"]
 
 FORMAT: Final = 1
 MAX_JOURNAL: Final = 1 << 24
@@ -41,7 +41,7 @@ class Before(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class JournalStep:
     """One change, with the number that all its files in the transaction have."""
 
     number: int
@@ -52,34 +52,36 @@ class Step:
     """Where it comes from, of a move."""
 
 
-def steps_of(effects: Sequence[Effect]) -> list[Step]:
+def steps_of(effects: Sequence[Effect]) -> list[JournalStep]:
     """Return the steps of a plan.  A directory within another new one comes with that."""
     made = {effect.path for effect in effects if isinstance(effect, MakeDirectory)}
-    steps: list[Step] = []
+    steps: list[JournalStep] = []
     for number, effect in enumerate(effects):
         match effect:
-            case Put(path=path, replaces=replaces):
-                steps.append(Step(number=number, verb=Verb.PUT, path=path, before=_before(replaces)))
-            case Move(path=path, source=source, replaces=replaces):
+            case PutFile(path=path, replaces=replaces):
+                steps.append(JournalStep(number=number, verb=Verb.PUT, path=path, before=_before(replaces)))
+            case MoveEntry(path=path, source=source, replaces=replaces):
                 before = _before(replaces)
-                steps.append(Step(number=number, verb=Verb.MOVE, path=path, before=before, source=source))
-            case Delete(path=path):
-                steps.append(Step(number=number, verb=Verb.DELETE, path=path, before=Before.AWAY))
+                steps.append(
+                    JournalStep(number=number, verb=Verb.MOVE, path=path, before=before, source=source)
+                )
+            case DeleteEntry(path=path):
+                steps.append(JournalStep(number=number, verb=Verb.DELETE, path=path, before=Before.AWAY))
             case MakeDirectory(path=path, replaces=replaces) if path[:-1] not in made:
                 away = Before.NOTHING if replaces is None else Before.AWAY
-                steps.append(Step(number=number, verb=Verb.DIRECTORY, path=path, before=away))
+                steps.append(JournalStep(number=number, verb=Verb.DIRECTORY, path=path, before=away))
             case MakeDirectory():
                 pass
     return steps
 
 
-def _before(replaces: Kind | None) -> Before:
+def _before(replaces: EntryKind | None) -> Before:
     if replaces is None:
         return Before.NOTHING
-    return Before.AWAY if replaces is Kind.DIRECTORY else Before.KEPT
+    return Before.AWAY if replaces is EntryKind.DIRECTORY else Before.KEPT
 
 
-def encode_journal(steps: Sequence[Step]) -> bytes:
+def encode_journal(steps: Sequence[JournalStep]) -> bytes:
     """Return the octets of a journal."""
     listed = [
         {
@@ -95,7 +97,7 @@ def encode_journal(steps: Sequence[Step]) -> bytes:
     return body + b"\n" + sha256(body).hexdigest().encode() + b"\n"
 
 
-def decode_journal(octets: bytes) -> list[Step]:
+def decode_journal(octets: bytes) -> list[JournalStep]:
     """Return the steps of a journal.
 
     Raises:
@@ -110,11 +112,11 @@ def decode_journal(octets: bytes) -> list[Step]:
         raise ValueError("the journal is not of this program") from exc
 
 
-def _steps(document: dict[str, Any]) -> list[Step]:
+def _steps(document: dict[str, Any]) -> list[JournalStep]:
     if document["format"] != FORMAT:
         raise ValueError(f"a journal of the format {document['format']}, this program knows {FORMAT}")
     return [
-        Step(
+        JournalStep(
             number=int(listed["number"]),
             verb=Verb(listed["verb"]),
             path=_path(listed["path"]),

@@ -4,9 +4,10 @@ Planning is pure: it looks at the tree and changes nothing.  The commands run on
 the list, so that a later one sees what an earlier one did; all that can be refused is refused here.
 """
 
-from dataclasses import InitVar, dataclass
-from typing import Final, NoReturn, final
+from dataclasses import dataclass
+from typing import Final, final
 
+from spkg.common.sealed import Sealed
 from spkg.device import Device
 from spkg.errors import NO_ROOM, RefusedError
 from spkg.format.commands import (
@@ -26,11 +27,11 @@ from spkg.format.commands import (
 )
 from spkg.format.package import Command, Package
 from spkg.format.paths import RootPath, VersionedPath
-from spkg.install.effects import Effect, MakeDirectory, Put
+from spkg.install.effects import Effect, MakeDirectory, PutFile
 from spkg.install.gates import check_gates
 from spkg.install.planned_tree import Blob, Directory, Leaf, Node, Overlay
 from spkg.install.root import Parts, shown
-from spkg.install.root_tree import Kind, Room, Tree
+from spkg.install.root_tree import EntryKind, Room, Tree
 from spkg.verify.signatures import TrustedPackage
 
 __all__ = ["Plan", "plan_command", "plan_installation"]
@@ -43,7 +44,7 @@ _SEAL: Final = object()
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(Sealed, of=_SEAL, maker="spkg.plan_installation()"):
     """What installing a trusted package changes in a tree.  Only :func:`plan_installation` makes one."""
 
     trusted: TrustedPackage
@@ -54,25 +55,11 @@ class Plan:
     notes: tuple[str, ...]
     """What was ignored, for people."""
     reboot_required: bool
-    seal: InitVar[object]
-
-    def __post_init__(self, seal: object) -> None:
-        if seal is not _SEAL:
-            raise TypeError("a Plan is only made by spkg.plan()")
-
-    def __copy__(self) -> NoReturn:
-        raise TypeError("a Plan can't be copied")
-
-    def __deepcopy__(self, _memo: object) -> NoReturn:
-        raise TypeError("a Plan can't be copied")
-
-    def __reduce_ex__(self, _protocol: object) -> NoReturn:
-        raise TypeError("a Plan can't be pickled")
 
     @property
-    def puts(self) -> tuple[Put, ...]:
+    def puts(self) -> tuple[PutFile, ...]:
         """The files that appear."""
-        return tuple(effect for effect in self.effects if isinstance(effect, Put))
+        return tuple(effect for effect in self.effects if isinstance(effect, PutFile))
 
 
 def plan_installation(
@@ -258,7 +245,7 @@ class _Run:
         match before:
             case Directory():
                 self._free = None  # nobody counted what lies in it
-            case Leaf(entry=entry) if self._free is not None and entry.kind is Kind.FILE:
+            case Leaf(entry=entry) if self._free is not None and entry.kind is EntryKind.FILE:
                 self._free += entry.size
             case Blob(file=file) if self._free is not None:
                 self._free += self._package.files[file].record.file_length
@@ -289,7 +276,7 @@ class _Run:
         replaced: int | None = None
         owner: tuple[int, int] | None = None
         match old:
-            case Leaf(entry=entry) if entry.kind is Kind.FILE:
+            case Leaf(entry=entry) if entry.kind is EntryKind.FILE:
                 replaced, owner = entry.mode, entry.owner
             case Blob(mode=replaced, owner=owner):
                 pass

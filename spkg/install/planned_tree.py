@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from spkg.device import Links
+from spkg.device import LinkPolicy
 from spkg.errors import RefusedError
-from spkg.install.effects import Delete, Effect, MakeDirectory, Move, Put
+from spkg.format.paths import EXTENSION_LENGTH
+from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
 from spkg.install.root import Parts, shown
-from spkg.install.root_tree import OWN, Entry, Kind, Tree
+from spkg.install.root_tree import OWN, EntryKind, Tree, TreeEntry
 
 __all__ = [
     "Blob",
@@ -22,10 +23,8 @@ __all__ = [
     "Overlay",
 ]
 
-MAX_LINKS: Final = 40
+MAX_LINKS_FOLLOWED: Final = 40
 """How many symbolic links one path may lead through."""
-EXTENSION: Final = 3
-"""The length of the extension of a versioned name, in characters (E.4.1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +32,7 @@ class Leaf:
     """Something that is there before, and is no directory."""
 
     origin: Parts
-    entry: Entry
+    entry: TreeEntry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +70,7 @@ class Overlay:
         links: What becomes of symbolic links among the parents of a path.
     """
 
-    def __init__(self, tree: Tree, links: Links) -> None:
+    def __init__(self, tree: Tree, links: LinkPolicy) -> None:
         self._tree = tree
         self._links = links
         self._root = Directory(())
@@ -107,17 +106,23 @@ class Overlay:
             if node is None:
                 node = Directory(None)
                 self.set(directory, position, name, node)
-            if isinstance(node, Leaf) and node.entry.kind is Kind.LINK and self._links is not Links.REFUSE:
+            if (
+                isinstance(node, Leaf)
+                and node.entry.kind is EntryKind.LINK
+                and self._links is not LinkPolicy.REFUSE
+            ):
                 followed += 1
-                if followed > MAX_LINKS:
-                    raise RefusedError(f"{shown(path)}: more than {MAX_LINKS} symbolic links on the way")
+                if followed > MAX_LINKS_FOLLOWED:
+                    raise RefusedError(
+                        f"{shown(path)}: more than {MAX_LINKS_FOLLOWED} symbolic links on the way"
+                    )
                 target = self._tree.target(node.origin)
                 if target.startswith(b"/"):
                     directory, position, stack = self._root, (), []
                 names += [part for part in reversed(target.split(b"/")) if part not in {b"", b"."}]
                 continue
             if not isinstance(node, Directory):
-                what = node.entry.kind.value if isinstance(node, Leaf) else Kind.FILE.value
+                what = node.entry.kind.value if isinstance(node, Leaf) else EntryKind.FILE.value
                 raise RefusedError(f"{shown(path)} leads through {shown(here)}, a {what}")
             if here in self._mounts:
                 raise RefusedError(f"{shown(path)} leads into {shown(here)}, where something is mounted")
@@ -183,12 +188,12 @@ class Overlay:
             was = None if isinstance(before, Leaf) and before.origin in moved else _kind(before)
             match node:
                 case None if was is not None:
-                    found.append(Delete(path=path, kind=was))
+                    found.append(DeleteEntry(path=path, kind=was))
                 case Blob():
-                    put = Put(path=path, file=node.file, mode=node.mode, owner=node.owner, replaces=was)
+                    put = PutFile(path=path, file=node.file, mode=node.mode, owner=node.owner, replaces=was)
                     found.append(put)
                 case Leaf() if node.origin in moved:
-                    found.append(Move(source=node.origin, path=path, replaces=was))
+                    found.append(MoveEntry(source=node.origin, path=path, replaces=was))
                 case Directory(origin=None):
                     found.append(MakeDirectory(path=path, replaces=was))
                 case _:
@@ -214,7 +219,7 @@ class Overlay:
             return None
         if entry.own:
             raise RefusedError(f"{shown(path)} is the installer's own directory")
-        return Directory(path) if entry.kind is Kind.DIRECTORY else Leaf(origin=path, entry=entry)
+        return Directory(path) if entry.kind is EntryKind.DIRECTORY else Leaf(origin=path, entry=entry)
 
     def _load_all(self, directory: Directory, position: Parts) -> None:
         if directory.whole:
@@ -251,7 +256,7 @@ class Overlay:
             base, dot, extension = name.decode().rpartition(".")
         except UnicodeDecodeError:
             return None
-        if not dot or len(extension) != EXTENSION:
+        if not dot or len(extension) != EXTENSION_LENGTH:
             return None
         return base.casefold() if self._tree.folds else base
 
@@ -261,14 +266,14 @@ def _folded(name: bytes) -> str:
 
 
 def _is_regular(node: Node | None) -> bool:
-    return isinstance(node, Blob) or (isinstance(node, Leaf) and node.entry.kind is Kind.FILE)
+    return isinstance(node, Blob) or (isinstance(node, Leaf) and node.entry.kind is EntryKind.FILE)
 
 
-def _kind(node: Node | None) -> Kind | None:
+def _kind(node: Node | None) -> EntryKind | None:
     match node:
         case Leaf(entry=entry):
             return entry.kind
         case Directory():
-            return Kind.DIRECTORY
+            return EntryKind.DIRECTORY
         case _:
             return None

@@ -33,9 +33,9 @@ RACES: Final = 128
 """How often a path is tried again that was changed while it was resolved."""
 DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 LISTABLE: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-NEVER: Final = frozenset({b"", b".", b".."})
+SPECIAL_NAMES: Final = frozenset({b"", b".", b".."})
 """Names that no entry of a directory has."""
-CHUNK: Final = 1 << 18
+COPY_CHUNK: Final = 1 << 18
 """How many octets are copied at once."""
 DEEP: Final = 64
 """How many directories are open at once while a tree is removed."""
@@ -385,7 +385,7 @@ class NewFile:
 
     def read(self) -> Iterator[memoryview]:
         """Give what was written, from the beginning; each piece is gone at the next."""
-        buffer = memoryview(bytearray(CHUNK))
+        buffer = memoryview(bytearray(COPY_CHUNK))
         position = 0
         try:
             while count := os.preadv(self._descriptor, [buffer], position):
@@ -429,7 +429,7 @@ class _Held:
 def _check(path: Parts) -> None:
     """Refuse what is no path below the root; whoever asks for it has a defect."""
     joined = b"/".join(path)
-    if not path or not NEVER.isdisjoint(path) or b"\0" in joined or joined.count(b"/") >= len(path):
+    if not path or not SPECIAL_NAMES.isdisjoint(path) or b"\0" in joined or joined.count(b"/") >= len(path):
         raise ValueError(f"no path below the root: {path!r}")
 
 

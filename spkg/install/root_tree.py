@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from spkg.format.paths import OWN_DIRECTORY
 from spkg.install.root import Parts, Root
 
-__all__ = ["OWN", "Entry", "Kind", "Room", "RootTree", "Tree"]
+__all__ = ["OWN", "EntryKind", "Room", "RootTree", "Tree", "TreeEntry"]
 
 OWN: Final[Parts] = (OWN_DIRECTORY,)
 """The installer's own directory."""
@@ -21,7 +21,7 @@ FOLDING: Final = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "cifs", "
 """File systems to which two names are one that differ in case alone."""
 
 
-class Kind(Enum):
+class EntryKind(Enum):
     """What an entry of a directory is."""
 
     FILE = "file"
@@ -32,10 +32,10 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class TreeEntry:
     """What stands at a path."""
 
-    kind: Kind
+    kind: EntryKind
     mode: int = 0o644
     """The permission bits, those above 0777 too."""
     owner: tuple[int, int] = (0, 0)
@@ -74,7 +74,7 @@ class Tree(Protocol):
         """Whether two names are one that differ in case alone."""
         ...
 
-    def entry(self, path: Parts) -> Entry | None:
+    def entry(self, path: Parts) -> TreeEntry | None:
         """Return what stands at a path whose parents are directories."""
         ...
 
@@ -115,12 +115,12 @@ class RootTree:
         nearest = max((point for point in points if above[: len(point)] == point), key=len, default=())
         self.folds = points.get(nearest, b"").decode() in FOLDING
 
-    def entry(self, path: Parts) -> Entry | None:
+    def entry(self, path: Parts) -> TreeEntry | None:
         """Return what stands at a path."""
         found = self._root.status(path)
         if found is None:
             return None
-        return Entry(
+        return TreeEntry(
             kind=_kind(found.st_mode),
             mode=stat.S_IMODE(found.st_mode),
             owner=(found.st_uid, found.st_gid),
@@ -160,6 +160,6 @@ def _unescaped(path: bytes) -> bytes:
     return path
 
 
-def _kind(mode: int) -> Kind:
-    kinds = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIRECTORY, stat.S_IFLNK: Kind.LINK}
-    return kinds.get(stat.S_IFMT(mode), Kind.OTHER)
+def _kind(mode: int) -> EntryKind:
+    kinds = {stat.S_IFREG: EntryKind.FILE, stat.S_IFDIR: EntryKind.DIRECTORY, stat.S_IFLNK: EntryKind.LINK}
+    return kinds.get(stat.S_IFMT(mode), EntryKind.OTHER)

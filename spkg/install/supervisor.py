@@ -12,16 +12,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from spkg.common.child_process import ChildKilledError, Document, Tell, run_child
+from spkg.common.child_process import ChildKilledError, Tell, run_child
+from spkg.common.documents import Document
 from spkg.common.landlock import confine
 from spkg.common.stop_signals import STOP_SIGNALS, hold_stop_signals
 from spkg.errors import FailedError, UnsafeError, os_problem
-from spkg.format.states import State
+from spkg.format.states import InstallationState
 from spkg.install import apply as applying
-from spkg.install.apply import Applied, Request
+from spkg.install.apply import Applied, ApplyRequest
 from spkg.install.root import Root
 from spkg.install.status import RootState, root_state
-from spkg.install.transaction import Outcome
+from spkg.install.transaction import RecoveryOutcome
 from spkg.verify.payload import ArrivingPayload, Payload, Standing, TimeLeft
 from spkg.verify.signatures import TrustedPackage
 from spkg.verify.single_pass import Progress
@@ -60,7 +61,7 @@ class Note:
 class Recovered:
     """What became of what a crash had left, and how the root stands."""
 
-    outcome: Outcome
+    outcome: RecoveryOutcome
     state: RootState
     failed: bool
     """Whether an installation in place failed, other than by a crash."""
@@ -70,7 +71,7 @@ def apply_package(
     trusted: TrustedPackage,
     payload: Payload,
     root: Path,
-    request: Request,
+    request: ApplyRequest,
     *,
     clock: Callable[[], float],
     hear: Callable[[Advance | Note], object] = lambda _event: None,
@@ -124,7 +125,7 @@ def apply_package(
         return _killed_twice(exc, trusted, root, request)
 
 
-def preview_package(trusted: TrustedPackage, payload: Payload, root: Path, request: Request) -> Applied:
+def preview_package(trusted: TrustedPackage, payload: Payload, root: Path, request: ApplyRequest) -> Applied:
     """Return what :func:`apply_package` would do, the payload compared; nothing is changed.
 
     Raises:
@@ -160,7 +161,9 @@ def recover_root(root: Path, *, discard: bool = False) -> Recovered:
         return {"outcome": outcome.value, "state": state.value, "failed": failed}
 
     done = run_child(work, lambda _: None)
-    return Recovered(outcome=Outcome(done["outcome"]), state=RootState(done["state"]), failed=done["failed"])
+    return Recovered(
+        outcome=RecoveryOutcome(done["outcome"]), state=RootState(done["state"]), failed=done["failed"]
+    )
 
 
 def run_recovery_command(
@@ -193,7 +196,7 @@ def run_recovery_command(
 
 
 def _installing(
-    trusted: TrustedPackage, payload: Payload, root: Path, request: Request, clock: Callable[[], float]
+    trusted: TrustedPackage, payload: Payload, root: Path, request: ApplyRequest, clock: Callable[[], float]
 ) -> Callable[[Tell], Document]:
     """Return what installs in a child process."""
     parent, committed = os.getpid(), False
@@ -222,7 +225,7 @@ def _installing(
 
 
 def _settling(
-    trusted: TrustedPackage, root: Path, request: Request, *, arriving: bool
+    trusted: TrustedPackage, root: Path, request: ApplyRequest, *, arriving: bool
 ) -> Callable[[Tell], Document]:
     """Return what recovers, in a child process, after the one that installed was killed."""
 
@@ -234,7 +237,9 @@ def _settling(
     return work
 
 
-def _killed_twice(exc: ChildKilledError, trusted: TrustedPackage, root: Path, request: Request) -> Applied:
+def _killed_twice(
+    exc: ChildKilledError, trusted: TrustedPackage, root: Path, request: ApplyRequest
+) -> Applied:
     """Return what was done all the same; nobody could recover, which can be tried again.
 
     Raises:
@@ -282,7 +287,9 @@ def _event(document: Document) -> Advance | Note:
     standing, known = document["standing"], None
     if standing is not None:
         deadline = None if standing["deadline"] is None else TimeLeft(**standing["deadline"])
-        known = Standing(state=State(standing["state"]), command=standing["command"], deadline=deadline)
+        known = Standing(
+            state=InstallationState(standing["state"]), command=standing["command"], deadline=deadline
+        )
     return Advance(octets=document["octets"], standing=known)
 
 

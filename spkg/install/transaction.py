@@ -26,17 +26,17 @@ from typing import Final
 
 from spkg.errors import NO_ROOM, FailedError, UnsafeError, os_problem
 from spkg.install.effects import DIRECTORY_MODE
-from spkg.install.journal import MAX_JOURNAL, Before, Step, Verb, decode_journal, encode_journal
+from spkg.install.journal import MAX_JOURNAL, Before, JournalStep, Verb, decode_journal, encode_journal
 from spkg.install.root import Parts, Root, shown
 from spkg.install.root_tree import OWN
 
 __all__ = [
-    "FEW",
     "JOURNAL",
     "OVER",
     "PRIVATE",
+    "SYNCED_ONE_BY_ONE",
     "TXN",
-    "Outcome",
+    "RecoveryOutcome",
     "begin",
     "collect",
     "commit",
@@ -45,7 +45,7 @@ __all__ = [
     "is_pending",
     "is_staging",
     "keep_staged",
-    "recover",
+    "settle_transaction",
     "slot",
     "staged",
     "write_whole",
@@ -56,7 +56,7 @@ OVER: Final[Parts] = (*OWN, b"over")
 """What is left of a transaction that is over."""
 JOURNAL: Final[Parts] = (*TXN, b"journal")
 DONE: Final[Parts] = (*TXN, b"done")
-DRAFT: Final[Parts] = (*TXN, b"draft")
+JOURNAL_DRAFT: Final[Parts] = (*TXN, b"draft")
 PLACING: Final[Parts] = (*TXN, b"placing")
 BACK: Final[Parts] = (*TXN, b"back")
 UNPLACED: Final[Parts] = (*TXN, b"unplaced")
@@ -74,11 +74,11 @@ ATTEMPTS: Final = 2
 NO_LINK: Final = frozenset({errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
 """How a system says that a file can't have a second name, here or for this user."""
 RECOVER: Final = "'spkg recover' tries again"
-FEW: Final = 8
+SYNCED_ONE_BY_ONE: Final = 8
 """Up to so many files or directories are synced one by one, more by one sync of the file system."""
 
 
-class Outcome(Enum):
+class RecoveryOutcome(Enum):
     """What became of a transaction."""
 
     NOTHING = "nothing"
@@ -91,7 +91,7 @@ class Outcome(Enum):
     """Its changes could not all be made, and were taken back."""
 
 
-def slot(kind: bytes, step: Step) -> Parts:
+def slot(kind: bytes, step: JournalStep) -> Parts:
     """Return the place of a step in the transaction."""
     return (*TXN, kind, b"%d" % step.number)
 
@@ -174,7 +174,7 @@ def keep_staged(root: Root, wanted: Mapping[Parts, int]) -> dict[Parts, int]:
     return kept
 
 
-def commit(root: Root, steps: Sequence[Step], directories: Iterable[Parts]) -> list[Step]:
+def commit(root: Root, steps: Sequence[JournalStep], directories: Iterable[Parts]) -> list[JournalStep]:
     """Stage what is no file, make everything durable, and write the journal; return the steps as it has them.
 
     When this returns the changes will be made, whatever happens.
@@ -198,7 +198,7 @@ def commit(root: Root, steps: Sequence[Step], directories: Iterable[Parts]) -> l
     for marker in (PLACING, BACK, UNPLACED):
         root.create(_spare(marker)).close()
     puts = sum(step.verb is Verb.PUT for step in staged)
-    if puts + len(made) > FEW:
+    if puts + len(made) > SYNCED_ONE_BY_ONE:
         root.sync_all()
     else:
         for directory in [*made, *((*TXN, name) for name in SLOTS), TXN, OWN, ()]:
@@ -206,13 +206,13 @@ def commit(root: Root, steps: Sequence[Step], directories: Iterable[Parts]) -> l
     octets = encode_journal(staged)
     if len(octets) > MAX_JOURNAL:
         raise FailedError(f"a journal of {len(octets)} octets, {MAX_JOURNAL} are taken", reason=NO_ROOM)
-    write_whole(root, DRAFT, octets)
-    root.rename(DRAFT, JOURNAL)
+    write_whole(root, JOURNAL_DRAFT, octets)
+    root.rename(JOURNAL_DRAFT, JOURNAL)
     root.sync_directory(TXN)
     return staged
 
 
-def finish(root: Root, steps: Sequence[Step]) -> Outcome:
+def finish(root: Root, steps: Sequence[JournalStep]) -> RecoveryOutcome:
     """Make the changes of a journal, or take them back where they can't all be made.
 
     Raises:
@@ -229,17 +229,17 @@ def finish(root: Root, steps: Sequence[Step]) -> Outcome:
         except OSError as exc:
             problems.append(exc)
         else:
-            return Outcome.DONE
+            return RecoveryOutcome.DONE
     try:
         _rely_on_names(root)
         _back(root, steps)
     except OSError as exc:
         told = "; ".join(dict.fromkeys(map(os_problem, [*problems, exc])))
         raise UnsafeError(f"the changes can neither be made nor taken back: {told}", hint=RECOVER) from exc
-    return Outcome.UNDONE
+    return RecoveryOutcome.UNDONE
 
 
-def recover(root: Root) -> Outcome:
+def settle_transaction(root: Root) -> RecoveryOutcome:
     """Finish, undo or discard what a crash left, and remove it; without a transaction nothing is done.
 
     Raises:
@@ -305,18 +305,18 @@ def write_whole(root: Root, path: Parts, octets: bytes) -> None:
         file.close()
 
 
-def _settle(root: Root) -> Outcome:
-    """Do what :func:`recover` does, but for the removing.
+def _settle(root: Root) -> RecoveryOutcome:
+    """Do what :func:`settle_transaction` does, but for the removing.
 
     Raises:
         UnsafeError: The changes can neither be made nor taken back, or nobody can tell what they are.
     """
     try:
         if not _has(root, TXN):
-            return Outcome.NOTHING
+            return RecoveryOutcome.NOTHING
         _rely_on_names(root)
         if not _has(root, JOURNAL):
-            return Outcome.NOTHING if _has(root, DONE) else Outcome.DISCARDED
+            return RecoveryOutcome.NOTHING if _has(root, DONE) else RecoveryOutcome.DISCARDED
         steps = decode_journal(root.read(JOURNAL, MAX_JOURNAL))
     except OSError as exc:
         raise UnsafeError(f"nobody can tell what is left to do: {os_problem(exc)}", hint=RECOVER) from exc
@@ -325,7 +325,7 @@ def _settle(root: Root) -> Outcome:
     return finish(root, steps)
 
 
-def _keep(root: Root, step: Step) -> Step:
+def _keep(root: Root, step: JournalStep) -> JournalStep:
     """Give a second name to what a step will replace; where that is not allowed it has to leave before."""
     if step.before is not Before.KEPT:
         return step
@@ -338,7 +338,7 @@ def _keep(root: Root, step: Step) -> Step:
     return step
 
 
-def _forward(root: Root, steps: Sequence[Step]) -> None:
+def _forward(root: Root, steps: Sequence[JournalStep]) -> None:
     placed = [step for step in steps if step.verb in PLACED]
     if not _has(root, PLACING):
         # (1) Sources leave first, since what they lie in may leave next.
@@ -356,7 +356,7 @@ def _forward(root: Root, steps: Sequence[Step]) -> None:
     _done(root)
 
 
-def _back(root: Root, steps: Sequence[Step]) -> None:
+def _back(root: Root, steps: Sequence[JournalStep]) -> None:
     if not _has(root, JOURNAL):
         root.rename(DONE, JOURNAL)  # the last thing that was done can't be relied on
     _mark(root, BACK)
@@ -408,7 +408,7 @@ def _sync(root: Root, pairs: Sequence[tuple[Parts, Parts]]) -> None:
     """Make renames durable, those too that were made before a crash of this process alone."""
     # Where things came to goes first: a name that is gone from one place has to be in the other.
     directories = dict.fromkeys([end[:-1] for _, end in pairs] + [start[:-1] for start, _ in pairs])
-    if len(directories) > FEW:
+    if len(directories) > SYNCED_ONE_BY_ONE:
         root.sync_all()
         return
     for directory in directories:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from spkg.common.documents import Document
 from spkg.common.printable import amount
 from spkg.cwmp.faults import MAX_FAULT_STRING, transfer_fault
 from spkg.errors import SpkgError
 from spkg.install.apply import Applied
-from spkg.install.transaction import Outcome
-from spkg.report.lines import Document, Line, Tone
+from spkg.install.transaction import RecoveryOutcome
+from spkg.report.lines import Line, Tone
 from spkg.verify.payload import Standing
 
 __all__ = [
@@ -26,10 +27,10 @@ SCHEMA: Final = "spkg.apply/1"
 """What each of its JSON lines begins with."""
 MARKS: Final = {"put": "+", "delete": "-", "move": ">", "make-directory": "+"}
 OUTCOMES: Final = {
-    Outcome.NOTHING: "nothing was left to recover",
-    Outcome.DISCARDED: "discarded an installation that had not begun to change anything",
-    Outcome.DONE: "finished an installation that was cut off",
-    Outcome.UNDONE: "took back an installation that was cut off and could not be finished",
+    RecoveryOutcome.NOTHING: "nothing was left to recover",
+    RecoveryOutcome.DISCARDED: "discarded an installation that had not begun to change anything",
+    RecoveryOutcome.DONE: "finished an installation that was cut off",
+    RecoveryOutcome.UNDONE: "took back an installation that was cut off and could not be finished",
 }
 """What became of what a crash had left, in words."""
 
@@ -120,7 +121,7 @@ def applied_hints(applied: Applied) -> Iterator[str]:
     """Give what is out of the ordinary."""
     if applied.already:
         yield "--again applies it once more"
-    if applied.recovered is not Outcome.NOTHING:
+    if applied.recovered is not RecoveryOutcome.NOTHING:
         yield OUTCOMES[applied.recovered]
     yield from applied.notes
     if applied.skipped_unknown:

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 from spkg.build.builder import BuildPlan, BuildReport
 from spkg.build.source_tree import TreeReport
+from spkg.common.documents import Document
 from spkg.common.printable import amount, size
-from spkg.report.lines import Document, Line, Tone
+from spkg.report.lines import Line, Tone
 
 __all__ = ["build_document", "build_lines"]
 
-FEW = 5
+NAMES_SHOWN = 5
 """How many names are told to people; programs get all."""
 
 
@@ -39,7 +40,7 @@ def build_lines(plan: BuildPlan, report: BuildReport, output: str) -> Iterator[L
             (tree.empty_directories, "empty directory", "empty directories", " left: the format has none"),
         ):
             if names:
-                shown = ", ".join(names[:FEW]) + (", …" if len(names) > FEW else "")
+                shown = ", ".join(names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "")
                 yield Tone.PLAIN, f"  {amount(len(names), one, several)}{what}: {shown}"
     shared = f" ({report.shared} stored once with another)" if report.shared else ""
     payload = size(report.header.payload_length)

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from spkg.build.compare import Change, Difference, FileChange, FileState
+from spkg.common.documents import Document
 from spkg.common.printable import size
-from spkg.report.lines import Document, Line, Tone
+from spkg.report.lines import Line, Tone
 
 __all__ = ["difference_document", "difference_lines"]
 

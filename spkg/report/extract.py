@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from spkg.build.extract import Extraction
+from spkg.common.documents import Document
 from spkg.common.printable import amount, size
-from spkg.report.lines import NO_DATES, Document, Line, Tone, range_document
+from spkg.report.lines import NO_DATES, Line, Tone, range_document
 from spkg.verify.signatures import TrustedPackage
 
 __all__ = ["extraction_document", "extraction_hints", "extraction_lines"]

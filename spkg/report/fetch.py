@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from spkg.common.documents import Document
 from spkg.common.printable import amount, size
-from spkg.report.lines import Document, Line, Tone
+from spkg.report.lines import Line, Tone
 from spkg.verify.contents import PayloadReport
 from spkg.verify.signatures import TrustedPackage
 

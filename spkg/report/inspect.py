@@ -1,20 +1,18 @@
 """``spkg inspect``: all that a package says, with nobody's word for it."""
 
 from collections.abc import Iterator
-from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-
-from spkg.common.digests import Digest
+from spkg.common.documents import Document
 from spkg.common.printable import size
+from spkg.common.times import write_time
 from spkg.errors import FormatError
 from spkg.format.command_text import summary
 from spkg.format.commands import PayloadCommand
 from spkg.format.package import Command, DamagedCommand, Survey
 from spkg.format.ranges import Range, uncovered
 from spkg.format.signature_block import SignatureBlock, SignerInfo, readable_name
-from spkg.report.lines import Document, Line, Tone, columns, range_document
-from spkg.trust.certificates import certificate_id, issuer_of, read_certificate, subject_of
+from spkg.report.certificates import certificate_document
+from spkg.report.lines import Line, Tone, columns, range_document
 
 __all__ = ["inspection_document", "inspection_lines"]
 
@@ -145,31 +143,12 @@ def _signer(index: int, signer: SignerInfo, block: SignatureBlock) -> Document:
         "authenticated_attributes": None
         if signer.attributes is None
         else [attribute.oid for attribute in signer.attributes],
-        "signing_time": None if time is None else time.isoformat(),
+        "signing_time": None if time is None else write_time(time),
     }
 
 
 def _certificates(block: SignatureBlock) -> list[Document]:
-    return [_certificate(octets) for octets in block.certificates]
-
-
-def _certificate(octets: bytes) -> Document:
-    fingerprint = Digest.SHA256.of(octets).hex()
-    try:
-        certificate = read_certificate(octets)
-    except FormatError as exc:
-        return {"sha256": fingerprint, "problem": exc.problem}
-    key: Any = certificate.public_key()
-    kind = "RSA" if isinstance(key, rsa.RSAPublicKey) else type(key).__name__.removesuffix("PublicKey")
-    return {
-        "subject": subject_of(certificate),
-        "issuer": issuer_of(certificate),
-        "serial": certificate_id(octets)[1],
-        "not_before": certificate.not_valid_before_utc.isoformat(),
-        "not_after": certificate.not_valid_after_utc.isoformat(),
-        "key": f"{kind} {getattr(key, 'key_size', '')}".strip(),
-        "sha256": fingerprint,
-    }
+    return [certificate_document(octets) for octets in block.certificates]
 
 
 def _payload(survey: Survey, block: SignatureBlock) -> Document:

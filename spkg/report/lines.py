@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
+from spkg.common.documents import Document
 from spkg.errors import SpkgError
 from spkg.format.ranges import Range
 
 __all__ = [
     "NO_DATES",
-    "Document",
     "Line",
     "Tone",
     "columns",
@@ -34,8 +34,6 @@ NO_DATES: Final = "the dates of certificates and revocation lists were not check
 
 Line = tuple[Tone, str]
 """A line for people, not yet escaped."""
-Document = dict[str, Any]
-"""A JSON document; its first key is ``schema``."""
 
 
 def error_fields(error: SpkgError | None, status: int, word: str, message: str) -> Document:

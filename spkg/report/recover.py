@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
+from spkg.common.documents import Document
 from spkg.install.status import RootState
 from spkg.install.supervisor import Recovered
 from spkg.report.apply import OUTCOMES
-from spkg.report.lines import Document, Line, Tone
+from spkg.report.lines import Line, Tone
 
 __all__ = [
     "recovery_document",

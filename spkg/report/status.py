@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from spkg.common.documents import Document
 from spkg.common.printable import amount, size
 from spkg.install.history import InstalledPackage
 from spkg.install.status import RootState, RootStatus
-from spkg.report.lines import Document, Line, Tone, columns
+from spkg.report.lines import Line, Tone, columns
 
 __all__ = [
     "status_document",

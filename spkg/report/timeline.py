@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
+from spkg.common.documents import Document
 from spkg.common.printable import size
 from spkg.download.timeline import Phase, Timeline
-from spkg.format.states import State
-from spkg.report.lines import Document, Line, Tone, columns
+from spkg.format.states import InstallationState
+from spkg.report.lines import Line, Tone, columns
 
 __all__ = ["timeline_document", "timeline_hints", "timeline_lines"]
 
@@ -81,7 +82,7 @@ def timeline_lines(found: Timeline) -> Iterator[Line]:
 def timeline_hints(found: Timeline) -> Iterator[str]:
     """Give what a release engineer may not have meant."""
     for phase in found.phases:
-        left = phase.state in {State.RECOVERABLE, State.UNRECOVERABLE}
+        left = phase.state in {InstallationState.RECOVERABLE, InstallationState.UNRECOVERABLE}
         if phase.command is not None and left and phase.octets == found.front_matter:
             name = f"command[{phase.command.index}] {phase.command.title}"
             yield f"{name} leaves the initial state at once, so the initial timeouts never apply"

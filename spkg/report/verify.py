@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+from spkg.common.documents import Document
 from spkg.common.printable import size
+from spkg.common.times import write_time
 from spkg.errors import SpkgError
-from spkg.report.lines import NO_DATES, Document, Line, Tone, range_document
+from spkg.report.lines import NO_DATES, Line, Tone, range_document
 from spkg.trust.certificates import subject_of
 from spkg.verify.contents import DamagedPayloadError, PayloadReport
 from spkg.verify.signatures import SignatureReport, TrustedPackage, UntrustedPackageError
@@ -45,7 +47,7 @@ def verification_lines(
     for signature in signatures:
         who = signature.subject or f"someone certified by {signature.issuer}"
         if signature.signing_time is not None:
-            who += f", who claims {signature.signing_time.isoformat()}"
+            who += f", who claims {write_time(signature.signing_time)}"
         if signature.signer is not None:
             yield Tone.GOOD, f"signature {signature.index}: {who}, {signature.digest}: accepted"
             yield Tone.PLAIN, f"  trusted through {subject_of(signature.signer.path[-1])}"
@@ -94,7 +96,7 @@ def _signature(signature: SignatureReport) -> Document:
         "issuer": signature.issuer,
         "serial": signature.serial,
         "digest": signature.digest,
-        "signing_time": None if time is None else time.isoformat(),
+        "signing_time": None if time is None else write_time(time),
         "status": "refused" if signature.signer is None else "accepted",
         "reason": signature.reason or None,
     }

@@ -13,15 +13,25 @@ from typing import Final
 from spkg.common.reader import Reader
 from spkg.errors import FormatError
 
-__all__ = ["MAX_BLOCK", "MAX_DER", "Element", "read_element", "set_of", "tlv"]
+__all__ = [
+    "INTEGER",
+    "MAX_BLOCK",
+    "MAX_DER",
+    "OCTET_STRING",
+    "SEQUENCE",
+    "BerElement",
+    "read_element",
+    "set_of",
+    "tlv",
+]
 
 MAX_BLOCK: Final = 1 << 20
 """The largest signature block that is read, in octets (decision 2)."""
 MAX_DER: Final = 1 << 16
 """The largest element that is turned into DER: no certificate, name or attribute needs as much."""
-MAX_DEPTH: Final = 32
+MAX_BER_DEPTH: Final = 32
 """How deep elements may nest."""
-MAX_ELEMENTS: Final = 20_000
+MAX_BER_ELEMENTS: Final = 20_000
 """The most elements that are looked at in one block."""
 MAX_LENGTH_OCTETS: Final = 4
 """The widest length that is read: what 1 MiB needs, and one to spare."""
@@ -33,6 +43,7 @@ INDEFINITE: Final = 0x80
 END_MARK: Final = 0
 END_MARK_SIZE: Final = 2
 INTEGER: Final = 0x02
+SEQUENCE: Final = 0x30
 OCTET_STRING: Final = 0x04
 CONSTRUCTED_OCTET_STRING: Final = 0x24
 
@@ -41,12 +52,12 @@ class _Budget:
     """Counts what is looked at, so that no block costs more than its bound."""
 
     def __init__(self) -> None:
-        self._left = MAX_ELEMENTS
+        self._left = MAX_BER_ELEMENTS
 
     def spend(self, offset: int, field: str) -> None:
         self._left -= 1
         if self._left < 0:
-            raise _error(offset, field, f"more than {MAX_ELEMENTS} elements")
+            raise _error(offset, field, f"more than {MAX_BER_ELEMENTS} elements")
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ class _Head:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Element:
+class BerElement:
     """One element as it stands in the input."""
 
     tag: int
@@ -85,7 +96,7 @@ class Element:
         """Return the error that says *problem* of this element."""
         return _error(self.offset, self.field, problem)
 
-    def expect(self, tag: int) -> "Element":
+    def expect(self, tag: int) -> "BerElement":
         """Return the element itself.
 
         Raises:
@@ -95,7 +106,7 @@ class Element:
             raise self.error(f"tag 0x{self.tag:02x} where 0x{tag:02x} belongs")
         return self
 
-    def children(self, *names: str, most: int = 4096) -> list["Element"]:
+    def children(self, *names: str, most: int = 4096) -> list["BerElement"]:
         """Return the elements inside, called by *names* as far as they go, then by number.
 
         Raises:
@@ -103,11 +114,11 @@ class Element:
         """
         if not self.tag & CONSTRUCTED:
             raise self.error("a primitive element where a constructed one belongs")
-        if self.depth == MAX_DEPTH:
-            raise self.error(f"more than {MAX_DEPTH} levels")
+        if self.depth == MAX_BER_DEPTH:
+            raise self.error(f"more than {MAX_BER_DEPTH} levels")
         contents = self.contents
         reader = Reader(BytesIO(contents), section=SECTION, base=self.offset + self.head)
-        found: list[Element] = []
+        found: list[BerElement] = []
         with reader.within(len(contents), "", SECTION):
             while reader.left:
                 if len(found) == most:
@@ -154,7 +165,7 @@ class Element:
         return self.expect(OCTET_STRING).contents
 
 
-def read_element(reader: Reader, field: str, *, limit: int = MAX_BLOCK) -> Element:
+def read_element(reader: Reader, field: str, *, limit: int = MAX_BLOCK) -> BerElement:
     """Read exactly one element from *reader*, and not one octet behind it.
 
     Raises:
@@ -182,7 +193,7 @@ def _error(offset: int, field: str, problem: str) -> FormatError:
     return FormatError(problem, offset=offset, field=field, section=SECTION)
 
 
-def _element(reader: Reader, field: str, limit: int, budget: _Budget, depth: int) -> Element:
+def _element(reader: Reader, field: str, limit: int, budget: _Budget, depth: int) -> BerElement:
     """Read one element of at most *limit* octets.
 
     Elements of indefinite length end where their end marks balance, and are counted, not descended into.
@@ -201,8 +212,8 @@ def _element(reader: Reader, field: str, limit: int, budget: _Budget, depth: int
             unended -= 1
         elif head.length is None:
             unended += 1
-            if depth + unended > MAX_DEPTH:
-                raise _error(at, field, f"more than {MAX_DEPTH} levels")
+            if depth + unended > MAX_BER_DEPTH:
+                raise _error(at, field, f"more than {MAX_BER_DEPTH} levels")
         elif reader.position - start + head.length > limit:
             raise _error(at, field, f"{head.length} octets exceed the {limit} there is room for")
         else:
@@ -210,7 +221,7 @@ def _element(reader: Reader, field: str, limit: int, budget: _Budget, depth: int
         if reader.position - start > limit:
             raise _error(start, field, f"more than the {limit} octets there is room for")
     octets = reader.octets(start, reader.position)
-    return Element(
+    return BerElement(
         tag=first.tag,
         octets=octets,
         offset=start,

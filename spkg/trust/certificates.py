@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from spkg.common.reader import Reader
 from spkg.errors import FormatError
-from spkg.trust.ber import Element, read_element
+from spkg.trust.ber import SEQUENCE, BerElement, read_element
 
 UNREADABLE: Final = (
     ValueError,
@@ -28,21 +28,20 @@ UNREADABLE: Final = (
 )
 """All that cryptography raises for a certificate that it can't read, of which only some are a ValueError."""
 
-MAX_SERIAL: Final = 32
+MAX_CERTIFICATE_SERIAL: Final = 32
 """The longest serial number, in octets; X.509 allows 20."""
-MAX_NAME: Final = 1024
+MAX_X501_NAME: Final = 1024
 """The longest Name, in octets."""
 MAX_EXTENSIONS: Final = 4096
 """The most octets of extensions."""
 NAMED_FIELDS: Final = 6
 """The fields of a TBSCertificate that each has, the version aside."""
-SEQUENCE: Final = 0x30
-VERSION: Final = 0xA0
+VERSION_TAG: Final = 0xA0
 EXTENSIONS: Final = 0xA3
 
 __all__ = [
-    "MAX_NAME",
-    "MAX_SERIAL",
+    "MAX_CERTIFICATE_SERIAL",
+    "MAX_X501_NAME",
     "UNREADABLE",
     "certificate_id",
     "common_names_of",
@@ -60,15 +59,15 @@ def certificate_id(certificate: bytes) -> tuple[bytes, int]:
         FormatError: The octets are no certificate.
     """
     serial, _, issuer = _fields(certificate)[:3]
-    return issuer.expect(SEQUENCE).der(), serial.integer(most=MAX_SERIAL)
+    return issuer.expect(SEQUENCE).der(), serial.integer(most=MAX_CERTIFICATE_SERIAL)
 
 
-def _fields(certificate: bytes) -> list[Element]:
+def _fields(certificate: bytes) -> list[BerElement]:
     """Return the fields of a TBSCertificate behind its version: serialNumber, signature, issuer, ..."""
     reader = Reader(BytesIO(certificate), section="E.5")
     parts = read_element(reader, "certificate").expect(SEQUENCE).children("tbs_certificate", most=3)
     fields = [field for part in parts[:1] for field in part.expect(SEQUENCE).children(most=10)]
-    if fields and fields[0].tag == VERSION:
+    if fields and fields[0].tag == VERSION_TAG:
         fields.pop(0)
     if len(fields) < NAMED_FIELDS:
         raise FormatError("no X.509 certificate", section="E.5")
@@ -79,12 +78,12 @@ def _check_bounds(certificate: bytes) -> None:
     """Refuse what costs many times its size: a parsed extension, a thousand times that of its octets."""
     fields = _fields(certificate)
     for name in (fields[2], fields[4]):
-        if len(name.octets) > MAX_NAME:
-            raise FormatError(f"a Name of {len(name.octets)} octets, {MAX_NAME} are accepted")
+        if len(name.octets) > MAX_X501_NAME:
+            raise FormatError(f"a Name of {len(name.octets)} octets, {MAX_X501_NAME} are accepted")
     for field in fields[NAMED_FIELDS:]:
         if field.tag == EXTENSIONS and len(field.octets) > MAX_EXTENSIONS:
             raise FormatError(f"extensions of {len(field.octets)} octets, {MAX_EXTENSIONS} are accepted")
-    fields[0].integer(most=MAX_SERIAL)
+    fields[0].integer(most=MAX_CERTIFICATE_SERIAL)
 
 
 def read_certificate(octets: bytes) -> x509.Certificate:

@@ -12,7 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs12
 
-from spkg.errors import FormatError, SurroundingsError
+from spkg.errors import FormatError, HostError
 from spkg.trust.certificates import UNREADABLE, read_certificate, subject_of
 
 __all__ = [
@@ -60,7 +60,7 @@ def load_identity(
     """Read an RSA key and its certificate; as :func:`load_signatory` otherwise."""
     private, found = _load_key(key, passphrase)
     if not isinstance(private, rsa.RSAPrivateKey):
-        raise SurroundingsError(f"the key in {key} is not an RSA key, as E.5 demands")
+        raise HostError(f"the key in {key} is not an RSA key, as E.5 demands")
     leaf, others = _certificates(key, private, found, certificate, chain)
     return Identity(key=private, certificate=leaf, chain=others)
 
@@ -77,7 +77,7 @@ def load_signatory(
         passphrase: What the key is encrypted with.
 
     Raises:
-        SurroundingsError: A file can't be used, or the key is not that of the certificate.
+        HostError: A file can't be used, or the key is not that of the certificate.
         OSError: A file can't be read.
     """
     private, found = _load_key(key, passphrase)
@@ -96,12 +96,12 @@ def _certificates(
     if certificate is not None:
         found = load_certificates(certificate) + found
     if not found:
-        raise SurroundingsError(f"{key} holds no certificate", hint="name the signer's with --cert")
+        raise HostError(f"{key} holds no certificate", hint="name the signer's with --cert")
     if chain is not None:
         found += load_certificates(chain)
     leaf, *others = found
     if private.public_key() != leaf.public_key():
-        raise SurroundingsError(f"the key in {key} is not that of the certificate {subject_of(leaf)}")
+        raise HostError(f"the key in {key} is not that of the certificate {subject_of(leaf)}")
     return leaf, tuple(dict.fromkeys(other for other in others if other != leaf))
 
 
@@ -109,7 +109,7 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
     """Read all certificates of a PEM file, or the one of a DER file.
 
     Raises:
-        SurroundingsError: There is none, or one can't be read.
+        HostError: There is none, or one can't be read.
         OSError: The file can't be read.
     """
     octets = _read(path)
@@ -117,21 +117,21 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
         if _is_der(octets):
             return [read_certificate(octets)]
         if PEM_CERTIFICATE not in octets:
-            raise SurroundingsError(f"{path} holds no certificate")
+            raise HostError(f"{path} holds no certificate")
         found = x509.load_pem_x509_certificates(octets)
         return [read_certificate(one.public_bytes(Encoding.DER)) for one in found]
     except (ValueError, x509.InvalidVersion) as exc:
-        raise SurroundingsError(f"{path} holds no certificate that can be read") from exc
+        raise HostError(f"{path} holds no certificate that can be read") from exc
     except FormatError as exc:
         hint = "certificates are PEM or DER; PKCS #12 is for --key" if _is_der(octets) else None
-        raise SurroundingsError(f"{path}: {exc}", hint=hint) from exc
+        raise HostError(f"{path}: {exc}", hint=hint) from exc
 
 
 def load_revocation_lists(path: Path) -> list[x509.CertificateRevocationList]:
     """Read all revocation lists of a PEM file, or the one of a DER file.
 
     Raises:
-        SurroundingsError: There is none, or one can't be read.
+        HostError: There is none, or one can't be read.
         OSError: The file can't be read.
     """
     octets = _read(path)
@@ -141,9 +141,9 @@ def load_revocation_lists(path: Path) -> list[x509.CertificateRevocationList]:
         pieces = octets.split(PEM_CRL)
         lists = [x509.load_pem_x509_crl(PEM_CRL + piece) for piece in pieces[1:]]
     except UNREADABLE as exc:
-        raise SurroundingsError(f"{path} holds no revocation list that can be read: {exc}") from exc
+        raise HostError(f"{path} holds no revocation list that can be read: {exc}") from exc
     if not lists:
-        raise SurroundingsError(f"{path} holds no revocation list")
+        raise HostError(f"{path} holds no revocation list")
     return lists
 
 
@@ -152,9 +152,9 @@ def _load_key(path: Path, passphrase: bytes | None) -> tuple[SigningKey, list[x5
     is_pem = PEM_MARK in octets
     encrypted = any(mark in octets for mark in PEM_ENCRYPTED) if is_pem else passphrase is not None
     if is_pem and encrypted and passphrase is None:
-        raise SurroundingsError(f"the key in {path} is encrypted", hint=PASSPHRASE_HINT)
+        raise HostError(f"the key in {path} is encrypted", hint=PASSPHRASE_HINT)
     if is_pem and not encrypted and passphrase is not None:
-        raise SurroundingsError(f"the key in {path} is not encrypted, but a passphrase was given")
+        raise HostError(f"the key in {path} is not encrypted, but a passphrase was given")
     found: list[x509.Certificate] = []
     key: object
     try:
@@ -165,24 +165,24 @@ def _load_key(path: Path, passphrase: bytes | None) -> tuple[SigningKey, list[x5
             key, leaf, others = pkcs12.load_key_and_certificates(octets, passphrase)
             found = [certificate for certificate in (leaf, *others) if certificate is not None]
         else:
-            raise SurroundingsError(f"the key in {path} can't be read: it is no private key")
+            raise HostError(f"the key in {path} can't be read: it is no private key")
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise _key_error(path, octets, exc, encrypted=encrypted) from exc
     if key is None:
-        raise SurroundingsError(f"{path} holds no private key")
+        raise HostError(f"{path} holds no private key")
     if not isinstance(key, SigningKey):
-        raise SurroundingsError(f"the key in {path} is none of RSA, DSA and ECDSA")
+        raise HostError(f"the key in {path} is none of RSA, DSA and ECDSA")
     return key, found
 
 
-def _key_error(path: Path, octets: bytes, exc: Exception, *, encrypted: bool) -> SurroundingsError:
+def _key_error(path: Path, octets: bytes, exc: Exception, *, encrypted: bool) -> HostError:
     """Return what is wrong with a key file that the library refused; its own words tell nobody."""
     if _is_der(octets) and "Invalid password" not in str(exc):
-        return SurroundingsError(f"the key in {path} can't be read: it is neither PEM nor PKCS #12")
+        return HostError(f"the key in {path} can't be read: it is neither PEM nor PKCS #12")
     if _is_der(octets) and not encrypted:
-        return SurroundingsError(f"the key in {path} is encrypted", hint=PASSPHRASE_HINT)
+        return HostError(f"the key in {path} is encrypted", hint=PASSPHRASE_HINT)
     reason = "the passphrase is wrong, or the file is damaged" if encrypted else "it is no private key"
-    return SurroundingsError(f"the key in {path} can't be read: {reason}")
+    return HostError(f"the key in {path} can't be read: {reason}")
 
 
 def _is_der(octets: bytes) -> bool:
@@ -194,5 +194,5 @@ def _read(path: Path) -> bytes:
     with path.open("rb") as file:
         octets = file.read(MAX_KEY_FILE + 1)
     if len(octets) > MAX_KEY_FILE:
-        raise SurroundingsError(f"{path} is larger than {MAX_KEY_FILE} octets")
+        raise HostError(f"{path} is larger than {MAX_KEY_FILE} octets")
     return octets

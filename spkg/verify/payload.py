@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from spkg.errors import FormatError
 from spkg.format.package import Command, Package, Survey, survey
 from spkg.format.ranges import Range
-from spkg.format.states import State
+from spkg.format.states import InstallationState
 
 __all__ = [
     "CHUNK",
@@ -159,7 +159,7 @@ class TimeLeft:
 class Standing:
     """How a package on its way stands at some time."""
 
-    state: State
+    state: InstallationState
     """That of Figure 9."""
     command: int | None
     """The index of the last command that was processed; None before the first."""
@@ -195,7 +195,7 @@ class ArrivingPayload(Payload, ABC):
         """Heed a command that is not carried out: a timeout is set, the state stays."""
 
     @abstractmethod
-    def resume(self, done: Iterable[Command], state: State) -> None:
+    def resume(self, done: Iterable[Command], state: InstallationState) -> None:
         """Count commands as processed by an installation that is resumed behind them, in a state."""
 
     @abstractmethod

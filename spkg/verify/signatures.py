@@ -6,9 +6,9 @@ Only :func:`verify_package` makes a :class:`TrustedPackage`, so what acts on one
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NoReturn, Self, final
+from typing import Final, final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from spkg.common.digests import Digest
+from spkg.common.sealed import Sealed
 from spkg.errors import FormatError, UntrustedError
 from spkg.format.package import Package
 from spkg.format.signature_block import (
@@ -28,7 +29,7 @@ from spkg.format.signature_block import (
     SignerInfo,
     readable_name,
 )
-from spkg.trust.ber import tlv
+from spkg.trust.ber import OCTET_STRING, tlv
 from spkg.trust.certificates import certificate_id, read_certificate, subject_of
 from spkg.trust.chain import check_rsa_key, check_signer, key_id
 from spkg.trust.policy import Policy
@@ -40,7 +41,6 @@ RSA: Final = "1.2.840.113549.1.1.1"
 RSA_OIDS: Final = {"1.2.840.113549.1.1.5": Digest.SHA1, "1.2.840.113549.1.1.11": Digest.SHA256}
 """Signature algorithms that name their digest too: the same signatures by a longer name (RFC 3370)."""
 RSA_KEY: Final = PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5
-OCTET_STRING: Final = 0x04
 MAX_NAMED: Final = 4
 """How many certificates of one issuer and serial number are tried: an authority gives each number once."""
 
@@ -96,7 +96,7 @@ class UntrustedPackageError(UntrustedError):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class TrustedPackage:
+class TrustedPackage(Sealed, of=_SEAL, maker="spkg.verify_package()"):
     """A package that the signers a policy asks for vouch for.  Only :func:`verify_package` makes one."""
 
     package: Package
@@ -105,17 +105,6 @@ class TrustedPackage:
     signatures: tuple[SignatureReport, ...]
     dates_checked: bool
     """Whether the dates of certificates were held against a clock."""
-    seal: InitVar[object] = field(repr=False)
-
-    def __post_init__(self, seal: object) -> None:
-        if seal is not _SEAL:
-            raise TypeError("a TrustedPackage is only made by spkg.verify()")
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a TrustedPackage can't be pickled or copied: trust is not carried over")
-
-    def __replace__(self, **_changes: object) -> Self:
-        raise TypeError("a TrustedPackage can't be changed")
 
 
 def verify_package(package: Package, policy: Policy, *, at: datetime | None) -> TrustedPackage:

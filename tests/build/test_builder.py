@@ -33,7 +33,7 @@ from spkg.build.builder import (
 from spkg.build.manifest import load_manifest
 from spkg.common.atomic_output import new_file
 from spkg.common.digests import Digest
-from spkg.errors import FormatError, SpkgError, SurroundingsError, UsageError
+from spkg.errors import FormatError, HostError, SpkgError, UsageError
 from spkg.format.commands import (
     AddVersioned,
     Description,
@@ -653,15 +653,13 @@ def test_a_source_that_is_replaced_while_it_is_read_is_refused(tmp_path: Path) -
 def test_a_source_that_is_not_there_is_named_with_its_step(tmp_path: Path) -> None:
     manifest = make(tmp_path, steps("a", "b"), {"a": b"A"})
 
-    assert error(manifest, SurroundingsError) == (
-        f"m.toml: step[1].from: {tmp_path}/b: no such file or directory"
-    )
+    assert error(manifest, HostError) == (f"m.toml: step[1].from: {tmp_path}/b: no such file or directory")
 
 
 def test_a_source_below_a_file_is_named_with_its_step(tmp_path: Path) -> None:
     manifest = make(tmp_path, steps("a/b"), {"a": b"A"})
 
-    assert error(manifest, SurroundingsError) == f"m.toml: step[0].from: {tmp_path}/a/b: not a directory"
+    assert error(manifest, HostError) == f"m.toml: step[0].from: {tmp_path}/a/b: not a directory"
 
 
 def test_a_source_that_is_a_directory_is_refused(tmp_path: Path) -> None:
@@ -689,7 +687,7 @@ def test_a_source_that_is_a_socket_is_refused(tmp_path: Path, monkeypatch: pytes
 
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("socket")
-        problem = error(manifest, SurroundingsError)
+        problem = error(manifest, HostError)
 
     assert problem == f"m.toml: step[0].from: {tmp_path}/socket: no such device or address"
 
@@ -698,7 +696,7 @@ def test_a_source_whose_octets_can_not_be_read_is_named_with_its_step(tmp_path: 
     # The memory of this process is a regular file, but nothing is at address 0.
     manifest = make(tmp_path, '[[step]]\nextract = "/a"\nfrom = "/proc/self/mem"\n')
 
-    assert error(manifest, SurroundingsError) == ("m.toml: step[0].from: /proc/self/mem: input/output error")
+    assert error(manifest, HostError) == ("m.toml: step[0].from: /proc/self/mem: input/output error")
 
 
 def test_a_link_that_the_manifest_names_is_followed(tmp_path: Path) -> None:
@@ -714,7 +712,7 @@ def test_a_link_that_takes_the_place_of_a_file_of_a_tree_is_not_followed(tmp_pat
     (tmp_path / "t/a").unlink()
     (tmp_path / "t/a").symlink_to("../secret")
 
-    with pytest.raises(SurroundingsError) as caught, new_file(tmp_path / "out") as output:
+    with pytest.raises(HostError) as caught, new_file(tmp_path / "out") as output:
         build_package(plan, output, None)
 
     assert str(caught.value) == (f"m.toml: step[0].from: {tmp_path}/t/a: too many levels of symbolic links")
@@ -728,7 +726,7 @@ def test_a_tree_that_can_not_be_read_is_named_with_its_step(
 ) -> None:
     manifest = make(tmp_path, f'[[step]]\nformat = true\n[[step]]\nextract-tree = "/"\nfrom = "{source}"\n')
 
-    assert error(manifest, SurroundingsError) == f"m.toml: step[1].from: {tmp_path}/{source}: {problem}"
+    assert error(manifest, HostError) == f"m.toml: step[1].from: {tmp_path}/{source}: {problem}"
 
 
 # Limits
@@ -910,7 +908,7 @@ def test_a_disk_that_is_full_leaves_nothing(tmp_path: Path) -> None:
 def test_a_source_that_fails_late_leaves_the_package_that_was_there(tmp_path: Path) -> None:
     manifest = make(tmp_path, steps("a", "nowhere"), {"a": bytes(CHUNK + 1), "out.spkg": b"old"})
 
-    with pytest.raises(SurroundingsError):
+    with pytest.raises(HostError):
         built(manifest)
 
     assert (tmp_path / "out.spkg").read_bytes() == b"old"

@@ -25,7 +25,7 @@ from spkg.build.manifest import load_manifest, read_manifest
 from spkg.build.manifest_writer import Rebuild
 from spkg.common.digests import Digest
 from spkg.common.toml_document import Table
-from spkg.errors import FormatError, SurroundingsError, UsageError
+from spkg.errors import FormatError, HostError, UsageError
 from spkg.format.commands import (
     ROLES,
     Add,
@@ -428,7 +428,7 @@ def test_files_for_which_there_is_no_room_are_refused_before_any_is_made(
     os.truncate(package, package.stat().st_size + MAX_PAYLOAD)
     assert os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize < 900 * MAX_PAYLOAD
 
-    with pytest.raises(SurroundingsError) as caught:
+    with pytest.raises(HostError) as caught:
         take(package, target)
 
     start, free = str(caught.value).rsplit(", ", 1)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from spkg.build.manifest import (
     FileStep,
-    Links,
     Manifest,
+    ManifestStep,
     RecordStep,
-    Step,
+    TreeLinks,
     TreeStep,
     load_manifest,
     read_manifest,
@@ -72,7 +72,7 @@ def parse(text: str, overrides: Mapping[str, str] | None = None) -> Manifest:
     return read_manifest(parse_table(text.encode(), "m.toml", overrides), HERE)
 
 
-def step(text: str) -> Step:
+def step(text: str) -> ManifestStep:
     (found,) = parse(f"[[step]]\n{text}").steps
     return found
 
@@ -302,7 +302,7 @@ def test_the_switches_of_a_package_are_off_but_for_sharing(text: str, switches: 
                 path=TreePath(b"/"),
                 source=HERE / "rootfs",
                 exclude=(),
-                links=Links.ERROR,
+                links=TreeLinks.ERROR,
                 flags=0,
             ),
         ),
@@ -313,7 +313,7 @@ def test_the_switches_of_a_package_are_off_but_for_sharing(text: str, switches: 
                 path=TreePath(b"www/"),
                 source=HERE / "web",
                 exclude=("*.map", "/a/b"),
-                links=Links.COPY,
+                links=TreeLinks.COPY,
                 flags=1,
             ),
         ),
@@ -324,13 +324,13 @@ def test_the_switches_of_a_package_are_off_but_for_sharing(text: str, switches: 
                 path=TreePath(b"/www"),
                 source=HERE / "web",
                 exclude=(),
-                links=Links.SKIP,
+                links=TreeLinks.SKIP,
                 flags=0,
             ),
         ),
     ],
 )
-def test_each_verb_that_carries_files(text: str, expected: Step) -> None:
+def test_each_verb_that_carries_files(text: str, expected: ManifestStep) -> None:
     assert step(text) == expected
 
 

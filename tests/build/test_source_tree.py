@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spkg.build.manifest import Links, TreeStep
-from spkg.build.source_tree import MAX_LINKS, TreeFile, TreeReport, walk_tree
+from spkg.build.manifest import TreeLinks, TreeStep
+from spkg.build.source_tree import MAX_LINKS_COPIED, TreeFile, TreeReport, walk_tree
 from spkg.errors import FormatError
 from spkg.format.paths import RootPath, TreePath
 
@@ -37,7 +37,7 @@ def make(root: Path, *names: str, links: Mapping[str, str] | None = None) -> Pat
     return root
 
 
-def walk(root: Path, path: str = "/", *exclude: str, links: Links = Links.ERROR) -> TreeReport:
+def walk(root: Path, path: str = "/", *exclude: str, links: TreeLinks = TreeLinks.ERROR) -> TreeReport:
     step = TreeStep(
         field="step[3]",
         path=TreePath.of(path),
@@ -49,7 +49,7 @@ def walk(root: Path, path: str = "/", *exclude: str, links: Links = Links.ERROR)
     return walk_tree(step, "m.toml")
 
 
-def refusal(root: Path, path: str = "/", *exclude: str, links: Links = Links.ERROR) -> FormatError:
+def refusal(root: Path, path: str = "/", *exclude: str, links: TreeLinks = TreeLinks.ERROR) -> FormatError:
     with pytest.raises(FormatError) as caught:
         walk(root, path, *exclude, links=links)
     return caught.value
@@ -76,7 +76,7 @@ def test_a_report_says_what_was_taken_and_what_was_left(tmp_path: Path) -> None:
         links={"a/link": "x", "zz": "nowhere"},
     )
 
-    report = walk(root, "/www", "*.map", "/gone", "*.tmp", links=Links.SKIP)
+    report = walk(root, "/www", "*.map", "/gone", "*.tmp", links=TreeLinks.SKIP)
 
     assert report == TreeReport(
         field="step[3]",
@@ -255,7 +255,7 @@ def test_the_hint_leaves_out_this_link_and_no_other_file_of_the_name(tmp_path: P
 def test_links_are_skipped_wherever_they_lead(tmp_path: Path, target: str) -> None:
     root = make(tmp_path / "r", "x", links={"loop": target})
 
-    report = walk(root, links=Links.SKIP)
+    report = walk(root, links=TreeLinks.SKIP)
 
     assert taken(report) == ["/x"]
     assert report.skipped_links == ("loop",)
@@ -265,7 +265,7 @@ def test_links_are_skipped_wherever_they_lead(tmp_path: Path, target: str) -> No
 def test_a_link_to_a_directory_is_never_walked_through(tmp_path: Path) -> None:
     root = make(tmp_path / "r", "d/x", links={"link": "d"})
 
-    assert taken(walk(root, links=Links.SKIP)) == ["/d/x"]
+    assert taken(walk(root, links=TreeLinks.SKIP)) == ["/d/x"]
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_a_link_is_copied_as_the_file_it_leads_to_on_the_device(
 ) -> None:
     root = make(tmp_path / "r", "d/x", links={link: target})
 
-    report = walk(root, path, links=Links.COPY)
+    report = walk(root, path, links=TreeLinks.COPY)
 
     prefix = path.rstrip("/")
     assert set(report.taken) == {
@@ -309,7 +309,7 @@ def test_links_are_followed_through_links_and_linked_directories(tmp_path: Path)
         links={"one": "two", "two": "linked/x", "linked": "/abs", "abs": "real", "real/up": "../linked/x"},
     )
 
-    report = walk(root, "/", "linked", "abs", links=Links.COPY)
+    report = walk(root, "/", "linked", "abs", links=TreeLinks.COPY)
 
     assert [(str(one.path), one.source) for one in report.taken] == [
         ("/one", root / "real/x"),
@@ -323,7 +323,7 @@ def test_links_are_followed_through_links_and_linked_directories(tmp_path: Path)
 def test_an_absolute_link_never_leads_to_the_file_of_this_machine(tmp_path: Path) -> None:
     root = make(tmp_path / "r", "etc/passwd", links={"link": "/etc/passwd"})
 
-    report = walk(root, links=Links.COPY)
+    report = walk(root, links=TreeLinks.COPY)
 
     assert {one.source for one in report.taken} == {root / "etc/passwd"}
 
@@ -332,7 +332,7 @@ def test_links_are_followed_where_the_source_itself_is_a_link(tmp_path: Path) ->
     make(tmp_path / "build", "x", links={"link": "/www/x"})
     (tmp_path / "r").symlink_to("build")
 
-    report = walk(tmp_path / "r", "/www", links=Links.COPY)
+    report = walk(tmp_path / "r", "/www", links=TreeLinks.COPY)
 
     assert taken(report) == ["/www/link", "/www/x"]
 
@@ -351,7 +351,7 @@ def test_links_are_followed_where_the_source_itself_is_a_link(tmp_path: Path) ->
 def test_a_link_that_leads_out_of_the_tree_is_refused(tmp_path: Path, path: str, target: str) -> None:
     root = make(tmp_path / "r", "x", "etc/passwd", links={"link": target})
 
-    error = refusal(root, path, links=Links.COPY)
+    error = refusal(root, path, links=TreeLinks.COPY)
 
     assert str(error) == f"m.toml: step[3].from: {root}/link: a symbolic link that leads out of the tree"
     assert error.hint == LINK_HINT.format("link")
@@ -378,7 +378,7 @@ def test_a_link_that_leads_to_no_file_is_refused(tmp_path: Path, target: str) ->
     root = make(tmp_path / "r", "d/x", links={"link": target})
     os.mkfifo(root / "pipe")
 
-    error = refusal(root, "/", "/pipe", links=Links.COPY)
+    error = refusal(root, "/", "/pipe", links=TreeLinks.COPY)
 
     assert str(error) == f"m.toml: step[3].from: {root}/link: a symbolic link that leads to no file"
     assert error.hint == LINK_HINT.format("link")
@@ -388,28 +388,28 @@ def test_a_link_that_leads_to_no_file_is_refused(tmp_path: Path, target: str) ->
 def test_links_in_a_circle_are_refused(tmp_path: Path, links: dict[str, str]) -> None:
     root = make(tmp_path / "r", links=links)
 
-    error = refusal(root, "/", "b", "x", links=Links.COPY)
+    error = refusal(root, "/", "b", "x", links=TreeLinks.COPY)
 
     assert str(error) == f"m.toml: step[3].from: {root}/a: more than 40 symbolic links in a row"
     assert error.hint == LINK_HINT.format("a")
 
 
 def test_as_many_links_are_followed_as_linux_follows(tmp_path: Path) -> None:
-    chain = {f"l{number}": f"l{number + 1}" for number in range(1, MAX_LINKS)}
-    root = make(tmp_path / "r", "x", links={**chain, f"l{MAX_LINKS}": "x"})
+    chain = {f"l{number}": f"l{number + 1}" for number in range(1, MAX_LINKS_COPIED)}
+    root = make(tmp_path / "r", "x", links={**chain, f"l{MAX_LINKS_COPIED}": "x"})
 
-    report = walk(root, links=Links.COPY)
+    report = walk(root, links=TreeLinks.COPY)
 
     assert (root / "l1").read_text() == "x"
     assert {one.source for one in report.taken} == {root / "x"}
-    assert len(report.copied_links) == MAX_LINKS
+    assert len(report.copied_links) == MAX_LINKS_COPIED
 
 
 def test_one_link_more_is_refused_as_linux_does(tmp_path: Path) -> None:
-    chain = {f"l{number}": f"l{number + 1}" for number in range(MAX_LINKS)}
-    root = make(tmp_path / "r", "x", links={**chain, f"l{MAX_LINKS}": "x"})
+    chain = {f"l{number}": f"l{number + 1}" for number in range(MAX_LINKS_COPIED)}
+    root = make(tmp_path / "r", "x", links={**chain, f"l{MAX_LINKS_COPIED}": "x"})
 
-    error = refusal(root, "/", "l[1-9]*", links=Links.COPY)
+    error = refusal(root, "/", "l[1-9]*", links=TreeLinks.COPY)
 
     assert str(error) == f"m.toml: step[3].from: {root}/l0: more than 40 symbolic links in a row"
     with pytest.raises(OSError, match="Too many levels of symbolic links"):
@@ -432,7 +432,7 @@ def test_a_pipe_is_refused(tmp_path: Path) -> None:
     root = make(tmp_path / "r", "x", "d/")
     os.mkfifo(root / "d/pipe")
 
-    error = refusal(root, links=Links.COPY)
+    error = refusal(root, links=TreeLinks.COPY)
 
     assert str(error) == (
         f"m.toml: step[3].from: {root}/d/pipe: neither a file nor a directory, the format can't carry it"

@@ -131,7 +131,7 @@ FAULTS: Final[dict[str, tuple[tuple[str, ...], bytes | None, str, int, int]]] = 
         5,
         9001,
     ),
-    "surroundings": (("--device", "nowhere.toml"), None, "error", 9, 9002),
+    "host_error": (("--device", "nowhere.toml"), None, "error", 9, 9002),
 }
 
 

@@ -64,7 +64,7 @@ def test_the_exit_statuses_are_those_of_the_design() -> None:
         "FailedError": 6,
         "UnsafeError": 7,
         "TransferError": 8,
-        "SurroundingsError": 9,
+        "HostError": 9,
     }
     assert (EXIT_DEFECT, EXIT_DIFFERENT) == (1, 10)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spkg.format.states import State
+from spkg.format.states import InstallationState
 from spkg.install.checkpoint import Checkpoint, save_checkpoint
 from spkg.install.own_directory import working_in
 from spkg.install.root import Root
@@ -51,7 +51,9 @@ def test_recovering_a_clean_root_changes_nothing() -> None:
 
 def test_a_root_that_was_left_half_way_in_place_has_a_hint() -> None:
     with Root(Path("root")) as opened, working_in(opened):
-        save_checkpoint(opened, Checkpoint(package="0", command=1, state=State.RECOVERABLE, failed=True))
+        save_checkpoint(
+            opened, Checkpoint(package="0", command=1, state=InstallationState.RECOVERABLE, failed=True)
+        )
 
     result = run("recover", "--root", "root")
 

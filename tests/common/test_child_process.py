@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import pytest
 
-from spkg.common.child_process import ChildKilledError, DefectError, Document, run_child
+from spkg.common.child_process import ChildKilledError, DefectError, run_child
+from spkg.common.documents import Document
 from spkg.common.landlock import confine
 from spkg.errors import NO_ROOM, FormatError, RefusedError, UntrustedError
 from spkg.install.root import Root

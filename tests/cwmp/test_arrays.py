@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spkg.common.hostile_xml import Element
+from spkg.common.hostile_xml import XmlElement
 from spkg.cwmp.arrays import BASE64, follow, read_array, write_array
 from spkg.cwmp.soap import Envelope, own_text, read_envelope, write_envelope
 from spkg.errors import NO_ROOM, FormatError, RefusedError
@@ -24,7 +24,7 @@ def read(members: str, beside: str = "", *, kind: str = "", most: int = 4) -> li
     return [own_text(one) for one in found]
 
 
-def array_of(envelope: Envelope) -> Element:
+def array_of(envelope: Envelope) -> XmlElement:
     assert envelope.problem is None
     assert envelope.body is not None
     return follow(envelope.body[0], envelope.values, field="List")

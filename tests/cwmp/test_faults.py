@@ -22,10 +22,10 @@ from spkg.errors import (
     NO_ROOM,
     FailedError,
     FormatError,
+    HostError,
     Reason,
     RefusedError,
     SpkgError,
-    SurroundingsError,
     TransferError,
     UnsafeError,
     UntrustedError,
@@ -43,7 +43,7 @@ CODES: Final[dict[type[SpkgError], tuple[int, int, Reason]]] = {
     FailedError: (9010, 9002, "failed"),
     UnsafeError: (9002, 9002, "unsafe"),
     TransferError: (9010, 9002, "incomplete"),
-    SurroundingsError: (9002, 9002, "error"),
+    HostError: (9002, 9002, "error"),
     UnknownMethodError: (9002, 9000, "usage"),
 }
 """The codes of TransferComplete and of a method, and the reason."""
@@ -86,7 +86,7 @@ def test_every_class_of_errors_was_looked_at() -> None:
     [
         (RefusedError("x", reason=NO_ROOM), 9010, 9004),
         (FailedError("x", reason=NO_ROOM), 9010, 9004),
-        (SurroundingsError("x", reason=NO_ROOM), 9010, 9004),
+        (HostError("x", reason=NO_ROOM), 9010, 9004),
         (UnsafeError("x", reason=NO_ROOM), 9002, 9002),
         (UnsafeError("x", reason=LOGIN), 9002, 9002),
         (FormatError("x", reason=LOGIN), 9010, 9003),

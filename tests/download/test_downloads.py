@@ -23,9 +23,9 @@ from spkg.download.url import Location, Login
 from spkg.errors import FailedError, SpkgError, TransferError, UnsafeError, UntrustedError
 from spkg.format.commands import End, Remove, UnrecoverableTimeout, Version
 from spkg.format.paths import RootPath
-from spkg.format.states import State
+from spkg.format.states import InstallationState
 from spkg.install import in_place as inplace
-from spkg.install.apply import Applied, Request, aftermath, apply, recover_in
+from spkg.install.apply import Applied, ApplyRequest, aftermath, apply, recover_in
 from spkg.install.checkpoint import load_checkpoint
 from spkg.install.history import installed
 from spkg.install.root import Root
@@ -58,8 +58,8 @@ OCTETS: Final = PACKAGE.encode()
 FRONT: Final = len(PACKAGE.front)
 FILES: Final = {"one": ONE, "two": TWO, "copy": ONE, "empty": b"", "three": THREE}
 NEW: Final = {name: contents for name, contents in {**OLD, **FILES}.items() if name != "keep"}
-ANYHOW: Final = Request(device=None, when="then")
-IN_PLACE: Final = Request(device=None, when="then", in_place=True, unsafe_streaming=True)
+ANYHOW: Final = ApplyRequest(device=None, when="then")
+IN_PLACE: Final = ApplyRequest(device=None, when="then", in_place=True, unsafe_streaming=True)
 SHORT: Final = Timeouts(initial=1.5, recoverable=1.5, unrecoverable=1.5)
 PATIENT: Final = Timeouts(initial=30, activity=30)
 
@@ -83,7 +83,7 @@ def arriving(url: str, timeouts: Timeouts = PATIENT, **more: Any) -> Iterator[Do
 
 
 def do(
-    url: str, place: Path, request: Request = ANYHOW, timeouts: Timeouts = PATIENT, **more: Any
+    url: str, place: Path, request: ApplyRequest = ANYHOW, timeouts: Timeouts = PATIENT, **more: Any
 ) -> Applied:
     """Apply a package from a server."""
     size = more.pop("size", 0)
@@ -110,7 +110,7 @@ EVERYWHERE: Final = range(len(OCTETS) + 1) if PROOF else (*range(0, len(OCTETS),
 @pytest.mark.parametrize("etag", ['"1"', 'W/"1"', None], ids=["strong", "weak", "no tag"])
 @pytest.mark.parametrize("length", [True, False], ids=["length", "no length"])
 def test_a_download_that_is_cut_anywhere_goes_on_to_its_end(
-    request_: Request,
+    request_: ApplyRequest,
     etag: str | None,
     length: bool,  # noqa: FBT001 - a parameter of pytest
     tmp_path: Path,
@@ -277,7 +277,9 @@ def test_the_size_that_was_told_is_held_against_the_servers(place: Path) -> None
 
 
 @pytest.mark.parametrize("request_", [ANYHOW, IN_PLACE], ids=["all or nothing", "in place"])
-def test_a_stall_in_the_initial_state_ends_with_the_activity_timeout(place: Path, request_: Request) -> None:
+def test_a_stall_in_the_initial_state_ends_with_the_activity_timeout(
+    place: Path, request_: ApplyRequest
+) -> None:
     with serving(Script(octets=OCTETS, stalls=[FRONT + 7])) as url, pytest.raises(TransferError) as caught:
         do(url, place, request_, Timeouts(initial=30, activity=1))
 
@@ -528,7 +530,7 @@ def test_a_stream_in_place_wants_to_be_asked_for(place: Path) -> None:
         serving(Script(octets=OCTETS)) as url,
         pytest.raises(UsageError, match="wants the package in a file"),
     ):
-        do(url, place, Request(device=None, in_place=True))
+        do(url, place, ApplyRequest(device=None, in_place=True))
 
 
 def test_a_package_that_is_installed_is_not_downloaded_again(place: Path) -> None:
@@ -586,7 +588,7 @@ def test_a_second_break_while_the_front_matter_is_compared_is_no_other_package(p
         plant(place)
         script = Script(octets=OCTETS, etag=etag, ranges=ranges, cuts=[FRONT + 400, FRONT // 2, FRONT // 3])
         with serving(script) as url:
-            do(url, place, Request(device=None, again=True))
+            do(url, place, ApplyRequest(device=None, again=True))
 
         assert tree(place) == NEW
 
@@ -670,7 +672,7 @@ def test_in_place_a_defect_in_the_unrecoverable_state_is_unsafe(
         with pytest.raises(KeyError):
             do(url, place, IN_PLACE)
         assert state_of(place) == "partial"
-        monkeypatch.setattr(inplace, "state_after", lambda *_: State.UNRECOVERABLE)
+        monkeypatch.setattr(inplace, "state_after", lambda *_: InstallationState.UNRECOVERABLE)
         with pytest.raises(UnsafeError, match="a defect in spkg: KeyError: 1"):
             do(url, place, IN_PLACE)
 

@@ -19,13 +19,13 @@ from spkg.download.stream import Arrival, Pipe, StreamedPayload, open_arrival
 from spkg.download.timeouts import Timeouts
 from spkg.download.url import Location, Login
 from spkg.download.worker import BrokenError, Downloader
-from spkg.download.worker_protocol import HEAD, Kind, pack, send_all
+from spkg.download.worker_protocol import HEAD, FrameKind, pack, send_all
 from spkg.errors import FormatError, TransferError
 from spkg.format.commands import End, InitialTimeout, RecoverableTimeout, Remove
 from spkg.format.package import Command
 from spkg.format.paths import RootPath
 from spkg.format.ranges import Range
-from spkg.format.states import State
+from spkg.format.states import InstallationState
 from spkg.report.apply import standing_document, standing_text
 from spkg.verify.contents import Hasher, check_payload
 from spkg.verify.payload import StartedOverError
@@ -68,7 +68,7 @@ def test_a_package_from_a_pipe_is_a_package() -> None:
         report = check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert [one.problem for one in report.files] == [""]
-    assert pipe.watch.state is State.INSTALLED
+    assert pipe.watch.state is InstallationState.INSTALLED
     assert pipe.may_repeat(range(9)) is False
 
 
@@ -153,7 +153,7 @@ def test_a_command_that_was_processed_moves_the_deadline() -> None:
 
     assert told[0][2] is not None
     assert (told[0][0], told[0][2].at) == (0, 1005)
-    assert told[1] == (1, State.RECOVERABLE, None)
+    assert told[1] == (1, InstallationState.RECOVERABLE, None)
     assert told[2][2] is not None
     assert told[2][2].at == 1009
 
@@ -357,7 +357,7 @@ def test_a_frame_that_is_too_long_is_not_taken() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         arrival = Download(ours, Clock())
-        theirs.sendall(HEAD.pack(Kind.NOTE, 1, 1 << 30))
+        theirs.sendall(HEAD.pack(FrameKind.NOTE, 1, 1 << 30))
         with pytest.raises(TransferError, match="says too much at once"):
             arrival.read(9)
 
@@ -455,7 +455,7 @@ def test_what_the_process_that_downloads_could_not_foresee_is_a_defect() -> None
     ours, theirs = socket.socketpair()
     with ours, theirs:
         arrival = Download(ours, Clock())
-        send_all(theirs, pack(Kind.FAILED, 0, {"defect": "KeyError: 1", "traceback": "Traceback…"}))
+        send_all(theirs, pack(FrameKind.FAILED, 0, {"defect": "KeyError: 1", "traceback": "Traceback…"}))
         with pytest.raises(DefectError, match="KeyError: 1") as caught:
             arrival.read(1)
 
@@ -483,9 +483,9 @@ def test_a_frame_of_an_order_that_does_not_hold_is_dropped() -> None:
         assert arrival.seek(5 << 20)
         for number, octets in ((1, b"stale"), (2, b"fresh")):
             begins = {"offset": 5 << 20, "total": None, "resumable": True}
-            send_all(theirs, pack(Kind.BEGIN, number, begins))
-            send_all(theirs, HEAD.pack(Kind.OCTETS, number, 5), octets)
-            send_all(theirs, pack(Kind.END, 1, {}))
+            send_all(theirs, pack(FrameKind.BEGIN, number, begins))
+            send_all(theirs, HEAD.pack(FrameKind.OCTETS, number, 5), octets)
+            send_all(theirs, pack(FrameKind.END, 1, {}))
 
         assert arrival.read(5) == b"fresh"
 

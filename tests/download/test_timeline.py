@@ -16,7 +16,7 @@ from spkg.format.commands import (
 )
 from spkg.format.package import Package
 from spkg.format.paths import RootPath
-from spkg.format.states import State
+from spkg.format.states import InstallationState
 from spkg.report.timeline import timeline_document, timeline_hints, timeline_lines
 from tests.support.kit import Draft, file, read
 
@@ -100,7 +100,7 @@ def test_a_deadline_that_is_over_when_its_state_is_entered_ends_it_at_once() -> 
     found = drawn(one)
 
     assert found.passed is not None
-    assert found.phases[-1].state is State.RECOVERABLE
+    assert found.phases[-1].state is InstallationState.RECOVERABLE
     assert found.ends == pytest.approx(when)
 
 

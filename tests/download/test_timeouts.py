@@ -29,7 +29,7 @@ from spkg.format.commands import (
     Version,
 )
 from spkg.format.paths import RootPath, TreePath, VersionedPath
-from spkg.format.states import State, state_after
+from spkg.format.states import InstallationState, state_after
 
 P = RootPath.of
 V = VersionedPath.of
@@ -62,10 +62,10 @@ FIGURE_9 = {
     ("end", 0): "cccc",
 }
 LETTERS = {
-    "i": State.INITIAL,
-    "r": State.RECOVERABLE,
-    "u": State.UNRECOVERABLE,
-    "c": State.INSTALLED,
+    "i": InstallationState.INITIAL,
+    "r": InstallationState.RECOVERABLE,
+    "u": InstallationState.UNRECOVERABLE,
+    "c": InstallationState.INSTALLED,
 }
 
 

@@ -11,7 +11,7 @@ from spkg.common.digests import Digest
 from spkg.common.reader import Reader
 from spkg.errors import FormatError, RefusedError, UntrustedError
 from spkg.format.signature_block import EMPTY_BLOCK, add_signer, load_block, readable_name, signed_attributes
-from spkg.trust.ber import MAX_BLOCK, MAX_DER, MAX_ELEMENTS, read_element, set_of, tlv
+from spkg.trust.ber import MAX_BER_ELEMENTS, MAX_BLOCK, MAX_DER, read_element, set_of, tlv
 from spkg.trust.certificates import certificate_id
 from tests.support.kit import (
     AT,
@@ -226,9 +226,9 @@ def test_a_serial_number_of_33_octets_is_refused() -> None:
 
 
 def test_more_elements_than_any_block_needs_are_refused() -> None:
-    many = b"\x30\x80" + b"\x04\x00" * MAX_ELEMENTS + b"\x00\x00"
+    many = b"\x30\x80" + b"\x04\x00" * MAX_BER_ELEMENTS + b"\x00\x00"
 
-    assert f"more than {MAX_ELEMENTS} elements" in refusal(many)
+    assert f"more than {MAX_BER_ELEMENTS} elements" in refusal(many)
 
 
 def test_a_block_of_a_mebibyte_is_read_and_no_larger_one() -> None:

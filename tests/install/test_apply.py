@@ -36,16 +36,16 @@ from spkg.format.commands import (
 )
 from spkg.format.package import Package
 from spkg.format.paths import RootPath, TreePath, VersionedPath
-from spkg.format.states import State, state_after
+from spkg.format.states import InstallationState, state_after
 from spkg.install import in_place as inplace
 from spkg.install import plan as planning
-from spkg.install.apply import Applied, Request, aftermath, apply, preview, recover_in
+from spkg.install.apply import Applied, ApplyRequest, aftermath, apply, preview, recover_in
 from spkg.install.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from spkg.install.history import installed
 from spkg.install.own_directory import working_in
 from spkg.install.root import Root
 from spkg.install.status import root_state
-from spkg.install.transaction import Outcome, is_pending
+from spkg.install.transaction import RecoveryOutcome, is_pending
 from spkg.verify.payload import Payload, open_package
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy
@@ -58,7 +58,7 @@ UNSAFE: Final = 1
 CUTS: Final = range(1, 300, 1 if PROOF else 3)
 """Before which changes the power is cut; all of them only where there is time."""
 RECOVERY: Final = Role(role=2)
-ANYHOW: Final = Request(device=None, when="then")
+ANYHOW: Final = ApplyRequest(device=None, when="then")
 IN_PLACE: Final = replace(ANYHOW, in_place=True)
 
 
@@ -89,7 +89,7 @@ NEW: Final = {
 def do(
     draft: Draft,
     directory: Path,
-    request: Request = ANYHOW,
+    request: ApplyRequest = ANYHOW,
     *,
     root_type: type[Root] = Root,
     how: Callable[..., Applied] = apply,
@@ -125,7 +125,7 @@ def test_a_package_is_installed_whole(place: Path) -> None:
     applied = do(UPDATE, place)
 
     assert tree(place) == NEW
-    assert applied.recovered is Outcome.NOTHING
+    assert applied.recovered is RecoveryOutcome.NOTHING
     assert [(change["action"], change["path"]) for change in applied.changes] == [
         ("put", "/bin/app"),
         ("put", "/last"),
@@ -224,7 +224,7 @@ def test_damaged_contents_change_nothing(place: Path) -> None:
         with pytest.raises(word, match="do not match the signed SHA-1 digest"):
             do(damaged, place, request)
         assert tree(place) == OLD
-        assert recover_root_of(place) == (Outcome.NOTHING, "clean")
+        assert recover_root_of(place) == (RecoveryOutcome.NOTHING, "clean")
 
 
 def test_damaged_contents_are_not_taken_for_what_is_installed(place: Path) -> None:
@@ -245,14 +245,14 @@ def test_a_damaged_record_is_told_before_anything_changes(place: Path) -> None:
     assert tree(place) == {**OLD, "a": CONTENTS}
 
 
-def recover_root_of(place: Path) -> tuple[Outcome, str]:
+def recover_root_of(place: Path) -> tuple[RecoveryOutcome, str]:
     with Root(place) as root:
         outcome = recover_in(root)
         return outcome, root_state(root)[0].value
 
 
 def test_a_root_that_never_had_an_installation_is_clean_and_left_alone(place: Path) -> None:
-    assert recover_root_of(place) == (Outcome.NOTHING, "clean")
+    assert recover_root_of(place) == (RecoveryOutcome.NOTHING, "clean")
     assert not (place / ".spkg").exists()
 
 
@@ -303,7 +303,7 @@ class Stopping(Root):
         super().sync_all()
 
 
-def cut(draft: Draft, place: Path, at: int, request: Request) -> bool:
+def cut(draft: Draft, place: Path, at: int, request: ApplyRequest) -> bool:
     """Apply, and cut the power before the change *at*; tell whether it came to that."""
     kind = type("Cutting", (Stopping,), {"stop_at": at, "count": 0, "gone": False})
     try:
@@ -314,7 +314,7 @@ def cut(draft: Draft, place: Path, at: int, request: Request) -> bool:
 
 
 def test_a_root_that_was_cut_off_is_pending_until_it_is_recovered(desk: Path) -> None:
-    seen: set[tuple[Outcome, bool]] = set()
+    seen: set[tuple[RecoveryOutcome, bool]] = set()
     for at in CUTS:
         place = desk / f"{at}" / "root"
         place.mkdir(parents=True)
@@ -329,21 +329,24 @@ def test_a_root_that_was_cut_off_is_pending_until_it_is_recovered(desk: Path) ->
                     do(UPDATE, place, how=preview)
         outcome, after = recover_root_of(place)
         assert after == "clean"
-        assert tree(place) == (NEW if outcome is Outcome.DONE else OLD) or outcome is Outcome.NOTHING
+        assert (
+            tree(place) == (NEW if outcome is RecoveryOutcome.DONE else OLD)
+            or outcome is RecoveryOutcome.NOTHING
+        )
         seen.add((outcome, tree(place) == NEW))
     else:
         pytest.fail("it never came to an end")
 
     assert seen == {
-        (Outcome.NOTHING, False),
-        (Outcome.DISCARDED, False),
-        (Outcome.DONE, True),
-        (Outcome.NOTHING, True),
+        (RecoveryOutcome.NOTHING, False),
+        (RecoveryOutcome.DISCARDED, False),
+        (RecoveryOutcome.DONE, True),
+        (RecoveryOutcome.NOTHING, True),
     }
 
 
 def test_applying_recovers_first(desk: Path) -> None:
-    recovered: set[Outcome] = set()
+    recovered: set[RecoveryOutcome] = set()
     for at in CUTS[::3]:
         place = desk / f"{at}" / "root"
         place.mkdir(parents=True)
@@ -355,7 +358,7 @@ def test_applying_recovers_first(desk: Path) -> None:
 
         recovered.add(applied.recovered)
         assert tree(place) in ({**OLD, "other": CONTENTS}, {**NEW, "other": CONTENTS})
-    assert recovered == {Outcome.NOTHING, Outcome.DISCARDED, Outcome.DONE}
+    assert recovered == {RecoveryOutcome.NOTHING, RecoveryOutcome.DISCARDED, RecoveryOutcome.DONE}
 
 
 def test_after_a_kill_it_is_known_whether_the_package_is_installed(desk: Path) -> None:
@@ -399,26 +402,36 @@ def checkpoint(place: Path) -> Checkpoint | None:
 @pytest.mark.parametrize(
     ("record", "before", "after"),
     [
-        (file("/a"), State.INITIAL, State.INITIAL),
-        (file("/a", kind=Add), State.RECOVERABLE, State.RECOVERABLE),
-        (file("/a", flags=UNSAFE), State.INITIAL, State.UNRECOVERABLE),
-        (Remove(path=P("/a")), State.INITIAL, State.RECOVERABLE),
-        (Remove(path=P("/a")), State.RECOVERABLE, State.RECOVERABLE),
-        (Remove(path=P("/a")), State.UNRECOVERABLE, State.UNRECOVERABLE),
-        (Remove(path=P("/a"), flags=UNSAFE), State.INITIAL, State.UNRECOVERABLE),
-        (Remove(path=P("/a"), flags=2), State.INITIAL, State.RECOVERABLE),
-        (Move(source_path=P("/a"), destination_path=P("/b")), State.INITIAL, State.INITIAL),
+        (file("/a"), InstallationState.INITIAL, InstallationState.INITIAL),
+        (file("/a", kind=Add), InstallationState.RECOVERABLE, InstallationState.RECOVERABLE),
+        (file("/a", flags=UNSAFE), InstallationState.INITIAL, InstallationState.UNRECOVERABLE),
+        (Remove(path=P("/a")), InstallationState.INITIAL, InstallationState.RECOVERABLE),
+        (Remove(path=P("/a")), InstallationState.RECOVERABLE, InstallationState.RECOVERABLE),
+        (Remove(path=P("/a")), InstallationState.UNRECOVERABLE, InstallationState.UNRECOVERABLE),
+        (Remove(path=P("/a"), flags=UNSAFE), InstallationState.INITIAL, InstallationState.UNRECOVERABLE),
+        (Remove(path=P("/a"), flags=2), InstallationState.INITIAL, InstallationState.RECOVERABLE),
+        (
+            Move(source_path=P("/a"), destination_path=P("/b")),
+            InstallationState.INITIAL,
+            InstallationState.INITIAL,
+        ),
         (
             Move(source_path=P("/a"), destination_path=P("/b"), flags=UNSAFE),
-            State.INITIAL,
-            State.UNRECOVERABLE,
+            InstallationState.INITIAL,
+            InstallationState.UNRECOVERABLE,
         ),
-        (Format(), State.INITIAL, State.UNRECOVERABLE),
-        (Reboot(), State.RECOVERABLE, State.RECOVERABLE),
-        (UnknownCommand(number=1000, value=b"\0\0\0\1"), State.INITIAL, State.INITIAL),
+        (Format(), InstallationState.INITIAL, InstallationState.UNRECOVERABLE),
+        (Reboot(), InstallationState.RECOVERABLE, InstallationState.RECOVERABLE),
+        (
+            UnknownCommand(number=1000, value=b"\0\0\0\1"),
+            InstallationState.INITIAL,
+            InstallationState.INITIAL,
+        ),
     ],
 )
-def test_the_states_are_those_of_figure_9(record: Record, before: State, after: State) -> None:
+def test_the_states_are_those_of_figure_9(
+    record: Record, before: InstallationState, after: InstallationState
+) -> None:
     assert state_after(before, record) is after
 
 
@@ -453,10 +466,10 @@ def test_in_place_each_cut_leaves_the_truth_on_disk_and_the_same_package_goes_on
         now = tree(place)
         # Never milder than the truth: what is changed tells the least state that the root is in.
         if now.get("bin/app") != b"old":
-            assert found is None or found.state is State.UNRECOVERABLE
+            assert found is None or found.state is InstallationState.UNRECOVERABLE
         if "m" not in now and now != STEPPED:
             assert found is not None
-            assert found.state is not State.INITIAL
+            assert found.state is not InstallationState.INITIAL
         if now not in (OLD, STEPPED):
             assert found is not None
         with Root(place) as root:
@@ -520,9 +533,11 @@ def failing_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize(("index", "state"), [(1, State.INITIAL), (2, State.RECOVERABLE)])
+@pytest.mark.parametrize(
+    ("index", "state"), [(1, InstallationState.INITIAL), (2, InstallationState.RECOVERABLE)]
+)
 def test_in_place_a_failure_leaves_the_root_usable_and_partial(
-    place: Path, monkeypatch: pytest.MonkeyPatch, index: int, state: State
+    place: Path, monkeypatch: pytest.MonkeyPatch, index: int, state: InstallationState
 ) -> None:
     with failing_at(index, monkeypatch), pytest.raises(FailedError, match="no space left on") as caught:
         do(STEPS, place, IN_PLACE)
@@ -534,7 +549,7 @@ def test_in_place_a_failure_leaves_the_root_usable_and_partial(
     assert (found.command, found.state, found.failed) == (index, state, True)
     with Root(place) as root:
         assert root_state(root)[0].value == "partial"
-        assert recover_in(root) is Outcome.NOTHING
+        assert recover_in(root) is RecoveryOutcome.NOTHING
     # The same one goes on, and any other one is taken as well.
     do(STEPS, place, IN_PLACE)
     assert tree(place) == STEPPED
@@ -579,7 +594,7 @@ def test_in_place_a_recovery_leaves_the_root_unsafe_until_it_is_through(desk: Pa
         place.mkdir(parents=True)
         plant(place)
         with Root(place) as root, working_in(root):
-            unsafe = Checkpoint(package="0", command=3, state=State.UNRECOVERABLE, failed=True)
+            unsafe = Checkpoint(package="0", command=3, state=InstallationState.UNRECOVERABLE, failed=True)
             save_checkpoint(root, unsafe)
         if not cut(rescue, place, at, IN_PLACE):
             break
@@ -594,7 +609,9 @@ def test_in_place_a_recovery_leaves_the_root_unsafe_until_it_is_through(desk: Pa
 @pytest.mark.parametrize(("roles", "taken"), [((), False), ((1, 2), False), ((2, 2), True)])
 def test_a_recovery_has_no_other_role(place: Path, roles: tuple[int, ...], *, taken: bool) -> None:
     with Root(place) as root, working_in(root):
-        save_checkpoint(root, Checkpoint(package="0", command=3, state=State.UNRECOVERABLE, failed=True))
+        save_checkpoint(
+            root, Checkpoint(package="0", command=3, state=InstallationState.UNRECOVERABLE, failed=True)
+        )
     rescue = changing(*(Role(role=role) for role in roles), file("/a"))
 
     if taken:
@@ -608,7 +625,9 @@ def test_a_recovery_has_no_other_role(place: Path, roles: tuple[int, ...], *, ta
 
 def test_force_takes_any_package_for_an_unsafe_root(place: Path) -> None:
     with Root(place) as root, working_in(root):
-        save_checkpoint(root, Checkpoint(package="0", command=3, state=State.UNRECOVERABLE, failed=True))
+        save_checkpoint(
+            root, Checkpoint(package="0", command=3, state=InstallationState.UNRECOVERABLE, failed=True)
+        )
 
     do(UPDATE, place, replace(ANYHOW, unsafe_force=True))
 
@@ -685,7 +704,7 @@ def test_a_payload_that_is_cut_off_changes_nothing(place: Path) -> None:
         apply(verify_package(package, policy(), at=AT), payload, root, ANYHOW)
 
     assert tree(place) == OLD
-    assert recover_root_of(place) == (Outcome.NOTHING, "clean")
+    assert recover_root_of(place) == (RecoveryOutcome.NOTHING, "clean")
 
 
 def test_the_digest_that_counts_is_that_of_the_octets_that_land(

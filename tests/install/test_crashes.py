@@ -37,13 +37,13 @@ from spkg.format.commands import (
 )
 from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.install import transaction
-from spkg.install.all_or_nothing import install, recover
+from spkg.install.all_or_nothing import install, settle_root
 from spkg.install.history import RECORD
 from spkg.install.own_directory import working_in
 from spkg.install.plan import Plan, plan_installation
 from spkg.install.root import Parts, Root, shown
 from spkg.install.root_tree import RootTree
-from spkg.install.transaction import Outcome
+from spkg.install.transaction import RecoveryOutcome
 from spkg.verify.payload import Payload
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, Draft, entry, policy, read
@@ -148,15 +148,15 @@ class Scenario:
 def install_plan(root: Root, planned: Plan, version: str = "2") -> None:
     """Install, as the command line does, but that the plan is there already."""
     with working_in(root):
-        recover(root)
+        settle_root(root)
         payload = Payload(io.BytesIO(PAYLOAD), offset=0, length=len(PAYLOAD))
         install(planned, payload, root, entry(version=version))
 
 
-def restore(root: Root) -> Outcome:
+def restore(root: Root) -> RecoveryOutcome:
     """Recover, as the command line does."""
     with working_in(root):
-        return recover(root)
+        return settle_root(root)
 
 
 def state_of(root: Simulation) -> State:
@@ -433,7 +433,7 @@ class Site:
             state = self.state(root)
             again = restore(root)
             left = [one.name for one in (path / ".spkg").iterdir() if one.name != "installed"]
-            if again is not Outcome.NOTHING or left or self.state(root) != state:
+            if again is not RecoveryOutcome.NOTHING or left or self.state(root) != state:
                 tally.problem(f"{where}: the second recovery changed something")
             elif state not in (self.old, self.new):
                 tally.problem(f"{where}: a mixed tree")

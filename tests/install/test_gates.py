@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import pytest
 
-from spkg.device import Attribute, Device
+from spkg.device import Device, DeviceAttribute
 from spkg.errors import RefusedError
 from spkg.format.commands import (
     ROLES,
@@ -216,10 +216,10 @@ def test_storage_is_the_size_of_the_medium_and_not_what_is_free() -> None:
 KNOWING: Final = Device(
     attributes=frozenset(
         {
-            Attribute(defining_entity=VENDOR, class_=1, value=7),
-            Attribute(defining_entity=VENDOR, class_=1, value=9),
-            Attribute(defining_entity=VENDOR, class_=2, value=8),
-            Attribute(defining_entity=0, class_=1, value=3),
+            DeviceAttribute(defining_entity=VENDOR, class_=1, value=7),
+            DeviceAttribute(defining_entity=VENDOR, class_=1, value=9),
+            DeviceAttribute(defining_entity=VENDOR, class_=2, value=8),
+            DeviceAttribute(defining_entity=0, class_=1, value=3),
         }
     )
 )

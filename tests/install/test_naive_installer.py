@@ -7,10 +7,10 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spkg.device import Device, Links
+from spkg.device import Device, LinkPolicy
 from spkg.errors import RefusedError
 from spkg.format.commands import Record
-from spkg.install.all_or_nothing import install, recover
+from spkg.install.all_or_nothing import install, settle_root
 from spkg.install.history import installed
 from spkg.install.own_directory import working_in
 from spkg.install.plan import plan_installation
@@ -42,7 +42,7 @@ def applied(
     trusted = verify_package(package, policy(), at=AT)
     stream = io.BytesIO(octets[package.payload_offset :])
     with Root(path, resolver) as root, working_in(root):
-        recover(root)
+        settle_root(root)
         try:
             planned = plan_installation(trusted, device, RootTree(root))
         except RefusedError:
@@ -61,7 +61,7 @@ def test_installing_leaves_what_the_model_says(
     garden: Garden, records: tuple[Record, ...], resolver: Resolver | None, *, follow: bool
 ) -> None:
     wanted = interpret(records, PAYLOAD, grown(garden), follow=follow)
-    device = Device(links=Links.FOLLOW_IN_ROOT if follow else Links.REFUSE)
+    device = Device(links=LinkPolicy.FOLLOW_IN_ROOT if follow else LinkPolicy.REFUSE)
 
     with TemporaryDirectory() as name:
         plant(garden, Path(name))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from spkg.device import Device, Links, ModeRule
+from spkg.device import Device, LinkPolicy, ModeRule
 from spkg.errors import NO_ROOM, RefusedError
 from spkg.format.commands import (
     Add,
@@ -33,16 +33,16 @@ from spkg.format.commands import (
     Version,
 )
 from spkg.format.paths import RootPath, TreePath, VersionedPath
-from spkg.install.effects import Delete, Effect, MakeDirectory, Put
-from spkg.install.effects import Move as Moved
+from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, PutFile
+from spkg.install.effects import MoveEntry as Moved
 from spkg.install.plan import OVERHEAD, Plan, plan_installation
 from spkg.install.root import Parts, split
-from spkg.install.root_tree import Entry, Kind
+from spkg.install.root_tree import EntryKind, TreeEntry
 from spkg.verify.signatures import TrustedPackage, verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy, read
 from tests.support.memory_tree import FILE, LINK, SPACIOUS, Memory, tree
 
-OTHER: Final = Entry(kind=Kind.OTHER)
+OTHER: Final = TreeEntry(kind=EntryKind.OTHER)
 
 
 def trusted(*records: Record, payload: bytes = CONTENTS) -> TrustedPackage:
@@ -93,21 +93,21 @@ def move_versioned(source: str, destination: str) -> MoveVersioned:
     return MoveVersioned(source_path=VersionedPath.of(source), destination_path=VersionedPath.of(destination))
 
 
-def put(path: str, number: int = 0, *, replaces: Kind | None = None, mode: int = 0o644) -> Put:
+def put(path: str, number: int = 0, *, replaces: EntryKind | None = None, mode: int = 0o644) -> PutFile:
     """Return the effect of a file; who replaces a file gets its owner."""
-    owner = (0, 0) if replaces is Kind.FILE else None
-    return Put(path=split(path), file=number, mode=mode, owner=owner, replaces=replaces)
+    owner = (0, 0) if replaces is EntryKind.FILE else None
+    return PutFile(path=split(path), file=number, mode=mode, owner=owner, replaces=replaces)
 
 
-def gone(path: str, kind: Kind = Kind.FILE) -> Delete:
-    return Delete(path=split(path), kind=kind)
+def gone(path: str, kind: EntryKind = EntryKind.FILE) -> DeleteEntry:
+    return DeleteEntry(path=split(path), kind=kind)
 
 
-def moved(source: str, path: str, replaces: Kind | None = None) -> Moved:
+def moved(source: str, path: str, replaces: EntryKind | None = None) -> Moved:
     return Moved(source=split(source), path=split(path), replaces=replaces)
 
 
-def made(path: str, replaces: Kind | None = None) -> MakeDirectory:
+def made(path: str, replaces: EntryKind | None = None) -> MakeDirectory:
     return MakeDirectory(path=split(path), replaces=replaces)
 
 
@@ -120,13 +120,13 @@ def test_a_file_that_is_not_there_is_put(kind: type[PayloadCommand]) -> None:
 
 
 def test_extract_replaces_a_file_and_add_does_not() -> None:
-    assert effects(tree("app"), file("app")) == (put("/app", replaces=Kind.FILE),)
+    assert effects(tree("app"), file("app")) == (put("/app", replaces=EntryKind.FILE),)
     assert effects(tree("app"), file("app", kind=Add)) == ()
 
 
-@pytest.mark.parametrize(("what", "kind"), [(LINK, Kind.LINK), (OTHER, Kind.OTHER)])
+@pytest.mark.parametrize(("what", "kind"), [(LINK, EntryKind.LINK), (OTHER, EntryKind.OTHER)])
 def test_links_and_special_files_are_replaced_by_extract_and_are_there_for_add(
-    what: Entry, kind: Kind
+    what: TreeEntry, kind: EntryKind
 ) -> None:
     where = Memory({(b"app",): what})
 
@@ -168,7 +168,7 @@ def test_extract_versioned_removes_all_versions_before() -> None:
 def test_extract_versioned_replaces_the_version_that_is_there() -> None:
     assert effects(tree("app.001", "app.002"), versioned("app.002")) == (
         gone("/app.001"),
-        put("/app.002", replaces=Kind.FILE),
+        put("/app.002", replaces=EntryKind.FILE),
     )
 
 
@@ -192,7 +192,7 @@ def test_a_link_under_the_very_name_is_there_for_add_versioned_and_replaced_by_e
     where = tree("app.001 -> x")
 
     assert effects(where, versioned("app.001", AddVersioned)) == ()
-    assert effects(where, versioned("app.001")) == (put("/app.001", replaces=Kind.LINK),)
+    assert effects(where, versioned("app.001")) == (put("/app.001", replaces=EntryKind.LINK),)
 
 
 def test_the_extension_of_a_version_is_three_characters_not_octets() -> None:
@@ -218,9 +218,9 @@ def test_the_base_is_compared_with_all_before_the_last_dot() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "kind"), [(FILE, Kind.FILE), (LINK, Kind.LINK), (OTHER, Kind.OTHER)], ids=str
+    ("what", "kind"), [(FILE, EntryKind.FILE), (LINK, EntryKind.LINK), (OTHER, EntryKind.OTHER)], ids=str
 )
-def test_remove_takes_what_is_no_directory(what: Entry, kind: Kind) -> None:
+def test_remove_takes_what_is_no_directory(what: TreeEntry, kind: EntryKind) -> None:
     assert effects(Memory({(b"x",): what}), remove("/x")) == (gone("/x", kind),)
 
 
@@ -252,13 +252,13 @@ def test_remove_versioned_takes_all_versions() -> None:
 
 @pytest.mark.parametrize("path", ["/www", "/www/"])
 def test_remove_sub_tree_takes_a_directory_with_all_below_it(path: str) -> None:
-    assert effects(tree("www/a/b", "w"), remove_tree(path)) == (gone("/www", Kind.DIRECTORY),)
+    assert effects(tree("www/a/b", "w"), remove_tree(path)) == (gone("/www", EntryKind.DIRECTORY),)
 
 
 @pytest.mark.parametrize(
-    ("what", "kind"), [(FILE, Kind.FILE), (LINK, Kind.LINK), (OTHER, Kind.OTHER)], ids=str
+    ("what", "kind"), [(FILE, EntryKind.FILE), (LINK, EntryKind.LINK), (OTHER, EntryKind.OTHER)], ids=str
 )
-def test_remove_sub_tree_takes_whatever_stands_there(what: Entry, kind: Kind) -> None:
+def test_remove_sub_tree_takes_whatever_stands_there(what: TreeEntry, kind: EntryKind) -> None:
     assert effects(Memory({(b"x",): what}), remove_tree("/x")) == (gone("/x", kind),)
 
 
@@ -268,11 +268,11 @@ def test_the_root_is_cleared_but_for_the_installer_s_own_directory(record: Recor
     where.entries[(b"tty",)] = OTHER
 
     assert effects(where, record) == (
-        gone("/bin", Kind.DIRECTORY),
-        gone("/etc", Kind.DIRECTORY),
+        gone("/bin", EntryKind.DIRECTORY),
+        gone("/etc", EntryKind.DIRECTORY),
         gone("/init"),
-        gone("/lib", Kind.LINK),
-        gone("/tty", Kind.OTHER),
+        gone("/lib", EntryKind.LINK),
+        gone("/tty", EntryKind.OTHER),
     )
 
 
@@ -280,11 +280,11 @@ def test_what_was_cleared_is_overwritten_by_the_files_of_the_package() -> None:
     where = tree("bin/app", "bin/old", "init")
 
     assert effects(where, file("init"), Format(), file("bin/app"), file("etc/new"), file("init")) == (
-        made("/bin", Kind.DIRECTORY),
+        made("/bin", EntryKind.DIRECTORY),
         put("/bin/app", 1),
         made("/etc"),
         put("/etc/new", 2),
-        Put(path=(b"init",), file=3, mode=0o644, owner=None, replaces=Kind.FILE),
+        PutFile(path=(b"init",), file=3, mode=0o644, owner=None, replaces=EntryKind.FILE),
     )
 
 
@@ -296,14 +296,14 @@ def test_format_leaves_nothing_of_what_came_before_it() -> None:
 
 
 @pytest.mark.parametrize("what", [FILE, LINK, OTHER], ids=lambda one: one.kind.value)
-def test_move_renames(what: Entry) -> None:
+def test_move_renames(what: TreeEntry) -> None:
     assert effects(Memory({(b"a",): what}), move("a", "b")) == (moved("/a", "/b"),)
 
 
 def test_move_makes_the_directory_and_overwrites_what_is_there() -> None:
     assert effects(tree("a"), move("a", "new/a")) == (made("/new"), moved("/a", "/new/a"))
-    assert effects(tree("a", "d/b"), move("a", "d/b")) == (moved("/a", "/d/b", Kind.FILE),)
-    assert effects(tree("a", "b -> x"), move("a", "b")) == (moved("/a", "/b", Kind.LINK),)
+    assert effects(tree("a", "d/b"), move("a", "d/b")) == (moved("/a", "/d/b", EntryKind.FILE),)
+    assert effects(tree("a", "b -> x"), move("a", "b")) == (moved("/a", "/b", EntryKind.LINK),)
 
 
 @pytest.mark.parametrize("destination", ["a", "/a"])
@@ -340,7 +340,7 @@ def test_without_a_decimal_version_the_first_in_octet_order_moves() -> None:
 def test_the_destination_may_be_one_of_the_versions_that_go() -> None:
     assert effects(tree("app.001", "app.002", "app.003"), move_versioned("app.001", "app.003")) == (
         gone("/app.002"),
-        moved("/app.001", "/app.003", Kind.FILE),
+        moved("/app.001", "/app.003", EntryKind.FILE),
     )
 
 
@@ -375,7 +375,7 @@ def test_a_file_is_saved_from_a_tree_that_goes() -> None:
 
     assert effects(where, move("www/keep", "keep"), remove_tree("www")) == (
         moved("/www/keep", "/keep"),
-        gone("/www", Kind.DIRECTORY),
+        gone("/www", EntryKind.DIRECTORY),
     )
 
 
@@ -383,7 +383,7 @@ def test_a_file_is_saved_and_put_back_under_the_path_it_had() -> None:
     where = tree("www/keep", "www/x")
 
     assert effects(where, move("www/keep", "t"), remove_tree("www"), move("t", "www/keep")) == (
-        made("/www", Kind.DIRECTORY),
+        made("/www", EntryKind.DIRECTORY),
         moved("/www/keep", "/www/keep"),
     )
 
@@ -392,14 +392,14 @@ def test_a_file_is_saved_from_format() -> None:
     """Format clears all that is there, saved or not."""
     where = tree("d/keep")
 
-    assert effects(where, move("d/keep", "keep"), Format()) == (gone("/d", Kind.DIRECTORY),)
+    assert effects(where, move("d/keep", "keep"), Format()) == (gone("/d", EntryKind.DIRECTORY),)
 
 
 def test_a_tree_makes_way_for_a_file_and_a_file_for_a_tree() -> None:
-    assert effects(tree("d/x"), remove_tree("d"), file("d")) == (put("/d", replaces=Kind.DIRECTORY),)
-    assert effects(tree("f"), remove("f"), file("f/x")) == (made("/f", Kind.FILE), put("/f/x"))
+    assert effects(tree("d/x"), remove_tree("d"), file("d")) == (put("/d", replaces=EntryKind.DIRECTORY),)
+    assert effects(tree("f"), remove("f"), file("f/x")) == (made("/f", EntryKind.FILE), put("/f/x"))
     assert effects(tree("d/x"), move("d/x", "t"), remove_tree("d"), move("t", "d")) == (
-        moved("/d/x", "/d", Kind.DIRECTORY),
+        moved("/d/x", "/d", EntryKind.DIRECTORY),
     )
     assert effects(tree("f"), move("f", "g"), file("f/x")) == (
         made("/f"),
@@ -415,7 +415,7 @@ def test_the_last_of_several_files_for_one_path_is_put() -> None:
 def test_add_sees_what_was_extracted_and_what_was_removed() -> None:
     assert effects(tree(), file("a"), file("a", kind=Add)) == (put("/a", 0),)
     assert effects(tree("a"), remove("a"), file("a", kind=Add)) == (
-        Put(path=(b"a",), file=0, mode=0o644, owner=None, replaces=Kind.FILE),
+        PutFile(path=(b"a",), file=0, mode=0o644, owner=None, replaces=EntryKind.FILE),
     )
     assert effects(tree("a"), move("a", "b"), file("a", kind=Add)) == (put("/a"), moved("/a", "/b"))
 
@@ -443,7 +443,7 @@ def test_versions_are_those_at_the_time_of_the_command() -> None:
 
 def test_a_payload_s_file_that_moves_is_put_where_it_ends() -> None:
     assert effects(tree("b"), file("a"), move("a", "b")) == (
-        Put(path=(b"b",), file=0, mode=0o644, owner=None, replaces=Kind.FILE),
+        PutFile(path=(b"b",), file=0, mode=0o644, owner=None, replaces=EntryKind.FILE),
     )
 
 
@@ -460,7 +460,7 @@ def test_a_new_directory_can_be_removed_as_a_tree_and_made_again() -> None:
     where = tree("d/a", "d/b")
 
     assert effects(where, remove_tree("d"), file("d/a"), remove_tree("d"), file("d/c")) == (
-        made("/d", Kind.DIRECTORY),
+        made("/d", EntryKind.DIRECTORY),
         put("/d/c", 1),
     )
 
@@ -512,12 +512,12 @@ def test_a_path_through_what_an_earlier_command_put_is_refused() -> None:
 
 
 def test_a_path_through_what_an_earlier_command_removed_is_none_any_more() -> None:
-    assert effects(tree("l -> /x"), remove("l"), file("l/x")) == (made("/l", Kind.LINK), put("/l/x"))
+    assert effects(tree("l -> /x"), remove("l"), file("l/x")) == (made("/l", EntryKind.LINK), put("/l/x"))
 
 
 # Symbolic links among the parents, where the device follows them in the root.
 
-FOLLOWING: Final = Device(links=Links.FOLLOW_IN_ROOT)
+FOLLOWING: Final = Device(links=LinkPolicy.FOLLOW_IN_ROOT)
 
 
 @pytest.mark.parametrize(
@@ -581,8 +581,8 @@ def test_two_spellings_of_a_path_are_one_path() -> None:
 def test_the_last_part_is_never_followed() -> None:
     where = tree("l -> d", "d/")
 
-    assert effects(where, file("l"), device=FOLLOWING) == (put("/l", replaces=Kind.LINK),)
-    assert effects(where, remove_tree("l/"), device=FOLLOWING) == (gone("/l", Kind.LINK),)
+    assert effects(where, file("l"), device=FOLLOWING) == (put("/l", replaces=EntryKind.LINK),)
+    assert effects(where, remove_tree("l/"), device=FOLLOWING) == (gone("/l", EntryKind.LINK),)
     assert effects(where, move("l", "m"), device=FOLLOWING) == (moved("/l", "/m"),)
 
 
@@ -644,7 +644,7 @@ def test_a_link_can_not_lead_a_path_to_a_directory_as_its_file() -> None:
 
 def test_the_installer_s_own_directory_is_known_by_more_than_its_name() -> None:
     where = tree(".SPKG/installed", "x")
-    where.entries[(b".SPKG",)] = Entry(kind=Kind.DIRECTORY, own=True)
+    where.entries[(b".SPKG",)] = TreeEntry(kind=EntryKind.DIRECTORY, own=True)
 
     assert refusal(where, file(".SPKG/x")) == (
         "command[0]: /.SPKG is the installer's own directory [TR-069 E.4.3]"
@@ -717,7 +717,7 @@ def test_two_names_that_are_one_to_the_file_system_are_refused() -> None:
 
 
 def test_a_file_of_another_spelling_is_replaced_where_case_is_folded() -> None:
-    assert effects(tree("APP", folds=True), file("app")) == (put("/app", replaces=Kind.FILE),)
+    assert effects(tree("APP", folds=True), file("app")) == (put("/app", replaces=EntryKind.FILE),)
 
 
 @pytest.mark.parametrize("record", [versioned("app.002"), remove_versioned("app.002")])
@@ -734,7 +734,7 @@ def test_what_is_gone_clashes_with_nothing() -> None:
 # Modes and owners.
 
 RULES: Final = (ModeRule(pattern="/bin/*", mode=0o755), ModeRule(pattern="/bin/app", mode=0o700))
-THERE: Final = Entry(kind=Kind.FILE, mode=0o4711, owner=(7, 8))
+THERE: Final = TreeEntry(kind=EntryKind.FILE, mode=0o4711, owner=(7, 8))
 
 
 @pytest.mark.parametrize(
@@ -765,7 +765,7 @@ THERE: Final = Entry(kind=Kind.FILE, mode=0o4711, owner=(7, 8))
 def test_a_mode_comes_from_the_first_of_five_that_says(  # noqa: PLR0917 - the columns of a table
     stated: int,
     rules: tuple[ModeRule, ...],
-    before: Entry | None,
+    before: TreeEntry | None,
     file_mode: int | None,
     mode: int,
     notes: tuple[str, ...],
@@ -778,7 +778,7 @@ def test_a_mode_comes_from_the_first_of_five_that_says(  # noqa: PLR0917 - the c
     made_plan = planned(where, FileModes(modes=(stated,)), file("bin/app"), device=device)
 
     assert made_plan.effects == (
-        Put(
+        PutFile(
             path=(b"bin", b"app"),
             file=0,
             mode=mode,
@@ -795,7 +795,7 @@ def test_without_a_device_a_file_gets_0644_or_what_it_had() -> None:
 
     assert effects(where, file("a"), file("b")) == (
         put("/a", 0),
-        put("/b", 1, mode=0o750, replaces=Kind.FILE),
+        put("/b", 1, mode=0o750, replaces=EntryKind.FILE),
     )
 
 
@@ -811,7 +811,7 @@ def test_a_version_has_the_mode_and_owner_of_the_version_that_would_move() -> No
 
     made_plan = planned(where, versioned("app.011"))
 
-    assert Put(path=(b"app.011",), file=0, mode=0o750, owner=(7, 8), replaces=None) in made_plan.effects
+    assert PutFile(path=(b"app.011",), file=0, mode=0o750, owner=(7, 8), replaces=None) in made_plan.effects
     assert made_plan.notes == ("/app.011: bits of mode 2750 above 0777 were dropped",)
 
 
@@ -821,12 +821,12 @@ def test_the_mode_of_a_file_that_moved_is_that_of_the_file_that_replaces_it() ->
 
     assert effects(where, move("a", "b"), file("b")) == (
         gone("/a"),
-        Put(path=(b"b",), file=0, mode=0o750, owner=(7, 8), replaces=Kind.FILE),
+        PutFile(path=(b"b",), file=0, mode=0o750, owner=(7, 8), replaces=EntryKind.FILE),
     )
 
 
 def test_rules_are_for_where_the_file_really_goes() -> None:
-    device = Device(links=Links.FOLLOW_IN_ROOT, modes=(ModeRule(pattern="/usr/bin/*", mode=0o755),))
+    device = Device(links=LinkPolicy.FOLLOW_IN_ROOT, modes=(ModeRule(pattern="/usr/bin/*", mode=0o755),))
 
     found = effects(tree("bin -> usr/bin", "usr/bin/"), file("bin/app"), device=device)
 
@@ -939,7 +939,7 @@ def test_commands_that_are_about_no_file_change_nothing() -> None:
 
 def test_a_tree_that_can_not_be_looked_at_is_an_error_of_its_own() -> None:
     class Broken(Memory):
-        def entry(self, path: Parts) -> Entry | None:
+        def entry(self, path: Parts) -> TreeEntry | None:
             raise OSError(5, "Input/output error", path[-1])
 
     with pytest.raises(OSError, match="Input/output error"):
@@ -995,19 +995,19 @@ def test_a_list_of_over_a_thousand_commands_is_planned() -> None:
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (copy.copy, "a Plan can't be copied"),
-        (copy.deepcopy, "a Plan can't be copied"),
-        (pickle.dumps, "a Plan can't be pickled"),
+        (copy.copy, "a Plan can't be copied or pickled"),
+        (copy.deepcopy, "a Plan can't be copied or pickled"),
+        (pickle.dumps, "a Plan can't be copied or pickled"),
         (lambda made_plan: replace(made_plan, effects=()), "InitVar 'seal' must be specified with replace()"),
         (
             lambda made_plan: replace(made_plan, effects=(), seal=object()),
-            "a Plan is only made by spkg.plan()",
+            "a Plan is only made by spkg.plan_installation()",
         ),
         (
             lambda made_plan: Plan(
                 **{one.name: getattr(made_plan, one.name) for one in dataclasses.fields(made_plan)}, seal=None
             ),
-            "a Plan is only made by spkg.plan()",
+            "a Plan is only made by spkg.plan_installation()",
         ),
     ],
 )

@@ -500,7 +500,7 @@ def test_an_owner_whom_nobody_knows_here_is_done_without(tmp_path: Path) -> None
 
 
 def test_what_is_written_is_all_there_and_can_be_copied(root: Root) -> None:
-    octets = Random(1).randbytes(3 * root_module.CHUNK // 2)
+    octets = Random(1).randbytes(3 * root_module.COPY_CHUNK // 2)
     file, copy = root.create(FRESH), root.create((b"copy",))
     file.write(octets)
     file.write(memoryview(b"end"))

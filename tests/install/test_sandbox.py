@@ -17,7 +17,7 @@ from typing import Final
 
 import pytest
 
-from spkg.device import Device, Links
+from spkg.device import Device, LinkPolicy
 from spkg.errors import FailedError, RefusedError, SpkgError, UnsafeError
 from spkg.format.commands import (
     Add,
@@ -33,12 +33,12 @@ from spkg.format.commands import (
 from spkg.format.package import Package
 from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.install import journal, transaction
-from spkg.install.all_or_nothing import install, recover
+from spkg.install.all_or_nothing import install, settle_root
 from spkg.install.own_directory import working_in
 from spkg.install.plan import plan_installation
 from spkg.install.root import Parts, Resolver, Root
 from spkg.install.root_tree import RootTree
-from spkg.install.transaction import Outcome
+from spkg.install.transaction import RecoveryOutcome
 from spkg.verify.payload import Payload
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, CONTENTS, Draft, entry, file, policy
@@ -49,7 +49,7 @@ from tests.support.root_kit import METHODS, SECRET, Watch, deep, make_special, s
 SECONDS: Final = 20.0 if PROOF else 0.6
 """How long each of the races is run."""
 """What the record says of every package here."""
-FOLLOWING: Final = Device(links=Links.FOLLOW_IN_ROOT)
+FOLLOWING: Final = Device(links=LinkPolicy.FOLLOW_IN_ROOT)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Sandbox:
 
     def apply(self, *records: Record, device: Device | None = None) -> None:
         with Root(self.root, self.resolver) as root, working_in(root):
-            recover(root)
+            settle_root(root)
             apply(root, package(*records), device)
 
 
@@ -557,7 +557,7 @@ def test_a_journal_that_is_too_long_is_not_committed(
 
         assert sandbox.tree() == before
         with Root(sandbox.root) as root:
-            assert recover(root) is Outcome.NOTHING
+            assert settle_root(root) is RecoveryOutcome.NOTHING
 
 
 def test_what_fails_while_the_root_is_locked_keeps_its_own_words(sandbox: Sandbox) -> None:
@@ -749,7 +749,7 @@ def install_rounds(sandbox: Sandbox) -> Iterator[tuple[str, Callable[[], object]
 
 def race_install(sandbox: Sandbox, octets: bytes, device: Device | None) -> None:
     with Root(sandbox.root, sandbox.resolver) as root, working_in(root):
-        recover(root)
+        settle_root(root)
         apply(root, octets, device)
 
 

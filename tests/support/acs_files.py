@@ -14,7 +14,7 @@ from click.testing import Result
 from spkg.cwmp.soap import read_envelope
 from tests.support.kit import KEYS, root
 from tests.support.voucher_kit import DEVICE, pem, signatory
-from vouchers.acs.ledger import Entry, Ledger, State
+from vouchers.acs.ledger import Ledger, LedgerEntry, SerialState
 from vouchers.acs.templates import load_options
 from vouchers.model import DeviceId, Voucher
 from vouchers.signature.sign import VoucherSigner
@@ -121,7 +121,7 @@ def xml(serials: Sequence[int], one: DeviceId = DEVICE) -> bytes:
     return VoucherSigner(signatory(QUICK)).sign(voucher(serials, one))
 
 
-def entries(url: str = "ledger.db") -> list[Entry]:
+def entries(url: str = "ledger.db") -> list[LedgerEntry]:
     with Ledger(url, now, create=False) as ledger:
         return [*ledger.entries()]
 
@@ -172,7 +172,7 @@ def assert_issued(
         for serial_number, (serials, _) in found.items()
         for serial, option in zip(serials, ("IPTV", "QoS"), strict=True)
     )
-    assert {one.state for one in entries(url) if one.batch == batch} == {State.ISSUED}
+    assert {one.state for one in entries(url) if one.batch == batch} == {SerialState.ISSUED}
 
 
 NO_REJECTED: Final = b"line,reason\r\n"

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from spkg.format.commands import End, Reboot, Remove, Version
 from spkg.format.paths import RootPath
-from spkg.format.states import State
+from spkg.format.states import InstallationState
 from spkg.install.checkpoint import Checkpoint, save_checkpoint
 from spkg.install.own_directory import working_in
 from spkg.install.root import Root
@@ -53,7 +53,8 @@ def events(text: str) -> list[dict[str, Any]]:
 def mark_unsafe() -> None:
     with Root(Path("root")) as opened, working_in(opened):
         save_checkpoint(
-            opened, Checkpoint(package="ab" * 32, command=3, state=State.UNRECOVERABLE, failed=True)
+            opened,
+            Checkpoint(package="ab" * 32, command=3, state=InstallationState.UNRECOVERABLE, failed=True),
         )
 
 

@@ -49,7 +49,7 @@ from spkg.install import in_place as inplace
 from spkg.install import plan as planning
 from spkg.install import root as root_module
 from spkg.install import transaction
-from spkg.install.apply import Request
+from spkg.install.apply import ApplyRequest
 from spkg.install.root import NewFile, Root
 from spkg.install.status import root_state
 from spkg.verify import signatures as verification
@@ -696,7 +696,7 @@ def _apply(scenario: Scenario, package: Path, root: Path) -> str:
     with open_package(package) as (opened, payload), Root(root) as there:
         trusted = verification.verify_package(opened, policy(), at=AT)
         try:
-            applying.apply(trusted, payload, there, Request(device=None, in_place=scenario.in_place))
+            applying.apply(trusted, payload, there, ApplyRequest(device=None, in_place=scenario.in_place))
         except UnsafeError as exc:
             return f"unsafe: {exc}"
         except FailedError as exc:

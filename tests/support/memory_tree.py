@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from spkg.install.root import Parts, split
-from spkg.install.root_tree import Entry, Kind, Room
+from spkg.install.root_tree import EntryKind, Room, TreeEntry
 
 __all__ = ["DIRECTORY", "FILE", "LINK", "SPACIOUS", "Memory", "tree"]
 
-FILE: Final = Entry(kind=Kind.FILE)
-DIRECTORY: Final = Entry(kind=Kind.DIRECTORY, mode=0o755)
-LINK: Final = Entry(kind=Kind.LINK, mode=0o777)
+FILE: Final = TreeEntry(kind=EntryKind.FILE)
+DIRECTORY: Final = TreeEntry(kind=EntryKind.DIRECTORY, mode=0o755)
+LINK: Final = TreeEntry(kind=EntryKind.LINK, mode=0o777)
 SPACIOUS: Final = Room(size=1 << 30, free=1 << 30, inodes=100_000, block=4096, memory=1 << 30)
 
 
@@ -20,14 +20,14 @@ SPACIOUS: Final = Room(size=1 << 30, free=1 << 30, inodes=100_000, block=4096, m
 class Memory:
     """A tree in a dict; counts what it is asked."""
 
-    entries: dict[Parts, Entry]
+    entries: dict[Parts, TreeEntry]
     targets: dict[Parts, bytes] = field(default_factory=dict)
     mounts: frozenset[Parts] = frozenset()
     folds: bool = False
     space: Room = SPACIOUS
     calls: Counter[str] = field(default_factory=Counter)
 
-    def entry(self, path: Parts) -> Entry | None:
+    def entry(self, path: Parts) -> TreeEntry | None:
         self.calls["entry"] += 1
         return self.entries.get(self._stored(path) or path)
 
@@ -54,7 +54,7 @@ class Memory:
 
 def tree(*paths: str, **settings: Any) -> Memory:
     """Return a tree of files, of directories where a slash is at the end, of links where an arrow is."""
-    made: dict[Parts, Entry] = {}
+    made: dict[Parts, TreeEntry] = {}
     targets: dict[Parts, bytes] = {}
     for text in paths:
         path, _, target = text.partition(" -> ")

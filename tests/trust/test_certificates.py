@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.x509.oid import NameOID
 
 from spkg.errors import FormatError
-from spkg.trust.certificates import MAX_EXTENSIONS, MAX_NAME, certificate_id, read_certificate
+from spkg.trust.certificates import MAX_EXTENSIONS, MAX_X501_NAME, certificate_id, read_certificate
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, Certified, Draft, certify, key, name, policy, read, root, signer
 
@@ -59,8 +59,8 @@ def test_what_is_none_is_refused(octets: bytes) -> None:
 
 def test_a_name_has_a_largest_size() -> None:
     # A part of 50 octets makes 61, with all around it; lengths of two octets and the last part make the rest.
-    read_certificate(named(16, MAX_NAME - 16 * 61 - 4 - 11))
-    assert refusal(named(16, MAX_NAME - 16 * 61 - 4 - 10)).endswith(
+    read_certificate(named(16, MAX_X501_NAME - 16 * 61 - 4 - 11))
+    assert refusal(named(16, MAX_X501_NAME - 16 * 61 - 4 - 10)).endswith(
         "a Name of 1025 octets, 1024 are accepted"
     )
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from spkg.errors import SurroundingsError
+from spkg.errors import HostError
 from spkg.trust.keygen import KeySet, make_keys
 from spkg.trust.keys import MAX_KEY_FILE, Identity, load_certificates, load_identity, load_revocation_lists
 from spkg.verify.signatures import verify_package
@@ -134,7 +134,7 @@ def test_a_certificate_beside_a_pkcs12_file_comes_first(
 def test_a_pkcs12_file_without_certificates_wants_one(file: Callable[[bytes], Path]) -> None:
     path = file(pfx(None))
 
-    with pytest.raises(SurroundingsError) as raised:
+    with pytest.raises(HostError) as raised:
         load_identity(path, None)
 
     assert str(raised.value) == f"{path} holds no certificate"
@@ -175,7 +175,7 @@ def test_no_message_has_anything_of_a_secret_in_it(
 ) -> None:
     path = file(octets())
 
-    with pytest.raises(SurroundingsError) as raised:
+    with pytest.raises(HostError) as raised:
         load_identity(path, None, passphrase=passphrase)
 
     told = problem or "can't be read: the passphrase is wrong, or the file is damaged"
@@ -184,7 +184,7 @@ def test_no_message_has_anything_of_a_secret_in_it(
 
 
 def test_a_missing_passphrase_is_told_how_to_give_it(file: Callable[[bytes], Path]) -> None:
-    with pytest.raises(SurroundingsError) as raised:
+    with pytest.raises(HostError) as raised:
         load_identity(file(encrypted_key()), None)
 
     assert raised.value.hint == "give its passphrase with --key-password-env or --key-password-file"
@@ -194,7 +194,7 @@ def test_a_missing_passphrase_is_told_how_to_give_it(file: Callable[[bytes], Pat
 def test_a_key_of_another_certificate_is_refused(name: str, file: Callable[[bytes], Path]) -> None:
     path = KEYS / f"{name}.key"
 
-    with pytest.raises(SurroundingsError) as raised:
+    with pytest.raises(HostError) as raised:
         load_identity(path, file(signer().pem))
 
     assert str(raised.value) == f"the key in {path} is not that of the certificate CN=Test Signer"
@@ -258,7 +258,7 @@ def test_a_damaged_certificate_is_refused_with_the_reason(
 ) -> None:
     path = file(octets())
 
-    with pytest.raises(SurroundingsError) as raised:
+    with pytest.raises(HostError) as raised:
         load_certificates(path)
 
     # The reason is in the words of cryptography, which change.
@@ -276,7 +276,7 @@ def test_a_file_without_certificates_is_told_in_our_words(
 ) -> None:
     path = file(octets())
 
-    with pytest.raises(SurroundingsError) as raised:
+    with pytest.raises(HostError) as raised:
         load_certificates(path)
 
     assert str(raised.value) == f"{path} holds no certificate"
@@ -287,14 +287,14 @@ def test_a_file_is_read_up_to_the_limit_and_not_beyond(file: Callable[[bytes], P
     assert load_certificates(file(signer().pem + padding)) == [signer().certificate]
 
     path = file(signer().pem + padding + b"\n")
-    with pytest.raises(SurroundingsError) as raised:
+    with pytest.raises(HostError) as raised:
         load_certificates(path)
 
     assert str(raised.value) == f"{path} is larger than 16777216 octets"
 
 
 def test_a_file_without_an_end_is_not_read_to_its_end() -> None:
-    with pytest.raises(SurroundingsError) as raised:
+    with pytest.raises(HostError) as raised:
         load_identity(Path("/dev/zero"), None)
 
     assert str(raised.value) == "/dev/zero is larger than 16777216 octets"
@@ -347,7 +347,7 @@ def test_revocation_lists_are_read_in_their_order(
 def test_a_file_without_revocation_lists_is_refused(octets: bytes, file: Callable[[bytes], Path]) -> None:
     path = file(octets)
 
-    with pytest.raises(SurroundingsError) as raised:
+    with pytest.raises(HostError) as raised:
         load_revocation_lists(path)
 
     assert str(raised.value) == f"{path} holds no revocation list"
@@ -368,7 +368,7 @@ def test_a_damaged_revocation_list_is_refused_with_the_reason(
 ) -> None:
     path = file(octets())
 
-    with pytest.raises(SurroundingsError) as raised:
+    with pytest.raises(HostError) as raised:
         load_revocation_lists(path)
 
     assert str(raised.value).startswith(f"{path} holds no revocation list that can be read: ")
@@ -378,7 +378,7 @@ def test_a_damaged_revocation_list_is_refused_with_the_reason(
 def test_a_revocation_list_that_is_too_large_is_called_one(file: Callable[[bytes], Path]) -> None:
     path = file(bytes(MAX_KEY_FILE + 1))
 
-    with pytest.raises(SurroundingsError) as raised:
+    with pytest.raises(HostError) as raised:
         load_revocation_lists(path)
 
     assert str(raised.value) == f"{path} is larger than {MAX_KEY_FILE} octets"

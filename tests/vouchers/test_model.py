@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spkg.common.times import read_time, write_time
-from vouchers.model import MAX_OPTIONS, DeviceId, Mode, Option, Voucher
+from vouchers.model import MAX_VOUCHER_OPTIONS, DeviceId, Mode, Option, Voucher
 from vouchers.months import LAST, Units, end_of
 
 DEVICE = DeviceId(manufacturer="2Wire", oui="00D09E", product_class="Gateway", serial_number="123456789")
@@ -229,7 +229,7 @@ def test_a_voucher_is_for_one_device_whoever_made_it() -> None:
             Voucher(options=(OPTION, replace(OPTION, device=replace(DEVICE, **changes))))
 
 
-@pytest.mark.parametrize("count", [0, MAX_OPTIONS + 1])
+@pytest.mark.parametrize("count", [0, MAX_VOUCHER_OPTIONS + 1])
 def test_a_voucher_has_from_1_to_64_options(count: int) -> None:
     with pytest.raises(ValueError, match=f"{count} Options, from 1 to 64 belong here"):
         Voucher(options=(OPTION,) * count)

@@ -25,17 +25,17 @@ from spkg.common.atomic_output import bulk_directory, write_all
 from spkg.common.digests import Digest
 from spkg.common.portable import FORKS
 from spkg.errors import FailedError
-from vouchers.acs.device_list import Listed, read_devices
+from vouchers.acs.device_list import ListedDevice, read_devices
 from vouchers.acs.issuer import Issued, sign_voucher
-from vouchers.acs.ledger import Ledger, Outcome, Want
+from vouchers.acs.ledger import Ledger, Reservation, Want
 from vouchers.acs.request import set_vouchers_request
 from vouchers.acs.templates import Template
 from vouchers.model import DeviceId
 from vouchers.signature.sign import VoucherSigner
 
-__all__ = ["BulkReport", "Form", "Order", "issue_batch", "issue_many"]
+__all__ = ["BulkOrder", "BulkReport", "VoucherForm", "issue_batch", "issue_many"]
 
-AT_ONCE: Final = 200
+DEVICES_AT_ONCE: Final = 200
 """How many devices are one transaction of the ledger, and one errand of a process."""
 REJECTED: Final = "rejected.csv"
 INDEX: Final = "index.csv"
@@ -48,7 +48,7 @@ Written = Sequence[tuple[tuple[str, ...], bytes]]
 """A row of the index, which begins with the file of a voucher's own, and what is written of it."""
 
 
-class Form(Enum):
+class VoucherForm(Enum):
     """What is written of each voucher."""
 
     XML = "xml"
@@ -60,19 +60,19 @@ class Form(Enum):
     def write(self, issued: Issued) -> bytes:
         """Return a voucher in this form; a line of text for those that have one."""
         match self:
-            case Form.XML:
+            case VoucherForm.XML:
                 return issued.octets
-            case Form.BASE64:
+            case VoucherForm.BASE64:
                 return b64encode(issued.octets) + b"\n"
-            case Form.SOAP:
+            case VoucherForm.SOAP:
                 return set_vouchers_request([issued.octets], name=str(issued.serials[0]))
-            case Form.NDJSON:
+            case VoucherForm.NDJSON:
                 return json.dumps(_document(issued)).encode() + b"\n"
 
     @property
     def file(self) -> str | None:
         """The file of all vouchers; None where each has its own, named by its serial number."""
-        return f"vouchers.{self.value}" if self in {Form.BASE64, Form.NDJSON} else None
+        return f"vouchers.{self.value}" if self in {VoucherForm.BASE64, VoucherForm.NDJSON} else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,19 +88,19 @@ class BulkReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class BulkOrder:
     """What is to be issued to each of many devices."""
 
     templates: tuple[Template, ...]
     batch: str
     """What makes this the same as another run."""
-    form: Form = Form.NDJSON
+    form: VoucherForm = VoucherForm.NDJSON
     jobs: int = 1
     """How many processes sign."""
 
 
 def issue_batch(
-    order: Order,
+    order: BulkOrder,
     devices: Path | DeviceId,
     directory: Path,
     signer: VoucherSigner,
@@ -122,14 +122,16 @@ def issue_batch(
         UsageError: The directory exists, or another run writes it.
         FormatError: The list is none.
         FailedError: A process that signs was killed; the same batch, run again, completes it.
-        SurroundingsError: The ledger can't be used.
+        HostError: The ledger can't be used.
         OSError: Something can't be read or written.
     """
     with ExitStack() as stack:
         with bulk_directory(directory) as part:
             opened = stack.enter_context(ledger)
             listed = (
-                read_devices(devices) if isinstance(devices, Path) else iter([Listed(line=1, device=devices)])
+                read_devices(devices)
+                if isinstance(devices, Path)
+                else iter([ListedDevice(line=1, device=devices)])
             )
             report = issue_many(order, listed, part, signer, opened, progress=progress)
         opened.confirm_batch(order.batch, report.run)
@@ -137,8 +139,8 @@ def issue_batch(
 
 
 def issue_many(
-    order: Order,
-    devices: Iterable[Listed],
+    order: BulkOrder,
+    devices: Iterable[ListedDevice],
     directory: Path,
     signer: VoucherSigner,
     ledger: Ledger,
@@ -160,7 +162,7 @@ def issue_many(
     Raises:
         FormatError: The list is none.
         FailedError: A process that signs was killed.
-        SurroundingsError: The ledger can't be used.
+        HostError: The ledger can't be used.
         OSError: Something can't be read or written.
     """
     run = ledger.new_run()
@@ -186,14 +188,14 @@ def issue_many(
 
 
 def _reserved(
-    order: Order,
-    devices: Iterable[Listed],
-    reserve: Callable[[Sequence[Want]], list[Outcome]],
+    order: BulkOrder,
+    devices: Iterable[ListedDevice],
+    reserve: Callable[[Sequence[Want]], list[Reservation]],
     reject: Callable[[int, str], object],
 ) -> Iterator[tuple[Taken, int]]:
     """Give errands, vouchers with their serial numbers, and how far the list has been read."""
     lines = iter(devices)
-    while some := list(islice(lines, AT_ONCE)):
+    while some := list(islice(lines, DEVICES_AT_ONCE)):
         wants = {
             index: Want(device=line.device, templates=order.templates)
             for index, line in enumerate(some)
@@ -214,13 +216,13 @@ def _reserved(
 class _Output:
     """The files of a bulk output."""
 
-    def __init__(self, stack: ExitStack, directory: Path, form: Form) -> None:
+    def __init__(self, stack: ExitStack, directory: Path, form: VoucherForm) -> None:
         self._directory, self._name = directory, form.file
         self._all: FileIO | None = None
         if form.file is not None:
             self._all = stack.enter_context(FileIO(directory / form.file, "x"))
         self._index = None
-        if form is not Form.NDJSON:
+        if form is not VoucherForm.NDJSON:
             self._index = _table(stack, directory / INDEX)
             self._index.writerow(("file", "oui", "product_class", "serial_number", "serials"))
         self._rejected = _table(stack, directory / REJECTED)
@@ -253,7 +255,7 @@ class _Workers:
     of it, as an executor of the standard library does.
     """
 
-    def __init__(self, signer: VoucherSigner, form: Form, jobs: int) -> None:
+    def __init__(self, signer: VoucherSigner, form: VoucherForm, jobs: int) -> None:
         self._sign = _Signing(signer=signer, form=form)
         self._jobs = jobs if FORKS else 1
         self._processes: list[multiprocessing.process.BaseProcess] = []
@@ -320,7 +322,7 @@ class _Signing:
     """What a process that signs does."""
 
     signer: VoucherSigner
-    form: Form
+    form: VoucherForm
 
     def __call__(self, taken: Taken) -> Written:
         issued = [sign_voucher(want, serials, self.signer) for want, serials in taken]

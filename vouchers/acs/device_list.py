@@ -6,6 +6,7 @@ Lists are streamed; a line that names no device is told with its number and the 
 import csv
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,12 @@ from spkg.errors import FormatError
 from vouchers.model import DeviceId
 
 __all__ = [
-    "Listed",
+    "ListedDevice",
     "read_devices",
 ]
 
 MAX_LINE: Final = 1 << 22
 """The longest line, in octets: GenieACS may tell all that it knows of a device."""
-BOM: Final = b"\xef\xbb\xbf"
 KEYS: Final = {
     **{name: name for name in ("manufacturer", "oui", "id")},
     "productclass": "product_class",
@@ -32,7 +32,7 @@ KEYS: Final = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed:
+class ListedDevice:
     """A line of a list: a device, or why it is none."""
 
     line: int
@@ -42,7 +42,7 @@ class Listed:
     """How much of the list has been read."""
 
 
-def read_devices(path: Path) -> Iterator[Listed]:
+def read_devices(path: Path) -> Iterator[ListedDevice]:
     """Give the devices of a list.
 
     Raises:
@@ -80,21 +80,21 @@ class _Lines(Iterator[str]):
         self.number += 1
         self.octets += len(line)
         # What is not UTF-8 is told of its line: no DeviceId has such characters.
-        return line.removeprefix(BOM if self.number == 1 else b"").decode(errors="surrogateescape")
+        return line.removeprefix(BOM_UTF8 if self.number == 1 else b"").decode(errors="surrogateescape")
 
-    def listed(self, line: int, found: Mapping[str, object]) -> Listed:
+    def listed(self, line: int, found: Mapping[str, object]) -> ListedDevice:
         """Return the device that a line names."""
         try:
-            return Listed(line=line, device=_device(found), octets=self.octets)
+            return ListedDevice(line=line, device=_device(found), octets=self.octets)
         except ValueError as exc:
             return self.rejected(line, str(exc))
 
-    def rejected(self, line: int, problem: str) -> Listed:
+    def rejected(self, line: int, problem: str) -> ListedDevice:
         """Return why a line names none."""
-        return Listed(line=line, device=None, problem=problem, octets=self.octets)
+        return ListedDevice(line=line, device=None, problem=problem, octets=self.octets)
 
 
-def _read_csv(first: str, lines: _Lines) -> Iterator[Listed]:
+def _read_csv(first: str, lines: _Lines) -> Iterator[ListedDevice]:
     """Give the devices of a table whose first line has the names of its columns."""
     separator = next((one for one in ";\t" if one in first and "," not in first), ",")
     try:
@@ -124,7 +124,7 @@ def _read_csv(first: str, lines: _Lines) -> Iterator[Listed]:
         raise FormatError(f"line {begin + table.line_num}: {exc}", source=lines.source) from exc
 
 
-def _read_json(first: str, lines: _Lines) -> Iterator[Listed]:
+def _read_json(first: str, lines: _Lines) -> Iterator[ListedDevice]:
     """Give the devices of lines with an object each, be they an array or not."""
     text: str | None = first
     while text is not None:

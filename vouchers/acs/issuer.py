@@ -48,7 +48,7 @@ class VoucherIssuer:
         Raises:
             RefusedError: The batch has something else for this device.
             FormatError: It would be no voucher, or too large a one.
-            SurroundingsError: The ledger can't be used.
+            HostError: The ledger can't be used.
         """
         issued = self.prepare(device, options, batch=batch)
         self.confirm(issued)
@@ -83,7 +83,7 @@ class VoucherIssuer:
         """Note that a voucher is where it belongs.
 
         Raises:
-            SurroundingsError: The ledger can't be written.
+            HostError: The ledger can't be written.
         """
         self._ledger.confirm(issued.serials)
 

@@ -19,26 +19,26 @@ import sqlalchemy
 from sqlalchemy import BigInteger, Column, Connection, MetaData, Row, String, Table, UniqueConstraint, event
 
 from spkg.common.times import write_time
-from spkg.errors import RefusedError, SurroundingsError, UsageError
+from spkg.errors import HostError, RefusedError, UsageError
 from vouchers.acs.templates import Template
 from vouchers.model import DeviceId, Voucher
 from vouchers.signature.option_elements import content_of
 
-__all__ = ["MAX_BATCH", "MAX_SERIAL", "Entry", "Ledger", "Outcome", "State", "Want"]
+__all__ = ["MAX_BATCH", "MAX_SERIAL", "Ledger", "LedgerEntry", "Reservation", "SerialState", "Want"]
 
 MAX_SERIAL: Final = (1 << 32) - 1
 """The largest serial number: GetOptions tells it as an unsignedInt."""
 MAX_BATCH: Final = 128
 """The longest name of a batch, in characters."""
-PATIENCE: Final = 60
+LEDGER_LOCK_TIMEOUT: Final = 60
 """Seconds to wait for other issuers."""
 QUERY: Final = {"host", "port", "service", "sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout"}
 """What the URL of a ledger may say behind its question mark."""
-MARK: Final = 0x53504B4C
+LEDGER_MARK: Final = 0x53504B4C
 """What tells a ledger from other SQLite files."""
 ROUNDS: Final = 64
 """How often numbers are asked for that somebody else took in the meantime."""
-AT_ONCE: Final = 1000
+ROWS_AT_ONCE: Final = 1000
 """How many entries are read at a time."""
 
 _META: Final = MetaData()
@@ -64,7 +64,7 @@ _NEXT: Final = Table("spkg_serial", _META, Column("next", BigInteger, primary_ke
 _DEVICE: Final = sqlalchemy.tuple_(_ENTRIES.c.oui, _ENTRIES.c.product_class, _ENTRIES.c.serial_number)
 
 
-class State(Enum):
+class SerialState(Enum):
     """How a serial number stands."""
 
     RESERVED = "reserved"
@@ -75,7 +75,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class LedgerEntry:
     """One serial number, and what it stands for."""
 
     serial: int
@@ -88,7 +88,7 @@ class Entry:
     signer: str
     """The SHA-256 of the signer's public key, in hex."""
     batch: str | None
-    state: State
+    state: SerialState
     reserved_at: str
     issued_at: str | None
     voided_at: str | None
@@ -112,7 +112,7 @@ class Want:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Reservation:
     """What the ledger says to a wish."""
 
     serials: tuple[int, ...] = ()
@@ -131,7 +131,7 @@ class Ledger:
 
     Raises:
         UsageError: The URL is none, or has a password in it.
-        SurroundingsError: The database can't be used.
+        HostError: The database can't be used.
     """
 
     def __init__(self, url: str, clock: Callable[[], datetime], *, create: bool = True) -> None:
@@ -139,7 +139,7 @@ class Ledger:
         self._name, self._engine = _open(url)
         self._create = create
         if not create and self._engine.dialect.name == "sqlite" and not Path(self._name).exists():
-            raise SurroundingsError(f"{self._name}: there is no such ledger")
+            raise HostError(f"{self._name}: there is no such ledger")
         # Both know ON CONFLICT, which the language that they share lacks.
         self._insert: Any = import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}").insert
         self.created = False
@@ -159,18 +159,18 @@ class Ledger:
         tables = set(sqlalchemy.inspect(connection).get_table_names())
         self.created = _ENTRIES.name not in tables
         if self.created and not self._create:
-            raise SurroundingsError(f"{self._name} holds no ledger")
+            raise HostError(f"{self._name} holds no ledger")
         if self._engine.dialect.name != "sqlite":
             # One database has the tables of many; issuers that meet here make them one after the other.
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MARK})")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LEDGER_MARK})")
             return
         mark = connection.exec_driver_sql("PRAGMA application_id").scalar()
         if self.created and tables:
-            raise SurroundingsError(f"{self._name} is a database, and no ledger")
-        if mark != (0 if self.created else MARK):
-            raise SurroundingsError(f"{self._name} is no ledger that this program knows")
+            raise HostError(f"{self._name} is a database, and no ledger")
+        if mark != (0 if self.created else LEDGER_MARK):
+            raise HostError(f"{self._name} is no ledger that this program knows")
         if self.created:
-            connection.exec_driver_sql(f"PRAGMA application_id = {MARK}")
+            connection.exec_driver_sql(f"PRAGMA application_id = {LEDGER_MARK}")
 
     def __enter__(self) -> Self:
         return self
@@ -197,7 +197,7 @@ class Ledger:
         batch: str | None = None,
         signer: str = "",
         unpredictable: bool = False,
-    ) -> list[Outcome]:
+    ) -> list[Reservation]:
         """Take serial numbers for vouchers, or find those that the batch has taken for them before.
 
         Args:
@@ -208,9 +208,9 @@ class Ledger:
             unpredictable: Whether nobody may guess the next number, which SHA-1 wants.
 
         Raises:
-            SurroundingsError: The database can't be used, or there are no numbers left.
+            HostError: The database can't be used, or there are no numbers left.
         """
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, Reservation] = {}
         waiting = self._first_of_each(wants, batch, outcomes)
         for _ in range(ROUNDS):
             if batch is not None:
@@ -218,19 +218,19 @@ class Ledger:
             if not waiting:
                 return [outcomes[index] for index in range(len(wants))]
             self._take(waiting, batch, run, signer, outcomes, unpredictable=unpredictable)
-        raise SurroundingsError(f"{self._name}: there are hardly any serial numbers left")
+        raise HostError(f"{self._name}: there are hardly any serial numbers left")
 
     def confirm(self, serials: Sequence[int]) -> None:
         """Note that a voucher has been issued.
 
         Raises:
             RefusedError: One of them was made void meanwhile.
-            SurroundingsError: The database can't be written.
+            HostError: The database can't be written.
         """
         self._issued(_ENTRIES.c.serial.in_(serials))
         void = sqlalchemy.select(_ENTRIES.c.serial).where(_ENTRIES.c.serial.in_(serials))
         with self._transaction(writes=False) as connection:
-            found = connection.scalar(void.where(_ENTRIES.c.state == State.VOID.value))
+            found = connection.scalar(void.where(_ENTRIES.c.state == SerialState.VOID.value))
         if found is not None:
             raise RefusedError(f"the serial number {found} was made void meanwhile")
 
@@ -238,7 +238,7 @@ class Ledger:
         """Note that all vouchers of a batch have been issued that one run was given; return how many numbers.
 
         Raises:
-            SurroundingsError: The database can't be written.
+            HostError: The database can't be written.
         """
         return self._issued((_ENTRIES.c.batch == batch) & (_ENTRIES.c.run == run))
 
@@ -247,31 +247,31 @@ class Ledger:
 
         Raises:
             RefusedError: Nobody has taken it, or it is void already.
-            SurroundingsError: The database can't be written.
+            HostError: The database can't be written.
         """
         changed = self._update(
             sqlalchemy.update(_ENTRIES)
-            .where(_ENTRIES.c.serial == serial, _ENTRIES.c.state != State.VOID.value)
-            .values(state=State.VOID.value, voided_at=write_time(self._clock()))
+            .where(_ENTRIES.c.serial == serial, _ENTRIES.c.state != SerialState.VOID.value)
+            .values(state=SerialState.VOID.value, voided_at=write_time(self._clock()))
         )
         if not changed:
             known = next(self.entries(serial=serial), None)
             problem = "is void already" if known else "is none of this ledger"
             raise RefusedError(f"the serial number {serial} {problem}")
 
-    def entries(self, **wanted: object) -> Iterator[Entry]:
+    def entries(self, **wanted: object) -> Iterator[LedgerEntry]:
         """Give the entries that have these values, in the order of their serial numbers, in flat memory.
 
         Args:
-            wanted: Fields of :class:`Entry`; what is None does not matter.
+            wanted: Fields of :class:`LedgerEntry`; what is None does not matter.
 
         Raises:
-            SurroundingsError: The database can't be read.
+            HostError: The database can't be read.
         """
-        query = sqlalchemy.select(_ENTRIES).order_by(_ENTRIES.c.serial).limit(AT_ONCE)
+        query = sqlalchemy.select(_ENTRIES).order_by(_ENTRIES.c.serial).limit(ROWS_AT_ONCE)
         for name, value in wanted.items():
             if value is not None:
-                plain = value.value if isinstance(value, State) else value
+                plain = value.value if isinstance(value, SerialState) else value
                 if isinstance(plain, str) and not plain.isprintable():
                     raise UsageError(f"{name}: printable characters belong here")
                 query = query.where(_ENTRIES.c[name] == plain)
@@ -281,12 +281,12 @@ class Ledger:
                 rows = connection.execute(query.where(_ENTRIES.c.serial > last)).all()
             for row in rows:
                 yield _entry(row)
-            if len(rows) < AT_ONCE:
+            if len(rows) < ROWS_AT_ONCE:
                 return
             last = rows[-1].serial
 
     def _first_of_each(
-        self, wants: Sequence[Want], batch: str | None, outcomes: dict[int, Outcome]
+        self, wants: Sequence[Want], batch: str | None, outcomes: dict[int, Reservation]
     ) -> dict[int, Want]:
         """Return the wishes by their place; of one device in a batch the first one alone."""
         if batch is None:
@@ -298,7 +298,7 @@ class Ledger:
         return {index: wants[index] for index in first.values()}
 
     def _find(
-        self, waiting: dict[int, Want], batch: str, run: str, signer: str, outcomes: dict[int, Outcome]
+        self, waiting: dict[int, Want], batch: str, run: str, signer: str, outcomes: dict[int, Reservation]
     ) -> None:
         """Answer the wishes that the batch knows already."""
         places = {_key(want.device): index for index, want in waiting.items()}
@@ -321,7 +321,7 @@ class Ledger:
         batch: str | None,
         run: str,
         signer: str,
-        outcomes: dict[int, Outcome],
+        outcomes: dict[int, Reservation],
         *,
         unpredictable: bool,
     ) -> None:
@@ -344,7 +344,7 @@ class Ledger:
                 connection.execute(sqlalchemy.delete(_ENTRIES).where(_ENTRIES.c.serial.in_(partial)))
         for index in order:
             if index not in lost:
-                outcomes[index] = Outcome(serials=tuple(taken[index]))
+                outcomes[index] = Reservation(serials=tuple(taken[index]))
                 del waiting[index]
 
     def _numbers(self, count: int, *, unpredictable: bool) -> Sequence[int]:
@@ -359,14 +359,16 @@ class Ledger:
                 sqlalchemy.update(_NEXT).values(next=_NEXT.c.next + count).returning(_NEXT.c.next)
             ).scalar_one()
         if following - 1 > MAX_SERIAL:
-            raise SurroundingsError(f"{self._name}: no serial numbers are left")
+            raise HostError(f"{self._name}: no serial numbers are left")
         return range(following - count, following)
 
     def _issued(self, which: Any) -> int:
-        reserved = _ENTRIES.c.state == State.RESERVED.value
+        reserved = _ENTRIES.c.state == SerialState.RESERVED.value
         now = write_time(self._clock())
         return self._update(
-            sqlalchemy.update(_ENTRIES).where(which, reserved).values(state=State.ISSUED.value, issued_at=now)
+            sqlalchemy.update(_ENTRIES)
+            .where(which, reserved)
+            .values(state=SerialState.ISSUED.value, issued_at=now)
         )
 
     def _update(self, statement: Any) -> int:
@@ -379,10 +381,10 @@ class Ledger:
             with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
                 yield connection
         except sqlalchemy.exc.SQLAlchemyError as exc:
-            raise SurroundingsError(f"{self._name}: {_problem(exc)}") from exc
+            raise HostError(f"{self._name}: {_problem(exc)}") from exc
 
 
-_TWICE: Final = Outcome(refusal="the device is there twice")
+_TWICE: Final = Reservation(refusal="the device is there twice")
 
 
 def _key(device: DeviceId) -> tuple[str, str, str]:
@@ -399,34 +401,34 @@ def _rows(want: Want, serials: Sequence[int]) -> Iterator[Mapping[str, object]]:
             "serial_number": serial_number,
             "option": option.ident,
             "digest": content_of(option).hex(),
-            "state": State.RESERVED.value,
+            "state": SerialState.RESERVED.value,
         }
 
 
-def _again(want: Want, rows: Sequence[Row[Any]], run: str, signer: str) -> Outcome:
+def _again(want: Want, rows: Sequence[Row[Any]], run: str, signer: str) -> Reservation:
     """Answer a wish that the batch knows: with the same numbers, if it is still the same wish."""
     by_name = {row.option: row for row in rows}
     if by_name.keys() != {template.ident for template in want.templates}:
-        return Outcome(refusal="the batch has other Options for this device")
+        return Reservation(refusal="the batch has other Options for this device")
     found = [by_name[template.ident] for template in want.templates]
     for row in found:
-        if row.state == State.VOID.value:
-            return Outcome(refusal=f"the voucher {row.serial} of this batch is void")
+        if row.state == SerialState.VOID.value:
+            return Reservation(refusal=f"the voucher {row.serial} of this batch is void")
         if row.run == run:
             return _TWICE
         if row.signer != signer:
-            return Outcome(refusal="the batch was signed with another key")
+            return Reservation(refusal="the batch was signed with another key")
     serials = tuple(row.serial for row in found)
     contents = [content_of(option).hex() for option in want.voucher(serials).options]
     if contents != [row.digest for row in found]:
-        return Outcome(refusal="the batch has something else to say to this device")
-    return Outcome(serials=serials)
+        return Reservation(refusal="the batch has something else to say to this device")
+    return Reservation(serials=serials)
 
 
-def _entry(row: Row[Any]) -> Entry:
+def _entry(row: Row[Any]) -> LedgerEntry:
     fields = dict(row._mapping)  # noqa: SLF001 - its public name
     del fields["run"]
-    return Entry(**fields | {"state": State(fields["state"])})
+    return LedgerEntry(**fields | {"state": SerialState(fields["state"])})
 
 
 def _open(url: str) -> tuple[str, sqlalchemy.Engine]:
@@ -437,7 +439,7 @@ def _open(url: str) -> tuple[str, sqlalchemy.Engine]:
         if address.host or address.query or address.database in {None, "", ":memory:"}:
             raise UsageError("a ledger of SQLite is a file: its path is enough")
         engine = sqlalchemy.create_engine(
-            address.set(drivername="sqlite"), connect_args={"timeout": PATIENCE}
+            address.set(drivername="sqlite"), connect_args={"timeout": LEDGER_LOCK_TIMEOUT}
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -450,14 +452,14 @@ def _open(url: str) -> tuple[str, sqlalchemy.Engine]:
         raise UsageError("a password in the URL of the ledger can be seen by others", hint=hint)
     if strange:
         raise UsageError(f"the URL of the ledger has no {strange[0][:40]!r}: {', '.join(sorted(QUERY))}")
-    patience = f"-c lock_timeout={PATIENCE}s"
+    patience = f"-c lock_timeout={LEDGER_LOCK_TIMEOUT}s"
     try:
         engine = sqlalchemy.create_engine(
             address.set(drivername="postgresql+psycopg"), connect_args={"options": patience}
         )
     except ImportError as exc:
         hint = "pip install 'psycopg[binary]>=3.2'"
-        raise SurroundingsError("PostgreSQL wants psycopg, which is not installed", hint=hint) from exc
+        raise HostError("PostgreSQL wants psycopg, which is not installed", hint=hint) from exc
     return address.set(query={}).render_as_string(), engine
 
 

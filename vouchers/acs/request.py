@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from spkg.cwmp.arrays import write_array
 from spkg.cwmp.soap import write_envelope
-from vouchers.model import MAX_VOUCHERS, NEVER
+from vouchers.model import MAX_VOUCHERS, NOT_XML
 
 __all__ = ["set_vouchers_request"]
 
@@ -22,7 +22,7 @@ def set_vouchers_request(vouchers: Sequence[bytes], *, name: str) -> bytes:
     """
     if not 1 <= len(vouchers) <= MAX_VOUCHERS:
         raise ValueError(f"expected 1 to {MAX_VOUCHERS} vouchers, got {len(vouchers)}")
-    if NEVER.search(name):
+    if NOT_XML.search(name):
         raise ValueError("the cwmp:ID must not have characters that XML 1.0 excludes")
     members = [f"<base64>{b64encode(one).decode()}</base64>\n" for one in vouchers]
     array = write_array("VoucherList", "soapenc:base64", members)

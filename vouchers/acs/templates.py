@@ -8,7 +8,7 @@ from typing import Any, Final
 from spkg.common.times import read_time
 from spkg.common.toml_document import Table, load_table
 from spkg.errors import FormatError
-from vouchers.model import MAX_DEPTH, MAX_OPTIONS, DeviceId, Extra, Mode, Option
+from vouchers.model import MAX_EXTRA_DEPTH, MAX_VOUCHER_OPTIONS, DeviceId, Extra, Mode, Option
 from vouchers.months import Units
 
 __all__ = ["Template", "load_options", "read_options"]
@@ -76,8 +76,8 @@ def read_options(document: Table) -> tuple[Template, ...]:
     """
     tables = document.tables("option")
     document.finish()
-    if not 1 <= len(tables) <= MAX_OPTIONS:
-        raise document.error("option", f"from 1 to {MAX_OPTIONS} [[option]] tables belong here")
+    if not 1 <= len(tables) <= MAX_VOUCHER_OPTIONS:
+        raise document.error("option", f"from 1 to {MAX_VOUCHER_OPTIONS} [[option]] tables belong here")
     found: dict[str, Template] = {}
     for table in tables:
         template = _template(table)
@@ -140,7 +140,7 @@ def _extra(table: Table, values: Any, depth: int = 1) -> tuple[Extra, ...]:
 
 
 def _content(table: Table, name: str, value: Any, depth: int) -> str | tuple[Extra, ...]:
-    if isinstance(value, dict) and depth < MAX_DEPTH:
+    if isinstance(value, dict) and depth < MAX_EXTRA_DEPTH:
         return _extra(table, value, depth + 1)
     if isinstance(value, bool):
         return "1" if value else "0"
@@ -152,5 +152,5 @@ def _content(table: Table, name: str, value: Any, depth: int) -> str | tuple[Ext
 
 
 def _unfit(table: Table, name: str) -> FormatError:
-    problem = f"a string, a number, true, false or a table, {MAX_DEPTH} deep, belongs here"
+    problem = f"a string, a number, true, false or a table, {MAX_EXTRA_DEPTH} deep, belongs here"
     return table.error(f"extra.{name}", problem)

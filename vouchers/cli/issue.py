@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spkg.cli.app import DocumentedError, FailureReporter, command, exit_status, failure_fields, surroundings
+from spkg.cli.app import DocumentedError, FailureReporter, command, exit_status, failure_fields, host_error
 from spkg.cli.arguments import check_output, cores, key_files, key_inputs, now, spare_inputs
 from spkg.cli.console import hint, print_line, print_lines, print_octets, progress_bar
 from spkg.cli.options import FILE, FORCE, JOBS, KEY, NO_PROGRESS
@@ -18,8 +18,8 @@ from spkg.errors import FormatError, SpkgError, UsageError
 from vouchers.cli.shared import open_ledger, this_device
 
 if TYPE_CHECKING:
-    from spkg.common.child_process import Document
-    from vouchers.acs.bulk import Order
+    from spkg.common.documents import Document
+    from vouchers.acs.bulk import BulkOrder
     from vouchers.acs.issuer import Issued
     from vouchers.acs.templates import Template
     from vouchers.model import DeviceId
@@ -106,7 +106,7 @@ def issue(
     from spkg.trust.chain import doubts
     from spkg.trust.keys import load_signatory
     from spkg.trust.policy import VOUCHER_PURPOSES
-    from vouchers.acs.bulk import Form, Order
+    from vouchers.acs.bulk import BulkOrder, VoucherForm
     from vouchers.acs.ledger import MAX_BATCH
     from vouchers.acs.templates import load_options
     from vouchers.cpe.identity import identity_of
@@ -145,10 +145,10 @@ def issue(
     assert ledger is not None  # or there would be --serial
     many = device or devices
     assert many is not None  # one of them was asked for
-    order = Order(
+    order = BulkOrder(
         templates=templates,
         batch=batch or _new_batch(),
-        form=Form(form or "ndjson"),
+        form=VoucherForm(form or "ndjson"),
         jobs=jobs or cores(),
     )
     _issue_many(many, out_dir, order, signer, ledger, no_progress=no_progress, as_json=as_json)
@@ -180,10 +180,10 @@ def _issuing(
 def _write_issued(issued: "Issued", form: str, output: Path | None, *, force: bool, as_json: bool) -> None:
     """Write a voucher to a file, or to standard output, where nothing else is told then."""
     from spkg.common.atomic_output import new_file, write_all
-    from vouchers.acs.bulk import Form
+    from vouchers.acs.bulk import VoucherForm
     from vouchers.report import issued_document, issued_lines
 
-    octets = Form(form).write(issued)
+    octets = VoucherForm(form).write(issued)
     if output is None or str(output) == "-":
         print_octets(octets)
         return
@@ -198,7 +198,7 @@ def _write_issued(issued: "Issued", form: str, output: Path | None, *, force: bo
 def _issue_many(
     devices: "DeviceId | Path",
     directory: Path,
-    order: "Order",
+    order: "BulkOrder",
     signer: "VoucherSigner",
     url: str,
     *,
@@ -240,7 +240,7 @@ def _issue_many(
     except SpkgError as exc:
         error = exc
     except OSError as exc:
-        error = surroundings(exc)
+        error = host_error(exc)
     if error is not None:
         document |= failure_fields(error, exit_status(error), str(error))
     if as_json:

@@ -53,7 +53,7 @@ def export_ledger(ledger: str, as_json: bool) -> None:
     import io
     import json
 
-    from vouchers.acs.ledger import Entry, Ledger
+    from vouchers.acs.ledger import Ledger, LedgerEntry
     from vouchers.report import entry_document
 
     def row(cells: Iterable[object]) -> str:
@@ -63,7 +63,7 @@ def export_ledger(ledger: str, as_json: bool) -> None:
 
     with Ledger(ledger, now, create=False) as opened:
         if not as_json:
-            print_text(row(Entry.__dataclass_fields__))
+            print_text(row(LedgerEntry.__dataclass_fields__))
         for entry in opened.entries():
             document = entry_document(entry)
             print_text(json.dumps(document) if as_json else printable(row(document.values())))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spkg.cli.app import DocumentedError, command, exit_status, surroundings
+from spkg.cli.app import DocumentedError, command, exit_status, host_error
 from spkg.cli.arguments import about, time_of
 from spkg.cli.console import print_document, print_lines
 from spkg.cli.options import FILE, JSON
@@ -51,7 +51,7 @@ def verify_voucher(
     except SpkgError as exc:
         error = exc
     except OSError as exc:
-        error = surroundings(exc)
+        error = host_error(exc)
     if as_json:
         document = verification_document(trusted, error)
         if error is not None:

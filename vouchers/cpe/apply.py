@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from spkg.device import Device
-from spkg.errors import NO_ROOM, RefusedError, SpkgError, SurroundingsError, UsageError
+from spkg.errors import NO_ROOM, HostError, RefusedError, SpkgError, UsageError
 from vouchers.cpe.grant import Grant, grant
 from vouchers.cpe.identity import identity_of
 from vouchers.cpe.option_life import Life, OptionState
@@ -79,7 +79,7 @@ def apply_vouchers(
         RefusedError: One is not for this device or not now, was seen before, or there are too many.
         UntrustedError: One is of nobody who is believed.
         FormatError: One is none.
-        SurroundingsError: The store can't be read or written.
+        HostError: The store can't be read or written.
         OSError: A voucher can't be read.
     """
     real = None if supposed else now
@@ -114,14 +114,14 @@ def known_options(
 
     Raises:
         UsageError: There is no Option of that name.
-        SurroundingsError: The store can't be read.
+        HostError: The store can't be read.
     """
     code = None if device is None else device.provisioning_code
     with OptionStore(path) as opened:
         if not supposed:
             try:
                 opened.observe(code, now)
-            except SurroundingsError as exc:
+            except HostError as exc:
                 note(f"what is seen now is not remembered: {exc}")
         supported = None if device is None else device.supported_options
         known = None if supposed else code
@@ -174,7 +174,7 @@ def set_vouchers(
 
     Raises:
         RefusedError: One was seen before, or there are more Options than can be kept.
-        SurroundingsError: The store can't be written.
+        HostError: The store can't be written.
     """
     grants, sources = [one.grant for one in checked], [one.source for one in checked]
     done = iter(store.apply(grants, now, sources, provisioning_code, real=real))
@@ -207,7 +207,7 @@ def get_options(
 
     Raises:
         UsageError: There is no Option of that name.
-        SurroundingsError: The store can't be read.
+        HostError: The store can't be read.
     """
     found = store.options(at, supported, real=real, provisioning_code=provisioning_code)
     if name:

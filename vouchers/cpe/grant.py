@@ -1,9 +1,10 @@
 """Whether a genuine voucher is for this device, and what it makes of its Options (TR-069 C.2, C.3).  Pure."""
 
-from dataclasses import InitVar, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NoReturn, final
+from typing import Final, final
 
+from spkg.common.sealed import Sealed
 from spkg.common.times import write_time
 from spkg.device import Device
 from spkg.errors import RefusedError
@@ -20,18 +21,10 @@ _SEAL: Final = object()
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Grant:
+class Grant(Sealed, of=_SEAL, maker="grant()"):
     """What a trusted voucher makes of the Options of this device.  Only :func:`grant` makes one."""
 
     lives: tuple[Life, ...]
-    seal: InitVar[object]
-
-    def __post_init__(self, seal: object) -> None:
-        if seal is not _SEAL:
-            raise TypeError("a Grant is only made by grant()")
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Grant is neither copied nor pickled")
 
 
 def grant(trusted: TrustedVoucher, device: Device, now: datetime | None) -> Grant:

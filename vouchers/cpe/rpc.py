@@ -3,29 +3,26 @@
 from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from spkg.common.hostile_xml import BLANK, Element
+from spkg.common.hostile_xml import XML_BLANKS, XmlElement
 from spkg.cwmp.arrays import BASE64, follow, read_array
 from spkg.cwmp.faults import UnknownMethodError, method_fault
-from spkg.cwmp.soap import CWMP, MAX_NAME, Envelope, fault_response, own_text, read_envelope
-from spkg.device import Device
-from spkg.errors import NO_ROOM, RefusedError, SpkgError, SurroundingsError, UsageError
+from spkg.cwmp.soap import CWMP, MAX_NAME_SHOWN, Envelope, fault_response, own_text, read_envelope
+from spkg.device import MAX_OPTION_NAME, Device
+from spkg.errors import NO_ROOM, HostError, RefusedError, SpkgError, UsageError
 from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
 from vouchers.cpe.identity import identity_of
 from vouchers.cpe.messages import options_response, vouchers_response
-from vouchers.cpe.store import OptionStore
+from vouchers.cpe.store import EPOCH, OptionStore
 from vouchers.model import MAX_VOUCHERS
 from vouchers.signature.shape import MAX_VOUCHER
 from vouchers.signature.verify import Verifier
 
 __all__ = ["answer", "answer_rpc"]
 
-MAX_OPTION_NAME: Final = 64
-"""The longest OptionName, in characters (Table 46)."""
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 KNOWN: Final = f"{{{CWMP}}}"
 
 
@@ -55,7 +52,7 @@ def answer_rpc(
 
     Raises:
         FormatError: It is not an envelope, or the device does not say who it is.
-        SurroundingsError: The store can't be written, and nothing was asked for.
+        HostError: The store can't be written, and nothing was asked for.
     """
     try:
         request = read_envelope(octets)
@@ -64,7 +61,7 @@ def answer_rpc(
     try:
         with OptionStore(path, create=True) as store:
             return answer(request, store, verifier, device, now, supposed=supposed)
-    except SurroundingsError as exc:
+    except HostError as exc:
         if request.is_empty:
             raise
         note(str(exc))
@@ -92,7 +89,7 @@ def answer(
 
     Raises:
         FormatError: The device does not say who it is.
-        SurroundingsError: The store can't be written, and nothing was asked for.
+        HostError: The store can't be written, and nothing was asked for.
     """
     identity_of(device)
     try:
@@ -102,7 +99,7 @@ def answer(
         call = _Call(request, store, verifier, device, now, supposed=supposed)
         tag = "" if request.body is None else request.body.tag
         if tag and tag not in _METHODS:
-            raise UnknownMethodError(f"the method {tag[:MAX_NAME]} is not supported")
+            raise UnknownMethodError(f"the method {tag[:MAX_NAME_SHOWN]} is not supported")
         if request.problem is not None:
             raise UsageError(request.problem, section="3.5")
         return _METHODS[tag](call)
@@ -123,7 +120,7 @@ class _Call:
     at: datetime | None
     supposed: bool = field(kw_only=True)
 
-    def argument(self, name: str) -> Element:
+    def argument(self, name: str) -> XmlElement:
         """Return the one argument of the call, and no other (A.2.2).
 
         It is unqualified in the schema, and of the namespace of CWMP where somebody takes 3.5 by its words.
@@ -137,7 +134,7 @@ class _Call:
         found = [child for child in self.request.body if child.tag.startswith(KNOWN) or "}" not in child.tag]
         names = [child.tag.removeprefix(KNOWN) for child in found]
         if names != [name]:
-            got = ", ".join(names)[:MAX_NAME] or "none"
+            got = ", ".join(names)[:MAX_NAME_SHOWN] or "none"
             raise UsageError(f"expected the one argument {name}, got {got}", section="A.2.2")
         return follow(found[0], self.request.values, field=name)
 
@@ -166,9 +163,9 @@ def _get_options(call: _Call) -> bytes:
     return options_response(found, call.request.id)
 
 
-def _octets(member: Element, source: str) -> bytes:
+def _octets(member: XmlElement, source: str) -> bytes:
     """Return the voucher that a member of the list is."""
-    text = own_text(member).translate(dict.fromkeys(map(ord, BLANK)))
+    text = own_text(member).translate(dict.fromkeys(map(ord, XML_BLANKS)))
     try:
         octets = b64decode(text, validate=True)
     except ValueError as exc:

@@ -12,22 +12,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from spkg.errors import NO_ROOM, RefusedError, SurroundingsError, UsageError
+from spkg.errors import NO_ROOM, HostError, RefusedError, UsageError
 from vouchers.cpe.grant import Grant
 from vouchers.cpe.option_life import Ending, Life, OptionState, next_change, unvouchered
 from vouchers.model import Mode
 
-__all__ = ["MAX_OPTIONS", "MAX_SEEN", "OptionStore"]
+__all__ = ["MAX_SEEN", "MAX_STORED_OPTIONS", "OptionStore"]
 
-MAX_OPTIONS: Final = 256
+MAX_STORED_OPTIONS: Final = 256
 """The most Options that a device has."""
 MAX_SEEN: Final = 1 << 14
 """The most serial numbers that are remembered: some 2 MiB, and a voucher a day for 40 years."""
-PATIENCE: Final = 10
+STORE_LOCK_TIMEOUT: Final = 10
 """Seconds to wait for another process that has the store."""
-MARK: Final = 0x53504B47
+STORE_MARK: Final = 0x53504B47
 """What tells a store from other SQLite files."""
-VERSION: Final = 1
+STORE_VERSION: Final = 1
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 TABLES: Final = """
     CREATE TABLE option (
@@ -50,7 +50,7 @@ CHANGED: Final = "UPDATE option SET ending = ? WHERE ending IS NULL AND NOT tran
 BEGUN: Final = "UPDATE option SET begun = 1 WHERE NOT begun AND start <= ?"
 PASSED: Final = "UPDATE option SET ending = ? WHERE ending IS NULL AND expires <= ?"
 COUNTS: Final = (
-    ("SELECT count(*) FROM option", MAX_OPTIONS, "Options"),
+    ("SELECT count(*) FROM option", MAX_STORED_OPTIONS, "Options"),
     ("SELECT count(*) FROM seen", MAX_SEEN, "vouchers"),
 )
 CODE: Final = "provisioning-code"
@@ -65,17 +65,20 @@ class OptionStore:
         create: Whether it is made where it is not there.
 
     Raises:
-        SurroundingsError: It is no store, or can't be opened.
+        HostError: It is no store, or can't be opened.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self._path = path
         if path.exists() and not path.is_file():
-            raise SurroundingsError(f"{path} is no regular file")
+            raise HostError(f"{path} is no regular file")
         mode = "rwc" if create else "rw"
         with self._telling():
             self._database = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=PATIENCE, isolation_level=None
+                f"{path.absolute().as_uri()}?mode={mode}",
+                uri=True,
+                timeout=STORE_LOCK_TIMEOUT,
+                isolation_level=None,
             )
         try:
             with self._telling():
@@ -110,7 +113,7 @@ class OptionStore:
             now: The network time; None where nobody knows, or it is only supposed.
 
         Raises:
-            SurroundingsError: The store can't be written.
+            HostError: The store can't be written.
         """
         with self._change():
             self._see_provider(provisioning_code)
@@ -145,7 +148,7 @@ class OptionStore:
         Raises:
             RefusedError: One was seen before and does not govern its Option any more, or there are more
                 Options than a device has.
-            SurroundingsError: The store can't be written.
+            HostError: The store can't be written.
         """
         # In a list that comes again, because its answer was lost, the last word for an Option counts.
         every = [life for one in grants for life in one.lives]
@@ -180,7 +183,7 @@ class OptionStore:
             provisioning_code: That of the device, which may be another than was observed last.
 
         Raises:
-            SurroundingsError: The store can't be read.
+            HostError: The store can't be read.
         """
         lives = {life.name: life for life in self.lives()}
         with self._telling():
@@ -194,7 +197,7 @@ class OptionStore:
         """Return all Options that there were vouchers for.
 
         Raises:
-            SurroundingsError: The store can't be read.
+            HostError: The store can't be read.
         """
         with self._telling():
             return [_life(row) for row in self._database.execute(ALL)]
@@ -210,7 +213,7 @@ class OptionStore:
             real: Whether that is the network time, and not only supposed.
 
         Raises:
-            SurroundingsError: The store can't be read.
+            HostError: The store can't be read.
         """
         lives = (life for life in self.lives() if names is None or life.name in names)
         return next_change(lives, at, real=real)
@@ -219,7 +222,7 @@ class OptionStore:
         """Return the latest network time that the store has seen; None where it has seen none.
 
         Raises:
-            SurroundingsError: The store can't be read.
+            HostError: The store can't be read.
         """
         with self._telling():
             seconds = self._fact(CLOCK)
@@ -230,7 +233,7 @@ class OptionStore:
 
         Raises:
             UsageError: There was no voucher for such an Option.
-            SurroundingsError: The store can't be written.
+            HostError: The store can't be written.
         """
         if any("\ud800" <= char <= "\udfff" for char in name):
             raise UsageError("a name of an Option is text in UTF-8")
@@ -307,10 +310,10 @@ class OptionStore:
             if create and (mark, version, tables) == (0, 0, 0):
                 for statement in TABLES.split(";"):
                     self._database.execute(statement)
-                self._database.execute(f"PRAGMA application_id = {MARK}")
-                self._database.execute(f"PRAGMA user_version = {VERSION}")
-            elif (mark, version) != (MARK, VERSION):
-                raise SurroundingsError(f"{self._path} is no store of Options that this program knows")
+                self._database.execute(f"PRAGMA application_id = {STORE_MARK}")
+                self._database.execute(f"PRAGMA user_version = {STORE_VERSION}")
+            elif (mark, version) != (STORE_MARK, STORE_VERSION):
+                raise HostError(f"{self._path} is no store of Options that this program knows")
 
     @contextmanager
     def _change(self) -> Iterator[None]:
@@ -331,7 +334,7 @@ class OptionStore:
             yield
         except sqlite3.Error as exc:
             full = getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-            raise SurroundingsError(f"{self._path}: {exc}", reason=NO_ROOM if full else None) from exc
+            raise HostError(f"{self._path}: {exc}", reason=NO_ROOM if full else None) from exc
 
 
 def _row(life: Life) -> tuple[object, ...]:

@@ -4,7 +4,7 @@ import re
 from hashlib import sha256
 from typing import Final
 
-from spkg.common.hostile_xml import Element, children, escape, malformed, text_of
+from spkg.common.hostile_xml import XML_BOOLEANS, XmlElement, children, escape, malformed, text_of
 from spkg.common.times import read_time, write_time
 from vouchers.model import NAMES, DeviceId, Extra, Mode, Option
 from vouchers.months import Units
@@ -12,8 +12,7 @@ from vouchers.months import Units
 __all__ = ["content_of", "option_text", "read_option"]
 
 UNSIGNED: Final = re.compile("[0-9]{1,10}", re.ASCII)
-BOOLEAN: Final = {"1": True, "true": True, "0": False, "false": False}
-DEVICE: Final = ("Manufacturer", "OUI", "ProductClass", "SerialNumber")
+DEVICE_ELEMENTS: Final = ("Manufacturer", "OUI", "ProductClass", "SerialNumber")
 
 
 def option_text(option: Option) -> str:
@@ -46,13 +45,13 @@ def content_of(option: Option) -> bytes:
     return sha256(option_text(option).encode()).digest()
 
 
-def read_option(element: Element) -> Option:
+def read_option(element: XmlElement) -> Option:
     """Return the Option that an element is: each element of Table 62 once, in any order.
 
     Raises:
         FormatError: It is none.
     """
-    found: dict[str, Element] = {}
+    found: dict[str, XmlElement] = {}
     extra: list[Extra] = []
     for child in element:
         if child.tag not in NAMES:
@@ -65,7 +64,7 @@ def read_option(element: Element) -> Option:
     for name in ("VSerialNum", "DeviceId", "OptionIdent", "OptionDesc", "Mode"):
         if name not in found:
             raise malformed(element, f"{name} is missing", section="C.3, Table 62")
-    device = [text_of(child) for child in children(found["DeviceId"], *DEVICE)]
+    device = [text_of(child) for child in children(found["DeviceId"], *DEVICE_ELEMENTS)]
     start, duration, units = values.get("StartDate"), values.get("Duration"), values.get("DurationUnits")
     try:
         return Option(
@@ -93,9 +92,9 @@ def _unsigned(text: str) -> int:
 
 
 def _boolean(text: str) -> bool:
-    if text not in BOOLEAN:
+    if text not in XML_BOOLEANS:
         raise ValueError(f"Transferable: {text[:40]!r} is no boolean")
-    return BOOLEAN[text]
+    return XML_BOOLEANS[text]
 
 
 def _extra_text(extra: Extra) -> str:
@@ -104,7 +103,7 @@ def _extra_text(extra: Extra) -> str:
     return f"<{name}>{text}</{name}>"
 
 
-def _read_extra(element: Element, depth: int = 1) -> Extra:
+def _read_extra(element: XmlElement, depth: int = 1) -> Extra:
     """Return a further element as it is; that it is within bounds is for the Option to say."""
     if not len(element):
         return element.tag, element.text or ""

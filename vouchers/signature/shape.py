@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from spkg.common.hostile_xml import (
-    BLANK,
-    Element,
+    XML_BLANKS,
+    XmlElement,
     attribute,
     base64_of,
     check_plain,
@@ -21,10 +21,18 @@ from spkg.common.hostile_xml import (
     text_of,
 )
 from spkg.errors import FormatError
-from vouchers.model import MAX_OPTIONS
+from vouchers.model import MAX_VOUCHER_OPTIONS
 from vouchers.signature.algorithms import DSIG, DSIG11, P256, KeyNumbers
 
-__all__ = ["C14N", "MAX_CERTIFICATES", "MAX_FILE", "MAX_VOUCHER", "VoucherDocument", "read_voucher", "unwrap"]
+__all__ = [
+    "C14N",
+    "MAX_FILE",
+    "MAX_VOUCHER",
+    "MAX_VOUCHER_CERTIFICATES",
+    "VoucherDocument",
+    "read_voucher",
+    "unwrap",
+]
 
 MAX_VOUCHER: Final = 256 * 1024
 """The largest voucher, in octets."""
@@ -36,7 +44,7 @@ MAX_PARTS: Final = 64
 """The most elements of an Option."""
 MAGIC: Final = b"2WIRE_SP"
 """How a package begins (E.3)."""
-MAX_CERTIFICATES: Final = 8
+MAX_VOUCHER_CERTIFICATES: Final = 8
 C14N: Final = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
 """Canonical XML 1.0, without comments: the only canonicalisation, and the only transform."""
 ID: Final = re.compile("[A-Za-z_][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -60,10 +68,10 @@ class VoucherDocument:
     """In DER, the signer's first; of unknown origin."""
     key_value: KeyNumbers | None
     """What KeyValue says of the signer's key, where there is one."""
-    root: Element = field(repr=False)
+    root: XmlElement = field(repr=False)
 
     @property
-    def objects(self) -> tuple[Element, ...]:
+    def objects(self) -> tuple[XmlElement, ...]:
         """The Objects, each with an Option."""
         return tuple(self.root)[3:]
 
@@ -84,7 +92,7 @@ def unwrap(octets: bytes) -> bytes:
     if len(octets) > MAX_FILE:
         raise FormatError(f"a voucher of more than {MAX_VOUCHER} octets", section="C.3")
     try:
-        return b64decode(plain.translate(None, BLANK.encode()), validate=True)
+        return b64decode(plain.translate(None, XML_BLANKS.encode()), validate=True)
     except ValueError as exc:
         raise FormatError("neither XML nor base64", section="C.3") from exc
 
@@ -102,8 +110,8 @@ def read_voucher(octets: bytes) -> VoucherDocument:
         raise malformed(root, "a Signature of XML-Signature belongs here")
     _check_namespaces(root)
     count = len(root) - 3
-    if not 1 <= count <= MAX_OPTIONS:
-        raise malformed(root, f"{max(count, 0)} Objects, from 1 to {MAX_OPTIONS} belong in it")
+    if not 1 <= count <= MAX_VOUCHER_OPTIONS:
+        raise malformed(root, f"{max(count, 0)} Objects, from 1 to {MAX_VOUCHER_OPTIONS} belong in it")
     info, value, key_info, *objects = children(
         root,
         *(f"{_DS}{name}" for name in ("SignedInfo", "SignatureValue", "KeyInfo")),
@@ -136,14 +144,14 @@ def read_voucher(octets: bytes) -> VoucherDocument:
     )
 
 
-def _algorithm(element: Element) -> str:
+def _algorithm(element: XmlElement) -> str:
     """Return the algorithm of an element that has nothing in it."""
     if not _is_empty(element):
         raise malformed(element, "an Algorithm alone belongs to it")
     return attribute(element, "Algorithm")
 
 
-def _object(element: Element) -> str:
+def _object(element: XmlElement) -> str:
     """Return the Id of an Object that has one Option, which is plain XML of no namespace."""
     _check_namespaces(element)
     name = attribute(element, "Id")
@@ -159,13 +167,13 @@ def _object(element: Element) -> str:
     return name
 
 
-def _check_namespaces(element: Element) -> None:
+def _check_namespaces(element: XmlElement) -> None:
     """Refuse namespaces by the hundred: Canonical XML takes each to every element below, at a great cost."""
     if len(element.nsmap) > MAX_IN_SCOPE:
         raise malformed(element, f"more than {MAX_IN_SCOPE} namespaces")
 
 
-def _reference(element: Element, name: str) -> str:
+def _reference(element: XmlElement, name: str) -> str:
     """Return the DigestMethod of a Reference to the Object of that name."""
     if attribute(element, "URI") != f"#{name}":
         raise malformed(element, f"the URI #{name} belongs to it, that of the Object in its place")
@@ -177,7 +185,7 @@ def _reference(element: Element, name: str) -> str:
     return _algorithm(method)
 
 
-def _key_info(element: Element) -> tuple[KeyNumbers | None, tuple[bytes, ...]]:
+def _key_info(element: XmlElement) -> tuple[KeyNumbers | None, tuple[bytes, ...]]:
     """Return what KeyValue says, and the certificates."""
     parts = {child.tag: child for child in element}
     if len(parts) != len(element) or f"{_DS}X509Data" not in parts:
@@ -197,12 +205,12 @@ def _key_info(element: Element) -> tuple[KeyNumbers | None, tuple[bytes, ...]]:
     if len(names) != len({*names}):
         raise malformed(data, "X509IssuerSerial and X509SubjectName belong in it once")
     certificates = [child for child in data if child.tag == f"{_DS}X509Certificate"]
-    if not 1 <= len(certificates) <= MAX_CERTIFICATES:
-        raise malformed(data, f"from 1 to {MAX_CERTIFICATES} certificates belong in it")
+    if not 1 <= len(certificates) <= MAX_VOUCHER_CERTIFICATES:
+        raise malformed(data, f"from 1 to {MAX_VOUCHER_CERTIFICATES} certificates belong in it")
     return None if value is None else _key_value(value), tuple(base64_of(one) for one in certificates)
 
 
-def _key_value(element: Element) -> KeyNumbers:
+def _key_value(element: XmlElement) -> KeyNumbers:
     """Return what a KeyValue says: the numbers of an RSA or DSA key, or a point."""
     if len(element) != 1:
         raise malformed(element, "one key belongs in it")
@@ -221,5 +229,5 @@ def _key_value(element: Element) -> KeyNumbers:
     return tuple(int.from_bytes(base64_of(part)) for part in found)
 
 
-def _is_empty(element: Element) -> bool:
-    return not len(element) and not (element.text or "").strip(BLANK)
+def _is_empty(element: XmlElement) -> bool:
+    return not len(element) and not (element.text or "").strip(XML_BLANKS)

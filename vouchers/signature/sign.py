@@ -13,13 +13,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from spkg.common.digests import Digest
 from spkg.common.hostile_xml import escape
-from spkg.errors import FormatError, SurroundingsError, UntrustedError
+from spkg.errors import FormatError, HostError, UntrustedError
 from spkg.trust.certificates import issuer_of, subject_of
 from spkg.trust.keys import Signatory
-from vouchers.model import NEVER, Voucher
+from vouchers.model import NOT_XML, Voucher
 from vouchers.signature.algorithms import DIGESTS, DSIG, key_value_of, raw_signature, scheme_for
 from vouchers.signature.option_elements import option_text
-from vouchers.signature.shape import C14N, MAX_CERTIFICATES, MAX_VOUCHER
+from vouchers.signature.shape import C14N, MAX_VOUCHER, MAX_VOUCHER_CERTIFICATES
 
 __all__ = ["VoucherSigner"]
 
@@ -36,15 +36,17 @@ class VoucherSigner:
         digest: What the signature hangs on.  SHA-1 is the form of 2004.
 
     Raises:
-        SurroundingsError: The key is none that signs vouchers with this digest.
+        HostError: The key is none that signs vouchers with this digest.
         FormatError: There are more certificates than go into a voucher.
     """
 
     def __init__(self, signatory: Signatory, digest: Digest = Digest.SHA256) -> None:
         self.digest: Final = digest
         count = 1 + len(signatory.chain)
-        if count > MAX_CERTIFICATES:
-            raise FormatError(f"{count} certificates, {MAX_CERTIFICATES} go into a voucher", section="C.3")
+        if count > MAX_VOUCHER_CERTIFICATES:
+            raise FormatError(
+                f"{count} certificates, {MAX_VOUCHER_CERTIFICATES} go into a voucher", section="C.3"
+            )
         self._key = signatory.key
         public = signatory.certificate.public_key()
         spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -53,7 +55,7 @@ class VoucherSigner:
         try:
             scheme = scheme_for(public, digest)
         except UntrustedError as exc:
-            raise SurroundingsError(f"no verifier takes vouchers by this key: {exc.problem}") from exc
+            raise HostError(f"no verifier takes vouchers by this key: {exc.problem}") from exc
         self._length = scheme.length
         self._head = (
             f'\n<CanonicalizationMethod Algorithm="{C14N}"></CanonicalizationMethod>\n'
@@ -127,4 +129,4 @@ def _key_info(signatory: Signatory, key_value: str) -> str:
 
 def _name(text: str) -> str:
     """Return a Name, in which RFC 4514 has another way to write what no XML can have."""
-    return escape(NEVER.sub(lambda found: "".join(f"\\{octet:02X}" for octet in found[0].encode()), text))
+    return escape(NOT_XML.sub(lambda found: "".join(f"\\{octet:02X}" for octet in found[0].encode()), text))

@@ -5,11 +5,11 @@ shape, the certificate path, the whole KeyValue, exact Canonical XML) comes befo
 """
 
 from collections.abc import Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
-from typing import Any, Final, NoReturn, final
+from typing import Any, Final, final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -20,7 +20,8 @@ from signxml.exceptions import InvalidDigest, SignXMLException
 from signxml.verifier import SignatureConfiguration, VerifyResult, XMLVerifier
 
 from spkg.common.digests import Digest
-from spkg.common.hostile_xml import Element, PlainParser, base64_of, canonical
+from spkg.common.hostile_xml import PlainParser, XmlElement, base64_of, canonical
+from spkg.common.sealed import Sealed
 from spkg.errors import FormatError, UntrustedError
 from spkg.trust.certificates import read_certificate, subject_of
 from spkg.trust.chain import check_signer
@@ -49,7 +50,7 @@ MAX_KNOWN: Final = 64
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class TrustedVoucher:
+class TrustedVoucher(Sealed, of=_SEAL, maker="Verifier.verify()"):
     """A voucher that an accepted signer vouches for.  Only a :class:`Verifier` makes one."""
 
     voucher: Voucher
@@ -60,14 +61,6 @@ class TrustedVoucher:
     signer_key: bytes
     """What tells signers apart, whatever their certificate: the SHA-256 of the SubjectPublicKeyInfo."""
     dates_checked: bool
-    seal: InitVar[object]
-
-    def __post_init__(self, seal: object) -> None:
-        if seal is not _SEAL:
-            raise TypeError("a TrustedVoucher is only made by Verifier.verify()")
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a TrustedVoucher is neither copied nor pickled")
 
     @property
     def signer(self) -> x509.Certificate:
@@ -206,28 +199,28 @@ class _Core(XMLVerifier):
     Object, which the shape has settled.
     """
 
-    def get_root(self, data: Element) -> Element:
+    def get_root(self, data: XmlElement) -> XmlElement:
         """Return the document as it is."""
         return data
 
-    def _tostring(self, xml_node: Element, **_: Any) -> Element:
+    def _tostring(self, xml_node: XmlElement, **_: Any) -> XmlElement:
         return xml_node
 
-    def _fromstring(self, xml_string: bytes | Element, **_: Any) -> Element:
+    def _fromstring(self, xml_string: bytes | XmlElement, **_: Any) -> XmlElement:
         return etree.fromstring(xml_string, _PARSER) if isinstance(xml_string, bytes) else xml_string
 
     def _find(self, element: Any, query: Any, require: Any = True, xpath: Any = "") -> Any:  # noqa: FBT002
         del require, xpath  # the shape has it in its place
         return next(child for child in element if child.tag == f"{{{DSIG}}}{query}")
 
-    def _c14n(self, nodes: Element, algorithm: object, inclusive_ns_prefixes: object = None) -> bytes:
+    def _c14n(self, nodes: XmlElement, algorithm: object, inclusive_ns_prefixes: object = None) -> bytes:
         del algorithm, inclusive_ns_prefixes  # the shape allows one only, and no prefixes
         return canonical(nodes)
 
     def _check_cert_validity(self, cert: x509.Certificate, cert_source: str) -> None:
         """Do nothing: the whole path has been checked, with its dates."""
 
-    def _verify_reference(self, reference: Element, index: int, root: Element, *_: Any) -> VerifyResult:
+    def _verify_reference(self, reference: XmlElement, index: int, root: XmlElement, *_: Any) -> VerifyResult:
         octets = canonical(root[3 + index])
         (digest,) = self.config.digest_algorithms  # which all References have, as the shape was checked for
         if base64_of(self._find(reference, "DigestValue")) != self._get_digest(octets, digest):
@@ -247,7 +240,7 @@ def _config(method: str, digest: Digest) -> SignatureConfiguration:
     )
 
 
-def _core(document: VoucherDocument, leaf: x509.Certificate, digest: Digest) -> Sequence[Element]:
+def _core(document: VoucherDocument, leaf: x509.Certificate, digest: Digest) -> Sequence[XmlElement]:
     """Return the Objects as they were digested, where the signature of *leaf* holds for them."""
     config = _config(document.method, digest)
     try:

@@ -39,8 +39,8 @@ from tests.support.kit import AT, ROOT
 from tests.support.planted_tree import listing
 from tests.support.postgres import new_database, postgres
 from tests.support.proof import PROOF
-from vouchers.acs.bulk import AT_ONCE
-from vouchers.acs.ledger import State
+from vouchers.acs.bulk import DEVICES_AT_ONCE
+from vouchers.acs.ledger import SerialState
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +100,7 @@ def written() -> int:
 
 
 def test_two_processes_write_what_one_writes() -> None:
-    write_list([*range(2 * AT_ONCE + 50), 0])
+    write_list([*range(2 * DEVICES_AT_ONCE + 50), 0])
     new_ledger("other.db")
 
     alone = run(*MANY, "--ledger", "other.db", "--out-dir", "alone")
@@ -111,7 +111,7 @@ def test_two_processes_write_what_one_writes() -> None:
     assert said[1] == alone.stderr.replace("alone", "out")
     assert listing(Path("out")) == listing(Path("alone"))
     assert states() == states("other.db")
-    assert_issued(2 * AT_ONCE + 50)
+    assert_issued(2 * DEVICES_AT_ONCE + 50)
 
 
 LONG: Final = 1200
@@ -135,7 +135,7 @@ def test_a_process_that_signs_and_is_killed_is_told_and_its_batch_goes_on() -> N
     assert of_session(begun.pid) == []
     assert {*listing(Path("out.part"))} == {".unfinished", "rejected.csv", "vouchers.ndjson"}
     assert not Path("out").exists()
-    assert {one.state for one in entries()} == {State.RESERVED}
+    assert {one.state for one in entries()} == {SerialState.RESERVED}
     before = {one.serial: one.serial_number for one in entries()}
     assert run(*MANY, "--out-dir", "out").exit_code == 0
     assert_issued(LONG)
@@ -288,7 +288,7 @@ def test_a_single_voucher_killed_before_it_is_there_is_completed_by_the_same_bat
 
 
 def test_a_disk_that_is_full_leaves_what_can_go_on() -> None:
-    write_list(range(2 * AT_ONCE))
+    write_list(range(2 * DEVICES_AT_ONCE))
     begun = process(*MANY, "--out-dir", "out", preexec_fn=_little_room)
 
     said = begun.communicate(timeout=PATIENCE)
@@ -297,7 +297,7 @@ def test_a_disk_that_is_full_leaves_what_can_go_on() -> None:
     assert said[1] == "spkg: error: out.part/vouchers.ndjson: file too large\n"
     assert not Path("out").exists()
     assert run(*MANY, "--out-dir", "out").exit_code == 0
-    assert_issued(2 * AT_ONCE)
+    assert_issued(2 * DEVICES_AT_ONCE)
 
 
 def _little_room() -> None:

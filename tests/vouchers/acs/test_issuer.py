@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 
 from spkg.common.digests import Digest
 from spkg.common.toml_document import parse_table
-from spkg.errors import FormatError, RefusedError, SurroundingsError
+from spkg.errors import FormatError, HostError, RefusedError
 from tests.support.kit import AT
 from tests.support.voucher_kit import DEVICE, signatory, verified
-from vouchers.acs.device_list import MAX_LINE, Listed, read_devices
+from vouchers.acs.device_list import MAX_LINE, ListedDevice, read_devices
 from vouchers.acs.issuer import Issued, VoucherIssuer, sign_voucher
-from vouchers.acs.ledger import Ledger, State, Want
+from vouchers.acs.ledger import Ledger, SerialState, Want
 from vouchers.acs.templates import Template, load_options, read_options
-from vouchers.model import MAX_OPTIONS, DeviceId, Mode, Option, Voucher
+from vouchers.model import MAX_VOUCHER_OPTIONS, DeviceId, Mode, Option, Voucher
 from vouchers.months import Units
 from vouchers.signature.shape import MAX_VOUCHER
 from vouchers.signature.sign import VoucherSigner
@@ -285,10 +285,10 @@ def test_what_is_wrong_with_options_is_told_with_its_place(text: str, message: s
 
 
 def test_as_many_options_as_a_voucher_may_have_are_taken() -> None:
-    tables = [HEAD.replace("IPTV", f"O{number}") for number in range(MAX_OPTIONS + 1)]
+    tables = [HEAD.replace("IPTV", f"O{number}") for number in range(MAX_VOUCHER_OPTIONS + 1)]
 
     assert [one.ident for one in read("".join(tables[:-1]))] == [
-        f"O{number}" for number in range(MAX_OPTIONS)
+        f"O{number}" for number in range(MAX_VOUCHER_OPTIONS)
     ]
     assert refusal("".join(tables)) == "options.toml: option: from 1 to 64 [[option]] tables belong here"
 
@@ -305,7 +305,7 @@ def test_a_template_is_checked_however_it_is_made() -> None:
 HEADER: Final = "oui,product_class,serial_number\n"
 
 
-def listed(tmp_path: Path, contents: str | bytes) -> list[Listed]:
+def listed(tmp_path: Path, contents: str | bytes) -> list[ListedDevice]:
     octets = contents if isinstance(contents, bytes) else contents.encode()
     (tmp_path / "list").write_bytes(octets)
     found = [*read_devices(tmp_path / "list")]
@@ -317,14 +317,14 @@ def listed(tmp_path: Path, contents: str | bytes) -> list[Listed]:
 
 def named(
     line: int, number: str = "1", product_class: str = "G", oui: str = "00D09E", by: str = ""
-) -> Listed:
+) -> ListedDevice:
     """Return what is told of a line that names a device."""
     device = DeviceId(manufacturer=by, oui=oui, product_class=product_class, serial_number=number)
-    return Listed(line=line, device=device)
+    return ListedDevice(line=line, device=device)
 
 
-def rejected(line: int, problem: str) -> Listed:
-    return Listed(line=line, device=None, problem=problem)
+def rejected(line: int, problem: str) -> ListedDevice:
+    return ListedDevice(line=line, device=None, problem=problem)
 
 
 def no_list(tmp_path: Path, contents: str | bytes) -> str:
@@ -715,7 +715,7 @@ def issuer(ledger: Ledger, digest: Digest = Digest.SHA256) -> VoucherIssuer:
     return VoucherIssuer(ledger, VoucherSigner(signatory(), digest))
 
 
-def states(ledger: Ledger) -> list[tuple[int, State]]:
+def states(ledger: Ledger) -> list[tuple[int, SerialState]]:
     return [(entry.serial, entry.state) for entry in ledger.entries()]
 
 
@@ -725,7 +725,7 @@ def test_a_voucher_is_issued_to_a_device(ledger: Ledger) -> None:
     assert issued == Issued(device=DEVICE, serials=(1, 2), octets=issued.octets)
     options = (PLAIN.option(1, DEVICE), QOS.option(2, DEVICE))
     assert verified(issued.octets).voucher == Voucher(options=options)
-    assert states(ledger) == [(1, State.ISSUED), (2, State.ISSUED)]
+    assert states(ledger) == [(1, SerialState.ISSUED), (2, SerialState.ISSUED)]
 
 
 def test_a_voucher_counts_as_issued_once_it_is_confirmed(ledger: Ledger) -> None:
@@ -735,8 +735,8 @@ def test_a_voucher_counts_as_issued_once_it_is_confirmed(ledger: Ledger) -> None
     before = states(ledger)
     one.confirm(issued)
 
-    assert before == [(1, State.RESERVED)]
-    assert states(ledger) == [(1, State.ISSUED)]
+    assert before == [(1, SerialState.RESERVED)]
+    assert states(ledger) == [(1, SerialState.ISSUED)]
 
 
 def test_another_issuer_of_a_batch_gives_the_same_voucher(ledger: Ledger) -> None:
@@ -745,14 +745,14 @@ def test_another_issuer_of_a_batch_gives_the_same_voucher(ledger: Ledger) -> Non
     again = issuer(ledger).issue(DEVICE, [PLAIN, QOS], batch="may")
 
     assert again == prepared
-    assert states(ledger) == [(1, State.ISSUED), (2, State.ISSUED)]
+    assert states(ledger) == [(1, SerialState.ISSUED), (2, SerialState.ISSUED)]
 
 
 def test_an_issuer_gives_the_same_voucher_of_a_batch_again(ledger: Ledger) -> None:
     one = issuer(ledger)
 
     assert one.issue(DEVICE, [PLAIN], batch="may") == one.issue(DEVICE, [PLAIN], batch="may")
-    assert states(ledger) == [(1, State.ISSUED)]
+    assert states(ledger) == [(1, SerialState.ISSUED)]
 
 
 def test_without_a_batch_a_voucher_is_new_each_time(ledger: Ledger) -> None:
@@ -776,7 +776,7 @@ def test_what_a_batch_does_not_say_is_refused(ledger: Ledger, options: list[Temp
         issuer(ledger).issue(DEVICE, options, batch="may")
 
     assert str(caught.value) == message
-    assert states(ledger) == [(1, State.ISSUED)]
+    assert states(ledger) == [(1, SerialState.ISSUED)]
 
 
 def test_a_batch_is_signed_with_one_key(ledger: Ledger) -> None:
@@ -843,7 +843,7 @@ def templates(count: int) -> tuple[Template, ...]:
     return tuple(replace(PLAIN, ident=f"Option {number}") for number in range(count))
 
 
-@pytest.mark.parametrize("count", [0, MAX_OPTIONS + 1])
+@pytest.mark.parametrize("count", [0, MAX_VOUCHER_OPTIONS + 1])
 @pytest.mark.parametrize("batch", [None, "may"])
 def test_what_is_no_voucher_takes_no_number(ledger: Ledger, count: int, batch: str | None) -> None:
     with pytest.raises(FormatError) as caught:
@@ -862,7 +862,7 @@ def test_one_option_is_in_a_voucher_once(ledger: Ledger, batch: str | None) -> N
     assert states(ledger) == []
 
 
-@pytest.mark.parametrize("count", [0, MAX_OPTIONS + 1])
+@pytest.mark.parametrize("count", [0, MAX_VOUCHER_OPTIONS + 1])
 def test_what_is_no_voucher_is_not_signed(count: int) -> None:
     want = Want(device=DEVICE, templates=templates(count))
 
@@ -889,5 +889,5 @@ def test_a_ledger_that_can_not_be_used_gives_no_voucher(tmp_path: Path, ledger: 
     (tmp_path / "ledger.db").unlink()
 
     for work in (lambda: one.issue(DEVICE, [PLAIN]), lambda: one.confirm(issued)):
-        with pytest.raises(SurroundingsError):
+        with pytest.raises(HostError):
             work()

@@ -25,14 +25,14 @@ from typing import Any, Final
 import pytest
 
 from spkg.common.times import write_time
-from spkg.errors import RefusedError, SpkgError, SurroundingsError, UsageError
+from spkg.errors import HostError, RefusedError, SpkgError, UsageError
 from tests.support import postgres as server
 from tests.support.kit import AT, ROOT
 from tests.support.postgres import GUEST, PASSWORD, USER, postgres
 from tests.support.proof import PROOF
 from tests.support.voucher_kit import DEVICE
 from vouchers.acs import ledger as module
-from vouchers.acs.ledger import MAX_SERIAL, Entry, Ledger, Outcome, State, Want
+from vouchers.acs.ledger import MAX_SERIAL, Ledger, LedgerEntry, Reservation, SerialState, Want
 from vouchers.acs.templates import Template
 from vouchers.model import DeviceId, Mode
 from vouchers.months import Units
@@ -58,9 +58,9 @@ def wants(*numbers: int) -> list[Want]:
     return [want(number) for number in numbers]
 
 
-def given(*serials: int) -> list[Outcome]:
+def given(*serials: int) -> list[Reservation]:
     """Return what a ledger says that gives one number to each of several devices."""
-    return [Outcome(serials=(serial,)) for serial in serials]
+    return [Reservation(serials=(serial,)) for serial in serials]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +107,9 @@ def opened(database: Database, at: datetime = AT) -> Ledger:
     return Ledger(database.url, lambda: at)
 
 
-def reserved(serial: int, number: int, template: Template = IPTV, **changes: Any) -> Entry:
+def reserved(serial: int, number: int, template: Template = IPTV, **changes: Any) -> LedgerEntry:
     """Return the entry of a number that was just taken for an Option of a device."""
-    entry = Entry(
+    entry = LedgerEntry(
         serial=serial,
         oui="00D09E",
         product_class="Gateway",
@@ -118,7 +118,7 @@ def reserved(serial: int, number: int, template: Template = IPTV, **changes: Any
         digest=content_of(template.option(serial, device(number))).hex(),
         signer="",
         batch=None,
-        state=State.RESERVED,
+        state=SerialState.RESERVED,
         reserved_at=NOW,
         issued_at=None,
         voided_at=None,
@@ -138,7 +138,7 @@ def test_numbers_count_on_from_one_over_options_and_devices(ledger: Ledger) -> N
     first = ledger.reserve([want(1, IPTV, QOS), want(2, IPTV, QOS)], run="1")
     second = ledger.reserve(wants(3), run="1")
 
-    assert first == [Outcome(serials=(1, 2)), Outcome(serials=(3, 4))]
+    assert first == [Reservation(serials=(1, 2)), Reservation(serials=(3, 4))]
     assert second == given(5)
 
 
@@ -232,7 +232,7 @@ def test_where_no_unpredictable_number_is_left_it_is_told(
     monkeypatch.setattr(module, "MAX_SERIAL", 1)
     outcomes = ledger.reserve(wants(1), run="1", unpredictable=True)
 
-    with pytest.raises(SurroundingsError) as caught:
+    with pytest.raises(HostError) as caught:
         ledger.reserve(wants(2), run="1", unpredictable=True)
 
     assert outcomes == given(1)
@@ -244,7 +244,7 @@ def test_the_last_number_is_given_and_none_beyond_it(ledger: Ledger, database: D
 
     assert ledger.reserve(wants(1, 2), run="1", batch="may") == given(MAX_SERIAL - 1, MAX_SERIAL)
     for _ in range(2):
-        with pytest.raises(SurroundingsError) as caught:
+        with pytest.raises(HostError) as caught:
             ledger.reserve(wants(3), run="1", batch="may")
         assert str(caught.value) == f"{database.name}: no serial numbers are left"
     assert ledger.reserve(wants(2), run="2", batch="may") == given(MAX_SERIAL)
@@ -254,7 +254,7 @@ def test_the_last_number_is_given_and_none_beyond_it(ledger: Ledger, database: D
 def test_numbers_that_do_not_suffice_are_not_given_to_some(ledger: Ledger, database: Database) -> None:
     set_counter(database, MAX_SERIAL)
 
-    with pytest.raises(SurroundingsError) as caught:
+    with pytest.raises(HostError) as caught:
         ledger.reserve([want(1, IPTV, QOS)], run="1")
 
     assert str(caught.value) == f"{database.name}: no serial numbers are left"
@@ -268,7 +268,7 @@ def test_a_counter_that_was_set_back_leads_to_no_number_twice(ledger: Ledger, da
     outcomes = ledger.reserve([want(4, IPTV, QOS), want(5)], run="1", batch="may")
 
     # 3 was taken, so 4 of the same voucher goes back, and is not lost for anybody's sake.
-    assert outcomes == [Outcome(serials=(6, 7)), Outcome(serials=(5,))]
+    assert outcomes == [Reservation(serials=(6, 7)), Reservation(serials=(5,))]
     assert [entry.serial for entry in ledger.entries()] == [1, 2, 3, 5, 6, 7]
 
 
@@ -276,7 +276,7 @@ def test_a_counter_that_was_set_far_back_is_told(ledger: Ledger, database: Datab
     ledger.reserve(wants(*range(module.ROUNDS)), run="1")
     set_counter(database, 1)
 
-    with pytest.raises(SurroundingsError) as caught:
+    with pytest.raises(HostError) as caught:
         ledger.reserve(wants(0), run="1")
 
     assert str(caught.value) == f"{database.name}: there are hardly any serial numbers left"
@@ -292,8 +292,8 @@ def test_a_batch_gives_the_same_numbers_again(ledger: Ledger) -> None:
 
     again = ledger.reserve([want(1, IPTV, QOS), want(2, IPTV, QOS)], run="2", batch="may")
 
-    assert first == [Outcome(serials=(3, 4)), Outcome(serials=(1, 2))]
-    assert again == [Outcome(serials=(1, 2)), Outcome(serials=(3, 4))]
+    assert first == [Reservation(serials=(3, 4)), Reservation(serials=(1, 2))]
+    assert again == [Reservation(serials=(1, 2)), Reservation(serials=(3, 4))]
     assert [*ledger.entries()] == before
 
 
@@ -302,13 +302,13 @@ def test_a_batch_gives_the_same_numbers_again_once_its_vouchers_are_issued(ledge
     ledger.confirm_batch("may", "1")
 
     assert ledger.reserve(wants(1), run="2", batch="may") == given(1)
-    assert [*ledger.entries()] == [reserved(1, 1, batch="may", state=State.ISSUED, issued_at=NOW)]
+    assert [*ledger.entries()] == [reserved(1, 1, batch="may", state=SerialState.ISSUED, issued_at=NOW)]
 
 
 def test_the_numbers_of_a_batch_go_with_the_names_of_its_options(ledger: Ledger) -> None:
     ledger.reserve([want(1, IPTV, QOS)], run="1", batch="may")
 
-    assert ledger.reserve([want(1, QOS, IPTV)], run="2", batch="may") == [Outcome(serials=(2, 1))]
+    assert ledger.reserve([want(1, QOS, IPTV)], run="2", batch="may") == [Reservation(serials=(2, 1))]
 
 
 def test_a_batch_is_completed(ledger: Ledger) -> None:
@@ -337,16 +337,16 @@ def test_devices_are_told_apart_by_oui_class_and_number(ledger: Ledger, change: 
 def test_a_device_that_is_in_one_call_twice_is_refused_once(ledger: Ledger) -> None:
     outcomes = ledger.reserve(wants(1, 2, 1, 1), run="1", batch="may")
 
-    assert outcomes == [*given(1, 2), Outcome(refusal=TWICE), Outcome(refusal=TWICE)]
+    assert outcomes == [*given(1, 2), Reservation(refusal=TWICE), Reservation(refusal=TWICE)]
     assert [entry.serial for entry in ledger.entries()] == [1, 2]
 
 
 def test_a_device_that_is_in_one_run_twice_is_refused_then(ledger: Ledger) -> None:
     ledger.reserve(wants(1), run="1", batch="may")
 
-    assert ledger.reserve(wants(1, 2), run="1", batch="may") == [Outcome(refusal=TWICE), *given(2)]
+    assert ledger.reserve(wants(1, 2), run="1", batch="may") == [Reservation(refusal=TWICE), *given(2)]
     assert ledger.reserve(wants(1), run="2", batch="may") == given(1)
-    assert ledger.reserve(wants(1), run="2", batch="may") == [Outcome(refusal=TWICE)]
+    assert ledger.reserve(wants(1), run="2", batch="may") == [Reservation(refusal=TWICE)]
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_a_batch_says_nothing_else_to_a_device_than_before(ledger: Ledger, chang
 
     outcomes = ledger.reserve([changed, want(2)], run="2", batch="may")
 
-    assert outcomes == [Outcome(refusal="the batch has something else to say to this device"), *given(3)]
+    assert outcomes == [Reservation(refusal="the batch has something else to say to this device"), *given(3)]
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ def test_a_batch_has_the_same_options_for_a_device_as_before(ledger: Ledger, opt
 
     outcomes = ledger.reserve([want(1, *options), want(2)], run="2", batch="may")
 
-    assert outcomes == [Outcome(refusal="the batch has other Options for this device"), *given(3)]
+    assert outcomes == [Reservation(refusal="the batch has other Options for this device"), *given(3)]
 
 
 def test_a_batch_is_signed_with_one_key(ledger: Ledger) -> None:
@@ -381,7 +381,7 @@ def test_a_batch_is_signed_with_one_key(ledger: Ledger) -> None:
 
     outcomes = ledger.reserve(wants(1, 2), run="2", batch="may", signer="01")
 
-    assert outcomes == [Outcome(refusal="the batch was signed with another key"), *given(2)]
+    assert outcomes == [Reservation(refusal="the batch was signed with another key"), *given(2)]
     assert [entry.signer for entry in ledger.entries()] == ["00", "01"]
     assert ledger.reserve(wants(1), run="3", batch="may", signer="00") == given(1)
 
@@ -392,7 +392,7 @@ def test_a_batch_does_not_issue_what_is_void(ledger: Ledger) -> None:
 
     outcomes = ledger.reserve([want(1, IPTV, QOS), want(2)], run="2", batch="may")
 
-    assert outcomes == [Outcome(refusal="the voucher 2 of this batch is void"), *given(3)]
+    assert outcomes == [Reservation(refusal="the voucher 2 of this batch is void"), *given(3)]
 
 
 def test_what_is_refused_takes_no_number(ledger: Ledger) -> None:
@@ -423,8 +423,8 @@ def test_a_voucher_that_is_confirmed_is_issued(database: Database) -> None:
     with opened(database, later + timedelta(days=1)) as one:
         one.confirm([1, 2, 77])  # once more, and one that nobody has taken
         assert [*one.entries()] == [
-            reserved(1, 1, state=State.ISSUED, issued_at="2026-06-02T12:00:00Z"),
-            reserved(2, 1, QOS, state=State.ISSUED, issued_at="2026-06-02T12:00:00Z"),
+            reserved(1, 1, state=SerialState.ISSUED, issued_at="2026-06-02T12:00:00Z"),
+            reserved(2, 1, QOS, state=SerialState.ISSUED, issued_at="2026-06-02T12:00:00Z"),
             reserved(3, 2),
         ]
 
@@ -448,13 +448,13 @@ def test_what_another_run_was_given_again_is_confirmed_by_that(ledger: Ledger) -
     assert [entry.state.value for entry in ledger.entries()] == ["issued", "reserved"]
 
 
-@pytest.mark.parametrize("state", [State.RESERVED, State.ISSUED])
-def test_a_number_is_made_void(database: Database, state: State) -> None:
+@pytest.mark.parametrize("state", [SerialState.RESERVED, SerialState.ISSUED])
+def test_a_number_is_made_void(database: Database, state: SerialState) -> None:
     with opened(database) as one:
         one.reserve(wants(1, 2), run="1", batch="may")
-        if state is State.ISSUED:
+        if state is SerialState.ISSUED:
             one.confirm([1])
-    issued_at = NOW if state is State.ISSUED else None
+    issued_at = NOW if state is SerialState.ISSUED else None
 
     with opened(database, AT + timedelta(hours=1)) as one:
         one.void(1)
@@ -465,9 +465,9 @@ def test_a_number_is_made_void(database: Database, state: State) -> None:
         entries = [*one.entries()]
     assert str(caught.value) == "the serial number 1 was made void meanwhile"
     assert entries[0] == reserved(
-        1, 1, state=State.VOID, batch="may", issued_at=issued_at, voided_at="2026-06-01T13:00:00Z"
+        1, 1, state=SerialState.VOID, batch="may", issued_at=issued_at, voided_at="2026-06-01T13:00:00Z"
     )
-    assert entries[1].state is State.ISSUED
+    assert entries[1].state is SerialState.ISSUED
 
 
 def test_a_number_is_made_void_once(database: Database) -> None:
@@ -478,7 +478,7 @@ def test_a_number_is_made_void_once(database: Database) -> None:
     with opened(database, AT + timedelta(hours=1)) as one:
         with pytest.raises(RefusedError) as caught:
             one.void(1)
-        assert [*one.entries()] == [reserved(1, 1, state=State.VOID, voided_at=NOW)]
+        assert [*one.entries()] == [reserved(1, 1, state=SerialState.VOID, voided_at=NOW)]
 
     assert str(caught.value) == "the serial number 1 is void already"
 
@@ -516,7 +516,7 @@ def test_a_void_number_is_never_given_again(ledger: Ledger) -> None:
         ({"serial_number": "1"}, []),
         ({"option": "QoS"}, [2]),
         ({"serial": 3}, [3]),
-        ({"state": State.RESERVED}, [1, 2]),
+        ({"state": SerialState.RESERVED}, [1, 2]),
         ({"oui": "00D09E", "product_class": "Gateway"}, [1, 2, 3, 4]),
         ({"batch": "may", "serial_number": "000001", "option": "IPTV"}, [1]),
     ],
@@ -553,26 +553,26 @@ def test_entries_are_all_there_however_many(ledger: Ledger, count: int) -> None:
 
 
 def test_whoever_reads_entries_keeps_nobody_waiting(database: Database, ledger: Ledger) -> None:
-    ledger.reserve(wants(*range(module.AT_ONCE + 1)), run="1")
+    ledger.reserve(wants(*range(module.ROWS_AT_ONCE + 1)), run="1")
 
     seen = []
     with opened(database) as other:
         for entry in ledger.entries():
             if entry.serial == 1:
-                other.void(module.AT_ONCE)
-                other.void(module.AT_ONCE + 1)
+                other.void(module.ROWS_AT_ONCE)
+                other.void(module.ROWS_AT_ONCE + 1)
             seen.append((entry.serial, entry.state))
 
     # The first page was read at once, the second when its turn came.
-    assert [serial for serial, state in seen if state is State.VOID] == [module.AT_ONCE + 1]
-    assert len(seen) == module.AT_ONCE + 1
+    assert [serial for serial, state in seen if state is SerialState.VOID] == [module.ROWS_AT_ONCE + 1]
+    assert len(seen) == module.ROWS_AT_ONCE + 1
 
 
 def test_issuers_may_meet_where_there_is_no_ledger_yet(database: Database) -> None:
     count = 4
     meeting = Barrier(count)
 
-    def work(number: int) -> list[Outcome]:
+    def work(number: int) -> list[Reservation]:
         meeting.wait(LIFE)
         with opened(database) as one:
             return one.reserve(wants(number), run=str(number))
@@ -649,7 +649,7 @@ def assert_whole(database: Database, batches: dict[str, set[int]], journals: dic
     kept = [(entry.serial, entry.batch, entry.serial_number, entry.option) for entry in entries]
     assert sorted(kept) == sorted(expected)
     assert Counter(entry.serial for entry in entries).most_common(1)[0][1] == 1
-    assert {entry.state for entry in entries} == {State.ISSUED}
+    assert {entry.state for entry in entries} == {SerialState.ISSUED}
 
 
 DEVICES: Final = 800 if PROOF else 24
@@ -731,7 +731,7 @@ def problem(work: Callable[[], object]) -> str:
     """Return what is told of a database that can't be used."""
     with pytest.raises(SpkgError) as caught:
         work()
-    assert type(caught.value) is SurroundingsError
+    assert type(caught.value) is HostError
     return str(caught.value)
 
 

@@ -28,7 +28,7 @@ from tests.support.acs_files import (
 from tests.support.commands import failure, run
 from tests.support.planted_tree import listing
 from tests.support.voucher_kit import verified
-from vouchers.acs.ledger import MAX_SERIAL, State
+from vouchers.acs.ledger import MAX_SERIAL, SerialState
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ def test_standard_output_is_what_a_file_would_be(form: str) -> None:
 
     assert (file.exit_code, result.exit_code, result.stderr) == (0, 0, "")
     assert result.stdout_bytes == Path("v").read_bytes()
-    assert [one.state for one in entries()] == [State.ISSUED] * 2
+    assert [one.state for one in entries()] == [SerialState.ISSUED] * 2
 
 
 def test_a_voucher_is_written_in_every_form() -> None:
@@ -159,10 +159,10 @@ def test_an_output_that_can_not_be_written_leaves_its_numbers_reserved_until_it_
     Path("nowhere").mkdir()
     again = run(*SINGLE, "--batch", "may", "-o", "nowhere/v.xml")
 
-    assert before == [State.RESERVED] * 2
+    assert before == [SerialState.RESERVED] * 2
     assert again.exit_code == 0
     assert Path("nowhere/v.xml").read_bytes() == xml([1, 2])
-    assert [entry.state for entry in entries()] == [State.ISSUED] * 2
+    assert [entry.state for entry in entries()] == [SerialState.ISSUED] * 2
 
 
 def test_an_output_that_exists_is_refused_before_a_number_is_taken() -> None:

@@ -30,8 +30,8 @@ from tests.support.acs_files import (
 )
 from tests.support.commands import failure, run
 from tests.support.planted_tree import listing
-from vouchers.acs.bulk import AT_ONCE
-from vouchers.acs.ledger import State
+from vouchers.acs.bulk import DEVICES_AT_ONCE
+from vouchers.acs.ledger import SerialState
 from vouchers.model import DeviceId
 
 
@@ -165,7 +165,7 @@ def test_lines_that_get_none_are_told_and_the_others_get_theirs() -> None:
     assert result.stderr == f"spkg: error: 3 lines of the list got no voucher\nspkg: hint: {BAD_HINT}\n"
     assert [*vouchers()] == ["000000", "000001", "000\n002", "000002"]
     assert Path("out/rejected.csv").read_bytes() == REJECTED
-    assert {one.state for one in entries()} == {State.ISSUED}
+    assert {one.state for one in entries()} == {SerialState.ISSUED}
 
 
 def test_lines_that_get_none_are_told_in_the_document() -> None:
@@ -194,17 +194,17 @@ def progress_line(octets: int, total: int) -> dict[str, Any]:
 
 
 def test_progress_and_result_are_an_object_a_line() -> None:
-    write_list(range(2 * AT_ONCE + 1))
+    write_list(range(2 * DEVICES_AT_ONCE + 1))
     Path("options.toml").write_text(ONE)
 
     result = run(*MANY, "--out-dir", "out", "--json")
 
     header, row = len("oui,product_class,serial_number\n"), len("00D09E,Gateway,000000\n")
-    total = header + row * (2 * AT_ONCE + 1)
+    total = header + row * (2 * DEVICES_AT_ONCE + 1)
     assert (result.exit_code, result.stderr) == (0, "")
     assert [json.loads(line) for line in result.stdout.splitlines()] == [
-        progress_line(header + row * AT_ONCE, total),
-        progress_line(header + row * 2 * AT_ONCE, total),
+        progress_line(header + row * DEVICES_AT_ONCE, total),
+        progress_line(header + row * 2 * DEVICES_AT_ONCE, total),
         {
             "schema": SCHEMA,
             "event": "result",
@@ -212,7 +212,7 @@ def test_progress_and_result_are_an_object_a_line() -> None:
             "status": "issued",
             "exit": 0,
             "output": "out",
-            "issued": 2 * AT_ONCE + 1,
+            "issued": 2 * DEVICES_AT_ONCE + 1,
             "rejected": 0,
         },
     ]
@@ -344,15 +344,18 @@ def test_what_is_void_or_has_changed_is_rejected_and_the_others_are_written() ->
 
 
 def test_a_device_that_is_far_apart_in_a_list_twice_is_rejected_once() -> None:
-    write_list([*range(AT_ONCE + 1), 0])
+    write_list([*range(DEVICES_AT_ONCE + 1), 0])
     Path("options.toml").write_text(ONE)
 
     result = run(*MANY, "--format", "xml", "--out-dir", "out")
 
     assert result.exit_code == 3
-    assert Path("out/rejected.csv").read_text() == f"line,reason\n{AT_ONCE + 3},the device is there twice\n"
-    assert len([*Path("out").glob("*.xml")]) == AT_ONCE + 1
-    assert len(entries()) == AT_ONCE + 1
+    assert (
+        Path("out/rejected.csv").read_text()
+        == f"line,reason\n{DEVICES_AT_ONCE + 3},the device is there twice\n"
+    )
+    assert len([*Path("out").glob("*.xml")]) == DEVICES_AT_ONCE + 1
+    assert len(entries()) == DEVICES_AT_ONCE + 1
 
 
 # Outputs that are there.

@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spkg.device import Device
-from spkg.errors import NO_ROOM, FormatError, RefusedError, SpkgError, SurroundingsError, UsageError
+from spkg.errors import NO_ROOM, FormatError, HostError, RefusedError, SpkgError, UsageError
 from tests.support.kit import AT
 from tests.support.namespaces import bind, in_memory, isolated
 from tests.support.proof import PROOF
@@ -34,7 +34,7 @@ from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
 from vouchers.cpe.grant import Grant, grant
 from vouchers.cpe.identity import identity_of
 from vouchers.cpe.option_life import Ending, Life, OptionState, next_change, unvouchered
-from vouchers.cpe.store import MAX_OPTIONS, MAX_SEEN, OptionStore
+from vouchers.cpe.store import MAX_SEEN, MAX_STORED_OPTIONS, OptionStore
 from vouchers.model import MAX_VOUCHERS, DeviceId, Mode, Option, Voucher
 from vouchers.months import LAST, Units
 from vouchers.signature.option_elements import content_of
@@ -470,7 +470,7 @@ def test_nobody_but_grant_makes_a_grant() -> None:
 def test_a_grant_is_neither_copied_nor_pickled(again: Callable[[Grant], object]) -> None:
     found = granted(ON)
 
-    with pytest.raises(TypeError, match="a Grant is neither copied nor pickled"):
+    with pytest.raises(TypeError, match="a Grant can't be copied or pickled"):
         again(found)
 
 
@@ -1132,7 +1132,7 @@ def fill(path: Path, table: str, rows: Sequence[tuple[object, ...]]) -> None:
 
 def test_a_device_has_no_more_options_than_are_kept(store: OptionStore) -> None:
     others = [replace(ON, serial=f"more {number}", ident=f"Option {number}") for number in range(32)]
-    for number in range(MAX_OPTIONS // 32):
+    for number in range(MAX_STORED_OPTIONS // 32):
         more = [replace(one, ident=f"{one.ident} of {number}", serial=f"s{number}") for one in others]
         put(store, *more[number == 0 :])
     put(store, ON)
@@ -1227,7 +1227,7 @@ def test_a_file_that_is_no_store_is_left_alone(path: Path, kind: str, *, create:
     make(path)
     before = path.read_bytes()
 
-    with pytest.raises(SurroundingsError) as caught:
+    with pytest.raises(HostError) as caught:
         OptionStore(path, create=create)
 
     assert str(caught.value) == problem.format(path)
@@ -1238,7 +1238,7 @@ def test_a_file_that_is_no_store_is_left_alone(path: Path, kind: str, *, create:
 def test_an_empty_file_is_made_a_store_where_that_is_wanted_alone(path: Path) -> None:
     path.touch()
 
-    with pytest.raises(SurroundingsError) as caught:
+    with pytest.raises(HostError) as caught:
         OptionStore(path)
     untouched = path.read_bytes()
     with OptionStore(path, create=True) as store:
@@ -1266,14 +1266,14 @@ def test_a_value_that_is_none_is_told_of_the_store(
         database.execute(f"UPDATE option SET {column} = ?", (value,))  # noqa: S608 - our own words
     database.close()
 
-    with pytest.raises(SurroundingsError) as caught:
+    with pytest.raises(HostError) as caught:
         store.lives()
 
     assert str(caught.value) == f"{path}: a value in it is none: {problem}"
 
 
 def test_a_store_is_only_made_where_that_is_wanted(path: Path) -> None:
-    with pytest.raises(SurroundingsError) as caught:
+    with pytest.raises(HostError) as caught:
         OptionStore(path)
 
     assert str(caught.value) == f"{path}: unable to open database file"
@@ -1285,7 +1285,7 @@ def test_a_store_is_only_made_where_that_is_wanted(path: Path) -> None:
 def test_a_place_that_can_have_no_store_is_named(tmp_path: Path, where: str, *, create: bool) -> None:
     path = tmp_path / where
 
-    with pytest.raises(SurroundingsError) as caught:
+    with pytest.raises(HostError) as caught:
         OptionStore(path, create=create)
 
     assert str(caught.value) == f"{path}: unable to open database file"
@@ -1298,7 +1298,7 @@ def test_what_is_no_regular_file_is_no_store(tmp_path: Path, special: str, *, cr
     os.mkfifo(tmp_path / "pipe")
     path = tmp_path / special
 
-    with pytest.raises(SurroundingsError) as caught:
+    with pytest.raises(HostError) as caught:
         OptionStore(path, create=create)
 
     assert str(caught.value) == f"{path} is no regular file"
@@ -1334,7 +1334,7 @@ def test_a_store_that_somebody_has_laid_a_trap_in_runs_nothing(path: Path) -> No
     _marked(path, trap)
 
     with OptionStore(path) as store:
-        with pytest.raises(SurroundingsError) as caught:
+        with pytest.raises(HostError) as caught:
             put(store, OFF)
         found = enabled(store)
 
@@ -1346,7 +1346,7 @@ def test_a_store_that_is_closed_tells_nothing(path: Path) -> None:
     store = OptionStore(path, create=True)
     store.close()
 
-    with pytest.raises(SurroundingsError) as caught:
+    with pytest.raises(HostError) as caught:
         store.lives()
 
     assert str(caught.value) == f"{path}: Cannot operate on a closed database."
@@ -1364,7 +1364,7 @@ def _in_a_small_place(point: Path) -> None:
                     pass
             except OSError:
                 pass
-        with pytest.raises(SurroundingsError) as caught:
+        with pytest.raises(HostError) as caught:
             put(store, OFF)
         assert (str(caught.value), caught.value.reason) == (
             f"{point / 'options.db'}: database or disk is full",
@@ -1396,10 +1396,10 @@ def _where_nobody_writes(place: Path) -> None:
     assert libc.mount(b"none", os.fsencode(place), None, READ_ONLY, None) == 0
     with OptionStore(path, create=True) as store:
         assert enabled(store) == ["QoS"]
-        with pytest.raises(SurroundingsError) as caught:
+        with pytest.raises(HostError) as caught:
             put(store, OFF)
         assert str(caught.value) == f"{path}: attempt to write a readonly database"
-    with pytest.raises(SurroundingsError) as caught:
+    with pytest.raises(HostError) as caught:
         OptionStore(place / "other.db", create=True)
     assert str(caught.value) == f"{place / 'other.db'}: unable to open database file"
     assert path.read_bytes() == before
@@ -1449,7 +1449,7 @@ def test_a_store_that_another_process_never_lets_go_is_given_up(path: Path, stor
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
-    with pytest.raises(SurroundingsError) as caught:
+    with pytest.raises(HostError) as caught:
         put(store, OFF)
     other.execute("ROLLBACK")
     other.close()

@@ -24,8 +24,8 @@ from spkg.device import Device
 from spkg.errors import (
     NO_ROOM,
     FormatError,
+    HostError,
     RefusedError,
-    SurroundingsError,
 )
 from tests.support.kit import AT, authority
 from tests.support.rpc_kit import (
@@ -55,7 +55,7 @@ from tests.support.voucher_kit import DEVICE, IPTV, QOS, policy, signed
 from vouchers.acs.request import set_vouchers_request
 from vouchers.cpe.apply import check_vouchers
 from vouchers.cpe.messages import options_response, vouchers_response
-from vouchers.cpe.store import MAX_OPTIONS, OptionStore
+from vouchers.cpe.store import MAX_STORED_OPTIONS, OptionStore
 from vouchers.model import Mode, Option, Voucher
 from vouchers.signature.shape import MAX_VOUCHER
 from vouchers.signature.verify import Verifier
@@ -1322,7 +1322,7 @@ def test_a_voucher_has_at_most_256_kib(store: OptionStore) -> None:
 
 
 def test_a_device_has_at_most_256_options(store: OptionStore) -> None:
-    idents = [f"Option {number}" for number in range(MAX_OPTIONS + 64)]
+    idents = [f"Option {number}" for number in range(MAX_STORED_OPTIONS + 64)]
     options = [replace(QOS, ident=ident, serial=ident) for ident in idents]
     vouchers = [signed(Voucher(options=tuple(options[at : at + 64]))) for at in range(0, len(options), 64)]
     anything = replace(HERE, supported_options=None)
@@ -1380,7 +1380,7 @@ def test_a_store_that_is_broken_where_nothing_is_called_is_no_answer(
 ) -> None:
     store.close()
 
-    with pytest.raises(SurroundingsError) as caught:
+    with pytest.raises(HostError) as caught:
         ask(store, envelope("", named("1")))
 
     assert str(caught.value) == f"{tmp_path}/options.db: Cannot operate on a closed database."

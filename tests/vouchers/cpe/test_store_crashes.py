@@ -277,7 +277,7 @@ def test_a_store_whose_disk_fails_is_the_old_one_unless_it_is_told_to_be_done(
         state, problem = bench.judge(point)
         found["failed" if told else "done"] += 1
         problems += [problem] if problem else []
-        if told and (told["kind"], told["told"].partition(": ")[0]) != ("SurroundingsError", str(bench.path)):
+        if told and (told["kind"], told["told"].partition(": ")[0]) != ("HostError", str(bench.path)):
             problems.append(f"{point}: {told}")
         if not told and state != "new":
             problems.append(f"{point}: done, but {state}")

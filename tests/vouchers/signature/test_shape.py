@@ -27,7 +27,7 @@ from signxml.signer import XMLSigner
 
 from spkg.common import hostile_xml as parsing
 from spkg.common.digests import Digest
-from spkg.errors import FormatError, SurroundingsError, UntrustedError
+from spkg.errors import FormatError, HostError, UntrustedError
 from spkg.trust.keys import SigningKey
 from tests.support.kit import authority, certify, root
 from tests.support.voucher_forge import (
@@ -52,7 +52,7 @@ from tests.support.voucher_kit import (
     signing_key,
     verified,
 )
-from vouchers.model import MAX_OPTIONS, DeviceId, Extra, Mode, Option, Voucher
+from vouchers.model import MAX_VOUCHER_OPTIONS, DeviceId, Extra, Mode, Option, Voucher
 from vouchers.months import Units
 from vouchers.signature.algorithms import scheme_for
 from vouchers.signature.option_elements import content_of, option_text
@@ -300,7 +300,7 @@ def test_what_signxml_signs_is_taken(which: str, digest: Digest) -> None:
     ],
 )
 def test_a_key_that_signs_no_vouchers_makes_no_signer(which: str, digest: Digest, problem: str) -> None:
-    with pytest.raises(SurroundingsError) as caught:
+    with pytest.raises(HostError) as caught:
         VoucherSigner(signatory(which), digest)
 
     assert str(caught.value) == f"no verifier takes vouchers by this key: {problem}"
@@ -880,8 +880,8 @@ def within(limit: float, act: Callable[[], str]) -> str:
 
 
 def test_there_are_64_objects_at_most() -> None:
-    options = tuple(replace(IPTV, serial=str(number)) for number in range(MAX_OPTIONS))
-    one_more = figure(*(OPTION for _ in range(MAX_OPTIONS + 1)))
+    options = tuple(replace(IPTV, serial=str(number)) for number in range(MAX_VOUCHER_OPTIONS))
+    one_more = figure(*(OPTION for _ in range(MAX_VOUCHER_OPTIONS + 1)))
 
     assert verified(signed(Voucher(options=options))).voucher.options == options
     assert (
@@ -956,7 +956,9 @@ def test_no_document_takes_long_to_refuse(old: str, new: str) -> None:
 @pytest.mark.parametrize("count", [250, 513, 10_000])
 def test_many_namespaces_take_no_time(place: str, count: int) -> None:
     # Canonical XML takes each to every element below.
-    octets = signed(Voucher(options=tuple(replace(QOS, serial=str(one)) for one in range(MAX_OPTIONS))))
+    octets = signed(
+        Voucher(options=tuple(replace(QOS, serial=str(one)) for one in range(MAX_VOUCHER_OPTIONS)))
+    )
     declared = "".join(f' xmlns:n{one}="u{one}"' for one in range(count))
     octets = edited(octets.decode(), (place, f"{place[:-1]}{declared}{place[-1]}")).encode()
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from lxml import etree
 
 from spkg.common.digests import Digest
-from spkg.common.hostile_xml import Element, PlainParser, base64_of, canonical
+from spkg.common.hostile_xml import PlainParser, XmlElement, base64_of, canonical
 from spkg.errors import FormatError, UntrustedError
 from spkg.trust.certificates import read_certificate
 from tests.support.voucher_forge import C14N, DS, DS11
@@ -83,17 +83,17 @@ ENVELOPED: Final = ("w3c11-microsoft/",)
 """Where the signature stands in what it signs: it is in scope, the digest of its surroundings is not."""
 
 
-def found(element: Element, path: str) -> Element:
+def found(element: XmlElement, path: str) -> XmlElement:
     one = element.find("/".join(f"{{{DS}}}{name}" for name in path.split("/")))
     assert one is not None, path
     return one
 
 
-def numbers(element: Element, *names: str) -> list[int]:
+def numbers(element: XmlElement, *names: str) -> list[int]:
     return [int.from_bytes(base64_of(found(element, name))) for name in names]
 
 
-def key_of(signature: Element) -> PublicKey:
+def key_of(signature: XmlElement) -> PublicKey:
     """Return the key that KeyInfo gives: of the certificate, or as numbers."""
     certificate = signature.find(f".//{{{DS}}}X509Certificate")
     if certificate is not None:
@@ -113,7 +113,7 @@ def key_of(signature: Element) -> PublicKey:
     return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), base64_of(point))
 
 
-def check_signature(signature: Element) -> Digest:
+def check_signature(signature: XmlElement) -> Digest:
     """Verify SignatureValue by what our table says of method and key."""
     info = found(signature, "SignedInfo")
     assert found(info, "CanonicalizationMethod").get("Algorithm") == C14N
@@ -135,7 +135,7 @@ def check_signature(signature: Element) -> Digest:
     return digest
 
 
-def check_references(signature: Element) -> None:
+def check_references(signature: XmlElement) -> None:
     """Verify the digest of each Object that is referred to by its Id."""
     by_uri = {uri: digest for digest, uri in DIGESTS.items()}
     for reference in found(signature, "SignedInfo").iterchildren(f"{{{DS}}}Reference"):
@@ -146,7 +146,7 @@ def check_references(signature: Element) -> None:
         assert digest.of(canonical(target)) == base64_of(found(reference, "DigestValue"))
 
 
-def signature_in(octets: bytes) -> Element:
+def signature_in(octets: bytes) -> XmlElement:
     # Some have comments, which a voucher never has, and Canonical XML leaves out.
     root = etree.fromstring(octets, PlainParser())
     return next(root.iter(f"{{{DS}}}Signature"))

@@ -1,0 +1,36 @@
+"""Certificates as JSON: the same keys and times wherever one is shown."""
+
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from spkg.common.digests import Digest
+from spkg.common.documents import Document
+from spkg.common.times import write_time
+from spkg.errors import FormatError
+from spkg.trust.certificates import certificate_id, issuer_of, read_certificate, subject_of
+
+__all__ = [
+    "certificate_document",
+]
+
+
+def certificate_document(octets: bytes) -> Document:
+    """Return what a certificate says, from its DER, or what is wrong with it."""
+    fingerprint = Digest.SHA256.of(octets).hex()
+    try:
+        certificate = read_certificate(octets)
+        serial = certificate_id(octets)[1]
+    except FormatError as exc:
+        return {"sha256": fingerprint, "problem": exc.problem}
+    key: Any = certificate.public_key()
+    kind = "RSA" if isinstance(key, rsa.RSAPublicKey) else type(key).__name__.removesuffix("PublicKey")
+    return {
+        "subject": subject_of(certificate),
+        "issuer": issuer_of(certificate),
+        "serial": serial,
+        "not_before": write_time(certificate.not_valid_before_utc),
+        "not_after": write_time(certificate.not_valid_after_utc),
+        "key": f"{kind} {getattr(key, 'key_size', '')}".strip(),
+        "sha256": fingerprint,
+    }
