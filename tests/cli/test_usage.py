@@ -207,7 +207,7 @@ def test_the_version_is_that_of_the_project() -> None:
 
     result = run("--version")
 
-    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "spkg.__version__"}
+    assert project["project"]["version"] == spkg.__version__
     assert (result.exit_code, result.stdout, result.stderr) == (0, f"spkg {spkg.__version__}\n", "")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.documents.pages import COMMANDS, ROOT, name_of, pages, prose
 
-CODE: tuple[str, ...] = ()
+CODE: tuple[str, ...] = ("spkg", "vouchers", "cli.py")
 """Code whose strings are held to the phrases as well: ``spkg``, ``vouchers``, ``cli.py``."""
 PHRASES = (
     r"belongs? here",
