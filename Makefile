@@ -15,10 +15,10 @@ demo: $(VENV)/run  ## build, sign, verify and take apart a small gateway's packa
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo.sh
 
 test: $(VENV)/test  ## run the tests, with branch coverage
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not proof" --cov --cov-report=term
+	$(BIN)/python -m tests.support.run test
 
-proof: $(VENV)/test  ## run what takes longer: exhaustive sweeps, fuzzing, large files
-	SPKG_PROFILE=proof $(BIN)/python -m pytest -n auto --dist worksteal
+proof: $(VENV)/test  ## run what takes longer: exhaustive sweeps, fuzzing, large files; or PART=crash of it
+	$(BIN)/python -m tests.support.run $(or $(PART),proof)
 
 bench: $(VENV)/test  ## print the figures of the README, as ratios
 	$(BIN)/python tests/benchmarks/run.py

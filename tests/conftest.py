@@ -1,17 +1,23 @@
-"""Settings of the whole suite: the time hypothesis may take, and judges that are not there."""
+"""Settings of the whole suite: what hypothesis tries, parts of the proof, and judges that are not there."""
 
 import os
 import shutil
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 
+from tests.support.parts import PROOF as PARTS
+from tests.support.sampling import PROOF, SLICE, amount
+
+os.environ["SPKG_SAMPLE"] = (
+    f"{SLICE.number}/{SLICE.of}" if PROOF else ""
+)  # the same in each process of the run
 settings.register_profile(
     "default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.register_profile("proof", parent=settings.get_profile("default"), max_examples=5000)
-settings.load_profile(os.environ.get("SPKG_PROFILE", "default"))
+settings.register_profile("proof", parent=settings.get_profile("default"), max_examples=amount(5000, 100))
+settings.load_profile("proof" if PROOF else "default")
 
 PLACES: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 """Where programs are looked for: servers are not on everybody's path."""
@@ -28,6 +34,45 @@ def _judge(request: pytest.FixtureRequest) -> None:
                 if REQUIRED:
                     pytest.fail(f"{program} is not installed, and SPKG_REQUIRE_JUDGES=1 wants it")
                 pytest.skip(f"NOT JUDGED: {program} is not installed")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a part of the proof be named."""
+    parser.addoption("--part", choices=[*PARTS], help="run only what belongs to this part of the proof")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say what of each sweep is done."""
+    part = config.getoption("part")
+    return f"proof{f' part {part}' if part else ''}: {SLICE}" if PROOF else None
+
+
+def part_of(item: pytest.Item) -> pytest.Mark | None:
+    """Return which part of the proof a test belongs to; None where the short suite does all there is."""
+    marker = item.get_closest_marker("part")
+    if marker is None and hasattr(getattr(item, "obj", None), "hypothesis"):
+        return pytest.mark.part("fuzz").mark
+    return marker
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose the tests of a part, and of those that take turns the ones whose turn it is."""
+    parts = {item: part_of(item) for item in items}
+    for item, part in parts.items():
+        if item.get_closest_marker("proof") and part is None:
+            raise pytest.UsageError(f"{item.nodeid}: a test of the proof has to belong to a part of it")
+        if part is not None and part.args[0] not in PARTS:
+            raise pytest.UsageError(f"{item.nodeid}: there is no part {part.args[0]!r} of the proof")
+        if part is not None and SLICE.of > 1 and hasattr(getattr(item, "obj", None), "hypothesis"):
+            seed(SLICE.number)(item.obj)  # type: ignore[attr-defined]
+    wanted = config.getoption("part")
+    if wanted is None:
+        return
+    chosen = [item for item, part in parts.items() if part is not None and part.args[0] == wanted]
+    turns = [item for item in chosen if parts[item].kwargs.get("turns")]  # type: ignore[union-attr]
+    waiting = {*turns} - {*turns[SLICE.number - 1 :: SLICE.of]}
+    items[:] = [item for item in chosen if item not in waiting]
+    config.hook.pytest_deselected(items=[item for item in parts if item not in {*items}])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -34,9 +34,9 @@ from spkg.verification import verify
 from tests.kit import AT, Draft, file, policy, read
 from tests.namespaces import isolated
 from tests.servers import Script, nobody, serving
+from tests.support.sampling import PROOF, sample
 from tests.test_applying import OLD, plant, tree
 
-PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
 P = RootPath.of
 ONE, TWO, THREE = b"one" * 100, b"two" * 150, b"three" * 50
 PACKAGE: Final = Draft(
@@ -100,10 +100,13 @@ def state_of(place: Path) -> str:
 
 
 EDGES: Final = (FRONT - 1, FRONT, FRONT + 1, FRONT + 299, FRONT + 300, len(OCTETS) - 1)
-EVERYWHERE: Final = range(len(OCTETS) + 1) if PROOF else (*range(0, len(OCTETS), 390), *EDGES)
-"""Where downloads are cut: at each octet, where there is time."""
+EVERYWHERE: Final = range(len(OCTETS) + 1)
+"""Where downloads are cut in the proof."""
+SOMEWHERE: Final = (*range(0, len(OCTETS), 390), *EDGES)
+"""Where they are cut in the short suite."""
 
 
+@pytest.mark.part("downloads")
 @pytest.mark.parametrize("request_", [ANYHOW, IN_PLACE], ids=["all or nothing", "in place"])
 @pytest.mark.parametrize("etag", ['"1"', 'W/"1"', None], ids=["strong", "weak", "no tag"])
 @pytest.mark.parametrize("length", [True, False], ids=["length", "no length"])
@@ -114,9 +117,9 @@ def test_a_download_that_is_cut_anywhere_goes_on_to_its_end(
     tmp_path: Path,
     record_property: Any,
 ) -> None:
-    # Of the proof each kind has a quarter, so that each octet has its turn.
-    kind = [request_ is ANYHOW, etag is None, length].count(True)
-    places = EVERYWHERE[kind :: 4 if PROOF else 1]
+    # With each tag the four kinds of download have a quarter of the octets each, so that all have their turn.
+    kind = 2 * (request_ is ANYHOW) + length
+    places = sample(EVERYWHERE[kind::4], every=1) if PROOF else SOMEWHERE[kind:]
     for number, cut in enumerate(places):
         plant(place := tmp_path / str(number))
         with serving(script := Script(octets=OCTETS, etag=etag, length=length, cuts=[cut])) as url:
@@ -325,9 +328,10 @@ def cut_after(octets: int) -> Any:
     return progress
 
 
-STOPS: Final = range(1, len(PACKAGE.payload)) if PROOF else (1, 299, 300, 301, 500, 750, 999)
+STOPS: Final = sample(range(1, len(PACKAGE.payload)), every=1) if PROOF else (1, 299, 300, 301, 500, 750, 999)
 
 
+@pytest.mark.part("downloads")
 def test_a_download_that_was_cut_off_goes_on_with_what_is_staged(
     tmp_path: Path, record_property: Any
 ) -> None:
@@ -560,7 +564,8 @@ GAPPED: Final = Draft(
 
 
 @pytest.mark.parametrize("etag", ['"1"', None])
-@pytest.mark.parametrize("cut", range(0, len(GAPPED.payload), 1 if PROOF else 70))
+@pytest.mark.part("downloads")
+@pytest.mark.parametrize("cut", sample(range(len(GAPPED.payload)), every=70))
 def test_what_is_fetched_is_one_version_wherever_it_was_cut(
     etag: str | None, cut: int, tmp_path: Path
 ) -> None:

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import random
 import sqlite3
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from spkg.errors import RefusedError, SpkgError, SurroundingsError, UsageError
 from tests import postgres as server
 from tests.kit import AT, ROOT
 from tests.postgres import GUEST, PASSWORD, USER, postgres
+from tests.support.sampling import amount, chance
 from tests.voucher_kit import DEVICE
 from vouchers import ledger as module
 from vouchers.calendar import Units, write_time
@@ -35,7 +35,6 @@ from vouchers.model import DeviceId, Mode
 from vouchers.templates import Template
 from vouchers.xml.options import content_of
 
-PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
 NOW: Final = write_time(AT)
 IPTV: Final = Template(ident="IPTV", mode=Mode.WITH_EXPIRATION, duration=12, units=Units.MONTHS)
 QOS: Final = Template(ident="QoS", description="Quality of service", mode=Mode.WITHOUT_EXPIRATION)
@@ -640,9 +639,10 @@ def assert_whole(database: Database, batches: dict[str, set[int]], journals: dic
     assert {entry.state for entry in entries} == {State.ISSUED}
 
 
-DEVICES: Final = 800 if PROOF else 24
+DEVICES: Final = amount(800, 24)
 
 
+@pytest.mark.part("vouchers")
 def test_issuers_of_different_batches_never_share_a_number(database: Database, tmp_path: Path) -> None:
     batches = {batch: {*range(DEVICES)} for batch in ("one", "two", "three")}
     journals = {batch: tmp_path / batch for batch in batches}
@@ -653,6 +653,7 @@ def test_issuers_of_different_batches_never_share_a_number(database: Database, t
     assert_whole(database, batches, journals)
 
 
+@pytest.mark.part("vouchers")
 @pytest.mark.parametrize("order", ["same", "other"])
 def test_issuers_of_one_batch_give_each_device_the_same_voucher(
     database: Database, tmp_path: Path, order: str
@@ -672,13 +673,14 @@ def test_issuers_of_one_batch_give_each_device_the_same_voucher(
     assert_whole(database, {"may": {*numbers}}, {"may": tmp_path / "0"})
 
 
-KILLS: Final = 100 if PROOF else 2
+KILLS: Final = amount(100, 2)
 
 
+@pytest.mark.part("vouchers")
 def test_an_issuer_killed_again_and_again_loses_nothing_and_takes_nothing_from_another(
     database: Database, tmp_path: Path
 ) -> None:
-    chance = random.Random(1)
+    dice = chance("kills")
     batches = {"killed": {*range(DEVICES * 2)}, "other": {*range(DEVICES, DEVICES * 3)}}
     journals = {batch: tmp_path / batch for batch in batches}
     arguments = {
@@ -692,10 +694,10 @@ def test_an_issuer_killed_again_and_again_loses_nothing_and_takes_nothing_from_a
         begun, size = time.monotonic(), _size(journals["killed"])
         process = started(*arguments["killed"])
         # At any time after it was started, or after the first thing that it wrote.
-        if chance.random() < 0.7:
+        if dice.random() < 0.7:
             while _size(journals["killed"]) == size and time.monotonic() < begun + LIFE:
                 time.sleep(0.001)
-        time.sleep(chance.random() * 0.05)
+        time.sleep(dice.random() * 0.05)
         process.kill()
         process.join(LIFE)
         with journals["killed"].open("a") as file:

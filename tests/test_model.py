@@ -18,7 +18,7 @@ from spkg.tree import RootTree
 from spkg.verification import verify
 from tests.kit import AT, Draft, entry, policy, read
 from tests.model import PAYLOAD, Garden, Tree, command_lists, gardens, grown, interpret, plant, seen
-from tests.test_exhaustive import PROOF
+from tests.support.sampling import amount
 
 
 def applied(
@@ -41,7 +41,7 @@ def applied(
     return seen(path)
 
 
-@settings(max_examples=3000 if PROOF else 75)
+@settings(max_examples=amount(3000, 75))
 @given(
     garden=gardens, records=command_lists, follow=st.booleans(), resolver=st.sampled_from((None, *Resolver))
 )

@@ -28,6 +28,7 @@ from spkg.device import Device
 from spkg.errors import NO_ROOM, FormatError, RefusedError, SpkgError, SurroundingsError, UsageError
 from tests.kit import AT
 from tests.namespaces import bind, in_memory, isolated
+from tests.support.sampling import amount
 from tests.voucher_kit import DEVICE, IPTV, QOS, policy, signed, verified
 from vouchers.applying import check_vouchers, get_options, set_vouchers
 from vouchers.calendar import LAST, Units
@@ -1443,6 +1444,7 @@ def test_a_store_that_another_process_changes_is_waited_for(path: Path, store: O
     assert (state(store).serial, state(store).set_up) == ("2", True)
 
 
+@pytest.mark.part("vouchers", turns=True)
 @pytest.mark.proof
 def test_a_store_that_another_process_never_lets_go_is_given_up(path: Path, store: OptionStore) -> None:
     put(store, ON)
@@ -1732,7 +1734,7 @@ class Bench:
         assert self.store.last_time() == self.history.last_time()
 
 
-@settings(max_examples=1000 if os.environ.get("SPKG_PROFILE") == "proof" else 30)
+@settings(max_examples=amount(1000, 30))
 @given(st.lists(vouchers, min_size=4, max_size=4), st.lists(steps, min_size=4, max_size=12))
 def test_the_store_tells_what_appendix_c_says_whatever_has_happened(
     tmp_path_factory: pytest.TempPathFactory,

@@ -42,10 +42,10 @@ from spkg.tree import RootTree
 from spkg.verification import verify
 from tests.kit import AT, CONTENTS, Draft, entry, file, policy
 from tests.namespaces import bind, in_memory, isolated, mount_memory, not_judged
+from tests.support.sampling import PROOF, SLICE
 from tests.test_root import METHODS, SECRET, Watch, deep, make_special, snapshot
 
-PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
-SECONDS: Final = 20.0 if PROOF else 0.6
+SECONDS: Final = 20.0 / SLICE.of if PROOF else 0.6
 """How long each of the races is run."""
 """What the record says of every package here."""
 FOLLOWING: Final = Device(links=Links.FOLLOW_IN_ROOT)
@@ -752,6 +752,7 @@ def race_install(sandbox: Sandbox, octets: bytes, device: Device | None) -> None
         apply(root, octets, device)
 
 
+@pytest.mark.part("fuzz")
 @pytest.mark.parametrize("rounds", [method_rounds, install_rounds], ids=["methods", "installations"])
 def test_no_swap_leads_to_the_outside(
     sandbox: Sandbox,

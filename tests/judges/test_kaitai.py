@@ -1,12 +1,11 @@
 """Kaitai Struct as the judge: the reader made of docs/spkg.ksy and ours find the same in every package."""
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -52,8 +51,7 @@ from spkg.package import Header, encode_commands
 from spkg.paths import RootPath, TreePath, VersionedPath
 from tests.judges.kaitai import REFUSALS, RESERVED, View, compile_reader, name_of, our_view, their_view
 from tests.kit import CONTENTS, SAMPLE, Draft, file, second_signer, signer
-
-PROOF: Final = os.environ.get("SPKG_PROFILE") == "proof"
+from tests.support.sampling import sample
 
 pytestmark = pytest.mark.judge("node", "npm")
 
@@ -402,9 +400,10 @@ def test_no_edit_makes_the_readers_disagree(reader: Any, edits: list[tuple[int, 
     compare(reader, mutant)
 
 
+@pytest.mark.part("judges")
 @pytest.mark.parametrize("bit", [0x01, pytest.param(0x80, marks=pytest.mark.proof)])
 def test_no_flipped_bit_makes_the_readers_disagree(bit: int, reader: Any) -> None:
-    for position in range(0, len(RICH), 1 if PROOF else 3):
+    for position in sample(range(len(RICH)), every=3):
         mutant = bytearray(RICH)
         mutant[position] ^= bit
 
