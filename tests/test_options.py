@@ -898,6 +898,22 @@ def test_another_provider_ends_what_is_not_transferable_for_good(store: OptionSt
     assert enabled(store, AT + 60 * DAY) == ["VPN"]
 
 
+def test_a_provider_that_was_not_observed_yet_ends_the_same_in_what_is_told_and_nothing_else(
+    store: OptionStore,
+) -> None:
+    store.observe("ISP-1", AT)
+    put(store, MINE, THEIRS)
+
+    told = {code: store.options(AT, provisioning_code=code) for code in ("ISP-2", "ISP-1", None)}
+
+    assert {code: [(one.name, one.ending, one.mode) for one in states] for code, states in told.items()} == {
+        "ISP-2": [("QoS", Ending.PROVIDER, 0), ("VPN", None, 2)],
+        "ISP-1": [("QoS", None, 2), ("VPN", None, 2)],
+        None: [("QoS", None, 2), ("VPN", None, 2)],
+    }
+    assert enabled(store) == ["QoS", "VPN"]
+
+
 def test_the_old_provider_brings_nothing_back(store: OptionStore) -> None:
     store.observe("ISP-1", AT)
     put(store, MINE, THEIRS)
