@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from ctypes import CDLL
+from functools import cache
 from typing import Final
 
 import pytest
@@ -21,19 +23,39 @@ settings.load_profile("proof" if PROOF else "default")
 
 PLACES: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 """Where programs are looked for: servers are not on everybody's path."""
+LANDLOCK_CREATE_RULESET: Final = 444
+"""The number of the system call, the same on all architectures."""
 REQUIRED: Final = os.environ.get("SPKG_REQUIRE_JUDGES") == "1"
 """In CI every judge has to be there: a check that nobody ran is no check."""
 
 
+@cache
+def landlock() -> int:
+    """Return which version of Landlock the kernel has; 0 where it has none."""
+    # The last argument asks for just that, and makes no ruleset.
+    return max(0, int(CDLL(None).syscall(LANDLOCK_CREATE_RULESET, None, 0, 1)))
+
+
+@cache
+def lacking(name: str) -> str | None:
+    """Return why a judge can't judge: a program, or Landlock, perhaps of some version; None where it can."""
+    word, _, version = name.partition(" ")
+    if word == "Landlock":
+        there, wanted = landlock(), int(version or 1)
+        return None if there >= wanted else f"{name} is wanted, the kernel has version {there}"
+    return None if shutil.which(name, path=PLACES) else f"{name} is not installed"
+
+
 @pytest.fixture(autouse=True)
 def _judge(request: pytest.FixtureRequest) -> None:
-    """Leave out what needs a program that is not here, and remember to say so."""
+    """Leave out what needs a judge that is not here, and remember to say so."""
     for marker in request.node.iter_markers("judge"):
-        for program in marker.args:
-            if shutil.which(program, path=PLACES) is None:
+        for name in marker.args:
+            problem = lacking(name)
+            if problem is not None:
                 if REQUIRED:
-                    pytest.fail(f"{program} is not installed, and SPKG_REQUIRE_JUDGES=1 wants it")
-                pytest.skip(f"NOT JUDGED: {program} is not installed")
+                    pytest.fail(f"{problem}, and SPKG_REQUIRE_JUDGES=1 wants it")
+                pytest.skip(f"NOT JUDGED: {problem}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
