@@ -12,13 +12,16 @@ from hypothesis import HealthCheck, seed, settings
 from tests.support.parts import PROOF as PARTS
 from tests.support.sampling import PROOF, SLICE, amount
 
-os.environ["SPKG_SAMPLE"] = (
-    f"{SLICE.number}/{SLICE.of}" if PROOF else ""
-)  # the same in each process of the run
+if PROOF:  # each process of a run takes the same slice
+    os.environ["SPKG_SAMPLE"] = f"{SLICE.number}/{SLICE.of}"
 settings.register_profile(
-    "default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "default",
+    max_examples=50,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("proof", parent=settings.get_profile("default"), max_examples=amount(5000, 100))
+settings.register_profile("proof", parent=settings.get_profile("default"), max_examples=amount(5000, 50))
 settings.load_profile("proof" if PROOF else "default")
 
 PLACES: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
@@ -194,8 +195,16 @@ def test_each_failure_has_its_status_and_its_fault_and_changes_nothing(kind: str
 
 def feed_in_the_next_second(pipe: Path) -> None:
     """Write the package into a pipe once it is read from, and a second has begun that is not that one."""
-    octets = Path("p.spkg").read_bytes()
-    with pipe.open("wb") as file:
+    octets = pipe.with_name("p.spkg").read_bytes()
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with suppress(OSError):  # that nobody reads from it yet
+            descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        time.sleep(0.01)
+    else:
+        return
+    with os.fdopen(descriptor, "wb") as file:
         opened = int(time.time())
         while int(time.time()) == opened:
             time.sleep(0.01)
@@ -205,13 +214,12 @@ def feed_in_the_next_second(pipe: Path) -> None:
 @pytest.mark.parametrize("policy", [(), ("--digests", "sha256")], ids=["installed", "refused"])
 def test_the_times_are_those_of_the_beginning_and_of_the_end(policy: tuple[str, ...]) -> None:
     os.mkfifo("pipe")
-    feeder = Thread(target=feed_in_the_next_second, args=(Path("pipe"),))
+    feeder = Thread(target=feed_in_the_next_second, args=(Path("pipe").absolute(),), daemon=True)
     feeder.start()
     before = datetime.now(UTC).replace(microsecond=0)
 
     result = run("apply", "pipe", *TRUST, *policy, "--json")
 
-    feeder.join()
     last = events(result.stdout)[-1]
     assert last["status"] == ("untrusted" if policy else "installed")
     times = [last["start_time"], last["complete_time"]]

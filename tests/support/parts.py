@@ -26,6 +26,7 @@ PROOF: Final = {
     "fuzz": Part(what="hypothesis with thousands of examples, and races", whole=3600, tenth=300),
     "large": Part(what="packages of gigabytes", whole=1200, tenth=300),
     "vouchers": Part(what="vouchers mutated, and issuers killed", whole=3600, tenth=300),
+    "faults": Part(what="faults in the program that the tests have to find", whole=3600, tenth=300),
     "judges": Part(what="readers and signers of others", whole=900, tenth=180),
 }
 """The parts of the proof: ``make proof PART=crash``."""
