@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from threading import Thread
 from typing import Any, Final
 
@@ -568,7 +569,7 @@ def test_two_kills_before_anything_changed_are_no_reason_for_a_recovery() -> Non
 
 
 def test_a_parent_that_is_killed_does_not_fail_what_its_child_does() -> None:
-    payload = os.urandom(1 << 24)
+    payload = Random(1).randbytes(1 << 24)
     records = (file("/big", payload, flags=1), End())
     Path("p.spkg").write_bytes(Draft(records=records, payload=payload).encode())
 

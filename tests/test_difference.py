@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha1
 from pathlib import Path
+from random import Random
 from threading import Thread
 from typing import Final
 
@@ -524,7 +525,7 @@ def test_octets_of_the_payload_that_belong_to_no_file_differ() -> None:
 
 
 def test_a_package_from_a_pipe_is_compared_as_it_comes() -> None:
-    contents = os.urandom(3 * CHUNK)
+    contents = Random(1).randbytes(3 * CHUNK)
     octets = of(file("/a", contents), payload=contents).encode()
     read, written = os.pipe()
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from time import monotonic
 from typing import Any, Final
 
@@ -595,7 +596,7 @@ def test_a_second_break_while_the_front_matter_is_compared_is_no_other_package(p
 
 
 def test_a_server_that_has_a_tag_and_no_ranges_is_not_asked_in_circles(place: Path) -> None:
-    big = os.urandom(3 << 20)
+    big = Random(1).randbytes(3 << 20)
     draft = Draft(records=(file("/a", big), file("/b", ONE, at=len(big))), payload=big + ONE)
     script = Script(octets=draft.encode(), ranges=False, cuts=[len(draft.front) + (2 << 20)])
     with serving(script) as url:

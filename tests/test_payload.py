@@ -5,6 +5,7 @@ import os
 from hashlib import sha1
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -29,7 +30,7 @@ from spkg.ranges import Range, deepest_overlap, uncovered
 from spkg.verification import verify
 from tests.kit import AT, CONTENTS, Draft, file, policy
 
-LARGE = os.urandom(1 << 16) * (PARALLEL_FROM >> 16)
+LARGE = Random(1).randbytes(1 << 16) * (PARALLEL_FROM >> 16)
 
 
 def check(path: Path, *, jobs: int = 1, sha256: bool = False) -> PayloadReport:
@@ -199,7 +200,7 @@ def test_the_deepest_overlap_is_that_of_some_octet(wanted: list[Range]) -> None:
 
 
 def test_a_chunk_boundary_changes_nothing(tmp_path: Path) -> None:
-    octets = os.urandom(CHUNK * 2 + 7)
+    octets = Random(1).randbytes(CHUNK * 2 + 7)
     cuts = [0, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, len(octets)]
     records = [file(f"/{one}", octets[one:other], at=one) for one, other in pairwise(cuts)]
 

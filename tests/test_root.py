@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import Random
 from typing import Any, Final, Self
 
 import pytest
@@ -575,7 +576,7 @@ def test_an_owner_whom_nobody_knows_here_is_done_without(tmp_path: Path) -> None
 
 
 def test_what_is_written_is_all_there_and_can_be_copied(root: Root) -> None:
-    octets = os.urandom(3 * root_module.CHUNK // 2)
+    octets = Random(1).randbytes(3 * root_module.CHUNK // 2)
     file, copy = root.create(FRESH), root.create((b"copy",))
     file.write(octets)
     file.write(memoryview(b"end"))
