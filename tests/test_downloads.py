@@ -704,8 +704,11 @@ def test_only_a_file_of_our_own_with_one_name_is_gone_on_with(place: Path) -> No
         os.mkfifo(place / ".spkg" / "fifo")
         with pytest.raises(ValueError, match="is never opened for writing"):
             root.reopen((b"keep",))
-        with pytest.raises(OSError, match="not a regular file of one name"):
-            root.reopen((b".spkg", b"fifo"))
+        (place / ".spkg" / "linked").write_bytes(ONE)
+        (place / "other name").hardlink_to(place / ".spkg" / "linked")
+        for name in (b"fifo", b"linked"):
+            with pytest.raises(OSError, match="not a regular file of one name"):
+                root.reopen((b".spkg", name))
 
 
 def test_who_killed_a_download_did_not_kill_what_was_staged(place: Path) -> None:
