@@ -4,6 +4,7 @@ import os
 import shutil
 from ctypes import CDLL
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -28,6 +29,8 @@ PLACES: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"
 """Where programs are looked for: servers are not on everybody's path."""
 LANDLOCK_CREATE_RULESET: Final = 444
 """The number of the system call, the same on all architectures."""
+TALLY: Final = os.environ.pop("SPKG_TALLY", "")
+"""A file that CI counts in; no test that runs pytest writes to it."""
 REQUIRED: Final = os.environ.get("SPKG_REQUIRE_JUDGES") == "1"
 """In CI every judge has to be there: a check that nobody ran is no check."""
 
@@ -101,9 +104,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly which judges were missing."""
+    """Say loudly which judges were missing, and tell CI how many tests there were."""
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = sorted({str(report.longrepr[2]) for report in skipped if isinstance(report.longrepr, tuple)})
     for reason in reasons:
         if "NOT JUDGED" in reason:
             terminalreporter.write_line(reason.removeprefix("Skipped: "), red=True, bold=True)
+    if TALLY:
+        counts = {kind: len(terminalreporter.stats.get(kind, [])) for kind in ("passed", "failed", "error")}
+        with Path(TALLY).open("a", encoding="utf-8") as file:
+            file.write(f"{counts['passed']} {counts['failed'] + counts['error']}\n")

@@ -339,6 +339,14 @@ def wait_for(path: str) -> None:
         time.sleep(0.02)
 
 
+def wait_for_octets(path: str) -> None:
+    """Wait until there is a file with something in it, not only its name."""
+    deadline = time.monotonic() + PATIENCE
+    while not any(file.stat().st_size for file in Path().glob(path)):
+        assert time.monotonic() < deadline, f"{path} never had contents"
+        time.sleep(0.02)
+
+
 def of_session(leader: int) -> list[int]:
     """Return the processes of a session that are still there."""
     found = []
@@ -359,8 +367,7 @@ def test_what_was_staged_before_the_end_is_used_by_the_next(
 ) -> None:
     script.stalls = [FRONT + len(CONTENTS) + 70_000]
     running = started("apply", url, *APPLY)
-    wait_for("root/.spkg/txn/new/*")
-    time.sleep(0.3)
+    wait_for_octets("root/.spkg/txn/new/*")
     if number == signal.SIGKILL:
         os.killpg(running.pid, number)
     else:
@@ -386,7 +393,7 @@ def test_what_was_staged_before_the_end_is_used_by_the_next(
 def test_what_was_staged_can_be_thrown_away(url: str, script: Script) -> None:
     script.stalls = [FRONT + len(CONTENTS) + 70_000]
     running = started("apply", url, *APPLY)
-    wait_for("root/.spkg/txn/new/*")
+    wait_for_octets("root/.spkg/txn/new/*")
     running.terminate()
     running.communicate(timeout=PATIENCE)
     text = run("status", "--root", "root").stdout
@@ -417,7 +424,7 @@ def test_a_signal_while_the_server_says_nothing_ends_it(url: str, script: Script
 def test_the_result_of_what_a_signal_ended_has_all_keys(url: str, script: Script) -> None:
     script.stalls = [FRONT + 9]
     running = started("apply", url, *APPLY, "--json", "--report", "r.json", "--command-key", "k")
-    wait_for("root/.spkg/txn/new/*")
+    wait_for_octets("root/.spkg/txn/new/*")
     running.terminate()
     stdout, _ = running.communicate(timeout=PATIENCE)
 
@@ -431,7 +438,7 @@ def test_the_result_of_what_a_signal_ended_has_all_keys(url: str, script: Script
 def test_a_killed_parent_leaves_nobody_behind(url: str, script: Script) -> None:
     script.stalls = [FRONT + len(CONTENTS) + 70_000]
     running = started("apply", url, *APPLY)
-    wait_for("root/.spkg/txn/new/*")
+    wait_for_octets("root/.spkg/txn/new/*")
     running.kill()
     running.wait(PATIENCE)
 

@@ -281,11 +281,11 @@ def test_the_size_that_was_told_is_held_against_the_servers(place: Path) -> None
 @pytest.mark.parametrize("request_", [ANYHOW, IN_PLACE], ids=["all or nothing", "in place"])
 def test_a_stall_in_the_initial_state_ends_with_the_activity_timeout(place: Path, request_: Request) -> None:
     with serving(Script(octets=OCTETS, stalls=[FRONT + 7])) as url, pytest.raises(TransferError) as caught:
-        do(url, place, request_, Timeouts(initial=30, activity=1))
+        do(url, place, request_, Timeouts(initial=30, activity=3))
 
     assert caught.value.reason == "timeout"
     assert str(caught.value) == (
-        f"offset 0x{FRONT + 7:04x}: the Initial Activity Timeout of 1 s has passed [TR-069 E.4.7]"
+        f"offset 0x{FRONT + 7:04x}: the Initial Activity Timeout of 3 s has passed [TR-069 E.4.7]"
     )
     assert tree(place) == OLD
     assert state_of(place) == "clean"
