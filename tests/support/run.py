@@ -4,12 +4,15 @@
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from tests.support.parts import PARTS, PROOF, Part
@@ -18,6 +21,9 @@ from tests.support.sampling import Slice, read_slice
 ROOT: Final = Path(__file__).parents[2]
 PYTEST: Final = (sys.executable, "-m", "pytest", "-n", "auto", "--dist", "worksteal")
 TEST: Final = ("-m", "not proof", "--cov", "--cov-report=term")
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a directory of our own is made there
+ROOM: Final = 4 << 30
+"""How many octets have to be free in memory."""
 NO_TESTS: Final = 5
 """How pytest ends where it has collected nothing."""
 PATIENCE: Final = 30
@@ -64,6 +70,17 @@ def bounded(
     return "passed" if status == 0 else f"FAILED with {status}"
 
 
+@contextmanager
+def workplace(part: Part) -> Iterator[dict[str, str]]:
+    """Give the settings for a directory of the part's own: in memory where it may be, and there is room."""
+    if not part.in_memory or not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM:
+        yield {}
+        return
+    with TemporaryDirectory(prefix="spkg-tests-", dir=MEMORY, ignore_cleanup_errors=True) as place:
+        Path(place).chmod(0o711)  # some tests go on as somebody who is not root
+        yield {"TMPDIR": place}
+
+
 def run(name: str, taken: Slice) -> tuple[str, str]:
     """Run one part; return what became of it, and the line that says so."""
     in_proof = name in PROOF
@@ -74,7 +91,10 @@ def run(name: str, taken: Slice) -> tuple[str, str]:
     settings = {"SPKG_PROFILE": "proof", "SPKG_SAMPLE": f"{taken.number}/{taken.of}"} if in_proof else {}
     begun = time.monotonic()
     options = (f"--part={name}",) if in_proof else TEST
-    became = bounded((*PYTEST, *options), budget, settings, none_is_fine=in_proof and taken.of > 1)
+    with workplace(part) as place:
+        became = bounded(
+            (*PYTEST, *options), budget, {**settings, **place}, none_is_fine=in_proof and taken.of > 1
+        )
     line = f"{title}: {became}, {time.monotonic() - begun:.0f} s of {budget} s"
     print(line, flush=True)
     return became, line
