@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof bench lint types format docs pages lock clean
+.PHONY: help demo test proof faults bench lint types format docs pages lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,10 +15,13 @@ demo: $(VENV)/run  ## build, sign, verify and take apart a small gateway's packa
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo.sh
 
 test: $(VENV)/test  ## run the tests, with branch coverage
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not proof" --cov --cov-report=term
+	$(BIN)/python -m tests.support.run test
 
-proof: $(VENV)/test  ## run what takes longer: exhaustive sweeps, fuzzing, large files
-	SPKG_PROFILE=proof $(BIN)/python -m pytest -n auto --dist worksteal
+proof: $(VENV)/test  ## run what takes longer: exhaustive sweeps, fuzzing, large files; or PART=crash of it
+	$(BIN)/python -m tests.support.run $(or $(PART),proof)
+
+faults: $(VENV)/test  ## break the program in many places; the tests have to find it; or ONLY=voucher
+	$(BIN)/python -m tests.seeded_faults $(ONLY)
 
 bench: $(VENV)/test  ## print the figures of docs/performance.md, as ratios
 	$(BIN)/python tests/benchmarks/run.py

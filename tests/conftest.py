@@ -1,39 +1,116 @@
-"""Settings of the whole suite: the time hypothesis may take, and judges that are not there."""
+"""Settings of the whole suite: what hypothesis tries, parts of the proof, and judges that are not there."""
 
 import os
 import shutil
+from ctypes import CDLL
+from functools import cache
+from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 
+from tests.support.parts import PROOF as PARTS
+from tests.support.sampling import PROOF, SLICE, amount
+
+if PROOF:  # each process of a run takes the same slice
+    os.environ["SPKG_SAMPLE"] = f"{SLICE.number}/{SLICE.of}"
 settings.register_profile(
-    "default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "default",
+    max_examples=50,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("proof", parent=settings.get_profile("default"), max_examples=5000)
-settings.load_profile(os.environ.get("SPKG_PROFILE", "default"))
+settings.register_profile("proof", parent=settings.get_profile("default"), max_examples=amount(5000, 50))
+settings.load_profile("proof" if PROOF else "default")
 
 PLACES: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 """Where programs are looked for: servers are not on everybody's path."""
+LANDLOCK_CREATE_RULESET: Final = 444
+"""The number of the system call, the same on all architectures."""
+TALLY: Final = os.environ.pop("SPKG_TALLY", "")
+"""A file that CI counts in; no test that runs pytest writes to it."""
 REQUIRED: Final = os.environ.get("SPKG_REQUIRE_JUDGES") == "1"
 """In CI every judge has to be there: a check that nobody ran is no check."""
 
 
+@cache
+def landlock() -> int:
+    """Return which version of Landlock the kernel has; 0 where it has none."""
+    # The last argument asks for just that, and makes no ruleset.
+    return max(0, int(CDLL(None).syscall(LANDLOCK_CREATE_RULESET, None, 0, 1)))
+
+
+@cache
+def lacking(name: str) -> str | None:
+    """Return why a judge can't judge: a program, or Landlock, perhaps of some version; None where it can."""
+    word, _, version = name.partition(" ")
+    if word == "Landlock":
+        there, wanted = landlock(), int(version or 1)
+        return None if there >= wanted else f"{name} is wanted, the kernel has version {there}"
+    return None if shutil.which(name, path=PLACES) else f"{name} is not installed"
+
+
 @pytest.fixture(autouse=True)
 def _judge(request: pytest.FixtureRequest) -> None:
-    """Leave out what needs a program that is not here, and remember to say so."""
+    """Leave out what needs a judge that is not here, and remember to say so."""
     for marker in request.node.iter_markers("judge"):
-        for program in marker.args:
-            if shutil.which(program, path=PLACES) is None:
+        for name in marker.args:
+            problem = lacking(name)
+            if problem is not None:
                 if REQUIRED:
-                    pytest.fail(f"{program} is not installed, and SPKG_REQUIRE_JUDGES=1 wants it")
-                pytest.skip(f"NOT JUDGED: {program} is not installed")
+                    pytest.fail(f"{problem}, and SPKG_REQUIRE_JUDGES=1 wants it")
+                pytest.skip(f"NOT JUDGED: {problem}")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a part of the proof be named."""
+    parser.addoption("--part", choices=[*PARTS], help="run only what belongs to this part of the proof")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say what of each sweep is done."""
+    part = config.getoption("part")
+    return f"proof{f' part {part}' if part else ''}: {SLICE}" if PROOF else None
+
+
+def part_of(item: pytest.Item) -> pytest.Mark | None:
+    """Return which part of the proof a test belongs to; None where the short suite does all there is."""
+    marker = item.get_closest_marker("part")
+    if marker is None and hasattr(getattr(item, "obj", None), "hypothesis"):
+        return pytest.mark.part("fuzz").mark
+    return marker
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose the tests of a part, and of those that take turns the ones whose turn it is."""
+    parts = {item: part_of(item) for item in items}
+    for item, part in parts.items():
+        if item.get_closest_marker("proof") and part is None:
+            raise pytest.UsageError(f"{item.nodeid}: a test of the proof has to belong to a part of it")
+        if part is not None and part.args[0] not in PARTS:
+            raise pytest.UsageError(f"{item.nodeid}: there is no part {part.args[0]!r} of the proof")
+        if part is not None and SLICE.of > 1 and hasattr(getattr(item, "obj", None), "hypothesis"):
+            seed(SLICE.number)(item.obj)  # type: ignore[attr-defined]
+    wanted = config.getoption("part")
+    if wanted is None:
+        return
+    chosen = [item for item, part in parts.items() if part is not None and part.args[0] == wanted]
+    turns = [item for item in chosen if parts[item].kwargs.get("turns")]  # type: ignore[union-attr]
+    waiting = {*turns} - {*turns[SLICE.number - 1 :: SLICE.of]}
+    items[:] = [item for item in chosen if item not in waiting]
+    config.hook.pytest_deselected(items=[item for item in parts if item not in {*items}])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly which judges were missing."""
+    """Say loudly which judges were missing, and tell CI how many tests there were."""
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = sorted({str(report.longrepr[2]) for report in skipped if isinstance(report.longrepr, tuple)})
     for reason in reasons:
         if "NOT JUDGED" in reason:
             terminalreporter.write_line(reason.removeprefix("Skipped: "), red=True, bold=True)
+    if TALLY:
+        counts = {kind: len(terminalreporter.stats.get(kind, [])) for kind in ("passed", "failed", "error")}
+        with Path(TALLY).open("a", encoding="utf-8") as file:
+            file.write(f"{counts['passed']} {counts['failed'] + counts['error']}\n")

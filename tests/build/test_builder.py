@@ -837,6 +837,7 @@ class Holes(FileIO):
 ZEROS: Final = bytes(CHUNK)
 
 
+@pytest.mark.part("large", turns=True)
 @pytest.mark.proof
 def test_sources_that_are_too_much_together_are_refused(tmp_path: Path) -> None:
     manifest = make(tmp_path, steps("a", "b", "c"), {"a": b"", "b": b"b", "c": b"c"})
@@ -851,6 +852,7 @@ def test_sources_that_are_too_much_together_are_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.part("large", turns=True)
 @pytest.mark.proof
 def test_equal_sources_count_once_against_the_limit(tmp_path: Path) -> None:
     manifest = make(tmp_path, steps("a", "b"), {"a": b"", "b": b""})

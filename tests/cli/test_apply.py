@@ -2,12 +2,16 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from threading import Thread
 from typing import Any, Final
 
 import pytest
@@ -132,6 +136,8 @@ FAULTS: Final[dict[str, tuple[tuple[str, ...], bytes | None, str, int, int]]] = 
         9001,
     ),
     "host_error": (("--device", "nowhere.toml"), None, "error", 9, 9002),
+    "a long message": (("--device", f"{'nowhere' * 30}/{'at all' * 30}"), None, "error", 9, 9002),
+    "no room": (("--device", "small.toml"), None, "refused", 5, 9010),
 }
 
 
@@ -140,12 +146,14 @@ def test_each_failure_has_its_status_and_its_fault_and_changes_nothing(kind: str
     options, package, word, status, fault = FAULTS[kind]
     if package is not None:
         Path("p.spkg").write_bytes(package)
+    Path("small.toml").write_text(f"[install]\nmax-extracted = {len(CONTENTS) - 1}\n")
 
     result = run("apply", "p.spkg", *APPLY, *options, "--json")
 
     *_, last = events(result.stdout)
     assert (result.exit_code, last["status"], last["exit"]) == (status, word, status)
     assert last["fault"] == {"code": fault, "string": last["message"][:256]}
+    assert (len(last["message"]) > 300) == (kind == "a long message")
     assert result.stderr.startswith(f"spkg: error: {last['message']}\n")
     assert tree() == OLD
 
@@ -158,6 +166,41 @@ def test_no_room_is_a_download_failure_since_transfer_complete_has_no_9004() -> 
     *_, last = events(result.stdout)
     assert (result.exit_code, last["fault"]["code"], last["reason"]) == (5, 9010, "no-room")
     assert tree() == OLD
+
+
+def feed_in_the_next_second(pipe: Path) -> None:
+    """Write the package into a pipe once it is read from, and a second has begun that is not that one."""
+    octets = pipe.with_name("p.spkg").read_bytes()
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with suppress(OSError):  # that nobody reads from it yet
+            descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        time.sleep(0.01)
+    else:
+        return
+    with os.fdopen(descriptor, "wb") as file:
+        opened = int(time.time())
+        while int(time.time()) == opened:
+            time.sleep(0.01)
+        file.write(octets)
+
+
+@pytest.mark.parametrize("policy", [(), ("--digests", "sha256")], ids=["installed", "refused"])
+def test_the_times_are_those_of_the_beginning_and_of_the_end(policy: tuple[str, ...]) -> None:
+    os.mkfifo("pipe")
+    feeder = Thread(target=feed_in_the_next_second, args=(Path("pipe").absolute(),), daemon=True)
+    feeder.start()
+    before = datetime.now(UTC).replace(microsecond=0)
+
+    result = run("apply", "pipe", *APPLY, *policy, "--json")
+
+    last = events(result.stdout)[-1]
+    assert last["status"] == ("untrusted" if policy else "installed")
+    times = [last["start_time"], last["complete_time"]]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", one) for one in times)
+    start, end = map(datetime.fromisoformat, times)
+    assert before <= start < end <= datetime.now(UTC)
 
 
 def test_a_version_that_is_not_known_is_hinted_at() -> None:

@@ -19,7 +19,7 @@ from spkg.format.commands import End, InitialActivityTimeout, Remove
 from spkg.format.paths import RootPath
 from tests.support.commands import PATIENCE, PROGRAM, run
 from tests.support.fake_servers import Script, nobody, serving
-from tests.support.installation import APPLY, OLD, furnish_root, started, tree, wait_for
+from tests.support.installation import APPLY, OLD, furnish_root, started, tree, wait_for, wait_for_octets
 from tests.support.kit import CONTENTS, Draft, file
 from tests.support.package_files import TRUST
 from tests.support.served_package import BIG, FRONT, NEW, OCTETS, RECORDS
@@ -318,8 +318,7 @@ def test_what_was_staged_before_the_end_is_used_by_the_next(
 ) -> None:
     script.stalls = [FRONT + len(CONTENTS) + 70_000]
     running = started("apply", url, *APPLY)
-    wait_for("root/.spkg/txn/new/*")
-    time.sleep(0.3)
+    wait_for_octets("root/.spkg/txn/new/*")
     if number == signal.SIGKILL:
         os.killpg(running.pid, number)
     else:
@@ -359,7 +358,7 @@ def test_a_signal_while_the_server_says_nothing_ends_it(url: str, script: Script
 def test_the_result_of_what_a_signal_ended_has_all_keys(url: str, script: Script) -> None:
     script.stalls = [FRONT + 9]
     running = started("apply", url, *APPLY, "--json", "--report", "r.json", "--command-key", "k")
-    wait_for("root/.spkg/txn/new/*")
+    wait_for_octets("root/.spkg/txn/new/*")
     running.terminate()
     stdout, _ = running.communicate(timeout=PATIENCE)
 
@@ -373,7 +372,7 @@ def test_the_result_of_what_a_signal_ended_has_all_keys(url: str, script: Script
 def test_a_killed_parent_leaves_nobody_behind(url: str, script: Script) -> None:
     script.stalls = [FRONT + len(CONTENTS) + 70_000]
     running = started("apply", url, *APPLY)
-    wait_for("root/.spkg/txn/new/*")
+    wait_for_octets("root/.spkg/txn/new/*")
     running.kill()
     running.wait(PATIENCE)
 

@@ -13,7 +13,7 @@ from spkg.install.own_directory import working_in
 from spkg.install.root import Root
 from tests.support.commands import PATIENCE, run
 from tests.support.fake_servers import Script, serving
-from tests.support.installation import APPLY, furnish_root, started, wait_for
+from tests.support.installation import APPLY, furnish_root, started, wait_for_octets
 from tests.support.kit import CONTENTS
 from tests.support.served_package import FRONT, OCTETS
 
@@ -64,7 +64,7 @@ def test_a_root_that_was_left_half_way_in_place_has_a_hint() -> None:
 def test_what_was_staged_can_be_thrown_away(url: str, script: Script) -> None:
     script.stalls = [FRONT + len(CONTENTS) + 70_000]
     running = started("apply", url, *APPLY)
-    wait_for("root/.spkg/txn/new/*")
+    wait_for_octets("root/.spkg/txn/new/*")
     running.terminate()
     running.communicate(timeout=PATIENCE)
     text = run("status", "--root", "root").stdout

@@ -16,10 +16,6 @@ from spkg.errors import NO_ROOM, FormatError, RefusedError, UntrustedError
 from spkg.install.root import Root
 from spkg.verify.contents import DamagedPayloadError, PayloadReport
 
-LANDLOCK: Final = run_child(lambda _: {"version": confine(os.open("/proc/self", os.O_PATH))}, lambda _: None)[
-    "version"
-]
-
 
 def ignore(_: Document) -> None:
     """Hear nothing."""
@@ -58,7 +54,7 @@ def confined(place: Path, **attempts: Callable[[], object]) -> dict[str, str]:
     return run_child(work, ignore)
 
 
-needs_landlock: Final = pytest.mark.skipif(LANDLOCK == 0, reason="this kernel has no Landlock")
+needs_landlock: Final = pytest.mark.judge("Landlock")
 
 
 @needs_landlock
@@ -139,7 +135,7 @@ def test_a_directory_that_is_moved_out_of_the_root_can_not_be_changed_any_more(p
         os.close(descriptor)
 
 
-@pytest.mark.skipif(LANDLOCK < 4, reason="the Landlock of this kernel knows no network")
+@pytest.mark.judge("Landlock 4")
 def test_there_is_no_network(place: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()

@@ -3,16 +3,18 @@
 import io
 import itertools
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from spkg.build.sign import add_signature, check_front_matter
+from spkg.build.sign import add_signature, check_front_matter, sign_package
 from spkg.common.digests import Digest
 from spkg.common.reader import Reader
 from spkg.errors import FormatError, RefusedError, UntrustedError
 from spkg.format.signature_block import EMPTY_BLOCK, add_signer, load_block, readable_name, signed_attributes
 from spkg.trust.ber import MAX_BER_ELEMENTS, MAX_BLOCK, MAX_DER, read_element, set_of, tlv
 from spkg.trust.certificates import certificate_id
+from spkg.verify.payload import Payload
 from tests.support.kit import (
     AT,
     CONTENT_TYPE,
@@ -23,6 +25,7 @@ from tests.support.kit import (
     craft_block,
     craft_signer,
     name,
+    read,
     root,
     second_signer,
     signer,
@@ -55,6 +58,27 @@ def test_a_signature_repeats_octet_for_octet() -> None:
     once, again = (add_signature(load_block(EMPTY_BLOCK), SIGNED, signer().identity(root())) for _ in "12")
 
     assert once == again
+
+
+def test_who_does_not_say_which_digest_signs_with_sha_1(tmp_path: Path) -> None:
+    draft = Draft(signers=())
+    signed = tmp_path / "signed.spkg"
+    payload = Payload(io.BytesIO(draft.payload), offset=0, length=len(draft.payload))
+
+    with signed.open("xb", buffering=0) as output:
+        sign_package(read(draft.encode()), payload, output, signer().identity())
+
+    (info,) = read(signed.read_bytes()).block.signers
+    assert info.digest_algorithm.name == "sha1"
+    assert info.signed_attributes == tlv(0x31, *attributes(SIGNED, Digest.SHA1))
+
+
+@pytest.mark.parametrize("octets", [b"\x3f\x10\x00", b"\x1f\x30\x00", b"\xbf\x81\x00\x00"])
+def test_an_identifier_of_several_octets_is_refused(octets: bytes) -> None:
+    with pytest.raises(FormatError) as caught:
+        read_element(Reader(io.BytesIO(octets), section="E.5"), "element")
+
+    assert str(caught.value) == "offset 0x0000: element: a tag above 30 [TR-069 E.5]"
 
 
 def test_a_signature_has_the_two_attributes_and_no_time() -> None:

@@ -51,12 +51,12 @@ from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy
 from tests.support.namespaces import in_memory
 from tests.support.planted_tree import OLD, plant, tree
-from tests.support.proof import PROOF
+from tests.support.sampling import PROOF
 
 P = RootPath.of
 UNSAFE: Final = 1
 CUTS: Final = range(1, 300, 1 if PROOF else 3)
-"""Before which changes the power is cut; all of them only where there is time."""
+"""Before which changes the power is cut; all of them only in the proof."""
 RECOVERY: Final = Role(role=2)
 ANYHOW: Final = ApplyRequest(device=None, when="then")
 IN_PLACE: Final = replace(ANYHOW, in_place=True)
@@ -313,6 +313,7 @@ def cut(draft: Draft, place: Path, at: int, request: ApplyRequest) -> bool:
     return False
 
 
+@pytest.mark.part("crash")
 def test_a_root_that_was_cut_off_is_pending_until_it_is_recovered(desk: Path) -> None:
     seen: set[tuple[RecoveryOutcome, bool]] = set()
     for at in CUTS:
@@ -345,6 +346,7 @@ def test_a_root_that_was_cut_off_is_pending_until_it_is_recovered(desk: Path) ->
     }
 
 
+@pytest.mark.part("crash")
 def test_applying_recovers_first(desk: Path) -> None:
     recovered: set[RecoveryOutcome] = set()
     for at in CUTS[::3]:
@@ -361,6 +363,7 @@ def test_applying_recovers_first(desk: Path) -> None:
     assert recovered == {RecoveryOutcome.NOTHING, RecoveryOutcome.DISCARDED, RecoveryOutcome.DONE}
 
 
+@pytest.mark.part("crash")
 def test_after_a_kill_it_is_known_whether_the_package_is_installed(desk: Path) -> None:
     told: set[str] = set()
     for at in CUTS[::3]:
@@ -454,6 +457,7 @@ def test_in_place_wants_a_file(place: Path) -> None:
         apply(verify_package(package, policy(), at=AT), payload, root, IN_PLACE)
 
 
+@pytest.mark.part("crash")
 def test_in_place_each_cut_leaves_the_truth_on_disk_and_the_same_package_goes_on(desk: Path) -> None:
     states: list[str] = []
     for at in CUTS:
@@ -489,6 +493,7 @@ def test_in_place_each_cut_leaves_the_truth_on_disk_and_the_same_package_goes_on
     assert set(states) == {"clean", "pending", "unsafe"}
 
 
+@pytest.mark.part("crash")
 def test_in_place_a_move_is_not_done_twice(desk: Path) -> None:
     moving = changing(
         Move(source_path=P("/a"), destination_path=P("/b")),
@@ -587,6 +592,7 @@ def test_in_place_a_failure_in_the_unrecoverable_state_wants_recovery(
         assert root_state(root)[0].value == "clean"
 
 
+@pytest.mark.part("crash")
 def test_in_place_a_recovery_leaves_the_root_unsafe_until_it_is_through(desk: Path) -> None:
     rescue = changing(RECOVERY, file("/a"), file("/b"), version="3")
     for at in CUTS:

@@ -65,9 +65,10 @@ from tests.support.naive_installer import (
     plant,
     seen,
 )
-from tests.support.proof import PROOF
+from tests.support.sampling import PROOF, amount, in_turn, least, numbers, sample
 from tests.support.simulated_file_system import SimulatedFile, Simulation
 
+pytestmark = pytest.mark.part("crash")
 State = tuple[Tree, bytes | None]
 """A tree, and what the installer remembers of it."""
 
@@ -448,14 +449,14 @@ def test_a_kill_before_any_change_leaves_the_old_tree_or_the_new(
 ) -> None:
     site, tally = Site(scenario, ground, tapped), Tally()
 
-    for number in range(0, site.changes, 1 if PROOF else 2):
+    for number in sample(range(site.changes), every=2):
         path = site.start()
         assert site.hindered(path, Fault(number, but=SYNCS), scenario.carry_out)
         site.judge(tally, path, f"kill {number}")
 
     record_property("found", dict(tally.found))
     assert tally.problems == []
-    assert min(tally.found["old"], tally.found["new"]) > 2
+    assert min(tally.found["old"], tally.found["new"]) >= least(3)
 
 
 @scenarios
@@ -465,7 +466,7 @@ def test_a_kill_of_the_recovery_leaves_the_old_tree_or_the_new(
     site, tally = Site(scenario, ground, tapped), Tally()
     random = Random(scenario.name)
 
-    for number in range(0, site.changes, 1 if PROOF else 11):
+    for number in sample(range(site.changes), every=11):
         for second in count(0 if PROOF else random.randrange(5), step=1 if PROOF else 5):
             path = site.start()
             assert site.hindered(path, Fault(number, but=SYNCS), scenario.carry_out)
@@ -563,7 +564,7 @@ def test_a_failing_file_system_leaves_what_is_reported(
 ) -> None:
     tally = Tally()
 
-    for number in count(step=1 if PROOF else 3):
+    for number in numbers(every=3):
         fault = Fault(number, errno.EIO if number % 2 else errno.ENOSPC, **KINDS[kind])
         attempt(tally, scenario, scenario.start(), fault)
         if not fault.hindered:
@@ -571,7 +572,7 @@ def test_a_failing_file_system_leaves_what_is_reported(
 
     record_property("found", dict(tally.found))
     assert tally.problems == []
-    assert min(tally.found["old"], tally.found["new"]) > 2
+    assert min(tally.found["old"], tally.found["new"]) >= least(3)
 
 
 @pytest.mark.parametrize("kind", ["killed", *KINDS])
@@ -582,7 +583,7 @@ def test_a_second_fault_on_the_way_back_leaves_what_is_reported(
     tally = Tally()
     stuck: dict[str, Any] = {"same": True, "but": READS | SYNCS}
 
-    for number in count(step=1 if PROOF else 7):
+    for number in numbers(every=7):
         alone = Fault(number, errno.EIO, **stuck)
         attempt(Tally(), scenario, scenario.start(), alone)
         if not alone.hindered:
@@ -598,7 +599,7 @@ def test_a_second_fault_on_the_way_back_leaves_what_is_reported(
 
     record_property("found", dict(tally.found))
     assert tally.problems == []
-    assert tally.found["old"]
+    assert tally.found["old"] >= least(1)
 
 
 @scenarios
@@ -624,7 +625,7 @@ def test_a_full_file_system_is_told_as_such(scenario: Scenario) -> None:
 def test_a_failing_recovery_never_calls_a_mixed_tree_usable(scenario: Scenario) -> None:
     tally = Tally()
 
-    for number in count(step=1 if PROOF else 11):
+    for number in numbers(every=11):
         killed, fault = scenario.start(), Fault(number, but=READS)
         install_until(scenario, killed, fault)
         if not fault.killed:
@@ -672,11 +673,13 @@ def test_a_power_cut_leaves_the_old_tree_or_the_new(
     tally, root = Tally(), scenario.start()
 
     scenario.carry_out(root)
-    cut_power(tally, scenario, root, "installed", most=10 if PROOF else 6, samples=500 if PROOF else 20)
+    lefts = root.after_power_cuts(Random(0), most=10 if PROOF else 6, samples=500 if PROOF else 20)
+    for left in in_turn(lefts):
+        settle(tally, scenario, left, "installed, then a power cut")
 
     record_property("found", dict(tally.found))
     assert tally.problems == []
-    assert min(tally.found["old"], tally.found["new"]) > 20
+    assert min(tally.found["old"], tally.found["new"]) >= least(21)
 
 
 @scenarios
@@ -698,9 +701,12 @@ def test_a_second_power_cut_leaves_the_old_tree_or_the_new(
     random = Random(scenario.name)
     scenario.carry_out(root)
 
-    for left in root.after_power_cuts(random, most=4, samples=4):
-        if random.random() > (0.4 if PROOF else 0.05):
-            continue
+    lefts = [
+        left
+        for left in root.after_power_cuts(random, most=4, samples=4)
+        if random.random() <= (0.4 if PROOF else 0.05)
+    ]
+    for left in in_turn(lefts):
         restore(left)
         stays(tally, scenario, left, "recovered")
         cut_power(tally, scenario, left, "recovered", most=4 if PROOF else 2, samples=4 if PROOF else 1)
@@ -716,7 +722,7 @@ def test_a_power_cut_in_the_recovery_of_a_kill_leaves_the_old_tree_or_the_new(
     tally = Tally()
     random = Random(scenario.name)
 
-    for number in count(start=0 if PROOF else random.randrange(4), step=1 if PROOF else 9):
+    for number in numbers(every=9, first=random.randrange(4)):
         root, fault = scenario.start(), Fault(number, but=READS)
         install_until(scenario, root, fault)
         if not fault.killed:
@@ -740,7 +746,7 @@ def test_a_power_cut_after_a_failure_leaves_the_old_tree_or_the_new(
     tally = Tally()
     random = Random(scenario.name + kind)
 
-    for number in count(start=random.randrange(5 if PROOF else 60), step=5 if PROOF else 60):
+    for number in numbers(every=60, first=random.randrange(60), share=5):
         root, fault = scenario.start(), Fault(number, errno.EIO, **KINDS[kind])
         attempt(tally, scenario, root, fault)
         cut_power(tally, scenario, root, str(fault), most=3 if PROOF else 2, samples=2 if PROOF else 0)
@@ -751,7 +757,7 @@ def test_a_power_cut_after_a_failure_leaves_the_old_tree_or_the_new(
     assert tally.problems == []
 
 
-@settings(max_examples=600 if PROOF else 10)
+@settings(max_examples=amount(600, 10))
 @given(garden=gardens, records=command_lists, again=st.booleans(), number=st.integers(0, 120))
 def test_a_power_cut_in_any_installation_leaves_the_old_tree_or_the_new(
     garden: Garden, records: tuple[Record, ...], number: int, *, again: bool

@@ -80,6 +80,7 @@ def test_a_package_that_asks_for_nothing_is_for_every_device() -> None:
         ("6.3", at_most(6, 3, 0)),
         ("6.2.99", at_most(6, 3)),
         ("5.99", at_most(6)),
+        ("5.9", at_most(6, 3)),
         ("6", at_most(6, 0, 1)),
         ("9.9", at_most(10)),
         ("06.003", at_most(6, 3)),

@@ -39,7 +39,7 @@ from tests.support.interruptions import (
     snapshot,
 )
 from tests.support.naive_installer import plant, seen
-from tests.support.proof import PROOF
+from tests.support.sampling import PROOF, least, sample, stride
 
 KILL: Final = "signal=KILL"
 EIO: Final = "error=EIO"
@@ -49,6 +49,7 @@ TREES: Final = {0: "new", 6: "old", 9: "old"}
 """The tree that goes with an exit status; 9 is a root that can't be looked at, nor be begun with."""
 MODULE: Final = (sys.executable, "-m", "tests.support.interruptions")
 Record = Callable[[str, object], None]
+pytestmark = pytest.mark.part("kill")
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +117,9 @@ class Bench:
 
 
 def some(points: Sequence[Call], count: int, share: int = 1) -> list[Call]:
-    """Return all of them in the proof, or that share; otherwise so many, and one of each name."""
+    """Return all of this run in the proof, or that share; otherwise so many, and one of each name."""
     if PROOF:
-        return list(points[::share])
+        return list(sample(points[::share], every=1))
     step = max(1, len(points) // count)
     lasts = {point.name: point for point in points}
     return sorted({*points[step // 2 :: step], *lasts.values()}, key=points.index)
@@ -229,7 +230,7 @@ def test_a_killed_child_leaves_the_old_tree_or_the_new_one_and_says_which(
     record_property("cuts", dict(found))
     assert problems == [], complain(problems)
     assert found["old"] + found["new"] == len(points)
-    assert min(found["old"], found["new"], found["exit 0"], found["exit 6"]) > 0
+    assert min(found["old"], found["new"], found["exit 0"], found["exit 6"]) >= least(1)
 
 
 @pytest.mark.judge("strace")
@@ -245,7 +246,7 @@ def test_where_both_processes_are_killed_recovery_leaves_the_old_tree_or_the_new
     record_property("cuts", dict(found))
     assert problems == [], complain(problems)
     assert found["old"] + found["new"] == len(points)
-    assert min(found["old"], found["new"]) > 0
+    assert min(found["old"], found["new"]) >= least(1)
 
 
 @pytest.mark.judge("strace")
@@ -277,7 +278,7 @@ def test_an_error_that_stays_for_a_while_is_taken_back_or_told(
 
     record_property("errors", dict(found))
     assert problems == [], complain(problems)
-    assert found["exit 6"] > 0
+    assert found["exit 6"] >= least(1)
 
 
 @pytest.mark.judge("strace")
@@ -316,7 +317,7 @@ def test_the_program_as_it_is_started_is_cut_and_recovers(
     spkg = (sys.executable, str(kit.ROOT / "cli.py"))
     found: Counter[str] = Counter()
     problems: list[str] = []
-    for point in points[::5] if PROOF else points[len(points) // 2 :: len(points)]:
+    for point in sample(points[::5], every=1) if PROOF else points[len(points) // 2 :: len(points)]:
         bench.fresh()
         trace = (
             "strace",
@@ -606,6 +607,7 @@ CUTS: Final = [
 """What, where, how the power is cut, and which share of the primitives has its turn in the proof."""
 
 
+@pytest.mark.part("power")
 @pytest.mark.usefixtures("apart")
 @pytest.mark.parametrize("one", CUTS)
 @pytest.mark.judge("unshare", "mount", "losetup", "mkfs.ext4", "mkfs.xfs")
@@ -614,10 +616,9 @@ def test_a_power_cut_leaves_the_old_tree_or_the_new_one(
 ) -> None:
     name, kind, how, share = one
     request = {"scenario": name, "desk": str(tmp_path), "kind": kind, "how": how, "seed": None}
+    first, step = stride(43, 1 + len(name), share=share, begin=1)
 
-    found = elsewhere(
-        "cut", {**request, "first": 1 if PROOF else 1 + len(name), "step": share if PROOF else 43}
-    )
+    found = elsewhere("cut", {**request, "first": first, "step": step})
 
     problems = [problem for one in found for problem in wrong_after_a_cut(one, SCENARIOS[name])]
     record_property("cuts", dict(Counter(one["tree"][:5] for one in found)))
@@ -638,6 +639,7 @@ FILLS: Final = [
 ]
 
 
+@pytest.mark.part("power")
 @pytest.mark.usefixtures("apart")
 @pytest.mark.parametrize(("name", "kind", "what"), FILLS)
 @pytest.mark.judge("unshare", "mount", "losetup", "mkfs.ext4")
@@ -645,9 +647,10 @@ def test_without_room_there_is_the_old_tree_or_the_new_one(
     name: str, kind: str, what: str, tmp_path: Path, record_property: Record
 ) -> None:
     request = {"scenario": name, "desk": str(tmp_path), "kind": kind, "what": what, "seed": None}
-    step = (4 if what == "killed" else 1) if PROOF else 43 if what == "killed" else 7
+    begin = int(what == "killed")
+    first, step = stride(43, begin, share=4, begin=begin) if begin else stride(7)
 
-    found = elsewhere("fill", {**request, "first": int(what == "killed"), "step": step})
+    found = elsewhere("fill", {**request, "first": first, "step": step})
 
     problems = [problem for one in found for problem in wrong_without_room(one, what)]
     record_property("room", dict(Counter(f"{one['told'][:6]}, {one['tree'][:5]}" for one in found)))
@@ -679,6 +682,7 @@ FAULTS: Final = [
 """Which fault, what of, how it is provoked, and at what calls it shows at the latest."""
 
 
+@pytest.mark.part("kill", turns=True)
 @pytest.mark.judge("strace")
 @pytest.mark.parametrize(
     ("seed", "what", "both", "names"), FAULTS, ids=[one[0].replace(" ", "-") for one in FAULTS]
@@ -696,6 +700,7 @@ def test_a_fault_is_found(
     assert problems
 
 
+@pytest.mark.part("kill", turns=True)
 @pytest.mark.judge("strace")
 @pytest.mark.parametrize(
     "seed",
@@ -717,6 +722,7 @@ def test_a_fault_in_place_is_found(seed: str, desk: Path, program: Program) -> N
     assert any("milder" in one or "though command" in one or "no command leaves" in one for one in problems)
 
 
+@pytest.mark.part("power", turns=True)
 @pytest.mark.parametrize(
     ("seed", "name", "kind"),
     [
@@ -735,6 +741,7 @@ def test_a_fault_is_found_by_the_power_cut(seed: str, name: str, kind: str, tmp_
     assert [problem for one in found for problem in wrong_after_a_cut(one, SCENARIOS[name])]
 
 
+@pytest.mark.part("power", turns=True)
 @pytest.mark.parametrize("seed", ["markers late", pytest.param("copied back", marks=LONG)])
 @pytest.mark.usefixtures("apart")
 @pytest.mark.judge("unshare", "mount", "losetup", "mkfs.ext4")

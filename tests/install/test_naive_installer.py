@@ -30,7 +30,7 @@ from tests.support.naive_installer import (
     plant,
     seen,
 )
-from tests.support.proof import PROOF
+from tests.support.sampling import amount
 
 
 def applied(
@@ -53,7 +53,7 @@ def applied(
     return seen(path)
 
 
-@settings(max_examples=3000 if PROOF else 75)
+@settings(max_examples=amount(3000, 75))
 @given(
     garden=gardens, records=command_lists, follow=st.booleans(), resolver=st.sampled_from((None, *Resolver))
 )

@@ -323,6 +323,14 @@ def test_of_several_versions_the_lowest_decimal_one_moves_and_the_others_go() ->
     )
 
 
+def test_the_lowest_decimal_version_moves_also_where_another_is_first_in_octet_order() -> None:
+    assert effects(tree("k.0ab", "k.100", "k.200"), move_versioned("k.777", "m.001")) == (
+        gone("/k.0ab"),
+        gone("/k.200"),
+        moved("/k.100", "/m.001"),
+    )
+
+
 def test_digits_of_other_scripts_are_not_decimal() -> None:
     where = Memory({("app.١٢٣".encode(),): FILE, (b"app.999",): FILE, ("app.²²²".encode(),): FILE})
 

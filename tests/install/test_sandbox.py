@@ -43,10 +43,10 @@ from spkg.verify.payload import Payload
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, CONTENTS, Draft, entry, file, policy
 from tests.support.namespaces import bind, in_memory, isolated, mount_memory, not_judged
-from tests.support.proof import PROOF
 from tests.support.root_kit import METHODS, SECRET, Watch, deep, make_special, snapshot
+from tests.support.sampling import PROOF, SLICE
 
-SECONDS: Final = 20.0 if PROOF else 0.6
+SECONDS: Final = 20.0 / SLICE.of if PROOF else 0.6
 """How long each of the races is run."""
 """What the record says of every package here."""
 FOLLOWING: Final = Device(links=LinkPolicy.FOLLOW_IN_ROOT)
@@ -753,6 +753,7 @@ def race_install(sandbox: Sandbox, octets: bytes, device: Device | None) -> None
         apply(root, octets, device)
 
 
+@pytest.mark.part("fuzz")
 @pytest.mark.parametrize("rounds", [method_rounds, install_rounds], ids=["methods", "installations"])
 def test_no_swap_leads_to_the_outside(
     sandbox: Sandbox,

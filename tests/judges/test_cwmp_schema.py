@@ -98,7 +98,7 @@ Judge = Callable[[bytes], str | None]
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The schema, with the stand-ins beside it instead of the network."""
-    if SCHEMA is None:
+    if not SCHEMA:
         pytest.skip("NOT JUDGED: SPKG_CWMP_SCHEMA names no schema of cwmp-1-0")
     here = tmp_path_factory.mktemp("schema")
     text = Path(SCHEMA).read_text(encoding="utf-8")

@@ -26,6 +26,7 @@ __all__ = [
     "started",
     "tree",
     "wait_for",
+    "wait_for_octets",
 ]
 
 APPLY: Final = ("--root", "root", *TRUST)
@@ -70,4 +71,12 @@ def wait_for(path: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while not list(Path().glob(path)):
         assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.02)
+
+
+def wait_for_octets(path: str) -> None:
+    """Wait until there is a file with something in it, not only its name."""
+    deadline = time.monotonic() + PATIENCE
+    while not any(file.stat().st_size for file in Path().glob(path)):
+        assert time.monotonic() < deadline, f"{path} never had contents"
         time.sleep(0.02)

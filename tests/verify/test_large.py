@@ -72,6 +72,7 @@ def names(desk: Path) -> list[str]:
     return sorted(entry.name for entry in desk.iterdir())
 
 
+@pytest.mark.part("large", turns=True)
 @pytest.mark.proof
 def test_a_payload_longer_than_any_header_can_state_is_refused_without_reading_it(desk: Path) -> None:
     commands = len(kit.Draft().signed) - HEADER_SIZE
@@ -91,6 +92,7 @@ def test_a_payload_longer_than_any_header_can_state_is_refused_without_reading_i
     assert usage.resident < MEMORY
 
 
+@pytest.mark.part("large", turns=True)
 @pytest.mark.proof
 def test_a_source_longer_than_any_payload_is_refused_and_leaves_nothing(desk: Path) -> None:
     (desk / "manifest.toml").write_text(
@@ -111,6 +113,7 @@ def test_a_source_longer_than_any_payload_is_refused_and_leaves_nothing(desk: Pa
     assert usage.resident < MEMORY
 
 
+@pytest.mark.part("large", turns=True)
 @pytest.mark.proof
 def test_a_payload_of_more_than_2_gib_is_built_and_verified_to_its_last_octet(desk: Path) -> None:
     for number, size in enumerate((GIB, GIB, GIB // 2)):
@@ -148,6 +151,7 @@ def damaged(path: str) -> str:
     return f"spkg: error: {path}: contents do not match the signed SHA-1 digest [TR-069 E.4.3]\n"
 
 
+@pytest.mark.part("large", turns=True)
 @pytest.mark.proof
 def test_a_download_of_1_gib_is_installed_in_flat_memory_also_where_it_broke(desk: Path) -> None:
     sparse(desk / "part", GIB, b"the end")

@@ -222,6 +222,12 @@ def path_in_the_fixed_part() -> bytes:
     return raw(1, extract(path=b"\x01", path_at=3, hash_at=32, behind=DIGEST, flags=0x61))
 
 
+@vector(section="E.4.4", expect="format error at 0x24")
+def path_from_the_end_of_the_fixed_part() -> bytes:
+    """A path that begins in the last octet of the fixed part: its length, 47, is a slash."""
+    return raw(Remove.CODE, u32(0, 11, ord("/")) + b"bin/" + b"a" * 42)
+
+
 @vector(section="E.4.3", expect="format error at 0x30")
 def hash_over_the_path() -> bytes:
     """The hash begins in the last octet of the path."""

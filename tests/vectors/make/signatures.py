@@ -501,6 +501,13 @@ def bare_signed_data() -> bytes:
     return package(block[block.index(DATA[:1] + b"\x09", 4) + 11 + 4 :])
 
 
+@vector(section="E.5", expect="format error at 0x64")
+def identifier_of_two_octets() -> bytes:
+    """The identifier of the block's SEQUENCE in the long form, which only tags above 30 have."""
+    block = Draft().front[len(SIGNED) :]
+    return package(b"\x3f\x10" + block[1:])
+
+
 @vector(section="E.5", expect="format error at 0x98")
 def content_inside() -> bytes:
     """The message inside the block: the signature would hold over that one."""

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import random
 import resource
 import shutil
 import signal
@@ -38,7 +37,7 @@ from tests.support.commands import PROGRAM, main, run
 from tests.support.kit import AT, ROOT
 from tests.support.planted_tree import listing
 from tests.support.postgres import new_database, postgres
-from tests.support.proof import PROOF
+from tests.support.sampling import amount, chance
 from vouchers.acs.bulk import DEVICES_AT_ONCE
 from vouchers.acs.ledger import SerialState
 
@@ -176,13 +175,14 @@ def test_a_run_that_is_killed_leaves_no_process_that_signs() -> None:
     wait(lambda: not of_session(begun.pid))
 
 
-KILLS: Final = 25 if PROOF else 1
-KILLED: Final = 4000 if PROOF else 400
+KILLS: Final = amount(25, 1)
+KILLED: Final = amount(4000, 400)
 
 
+@pytest.mark.part("vouchers")
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_run_killed_at_random_is_completed_by_the_same_batch(kind: str) -> None:
-    chance = random.Random(kind)
+    dice = chance(kind)
     url = "ledger.db" if kind == "sqlite" else postgres().url(new_database())
     args = [url if one == "ledger.db" else one for one in PARALLEL]
     write_list(range(KILLED))
@@ -192,9 +192,9 @@ def test_a_run_killed_at_random_is_completed_by_the_same_batch(kind: str) -> Non
     for _ in range(KILLS):
         shutil.rmtree("out", ignore_errors=True)  # where it came to its end in time
         begun = process(*args)
-        if chance.random() < 0.8:
+        if dice.random() < 0.8:
             wait(lambda begun=begun: written() or begun.poll() is not None)  # type: ignore[misc]
-        time.sleep(chance.random() * 0.5)
+        time.sleep(dice.random() * 0.5)
         if begun.poll() is None:  # or its number is anybody's
             os.killpg(begun.pid, signal.SIGKILL)
         begun.communicate(timeout=PATIENCE)
@@ -321,11 +321,12 @@ def peak(count: int, name: str) -> int:
     return usage.ru_maxrss * 1024
 
 
+@pytest.mark.part("vouchers", turns=True)
 @pytest.mark.proof
 def test_memory_is_flat_however_many_devices() -> None:
     prepare("p256")
     Path("options.toml").write_text(ONE)
-    few, many = (3000, 30_000) if PROOF else (300, 2400)
+    few, many = 3000, 30_000
 
     assert peak(many, "many") - peak(few, "few") < 8 << 20
 
@@ -333,6 +334,7 @@ def test_memory_is_flat_however_many_devices() -> None:
 # What others say of it.
 
 
+@pytest.mark.part("judges")
 @pytest.mark.judge("xmlsec1")
 def test_vouchers_of_many_are_genuine_to_xmlsec1() -> None:
     count = 300
@@ -351,7 +353,7 @@ def test_vouchers_of_many_are_genuine_to_xmlsec1() -> None:
 
 def sample(count: int) -> list[int]:
     """Return some numbers below *count*, the first and the last among them."""
-    return [0, count - 1, *random.Random(1).sample(range(count), 60 if PROOF else 6)]
+    return [0, count - 1, *chance("xmlsec1").sample(range(count), amount(60, 6))]
 
 
 def judge(file: Path) -> subprocess.CompletedProcess[str]:

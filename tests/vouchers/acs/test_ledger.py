@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import random
 import secrets
 import sqlite3
 import subprocess
@@ -29,7 +28,7 @@ from spkg.errors import HostError, RefusedError, SpkgError, UsageError
 from tests.support import postgres as server
 from tests.support.kit import AT, ROOT
 from tests.support.postgres import GUEST, PASSWORD, USER, postgres
-from tests.support.proof import PROOF
+from tests.support.sampling import amount, chance
 from tests.support.voucher_kit import DEVICE
 from vouchers.acs import ledger as module
 from vouchers.acs.ledger import MAX_SERIAL, Ledger, LedgerEntry, Reservation, SerialState, Want
@@ -189,7 +188,7 @@ def test_two_ledgers_of_one_database_never_give_the_same_number(database: Databa
 def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have numbers that nobody can foresee drawn as in each run before: no test fails by chance."""
     assert vars(module)["randbelow"] is secrets.randbelow
-    monkeypatch.setattr(module, "randbelow", random.Random(1).randrange)
+    monkeypatch.setattr(module, "randbelow", chance("serials").randrange)
 
 
 @pytest.mark.usefixtures("drawn")
@@ -652,9 +651,10 @@ def assert_whole(database: Database, batches: dict[str, set[int]], journals: dic
     assert {entry.state for entry in entries} == {SerialState.ISSUED}
 
 
-DEVICES: Final = 800 if PROOF else 24
+DEVICES: Final = amount(800, 24)
 
 
+@pytest.mark.part("vouchers")
 def test_issuers_of_different_batches_never_share_a_number(database: Database, tmp_path: Path) -> None:
     batches = {batch: {*range(DEVICES)} for batch in ("one", "two", "three")}
     journals = {batch: tmp_path / batch for batch in batches}
@@ -665,6 +665,7 @@ def test_issuers_of_different_batches_never_share_a_number(database: Database, t
     assert_whole(database, batches, journals)
 
 
+@pytest.mark.part("vouchers")
 @pytest.mark.parametrize("order", ["same", "other"])
 def test_issuers_of_one_batch_give_each_device_the_same_voucher(
     database: Database, tmp_path: Path, order: str
@@ -684,13 +685,14 @@ def test_issuers_of_one_batch_give_each_device_the_same_voucher(
     assert_whole(database, {"may": {*numbers}}, {"may": tmp_path / "0"})
 
 
-KILLS: Final = 100 if PROOF else 2
+KILLS: Final = amount(100, 2)
 
 
+@pytest.mark.part("vouchers")
 def test_an_issuer_killed_again_and_again_loses_nothing_and_takes_nothing_from_another(
     database: Database, tmp_path: Path
 ) -> None:
-    chance = random.Random(1)
+    dice = chance("kills")
     batches = {"killed": {*range(DEVICES * 2)}, "other": {*range(DEVICES, DEVICES * 3)}}
     journals = {batch: tmp_path / batch for batch in batches}
     arguments = {
@@ -704,10 +706,10 @@ def test_an_issuer_killed_again_and_again_loses_nothing_and_takes_nothing_from_a
         begun, size = time.monotonic(), _size(journals["killed"])
         process = started(*arguments["killed"])
         # At any time after it was started, or after the first thing that it wrote.
-        if chance.random() < 0.7:
+        if dice.random() < 0.7:
             while _size(journals["killed"]) == size and time.monotonic() < begun + LIFE:
                 time.sleep(0.001)
-        time.sleep(chance.random() * 0.05)
+        time.sleep(dice.random() * 0.05)
         process.kill()
         process.join(LIFE)
         with journals["killed"].open("a") as file:

@@ -223,6 +223,16 @@ def test_an_option_that_was_enabled_at_once_is_enabled_whatever_the_clock_says_n
     assert told(supposed)[1].startswith("VPN  disabled until 2040-01-01T00:00:00Z      voucher 4004\n")
 
 
+def test_asking_about_another_time_a_new_provider_has_not_come_yet() -> None:
+    applied("vpn.xml")
+    Path("device.toml").write_text((DEVICE_FILE + SUPPORTED).replace("ISP-1", "ISP-2"))
+
+    result = run("options", *HERE, "--name", "VPN", *TIME)
+
+    assert told(result) == (0, "VPN  enabled      voucher 4004\n", "")
+    assert [one["ended"] for one in structs()] == [None]
+
+
 def test_asking_about_now_remembers_a_new_provider() -> None:
     applied("vpn.xml")
     Path("device.toml").write_text((DEVICE_FILE + SUPPORTED).replace("ISP-1", "ISP-2"))

@@ -28,7 +28,7 @@ from spkg.device import Device
 from spkg.errors import NO_ROOM, FormatError, HostError, RefusedError, SpkgError, UsageError
 from tests.support.kit import AT
 from tests.support.namespaces import bind, in_memory, isolated
-from tests.support.proof import PROOF
+from tests.support.sampling import amount
 from tests.support.voucher_kit import DEVICE, IPTV, QOS, policy, signed, verified
 from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
 from vouchers.cpe.grant import Grant, grant
@@ -897,6 +897,22 @@ def test_another_provider_ends_what_is_not_transferable_for_good(store: OptionSt
     assert enabled(store, AT + 60 * DAY) == ["VPN"]
 
 
+def test_a_provider_that_was_not_observed_yet_ends_the_same_in_what_is_told_and_nothing_else(
+    store: OptionStore,
+) -> None:
+    store.observe("ISP-1", AT)
+    put(store, MINE, THEIRS)
+
+    told = {code: store.options(AT, provisioning_code=code) for code in ("ISP-2", "ISP-1", None)}
+
+    assert {code: [(one.name, one.ending, one.mode) for one in states] for code, states in told.items()} == {
+        "ISP-2": [("QoS", Ending.PROVIDER, 0), ("VPN", None, 2)],
+        "ISP-1": [("QoS", None, 2), ("VPN", None, 2)],
+        None: [("QoS", None, 2), ("VPN", None, 2)],
+    }
+    assert enabled(store) == ["QoS", "VPN"]
+
+
 def test_the_old_provider_brings_nothing_back(store: OptionStore) -> None:
     store.observe("ISP-1", AT)
     put(store, MINE, THEIRS)
@@ -1443,6 +1459,7 @@ def test_a_store_that_another_process_changes_is_waited_for(path: Path, store: O
     assert (state(store).serial, state(store).set_up) == ("2", True)
 
 
+@pytest.mark.part("vouchers", turns=True)
 @pytest.mark.proof
 def test_a_store_that_another_process_never_lets_go_is_given_up(path: Path, store: OptionStore) -> None:
     put(store, ON)
@@ -1732,7 +1749,7 @@ class Bench:
         assert self.store.last_time() == self.history.last_time()
 
 
-@settings(max_examples=1000 if PROOF else 30)
+@settings(max_examples=amount(1000, 30))
 @given(st.lists(vouchers, min_size=4, max_size=4), st.lists(steps, min_size=4, max_size=12))
 def test_the_store_tells_what_appendix_c_says_whatever_has_happened(
     tmp_path_factory: pytest.TempPathFactory,

@@ -1,0 +1,647 @@
+"""Faults that the tests have to find: each is put into a copy of the project, and the tests that know it run.
+
+``make faults`` tries all of them, ``make faults ONLY=voucher`` those with a word in their name.  In the proof
+a slice of them has its turn, as of any other sweep.  A fault is known by the text that it replaces, wherever
+the module with it lies; the tests are known by their names.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+__all__ = ["FAULTS", "Fault", "hunt", "main", "module_of", "selection", "workshop"]
+
+ROOT: Final = Path(__file__).parents[1]
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - what is made there has a name of its own
+SOURCES: Final = ("spkg", "vouchers", "cli.py")
+PATIENCE: Final = 120
+"""Seconds after which the tests for one fault are given up; they need a few."""
+FAILED: Final = 1
+"""How pytest ends where a test fails, and not the run."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A text of the program, what is written instead, and the tests that find it."""
+
+    name: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+def _fault(name: str, old: str, new: str, *tests: str) -> Fault:
+    return Fault(name, old, new, tests)
+
+
+FAULTS: Final = (
+    _fault(
+        "a command list longer than its limit",
+        "if length > MAX_COMMAND_LIST:",
+        "if length > 2 * MAX_COMMAND_LIST:",
+        "test_the_library_says_what_the_vector_expects",
+    ),
+    _fault(
+        "a frame that is not read to its end",
+        "if self._position != end:",
+        "if self._position > end:",
+        "test_the_library_says_what_the_vector_expects",
+    ),
+    _fault(
+        "numbers in the wrong order of octets",
+        'return int.from_bytes(self.take(4, field), "big")',
+        'return int.from_bytes(self.take(4, field), "little")',
+        "test_the_library_says_what_the_vector_expects",
+    ),
+    _fault(
+        "fields that overlap",
+        "if any(span.offset < other.end and other.offset < span.end for other in taken):",
+        "if False:",
+        "test_the_library_says_what_the_vector_expects",
+    ),
+    _fault(
+        "a field inside the fixed part",
+        "if span.offset < fixed:",
+        "if span.offset < fixed - 4:",
+        "test_the_library_says_what_the_vector_expects",
+    ),
+    _fault(
+        "arguments behind a standard role",
+        "if record.arguments and record.role in ROLES.values():",
+        "if False:",
+        "test_the_library_says_what_the_vector_expects",
+    ),
+    _fault(
+        "Reboot that is not the last",
+        "case Reboot() if follower is not None and follower.code != End.CODE:",
+        "case Reboot() if False:",
+        "test_the_library_says_what_the_vector_expects",
+    ),
+    _fault(
+        "an identifier of several octets",
+        "if tag & LONG_TAG == LONG_TAG:",
+        "if False:",
+        "test_an_identifier_of_several_octets_is_refused",
+    ),
+    _fault(
+        "a content inside the signature",
+        "if len(content_info) != 1:",
+        "if False:",
+        "test_the_library_says_what_the_vector_expects",
+    ),
+    _fault(
+        "an object identifier not in DER",
+        "if shortest != octets:",
+        "if False:",
+        "test_what_is_no_block_is_refused_with_its_reason",
+    ),
+    _fault(
+        "an unsigned package",
+        "if not policy.unsafe_allow_unsigned:",
+        "if policy.signers:",
+        "test_an_unsigned_package_is_trusted_only_by_name",
+    ),
+    _fault(
+        "fewer signers than required",
+        "if len(signers) < required:",
+        "if not signers:",
+        "test_an_unsigned_package_is_trusted_only_by_name",
+    ),
+    _fault(
+        "attributes that are not sorted",
+        "if octets != sorted(octets):",
+        "if False:",
+        "test_the_library_says_what_the_vector_expects",
+    ),
+    _fault(
+        "an attribute that occurs twice",
+        "if len(values) != len(octets):",
+        "if False:",
+        "test_the_library_says_what_the_vector_expects",
+    ),
+    _fault(
+        "a digest of other octets",
+        "if values.get(MESSAGE_DIGEST) != (tlv(OCTET_STRING, digest.of(message)),):",
+        "if MESSAGE_DIGEST not in values:",
+        "test_the_library_says_what_the_vector_expects",
+    ),
+    _fault(
+        "a content type that is another",
+        "if values.get(CONTENT_TYPE) != (DATA_OCTETS,):",
+        "if CONTENT_TYPE not in values:",
+        "test_the_library_says_what_the_vector_expects",
+    ),
+    _fault(
+        "a certification authority that signs",
+        "if constraints is not None and constraints.ca and not policy.is_anchor(certificate):",
+        "if False:",
+        "test_the_library_says_what_the_vector_expects",
+    ),
+    _fault(
+        "a certificate for no signatures",
+        "if usage is not None and not usage.digital_signature:",
+        "if False:",
+        "test_the_library_says_what_the_vector_expects",
+    ),
+    _fault(
+        "a purpose that is another",
+        "if extended is not None and purposes.isdisjoint(purpose.dotted_string for purpose in extended):",
+        "if False:",
+        "test_the_library_says_what_the_vector_expects",
+    ),
+    _fault(
+        "a signer who was not asked for",
+        "if policy.signers is not None and policy.signers.isdisjoint(names_of(certificate)):",
+        "if False:",
+        "test_another_name_is_refused",
+    ),
+    _fault(
+        "a key that is too short",
+        "if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:",
+        "if not 512 <= key.key_size <= MAX_RSA_BITS:",
+        "test_the_library_says_what_the_vector_expects",
+    ),
+    _fault(
+        "a digest that is not accepted",
+        "if digest not in policy.digests:",
+        "if False:",
+        "test_without_sha_1_a_sha_1_signature_is_refused",
+    ),
+    _fault(
+        "a certificate that is over",
+        "if at > certificate.not_valid_after_utc:",
+        "if False:",
+        "test_a_certificate_that_no_verifier_takes_is_doubted_when_it_signs",
+    ),
+    _fault(
+        "SHA-1 contents where SHA-256 is stated",
+        "elif file.sha256 is not None and digests[Digest.SHA256] != file.sha256:",
+        "elif False:",
+        "test_the_library_says_what_the_vector_expects",
+    ),
+    _fault(
+        "contents of another digest",
+        "if digests[Digest.SHA1] != file.record.hash:",
+        "if False:",
+        "test_one_flipped_bit_is_found_wherever_it_is",
+    ),
+    _fault(
+        "SHA-256 as the default digest of sign_package",
+        "    digest: Digest = Digest.SHA1,\n    signing_time: datetime | None = None,\n    progress",
+        "    digest: Digest = Digest.SHA256,\n    signing_time: datetime | None = None,\n    progress",
+        "test_who_does_not_say_which_digest_signs_with_sha_1",
+    ),
+    _fault(
+        "the maximum version element by element",
+        "return _first_elements(version, len(bound)) <= tuple(bound)",
+        "return all(map(int.__le__, _first_elements(version, len(bound)), bound))",
+        "test_a_version_in_the_range_passes",
+    ),
+    _fault(
+        "the minimum version without its last element",
+        "return _first_elements(version, len(bound)) >= tuple(bound)",
+        "return _first_elements(version, len(bound))[:-1] >= tuple(bound)[:-1]",
+        "test_a_version_outside_the_range_is_refused",
+    ),
+    _fault(
+        "the first version in octet order moves",
+        "return min(decimal)[1] if decimal else min(names)",
+        "return min(names)",
+        "test_the_lowest_decimal_version_moves_also_where_another_is_first_in_octet_order",
+    ),
+    _fault(
+        "a role that is not accepted",
+        "if role not in accepted:",
+        "if False:",
+        "test_a_role_that_is_not_the_device_s_is_refused",
+    ),
+    _fault(
+        "storage compared with what is smaller",
+        "if size < record.storage_size:",
+        "if size <= record.storage_size:",
+        "test_storage_is_what_the_device_states_or_else_what_is_measured",
+    ),
+    _fault(
+        "attributes of which one would do",
+        "elif known.isdisjoint(record.attributes):",
+        "elif not known.issuperset(record.attributes):",
+        "test_one_of_the_attributes_is_enough",
+    ),
+    _fault(
+        "an Add over a file that is there",
+        "if isinstance(record, Add | AddVersioned) and (old is not None or versions):",
+        "if isinstance(record, Add | AddVersioned) and versions:",
+        "test_extract_replaces_a_file_and_add_does_not",
+    ),
+    _fault(
+        "a link that leads on for ever",
+        "if followed > MAX_LINKS:",
+        "if followed > 1 << 12:",
+        "test_forty_links_are_followed_and_one_more_is_not",
+    ),
+    _fault(
+        "a path through a mount",
+        "if here in self._mounts:",
+        "if False:",
+        "test_a_link_that_leads_where_nothing_can_be_done_is_refused",
+    ),
+    _fault(
+        "the installer's own directory",
+        "if entry.own:\n            raise",
+        "if False:\n            raise",
+        "test_the_installer_s_own_directory_is_known_by_more_than_its_name",
+    ),
+    _fault(
+        "files that are too much for the device",
+        "if most is not None and written > most:",
+        "if False:",
+        "test_each_failure_has_its_status_and_its_fault_and_changes_nothing",
+    ),
+    _fault(
+        "a staged file that has another name",
+        "found.st_nlink != 1",
+        "False",
+        "test_only_a_file_of_our_own_with_one_name_is_gone_on_with",
+    ),
+    _fault(
+        "any directory of others as our own",
+        "if found.st_uid not in {0, os.geteuid()} or found.st_mode & OTHERS_WRITE:",
+        "if False:",
+        "test_the_installer_s_own_directory_is_nobody_else_s",
+    ),
+    _fault(
+        "a journal before what is staged is durable",
+        "if puts + len(made) > FEW:",
+        "if False:",
+        "test_a_fault_is_found",
+    ),
+    _fault(
+        "no way back",
+        "if _has(root, BACK):",
+        "if False:",
+        "test_a_failing_file_system_leaves_what_is_reported",
+    ),
+    _fault(
+        "installing while another does",
+        "if not free:",
+        "if False:",
+        "test_two_installers_do_not_work_in_one_root",
+    ),
+    _fault(
+        "what is installed twice",
+        "if is_installed(trusted, root) and not request.again:\n            if not payload.arriving:",
+        "if False:\n            if not payload.arriving:",
+        "test_a_package_that_comes_again_changes_nothing",
+    ),
+    _fault(
+        "a state that is milder than the truth",
+        "if found is not None and found.unsafe:\n        return",
+        "if False:\n        return",
+        "test_in_place_each_cut_leaves_the_truth_on_disk_and_the_same_package_goes_on",
+    ),
+    _fault(
+        "a failure in the unsafe state told as a failure",
+        "    if at.unsafe:\n",
+        "    if False:\n",
+        "test_what_a_failed_transfer_leaves_in_place_is_what_the_state_says",
+    ),
+    _fault(
+        "StartTime and CompleteTime exchanged",
+        "document = result_document(applied, planned=dry_run, start=start, end=end, command_key=command_key)",
+        "document = result_document(applied, planned=dry_run, start=end, end=start, command_key=command_key)",
+        "test_the_times_are_those_of_the_beginning_and_of_the_end",
+    ),
+    _fault(
+        "StartTime and CompleteTime exchanged in a failure",
+        '"reason": error.reason,\n        "start_time": start,\n        "complete_time": end,',
+        '"reason": error.reason,\n        "start_time": end,\n        "complete_time": start,',
+        "test_the_times_are_those_of_the_beginning_and_of_the_end",
+    ),
+    _fault(
+        "a FaultString of 257 characters",
+        "str(error)[:MAX_FAULT]",
+        "str(error)[: MAX_FAULT + 1]",
+        "test_each_failure_has_its_status_and_its_fault_and_changes_nothing",
+    ),
+    _fault(
+        "no room told as any refusal",
+        'the device takes {most}", fault=NO_ROOM)',
+        'the device takes {most}")',
+        "test_each_failure_has_its_status_and_its_fault_and_changes_nothing",
+    ),
+    _fault(
+        "a range from another version",
+        'response.headers.get("ETag", validator) != validator',
+        "False",
+        "test_octets_that_were_not_asked_for_are_refused",
+    ),
+    _fault(
+        "compressed octets",
+        'if encoding != "identity":',
+        "if False:",
+        "test_compressed_octets_are_refused",
+    ),
+    _fault(
+        "a redirect from https to http",
+        'if moved.scheme not in {"https", location.scheme}:',
+        "if False:",
+        "test_a_redirect_to_elsewhere_is_refused",
+    ),
+    _fault(
+        "a deadline that is not met",
+        "return now >= self.at",
+        "return now > self.at + 1",
+        "test_the_deadline_is_that_of_the_tables",
+    ),
+    _fault(
+        "front matter that is another now",
+        "if octets != self._seen[done - len(octets) : done]:",
+        "if False:",
+        "test_another_package_in_the_middle_of_one_is_not_taken",
+    ),
+    _fault(
+        "a file that changed while it was read",
+        "if _identity_of(before) != _identity_of(after) or after.st_size != length:",
+        "if False:",
+        "test_a_source_that_changes_while_it_is_read_is_refused",
+    ),
+    _fault(
+        "octets that equal ones share",
+        "if not self._manifest.share_payload:",
+        "if True:",
+        "test_equal_files_are_stored_once",
+    ),
+    _fault(
+        "an output that exists",
+        "if not force:\n        raise UsageError",
+        "if False:\n        raise UsageError",
+        "test_a_file_that_exists_is_not_overwritten",
+    ),
+    _fault(
+        "a voucher for another device",
+        "if not named.is_same_device(own):",
+        "if False:",
+        "test_a_voucher_for_another_device_is_refused",
+    ),
+    _fault(
+        "two instructions for one Option",
+        "if option.ident in lives:",
+        "if False:",
+        "test_two_instructions_for_one_option_are_refused",
+    ),
+    _fault(
+        "a voucher that is over",
+        "if life.is_over(now):",
+        "if False:",
+        "test_an_option_that_is_over_on_arrival_is_refused",
+    ),
+    _fault(
+        "a new provider ends what is transferable",
+        "if self.transferable or self.ending is not None or self.mode is Mode.DISABLE:",
+        "if self.ending is not None or self.mode is Mode.DISABLE:",
+        "test_a_provider_that_was_not_observed_yet_ends_the_same_in_what_is_told_and_nothing_else",
+    ),
+    _fault(
+        "a provider that was not observed yet",
+        "if None not in {before, provisioning_code} and before != provisioning_code:",
+        "if False:",
+        "test_a_provider_that_was_not_observed_yet_ends_the_same_in_what_is_told_and_nothing_else",
+    ),
+    _fault(
+        "a voucher that comes again",
+        "if life.content not in known:",
+        "if False:",
+        "test_a_serial_that_was_used_is_refused_for_other_contents",
+    ),
+    _fault(
+        "months of 30 days",
+        "min(start.day, last)",
+        "min(start.day, 30)",
+        "test_a_duration_ends_by_the_calendar",
+    ),
+    _fault(
+        "a zone that is added",
+        'return local + away if found["sign"] == "-" else local - away',
+        'return local - away if found["sign"] == "-" else local + away',
+        "test_a_date_time_is_read_in_utc",
+    ),
+    _fault(
+        "a serial number that is taken",
+        "if not waiting:\n                return",
+        "if True:\n                return",
+        "test_numbers_count_on_from_one_over_options_and_devices",
+    ),
+    _fault(
+        "64 vouchers and one more",
+        "if len(vouchers) > MAX_VOUCHERS:",
+        "if False:",
+        "test_vouchers_beyond_what_a_list_may_have_are_refused",
+    ),
+    _fault(
+        "a key that KeyValue has not",
+        "if document.key_value not in {None, known.key_value}:",
+        "if False:",
+        "test_a_key_that_is_not_that_of_the_certificate_is_refused",
+    ),
+    _fault(
+        "two Objects of one Id",
+        "if len({*names}) != count:",
+        "if False:",
+        "test_no_wrapped_signature_is_taken",
+    ),
+    _fault(
+        "a document type declaration",
+        "if doctype >= 0:",
+        "if False:",
+        "test_no_document_type_is_taken",
+    ),
+    _fault(
+        "text between elements",
+        "if text and text.strip(BLANK):",
+        "if False:",
+        "test_a_genuine_signature_excuses_no_other_shape",
+    ),
+    _fault(
+        "another canonicalization",
+        "if _algorithm(canonicalization) != C14N:",
+        "if False:",
+        "test_a_genuine_signature_excuses_no_other_shape",
+    ),
+    _fault(
+        "a signature of another length",
+        "if scheme.uri != document.method or len(document.signature) != scheme.length:",
+        "if scheme.uri != document.method:",
+        "test_no_signature_is_padded",
+    ),
+    _fault(
+        "more members than stated",
+        "if stated is not None and int(stated[1]) != len(members):",
+        "if False:",
+        "test_an_array_holds_as_many_members_as_its_type_says",
+    ),
+    _fault(
+        "a header that must be understood",
+        'return BOOLEAN.get(header.get(f"{{{SOAP}}}mustUnderstand") or "0", True)',
+        "return False",
+        "test_an_unknown_header_that_must_be_understood_fails_the_request",
+    ),
+    _fault(
+        "a method that is not known",
+        "if tag and tag not in _METHODS:",
+        "if False:",
+        "test_an_answer_and_a_fault_repeat_the_id_of_the_request",
+    ),
+    _fault(
+        "spaces lost from a CSV cell",
+        'if "id" not in header and not',
+        "if not",
+        "test_columns_are_found_by_their_names",
+    ),
+    _fault(
+        "a network that is open to the installer",
+        "if _libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0 or _call(RESTRICT_SELF, rules, 0) != 0:",
+        "if False:",
+        "test_nothing_else_can_be_changed_nor_read",
+    ),
+)
+
+
+@contextmanager
+def workshop() -> Iterator[Path]:
+    """Give a copy of the project in which faults can be made."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    with TemporaryDirectory(prefix="faults-", dir=MEMORY if MEMORY.is_dir() else None) as place:
+        for name in filter(None, listed.stdout.split("\0")):
+            if (ROOT / name).exists():
+                (to := Path(place) / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, to, follow_symlinks=False)
+        yield Path(place)
+
+
+def module_of(fault: Fault, tree: Path = ROOT) -> Path:
+    """Return the module that a fault is made in.
+
+    Raises:
+        LookupError: Its text is in none, or more than once.
+    """
+    files = [path for one in SOURCES for path in [tree / one, *(tree / one).rglob("*.py")] if path.is_file()]
+    found = [path for path in files for _ in range(path.read_text(encoding="utf-8").count(fault.old))]
+    if len(found) != 1:
+        raise LookupError(f"{fault.name}: its text is there {len(found)} times: {fault.old!r}")
+    return found[0]
+
+
+@cache
+def _defined() -> dict[str, set[str]]:
+    """Return in which files, relative to the project, tests of a name are."""
+    found: dict[str, set[str]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for name in re.findall(r"^ *def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE):
+            found.setdefault(name, set()).add(str(path.relative_to(ROOT)))
+    return found
+
+
+def selection(fault: Fault) -> list[str]:
+    """Return the arguments of pytest that run the tests which find a fault.
+
+    Raises:
+        LookupError: A test of that name is nowhere.
+    """
+    missing = [name for name in fault.tests if name not in _defined()]
+    if missing or not fault.tests:
+        raise LookupError(f"{fault.name}: there is no test {', '.join(missing)}")
+    files = sorted({file for name in fault.tests for file in _defined()[name]})
+    return [*files, "-k", " or ".join(fault.tests)]
+
+
+def all_of(faults: Sequence[Fault]) -> list[str]:
+    """Return the arguments of pytest that run all tests of some faults."""
+    files = {file for one in faults for file in selection(one)[:-2]}
+    return [*sorted(files), "-k", " or ".join(sorted({name for one in faults for name in one.tests}))]
+
+
+def run_tests(tree: Path, arguments: Sequence[str], patience: float = PATIENCE) -> int | None:
+    """Run tests in a copy of the project; return how pytest ended, None where it came to no end."""
+    ours = ("SPKG_", "PYTEST_", "COV_")
+    settings = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    quiet = ("-x", "-q", "-p", "no:cacheprovider", "-m", "not proof")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "pytest", *quiet, *arguments],
+        cwd=tree,
+        env={**settings, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        return running.wait(patience)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        with suppress(ProcessLookupError):  # with whatever it has left behind
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+
+
+def hunt(fault: Fault, tree: Path) -> str:
+    """Make a fault in a copy of the project; return ``found``, or what became of it."""
+    module = module_of(fault, tree)
+    sound = module.read_text(encoding="utf-8")
+    module.write_text(sound.replace(fault.old, fault.new), encoding="utf-8")
+    try:
+        status = run_tests(tree, selection(fault))
+    finally:
+        module.write_text(sound, encoding="utf-8")
+    if status is None:
+        return f"NOT FOUND: no end after {PATIENCE} s"
+    return {0: "NOT FOUND", FAILED: "found"}.get(status, f"NOT TRIED: pytest ended with {status}")
+
+
+def _tell(fault: Fault, tree: Path) -> bool:
+    begun = time.monotonic()
+    became = hunt(fault, tree)
+    print(f"{became}: {fault.name} ({time.monotonic() - begun:.0f} s)", flush=True)
+    return became == "found"
+
+
+def main(words: Sequence[str]) -> int:
+    """Try the faults with one of the words in their name, or all; return 0 where all are found."""
+    chosen = [one for one in FAULTS if not words or any(word in one.name for word in words)]
+    with workshop() as tree:
+        status = run_tests(tree, all_of(chosen), 10 * PATIENCE) if chosen else 0
+    if status != 0:
+        print(f"NOT TRIED: without any fault the tests end with {status}")
+        return 2
+    share = (chosen[::2], chosen[1::2])
+
+    def work(faults: Sequence[Fault]) -> int:
+        with workshop() as tree:
+            return sum(_tell(one, tree) for one in faults)
+
+    with ThreadPoolExecutor(len(share)) as crew:
+        found = sum(crew.map(work, share))
+    print(f"{found} of {len(chosen)} faults found")
+    return int(found != len(chosen) or not chosen)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
