@@ -247,7 +247,7 @@ FAULTS: Final = (
     ),
     _fault(
         "a link that leads on for ever",
-        "if followed > MAX_LINKS:",
+        "if followed > MAX_LINKS_FOLLOWED:",
         "if followed > 1 << 12:",
         "test_forty_links_are_followed_and_one_more_is_not",
     ),
@@ -283,7 +283,7 @@ FAULTS: Final = (
     ),
     _fault(
         "a journal before what is staged is durable",
-        "if puts + len(made) > FEW:",
+        "if puts + len(made) > SYNCED_ONE_BY_ONE:",
         "if False:",
         "test_a_fault_is_found",
     ),
@@ -301,8 +301,8 @@ FAULTS: Final = (
     ),
     _fault(
         "what is installed twice",
-        "if is_installed(trusted, root) and not request.again:\n            if not payload.arriving:",
-        "if False:\n            if not payload.arriving:",
+        "if is_installed(trusted, root) and not request.again:\n            if not arriving:",
+        "if False:\n            if not arriving:",
         "test_a_package_that_comes_again_changes_nothing",
     ),
     _fault(
@@ -331,13 +331,13 @@ FAULTS: Final = (
     ),
     _fault(
         "a FaultString of 257 characters",
-        "str(error)[:MAX_FAULT]",
-        "str(error)[: MAX_FAULT + 1]",
+        "str(error)[:MAX_FAULT_STRING]",
+        "str(error)[: MAX_FAULT_STRING + 1]",
         "test_each_failure_has_its_status_and_its_fault_and_changes_nothing",
     ),
     _fault(
         "no room told as any refusal",
-        'the device takes {most}", fault=NO_ROOM)',
+        'the device takes {most}", reason=NO_ROOM)',
         'the device takes {most}")',
         "test_each_failure_has_its_status_and_its_fault_and_changes_nothing",
     ),
@@ -469,7 +469,7 @@ FAULTS: Final = (
     ),
     _fault(
         "text between elements",
-        "if text and text.strip(BLANK):",
+        "if text and text.strip(XML_BLANKS):",
         "if False:",
         "test_a_genuine_signature_excuses_no_other_shape",
     ),
@@ -493,7 +493,7 @@ FAULTS: Final = (
     ),
     _fault(
         "a header that must be understood",
-        'return BOOLEAN.get(header.get(f"{{{SOAP}}}mustUnderstand") or "0", True)',
+        'return XML_BOOLEANS.get(header.get(f"{{{SOAP}}}mustUnderstand") or "0", True)',
         "return False",
         "test_an_unknown_header_that_must_be_understood_fails_the_request",
     ),

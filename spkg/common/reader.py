@@ -7,11 +7,14 @@ is an error: its tail would otherwise be taken for what comes next.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from spkg.errors import FormatError
 
-__all__ = ["ByteStream", "Reader"]
+__all__ = ["U32_MAX", "ByteStream", "Reader"]
+
+U32_MAX: Final = (1 << 32) - 1
+"""The largest number of four bytes."""
 
 
 class ByteStream(Protocol):

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
+from spkg.common.reader import U32_MAX
 from spkg.errors import FormatError, UsageError
 
 __all__ = ["Override", "Table", "load_table", "parse_table"]
@@ -17,7 +18,6 @@ MAX_DOCUMENT: Final = 1 << 24
 """The largest document that is read, in octets."""
 SIZES: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 DURATIONS: Final = {"": 1, "s": 1, "min": 60, "h": 3600}
-U32_MAX: Final = (1 << 32) - 1
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """Who gives a role or an attribute its meaning: the standard, or a vendor by its OUI (Tables 75 and 77)."""
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from spkg.common.toml_document import Table
+if TYPE_CHECKING:
+    from spkg.common.toml_document import Table
 
 __all__ = ["VENDOR_MARK", "entity_text", "read_entity", "read_vendor", "vendor_of"]
 
@@ -24,7 +25,7 @@ def entity_text(number: int) -> str:
     return "standard" if number == 0 else str(number)
 
 
-def read_vendor(table: Table, key: str) -> int:
+def read_vendor(table: "Table", key: str) -> int:
     """Return the number that stands for a vendor on the wire, written as an OUI in quotes (Table 75).
 
     Raises:
@@ -36,7 +37,7 @@ def read_vendor(table: Table, key: str) -> int:
     return VENDOR_MARK | int(text, 16)
 
 
-def read_entity(table: Table, key: str) -> int | None:
+def read_entity(table: "Table", key: str) -> int | None:
     """Return a defining entity: an OUI in quotes, or a number as it is on the wire (Table 77).
 
     Raises:

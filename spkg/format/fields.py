@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from spkg.common.reader import Reader
-from spkg.common.toml_document import U32_MAX
+from spkg.common.reader import U32_MAX, Reader
 from spkg.format.paths import RootPath
 
 __all__ = [

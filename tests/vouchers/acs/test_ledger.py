@@ -902,7 +902,7 @@ def read_only(file: Path) -> Iterator[None]:
 
 
 def test_a_file_that_is_locked_for_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    monkeypatch.setattr(module, "LEDGER_LOCK_TIMEOUT", 0.05)
     database = new_database("sqlite", tmp_path)
     with opened(database) as one, closing(sqlite3.connect(database.url)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -945,7 +945,7 @@ def test_a_table_that_is_locked_for_a_while_is_waited_for() -> None:
 
 
 def test_a_table_that_is_locked_for_too_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 1)
+    monkeypatch.setattr(module, "LEDGER_LOCK_TIMEOUT", 1)
     with opened(database := new_database("postgresql")) as one, locked(database, 2):
         told = problem(lambda: use(one, "reserve"))
 
