@@ -5,11 +5,12 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from shutil import copy
 from typing import Final
 
 from tests.support.kit import ROOT
 
-__all__ = ["GATEWAY", "RUN", "build_distributions", "environment", "locked_names"]
+__all__ = ["GATEWAY", "RUN", "build_distributions", "copy_checkout", "environment", "locked_names"]
 
 GATEWAY: Final = "gateway.lock"
 RUN: Final = "run.lock"
@@ -24,6 +25,17 @@ def locked_names(lock: str) -> list[str]:
 def build_distributions(place: Path) -> tuple[Path, Path]:
     """Build a source distribution of the checkout, and a wheel of that; return both."""
     tree, out = place / "tree", place / "dist"
+    copy_checkout(tree)
+    code = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(out)], cwd=tree, capture_output=True, check=True)
+    (sdist,) = out.glob("*.tar.gz")
+    _pip(sys.executable, "wheel", "--no-build-isolation", "--no-deps", "-w", str(out), str(sdist))
+    (wheel,) = out.glob("*.whl")
+    return sdist, wheel
+
+
+def copy_checkout(tree: Path) -> None:
+    """Copy the files of the checkout, and nothing that was made of them."""
     files = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT, capture_output=True, check=True,
@@ -31,13 +43,7 @@ def build_distributions(place: Path) -> tuple[Path, Path]:
     for name in filter(None, (file.decode() for file in files)):
         if (ROOT / name).is_file():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            (tree / name).write_bytes((ROOT / name).read_bytes())
-    code = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", code, str(out)], cwd=tree, capture_output=True, check=True)
-    (sdist,) = out.glob("*.tar.gz")
-    _pip(sys.executable, "wheel", "--no-build-isolation", "--no-deps", "-w", str(out), str(sdist))
-    (wheel,) = out.glob("*.whl")
-    return sdist, wheel
+            copy(ROOT / name, tree / name)
 
 
 def environment(place: Path, lock: str, wheel: Path) -> Path:
