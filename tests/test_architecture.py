@@ -193,6 +193,11 @@ def test_the_checks_above_can_fail(tmp_path: Path) -> None:
     assert list(imported(tmp_path / "module.py")) == ["click", "lxml"]
 
 
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_no_module_is_called_like_one_of_the_standard_library_that_it_imports(path: Path) -> None:
+    assert path.stem not in {name.partition(".")[0] for name in imported(path)} - {"spkg", "vouchers"}
+
+
 def test_every_folder_is_part_of_what_is_installed() -> None:
     folders = {relative(path.parent).replace("/", ".") for path in MODULES if path.name == "__init__.py"}
 
