@@ -8,8 +8,9 @@ import json
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final, NoReturn
 
 import spkg.errors
@@ -20,6 +21,8 @@ __all__ = [
     "ChildKilledError",
     "DefectError",
     "Tell",
+    "fork",
+    "forking",
     "run_child",
 ]
 
@@ -35,6 +38,27 @@ class ChildKilledError(FailedError):
 
 class DefectError(Exception):
     """A defect in what the child did; the traceback is a note of it."""
+
+
+def fork() -> int:
+    """Make a child process, as :func:`os.fork`.
+
+    Python 3.12 and newer warn if other threads are running: their locks may never be released in the child.
+    What runs in our children takes none of those.
+
+    Raises:
+        OSError: There can be no child.
+    """
+    with forking():
+        return os.fork()
+
+
+@contextmanager
+def forking() -> Iterator[None]:
+    """Keep that warning back while something forks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 def run_child(work: Callable[[Tell], Document], hear: Tell) -> Document:
@@ -55,7 +79,7 @@ def run_child(work: Callable[[Tell], Document], hear: Tell) -> Document:
     reading, writing = os.pipe()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        child = os.fork()
+        child = fork()
     except OSError:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         raise

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final, NoReturn
 
-from spkg.common.child_process import DefectError
+from spkg.common.child_process import DefectError, fork
 from spkg.common.landlock import confine
 from spkg.common.libraries import require
 from spkg.download.stream import BEGIN_AGAIN, Arrival
@@ -273,7 +273,7 @@ def download(
         one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        child = os.fork()
+        child = fork()
         if child == 0:
             ours.close()
             _serve(theirs, location, login)

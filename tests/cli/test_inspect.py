@@ -96,8 +96,8 @@ def test_inspect_prints_one_document() -> None:
                     "subject": "CN=Test Signer",
                     "issuer": "CN=Test Root",
                     "serial": 1000,
-                    "not_before": "2025-06-01T12:00:00+00:00",
-                    "not_after": "2049-06-01T12:00:00+00:00",
+                    "not_before": "2025-06-01T12:00:00Z",
+                    "not_after": "2049-06-01T12:00:00Z",
                     "key": "RSA 2048",
                     "sha256": fingerprint(),
                 }

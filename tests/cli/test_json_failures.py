@@ -1,4 +1,4 @@
-"""How a command reports a failure as JSON is its own matter: what its options mean, not what its words look like."""
+"""How a command reports a failure as JSON is its own: what its options mean, not what they look like."""
 
 import json
 

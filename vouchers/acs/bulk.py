@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from spkg.common.atomic_output import bulk_directory, write_all
+from spkg.common.child_process import forking
 from spkg.common.digests import Digest
 from spkg.common.portable import FORKS
 from spkg.errors import FailedError
@@ -312,7 +313,8 @@ class _Workers:
         process = multiprocessing.get_context("fork").Process(  # a key can't be sent, but it is there already
             target=_serve, args=(theirs, [*self._connections], self._sign, mask), daemon=True
         )
-        process.start()
+        with forking():
+            process.start()
         self._processes.append(process)
         theirs.close()
 
