@@ -14,14 +14,21 @@ from spkg.errors import UsageError
 __all__ = ["diff"]
 
 
-@command("diff")
+@command(
+    "diff",
+    epilog="""\b
+Example:
+  spkg diff gateway.spkg next.spkg
+
+See: docs/building.md""",
+)
 @click.argument("before", metavar="A", type=FILE)
 @click.argument("after", metavar="B", type=FILE)
 @JSON
 def diff(before: Path, after: Path, as_json: bool) -> int:
-    """Show what B changes against A.
+    """Show what changes from package A to package B.
 
-    The exit status is 0 where they are the same octet for octet, and 10 where not.  Nothing is verified.
+    Exit status 0: they are identical, byte for byte; 10: they differ.  Nothing is verified.
     """
     from spkg.build.compare import compare_packages
     from spkg.report.diff import difference_document, difference_lines

@@ -12,13 +12,21 @@ from spkg.cli.options import FILE, JSON
 __all__ = ["inspect"]
 
 
-@command("inspect")
+@command(
+    "inspect",
+    epilog="""\b
+Example:
+  spkg inspect gateway.spkg
+
+See: docs/tour.md""",
+)
 @click.argument("package", metavar="PKG", type=FILE)
 @JSON
 def inspect(package: Path, as_json: bool) -> None:
-    """Show everything PKG says: header, commands, signers, certificates, payload.
+    """Show everything in PKG; nothing is verified.
 
-    Nothing is verified.  What is malformed is marked, and the exit status is 3.
+    The output has the header, commands, signers, certificates and payload.  Malformed parts are marked, and
+    the exit status is then 3.
     """
     from spkg.report.inspect import inspection_document, inspection_lines
     from spkg.verify.payload import inspect_package

@@ -15,7 +15,14 @@ from spkg.errors import SpkgError
 __all__ = ["verify"]
 
 
-@command("verify")
+@command(
+    "verify",
+    epilog="""\b
+Example:
+  spkg verify gateway.spkg --trust keys/ca.pem
+
+See: docs/verifying.md""",
+)
 @click.argument("package", metavar="PKG", type=FILE)
 @TRUST
 @JOBS
@@ -30,9 +37,9 @@ def verify(
     as_json: bool,
     **trust: Any,
 ) -> None:
-    """Check the signatures of PKG, then every file's digest.
+    """Check the signatures of PKG and the digest of every file.
 
-    Exit status 0 says that all of it is what trusted signers signed; 4 that it is not.
+    Exit status 0: everything is as a trusted signer signed it; 4: it is not.
     """
     from spkg.report.lines import error_fields
     from spkg.report.verify import verification_document, verification_lines

@@ -24,7 +24,7 @@ def fetched_document(trusted: TrustedPackage, report: PayloadReport, output: Pat
 
 
 def fetched_lines(trusted: TrustedPackage, report: PayloadReport, output: Path) -> Iterator[Line]:
-    """Give what ``fetch`` prints."""
+    """Yield what ``fetch`` prints."""
     signers = ", ".join(signer.subject for signer in trusted.signers) or "nobody"
     files = amount(len(report.files), "file")
     yield Tone.GOOD, f"{output}: {size(_octets(trusted))}, {files}, all as signed by {signers}"
