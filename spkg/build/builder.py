@@ -431,7 +431,7 @@ def _check_size(plan: BuildPlan) -> None:
         record = item if isinstance(item, Record) else _record_of(item, UNKNOWN_CONTENTS)
         remaining -= len(encode_commands([record])) + (per_file if isinstance(item, PlannedFile) else 0)
         culprit = step
-    problem = f"the command list would have {size} bytes, exceeding the limit of {MAX_COMMAND_LIST} here"
+    problem = f"the command list would have {size} bytes, the limit is {MAX_COMMAND_LIST}, exceeded here"
     field = culprit if remaining <= MAX_COMMAND_LIST else "package"
     raise FormatError(problem, source=plan.manifest.source, field=field, section="E.3")
 

@@ -237,9 +237,8 @@ def _role(table: Table, role: Any) -> Role:
     name = table.text("role")
     if name not in ROLES:
         known = ", ".join(ROLES)
-        raise table.error(
-            "role", f'expected {known} or {{ vendor = "OUI" }}, got {role!r:.60}', section="E.4.11"
-        )
+        problem = f'expected {known} or {{ vendor = "OUI" }}, got {role!r:.60}'
+        raise table.error("role", problem, section="E.4.11")
     return Role(role=ROLES[name])
 
 
@@ -324,7 +323,7 @@ def _vendor(table: Table) -> UnknownCommand:
         raise table.error("vendor", f"expected a type from 1000 to 9999, got {code}", section="Table 68")
     if code in RECORDS:
         raise table.error(
-            "vendor", f"{code} is used by an extension of spkg: set strong-digests or file-modes instead"
+            "vendor", f"{code} is an extension of spkg: set strong-digests or file-modes instead"
         )
     return UnknownCommand(number=code, value=value)
 

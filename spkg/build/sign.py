@@ -80,7 +80,9 @@ def check_front_matter(signed: bytes, block: bytes) -> None:
     """
     size = len(signed) + len(block)
     if size > MAX_FRONT_MATTER:
-        problem = f"header, command list and signatures would have {size} bytes, more than {MAX_FRONT_MATTER}"
+        problem = (
+            f"header, command list and signatures would have {size} bytes, the limit is {MAX_FRONT_MATTER}"
+        )
         raise FormatError(problem, section="E.5")
 
 

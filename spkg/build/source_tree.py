@@ -191,9 +191,9 @@ class _Walk:
         name = self._place(path)
         # With a slash, the pattern matches only this path, not other files of that name.
         pattern = toml_string("/" + escape(os.fsdecode(path)))
-        hint = f"leave it out with exclude = [{pattern}]" if exclude else None
+        hint = f"exclude = [{pattern}] leaves it out" if exclude else None
         if exclude and "link" in problem:
-            hint = f'{hint}; links = "skip" leaves out all links, links = "copy" takes their targets'
+            hint = f'{hint}; links = "skip" leaves out all links, "copy" takes the files they lead to'
         return FormatError(
             f"{name}: {problem}", source=self._manifest, field=f"{self._step.field}.from", hint=hint
         )

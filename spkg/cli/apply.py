@@ -70,7 +70,7 @@ See: docs/installing.md""",
 @ROOT
 @TRUST
 @click.option(
-    "--device", "device_file", type=FILE, metavar="FILE", help="Read what is known about the device."
+    "--device", "device_file", type=FILE, metavar="FILE", help="Read facts about the device from FILE."
 )
 @click.option("--software-version", metavar="VERSION", help="Use VERSION instead of the device file's.")
 @click.option("--provisioning-code", metavar="CODE", help="Use CODE instead of the device file's.")

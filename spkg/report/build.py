@@ -41,7 +41,7 @@ def build_lines(plan: BuildPlan, report: BuildReport, output: str) -> Iterator[L
                 tree.empty_directories,
                 "empty directory",
                 "empty directories",
-                " left out (the format has none)",
+                " left out: not in the format",
             ),
         ):
             if names:
