@@ -237,7 +237,7 @@ def _role(table: Table, role: Any) -> Role:
     name = table.text("role")
     if name not in ROLES:
         known = ", ".join(ROLES)
-        problem = f'expected {known} or {{ vendor = "OUI" }}, got {role!r:.60}'
+        problem = f'expected {known} or {{ vendor = "OUI" }}, got {name!r:.60}'
         raise table.error("role", problem, section="E.4.11")
     return Role(role=ROLES[name])
 
