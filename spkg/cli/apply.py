@@ -57,15 +57,7 @@ def _print_failure(error: SpkgError | None, status: int, message: str) -> None:
     print_line(failure_document(known, fields, start=now, end=now, command_key=None))
 
 
-@command(
-    "apply",
-    last_line=lambda _options: _print_failure,
-    epilog="""\b
-Example:
-  spkg apply gateway.spkg --root root --device samples/gateway/device.toml --trust keys/ca.pem
-
-See: docs/installing.md""",
-)
+@command("apply", last_line=lambda _options: _print_failure)
 @click.argument("source", metavar="SOURCE")
 @ROOT
 @TRUST
@@ -118,7 +110,13 @@ def apply(
 
     SOURCE is a file, a URL (http, https, ftp, ftps, tftp, file), or - for standard input.  An interrupted
     installation is first finished or undone; an interrupted download is resumed from what is staged.
-    """
+
+    \b
+    Example:
+      spkg apply gateway.spkg --root root --device samples/gateway/device.toml --trust keys/ca.pem
+
+    See: docs/installing.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.download.source import STREAM, local_file, open_source
     from spkg.install.apply import ApplyRequest
     from spkg.install.supervisor import apply_package, preview_package

@@ -15,15 +15,7 @@ from spkg.errors import UsageError
 __all__ = ["build"]
 
 
-@command(
-    "build",
-    epilog="""\b
-Example:
-  spkg build samples/gateway/manifest.toml -o gateway.spkg \\
-      --key keys/signer.key --cert keys/signer.pem
-
-See: docs/building.md""",
-)
+@command("build")
 @click.argument("manifest", type=FILE)
 @click.option("-o", "output", required=True, type=FILE, metavar="PKG", help="Write the package to PKG.")
 @KEY
@@ -55,7 +47,14 @@ def build(
     """Build a package from MANIFEST and sign it.
 
     The same inputs always give the same bytes.  Either --key and --cert or --unsigned is required.
-    """
+
+    \b
+    Example:
+      spkg build samples/gateway/manifest.toml -o gateway.spkg \\
+          --key keys/signer.key --cert keys/signer.pem
+
+    See: docs/building.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.build import builder as building
     from spkg.build.manifest import load_manifest
     from spkg.common.atomic_output import new_file

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 LONG_WORK: Final = 32 << 20
-"""The number of bytes from which a progress bar is drawn."""
+"""The number of bytes that make work long enough for a progress bar."""
 
 
 class ClosedOutput(BaseException):

@@ -14,14 +14,7 @@ from spkg.errors import UsageError
 __all__ = ["diff"]
 
 
-@command(
-    "diff",
-    epilog="""\b
-Example:
-  spkg diff gateway.spkg next.spkg
-
-See: docs/building.md""",
-)
+@command("diff")
 @click.argument("before", metavar="A", type=FILE)
 @click.argument("after", metavar="B", type=FILE)
 @JSON
@@ -29,7 +22,13 @@ def diff(before: Path, after: Path, as_json: bool) -> int:
     """Show what changes from package A to package B.
 
     Exit status 0: they are identical, byte for byte; 10: they differ.  Nothing is verified.
-    """
+
+    \b
+    Example:
+      spkg diff gateway.spkg next.spkg
+
+    See: docs/building.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.build.compare import compare_packages
     from spkg.report.diff import difference_document, difference_lines
     from spkg.verify.payload import open_package

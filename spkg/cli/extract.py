@@ -15,14 +15,7 @@ from spkg.errors import UsageError
 __all__ = ["extract"]
 
 
-@command(
-    "extract",
-    epilog="""\b
-Example:
-  spkg extract gateway.spkg out --manifest --trust keys/ca.pem
-
-See: docs/verifying.md""",
-)
+@command("extract")
 @click.argument("package", metavar="PKG", type=FILE)
 @click.argument("directory", metavar="DIR", type=FILE)
 @TRUST
@@ -44,7 +37,13 @@ def extract(
     """Extract the files of PKG into DIR, installing nothing.
 
     DIR must be empty or not exist.  Each file is written under its path in DIR: all of them, or none.
-    """
+
+    \b
+    Example:
+      spkg extract gateway.spkg out --manifest --trust keys/ca.pem
+
+    See: docs/verifying.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.build import extract as extraction
     from spkg.report.extract import extraction_document, extraction_hints, extraction_lines
     from spkg.verify import signatures as verification

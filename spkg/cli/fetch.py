@@ -25,14 +25,7 @@ from spkg.errors import UsageError
 __all__ = ["fetch"]
 
 
-@command(
-    "fetch",
-    epilog="""\b
-Example:
-  spkg fetch https://acs.example.com/gateway.spkg -o gateway.spkg --trust keys/ca.pem
-
-See: docs/downloads.md""",
-)
+@command("fetch")
 @click.argument("url", metavar="URL")
 @click.option("-o", "--output", required=True, type=FILE, metavar="FILE", help="Write the package to FILE.")
 @FORCE
@@ -58,7 +51,13 @@ def fetch(
 
     Nothing is installed.  Without a trusted signature the download stops before the payload; if a file does
     not match its signed digest, it stops at that file.  FILE appears once everything is verified.
-    """
+
+    \b
+    Example:
+      spkg fetch https://acs.example.com/gateway.spkg -o gateway.spkg --trust keys/ca.pem
+
+    See: docs/downloads.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.common.atomic_output import new_file
     from spkg.download.fetch import fetch_package
     from spkg.download.source import open_source

@@ -12,14 +12,7 @@ from spkg.cli.options import FILE, JSON
 __all__ = ["inspect"]
 
 
-@command(
-    "inspect",
-    epilog="""\b
-Example:
-  spkg inspect gateway.spkg
-
-See: docs/tour.md""",
-)
+@command("inspect")
 @click.argument("package", metavar="PKG", type=FILE)
 @JSON
 def inspect(package: Path, as_json: bool) -> None:
@@ -27,7 +20,13 @@ def inspect(package: Path, as_json: bool) -> None:
 
     The output has the header, commands, signers, certificates and payload.  Malformed parts are marked, and
     the exit status is then 3.
-    """
+
+    \b
+    Example:
+      spkg inspect gateway.spkg
+
+    See: docs/tour.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.report.inspect import inspection_document, inspection_lines
     from spkg.verify.payload import inspect_package
 

@@ -14,14 +14,7 @@ from spkg.errors import UsageError
 __all__ = ["keygen"]
 
 
-@command(
-    "keygen",
-    epilog="""\b
-Example:
-  spkg keygen keys
-
-See: docs/signing.md""",
-)
+@command("keygen")
 @click.argument("directory", metavar="DIR", type=FILE)
 @click.option("--name", default="spkg test signer", show_default=True, help="Set the signer's common name.")
 @FORCE
@@ -29,7 +22,13 @@ def keygen(directory: Path, name: str, force: bool) -> None:
     """Create a test root certificate and a signer in DIR.
 
     DIR gets ca.pem, signer.pem and signer.key.  The root's key is not kept.
-    """
+
+    \b
+    Example:
+      spkg keygen keys
+
+    See: docs/signing.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from cryptography.hazmat.primitives import serialization
 
     from spkg.common.atomic_output import new_files, refuse_existing

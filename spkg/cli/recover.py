@@ -12,14 +12,7 @@ from spkg.errors import UnsafeError
 __all__ = ["recover"]
 
 
-@command(
-    "recover",
-    epilog="""\b
-Example:
-  spkg recover --root root
-
-See: docs/installing.md""",
-)
+@command("recover")
 @ROOT
 @click.option("--discard-staged", is_flag=True, help="Also delete what an interrupted download has staged.")
 @JSON
@@ -28,7 +21,13 @@ def recover(root: Path, discard_staged: bool, as_json: bool) -> None:
 
     Afterwards the root is as it was before, or as the package leaves it.  Running this again changes nothing.
     What an interrupted download has staged is kept: applying the same package resumes it.
-    """
+
+    \b
+    Example:
+      spkg recover --root root
+
+    See: docs/installing.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.install.status import RootState
     from spkg.install.supervisor import recover_root
     from spkg.report.recover import recovery_document, recovery_lines

@@ -17,14 +17,7 @@ from spkg.errors import UsageError
 __all__ = ["sign"]
 
 
-@command(
-    "sign",
-    epilog="""\b
-Example:
-  spkg sign gateway.spkg --digest sha256 --key keys/signer.key --cert keys/signer.pem
-
-See: docs/signing.md""",
-)
+@command("sign")
 @click.argument("package", metavar="PKG", type=FILE)
 @KEY
 @SIGNING_TIME
@@ -50,7 +43,13 @@ def sign(
     """Add a signature to PKG; existing ones stay unchanged.
 
     A payload that does not match the signed commands is refused, because the signature covers it, too.
-    """
+
+    \b
+    Example:
+      spkg sign gateway.spkg --digest sha256 --key keys/signer.key --cert keys/signer.pem
+
+    See: docs/signing.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.build.sign import sign_package
     from spkg.common.atomic_output import new_file
     from spkg.common.digests import Digest

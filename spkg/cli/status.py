@@ -9,14 +9,7 @@ from spkg.cli.options import JSON, ROOT
 __all__ = ["status"]
 
 
-@command(
-    "status",
-    epilog="""\b
-Example:
-  spkg status --root root
-
-See: docs/installing.md""",
-)
+@command("status")
 @ROOT
 @JSON
 def status(root: Path, as_json: bool) -> None:
@@ -24,7 +17,13 @@ def status(root: Path, as_json: bool) -> None:
 
     The state is clean, pending (interrupted: run 'spkg recover', or apply the same package with --in-place),
     partial (failed in place, but usable) or unsafe (in place, needs recovery).  The last package is first.
-    """
+
+    \b
+    Example:
+      spkg status --root root
+
+    See: docs/installing.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.install.status import root_status
     from spkg.report.status import status_document, status_lines
 

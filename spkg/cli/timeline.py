@@ -12,14 +12,7 @@ from spkg.cli.options import FILE, JSON, Rate, timeout_options
 __all__ = ["timeline"]
 
 
-@command(
-    "timeline",
-    epilog="""\b
-Example:
-  spkg timeline gateway.spkg --rate 40kB/s
-
-See: docs/downloads.md""",
-)
+@command("timeline")
 @click.argument("package", metavar="PKG", type=FILE)
 @click.option(
     "--rate",
@@ -35,7 +28,13 @@ def timeline(package: Path, rate: float, timeout: int, idle_timeout: int, as_jso
 
     Use it to choose the timeouts of a package (E.4.7).  Nothing is verified, and commands are assumed to take
     no time.
-    """
+
+    \b
+    Example:
+      spkg timeline gateway.spkg --rate 40kB/s
+
+    See: docs/downloads.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.download.timeline import draw_timeline
     from spkg.report.timeline import timeline_document, timeline_hints, timeline_lines
     from spkg.verify.payload import open_package

@@ -15,14 +15,7 @@ from spkg.errors import SpkgError
 __all__ = ["verify"]
 
 
-@command(
-    "verify",
-    epilog="""\b
-Example:
-  spkg verify gateway.spkg --trust keys/ca.pem
-
-See: docs/verifying.md""",
-)
+@command("verify")
 @click.argument("package", metavar="PKG", type=FILE)
 @TRUST
 @JOBS
@@ -39,8 +32,14 @@ def verify(
 ) -> None:
     """Check the signatures of PKG and the digest of every file.
 
-    Exit status 0: everything is as a trusted signer signed it; 4: it is not.
-    """
+    Exit status 0: a trusted signer signed it, and every file matches; 4: not trusted.
+
+    \b
+    Example:
+      spkg verify gateway.spkg --trust keys/ca.pem
+
+    See: docs/verifying.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.report.lines import error_fields
     from spkg.report.verify import verification_document, verification_lines
     from spkg.verify import signatures as verification
