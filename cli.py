@@ -1,4 +1,4 @@
-"""The commands of a checkout: the list is in ``spkg/__main__.py``, since it is part of what is installed."""
+"""Run ``spkg`` from a checkout.  The list of commands is in ``spkg/__main__.py``, which is also installed."""
 
 from spkg.__main__ import COMMANDS, main
 

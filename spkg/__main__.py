@@ -1,4 +1,4 @@
-"""The list of commands: name, where it is, one line of help.  A command is imported when it is called."""
+"""The list of commands: name, module, one line of help.  A command is imported when it is called."""
 
 from typing import Final
 
@@ -8,41 +8,35 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS: Final = {
     "keygen": ListedCommand(
-        where="spkg.cli.keygen:keygen", help="Make a root and a signer in DIR, to try things with."
+        where="spkg.cli.keygen:keygen", help="Create a test root certificate and a signer in DIR."
     ),
-    "build": ListedCommand(where="spkg.cli.build:build", help="Build a package from MANIFEST, and sign it."),
+    "build": ListedCommand(where="spkg.cli.build:build", help="Build a package from MANIFEST and sign it."),
     "sign": ListedCommand(
-        where="spkg.cli.sign:sign", help="Add a signature to PKG; all others stay octet for octet."
+        where="spkg.cli.sign:sign", help="Add a signature to PKG; existing ones stay unchanged."
     ),
     "inspect": ListedCommand(
-        where="spkg.cli.inspect:inspect",
-        help="Show everything PKG says: header, commands, signers, certificates, payload.",
+        where="spkg.cli.inspect:inspect", help="Show everything in PKG; nothing is verified."
     ),
     "verify": ListedCommand(
-        where="spkg.cli.verify:verify", help="Check the signatures of PKG, then every file's digest."
+        where="spkg.cli.verify:verify", help="Check the signatures of PKG and the digest of every file."
     ),
     "extract": ListedCommand(
-        where="spkg.cli.extract:extract",
-        help="Extract the files of PKG into DIR, which is empty or not there yet.",
+        where="spkg.cli.extract:extract", help="Extract the files of PKG into DIR, installing nothing."
     ),
-    "diff": ListedCommand(where="spkg.cli.diff:diff", help="Show what B changes against A."),
+    "diff": ListedCommand(where="spkg.cli.diff:diff", help="Show what changes from package A to package B."),
     "timeline": ListedCommand(
         where="spkg.cli.timeline:timeline",
-        help="Show how states and deadlines would run over a download of PKG at RATE.",
+        help="Show states and deadlines of a download of PKG at RATE.",
     ),
-    "fetch": ListedCommand(
-        where="spkg.cli.fetch:fetch",
-        help="Download the package at URL and verify it, without applying it.",
-    ),
+    "fetch": ListedCommand(where="spkg.cli.fetch:fetch", help="Download the package at URL and verify it."),
     "apply": ListedCommand(
-        where="spkg.cli.apply:apply", help="Install the package SOURCE in a root: all of it or nothing."
+        where="spkg.cli.apply:apply", help="Install the package SOURCE in a root, all or nothing."
     ),
     "recover": ListedCommand(
-        where="spkg.cli.recover:recover", help="Finish or undo what a crash left of an installation."
+        where="spkg.cli.recover:recover", help="Finish or undo an interrupted installation."
     ),
     "status": ListedCommand(
-        where="spkg.cli.status:status",
-        help="Show how a root stands, and what was installed there, the last one first.",
+        where="spkg.cli.status:status", help="Show the state of a root and what was installed there."
     ),
     "voucher": ListedCommand(
         where="", help="Issue, verify and apply vouchers, which enable Options (TR-069, Appendix C)."
@@ -81,10 +75,12 @@ COMMANDS: Final = {
         where="vouchers.cli.ledger:void_serial", help="Make SERIAL void: its batch never issues it again."
     ),
 }
-"""What an installed ``spkg`` can do; a blank separates a command from the group that it belongs to."""
+"""The commands of an installed ``spkg``; a space separates a subcommand from its group."""
 
 main: Final = application(
-    COMMANDS, "Signed packages and vouchers of TR-069: make, verify, install, apply them."
+    COMMANDS,
+    "Build, verify and install TR-069 packages and vouchers.\n\n"
+    "'spkg COMMAND --help' shows the options of a command and an example.\n\nSee: docs/tour.md",
 )
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Building: a package from a manifest, the same octets from the same inputs (docs/manifest.md).
+"""Building: a package from a manifest, the same bytes from the same inputs (docs/manifest.md).
 
-Each source is read once: hashed while it is copied into the payload, in the order of the steps, so that a
-download can be installed as it arrives.  The front matter, whose size is known before, is written last.
+Each source is read once: it is hashed while it is copied into the payload.  Files are in the order of the
+steps, so a download can be installed as it arrives.  The front matter has a known size and is written last.
 """
 
 import os
@@ -61,12 +61,12 @@ __all__ = [
 
 EXECUTABLE_MODE: Final = 0o755
 PLAIN_MODE: Final = 0o644
-"""The two modes that a source can have, by its owner's execute bit: no more of it is carried over."""
+"""The two modes of a source, by its owner's execute bit; the rest of its mode is not carried over."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedFile:
-    """A file that will be in the package, under a command that lacks its contents."""
+    """A file that will be in the package; its contents are not known yet."""
 
     field: str
     """The step it comes from."""
@@ -75,18 +75,18 @@ class PlannedFile:
     source: Path
     flags: int
     follow: bool
-    """Whether a symbolic link at *source* is followed: one that the manifest names is."""
+    """Whether a symbolic link at *source* is followed, as one that the manifest names is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """Where a file lies in the payload, and what is signed of it."""
+    """Where a file is in the payload, and what is signed about it."""
 
     offset: int
     length: int
     sha1: bytes
     sha256: bytes
-    """Empty where no strong digests are asked for."""
+    """Empty without strong digests."""
     mode: int
 
 
@@ -96,12 +96,12 @@ class BuildPlan:
 
     manifest: Manifest
     items: tuple[tuple[str, Record | PlannedFile], ...]
-    """The steps with trees laid out: for each command the step it comes from, and what it is."""
+    """The steps with trees expanded: for each command, the step it comes from, and its record or file."""
     trees: tuple[TreeReport, ...]
 
     @property
     def files(self) -> list[PlannedFile]:
-        """Those of the items that carry a file."""
+        """The items that carry a file."""
         return [item for _, item in self.items if isinstance(item, PlannedFile)]
 
 
@@ -113,15 +113,15 @@ class BuildReport:
     commands: int
     files: int
     shared: int
-    """How many files were stored already for another command."""
+    """The number of files that were already stored for another command."""
     signed: bool
 
 
 def plan_build(manifest: Manifest) -> BuildPlan:
-    """Lay out the steps of *manifest*.
+    """Expand the steps of *manifest*.
 
     Raises:
-        FormatError: A tree holds what no package can carry, or the command list would be too long.
+        FormatError: A tree contains something no package can carry, or the command list would be too long.
         HostError: A tree can't be read.
     """
     items: list[tuple[str, Record | PlannedFile]] = []
@@ -170,7 +170,7 @@ def plan_build(manifest: Manifest) -> BuildPlan:
 
 
 def packs(plan: BuildPlan, output: Path) -> str | None:
-    """Return the step that would put *output* itself into the package; none does where it is not there."""
+    """Return the step that would put *output* itself into the package; None if no step would."""
     try:
         there = output.stat()
     except OSError:
@@ -183,7 +183,7 @@ def packs(plan: BuildPlan, output: Path) -> str | None:
 
 
 def sources_size(plan: BuildPlan) -> int:
-    """Return how many octets the sources have now, as far as they can be told: for the progress alone."""
+    """Return the size of the sources in bytes, as far as it is known: only for the progress bar."""
     total = 0
     for file in plan.files:
         with suppress(OSError):
@@ -192,7 +192,7 @@ def sources_size(plan: BuildPlan) -> int:
 
 
 def warnings(plan: BuildPlan) -> Iterator[str]:
-    """Give what a release engineer should think about before the package goes out."""
+    """Yield what a release engineer should consider before the package is released."""
     parameters = plan.manifest.parameters
     upgrade = any(isinstance(one, Role) and one.role == ROLES["software-upgrade"] for one in parameters)
     if upgrade and not any(isinstance(one, MaximumVersion) for one in parameters):
@@ -202,13 +202,13 @@ def warnings(plan: BuildPlan) -> Iterator[str]:
         yield f"{plan.items[0][0]} leaves the initial state at once, so the initial timeouts never apply"
     for tree in plan.trees:
         if not tree.taken:
-            yield f"{tree.field} takes no file"
+            yield f"{tree.field} takes no files"
         for pattern in tree.unused_patterns:
             yield f"{tree.field}.exclude: {pattern!r} matches nothing"
 
 
 def arrange(plan: BuildPlan, contents: Sequence[Contents]) -> list[Record]:
-    """Return the command list of *plan*, with the contents of its files in their order."""
+    """Return the command list of *plan*; *contents* are those of its files, in their order."""
     manifest = plan.manifest
     records = list(manifest.parameters)
     if manifest.strong_digests and contents:
@@ -241,15 +241,15 @@ def build_package(
     """Write the package of *plan* to *output*, an empty file that can be read back.
 
     Args:
-        plan: What goes in.
-        output: Where to, without a buffer.
+        plan: What to build.
+        output: The file, unbuffered.
         identity: Who signs, with SHA-1; None leaves the package unsigned.
-        signing_time: What the signature claims; None claims nothing, so that the octets repeat.
-        jobs: With more than one, the second of two digests is computed beside the first.
-        progress: Is told the octets of sources done.
+        signing_time: The time that the signature claims; without it, the same inputs give the same bytes.
+        jobs: With more than one, two digests of a file are computed in parallel.
+        progress: Called with the number of source bytes processed.
 
     Raises:
-        FormatError: A source is no regular file or changed while it was read, or a limit is passed.
+        FormatError: A source is not a regular file or changed while it was read, or a limit is exceeded.
         HostError: A source can't be read.
         OSError: The output can't be written.
     """
@@ -276,7 +276,7 @@ def build_package(
     signed = header.encode() + commands
     block = block_of(signed)
     if len(signed) != signed_size or len(block) != block_size:
-        raise AssertionError("the front matter is not of the size it was planned with")
+        raise AssertionError("the front matter does not have the planned size")
     output.seek(0)
     write_all(output, signed + block)
     return BuildReport(
@@ -288,12 +288,12 @@ def build_package(
     )
 
 
-TOO_MUCH: Final = "the payload would have 2^32 octets or more"
+TOO_MUCH: Final = f"the payload would exceed the limit of {MAX_PAYLOAD} bytes"
 UNKNOWN_CONTENTS: Final = Contents(offset=0, length=0, sha1=bytes(20), sha256=bytes(32), mode=PLAIN_MODE)
 
 
 class _PayloadWriter:
-    """Stores files one behind the other, and equal ones once."""
+    """Stores files one after the other, and identical ones only once."""
 
     def __init__(self, output: FileIO, start: int, manifest: Manifest, crew: Crew | None) -> None:
         self._output = output
@@ -308,7 +308,7 @@ class _PayloadWriter:
         output.seek(start)
 
     def store(self, file: PlannedFile, progress: Progress | None) -> Contents:
-        """Copy a source, hash it on the way, and return where it lies."""
+        """Copy a source, hash it at the same time, and return its contents."""
         sha1, sha256 = Digest.SHA1.new(), Digest.SHA256.new()
         strong = self._manifest.strong_digests
         start = self.length
@@ -338,7 +338,7 @@ class _PayloadWriter:
             after = os.fstat(source.fileno())
         length = self.length - start
         if _identity_of(before) != _identity_of(after) or after.st_size != length:
-            raise self._error(file, "it changed while it was read")
+            raise self._error(file, "changed while it was read")
         contents = Contents(
             offset=self._share(file, start, length, sha1.digest()),
             length=length,
@@ -346,21 +346,21 @@ class _PayloadWriter:
             sha256=sha256.digest(),
             mode=EXECUTABLE_MODE if before.st_mode & stat.S_IXUSR else PLAIN_MODE,
         )
-        # Only now: what would have been too much may be stored already.
+        # Checked only now: what would be too much may have been stored before.
         if self.length > MAX_PAYLOAD:
             raise self._error(file, TOO_MUCH, section="E.3")
         self._known[_identity_of(before)] = contents
         return contents
 
     def _share(self, file: PlannedFile, start: int, length: int, sha1: bytes) -> int:
-        """Return where a file of these contents lies, and drop it where that is not at *start*."""
+        """Return the offset of these contents; if they were stored before, drop the copy at *start*."""
         if not self._manifest.share_payload:
             return start
         first = self._stored.setdefault((length, sha1), start)
         if first == start:
             return start
         if not self._is_same(first, start, length):
-            problem = "another file of this package has the same SHA-1 and other contents"
+            problem = "another file of this package has the same SHA-1 but different contents"
             raise self._error(file, problem, section="E.4.3")
         self.length = start
         self._output.seek(self._start + start)
@@ -369,7 +369,7 @@ class _PayloadWriter:
         return first
 
     def _is_same(self, first: int, second: int, length: int) -> bool:
-        """Compare octets that were written: SHA-1 alone can't be believed here."""
+        """Compare the bytes that were written: SHA-1 alone can't be trusted here."""
         descriptor = self._output.fileno()
         for done in range(0, length, CHUNK):
             count = min(CHUNK, length - done)
@@ -412,17 +412,17 @@ def _record_of(file: PlannedFile, contents: Contents) -> PayloadCommand:
 
 
 def _identity_of(status: os.stat_result) -> tuple[int, ...]:
-    """Return what tells a file from others, and from what it was before."""
+    """Return what distinguishes a file from others, and from an earlier version of it."""
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _check_size(plan: BuildPlan) -> None:
-    """Refuse a command list of 2^16 octets or more, naming the step that is too much (E.3)."""
+    """Refuse a command list of 2^16 bytes or more, naming the step that exceeds the limit (E.3)."""
     files = len(plan.files)
     size = len(encode_commands(arrange(plan, [UNKNOWN_CONTENTS] * files)))
     if size <= MAX_COMMAND_LIST:
         return
-    # What comes before the steps grows with the files, so take off the end until it fits.
+    # The part before the steps grows with the files, so remove steps from the end until the rest fits.
     per_file = 32 * plan.manifest.strong_digests + 4 * plan.manifest.file_modes
     remaining, culprit = size, "package"
     for step, item in reversed(plan.items):
@@ -431,7 +431,7 @@ def _check_size(plan: BuildPlan) -> None:
         record = item if isinstance(item, Record) else _record_of(item, UNKNOWN_CONTENTS)
         remaining -= len(encode_commands([record])) + (per_file if isinstance(item, PlannedFile) else 0)
         culprit = step
-    problem = f"the command list would have {size} octets, the limit is {MAX_COMMAND_LIST}, passed here"
+    problem = f"the command list would have {size} bytes, the limit is {MAX_COMMAND_LIST}, exceeded here"
     field = culprit if remaining <= MAX_COMMAND_LIST else "package"
     raise FormatError(problem, source=plan.manifest.source, field=field, section="E.3")
 
@@ -445,7 +445,7 @@ def _leaves_initial_state(item: Record | PlannedFile) -> bool:
 
 @contextmanager
 def _located(source: str, field: str, path: Path) -> Iterator[None]:
-    """Say which step and which file it was where one can't be read."""
+    """Add the step and the file to the error for a source that can't be read."""
     try:
         yield
     except IsADirectoryError:

@@ -1,6 +1,6 @@
-"""What one package changes against another: what a release engineer asks before a release goes out.
+"""What changes from one package to another, for a release engineer to check before a release.
 
-Nothing here is verified: it compares what the two packages say, and says whether their octets are the same.
+Nothing is verified here.  The contents of the two packages are compared, and then their bytes.
 """
 
 from collections import Counter, defaultdict
@@ -27,10 +27,10 @@ from spkg.verify.payload import CHUNK, Payload
 __all__ = ["Change", "Difference", "FileChange", "FileState", "compare_packages"]
 
 GATES: Final = (VersionCommand, Role, StorageCommand, RequiredAttributes)
-"""What decides whether a device may take the package (decision 17)."""
+"""The requirements that decide whether a device may install the package (decision 17)."""
 
 MAX_EFFORT: Final = 5_000_000
-"""How many comparisons a shortest difference may take: two thousand commands that are all different."""
+"""The most comparisons for a shortest difference: enough for 2000 commands that all differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class FileState:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """Something that one package says and the other does not, or says otherwise."""
+    """Something that is in only one of the packages, or that differs."""
 
     name: str
     before: str | None
@@ -54,7 +54,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class FileChange:
-    """A file that only one of the packages has, or that they have otherwise."""
+    """A file that is in only one of the packages, or that differs."""
 
     path: str
     before: FileState | None
@@ -63,7 +63,7 @@ class FileChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """All that is different; equal packages have the same octets from the first to the last."""
+    """Everything that differs; equal packages are identical, byte for byte."""
 
     header: tuple[Change, ...]
     commands: tuple[Change, ...]
@@ -72,17 +72,17 @@ class Difference:
     files: tuple[FileChange, ...]
     signers: tuple[Change, ...]
     encoding: tuple[str, ...]
-    """Octets that differ where everything above is the same."""
+    """Where bytes differ although everything above is the same."""
 
     @property
     def equal(self) -> bool:
-        """Whether there is none."""
+        """Whether nothing differs."""
         found = (self.header, self.commands, self.gates, self.timeouts, self.files, self.signers)
         return not any(found) and not self.encoding
 
 
 def compare_packages(before: tuple[Package, Payload], after: tuple[Package, Payload]) -> Difference:
-    """Return what the second package changes against the first.
+    """Return what changes from the first package to the second.
 
     Raises:
         FormatError: A payload is shorter or longer than its header states.
@@ -102,13 +102,13 @@ def compare_packages(before: tuple[Package, Payload], after: tuple[Package, Payl
     encoding: list[str] = []
     if one.signed != other.signed and not (header or gates or timeouts or commands or files):
         encoding.append("the command lists")
-    # A signature over other octets is another signature: it says nothing of its own.
+    # A signature over different bytes is always different, which is not worth reporting.
     if one.signed == other.signed and one.block.octets != other.block.octets and not signers:
         encoding.append("the signature blocks")
     if one.signed == other.signed:
         place = _first_difference(before[1], after[1])
         if place is not None:
-            encoding.append(f"the payloads, from octet {place} on")
+            encoding.append(f"the payloads, from byte {place} on")
     return Difference(
         header=header,
         commands=commands,
@@ -125,7 +125,7 @@ def _shown(package: Package, kinds: type[Record] | tuple[type[Record], ...]) -> 
 
 
 def _others(package: Package) -> list[tuple[str, str]]:
-    """Return the commands in their order, but for gates and timeouts."""
+    """Return the commands in their order, without requirements and timeouts."""
     return [
         (record.title if record.code in RECORDS else f"{record.title} {record.code}", summary(record))
         for record in package.records
@@ -134,17 +134,17 @@ def _others(package: Package) -> list[tuple[str, str]]:
 
 
 def _signers(package: Package) -> list[tuple[str, str]]:
-    """Return who has signed, as far as the block tells: nobody's word is taken for it here."""
+    """Return the signers as the block names them; nothing is verified here."""
     found: list[tuple[str, str]] = []
     for signer in package.block.signers:
-        issuer = "a key identifier" if signer.issuer is None else readable_name(signer.issuer)
-        name = package.block.subject_of(signer) or f"someone certified by {issuer}"
+        issuer = "an unknown issuer" if signer.issuer is None else readable_name(signer.issuer)
+        name = package.block.subject_of(signer) or f"a signer certified by {issuer}"
         found.append(("signer", f"{name}, serial {signer.serial}, {signer.digest_algorithm.name}"))
     return found
 
 
 def _sequence(before: Sequence[tuple[str, str]], after: Sequence[tuple[str, str]]) -> tuple[Change, ...]:
-    """Return what it takes to get from one list to the other."""
+    """Return the changes from one list to the other."""
     changes: list[Change] = []
     for start, end, new_start, new_end in _replaced(before, after):
         for old, new in zip_longest(before[start:end], after[new_start:new_end]):
@@ -159,8 +159,8 @@ def _sequence(before: Sequence[tuple[str, str]], after: Sequence[tuple[str, str]
 def _replaced(
     before: Sequence[tuple[str, str]], after: Sequence[tuple[str, str]]
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Give the parts of one list that others of the other take the place of."""
-    # What repeats itself costs the matcher the cube of its length; nobody reads such a difference.
+    """Yield the parts of one list that are replaced in the other."""
+    # Repeated items cost the matcher the cube of their number, for a difference too long to read.
     counts = Counter(after)
     if sum(counts[item] for item in before) * min(len(before), len(after)) > MAX_EFFORT:
         yield 0, len(before), 0, len(after)
@@ -196,7 +196,7 @@ def _states(package: Package) -> dict[str, list[FileState]]:
 
 
 def _first_difference(one: Payload, other: Payload) -> int | None:
-    """Return the first octet in which two payloads of the same length differ."""
+    """Return the offset of the first byte that differs in two payloads of the same length."""
     left, right = memoryview(bytearray(CHUNK)), memoryview(bytearray(CHUNK))
     position = 0
     while position < one.length:

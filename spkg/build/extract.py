@@ -1,7 +1,7 @@
 """Extraction: the files of a package into a directory of their own, all or nothing.
 
-This takes a package apart; it installs nothing.  Paths are checked before they get here, and the directory
-is new, so nothing can stand in it that leads elsewhere.
+This takes a package apart; it installs nothing.  Paths are checked before they get here.  The directory is
+new, so it can't contain a link that leads elsewhere.
 """
 
 import os
@@ -27,11 +27,11 @@ from spkg.verify.single_pass import Consumer, Progress
 __all__ = ["Extraction", "extract_package", "unsafe_extract_package"]
 
 DEFAULT_MODE: Final = 0o644
-"""The mode of a file of which the package states none; the umask goes off."""
+"""The mode of a file if the package states none; the umask is applied to it."""
 MAX_FILE_NAME: Final = 255
-"""The longest name, in octets, that file systems take."""
+"""The longest file name, in bytes, that file systems accept."""
 FILES_DIRECTORY: Final = "rootfs"
-"""Where the files go beside a manifest."""
+"""The directory of the files, next to a manifest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Extraction:
     places: tuple[str, ...]
     """Where each file went, below the directory, in the order of the commands."""
     renamed: tuple[int, ...]
-    """Which of them could not have their own path: it was taken by another of other contents."""
+    """Which of them could not get their own path, because a file with different contents has it."""
     rebuild: Rebuild | None
     """What building from the manifest would give; None without one."""
 
@@ -60,14 +60,14 @@ def extract_package(
     Args:
         trusted: The package.
         payload: Its payload, from the beginning.
-        directory: Where the files go, under their paths.
-        manifest: Whether they go to ``rootfs``, beside a manifest that builds the package again.
-        progress: Is told the octets done.
+        directory: Where the files are written, under their paths.
+        manifest: Whether to write them to ``rootfs``, next to a manifest that rebuilds the package.
+        progress: Called with the number of bytes processed.
 
     Raises:
         DamagedPayloadError: The contents of a file are not the signed ones.
         FormatError: The payload is shorter or longer than the header states.
-        HostError: There is not room for the files.
+        HostError: There is not enough room for the files.
         UsageError: *directory* is not empty.
         OSError: A file can't be written.
     """
@@ -82,14 +82,14 @@ def unsafe_extract_package(
     manifest: bool = False,
     progress: Progress | None = None,
 ) -> Extraction:
-    """Extract the files of a package that nobody vouches for; as :func:`extract_package` otherwise."""
+    """Extract the files of a package without a trusted signature; otherwise as :func:`extract_package`."""
     with new_directory(directory) as new:
         tree = new / FILES_DIRECTORY if manifest else new
         tree.mkdir(exist_ok=True)
         _check_room(package, new)
         names = _Names()
         places = [names.give(file) for file in package.files]
-        # Of equal files the first is written as it goes by, the others are copied from it.
+        # Of identical files, the first is written while the payload is read; the others are copies of it.
         wanted: defaultdict[Range, dict[str, int]] = defaultdict(dict)
         for file, place in zip(package.files, places, strict=True):
             wanted[file.range][place] = file.mode or DEFAULT_MODE
@@ -121,7 +121,7 @@ def unsafe_extract_package(
 
 
 class _Names:
-    """Gives every file a name of its own: its path, or one like it where that is taken."""
+    """Gives every file a unique name: its path, or a similar one if that is taken."""
 
     def __init__(self) -> None:
         self._places: dict[str, tuple[Range, int] | None] = {}
@@ -143,7 +143,7 @@ class _Names:
         return place
 
     def _take(self, wanted: str, contents: tuple[Range, int] | None) -> str:
-        """Return *wanted*, or a path like it, for these contents: a directory has None."""
+        """Return *wanted*, or a similar path, for these contents; a directory has None."""
         key = (wanted, contents)
         if key not in self._given:
             place = wanted
@@ -156,7 +156,7 @@ class _Names:
 
 
 def _numbered(path: str, number: int) -> str:
-    """Return *path* with a number behind its name, which stays as short as a name must be."""
+    """Return *path* with a number after its name, which is shortened if it would be too long."""
     above, slash, name = path.rpartition("/")
     suffix = f".{number}"
     return f"{above}{slash}{name.encode()[: MAX_FILE_NAME - len(suffix)].decode(errors='ignore')}{suffix}"
@@ -171,11 +171,11 @@ class _Writer(Consumer):
         self._file: FileIO | None = None
 
     def begin(self) -> None:
-        """Make the file."""
+        """Create the file."""
         self._file = _make(self._path)
 
     def feed(self, octets: memoryview) -> None:
-        """Write the next octets."""
+        """Write the next bytes."""
         assert self._file is not None  # begin comes before
         write_all(self._file, octets)
 
@@ -184,14 +184,14 @@ class _Writer(Consumer):
         self.close()
 
     def close(self) -> None:
-        """Let go of the file, if it is open."""
+        """Close the file if it is open."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
 def _make(path: Path) -> FileIO:
-    """Make a file and the directories above it."""
+    """Create a file and the directories above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(
         path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | CLOSE_ON_EXEC | BINARY, 0o777
@@ -200,13 +200,13 @@ def _make(path: Path) -> FileIO:
 
 
 def _set_mode(path: Path, mode: int) -> None:
-    """Take away what neither the package nor the umask allows: last, since some modes let nobody write."""
+    """Limit the mode to what package and umask both allow; done last, since some modes forbid writing."""
     path.chmod(stat.S_IMODE(path.stat().st_mode) & mode)
 
 
 def _check_room(package: Package, directory: Path) -> None:
-    """Refuse before a disk is filled: a hundred octets of commands can ask for 4 GiB, many times over."""
+    """Refuse before a disk is filled: a hundred bytes of commands can ask for 4 GiB, many times over."""
     wanted = sum(file.record.file_length for file in package.files)
     free = free_room(directory)
     if free is not None and wanted > free:
-        raise HostError(f"the files need {wanted} octets, {free} are free")
+        raise HostError(f"the files need {wanted} bytes, but only {free} are free")

@@ -1,6 +1,6 @@
 """The manifest: what a release engineer writes, and what a package is built from (docs/manifest.md).
 
-Reading one checks all that can be known without looking at the sources.
+Reading one checks everything that can be checked without looking at the sources.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +69,7 @@ __all__ = [
     "read_manifest",
 ]
 
-# What each key and verb stands for; reading a manifest and writing one both go by these.
+# What each key and verb means, for reading a manifest and for writing one.
 VERSION_KEYS: Final[dict[str, type[VersionCommand]]] = {
     "minimum-version": MinimumVersion,
     "maximum-version": MaximumVersion,
@@ -116,7 +116,7 @@ class FileStep:
     """A step that carries a file."""
 
     field: str
-    """Where the step stands in the manifest, for errors."""
+    """Where the step is in the manifest, for errors."""
     command: type[PayloadCommand]
     path: RootPath
     source: Path
@@ -153,7 +153,7 @@ class Manifest:
     source: str
     """Its name, for errors."""
     parameters: tuple[Record, ...]
-    """What comes before the steps, in the order it has on the wire."""
+    """The commands before the steps, in the order they have on the wire."""
     steps: tuple[ManifestStep, ...]
     strong_digests: bool
     file_modes: bool
@@ -165,20 +165,20 @@ def load_manifest(path: Path, overrides: Mapping[str, str] | None = None) -> Man
 
     Args:
         path: The file; sources are relative to its directory.
-        overrides: Values in place of its own, by ``table.key``.
+        overrides: Values that replace those of the file, by ``table.key``.
 
     Raises:
-        FormatError: It is no manifest, or one from which no package can be built.
+        FormatError: It is not a manifest, or no package can be built from it.
         OSError: It can't be read.
     """
     return read_manifest(load_table(path, overrides), path.parent)
 
 
 def read_manifest(document: Table, directory: Path) -> Manifest:
-    """Return the manifest that *document* is, with sources relative to *directory*.
+    """Return *document* as a manifest, with sources relative to *directory*.
 
     Raises:
-        FormatError: It is no manifest, or one from which no package can be built.
+        FormatError: It is not a manifest, or no package can be built from it.
     """
     package = document.table("package")
     parameters = _package(package)
@@ -189,7 +189,7 @@ def read_manifest(document: Table, directory: Path) -> Manifest:
     steps = tuple(_step(table, f"step[{index}]", directory) for index, table in enumerate(tables))
     for table, step in list(zip(tables, steps, strict=True))[:-1]:
         if isinstance(step, RecordStep) and isinstance(step.record, Reboot):
-            raise table.error("reboot", "a reboot is the last step", section=Reboot.SECTION)
+            raise table.error("reboot", "a reboot must be the last step", section=Reboot.SECTION)
     manifest = Manifest(
         source=document.source,
         parameters=tuple(parameters),
@@ -237,7 +237,8 @@ def _role(table: Table, role: Any) -> Role:
     name = table.text("role")
     if name not in ROLES:
         known = ", ".join(ROLES)
-        raise table.error("role", f'one of {known} belongs here, or {{ vendor = "OUI" }}', section="E.4.11")
+        problem = f'expected {known} or {{ vendor = "OUI" }}, got {name!r:.60}'
+        raise table.error("role", problem, section="E.4.11")
     return Role(role=ROLES[name])
 
 
@@ -257,7 +258,7 @@ def _required_attributes(tables: Sequence[Table]) -> list[RequiredAttributes]:
         if any(
             (one.defining_entity, one.class_) == (record.defining_entity, record.class_) for one in records
         ):
-            raise table.error("class", "each command is for another class", section="E.4.13")
+            raise table.error("class", "a class of a defining-entity may occur only once", section="E.4.13")
         records.append(record)
     return records
 
@@ -268,24 +269,24 @@ def _attributes(table: Table) -> RequiredAttributes:
     values = table.integers("values")
     table.finish()
     if number is None or kind is None:
-        raise table.error("", "defining-entity and class belong here", section="E.4.13")
+        raise table.error("", "defining-entity and class are required", section="E.4.13")
     if not values:
-        raise table.error("values", "an array of at least one number belongs here", section="E.4.13")
+        raise table.error("values", "expected an array of at least one number", section="E.4.13")
     return RequiredAttributes(defining_entity=number, class_=kind, attributes=values)
 
 
 def _step(table: Table, field: str, directory: Path) -> ManifestStep:
     found = [verb for verb in VERBS if verb in table]
     if len(found) > 1:
-        raise table.error("", f"a step has exactly one verb, not {', '.join(found)}")
+        raise table.error("", f"expected exactly one verb, got {', '.join(found)}")
     if not found:
         table.expect(*VERBS, "from", "to", "unsafe", "value", "exclude", "links")
-        raise table.error("", f"a step has exactly one verb: {', '.join(VERBS)}")
+        raise table.error("", f"expected exactly one of the verbs {', '.join(VERBS)}")
     verb = found[0]
     step: ManifestStep
     if verb in BARE_VERBS:
         if table.boolean(verb) is not True:
-            raise table.error(verb, "true belongs here")
+            raise table.error(verb, "must be true")
         step = RecordStep(field=field, record=BARE_VERBS[verb]())
     elif verb == "vendor":
         step = RecordStep(field=field, record=_vendor(table))
@@ -319,23 +320,25 @@ def _vendor(table: Table) -> UnknownCommand:
     code = table.integer("vendor")
     value = table.octets("value") or b""
     if code is None or code not in VENDOR_TYPES:
-        raise table.error("vendor", "a type from 1000 to 9999 belongs here", section="Table 68")
+        raise table.error("vendor", f"expected a type from 1000 to 9999, got {code}", section="Table 68")
     if code in RECORDS:
-        raise table.error("vendor", f"{code} is an extension of this tool: see strong-digests and file-modes")
+        raise table.error(
+            "vendor", f"{code} is an extension of spkg: set strong-digests or file-modes instead"
+        )
     return UnknownCommand(number=code, value=value)
 
 
 def _path(table: Table, key: str, kind: type[RootPath]) -> Any:
     text = table.text(key)
     if text is None:
-        raise table.error(key, "a path belongs here")
+        raise table.error(key, "a path is required")
     return _made(table, key, kind.of, text)
 
 
 def _source(table: Table, directory: Path) -> Path:
     text = table.text("from")
     if not text or "\0" in text:
-        raise table.error("from", "the path of the source belongs here")
+        raise table.error("from", "the path of the source is required")
     return directory / text
 
 
@@ -348,7 +351,7 @@ def _links(table: Table) -> TreeLinks:
     try:
         return TreeLinks(text or "error")
     except ValueError as exc:
-        raise table.error("links", 'one of "error", "skip", "copy" belongs here') from exc
+        raise table.error("links", f'expected "error", "skip" or "copy", got {text!r:.60}') from exc
 
 
 def _made(table: Table, key: str, make: Callable[[str], Any], text: str) -> Any:

@@ -1,7 +1,7 @@
-"""A manifest for a package that is there: the way back from the wire to what an engineer can edit.
+"""A manifest from an existing package: the way back from the wire to what an engineer can edit.
 
-For every package of our own builder, building from it gives the same header, command list and payload; for
-any other it is checked whether it does.
+For every package of our own builder, building from it gives the same header, command list and payload.  For
+any other package, it is checked whether it does.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,14 +62,14 @@ class Rebuild:
     same: bool
     """Whether that is the same header, command list and payload."""
     problem: str
-    """Why it would give nothing: what no manifest can say; empty where it would."""
+    """Why nothing can be built: what a manifest can't express; empty if it can."""
 
 
 def describe_manifest(package: Package, sources: Sequence[str]) -> tuple[str, Rebuild]:
     """Return a manifest, and what building from it would give.
 
     Args:
-        package: What to build again.
+        package: The package to build again.
         sources: Where the contents of each file are, relative to the manifest, in the order of the commands.
     """
     shared, apart = ("\n".join(_lines(package, sources, share=share)) + "\n" for share in (True, False))
@@ -151,19 +151,19 @@ def _role(record: Role) -> str:
     if record.role in names:
         return f'"{names[record.role]}"'
     if vendor_of(record.role) is None:
-        return f"{record.role}  # reserved (Table 75): no manifest can state it"
+        return f"{record.role}  # reserved (Table 75): a manifest can't state it"
     arguments = f', arguments = "{record.arguments.hex()}"' if record.arguments else ""
     return f"{{ vendor = {_entity(record.role)}{arguments} }}"
 
 
 def _entity(number: int) -> str:
-    """Return an OUI in quotes, or a number that is none."""
+    """Return an OUI in quotes, or a number that is not an OUI."""
     vendor = vendor_of(number)
     return str(number) if vendor is None else f'"{vendor}"'
 
 
 def _rebuild(package: Package, text: str, *, share: bool) -> Rebuild:
-    """Return whether from *text* the header and command list of *package* come again."""
+    """Return whether building *text* gives the header and command list of *package* again."""
     try:
         plan = plan_build(read_manifest(parse_table(text.encode(), "manifest.toml"), Path()))
     except FormatError as exc:

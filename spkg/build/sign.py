@@ -1,4 +1,4 @@
-"""Signing: a SignerInfo made with a key, checked before it goes out, and put into a package (TR-069 E.5)."""
+"""Signing: a SignerInfo made with a key, checked before it is used, and added to a package (TR-069 E.5)."""
 
 from datetime import datetime
 from io import FileIO
@@ -36,21 +36,21 @@ def add_signature(
     digest: Digest = Digest.SHA1,
     signing_time: datetime | None = None,
 ) -> bytes:
-    """Return *block* with one more signature, all others octet for octet as they were.
+    """Return *block* with one more signature; the others stay unchanged, byte for byte.
 
-    The same inputs give the same octets, and the length does not depend on *signed*.
+    The same inputs give the same bytes, and the length does not depend on *signed*.
 
     Args:
-        block: Where it goes.
-        signed: The octets of header and command list.
-        identity: Who signs.
-        digest: SHA-1 as E.5 demands, or SHA-256 for a second signature beside it.
-        signing_time: What the signature claims; None claims nothing.
+        block: The block to extend.
+        signed: The bytes of header and command list.
+        identity: The signer.
+        digest: SHA-1 as E.5 demands, or SHA-256 for a second signature in addition to it.
+        signing_time: The time that the signature claims, if any.
 
     Raises:
         FormatError: There are too many signatures or certificates for one block.
-        RefusedError: This signer has signed with this digest already.
-        UntrustedError: The key is one that no verifier of ours accepts.
+        RefusedError: This signer has already signed with this digest.
+        UntrustedError: Our own verifier would not accept the key.
     """
     certificate = identity.certificate.public_bytes(Encoding.DER)
     public = check_rsa_key(identity.certificate.public_key())
@@ -58,7 +58,7 @@ def add_signature(
     for signer in block.signers:
         if (signer.issuer, signer.serial) == names and signer.digest_algorithm.name == digest.value:
             raise RefusedError(
-                f"{subject_of(identity.certificate)} has signed this with {digest.value} already"
+                f"{subject_of(identity.certificate)} has already signed this package with {digest.value}"
             )
 
     attributes = signed_attributes(digest.of(signed), signing_time)
@@ -68,20 +68,20 @@ def add_signature(
     info = signer_info(certificate, digest, attributes, signature)
     chain = [other.public_bytes(Encoding.DER) for other in identity.chain]
     extended = add_signer(block, info, digest, [certificate, *chain])
-    load_block(extended)  # what nobody could read again is not written
+    load_block(extended)  # a block that can't be read again is not written
     return extended
 
 
 def check_front_matter(signed: bytes, block: bytes) -> None:
-    """Refuse to write a front matter that recipients need not take.
+    """Refuse to write a front matter that recipients need not accept.
 
     Raises:
-        FormatError: Header, command list and block have more than 150 000 octets together.
+        FormatError: Header, command list and block have more than 150 000 bytes together.
     """
     size = len(signed) + len(block)
     if size > MAX_FRONT_MATTER:
         problem = (
-            f"header, command list and signatures would have {size} octets, the limit is {MAX_FRONT_MATTER}"
+            f"header, command list and signatures would have {size} bytes, the limit is {MAX_FRONT_MATTER}"
         )
         raise FormatError(problem, section="E.5")
 
@@ -98,13 +98,13 @@ def sign_package(
 ) -> None:
     """Write *package* with one more signature to *output*.
 
-    The payload is compared with its commands while it is copied: a signature vouches for it.
+    The payload is compared with its commands while it is copied: the signature covers it, too.
 
     Raises:
         DamagedPayloadError: A file does not match its command.
         FormatError: The payload does not fit the header, or the front matter would be too large.
-        RefusedError: This signer has signed with this digest already.
-        UntrustedError: The key is one that no verifier of ours accepts.
+        RefusedError: This signer has already signed with this digest.
+        UntrustedError: Our own verifier would not accept the key.
     """
     block = add_signature(package.block, package.signed, identity, digest=digest, signing_time=signing_time)
     check_front_matter(package.signed, block)
@@ -113,12 +113,12 @@ def sign_package(
 
 
 class _Copier(Consumer):
-    """A consumer that writes the whole payload on."""
+    """A consumer that copies the whole payload."""
 
     def __init__(self, output: FileIO, length: int) -> None:
         self.range = Range(0, length)
         self._output = output
 
     def feed(self, octets: memoryview) -> None:
-        """Write the next octets."""
+        """Write the next bytes."""
         write_all(self._output, octets)

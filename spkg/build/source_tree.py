@@ -1,7 +1,6 @@
-"""The files of a directory tree, in the one order that does not depend on the file system.
+"""The files of a directory tree, in an order that does not depend on the file system.
 
-Nothing is left out in silence: a link, a device or a name that no package can carry is an error, or it is
-counted.
+Nothing is left out silently: a link, a device or a name that no package can carry is an error or is counted.
 """
 
 import os
@@ -33,7 +32,7 @@ class TreeFile:
 
 @dataclass(frozen=True, kw_only=True)
 class TreeReport:
-    """What a tree step took, and what it left."""
+    """What a tree step took, and what it left out."""
 
     field: str
     taken: tuple[TreeFile, ...]
@@ -42,20 +41,20 @@ class TreeReport:
     skipped_links: tuple[str, ...]
     copied_links: tuple[str, ...]
     empty_directories: tuple[str, ...]
-    """Directories without anything below them that was taken: the format has none."""
+    """Directories with nothing below them that was taken: the format has no directories."""
     unused_patterns: tuple[str, ...]
-    """Patterns of ``exclude`` that nothing matched: misspelt, most likely."""
+    """Patterns of ``exclude`` that matched nothing: probably misspelt."""
 
 
 def walk_tree(step: TreeStep, manifest: str) -> TreeReport:
-    """Return what *step* carries, in the octet order of the paths.
+    """Return what *step* carries, in the byte order of the paths.
 
     Args:
         step: The step.
         manifest: The name of the manifest, for errors.
 
     Raises:
-        FormatError: The tree holds something that no package can carry.
+        FormatError: The tree contains something that no package can carry.
         OSError: It can't be read.
     """
     return _Walk(step, manifest).report()
@@ -84,7 +83,7 @@ class _Walk:
                 self._taken.append((path, path))
             else:
                 raise self._error(
-                    path, "neither a file nor a directory, the format can't carry it", exclude=True
+                    path, "neither a file nor a directory, so the format can't carry it", exclude=True
                 )
         above = {path[:end] for path, _ in self._taken for end in _slashes(path)}
         return TreeReport(
@@ -101,12 +100,12 @@ class _Walk:
         )
 
     def _entries(self) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
-        """Go through all that is not excluded, without ever following a link."""
+        """Walk through everything that is not excluded, without following links."""
         waiting = [b""]
         while waiting:
             directory = waiting.pop()
             with os.scandir(os.fsencode(self._place(directory))) as found:
-                # In order, so that of several errors it is always the same one that is told.
+                # Sorted, so that of several errors the same one is always reported.
                 entries = sorted(found, key=lambda entry: entry.name)
             for entry in entries:
                 path = b"/".join((directory, entry.name)) if directory else entry.name
@@ -118,9 +117,9 @@ class _Walk:
                     waiting.append(path)
 
     def _is_excluded(self, path: bytes) -> bool:
-        """Whether a pattern leaves out *path*: one without a slash matches a name at any depth.
+        """Whether a pattern excludes *path*: one without a slash matches a name at any depth.
 
-        A slash at its end says nothing: it is how people write a directory.
+        A slash at its end is ignored: that is how people write a directory.
         """
         whole = os.fsdecode(path)
         name = whole.rpartition("/")[2]
@@ -135,7 +134,7 @@ class _Walk:
     def _link(self, path: bytes) -> None:
         match self._step.links:
             case TreeLinks.ERROR:
-                raise self._error(path, "a symbolic link, the format can't carry it", exclude=True)
+                raise self._error(path, "a symbolic link, which the format can't carry", exclude=True)
             case TreeLinks.SKIP:
                 self._skipped.append(path)
             case TreeLinks.COPY:
@@ -143,7 +142,7 @@ class _Walk:
                 self._copied.append(path)
 
     def _resolve(self, path: bytes) -> bytes:
-        """Return the file that a link leads to, resolved as on the device, where the tree is at its path."""
+        """Return the target of a link, resolved as on the device, where the tree is at its path."""
         home = list(self._step.path.parts)
         done = list(home)
         waiting = path.split(b"/")
@@ -168,16 +167,16 @@ class _Walk:
                 done = [] if target.startswith(b"/") else done[:-1]
                 waiting = [*target.lstrip(b"/").split(b"/"), *waiting]
             elif waiting and not here.is_dir():
-                raise self._error(path, "a symbolic link that leads to no file", exclude=True)
+                raise self._error(path, "a symbolic link that does not lead to a file", exclude=True)
         if done[: len(home)] != home:
             raise self._error(path, "a symbolic link that leads out of the tree", exclude=True)
         below = b"/".join(done[len(home) :])
         if not self._place(below).is_file():
-            raise self._error(path, "a symbolic link that leads to no file", exclude=True)
+            raise self._error(path, "a symbolic link that does not lead to a file", exclude=True)
         return below
 
     def _place(self, path: bytes) -> Path:
-        """Return where something of the tree lies."""
+        """Return where *path*, below the tree, is on this machine."""
         return self._step.source / os.fsdecode(path)
 
     def _target(self, path: bytes) -> RootPath:
@@ -190,7 +189,7 @@ class _Walk:
 
     def _error(self, path: bytes, problem: str, *, exclude: bool = False) -> FormatError:
         name = self._place(path)
-        # With a slash the pattern is of this path, and of no other file of the name.
+        # With a slash, the pattern matches only this path, not other files of that name.
         pattern = toml_string("/" + escape(os.fsdecode(path)))
         hint = f"exclude = [{pattern}] leaves it out" if exclude else None
         if exclude and "link" in problem:
@@ -201,7 +200,7 @@ class _Walk:
 
 
 def _slashes(path: bytes) -> Iterator[int]:
-    """Give the place of each slash, so that ``path[:place]`` is each directory above it."""
+    """Yield the place of each slash, so that ``path[:place]`` is each directory above it."""
     place = path.find(b"/")
     while place >= 0:
         yield place

@@ -1,1 +1,1 @@
-"""The command line: options in, exit statuses out, and no decision of its own; a module a command."""
+"""The command line: options in, exit statuses out, no decisions of its own; one module per command."""

@@ -67,20 +67,20 @@ EXIT_FOR: Final[dict[type[SpkgError], int]] = {
     HostError: 9,
 }
 """The exit status of each class of errors; never renumbered."""
-WORDS: Final = {"SIGHUP": "the terminal is gone", "SIGINT": "interrupted", "SIGTERM": "terminated"}
+WORDS: Final = {"SIGHUP": "the terminal was closed", "SIGINT": "interrupted", "SIGTERM": "terminated"}
 
 FailureReporter = Callable[[SpkgError | None, int, str], None]
-"""Prints a failure as JSON: the error, where it is ours, the exit status, and what is told."""
+"""Prints a failure as JSON: the error if it is one of ours, the exit status, and the message."""
 
 
 class Stopped(BaseException):
-    """A signal arrived; this passes through everything that cleans up, and through click."""
+    """A signal arrived.  Nothing that cleans up catches this, and neither does click."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
         self.told = False
-        """Whether a result was printed already."""
+        """Whether a result has already been printed."""
 
 
 class DocumentedError(Exception):
@@ -103,12 +103,12 @@ class ListedCommand:
 
 @dataclass
 class _Call:
-    """What is known of the command that runs."""
+    """What is known about the command that is running."""
 
     report: FailureReporter | None = None
-    """Prints a failure as JSON; None where nobody asked for that."""
+    """Prints a failure as JSON; None without ``--json``."""
     on_stop: FailureReporter | None = None
-    """Prints that a signal ended it, where its last line says how it ended in any case."""
+    """Prints that a signal ended it; None unless its last line always says how it ended."""
     debug: bool = False
 
 
@@ -116,7 +116,7 @@ class CliCommand(click.Command):
     """A command that knows how to report its own failure as JSON.
 
     Args:
-        last_line: Returns what prints a failure as the last of several lines, or None for a document.
+        last_line: Returns what prints a failure as the last of several lines; None to print one document.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class CliCommand(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """Parse the options; what goes wrong there is reported as the command reports all else."""
+        """Parse the options; errors in them are reported like all errors of the command."""
         given = [*args]
         try:
             with writing():  # help is printed while options are parsed
@@ -149,7 +149,7 @@ class CliCommand(click.Command):
             call.report = call.on_stop or print_error
 
     def _parsed(self, args: Sequence[str], parent: click.Context) -> Mapping[str, Any]:
-        """Return the options as far as they can be understood."""
+        """Return the options as far as they can be parsed."""
         with self.context_class(self, parent=parent, ignore_unknown_options=True) as context:
             for length in range(len(args), 0, -1):  # the last one may lack its value
                 with suppress(click.UsageError):
@@ -158,7 +158,7 @@ class CliCommand(click.Command):
 
 
 class Group(CliCommand, click.Group):
-    """Commands below a command, each imported when it is called."""
+    """A command with subcommands, each imported when it is called."""
 
     command_class = CliCommand
 
@@ -170,7 +170,7 @@ class Group(CliCommand, click.Group):
         self._words = words
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands here, in the order of the list."""
+        """Return the names of the subcommands, in the order of the list."""
         names = [name.removeprefix(self._words) for name in self._listed if name.startswith(self._words)]
         return [*dict.fromkeys(name for name in names if " " not in name), *super().list_commands(ctx)]
 
@@ -189,7 +189,7 @@ class Group(CliCommand, click.Group):
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Show the list with the one line of each, and import none of them."""
+        """Print the list with one line for each command, without importing any."""
         own = {name: found.get_short_help_str(80) for name, found in sorted(self.commands.items())}
         rows = [
             (name, own[name] if name in own else self._listed[f"{self._words}{name}"].help)
@@ -200,21 +200,21 @@ class Group(CliCommand, click.Group):
 
 
 class _Application(Group):
-    """The root of all commands, which turns every way to end into an exit status."""
+    """The top-level command, which turns every outcome into an exit status."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
         """Run a command, and exit."""
         given, call = list(sys.argv[1:] if args is None else args), _Call()
         extra |= {"standalone_mode": False, "obj": call}
         if args is None and not sys.warnoptions:
-            warnings.simplefilter("ignore")  # those of libraries tell the user of a program nothing
+            warnings.simplefilter("ignore")  # those of libraries are of no use to the user
         sys.exit(
             _guard(lambda: super(_Application, self).main(given, *rest, **extra), call, ends=args is None)
         )
 
 
 def application(listed: Mapping[str, ListedCommand], help_text: str) -> click.Group:
-    """Return the program that has these commands; a blank separates a command from its group's name."""
+    """Return the program that has these commands; a space separates a subcommand from its group."""
 
     @click.command(
         "spkg",
@@ -225,7 +225,7 @@ def application(listed: Mapping[str, ListedCommand], help_text: str) -> click.Gr
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     @click.version_option(version=__version__, prog_name="spkg", message="%(prog)s %(version)s")
-    @click.option("--debug", is_flag=True, help="Show the traceback of a defect in this program.")
+    @click.option("--debug", is_flag=True, help="Show the traceback of a defect in spkg.")
     @click.pass_obj
     def main(call: _Call, debug: bool) -> None:
         call.debug = debug
@@ -235,12 +235,12 @@ def application(listed: Mapping[str, ListedCommand], help_text: str) -> click.Gr
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], CliCommand]:
-    """Return what makes a command of a function; its docstring is the help."""
+    """Return a decorator that makes a function a command; its docstring is the help."""
     return click.command(name, cls=CliCommand, **settings)
 
 
 def _guard(run: Callable[[], Any], call: _Call, *, ends: bool) -> int:
-    """Run a command and return its exit status, having told what went wrong."""
+    """Run a command, report what went wrong, and return the exit status."""
     try:
         with _signals_raise(ends=ends):
             prepare_streams()
@@ -273,7 +273,7 @@ def _guard(run: Callable[[], Any], call: _Call, *, ends: bool) -> int:
             raise
         message = f"a defect in spkg: {type(exc).__name__}: {exc}"
         say(f"spkg: error: {message}")
-        say("spkg: hint: please report it, with what 'spkg --debug …' prints for the same command")
+        say("spkg: hint: please report it with the output of 'spkg --debug …' for the same command")
         if call.report is not None:
             with suppress(OutputError, ClosedOutput):
                 call.report(None, EXIT_DEFECT, message)
@@ -281,7 +281,7 @@ def _guard(run: Callable[[], Any], call: _Call, *, ends: bool) -> int:
 
 
 def stop_words(number: int) -> tuple[str, int]:
-    """Return what is told of a signal, and the exit status."""
+    """Return the message for a signal, and the exit status."""
     return WORDS[signal.Signals(number).name], 128 + number
 
 
@@ -315,7 +315,7 @@ def print_error(error: SpkgError | None, status: int, message: str) -> None:
 
 
 def failure_fields(error: SpkgError | None, status: int, message: str) -> Document:
-    """Return what every document says of a failure."""
+    """Return the fields that every document has for a failure."""
     return error_fields(error, status, SpkgError.STATUS if error is None else error.STATUS, message)
 
 
@@ -325,20 +325,20 @@ def exit_status(error: SpkgError) -> int:
 
 
 def host_error(error: OSError) -> HostError:
-    """Return the error of a file that can't be read or written."""
+    """Return the error for a file that can't be read or written."""
     return HostError(os_problem(error))
 
 
 @contextmanager
 def _signals_raise(*, ends: bool) -> Iterator[None]:
-    """Have signals raise; a process that *ends* then has no use for what they meant before."""
+    """Make signals raise; if the process *ends* afterwards, they are ignored from then on."""
 
     def stop(number: int, _frame: object) -> NoReturn:
         for one in before:
-            signal.signal(one, ignore)  # a second one must not stop the cleaning up
+            signal.signal(one, ignore)  # a second one must not stop the clean-up
         raise Stopped(number)
 
-    # Whoever starts a program in the background may have it ignore an interrupt: it stays so.
+    # A program started in the background may have to ignore interrupts: it keeps ignoring them.
     before = {
         one: signal.getsignal(one) for one in STOP_SIGNALS if signal.getsignal(one) is not signal.SIG_IGN
     }

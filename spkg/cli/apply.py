@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 __all__ = ["apply"]
 
 WISHES: Final = ("in_place", "unsafe_streaming", "refuse_unknown", "again", "unsafe_force")
-"""The options that an installation is asked for with."""
+"""The options that are passed on to the installation."""
 
 
 def _print_failure(error: SpkgError | None, status: int, message: str) -> None:
-    """Print the last line of ``apply --json`` for what failed before there was anything to apply."""
+    """Print the last line of ``apply --json`` for a failure before there is a package to apply."""
     from spkg.report.apply import failure_document
 
     now = timestamp(no_clock=False)
@@ -61,30 +61,32 @@ def _print_failure(error: SpkgError | None, status: int, message: str) -> None:
 @click.argument("source", metavar="SOURCE")
 @ROOT
 @TRUST
-@click.option("--device", "device_file", type=FILE, metavar="FILE", help="What is known of the device.")
-@click.option("--software-version", metavar="VERSION", help="The device's version, in place of the file's.")
-@click.option("--provisioning-code", metavar="CODE", help="The device's, in place of the file's.")
-@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@click.option(
+    "--device", "device_file", type=FILE, metavar="FILE", help="Read facts about the device from FILE."
+)
+@click.option("--software-version", metavar="VERSION", help="Use VERSION instead of the device file's.")
+@click.option("--provisioning-code", metavar="CODE", help="Use CODE instead of the device file's.")
+@click.option("--dry-run", is_flag=True, help="Show what would change without changing it.")
 @click.option(
     "--in-place",
     is_flag=True,
-    help="Let each command take effect by itself, where there is no room for both.",
+    help="Carry out commands one by one, if there is no room for old and new files together.",
 )
 @click.option(
     "--unsafe-streaming",
     is_flag=True,
-    help="With --in-place: begin before all of the package is here.",
+    help="With --in-place: start before the whole package has arrived.",
 )
 @click.option("--refuse-unknown", is_flag=True, help="Refuse a package with commands of unknown type.")
-@click.option("--again", is_flag=True, help="Apply it once more where it is the last one installed.")
-@click.option("--unsafe-force", is_flag=True, help="Take any package where the root waits for recovery.")
-@click.option("--report", type=FILE, metavar="FILE", help="Write the result there, too, as JSON.")
-@click.option("--command-key", metavar="KEY", help="The CommandKey of the download, for the result.")
+@click.option("--again", is_flag=True, help="Apply the package even if it was installed last.")
+@click.option("--unsafe-force", is_flag=True, help="Accept any package, even if the root needs recovery.")
+@click.option("--report", type=FILE, metavar="FILE", help="Also write the result to FILE, as JSON.")
+@click.option("--command-key", metavar="KEY", help="Put the CommandKey of the Download into the result.")
 @timeout_options(600)
 @TRANSFER_OPTIONS
 @NO_PROGRESS
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print a JSON object a line; the last one is the result."
+    "--json", "as_json", is_flag=True, help="Print one JSON object per line; the last one is the result."
 )
 def apply(
     source: str,
@@ -104,11 +106,17 @@ def apply(
     as_json: bool,
     **rest: Any,
 ) -> None:
-    """Install the package SOURCE in a root: all of it or nothing.
+    """Install the package SOURCE in a root, all or nothing.
 
-    SOURCE is a file, a URL (http, https, ftp, ftps, tftp, file), or - for standard input.  What a crash left
-    before is finished or undone first; a download that was cut off goes on with what is staged.
-    """
+    SOURCE is a file, a URL (http, https, ftp, ftps, tftp, file), or - for standard input.  An interrupted
+    installation is first finished or undone; an interrupted download is resumed from what is staged.
+
+    \b
+    Example:
+      spkg apply gateway.spkg --root root --device samples/gateway/device.toml --trust keys/ca.pem
+
+    See: docs/installing.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.download.source import STREAM, local_file, open_source
     from spkg.install.apply import ApplyRequest
     from spkg.install.supervisor import apply_package, preview_package
@@ -132,7 +140,7 @@ def apply(
             lists = [("--crl", file) for file in rest["crls"]]
             others = [("--ca-bundle", server["ca_bundle"]), ("--password-file", server["password_file"])]
             inputs = [("SOURCE", package), ("--device", device_file), *anchors, *lists, *others]
-            wanted, report = report, None  # until it is known to harm nothing
+            wanted, report = report, None  # until it is known to overwrite no input
             spare_inputs(wanted, inputs, what="report")
             report = wanted
         policy, time = read_policy(**rest), time_of(at, no_clock=no_clock)
@@ -151,7 +159,7 @@ def apply(
             if dry_run:
                 applied = preview_package(trusted, payload, root, request)
             else:
-                # In place each file is written by itself, also where several share the payload.
+                # In place, each file is written separately, even if several share a part of the payload.
                 sizes = sum(file.range.length for file in opened.files)
                 total = sizes if request.in_place else payload.length
                 slow = isinstance(payload, ArrivingPayload)
@@ -179,7 +187,7 @@ def apply(
         fields = failure_fields(error, status or exit_status(error), str(error))
         document = failure_document(error, fields, start=start, end=end, command_key=command_key)
     else:
-        assert applied is not None  # or there would be an error
+        assert applied is not None  # otherwise there is an error
         document = result_document(applied, planned=dry_run, start=start, end=end, command_key=command_key)
     if report is not None:
         _write_report(report, document)
@@ -192,7 +200,7 @@ def apply(
         if dry_run and error is None:
             raise
         if error is None:
-            hint("it is done, and the result can't be written")
+            hint("the package is installed, but the result can't be written")
     if stopped is not None:
         stopped.told = True
         raise stopped
@@ -208,7 +216,7 @@ def apply(
 def _listener(
     total: int, progress: Callable[..., object] | None, *, as_json: bool
 ) -> "Callable[[Advance | Note], object]":
-    """Return what hears of the octets done: they move a bar, or become a line for each hundredth."""
+    """Return the listener for progress: it moves a bar, or prints a line for each hundredth of the bytes."""
     from spkg.install.supervisor import Note
     from spkg.report.apply import SCHEMA, standing_document
     from spkg.report.lines import progress_document
@@ -226,14 +234,14 @@ def _listener(
             progress(event.octets, **standing)
         if as_json and (abs(done - told) >= total / 100 or done == total):
             told = done
-            with suppress(ClosedOutput, OutputError):  # nobody listens any more: that stops no installation
+            with suppress(ClosedOutput, OutputError):  # a closed output stops no installation
                 print_line(progress_document(SCHEMA, done, total, **standing))
 
     return hear
 
 
 def _write_report(path: Path, document: Mapping[str, Any]) -> None:
-    """Write the result; that it can't be written takes nothing back."""
+    """Write the result; a failure to write it does not undo the installation."""
     from spkg.common.atomic_output import new_file, write_all
 
     try:

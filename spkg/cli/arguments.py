@@ -1,4 +1,4 @@
-"""What the options of a command come to: policies, keys, files, times."""
+"""What the options of a command are turned into: policies, keys, files, times."""
 
 import os
 import sys
@@ -55,7 +55,7 @@ def read_policy(
     unsafe_allow_unsigned: bool = False,
     default: frozenset[str] | None = None,
 ) -> "Policy":
-    """Return the policy that the trust options state; *default* are the purposes of vouchers."""
+    """Return the policy that the trust options state; *default* has the purposes for vouchers."""
     from cryptography.x509 import ObjectIdentifier
 
     from spkg.common.digests import Digest
@@ -63,7 +63,7 @@ def read_policy(
     from spkg.trust.policy import PACKAGE_PURPOSES, Policy
 
     if not trust and not unsafe_allow_unsigned:
-        hint = "name the certificates you trust with --trust; 'spkg keygen' makes some to try things with"
+        hint = "name the trusted certificates with --trust; 'spkg keygen' creates some for tests"
         raise UsageError("nothing is trusted without --trust", hint=hint)
     for purpose in purposes:
         try:
@@ -90,14 +90,14 @@ def read_policy(
 
 
 def time_of(at: datetime | None, *, no_clock: bool) -> datetime | None:
-    """Return the time that dates are held against; None without a clock."""
+    """Return the time at which certificate dates are checked; None without a clock."""
     if at is not None and no_clock:
-        raise UsageError("--at and --no-clock exclude each other")
+        raise UsageError("--at and --no-clock are mutually exclusive")
     return None if no_clock else at or datetime.now(UTC)
 
 
 def read_identity(**key: Any) -> "Identity":
-    """Return who signs packages."""
+    """Return the identity that signs packages."""
     from spkg.trust.keys import load_identity
 
     return load_identity(*key_inputs(**key))
@@ -113,17 +113,17 @@ def key_inputs(
 ) -> tuple[Path, Path | None, Path | None, bytes | None]:
     """Return the files of a key, and its passphrase."""
     if key is None:
-        raise UsageError("--key names the key to sign with, and --cert its certificate")
+        raise UsageError("--key, the signer's key, and --cert, its certificate, are required")
     return key, cert, chain, secret("--key-password", key_password_env, key_password_file)
 
 
 def secret(option: str, variable: str | None, path: Path | None) -> bytes | None:
-    """Return what an environment variable or the first line of a file has; None where nobody names one."""
+    """Return the value of an environment variable or the first line of a file; None if neither is named."""
     if variable is not None and path is not None:
-        raise UsageError(f"{option}-env and {option}-file exclude each other")
+        raise UsageError(f"{option}-env and {option}-file are mutually exclusive")
     if variable is not None:
         if variable not in os.environ:
-            raise UsageError(f"the environment has no variable {variable}")
+            raise UsageError(f"the environment variable {variable} is not set")
         return os.environb[os.fsencode(variable)]
     if path is not None:
         with path.open("rb") as file:
@@ -144,7 +144,7 @@ def standard_input() -> int:
 
 
 def check_output(output: Path, *, force: bool) -> None:
-    """Refuse, before any work, an output that is there or that can't be one."""
+    """Refuse, before any work, an output that already exists or that can't be one."""
     from spkg.common.atomic_output import refuse_existing
 
     if str(output) == "-":
@@ -153,43 +153,43 @@ def check_output(output: Path, *, force: bool) -> None:
 
 
 def spare_inputs(output: Path, inputs: "Iterable[tuple[str, Any]]", *, what: str = "output") -> None:
-    """Refuse an output that is one of the files it is made with, also with --force."""
+    """Refuse an output that is also an input, even with --force."""
     for name, file in inputs:
         with suppress(OSError):
             if isinstance(file, Path) and file.samefile(output):
-                raise UsageError(f"{output} is {name}, and can't be the {what}")
+                raise UsageError(f"{output}: the {what} would overwrite an input ({name})")
 
 
 def key_files(key: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Give the files that the key options name, each with its option."""
+    """Return the files that the key options name, each with its option."""
     return ((f"--{name.replace('_', '-')}", file) for name, file in key.items())
 
 
 def cores() -> int:
     """Return how many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    affinity = getattr(os, "sched_getaffinity", None)  # only Linux has it
     return (os.cpu_count() or 1) if affinity is None else len(affinity(0))
 
 
 def now() -> datetime:
-    """Return the time: the library never looks at the clock by itself."""
+    """Return the current time; the library itself never reads the clock."""
     return datetime.now(UTC)
 
 
 def timestamp(*, no_clock: bool) -> str:
-    """Return the time as TransferComplete has it: that since boot where there is no clock (A.2.1)."""
+    """Return the time in the form of TransferComplete: without a clock, the time since boot (A.2.1)."""
     from spkg.common.times import time_since_boot, write_time
 
     if not no_clock:
         return write_time(now())
-    from time import CLOCK_BOOTTIME, clock_gettime  # which Linux alone has
+    from time import CLOCK_BOOTTIME, clock_gettime  # only Linux has them
 
     return time_since_boot(clock_gettime(CLOCK_BOOTTIME))
 
 
 @contextmanager
 def about(name: Path) -> Iterator[None]:
-    """Say which of several packages an error is about."""
+    """Add to an error which of several packages it is about."""
     try:
         yield
     except FormatError as exc:
@@ -198,14 +198,14 @@ def about(name: Path) -> Iterator[None]:
 
 
 def given_options(names: Iterable[str]) -> list[str]:
-    """Return which of these options were given, as they are written."""
+    """Return which of these options were given, as they are written on the command line."""
     context = click.get_current_context()
     given = {name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     return [option.opts[0] for option in context.command.params if option.name in given]
 
 
 def read_timeouts(timeout: int, idle_timeout: int) -> "Timeouts":
-    """Return the timeouts that hold until a package sets its own."""
+    """Return the timeouts that apply until a package sets its own."""
     from spkg.download.timeouts import Timeouts
 
     return Timeouts(initial=timeout, activity=idle_timeout)
@@ -214,7 +214,7 @@ def read_timeouts(timeout: int, idle_timeout: int) -> "Timeouts":
 def device_of(
     file: Path | None, software_version: str | None, provisioning_code: str | None
 ) -> "Device | None":
-    """Return what is known of the device; None where that is nothing."""
+    """Return what is known about the device; None if nothing is."""
     from dataclasses import replace
 
     from spkg.device import Device, load_device
@@ -230,7 +230,7 @@ def device_of(
 
 
 def read_input(name: Path, most: int) -> bytes:
-    """Return what a file or standard input holds, and an octet too many where it holds more than *most*."""
+    """Return the contents of a file or of standard input, at most one byte more than *most*."""
     source = package_source(name)
     with source.open("rb") if isinstance(source, Path) else source as file:
         return file.read(most + 1)
@@ -245,17 +245,17 @@ def login(
     ca_bundle: Path | None,
     source: str,
 ) -> "Login":
-    """Return who asks a server for a package."""
+    """Return the login for a file server."""
     from spkg.download.url import Login
 
     if (password_env or password_file) and username is None:
-        raise UsageError("a password wants --username")
+        raise UsageError("a password needs --username")
     password = secret("--password", password_env, password_file)
     if source != "-":
         if username is not None and password is None:
-            raise UsageError("--username wants --password-env or --password-file")
+            raise UsageError("--username needs --password-env or --password-file")
         if password is not None and not {*b"\r\n\0"}.isdisjoint(password):
-            raise UsageError("a password has no line breaks")
+            raise UsageError("the password must not contain line breaks or NUL")
         if username is not None and not username.isprintable():
-            raise UsageError("a name has no control characters")
+            raise UsageError("--username must not contain control characters")
     return Login(username=username, password=password or b"", unsafe_basic=unsafe_basic, ca_bundle=ca_bundle)

@@ -17,7 +17,7 @@ __all__ = ["build"]
 
 @command("build")
 @click.argument("manifest", type=FILE)
-@click.option("-o", "output", required=True, type=FILE, metavar="PKG", help="The package to write.")
+@click.option("-o", "output", required=True, type=FILE, metavar="PKG", help="Write the package to PKG.")
 @KEY
 @SIGNING_TIME
 @click.option("--unsigned", is_flag=True, help="Build a package without a signature.")
@@ -26,7 +26,7 @@ __all__ = ["build"]
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Take VALUE for a key of [package] or [timeouts], as package.version=6.4.  Repeatable.",
+    help="Set a key of [package] or [timeouts], for example package.version=6.4.  Repeatable.",
 )
 @JOBS
 @FORCE
@@ -44,10 +44,17 @@ def build(
     signing_time: datetime | None,
     **key: Any,
 ) -> None:
-    """Build a package from MANIFEST, and sign it.
+    """Build a package from MANIFEST and sign it.
 
-    The same inputs give the same octets, always.
-    """
+    The same inputs always give the same bytes.  Either --key and --cert or --unsigned is required.
+
+    \b
+    Example:
+      spkg build samples/gateway/manifest.toml -o gateway.spkg \\
+          --key keys/signer.key --cert keys/signer.pem
+
+    See: docs/building.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.build import builder as building
     from spkg.build.manifest import load_manifest
     from spkg.common.atomic_output import new_file
@@ -55,16 +62,16 @@ def build(
     from spkg.trust.chain import doubts
 
     if unsigned == bool(given_options([*key, "signing_time"])) or (not unsigned and key["key"] is None):
-        raise UsageError("either --key and --cert, or --unsigned")
+        raise UsageError("expected either --key and --cert, or --unsigned")
     check_output(output, force=force)
     pairs = [entry.partition("=") for entry in overrides]
     if not all(name and equals for name, equals, _ in pairs):
-        raise UsageError("--set takes KEY=VALUE, as package.version=6.4")
+        raise UsageError("--set takes KEY=VALUE, for example package.version=6.4")
     plan = building.plan_build(load_manifest(manifest, {name: value for name, _, value in pairs}))
     spare_inputs(output, [("the manifest", manifest), *key_files(key)])
     packing = building.packs(plan, output)
     if packing is not None:
-        raise UsageError(f"{packing} would put {output}, the output, into the package")
+        raise UsageError(f"{packing} would pack the output file {output} into the package")
     identity = None if unsigned else read_identity(**key)
     doubted = [] if identity is None else doubts(identity.certificate, datetime.now(UTC))
     for warning in (*building.warnings(plan), *doubted):

@@ -1,4 +1,4 @@
-"""What is printed: results on standard output, all else on standard error, and nothing unescaped."""
+"""What is printed: results on standard output, all else on standard error, everything escaped."""
 
 import json
 import os
@@ -31,19 +31,19 @@ __all__ = [
 ]
 
 LONG_WORK: Final = 32 << 20
-"""How many octets make work long enough to draw its progress."""
+"""The number of bytes that make work long enough for a progress bar."""
 
 
 class ClosedOutput(BaseException):
-    """Nobody reads our standard output any more."""
+    """The reader of standard output has closed it."""
 
 
 class OutputError(Exception):
-    """Standard output can't be written, so nothing can be told there of this either."""
+    """Standard output can't be written, so this error can't be reported there either."""
 
 
 def prepare_streams() -> None:
-    """Make sure that results can be told, also on a terminal that lacks a character.
+    """Make sure that results can be printed, even if the terminal's encoding lacks a character.
 
     Raises:
         HostError: There is no standard output.
@@ -57,7 +57,7 @@ def prepare_streams() -> None:
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Tell apart what can't be printed from what else can't be written."""
+    """Distinguish errors of standard output from those of other files."""
     try:
         yield
     except BrokenPipeError as exc:
@@ -69,13 +69,13 @@ def writing() -> Iterator[None]:
 
 
 def print_text(text: str) -> None:
-    """Write a line to standard output, now: what can't be written has to be known before the end."""
+    """Write a line to standard output at once, so that an error is known before the end."""
     with writing():
         click.echo(text)
 
 
 def print_octets(octets: bytes) -> None:
-    """Write octets to standard output as they are, whatever the terminal's encoding."""
+    """Write bytes to standard output unchanged, whatever the terminal's encoding."""
     with writing():
         sys.stdout.flush()
         sys.stdout.buffer.write(octets)
@@ -88,12 +88,12 @@ def print_document(document: Mapping[str, Any]) -> None:
 
 
 def print_line(document: Mapping[str, Any]) -> None:
-    """Write a JSON document in one line."""
+    """Write a JSON document on one line."""
     print_text(json.dumps(document))
 
 
 def print_lines(lines: Iterable[Line]) -> None:
-    """Write lines for people to standard output, in colours where it is a terminal."""
+    """Write lines for people to standard output, in colour on a terminal."""
     styles: dict[str, dict[str, Any]] = {
         "heading": {"bold": True},
         "good": {"fg": "green"},
@@ -116,7 +116,7 @@ def say(text: str) -> None:
     try:
         click.echo(shown, err=True)
     except OSError:
-        sys.stderr = None  # nobody can be told; Python would try once more, and end with a status of its own
+        sys.stderr = None  # Python would flush it when it ends, and exit with its own status
 
 
 def hint(text: str) -> None:
@@ -133,13 +133,13 @@ def _colours(stream: Any) -> bool:
 def progress_bar(
     label: str, total: int, *, wanted: bool, slow: bool = False
 ) -> Iterator[Callable[..., object] | None]:
-    """Draw the progress of long work, on a terminal alone; None where nothing is drawn.
+    """Draw the progress of long work, only on a terminal; None if nothing is drawn.
 
     Args:
-        label: What is going on.
-        total: How many octets there are to do.
-        wanted: Whether the user wants it.
-        slow: Whether it may take long, however little there is: what comes over a network.
+        label: What is being done.
+        total: How many bytes are to be processed.
+        wanted: Whether the user asked for it.
+        slow: Whether it may take long even for few bytes, as over a network.
     """
     if not wanted or (total < LONG_WORK and not slow) or sys.stderr is None or not sys.stderr.isatty():
         yield None
@@ -156,7 +156,7 @@ def progress_bar(
         )
         from rich.progress import Progress as Bar
         from rich.text import Text
-    except ImportError:  # a gateway has no need of it
+    except ImportError:  # a gateway does not need it
         yield None
         return
 
@@ -165,7 +165,7 @@ def progress_bar(
     standing, told = dict[str, Any](), monotonic()
 
     class Standing(ProgressColumn):
-        """The state of a download, and the time that is left, also while nothing comes."""
+        """The state of a download and the time left, updated even while no data arrives."""
 
         def render(self, _task: Task) -> Text:
             return Text(standing_text(standing, monotonic() - told) if standing else "")

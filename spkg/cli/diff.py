@@ -19,10 +19,16 @@ __all__ = ["diff"]
 @click.argument("after", metavar="B", type=FILE)
 @JSON
 def diff(before: Path, after: Path, as_json: bool) -> int:
-    """Show what B changes against A.
+    """Show what changes from package A to package B.
 
-    The exit status is 0 where they are the same octet for octet, and 10 where not.  Nothing is verified.
-    """
+    Exit status 0: they are identical, byte for byte; 10: they differ.  Nothing is verified.
+
+    \b
+    Example:
+      spkg diff gateway.spkg next.spkg
+
+    See: docs/building.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.build.compare import compare_packages
     from spkg.report.diff import difference_document, difference_lines
     from spkg.verify.payload import open_package

@@ -19,8 +19,8 @@ __all__ = ["extract"]
 @click.argument("package", metavar="PKG", type=FILE)
 @click.argument("directory", metavar="DIR", type=FILE)
 @TRUST
-@click.option("--unsafe-skip-signatures", is_flag=True, help="Extract whoever signed it.")
-@click.option("--manifest", is_flag=True, help="Write DIR/manifest.toml, too, and the files to DIR/rootfs.")
+@click.option("--unsafe-skip-signatures", is_flag=True, help="Extract without checking signatures.")
+@click.option("--manifest", is_flag=True, help="Also write DIR/manifest.toml; the files go to DIR/rootfs.")
 @NO_PROGRESS
 @JSON
 def extract(
@@ -34,10 +34,16 @@ def extract(
     as_json: bool,
     **trust: Any,
 ) -> None:
-    """Extract the files of PKG into DIR, which is empty or not there yet.
+    """Extract the files of PKG into DIR, installing nothing.
 
-    This installs nothing: each file goes under its path, all of them or none.
-    """
+    DIR must be empty or not exist.  Each file is written under its path in DIR: all of them, or none.
+
+    \b
+    Example:
+      spkg extract gateway.spkg out --manifest --trust keys/ca.pem
+
+    See: docs/verifying.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.build import extract as extraction
     from spkg.report.extract import extraction_document, extraction_hints, extraction_lines
     from spkg.verify import signatures as verification
@@ -45,7 +51,7 @@ def extract(
 
     asked = given_options([*trust, "at", "no_clock"])
     if unsafe_skip_signatures and asked:
-        raise UsageError(f"{asked[0]} and --unsafe-skip-signatures exclude each other")
+        raise UsageError(f"{asked[0]} and --unsafe-skip-signatures are mutually exclusive")
     policy = None if unsafe_skip_signatures else read_policy(**trust)
     time = time_of(at, no_clock=no_clock)
     with open_package(package_source(package)) as (opened, payload):

@@ -27,7 +27,7 @@ __all__ = ["fetch"]
 
 @command("fetch")
 @click.argument("url", metavar="URL")
-@click.option("-o", "--output", required=True, type=FILE, metavar="FILE", help="Where the package goes.")
+@click.option("-o", "--output", required=True, type=FILE, metavar="FILE", help="Write the package to FILE.")
 @FORCE
 @TRUST
 @timeout_options(3600)
@@ -47,11 +47,17 @@ def fetch(
     as_json: bool,
     **rest: Any,
 ) -> None:
-    """Download the package at URL and verify it, without applying it.
+    """Download the package at URL and verify it.
 
-    A package that nobody vouches for is given up before its payload comes; one with a file that is not what
-    was signed, at that file.  FILE appears once all of it is right.
-    """
+    Nothing is installed.  Without a trusted signature the download stops before the payload; if a file does
+    not match its signed digest, it stops at that file.  FILE appears once everything is verified.
+
+    \b
+    Example:
+      spkg fetch https://acs.example.com/gateway.spkg -o gateway.spkg --trust keys/ca.pem
+
+    See: docs/downloads.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.common.atomic_output import new_file
     from spkg.download.fetch import fetch_package
     from spkg.download.source import open_source
@@ -61,7 +67,7 @@ def fetch(
     from spkg.verify.signatures import verify_package
 
     if not is_url(url):
-        raise UsageError(f"{url!r} is no URL", hint="'spkg verify' verifies a file")
+        raise UsageError(f"{url!r} is not a URL", hint="'spkg verify' verifies a file")
     server = {name: rest.pop(name) for name in TRANSFER}
     check_output(output, force=force)
     policy, time = read_policy(**rest), time_of(at, no_clock=no_clock)

@@ -16,10 +16,17 @@ __all__ = ["inspect"]
 @click.argument("package", metavar="PKG", type=FILE)
 @JSON
 def inspect(package: Path, as_json: bool) -> None:
-    """Show everything PKG says: header, commands, signers, certificates, payload.
+    """Show everything in PKG; nothing is verified.
 
-    Nothing is verified.  What is malformed is marked, and the exit status is 3.
-    """
+    The output has the header, commands, signers, certificates and payload.  Malformed parts are marked, and
+    the exit status is then 3.
+
+    \b
+    Example:
+      spkg inspect gateway.spkg
+
+    See: docs/tour.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.report.inspect import inspection_document, inspection_lines
     from spkg.verify.payload import inspect_package
 

@@ -16,13 +16,19 @@ __all__ = ["keygen"]
 
 @command("keygen")
 @click.argument("directory", metavar="DIR", type=FILE)
-@click.option("--name", default="spkg test signer", show_default=True, help="The signer's common name.")
+@click.option("--name", default="spkg test signer", show_default=True, help="Set the signer's common name.")
 @FORCE
 def keygen(directory: Path, name: str, force: bool) -> None:
-    """Make a root and a signer in DIR, to try things with.
+    """Create a test root certificate and a signer in DIR.
 
-    The root's key is thrown away at once; ca.pem, signer.pem and signer.key stay.
-    """
+    DIR gets ca.pem, signer.pem and signer.key.  The root's key is not kept.
+
+    \b
+    Example:
+      spkg keygen keys
+
+    See: docs/signing.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from cryptography.hazmat.primitives import serialization
 
     from spkg.common.atomic_output import new_files, refuse_existing
@@ -34,7 +40,7 @@ def keygen(directory: Path, name: str, force: bool) -> None:
     try:
         keys = make_keys(name, datetime.now(UTC).replace(microsecond=0))
     except ValueError as exc:
-        raise UsageError("--name takes 1 to 64 characters that UTF-8 can write") from exc
+        raise UsageError("--name must have 1 to 64 characters, valid in UTF-8") from exc
     encoding = serialization.Encoding.PEM
     contents = (
         keys.root.public_bytes(encoding),

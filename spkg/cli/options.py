@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they are read into."""
+"""Options that several commands share, and the types of their values."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Time(click.ParamType[datetime]):
-    """A point in time: ISO 8601, in UTC where no zone is given."""
+    """A point in time: ISO 8601, in UTC if no zone is given."""
 
     name = "TIME"
 
@@ -45,11 +45,11 @@ class Time(click.ParamType[datetime]):
             time = datetime.fromisoformat(value)
             return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no time, as 2026-11-21T12:00:00Z is", param, ctx)
+            self.fail(f"{value!r} is not a time such as 2026-11-21T12:00:00Z", param, ctx)
 
 
 class Rate(click.ParamType[float]):
-    """How much comes in a second: octets, as 40kB/s and 1MiB/s, or bits, as 2Mbit/s."""
+    """A data rate in bytes per second, as 40kB/s and 1MiB/s, or in bits, as 2Mbit/s."""
 
     name = "RATE"
     UNITS: ClassVar[Mapping[str, float]] = {"B": 1, "bit": 1 / 8}
@@ -64,23 +64,23 @@ class Rate(click.ParamType[float]):
     }
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the octets a second."""
+        """Return the bytes per second."""
         found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([kMG]|[KMG]i)?(B|bit)/s", value, re.ASCII)
         number, prefix, unit = (0, "", "B") if found is None else found.groups(default="")
         rate = float(number) * self.PREFIXES[prefix] * self.UNITS[unit]
         if not rate:
-            self.fail(f"{value!r} is no rate, as 40kB/s, 1MiB/s and 2Mbit/s are", param, ctx)
+            self.fail(f"{value!r} is not a rate such as 40kB/s, 1MiB/s or 2Mbit/s", param, ctx)
         return rate
 
 
 class File(click.Path):
-    """A path.  Whether a file is there is found out by opening it, with our own words and status."""
+    """A path.  Whether the file exists shows when it is opened, with our own message and status."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path, readable=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the path; a file called ``-`` is asked for as ``./-``, and a Path would lose that."""
+        """Return the path; ``./-`` names a file called ``-``, which a Path would lose."""
         if not value:
             self.fail("a path can't be empty", param, ctx)
         path = super().convert(value, param, ctx)
@@ -91,7 +91,7 @@ FILE: Final = File()
 
 
 def options(*options: Callable[[Handler], Handler]) -> Callable[[Handler], Handler]:
-    """Return what adds several options to a command."""
+    """Return a decorator that adds several options to a command."""
 
     def add(function: Handler) -> Handler:
         for option in reversed(options):
@@ -102,10 +102,10 @@ def options(*options: Callable[[Handler], Handler]) -> Callable[[Handler], Handl
 
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-FORCE = click.option("--force", is_flag=True, help="Overwrite an output that exists.")
-NO_PROGRESS = click.option("--no-progress", is_flag=True, help="Draw no progress, even on a terminal.")
+FORCE = click.option("--force", is_flag=True, help="Overwrite an existing output.")
+NO_PROGRESS = click.option("--no-progress", is_flag=True, help="Show no progress bar, even on a terminal.")
 JOBS = click.option(
-    "--jobs", type=click.IntRange(1, 256), metavar="N", help="Use N cores.  [default: those there are]"
+    "--jobs", type=click.IntRange(1, 256), metavar="N", help="Use N cores.  [default: all cores]"
 )
 
 
@@ -113,11 +113,11 @@ def trust_options(digests: str, purposes: str, *, unsigned: bool) -> Callable[[H
     """Return the options that state a policy.
 
     Args:
-        digests: Those accepted without a word.
-        purposes: Those that ``--eku`` takes the place of.
-        unsigned: Whether there is one for what nobody signed.
+        digests: The default of ``--digests``.
+        purposes: The purposes that ``--eku`` replaces.
+        unsigned: Whether there is an option to accept unsigned packages.
     """
-    help_text = "Accept a package that carries no signature at all."
+    help_text = "Accept a package without any signature."
     more = [click.option("--unsafe-allow-unsigned", is_flag=True, help=help_text)] if unsigned else []
     return options(
         click.option(
@@ -133,24 +133,24 @@ def trust_options(digests: str, purposes: str, *, unsigned: bool) -> Callable[[H
             "signers",
             multiple=True,
             metavar="NAME",
-            help="Accept this signer alone: an RFC 4514 subject, or a common name.  Repeatable.",
+            help="Accept only this signer: an RFC 4514 subject or a common name.  Repeatable.",
         ),
         click.option(
             "--required-signers",
             type=click.IntRange(1),
             default=1,
             metavar="N",
-            help="Want N signers with different keys.",
+            help="Require N signers with different keys.",
         ),
         click.option(
             "--at",
             type=Time(),
-            help="Hold dates against TIME, ISO 8601, UTC where it has no zone.  [default: now]",
+            help="Check certificate dates at TIME, ISO 8601, UTC if it has no zone.  [default: now]",
         ),
         click.option(
             "--no-clock",
             is_flag=True,
-            help="Check no dates, not those of revocation lists either, and say so.",
+            help="Skip all date checks, including those of revocation lists, and report that.",
         ),
         click.option(
             "--crl",
@@ -158,21 +158,21 @@ def trust_options(digests: str, purposes: str, *, unsigned: bool) -> Callable[[H
             type=FILE,
             multiple=True,
             metavar="PEM",
-            help="Want every certificate not revoked by a current list.  Repeatable.",
+            help="Read revocation lists; each certificate below the anchor needs a current one.  Repeatable.",
         ),
         click.option(
             "--digests",
             default=digests,
             show_default=True,
             metavar="LIST",
-            help="Accept these digests.  'sha256' alone refuses all that hangs on SHA-1.",
+            help="Accept these digests.  'sha256' alone refuses everything that relies on SHA-1.",
         ),
         click.option(
             "--eku",
             "purposes",
             multiple=True,
             metavar="OID",
-            help=f"Want this extended key usage, in place of {purposes}.  Repeatable.",
+            help=f"Require this extended key usage instead of {purposes}.  Repeatable.",
         ),
         *more,
     )
@@ -180,39 +180,48 @@ def trust_options(digests: str, purposes: str, *, unsigned: bool) -> Callable[[H
 
 TRUST = trust_options("sha1,sha256", "codeSigning", unsigned=True)
 KEY = options(
-    click.option("--key", type=FILE, metavar="FILE", help="The signer's key: PEM or PKCS #12."),
-    click.option("--cert", type=FILE, metavar="FILE", help="The signer's certificate."),
-    click.option("--chain", type=FILE, metavar="FILE", help="More certificates to embed."),
-    click.option("--key-password-env", metavar="NAME", help="Take the key's passphrase from this variable."),
+    click.option("--key", type=FILE, metavar="FILE", help="Sign with this key: PEM or PKCS #12."),
+    click.option("--cert", type=FILE, metavar="FILE", help="Use this signer's certificate."),
+    click.option("--chain", type=FILE, metavar="FILE", help="Also embed the certificates in FILE."),
     click.option(
-        "--key-password-file", type=FILE, metavar="FILE", help="Take it from the first line of a file."
+        "--key-password-env", metavar="NAME", help="Read the key's passphrase from environment variable NAME."
+    ),
+    click.option(
+        "--key-password-file",
+        type=FILE,
+        metavar="FILE",
+        help="Read the key's passphrase from the first line of FILE.",
     ),
 )
 SIGNING_TIME = click.option(
     "--signing-time",
     type=Time(),
-    help="State TIME in the signature.  Without it the same inputs give the same octets.",
+    help="State TIME in the signature.  Without it, the same inputs give the same bytes.",
 )
 
 
 TRANSFER_OPTIONS = options(
     click.option("--username", metavar="NAME", help="Log in to the server as NAME."),
-    click.option("--password-env", metavar="VARIABLE", help="Its password is in this environment variable."),
     click.option(
-        "--password-file", type=FILE, metavar="FILE", help="Its password is the first line of FILE."
+        "--password-env", metavar="VARIABLE", help="Read the password from this environment variable."
     ),
     click.option(
-        "--unsafe-basic", is_flag=True, help="Show the password to everybody, where http asks for that."
+        "--password-file", type=FILE, metavar="FILE", help="Read the password from the first line of FILE."
     ),
     click.option(
-        "--ca-bundle", type=FILE, metavar="PEM", help="Trust these authorities for the server, no others."
+        "--unsafe-basic",
+        is_flag=True,
+        help="Allow basic authentication over http, exposing the password.",
+    ),
+    click.option(
+        "--ca-bundle", type=FILE, metavar="PEM", help="Trust only these authorities for the server."
     ),
     click.option(
         "--size",
         type=click.IntRange(0),
         default=0,
-        metavar="OCTETS",
-        help="The FileSize that was told; 0 means unknown.",
+        metavar="BYTES",
+        help="Expect this size, the FileSize of the Download; 0 means unknown.",
     ),
 )
 
@@ -226,7 +235,7 @@ def timeout_options(initial: int) -> Callable[[Handler], Handler]:
             default=initial,
             show_default=True,
             metavar="SECONDS",
-            help="End the download after so long, until the package sets its timeouts; 0 is infinite.",
+            help="Stop the download after this time, until the package sets its timeouts; 0 means never.",
         ),
         click.option(
             "--idle-timeout",
@@ -234,20 +243,20 @@ def timeout_options(initial: int) -> Callable[[Handler], Handler]:
             default=60,
             show_default=True,
             metavar="SECONDS",
-            help="End it after so long without an octet, as above.",
+            help="Stop it after this time without data, until the package sets its timeouts; 0 means never.",
         ),
     )
 
 
-ROOT = click.option("--root", required=True, type=FILE, metavar="DIR", help="The root of the device's files.")
+ROOT = click.option("--root", required=True, type=FILE, metavar="DIR", help="Use DIR as the device's root.")
 
 
 def no_stream(_context: click.Context, parameter: click.Parameter, value: Path) -> Path:
-    """Refuse what means standard input or output elsewhere."""
+    """Refuse ``-``, which means standard input or output for other options."""
     if str(value) == "-":
-        raise UsageError(f"{parameter.opts[0]} wants a file")
+        raise UsageError(f"{parameter.opts[0]} needs a file, not standard input or output")
     return value
 
 
 TRANSFER: Final = ("username", "password_env", "password_file", "unsafe_basic", "ca_bundle")
-"""The options of :data:`TRANSFER_OPTIONS` that are about the server."""
+"""The options of :data:`TRANSFER_OPTIONS` that concern the server."""

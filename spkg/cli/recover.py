@@ -14,14 +14,20 @@ __all__ = ["recover"]
 
 @command("recover")
 @ROOT
-@click.option("--discard-staged", is_flag=True, help="Free the room of a download that was cut off, too.")
+@click.option("--discard-staged", is_flag=True, help="Also delete what an interrupted download has staged.")
 @JSON
 def recover(root: Path, discard_staged: bool, as_json: bool) -> None:
-    """Finish or undo what a crash left of an installation.
+    """Finish or undo an interrupted installation.
 
-    Afterwards the root is as it was before, or as the package wants it.  Doing it again changes nothing.
-    What a download has staged stays beside it: the same package goes on with it.
-    """
+    Afterwards the root is as it was before, or as the package leaves it.  Running this again changes nothing.
+    What an interrupted download has staged is kept: applying the same package resumes it.
+
+    \b
+    Example:
+      spkg recover --root root
+
+    See: docs/installing.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.install.status import RootState
     from spkg.install.supervisor import recover_root
     from spkg.report.recover import recovery_document, recovery_lines
@@ -32,9 +38,9 @@ def recover(root: Path, discard_staged: bool, as_json: bool) -> None:
     else:
         print_lines(recovery_lines(done, str(root)))
     if done.state in {RootState.PARTIAL, RootState.PENDING}:
-        hint("the same package continues with --in-place")
+        hint("to continue, apply the same package with --in-place")
     if done.state is RootState.UNSAFE:
-        problem = f"{root} is unsafe: an installation in place failed or was cut off there"
+        problem = f"{root} is unsafe: an installation in place failed or was interrupted"
         recovery = "apply a package whose role is software-recovery"
         way_out = recovery if done.failed else f"apply the same package with --in-place, or {recovery[6:]}"
         raise DocumentedError(UnsafeError(problem, hint=way_out))

@@ -26,9 +26,9 @@ __all__ = ["sign"]
     type=click.Choice(["sha1", "sha256"]),
     default="sha1",
     show_default=True,
-    help="The digest of the signature; sha256 departs from E.5, as a second one beside SHA-1.",
+    help="Use this digest.  E.5 demands sha1; sha256 is for a second signature.",
 )
-@click.option("-o", "output", type=FILE, metavar="OUT", help="Write OUT and leave PKG as it is.")
+@click.option("-o", "output", type=FILE, metavar="OUT", help="Write to OUT and leave PKG unchanged.")
 @FORCE
 @NO_PROGRESS
 def sign(
@@ -40,10 +40,16 @@ def sign(
     signing_time: datetime | None,
     **key: Any,
 ) -> None:
-    """Add a signature to PKG; all others stay octet for octet.
+    """Add a signature to PKG; existing ones stay unchanged.
 
-    The payload is compared with the commands on the way: a signature vouches for it.
-    """
+    A payload that does not match the signed commands is refused, because the signature covers it, too.
+
+    \b
+    Example:
+      spkg sign gateway.spkg --digest sha256 --key keys/signer.key --cert keys/signer.pem
+
+    See: docs/signing.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.build.sign import sign_package
     from spkg.common.atomic_output import new_file
     from spkg.common.digests import Digest
@@ -52,7 +58,7 @@ def sign(
     from spkg.verify.payload import open_package
 
     if output is None and str(package) == "-":
-        raise UsageError("a package from standard input wants -o OUT")
+        raise UsageError("a package from standard input needs -o OUT")
     if output is not None:
         check_output(output, force=force)
         spare_inputs(output, key_files(key))
@@ -61,8 +67,8 @@ def sign(
         hint(doubt)
     with open_package(package_source(package)) as (opened, payload):
         if output is None and payload.descriptor is None:
-            raise UsageError(f"{package} is no regular file: signing it wants -o OUT")
-        # In place a link stays a link.
+            raise UsageError(f"{package} is not a regular file: signing it needs -o OUT")
+        # Signed in place, a link stays a link.
         target = output or (Path(os.path.realpath(package)) if package.is_symlink() else package)
         replaces = os.fstat(payload.descriptor) if output is None and payload.descriptor is not None else None
         with (
@@ -82,4 +88,4 @@ def sign(
     who = subject_of(identity.certificate)
     print_text(printable(f"{output or package}: signed by {who} with {digest}, {signatures}"))
     if digest == "sha256" and not opened.block.signers:
-        hint("E.5 wants SHA-1: readers of 2004 take no signature of this package")
+        hint("also sign with --digest sha1: readers that follow E.5 accept no other signature")

@@ -13,11 +13,17 @@ __all__ = ["status"]
 @ROOT
 @JSON
 def status(root: Path, as_json: bool) -> None:
-    """Show how a root stands, and what was installed there, the last one first.
+    """Show the state of a root and what was installed there.
 
-    It is clean, pending (cut off: 'spkg recover', or the same package in place), partial (in place, failed
-    but usable) or unsafe (in place, needs recovery).
-    """
+    The state is clean, pending (interrupted: run 'spkg recover', or apply the same package with --in-place),
+    partial (failed in place, but usable) or unsafe (in place, needs recovery).  The last package is first.
+
+    \b
+    Example:
+      spkg status --root root
+
+    See: docs/installing.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.install.status import root_status
     from spkg.report.status import status_document, status_lines
 

@@ -15,16 +15,26 @@ __all__ = ["timeline"]
 @command("timeline")
 @click.argument("package", metavar="PKG", type=FILE)
 @click.option(
-    "--rate", required=True, type=Rate(), metavar="RATE", help="Octets or bits a second: 40kB/s, 2Mbit/s."
+    "--rate",
+    required=True,
+    type=Rate(),
+    metavar="RATE",
+    help="Assume this rate, in bytes or bits per second: 40kB/s, 2Mbit/s.",
 )
 @timeout_options(600)
 @JSON
 def timeline(package: Path, rate: float, timeout: int, idle_timeout: int, as_json: bool) -> None:
-    """Show how states and deadlines would run over a download of PKG at RATE.
+    """Show states and deadlines of a download of PKG at RATE.
 
-    That is what the timeouts of a package are chosen by (E.4.7).  Nothing is verified, and commands are taken
-    to need no time.
-    """
+    Use it to choose the timeouts of a package (E.4.7).  Nothing is verified, and commands are assumed to take
+    no time.
+
+    \b
+    Example:
+      spkg timeline gateway.spkg --rate 40kB/s
+
+    See: docs/downloads.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.download.timeline import draw_timeline
     from spkg.report.timeline import timeline_document, timeline_hints, timeline_lines
     from spkg.verify.payload import open_package

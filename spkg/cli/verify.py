@@ -30,10 +30,16 @@ def verify(
     as_json: bool,
     **trust: Any,
 ) -> None:
-    """Check the signatures of PKG, then every file's digest.
+    """Check the signatures of PKG and the digest of every file.
 
-    Exit status 0 says that all of it is what trusted signers signed; 4 that it is not.
-    """
+    Exit status 0: a trusted signer signed it, and every file matches; 4: not trusted.
+
+    \b
+    Example:
+      spkg verify gateway.spkg --trust keys/ca.pem
+
+    See: docs/verifying.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.report.lines import error_fields
     from spkg.report.verify import verification_document, verification_lines
     from spkg.verify import signatures as verification

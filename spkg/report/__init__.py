@@ -1,4 +1,4 @@
 """Results for people and for programs: lines and JSON documents from the same records.
 
-One module a command, so that each imports what it shows and nothing else.
+One module per command, so that each imports only what it shows.
 """

@@ -1,4 +1,4 @@
-"""``spkg apply``, ``recover`` and ``status``: what changed in a root, and how it stands."""
+"""``spkg apply``, ``recover`` and ``status``: what changed in a root, and its state."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -24,19 +24,19 @@ __all__ = [
 ]
 
 SCHEMA: Final = "spkg.apply/1"
-"""What each of its JSON lines begins with."""
+"""The schema of each of its JSON lines."""
 MARKS: Final = {"put": "+", "delete": "-", "move": ">", "make-directory": "+"}
 OUTCOMES: Final = {
     RecoveryOutcome.NOTHING: "nothing was left to recover",
-    RecoveryOutcome.DISCARDED: "discarded an installation that had not begun to change anything",
-    RecoveryOutcome.DONE: "finished an installation that was cut off",
-    RecoveryOutcome.UNDONE: "took back an installation that was cut off and could not be finished",
+    RecoveryOutcome.DISCARDED: "discarded an installation that had not changed anything yet",
+    RecoveryOutcome.DONE: "finished an interrupted installation",
+    RecoveryOutcome.UNDONE: "undid an interrupted installation that could not be finished",
 }
-"""What became of what a crash had left, in words."""
+"""What recovery did, for people."""
 
 
 def standing_document(standing: Standing) -> Document:
-    """Return how a package on its way stands: its state, its deadline, and the last command processed."""
+    """Return the progress of a package: its state, its deadline, and the last command processed."""
     deadline = standing.deadline
     return {
         "state": standing.state.value,
@@ -48,7 +48,7 @@ def standing_document(standing: Standing) -> Document:
 
 
 def standing_text(standing: Mapping[str, Any], age: float) -> str:
-    """Return how a package on its way stands, for people, some seconds after that was told."""
+    """Return the state of a package for people, *age* seconds after it was reported."""
     if standing["deadline"] is None:
         return str(standing["state"])
     return f"{standing['state']}, {max(0, standing['deadline']['left'] - age):.0f} s left"
@@ -57,7 +57,7 @@ def standing_text(standing: Mapping[str, Any], age: float) -> str:
 def result_document(
     applied: Applied, *, planned: bool, start: str, end: str, command_key: str | None
 ) -> Document:
-    """Return the last line of ``apply --json`` where all went well."""
+    """Return the last line of ``apply --json`` after a success."""
     return {
         "schema": SCHEMA,
         "event": "result",
@@ -81,7 +81,7 @@ def result_document(
 def failure_document(
     error: SpkgError, fields: Mapping[str, Any], *, start: str, end: str, command_key: str | None
 ) -> Document:
-    """Return the last line of ``apply --json`` where it failed; *fields* are those of any failure."""
+    """Return the last line of ``apply --json`` after a failure; *fields* are those of any failure."""
     return {
         "schema": SCHEMA,
         "event": "result",
@@ -102,9 +102,9 @@ def failure_document(
 
 
 def applied_lines(applied: Applied, root: str, *, planned: bool) -> Iterator[Line]:
-    """Give what ``apply`` prints."""
+    """Yield what ``apply`` prints."""
     if applied.already:
-        yield Tone.GOOD, f"{root}: this package is installed already, nothing was changed"
+        yield Tone.GOOD, f"{root}: this package is already installed, nothing was changed"
         return
     if planned:
         for change in applied.changes:
@@ -112,15 +112,15 @@ def applied_lines(applied: Applied, root: str, *, planned: bool) -> Iterator[Lin
             mark = "~" if change.get("replaces") else MARKS[change["action"]]
             slash = "/" if change["action"] == "make-directory" or change.get("kind") == "directory" else ""
             yield Tone.PLAIN, f"  {mark} {source}{change['path']}{slash}"
-    verb = "would change" if planned else "installed"
+    verb = "dry run" if planned else "installed"
     reboot = ", reboot required" if applied.reboot_required else ""
     yield Tone.GOOD, f"{root}: {verb}, {amount(len(applied.changes), 'change')}{reboot}"
 
 
 def applied_hints(applied: Applied) -> Iterator[str]:
-    """Give what is out of the ordinary."""
+    """Yield what is out of the ordinary."""
     if applied.already:
-        yield "--again applies it once more"
+        yield "to apply it again, use --again"
     if applied.recovered is not RecoveryOutcome.NOTHING:
         yield OUTCOMES[applied.recovered]
     yield from applied.notes

@@ -1,4 +1,4 @@
-"""``spkg build``: what went into a package, and what a tree step left."""
+"""``spkg build``: what went into a package, and what a tree step left out."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from spkg.report.lines import Line, Tone
 __all__ = ["build_document", "build_lines"]
 
 NAMES_SHOWN = 5
-"""How many names are told to people; programs get all."""
+"""How many names are shown to people; JSON has all of them."""
 
 
 def build_document(plan: BuildPlan, report: BuildReport, output: str) -> Document:
@@ -30,19 +30,24 @@ def build_document(plan: BuildPlan, report: BuildReport, output: str) -> Documen
 
 
 def build_lines(plan: BuildPlan, report: BuildReport, output: str) -> Iterator[Line]:
-    """Give what ``build`` prints."""
+    """Yield what ``build`` prints."""
     for tree in plan.trees:
         yield Tone.PLAIN, f"{tree.field}: {amount(len(tree.taken), 'file')} taken"
         for names, one, several, what in (
             (tree.excluded, "excluded", "excluded", ""),
             (tree.skipped_links, "link", "links", " skipped"),
-            (tree.copied_links, "link", "links", " taken as what it leads to"),
-            (tree.empty_directories, "empty directory", "empty directories", " left: the format has none"),
+            (tree.copied_links, "link", "links", " followed"),
+            (
+                tree.empty_directories,
+                "empty directory",
+                "empty directories",
+                " left out: not in the format",
+            ),
         ):
             if names:
                 shown = ", ".join(names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "")
                 yield Tone.PLAIN, f"  {amount(len(names), one, several)}{what}: {shown}"
-    shared = f" ({report.shared} stored once with another)" if report.shared else ""
+    shared = f" ({report.shared} sharing the contents of another)" if report.shared else ""
     payload = size(report.header.payload_length)
     signed = "signed" if report.signed else "not signed"
     contents = f"{amount(report.commands, 'command')}, {amount(report.files, 'file')}{shared}"

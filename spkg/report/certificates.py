@@ -16,7 +16,7 @@ __all__ = [
 
 
 def certificate_document(octets: bytes) -> Document:
-    """Return what a certificate says, from its DER, or what is wrong with it."""
+    """Return the contents of a certificate, from its DER, or what is wrong with it."""
     fingerprint = Digest.SHA256.of(octets).hex()
     try:
         certificate = read_certificate(octets)

@@ -1,4 +1,4 @@
-"""``spkg diff``: what a second package changes against a first."""
+"""``spkg diff``: what changes from one package to another."""
 
 from collections.abc import Iterator, Sequence
 
@@ -32,10 +32,10 @@ def difference_document(found: Difference) -> Document:
 
 
 def difference_lines(found: Difference) -> Iterator[Line]:
-    """Give what ``diff`` prints: nothing for equal packages."""
+    """Yield what ``diff`` prints: nothing for equal packages."""
     for title, changes in (
         ("header", found.header),
-        ("gates", found.gates),
+        ("requirements", found.gates),
         ("timeouts", found.timeouts),
         ("commands", found.commands),
         ("signers", found.signers),
@@ -55,7 +55,7 @@ def difference_lines(found: Difference) -> Iterator[Line]:
         if file.after is not None:
             yield Tone.GOOD, f"+ {file.path}  {_told(file.after)}"
     for part in found.encoding:
-        yield Tone.BAD, f"the octets differ where all that they say is the same: {part}"
+        yield Tone.BAD, f"the bytes differ, although every field is the same: {part}"
 
 
 def _kind(change: FileChange) -> str:

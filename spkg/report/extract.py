@@ -12,7 +12,7 @@ __all__ = ["extraction_document", "extraction_hints", "extraction_lines"]
 
 
 def extraction_document(done: Extraction, directory: str, trusted: TrustedPackage | None) -> Document:
-    """Return what ``extract --json`` prints; *trusted* is None where nobody asked for signatures."""
+    """Return what ``extract --json`` prints; *trusted* is None if signatures were not checked."""
     return {
         "schema": "spkg.extract/1",
         "directory": directory,
@@ -35,29 +35,29 @@ def extraction_document(done: Extraction, directory: str, trusted: TrustedPackag
 
 
 def extraction_lines(done: Extraction, directory: str) -> Iterator[Line]:
-    """Give what ``extract`` prints."""
+    """Yield what ``extract`` prints."""
     octets = sum(one.file.record.file_length for one in done.report.files)
-    manifest = "" if done.rebuild is None else ", and manifest.toml, which builds it again"
+    manifest = "" if done.rebuild is None else ", and manifest.toml, which rebuilds the package"
     if done.rebuild is not None and not done.rebuild.same:
         manifest = ", and manifest.toml"
     yield Tone.GOOD, f"{directory}: {amount(len(done.places), 'file')}, {size(octets)}{manifest}"
 
 
 def extraction_hints(done: Extraction, trusted: TrustedPackage | None) -> Iterator[str]:
-    """Give what is out of the ordinary."""
+    """Yield what is out of the ordinary."""
     if trusted is None:
-        yield "no signature was checked: anybody may have made these files"
+        yield "no signature was checked: these files may come from anyone"
     elif not trusted.signers:
-        yield "the package is not signed: anybody may have made these files"
+        yield "the package is not signed: these files may come from anyone"
     elif not trusted.dates_checked:
         yield NO_DATES
     for index in done.renamed:
         path = done.report.files[index].file.record.path
-        yield f"{path} is taken by another file: this one is {done.places[index]}"
+        yield f"{path} is taken by another file: this one was written to {done.places[index]}"
     for gap in done.report.uncovered:
-        octets = amount(gap.length, "octet")
+        octets = amount(gap.length, "byte")
         yield f"left out {octets} at 0x{gap.start:08x} of the payload, which no command covers"
     if done.rebuild is not None and done.rebuild.problem:
-        yield f"another builder wrote this package; build refuses {done.rebuild.problem}"
+        yield f"another builder wrote this package, and spkg can't rebuild it: {done.rebuild.problem}"
     elif done.rebuild is not None and not done.rebuild.same:
-        yield "another builder wrote this package: building from the manifest gives other octets"
+        yield "another builder wrote this package: building from the manifest gives different bytes"

@@ -24,10 +24,11 @@ def fetched_document(trusted: TrustedPackage, report: PayloadReport, output: Pat
 
 
 def fetched_lines(trusted: TrustedPackage, report: PayloadReport, output: Path) -> Iterator[Line]:
-    """Give what ``fetch`` prints."""
-    signers = ", ".join(signer.subject for signer in trusted.signers) or "nobody"
+    """Yield what ``fetch`` prints."""
+    signers = ", ".join(signer.subject for signer in trusted.signers)
+    signed = f"all as signed by {signers}" if signers else "not signed"
     files = amount(len(report.files), "file")
-    yield Tone.GOOD, f"{output}: {size(_octets(trusted))}, {files}, all as signed by {signers}"
+    yield Tone.GOOD, f"{output}: {size(_octets(trusted))}, {files}, {signed}"
 
 
 def _octets(trusted: TrustedPackage) -> int:

@@ -1,4 +1,4 @@
-"""``spkg inspect``: all that a package says, with nobody's word for it."""
+"""``spkg inspect``: everything in a package; nothing is verified."""
 
 from collections.abc import Iterator
 
@@ -38,29 +38,29 @@ def inspection_document(survey: Survey) -> Document:
 
 
 def inspection_lines(survey: Survey) -> Iterator[Line]:
-    """Give what ``inspect`` prints."""
+    """Yield what ``inspect`` prints."""
     header = survey.header
-    yield Tone.BAD, "not verified: this is what the package says, not who says it"
+    yield Tone.BAD, "nothing is verified: this is only what the file claims"
     yield Tone.HEADING, "header"
     yield Tone.PLAIN, f"  format {header.major}.{header.minor}"
-    yield Tone.PLAIN, f"  command list of {header.command_list_length} octets"
-    yield Tone.PLAIN, f"  payload of {header.payload_length} octets"
+    yield Tone.PLAIN, f"  command list of {header.command_list_length} bytes"
+    yield Tone.PLAIN, f"  payload of {header.payload_length} bytes"
     yield Tone.HEADING, f"commands: {len(survey.commands)}"
     yield from _table(_command_row(command) for command in survey.commands)
     for command in survey.commands:
         if command.problem is not None:
             yield Tone.BAD, f"  command {command.index} is malformed: {command.problem}"
     if survey.tail:
-        yield Tone.PLAIN, f"  {len(survey.tail)} octets behind End, not looked at"
+        yield Tone.PLAIN, f"  {len(survey.tail)} bytes after End, ignored"
     if survey.block is None:
         return
     block = survey.block
-    yield Tone.HEADING, f"signature block: {len(block.octets)} octets at 0x{block.offset:04x}"
+    yield Tone.HEADING, f"signature block: {len(block.octets)} bytes at 0x{block.offset:04x}"
     if not block.signers:
         yield Tone.BAD, "  no signatures"
     for index, signer in enumerate(block.signers):
         shown = _signer(index, signer, block)
-        who = shown["subject"] or f"someone certified by {shown['issuer']}"
+        who = shown["subject"] or f"a signer certified by {shown['issuer'] or 'an unknown issuer'}"
         yield Tone.PLAIN, f"  signature {index}: {who}, serial {shown['serial']}, {shown['digest']}"
     for index, certificate in enumerate(_certificates(block)):
         if "problem" in certificate:
@@ -70,13 +70,13 @@ def inspection_lines(survey: Survey) -> Iterator[Line]:
         yield Tone.PLAIN, f"  certificate {index}: {certificate['subject']}, {certificate['key']}, {dates}"
         yield Tone.PLAIN, f"    by {certificate['issuer']}, SHA-256 {certificate['sha256']}"
     payload = _payload(survey, block)
-    yield Tone.HEADING, f"payload: {header.payload_length} octets at 0x{payload['offset']:04x}"
+    yield Tone.HEADING, f"payload: {header.payload_length} bytes at 0x{payload['offset']:04x}"
     yield from _table(
         (f"0x{one['offset']:08x}", str(one["length"]), f"{one['path']} (command {one['command']})")
         for one in payload["ranges"]
     )
     for gap in payload["uncovered"]:
-        text = f"  {gap['length']} octets at 0x{gap['offset']:08x} belong to no file: nobody signed them"
+        text = f"  {gap['length']} bytes at 0x{gap['offset']:08x} belong to no file: they are not signed"
         yield Tone.BAD, text
 
 

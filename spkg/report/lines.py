@@ -1,4 +1,4 @@
-"""What all descriptions share."""
+"""What all reports share."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
@@ -21,7 +21,7 @@ __all__ = [
 
 
 class Tone(Enum):
-    """What a line is to its reader; a terminal may show it by colour."""
+    """The kind of a line; a terminal may show it by colour."""
 
     PLAIN = "plain"
     HEADING = "heading"
@@ -30,20 +30,20 @@ class Tone(Enum):
 
 
 NO_DATES: Final = "the dates of certificates and revocation lists were not checked: there is no clock"
-"""What is told wherever a signature was accepted without a clock."""
+"""The message whenever a signature was accepted without a clock."""
 
 Line = tuple[Tone, str]
 """A line for people, not yet escaped."""
 
 
 def error_fields(error: SpkgError | None, status: int, word: str, message: str) -> Document:
-    """Return what every document says of a failure.
+    """Return the fields that every document has for a failure.
 
     Args:
-        error: The failure; None where it is none of ours.
+        error: The failure; None if it is not an error of this library.
         status: The exit status.
-        word: What the status is called.
-        message: What is told to people.
+        word: The name of the status.
+        message: The message for people.
     """
     return {
         "status": word,
@@ -68,7 +68,7 @@ def range_document(one: Range) -> Document:
 
 
 def columns(rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Lay out rows in columns as wide as they need, the last one free."""
+    """Lay out rows in columns as wide as needed, the last one without padding."""
     table = [list(row) for row in rows]
     if not table:
         return
@@ -79,5 +79,5 @@ def columns(rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def progress_document(schema: str, octets: int, total: int, **more: Any) -> Document:
-    """Return a line of what a command prints as JSON while it works."""
+    """Return a line that a command prints as JSON while it works."""
     return {"schema": schema, "event": "progress", "octets": octets, "total": total, **more}

@@ -1,4 +1,4 @@
-"""``spkg recover``: what became of what a crash had left."""
+"""``spkg recover``: what became of an interrupted installation."""
 
 from collections.abc import Iterator
 
@@ -20,6 +20,6 @@ def recovery_document(done: Recovered) -> Document:
 
 
 def recovery_lines(done: Recovered, root: str) -> Iterator[Line]:
-    """Give what ``recover`` prints."""
+    """Yield what ``recover`` prints."""
     tone = Tone.GOOD if done.state is RootState.CLEAN else Tone.BAD
-    yield tone, f"{root}: {OUTCOMES[done.outcome]}; it is {done.state.value}"
+    yield tone, f"{root}: {OUTCOMES[done.outcome]}; the root is {done.state.value}"

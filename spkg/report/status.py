@@ -1,4 +1,4 @@
-"""``spkg status``: how a root stands, and what was installed there."""
+"""``spkg status``: the state of a root, and what was installed there."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -35,7 +35,7 @@ def status_document(status: RootStatus) -> Document:
 
 
 def status_lines(status: RootStatus, root: str) -> Iterator[Line]:
-    """Give what ``status`` prints."""
+    """Yield what ``status`` prints."""
     yield Tone.GOOD if status.state is RootState.CLEAN else Tone.BAD, f"{root}: {status.state.value}"
     stopped, staged = status.in_place, status.staged
     if stopped is not None:
@@ -43,7 +43,7 @@ def status_lines(status: RootStatus, root: str) -> Iterator[Line]:
         yield Tone.BAD, f"  {begun}, in the {stopped.state.value} state"
     if staged is not None:
         begun = f"{size(staged.octets)} of package {staged.package[:16]} are staged"
-        yield Tone.PLAIN, f"  {begun}: its download can go on"
+        yield Tone.PLAIN, f"  {begun}: its download can be resumed"
     rows = [
         (
             f"  {one.when}",

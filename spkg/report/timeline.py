@@ -12,7 +12,7 @@ from spkg.report.lines import Line, Tone, columns
 __all__ = ["timeline_document", "timeline_hints", "timeline_lines"]
 
 WIDTH: Final = 60
-"""Of the drawing, in characters."""
+"""The width of the drawing, in characters."""
 
 
 def timeline_document(found: Timeline) -> Document:
@@ -46,8 +46,8 @@ def timeline_document(found: Timeline) -> Document:
 
 
 def timeline_lines(found: Timeline) -> Iterator[Line]:
-    """Give what ``timeline`` prints."""
-    rate = f"{size(round(found.rate)) if found.rate >= 10 else f'{found.rate:g} octets'}/s"
+    """Yield what ``timeline`` prints."""
+    rate = f"{size(round(found.rate)) if found.rate >= 10 else f'{found.rate:g} bytes'}/s"
     yield Tone.HEADING, f"{size(found.octets)} at {rate} take {_seconds(found.seconds)} (not verified)"
     last = max([found.ends, *(phase.deadline.at for phase in found.phases if phase.deadline is not None)])
     rows = [("state", "from", "to", "begins with", "deadline", "")]
@@ -75,12 +75,12 @@ def timeline_lines(found: Timeline) -> Iterator[Line]:
         share = found.arrived / found.octets
         yield (
             Tone.BAD,
-            f"the {found.passed.title} passes after {_seconds(found.ends)}, with {share:.0%} of the package",
+            f"the {found.passed.title} expires after {_seconds(found.ends)}, with {share:.0%} of the package",
         )
 
 
 def timeline_hints(found: Timeline) -> Iterator[str]:
-    """Give what a release engineer may not have meant."""
+    """Yield what a release engineer may not have intended."""
     for phase in found.phases:
         left = phase.state in {InstallationState.RECOVERABLE, InstallationState.UNRECOVERABLE}
         if phase.command is not None and left and phase.octets == found.front_matter:
@@ -90,7 +90,7 @@ def timeline_hints(found: Timeline) -> Iterator[str]:
 
 
 def _bar(phase: Phase, last: float) -> str:
-    """Draw when a phase is, and its deadline."""
+    """Draw a phase and its deadline."""
     scale = (WIDTH - 1) / last if last else 0
     begins, ends = round(phase.begins * scale), round(phase.ends * scale)
     cells = [" "] * WIDTH
@@ -102,11 +102,11 @@ def _bar(phase: Phase, last: float) -> str:
 
 
 def _margin(seconds: float) -> str:
-    return "passes" if seconds <= 0 else f"{_seconds(seconds)} to spare"
+    return "expires" if seconds <= 0 else f"{_seconds(seconds)} to spare"
 
 
 def _seconds(seconds: float) -> str:
-    """Return a time as people read it."""
+    """Return a duration for people."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -17,11 +17,11 @@ __all__ = ["verification_document", "verification_lines"]
 def verification_document(
     trusted: TrustedPackage | None, report: PayloadReport | None, error: SpkgError | None
 ) -> Document:
-    """Return what ``verify --json`` prints, as far as verification came.
+    """Return what ``verify --json`` prints, as far as verification got.
 
     Args:
-        trusted: The package, where its signatures are accepted.
-        report: What the payload holds, where it was compared.
+        trusted: The package, if its signatures are accepted.
+        report: What the payload contains, if it was compared.
         error: What ended it.
     """
     signatures, report = _found(trusted, report, error)
@@ -42,19 +42,19 @@ def _verdict(trusted: TrustedPackage | None) -> str:
 def verification_lines(
     trusted: TrustedPackage | None, report: PayloadReport | None, error: SpkgError | None
 ) -> Iterator[Line]:
-    """Give what ``verify`` prints; the arguments are those of :func:`verification_document`."""
+    """Yield what ``verify`` prints; the arguments are those of :func:`verification_document`."""
     signatures, report = _found(trusted, report, error)
     for signature in signatures:
-        who = signature.subject or f"someone certified by {signature.issuer}"
+        who = signature.subject or f"a signer certified by {signature.issuer or 'an unknown issuer'}"
         if signature.signing_time is not None:
-            who += f", who claims {write_time(signature.signing_time)}"
+            who += f", claimed signing time {write_time(signature.signing_time)}"
         if signature.signer is not None:
             yield Tone.GOOD, f"signature {signature.index}: {who}, {signature.digest}: accepted"
             yield Tone.PLAIN, f"  trusted through {subject_of(signature.signer.path[-1])}"
         else:
             yield Tone.BAD, f"signature {signature.index}: {who}, {signature.digest}: {signature.reason}"
     if trusted is not None and not signatures:
-        yield Tone.BAD, "no signatures: accepted because --unsafe-allow-unsigned says so"
+        yield Tone.BAD, "no signatures: accepted because of --unsafe-allow-unsigned"
     if trusted is not None and not trusted.dates_checked:
         yield Tone.BAD, NO_DATES
     if report is None:
@@ -65,12 +65,12 @@ def verification_lines(
     intact = [file for file in report.files if not file.problem]
     octets = sum(file.file.record.file_length for file in intact)
     signed = trusted is None or bool(trusted.signers)
-    what = "are what was signed" if signed else "match their commands"
+    what = "match the signed digests" if signed else "match their commands"
     yield Tone.PLAIN, f"files: {len(intact)} of {len(report.files)} {what}, {size(octets)}"
     for gap in report.uncovered:
         yield (
             Tone.BAD,
-            f"{gap.length} octets at 0x{gap.start:08x} of the payload belong to no file: nobody signed them",
+            f"{gap.length} bytes at 0x{gap.start:08x} of the payload belong to no file: they are not signed",
         )
     if trusted is not None and error is None:
         yield (Tone.GOOD, "trusted") if trusted.signers else (Tone.BAD, "not signed")

@@ -338,7 +338,7 @@ def test_files_of_one_sha_1_are_not_taken_for_equal(tmp_path: Path) -> None:
     assert sha1(one, usedforsecurity=False).digest() == sha1(other, usedforsecurity=False).digest()
     assert error(manifest) == (
         f"m.toml: step[1].from: {tmp_path}/other: another file of this package has the same SHA-1 "
-        "and other contents [TR-069 E.4.3]"
+        "but different contents [TR-069 E.4.3]"
     )
 
 
@@ -620,7 +620,7 @@ def test_a_source_that_changes_while_it_is_read_is_refused(
             change(tmp_path / "b")
 
     assert error(manifest, progress=progress) == (
-        f"m.toml: step[1].from: {tmp_path}/b: it changed while it was read"
+        f"m.toml: step[1].from: {tmp_path}/b: changed while it was read"
     )
 
 
@@ -646,7 +646,7 @@ def test_a_source_that_is_replaced_while_it_is_read_is_refused(tmp_path: Path) -
         (tmp_path / "new").replace(tmp_path / "a")
 
     assert error(manifest, progress=progress) == (
-        f"m.toml: step[0].from: {tmp_path}/a: it changed while it was read"
+        f"m.toml: step[0].from: {tmp_path}/a: changed while it was read"
     )
 
 
@@ -749,7 +749,7 @@ def test_a_command_list_may_be_as_long_as_the_limit(tmp_path: Path) -> None:
 
 def test_a_command_list_of_one_octet_more_names_the_step(tmp_path: Path) -> None:
     assert error(make(tmp_path, filled(65536))) == (
-        "m.toml: step[0]: the command list would have 65536 octets, the limit is 65535, passed here "
+        "m.toml: step[0]: the command list would have 65536 bytes, the limit is 65535, exceeded here "
         "[TR-069 E.3]"
     )
 
@@ -760,8 +760,8 @@ def test_the_step_that_is_named_is_the_one_that_passes_the_limit(tmp_path: Path,
 
     # Of 65535 octets 22 are the first step, 65496 the second and 8 the End: 9 are left, 22 wanted.
     assert error(make(tmp_path, text)) == (
-        f"m.toml: step[2]: the command list would have {65526 + 22 * (1 + behind)} octets, "
-        "the limit is 65535, passed here [TR-069 E.3]"
+        f"m.toml: step[2]: the command list would have {65526 + 22 * (1 + behind)} bytes, "
+        "the limit is 65535, exceeded here [TR-069 E.3]"
     )
 
 
@@ -770,7 +770,7 @@ def test_a_tree_that_passes_the_limit_is_named_as_the_step_it_is(tmp_path: Path)
     manifest = make(tmp_path, text, {f"t/{number}": b"" for number in range(10)})
 
     assert error(manifest) == (
-        "m.toml: step[1]: the command list would have 65620 octets, the limit is 65535, passed here "
+        "m.toml: step[1]: the command list would have 65620 bytes, the limit is 65535, exceeded here "
         "[TR-069 E.3]"
     )
 
@@ -782,7 +782,7 @@ def test_parameters_that_pass_the_limit_alone_are_not_blamed_on_a_step(tmp_path:
 
     size = 8 + 65536 + 22 * bool(more) + 8
     assert error(manifest) == (
-        f"m.toml: package: the command list would have {size} octets, the limit is 65535, passed here "
+        f"m.toml: package: the command list would have {size} bytes, the limit is 65535, exceeded here "
         "[TR-069 E.3]"
     )
 
@@ -807,8 +807,8 @@ def test_a_tree_far_beyond_the_limit_is_refused_in_no_time(tmp_path: Path) -> No
 
     assert ended.returncode == 3
     assert ended.stderr == (
-        "spkg: error: m.toml: step[0]: the command list would have 198008 octets, the limit is 65535, "
-        "passed here [TR-069 E.3]\n"
+        "spkg: error: m.toml: step[0]: the command list would have 198008 bytes, the limit is 65535, "
+        "exceeded here [TR-069 E.3]\n"
     )
 
 
@@ -820,7 +820,8 @@ def test_a_source_longer_than_any_payload_is_refused_before_it_is_written(tmp_pa
         problem = error(manifest)
 
     assert problem == (
-        f"m.toml: step[1].from: {tmp_path}/sparse: the payload would have 2^32 octets or more [TR-069 E.3]"
+        f"m.toml: step[1].from: {tmp_path}/sparse: "
+        "the payload would exceed the limit of 4294967295 bytes [TR-069 E.3]"
     )
 
 
@@ -848,7 +849,8 @@ def test_sources_that_are_too_much_together_are_refused(tmp_path: Path) -> None:
         build_package(planned(manifest), output, None)
 
     assert str(caught.value) == (
-        f"m.toml: step[2].from: {tmp_path}/c: the payload would have 2^32 octets or more [TR-069 E.3]"
+        f"m.toml: step[2].from: {tmp_path}/c: "
+        "the payload would exceed the limit of 4294967295 bytes [TR-069 E.3]"
     )
 
 
@@ -890,7 +892,7 @@ def test_a_front_matter_of_one_octet_more_is_refused(tmp_path: Path) -> None:
     problem = error(manifest, identity=signer().identity(heavy(100_001 + 150_000 - front - block)))
 
     assert problem == (
-        "header, command list and signatures would have 150001 octets, the limit is 150000 [TR-069 E.5]"
+        "header, command list and signatures would have 150001 bytes, the limit is 150000 [TR-069 E.5]"
     )
 
 
@@ -1073,7 +1075,7 @@ def test_trees_that_take_nothing_and_patterns_that_match_nothing_are_warned_of(t
     assert warned(tmp_path, text, {"t/used": b"", "t/x": b""}) == [
         "step[0].exclude: '*.map' matches nothing",
         "step[0].exclude: 'mispelt' matches nothing",
-        "step[1] takes no file",
+        "step[1] takes no files",
     ]
 
 

@@ -430,8 +430,8 @@ def test_the_signers_differ(before: Draft, after: Draft, changes: list[Change]) 
 @pytest.mark.parametrize(
     ("sid", "told"),
     [
-        (None, "someone certified by CN=Test Root, serial 1000, sha1"),
-        (tlv(0x80, b"key"), "someone certified by a key identifier, serial None, sha1"),
+        (None, "a signer certified by CN=Test Root, serial 1000, sha1"),
+        (tlv(0x80, b"key"), "a signer certified by an unknown issuer, serial None, sha1"),
     ],
 )
 def test_a_signer_without_a_certificate_is_told_by_who_certified_it(sid: bytes | None, told: str) -> None:
@@ -502,7 +502,7 @@ def test_a_payload_that_is_damaged_differs_from_there_on(place: int) -> None:
 
     found = differ(Draft().encode(), Draft(payload=bytes(damaged)).encode())
 
-    assert found == replace(NOTHING, encoding=(f"the payloads, from octet {place} on",))
+    assert found == replace(NOTHING, encoding=(f"the payloads, from byte {place} on",))
 
 
 @pytest.mark.parametrize("place", [0, CHUNK - 1, CHUNK, 2 * CHUNK, 2 * CHUNK + 6])
@@ -513,7 +513,7 @@ def test_large_payloads_are_compared_to_their_last_octet(place: int) -> None:
 
     found = differ(before.encode(), replace(before, payload=bytes(contents)).encode())
 
-    assert found.encoding == (f"the payloads, from octet {place} on",)
+    assert found.encoding == (f"the payloads, from byte {place} on",)
 
 
 def test_octets_of_the_payload_that_belong_to_no_file_differ() -> None:
@@ -521,7 +521,7 @@ def test_octets_of_the_payload_that_belong_to_no_file_differ() -> None:
 
     found = differ(one.encode(), replace(one, payload=b"A+").encode())
 
-    assert found.encoding == ("the payloads, from octet 1 on",)
+    assert found.encoding == ("the payloads, from byte 1 on",)
 
 
 def test_a_package_from_a_pipe_is_compared_as_it_comes() -> None:
@@ -731,7 +731,7 @@ def test_every_category_is_told_and_10(tmp_path: Path) -> None:
         f"+ command_list_length: {len(after.signed) - 24}\n"
         "- payload_length: 1\n"
         "+ payload_length: 2\n"
-        "gates\n"
+        "requirements\n"
         "- Minimum Version: 5\n"
         "+ Minimum Version: 6\n"
         "timeouts\n"
@@ -755,7 +755,7 @@ def test_a_difference_in_octets_alone_is_told(tmp_path: Path) -> None:
 
     assert (result.exit_code, result.stderr) == (10, "")
     assert result.stdout == (
-        "the octets differ where all that they say is the same: the payloads, from octet 0 on\n"
+        "the bytes differ, although every field is the same: the payloads, from byte 0 on\n"
     )
 
 

@@ -431,8 +431,8 @@ def test_files_for_which_there_is_no_room_are_refused_before_any_is_made(
     with pytest.raises(HostError) as caught:
         take(package, target)
 
-    start, free = str(caught.value).rsplit(", ", 1)
-    assert start == f"the files need {900 * MAX_PAYLOAD} octets"
+    start, free = str(caught.value).rsplit(", but only ", 1)
+    assert start == f"the files need {900 * MAX_PAYLOAD} bytes"
     assert free.endswith(" are free")
     assert left(target) == []
 
@@ -759,7 +759,7 @@ def test_what_no_manifest_can_say_is_told(tmp_path: Path, name: str) -> None:
     assert not done.rebuild.same
     assert str(caught.value) == done.rebuild.problem
     assert list(extraction_hints(done, None))[1:] == [
-        f"another builder wrote this package; build refuses {done.rebuild.problem}"
+        f"another builder wrote this package, and spkg can't rebuild it: {done.rebuild.problem}"
     ]
 
 
@@ -773,8 +773,8 @@ def test_what_is_out_of_the_ordinary_is_hinted_at(tmp_path: Path) -> None:
 
     assert result.exit_code == 0
     assert result.stderr == (
-        "spkg: hint: no signature was checked: anybody may have made these files\n"
-        "spkg: hint: /a is taken by another file: this one is rootfs/a.2\n"
-        "spkg: hint: left out 1 octet at 0x00000002 of the payload, which no command covers\n"
-        "spkg: hint: another builder wrote this package: building from the manifest gives other octets\n"
+        "spkg: hint: no signature was checked: these files may come from anyone\n"
+        "spkg: hint: /a is taken by another file: this one was written to rootfs/a.2\n"
+        "spkg: hint: left out 1 byte at 0x00000002 of the payload, which no command covers\n"
+        "spkg: hint: another builder wrote this package: building from the manifest gives different bytes\n"
     )

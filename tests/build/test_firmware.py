@@ -147,7 +147,7 @@ def test_a_link_is_an_error_that_names_it(desk: Path, tree: Path, links: dict[st
 
     possible = {
         f"spkg: error: {manifest.name}: step[0].from: {tree / link}: "
-        "a symbolic link, the format can't carry it\n"
+        "a symbolic link, which the format can't carry\n"
         f'spkg: hint: exclude = ["/{link}"] leaves it out; '
         'links = "skip" leaves out all links, "copy" takes the files they lead to\n'
         for link in links
@@ -169,7 +169,8 @@ def test_a_link_to_no_file_of_the_tree_is_not_copied(
 
     assert result.exit_code == 3
     assert result.stderr.splitlines()[0] == (
-        f"spkg: error: {manifest.name}: step[0].from: {tree / link}: a symbolic link that leads to no file"
+        f"spkg: error: {manifest.name}: step[0].from: {tree / link}: "
+        "a symbolic link that does not lead to a file"
     )
     assert not list(desk.glob("*nowhere.spkg*"))
 

@@ -230,7 +230,7 @@ def test_a_link_is_an_error_unless_the_step_says_otherwise(tmp_path: Path) -> No
 
     error = refusal(root)
 
-    assert str(error) == f"m.toml: step[3].from: {root}/d/link: a symbolic link, the format can't carry it"
+    assert str(error) == f"m.toml: step[3].from: {root}/d/link: a symbolic link, which the format can't carry"
     assert error.hint == LINK_HINT.format("d/link")
 
 
@@ -380,7 +380,7 @@ def test_a_link_that_leads_to_no_file_is_refused(tmp_path: Path, target: str) ->
 
     error = refusal(root, "/", "/pipe", links=TreeLinks.COPY)
 
-    assert str(error) == f"m.toml: step[3].from: {root}/link: a symbolic link that leads to no file"
+    assert str(error) == f"m.toml: step[3].from: {root}/link: a symbolic link that does not lead to a file"
     assert error.hint == LINK_HINT.format("link")
 
 
@@ -424,7 +424,7 @@ def test_of_several_errors_it_is_always_the_first_that_is_told(tmp_path: Path) -
     root = make(tmp_path / "r", "x", links=dict(reversed(links.items())))
 
     assert str(refusal(root)) == (
-        f"m.toml: step[3].from: {root}/l0: a symbolic link, the format can't carry it"
+        f"m.toml: step[3].from: {root}/l0: a symbolic link, which the format can't carry"
     )
 
 
@@ -435,7 +435,7 @@ def test_a_pipe_is_refused(tmp_path: Path) -> None:
     error = refusal(root, links=TreeLinks.COPY)
 
     assert str(error) == (
-        f"m.toml: step[3].from: {root}/d/pipe: neither a file nor a directory, the format can't carry it"
+        f"m.toml: step[3].from: {root}/d/pipe: neither a file nor a directory, so the format can't carry it"
     )
     assert error.hint == HINT.format("d/pipe")
 
@@ -449,7 +449,7 @@ def test_a_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         error = refusal(root)
 
     assert str(error) == (
-        f"m.toml: step[3].from: {root}/socket: neither a file nor a directory, the format can't carry it"
+        f"m.toml: step[3].from: {root}/socket: neither a file nor a directory, so the format can't carry it"
     )
 
 

@@ -69,9 +69,7 @@ def test_a_dry_run_shows_what_would_change() -> None:
     result = run("apply", "p.spkg", *APPLY, "--dry-run")
 
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == (
-        "  + /bin/\n  + /bin/app\n  - /old\nroot: would change, 3 changes, reboot required\n"
-    )
+    assert result.stdout == ("  + /bin/\n  + /bin/app\n  - /old\nroot: dry run, 3 changes, reboot required\n")
     assert tree() == OLD
 
 
@@ -82,9 +80,9 @@ def test_a_package_that_comes_again_changes_nothing() -> None:
 
     assert (result.exit_code, result.stdout) == (
         0,
-        "root: this package is installed already, nothing was changed\n",
+        "root: this package is already installed, nothing was changed\n",
     )
-    assert result.stderr == "spkg: hint: --again applies it once more\n"
+    assert result.stderr == "spkg: hint: to apply it again, use --again\n"
 
 
 def test_the_events_end_with_the_result() -> None:
@@ -259,7 +257,7 @@ def test_a_report_does_not_take_the_place_of_what_it_is_about() -> None:
         result = run("apply", "p.spkg", *APPLY, "--device", "d.toml", "--report", name)
 
         assert result.exit_code == 2
-        assert result.stderr == f"spkg: error: {name} is {what}, and can't be the report\n"
+        assert result.stderr == f"spkg: error: {name}: the report would overwrite an input ({what})\n"
         assert Path(name).read_bytes() == before
 
 
@@ -292,7 +290,7 @@ def test_a_dry_run_shows_what_is_replaced_and_moved() -> None:
     Path("p.spkg").write_bytes(Draft(records=records).encode())
 
     assert run("apply", "p.spkg", *APPLY, "--dry-run").stdout == (
-        "  > /d -> /e\n  ~ /old\nroot: would change, 2 changes\n"
+        "  > /d -> /e\n  ~ /old\nroot: dry run, 2 changes\n"
     )
 
 
@@ -410,7 +408,7 @@ def test_a_signal_before_the_commit_leaves_the_root_as_it_was(number: signal.Sig
     assert (running.returncode, stdout) == (128 + number, b"")
     assert stderr.startswith(b"spkg: error: ")
     assert tree() == OLD
-    assert run("recover", "--root", "root").stdout.endswith("; it is clean\n")
+    assert run("recover", "--root", "root").stdout.endswith("; the root is clean\n")
     assert tree() == OLD
 
 
@@ -626,5 +624,5 @@ def test_an_output_that_fails_takes_nothing_back(monkeypatch: pytest.MonkeyPatch
     assert run("apply", "p.spkg", *APPLY, "--dry-run").exit_code == 9
     done = run("apply", "p.spkg", *APPLY)
     assert (done.exit_code, tree()) == (0, NEW)
-    assert "spkg: hint: it is done, and the result can't be written\n" in done.stderr
+    assert "spkg: hint: the package is installed, but the result can't be written\n" in done.stderr
     assert run("apply", "p.spkg", *APPLY, "--again").exit_code == 7

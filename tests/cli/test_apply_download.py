@@ -171,17 +171,17 @@ def test_nobody_there_is_8(here: Path) -> None:
     [
         ("http://bob:hunter2@127.0.0.1/p", (), "a URL must not carry credentials: others see it"),
         ("sftp://127.0.0.1/p", (), "no downloads by 'sftp': file, ftp, ftps, http, https, tftp are known"),
-        ("http://127.0.0.1/p", ("--username", "bob"), "--username wants --password-env or --password-file"),
-        ("http://127.0.0.1/p", ("--password-env", "PW"), "a password wants --username"),
+        ("http://127.0.0.1/p", ("--username", "bob"), "--username needs --password-env or --password-file"),
+        ("http://127.0.0.1/p", ("--password-env", "PW"), "a password needs --username"),
         (
             "http://127.0.0.1/p",
             ("--username", "b", "--password-env", "PW", "--password-file", "f"),
-            "--password-env and --password-file exclude each other",
+            "--password-env and --password-file are mutually exclusive",
         ),
         (
             "http://127.0.0.1/p",
             ("--username", "b", "--password-env", "NONE"),
-            "the environment has no variable NONE",
+            "the environment variable NONE is not set",
         ),
         ("file://elsewhere/p", (), "a file: URL names a file of this host, as file:///tmp/gateway.spkg does"),
         ("http://127.0.0.1/p", ("--in-place",), None),
@@ -243,7 +243,7 @@ def test_a_dry_run_from_a_server_changes_nothing(url: str) -> None:
     result = run("apply", url, *APPLY, "--dry-run")
 
     assert result.exit_code == 0
-    assert "would change, 4 changes" in result.stdout
+    assert "dry run, 4 changes" in result.stdout
     assert tree() == OLD
     assert not Path("root/.spkg").exists()
 
@@ -337,7 +337,10 @@ def test_what_was_staged_before_the_end_is_used_by_the_next(
     assert running.returncode == (143 if number == signal.SIGTERM else -9)
     assert status["state"] == "clean"
     assert status["staged"]["octets"] > 0
-    assert (recovered.exit_code, recovered.stdout) == (0, "root: nothing was left to recover; it is clean\n")
+    assert (recovered.exit_code, recovered.stdout) == (
+        0,
+        "root: nothing was left to recover; the root is clean\n",
+    )
     assert (done.exit_code, tree()) == (0, NEW)
 
 
@@ -422,7 +425,10 @@ def test_what_is_no_url_is_2(source: str) -> None:
 def test_a_name_has_no_control_characters(url: str) -> None:
     result = run("apply", url, *APPLY, "--username", "a\nb", "--password-env", "PW", env={"PW": "x"})
 
-    assert (result.exit_code, result.stderr) == (2, "spkg: error: a name has no control characters\n")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "spkg: error: --username must not contain control characters\n",
+    )
 
 
 @pytest.mark.parametrize("command", [("fetch", "-o", "out.spkg", *TRUST), ("apply", "--dry-run", *APPLY)])
@@ -463,7 +469,10 @@ def test_a_killed_parent_in_the_unrecoverable_state_leaves_what_can_go_on(url: s
 def test_a_password_has_one_line(url: str) -> None:
     result = run("apply", url, *APPLY, "--username", "b", "--password-env", "PW", env={"PW": "a\r\nX: y"})
 
-    assert (result.exit_code, result.stderr) == (2, "spkg: error: a password has no line breaks\n")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "spkg: error: the password must not contain line breaks or NUL\n",
+    )
 
 
 def test_on_a_terminal_the_state_and_the_time_left_are_drawn(url: str, script: Script) -> None:

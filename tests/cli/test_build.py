@@ -48,8 +48,8 @@ def test_build_tells_what_a_tree_step_took_and_left() -> None:
         "step[0]: 3 files taken\n"
         "  1 excluded: c.map\n"
         "  1 link skipped: link\n"
-        "  1 empty directory left: the format has none: empty\n"
-        "new.spkg: 6 commands, 3 files (2 stored once with another), payload of 4 octets, not signed\n"
+        "  1 empty directory left out: not in the format: empty\n"
+        "new.spkg: 6 commands, 3 files (2 sharing the contents of another), payload of 4 octets, not signed\n"
     )
     assert result.stderr == (
         "spkg: hint: a software-upgrade without maximum-version can be applied over a newer release\n"
@@ -68,7 +68,7 @@ def test_an_output_that_would_go_into_the_package_is_refused(here: Path) -> None
     assert first.exit_code == 0
     assert (second.exit_code, second.stderr) == (
         2,
-        "spkg: error: step[0] would put tree/new.spkg, the output, into the package\n",
+        "spkg: error: step[0] would pack the output file tree/new.spkg into the package\n",
     )
     assert files(here / "tree") == ["new.spkg"]
 

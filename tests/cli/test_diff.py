@@ -63,7 +63,7 @@ def test_diff_tells_what_changes() -> None:
         "+ command_list_length: 173\n"
         "- payload_length: 21\n"
         "+ payload_length: 12\n"
-        "gates\n"
+        "requirements\n"
         "+ Role: web-content\n"
         "timeouts\n"
         "+ Initial Timeout: 5 s\n"
@@ -119,5 +119,5 @@ def test_diff_finds_a_difference_that_lies_in_the_octets_alone() -> None:
 
     assert (result.exit_code, result.stderr) == (10, "")
     assert result.stdout == (
-        "the octets differ where all that they say is the same: the payloads, from octet 20 on\n"
+        "the bytes differ, although every field is the same: the payloads, from byte 20 on\n"
     )

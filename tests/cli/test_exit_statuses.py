@@ -146,7 +146,7 @@ def test_signing_twice_is_5_and_changes_nothing() -> None:
     result = run("sign", "p.spkg", *KEY)
 
     assert (result.exit_code, result.stdout) == (5, "")
-    assert result.stderr == "spkg: error: CN=Test Signer has signed this with sha1 already\n"
+    assert result.stderr == "spkg: error: CN=Test Signer has already signed this package with sha1\n"
     assert Path("p.spkg").read_bytes() == genuine()
 
 
@@ -182,7 +182,7 @@ def test_a_defect_is_1_and_one_line() -> None:
     assert (text.exit_code, text.stdout) == (1, "")
     assert text.stderr == (
         "spkg: error: a defect in spkg: ZeroDivisionError: division by\\nzero\n"
-        "spkg: hint: please report it, with what 'spkg --debug …' prints for the same command\n"
+        "spkg: hint: please report it with the output of 'spkg --debug …' for the same command\n"
     )
     assert (document.exit_code, document.stderr) == (1, text.stderr)
     assert json.loads(document.stdout) == error("error", 1, message)
@@ -246,5 +246,5 @@ def test_a_defect_is_1_also_where_its_document_has_no_reader() -> None:
     assert result.returncode == 1
     assert result.stderr == (
         "spkg: error: a defect in spkg: ZeroDivisionError: division by zero\n"
-        "spkg: hint: please report it, with what 'spkg --debug …' prints for the same command\n"
+        "spkg: hint: please report it with the output of 'spkg --debug …' for the same command\n"
     )

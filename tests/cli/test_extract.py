@@ -59,7 +59,7 @@ def test_a_manifest_that_was_extracted_builds_the_package_again() -> None:
     rebuilt = run("build", "out/manifest.toml", "-o", "again.spkg", *KEY)
 
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == "out: 21 files, 21.6 KiB, and manifest.toml, which builds it again\n"
+    assert result.stdout == "out: 21 files, 21.6 KiB, and manifest.toml, which rebuilds the package\n"
     assert sorted(path.name for path in Path("out").iterdir()) == ["manifest.toml", "rootfs"]
     assert rebuilt.exit_code == 0
     assert Path("again.spkg").read_bytes() == Path("sample.spkg").read_bytes()
@@ -74,9 +74,9 @@ def test_extract_tells_what_is_out_of_the_ordinary() -> None:
     assert result.exit_code == 0
     assert result.stdout == "out: 2 files, 25 octets, and manifest.toml\n"
     assert result.stderr == (
-        "spkg: hint: /app is taken by another file: this one is rootfs/app.2\n"
-        "spkg: hint: left out 2 octets at 0x00000015 of the payload, which no command covers\n"
-        "spkg: hint: another builder wrote this package: building from the manifest gives other octets\n"
+        "spkg: hint: /app is taken by another file: this one was written to rootfs/app.2\n"
+        "spkg: hint: left out 2 bytes at 0x00000015 of the payload, which no command covers\n"
+        "spkg: hint: another builder wrote this package: building from the manifest gives different bytes\n"
     )
 
 
@@ -86,7 +86,7 @@ def test_extract_takes_what_nobody_vouches_for_where_it_is_told_to() -> None:
     document = json.loads(run("extract", "u.spkg", "again", "--unsafe-skip-signatures", "--json").stdout)
 
     assert (result.exit_code, result.stdout) == (0, "out: 1 file, 21 octets\n")
-    assert result.stderr == "spkg: hint: no signature was checked: anybody may have made these files\n"
+    assert result.stderr == "spkg: hint: no signature was checked: these files may come from anyone\n"
     assert (document["verified"], document["dates_checked"]) == (False, None)
 
 
@@ -95,7 +95,7 @@ def test_extract_says_what_it_did_not_check() -> None:
     undated = run("extract", "p.spkg", "undated", "--trust", "ca.pem", "--no-clock")
 
     assert (
-        unsigned_taken.stderr == "spkg: hint: the package is not signed: anybody may have made these files\n"
+        unsigned_taken.stderr == "spkg: hint: the package is not signed: these files may come from anyone\n"
     )
     assert undated.stderr == (
         "spkg: hint: the dates of certificates and revocation lists were not checked: there is no clock\n"

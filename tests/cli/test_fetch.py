@@ -79,7 +79,7 @@ def test_fetch_wants_a_url_and_overwrites_nothing(url: str, script: Script) -> N
     file_, twice = run("fetch", "p.spkg", "-o", "out", *TRUST), run("fetch", url, "-o", "there", *TRUST)
 
     assert (file_.exit_code, twice.exit_code) == (2, 2)
-    assert file_.stderr == "spkg: error: 'p.spkg' is no URL\nspkg: hint: 'spkg verify' verifies a file\n"
+    assert file_.stderr == "spkg: error: 'p.spkg' is not a URL\nspkg: hint: 'spkg verify' verifies a file\n"
     assert twice.stderr == "spkg: error: there exists\nspkg: hint: --force overwrites it\n"
     assert script.asked == []
 

@@ -29,19 +29,19 @@ def test_inspect_shows_everything_and_says_that_nothing_is_verified() -> None:
 
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == (
-        "not verified: this is what the package says, not who says it\n"
+        "nothing is verified: this is only what the file claims\n"
         "header\n"
         "  format 1.0\n"
-        "  command list of 76 octets\n"
-        "  payload of 21 octets\n"
+        "  command list of 76 bytes\n"
+        "  payload of 21 bytes\n"
         "commands: 2\n"
         "  0  0x0018  1  Extract File  /bin/app, 21 octets\n"
         "  1  0x005c  0  End\n"
-        f"signature block: {front_size() - 100} octets at 0x0064\n"
+        f"signature block: {front_size() - 100} bytes at 0x0064\n"
         "  signature 0: CN=Test Signer, serial 1000, sha1\n"
         "  certificate 0: CN=Test Signer, RSA 2048, 2025-06-01 to 2049-06-01\n"
         f"    by CN=Test Root, SHA-256 {fingerprint()}\n"
-        f"payload: 21 octets at 0x{front_size():04x}\n"
+        f"payload: 21 bytes at 0x{front_size():04x}\n"
         "  0x00000000  21  /bin/app (command 0)\n"
     )
 
@@ -146,12 +146,12 @@ def test_inspect_shows_what_lies_where_nobody_looks() -> None:
 
     assert (text.exit_code, text.stderr) == (0, "")
     assert text.stdout.splitlines()[8:] == [
-        "  4 octets behind End, not looked at",
-        "signature block: 37 octets at 0x0068",
+        "  4 bytes after End, ignored",
+        "signature block: 37 bytes at 0x0068",
         "  no signatures",
-        "payload: 23 octets at 0x008d",
+        "payload: 23 bytes at 0x008d",
         "  0x00000002  21  /bin/app (command 0)",
-        "  2 octets at 0x00000000 belong to no file: nobody signed them",
+        "  2 bytes at 0x00000000 belong to no file: they are not signed",
     ]
     shown = json.loads(document.stdout)
     assert shown["behind_end"] == 4
@@ -167,7 +167,7 @@ def test_inspect_shows_a_certificate_that_cannot_be_read() -> None:
 
     assert (text.exit_code, text.stderr) == (0, "")
     assert text.stdout.splitlines()[9:11] == [
-        "  signature 0: someone certified by CN=Test Root, serial 1000, sha1",
+        "  signature 0: a signer certified by CN=Test Root, serial 1000, sha1",
         f"  certificate 0: {problem}",
     ]
     assert json.loads(document.stdout)["signature_block"]["certificates"] == [

@@ -32,7 +32,7 @@ def test_keys_just_made_sign_a_package_that_is_trusted_now() -> None:
     assert verified.stdout == (
         "signature 0: CN=Jane Doe, sha1: accepted\n"
         "  trusted through CN=Jane Doe root\n"
-        "files: 1 of 1 are what was signed, 21 octets\n"
+        "files: 1 of 1 match the signed digests, 21 octets\n"
         "trusted\n"
     )
 

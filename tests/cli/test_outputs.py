@@ -106,7 +106,7 @@ def test_no_output_overwrites_what_it_is_made_with(args: str, what: str) -> None
 
     assert (result.exit_code, result.stderr) == (
         2,
-        f"spkg: error: {output} is {what}, and can't be the output\n",
+        f"spkg: error: {output}: the output would overwrite an input ({what})\n",
     )
     assert Path(output).read_bytes() == before
 

@@ -40,7 +40,7 @@ def url(script: Script) -> Iterator[str]:
 def test_recovering_a_clean_root_changes_nothing() -> None:
     text, document = run("recover", "--root", "root"), run("recover", "--root", "root", "--json")
 
-    assert text.stdout == "root: nothing was left to recover; it is clean\n"
+    assert text.stdout == "root: nothing was left to recover; the root is clean\n"
     assert json.loads(document.stdout) == {
         "schema": "spkg.recover/1",
         "outcome": "nothing",
@@ -57,8 +57,11 @@ def test_a_root_that_was_left_half_way_in_place_has_a_hint() -> None:
 
     result = run("recover", "--root", "root")
 
-    assert (result.exit_code, result.stdout) == (0, "root: nothing was left to recover; it is partial\n")
-    assert result.stderr == "spkg: hint: the same package continues with --in-place\n"
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "root: nothing was left to recover; the root is partial\n",
+    )
+    assert result.stderr == "spkg: hint: to continue, apply the same package with --in-place\n"
 
 
 def test_what_was_staged_can_be_thrown_away(url: str, script: Script) -> None:
@@ -71,8 +74,10 @@ def test_what_was_staged_can_be_thrown_away(url: str, script: Script) -> None:
 
     result = run("recover", "--root", "root", "--discard-staged")
 
-    assert re.search(r"^  .* of package [0-9a-f]{16} are staged: its download can go on$", text, re.MULTILINE)
+    assert re.search(
+        r"^  .* of package [0-9a-f]{16} are staged: its download can be resumed$", text, re.MULTILINE
+    )
     assert result.stdout == (
-        "root: discarded an installation that had not begun to change anything; it is clean\n"
+        "root: discarded an installation that had not changed anything yet; the root is clean\n"
     )
     assert not Path("root/.spkg/txn").exists()

@@ -60,7 +60,7 @@ def test_sign_adds_a_strong_signature_by_the_same_signer() -> None:
         "  trusted through CN=Test Root\n"
         "signature 1: CN=Test Signer, sha256: accepted\n"
         "  trusted through CN=Test Root\n"
-        "files: 1 of 1 are what was signed, 21 octets\n"
+        "files: 1 of 1 match the signed digests, 21 octets\n"
         "trusted\n"
     )
 
@@ -69,7 +69,9 @@ def test_a_package_that_is_signed_with_sha256_alone_is_told_to_depart_from_the_t
     result = run("sign", "u.spkg", *KEY, "--digest", "sha256")
 
     assert result.exit_code == 0
-    assert result.stderr == "spkg: hint: E.5 wants SHA-1: readers of 2004 take no signature of this package\n"
+    assert result.stderr == (
+        "spkg: hint: also sign with --digest sha1: readers that follow E.5 accept no other signature\n"
+    )
 
 
 def test_one_signature_is_told_in_the_singular() -> None:
@@ -158,7 +160,7 @@ def test_a_pipe_can_not_be_signed_in_place() -> None:
 
     assert (result.exit_code, result.stderr) == (
         2,
-        "spkg: error: pipe is no regular file: signing it wants -o OUT\n",
+        "spkg: error: pipe is not a regular file: signing it needs -o OUT\n",
     )
 
 

@@ -20,7 +20,7 @@ from tests.support.kit import Draft, file
 from tests.support.package_files import TRUST, furnish
 
 SIGNALS: Final = {
-    signal.SIGHUP: (129, b"", b"spkg: error: the terminal is gone\n"),
+    signal.SIGHUP: (129, b"", b"spkg: error: the terminal was closed\n"),
     signal.SIGTERM: (143, b"", b"spkg: error: terminated\n"),
     signal.SIGINT: (130, b"", b"spkg: error: interrupted\n"),
 }
@@ -156,7 +156,7 @@ def test_a_signal_that_is_ignored_from_the_start_stays_ignored(here: Path) -> No
 
     assert (running.returncode, stderr) == (
         0,
-        b"spkg: hint: no signature was checked: anybody may have made these files\n",
+        b"spkg: hint: no signature was checked: these files may come from anyone\n",
     )
     assert Path("out/big").stat().st_size == len(payload)
 

@@ -45,7 +45,10 @@ def test_an_unsafe_root_is_said_to_be_one() -> None:
         0,
         "root: unsafe\n  package abababababababab stopped at command[3], in the unrecoverable state\n",
     )
-    assert (recovered.exit_code, recovered.stdout) == (7, "root: nothing was left to recover; it is unsafe\n")
+    assert (recovered.exit_code, recovered.stdout) == (
+        7,
+        "root: nothing was left to recover; the root is unsafe\n",
+    )
     assert run("apply", "p.spkg", *APPLY).exit_code == 5
     Path("p.spkg").write_bytes(Draft(records=(Role(role=2), *RECORDS)).encode())
     assert run("apply", "p.spkg", *APPLY).exit_code == 0

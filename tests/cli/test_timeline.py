@@ -43,7 +43,7 @@ def test_anything_else_is_none(rate: str) -> None:
     result = run("timeline", "p.spkg", "--rate", rate)
 
     assert result.exit_code == 2
-    assert "is no rate, as 40kB/s, 1MiB/s and 2Mbit/s are" in result.stderr
+    assert "is not a rate such as 40kB/s, 1MiB/s or 2Mbit/s" in result.stderr
 
 
 def test_the_timeline_of_a_package_is_drawn() -> None:

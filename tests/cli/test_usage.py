@@ -57,8 +57,8 @@ OPTIONS: Final = {
     "recover": ("", {"--root", "--discard-staged", "--json"}),
     "status": ("", {"--root", "--json"}),
 }
-NO_KEY: Final = ("--key names the key to sign with, and --cert its certificate", None)
-EITHER_KEY: Final = ("either --key and --cert, or --unsigned", None)
+NO_KEY: Final = ("--key, the signer's key, and --cert, its certificate, are required", None)
+EITHER_KEY: Final = ("expected either --key and --cert, or --unsigned", None)
 USAGES: Final = {
     "inspect": "Usage: spkg inspect [OPTIONS] PKG",
     "build": "Usage: spkg build [OPTIONS] MANIFEST",
@@ -79,14 +79,17 @@ WRONG: Final[dict[str, tuple[str, str | None]]] = {
     "build m.toml -o new.spkg --unsigned --key signer.key --cert signer.pem": EITHER_KEY,
     "build m.toml -o new.spkg --unsigned --cert signer.pem": EITHER_KEY,
     "build m.toml -o new.spkg --unsigned --set package.version": (
-        "--set takes KEY=VALUE, as package.version=6.4",
+        "--set takes KEY=VALUE, for example package.version=6.4",
         None,
     ),
     "build m.toml -o new.spkg --unsigned --set version=6.4": (
         "--set version: this names no key of a table, as package.version does",
         None,
     ),
-    "build m.toml -o new.spkg --unsigned --set =6.4": ("--set takes KEY=VALUE, as package.version=6.4", None),
+    "build m.toml -o new.spkg --unsigned --set =6.4": (
+        "--set takes KEY=VALUE, for example package.version=6.4",
+        None,
+    ),
     "verify p.spkg --trust ca.pem --jobs 0": (
         "invalid value for '--jobs': 0 is not in the range 1<=x<=256",
         USAGES["verify"],
@@ -99,43 +102,43 @@ WRONG: Final[dict[str, tuple[str, str | None]]] = {
     ),
     "sign p.spkg": NO_KEY,
     "sign p.spkg --cert signer.pem": NO_KEY,
-    "sign - --key signer.key --cert signer.pem": ("a package from standard input wants -o OUT", None),
+    "sign - --key signer.key --cert signer.pem": ("a package from standard input needs -o OUT", None),
     "sign p.spkg --key signer.key --digest md5": (
         "invalid value for '--digest': 'md5' is not one of 'sha1', 'sha256'",
         USAGES["sign"],
     ),
     "sign p.spkg --key signer.key --key-password-env A --key-password-file b": (
-        "--key-password-env and --key-password-file exclude each other",
+        "--key-password-env and --key-password-file are mutually exclusive",
         None,
     ),
     "sign p.spkg --key signer.key --key-password-env SPKG_TEST_NOTHING": (
-        "the environment has no variable SPKG_TEST_NOTHING",
+        "the environment variable SPKG_TEST_NOTHING is not set",
         None,
     ),
     "verify p.spkg": NO_TRUST,
     "extract p.spkg out": NO_TRUST,
     "extract p.spkg out --trust ca.pem --unsafe-skip-signatures": (
-        "--trust and --unsafe-skip-signatures exclude each other",
+        "--trust and --unsafe-skip-signatures are mutually exclusive",
         None,
     ),
     "extract p.spkg out --signer Jane --unsafe-skip-signatures": (
-        "--signer and --unsafe-skip-signatures exclude each other",
+        "--signer and --unsafe-skip-signatures are mutually exclusive",
         None,
     ),
     "verify p.spkg --trust ca.pem --at 2026-01-01 --no-clock": (
-        "--at and --no-clock exclude each other",
+        "--at and --no-clock are mutually exclusive",
         None,
     ),
     "extract p.spkg out --trust ca.pem --at 2026-01-01 --no-clock": (
-        "--at and --no-clock exclude each other",
+        "--at and --no-clock are mutually exclusive",
         None,
     ),
     "verify p.spkg --trust ca.pem --at yesterday": (
-        "invalid value for '--at': 'yesterday' is no time, as 2026-11-21T12:00:00Z is",
+        "invalid value for '--at': 'yesterday' is not a time such as 2026-11-21T12:00:00Z",
         USAGES["verify"],
     ),
     "verify p.spkg --trust ca.pem --at 0001-01-01T00:00:00+01:00": (
-        "invalid value for '--at': '0001-01-01T00:00:00+01:00' is no time, as 2026-11-21T12:00:00Z is",
+        "invalid value for '--at': '0001-01-01T00:00:00+01:00' is not a time such as 2026-11-21T12:00:00Z",
         USAGES["verify"],
     ),
     "verify p.spkg --trust ca.pem --digests md5": ("--digests takes sha1, sha256 or both, not 'md5'", None),
@@ -161,7 +164,7 @@ WRONG: Final[dict[str, tuple[str, str | None]]] = {
         USAGES["verify"],
     ),
     "verify p.spkg --trust ca.pem --eku codeSigning": ("--eku takes an OID, not 'codeSigning'", None),
-    "keygen keys --name ''": ("--name takes 1 to 64 characters that UTF-8 can write", None),
+    "keygen keys --name ''": ("--name must have 1 to 64 characters, valid in UTF-8", None),
     "extract p.spkg p.spkg --unsafe-skip-signatures": ("p.spkg exists and is no directory", None),
     "extract p.spkg . --unsafe-skip-signatures": (". is not empty", None),
 }

@@ -65,7 +65,7 @@ def test_verify_says_who_signed_and_what_was_signed() -> None:
     assert result.stdout == (
         "signature 0: CN=Test Signer, sha1: accepted\n"
         "  trusted through CN=Test Root\n"
-        "files: 1 of 1 are what was signed, 21 octets\n"
+        "files: 1 of 1 match the signed digests, 21 octets\n"
         "trusted\n"
     )
 
@@ -96,7 +96,7 @@ def test_verify_says_that_it_checked_no_dates() -> None:
         "signature 0: CN=Old Signer, sha1: accepted\n"
         "  trusted through CN=Test Root\n"
         "the dates of certificates and revocation lists were not checked: there is no clock\n"
-        "files: 1 of 1 are what was signed, 21 octets\n"
+        "files: 1 of 1 match the signed digests, 21 octets\n"
         "trusted\n"
     )
     assert document["dates_checked"] is False
@@ -109,7 +109,7 @@ def test_verify_shows_octets_that_nobody_signed() -> None:
 
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.splitlines()[3:] == [
-        "4 octets at 0x00000015 of the payload belong to no file: nobody signed them",
+        "4 bytes at 0x00000015 of the payload belong to no file: they are not signed",
         "trusted",
     ]
 
@@ -138,7 +138,7 @@ def test_a_payload_that_was_tampered_with_is_not_trusted() -> None:
         "signature 0: CN=Test Signer, sha1: accepted\n"
         "  trusted through CN=Test Root\n"
         f"{message}\n"
-        "files: 0 of 1 are what was signed, 0 octets\n"
+        "files: 0 of 1 match the signed digests, 0 octets\n"
     )
     assert text.stderr == f"spkg: error: {message} [TR-069 E.4.3]\n"
     assert (document.exit_code, document.stderr) == (4, text.stderr)
@@ -254,7 +254,7 @@ def test_an_unsigned_package_is_trusted_only_where_that_is_said_by_name() -> Non
     assert refused.stderr == "spkg: error: the package carries no signature [TR-069 E.5]\n"
     assert (accepted.exit_code, accepted.stderr) == (0, "")
     assert accepted.stdout == (
-        "no signatures: accepted because --unsafe-allow-unsigned says so\n"
+        "no signatures: accepted because of --unsafe-allow-unsigned\n"
         "files: 1 of 1 match their commands, 21 octets\n"
         "not signed\n"
     )

@@ -698,7 +698,7 @@ def test_what_is_staged_is_shown(place: Path) -> None:
 
     result = CliRunner().invoke(main, ["status", "--root", str(place)])
 
-    staged = r"^  \S+ KiB of package [0-9a-f]{16} are staged: its download can go on$"
+    staged = r"^  \S+ KiB of package [0-9a-f]{16} are staged: its download can be resumed$"
     assert re.search(staged, result.stdout, re.MULTILINE)
 
 

@@ -159,13 +159,13 @@ def test_it_is_drawn() -> None:
     assert lines[0].endswith("at 200 octets/s take 1 min 47 s (not verified)")
     assert lines[1].split() == ["state", "from", "to", "begins", "with", "deadline"]
     assert lines[2].split()[:2] == ["initial", "0"]
-    assert lines[4].endswith("Recoverable Timeout 20 s     passes")
+    assert lines[4].endswith("Recoverable Timeout 20 s     expires")
     assert lines[5:] == [
         "initial       =                                                          !",
         "initial        =====    !",
         "recoverable     !   =",
         "              0 s                                              10 min 00 s",
-        "the Recoverable Timeout passes after 57 s, with 53% of the package",
+        "the Recoverable Timeout expires after 57 s, with 53% of the package",
     ]
 
 

@@ -148,7 +148,7 @@ def test_a_digest_that_is_listed_is_not_listed_twice() -> None:
 def test_nobody_signs_the_same_twice() -> None:
     once = add_signature(load_block(EMPTY_BLOCK), SIGNED, signer().identity())
 
-    with pytest.raises(RefusedError, match="CN=Test Signer has signed this with sha1 already"):
+    with pytest.raises(RefusedError, match="CN=Test Signer has already signed this package with sha1"):
         add_signature(load_block(once), SIGNED, signer().identity())
 
 
@@ -164,7 +164,7 @@ def test_a_front_matter_over_150_000_octets_is_not_written() -> None:
     with pytest.raises(FormatError) as caught:
         check_front_matter(bytes(100_000), bytes(50_001))
     assert str(caught.value) == (
-        "header, command list and signatures would have 150001 octets, the limit is 150000 [TR-069 E.5]"
+        "header, command list and signatures would have 150001 bytes, the limit is 150000 [TR-069 E.5]"
     )
 
 

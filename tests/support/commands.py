@@ -36,7 +36,7 @@ PATIENCE: Final = 60
 USAGE: Final = "Usage: spkg [OPTIONS] COMMAND [ARGS]..."
 NO_TRUST: Final = (
     "nothing is trusted without --trust",
-    "name the certificates you trust with --trust; 'spkg keygen' makes some to try things with",
+    "name the trusted certificates with --trust; 'spkg keygen' creates some for tests",
 )
 """What is said, and what is hinted at, where a command is to trust nobody."""
 

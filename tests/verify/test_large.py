@@ -107,7 +107,7 @@ def test_a_source_longer_than_any_payload_is_refused_and_leaves_nothing(desk: Pa
     assert usage.status == 3
     assert usage.stderr == (
         "spkg: error: manifest.toml: step[1].from: large: "
-        "the payload would have 2^32 octets or more [TR-069 E.3]\n"
+        "the payload would exceed the limit of 4294967295 bytes [TR-069 E.3]\n"
     )
     assert names(desk) == before
     assert usage.resident < MEMORY
@@ -122,7 +122,7 @@ def test_a_payload_of_more_than_2_gib_is_built_and_verified_to_its_last_octet(de
         "".join(f'[[step]]\nextract = "/part{number}"\nfrom = "part{number}"\n' for number in range(3)),
         encoding="utf-8",
     )
-    verdict = "files: 3 of 3 are what was signed, 2.5 GiB\ntrusted\n"
+    verdict = "files: 3 of 3 match the signed digests, 2.5 GiB\ntrusted\n"
 
     built = spkg(desk, "build", "manifest.toml", "-o", "large.spkg", *SIGNER)
     package = desk / "large.spkg"
@@ -225,7 +225,7 @@ def test_a_command_list_that_is_one_octet_longer_is_refused_naming_the_step(
 
     assert result.exit_code == 3
     assert result.stderr == (
-        "spkg: error: manifest.toml: step[0]: the command list would have 65536 octets, "
-        "the limit is 65535, passed here [TR-069 E.3]\n"
+        "spkg: error: manifest.toml: step[0]: the command list would have 65536 bytes, "
+        "the limit is 65535, exceeded here [TR-069 E.3]\n"
     )
     assert not list(desk.glob("*many.spkg*"))

@@ -189,7 +189,7 @@ def test_an_output_is_none_of_the_inputs(output: str, which: str) -> None:
 
     result = run(*SINGLE, "-o", output, "--force")
 
-    assert failed(result, 2, f"{output} is {which}, and can't be the output")
+    assert failed(result, 2, f"{output}: the output would overwrite an input ({which})")
     assert listing(Path()) == before
 
 

@@ -324,7 +324,7 @@ def test_without_a_clock_nothing_is_granted_and_what_is_known_is_told() -> None:
 @pytest.mark.parametrize(
     ("args", "problem"),
     [
-        ((*HERE, *TIME, "--no-clock"), "--at and --no-clock exclude each other"),
+        ((*HERE, *TIME, "--no-clock"), "--at and --no-clock are mutually exclusive"),
         ((*HERE[:4], *TIME), "nothing is trusted without --trust"),
         ((*HERE[2:], *TIME), "missing option '--store'"),
         ((*HERE[:2], *HERE[4:], *TIME), "missing option '--device'"),

@@ -49,8 +49,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (("verify", "v.xml"), NO_TRUST),
         (("apply", "v.xml", *HERE), NO_TRUST),
-        (("verify", "v.xml", *TRUST, "--no-clock"), ("--at and --no-clock exclude each other",)),
-        (("apply", "v.xml", *APPLY, "--no-clock"), ("--at and --no-clock exclude each other",)),
+        (("verify", "v.xml", *TRUST, "--no-clock"), ("--at and --no-clock are mutually exclusive",)),
+        (("apply", "v.xml", *APPLY, "--no-clock"), ("--at and --no-clock are mutually exclusive",)),
         (
             ("verify", "v.xml", *TRUST, "--digests", "md5"),
             ("--digests takes sha1, sha256 or both, not 'md5'",),
@@ -64,7 +64,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             ("verify", "v.xml", *ANCHOR, "--at", "never"),
             (
-                "invalid value for '--at': 'never' is no time, as 2026-11-21T12:00:00Z is",
+                "invalid value for '--at': 'never' is not a time such as 2026-11-21T12:00:00Z",
                 USAGE["verify"],
             ),
         ),
@@ -195,7 +195,7 @@ def test_a_store_is_a_file_and_no_stream(command: str) -> None:
 
     result = run(command, *args, "--store", "-")
 
-    assert told(result) == failed(2, "--store wants a file")
+    assert told(result) == failed(2, "--store needs a file, not standard input or output")
 
 
 def test_standard_input_is_one_voucher() -> None:
