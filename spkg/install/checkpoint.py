@@ -55,7 +55,7 @@ class Checkpoint:
         return self.state is InstallationState.UNRECOVERABLE
 
     def encode(self) -> bytes:
-        """Return the octets of the file."""
+        """Return the contents of the file."""
         document = {
             "package": self.package,
             "command": self.command,
@@ -66,7 +66,7 @@ class Checkpoint:
 
     @classmethod
     def decode(cls, octets: bytes) -> Self:
-        """Read the octets of the file.
+        """Read the contents of the file.
 
         Raises:
             ValueError: They are not a checkpoint.

@@ -82,7 +82,7 @@ def _before(replaces: EntryKind | None) -> Before:
 
 
 def encode_journal(steps: Sequence[JournalStep]) -> bytes:
-    """Return the octets of a journal."""
+    """Return the contents of a journal."""
     listed = [
         {
             "number": step.number,
