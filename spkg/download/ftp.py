@@ -195,7 +195,7 @@ def _breaking(location: Location) -> Iterator[None]:
         yield
     except ssl.SSLCertVerificationError as exc:
         problem = f"{location}: the server's certificate is not trusted: {exc.verify_message}"
-        hint = "use --ca-bundle if it is from a private certificate authority"
+        hint = "use --ca-bundle for a private certificate authority"
         raise TransferError(problem, reason=CONTACT, hint=hint) from exc
     except (ftplib.error_perm, ftplib.error_proto) as exc:
         raise TransferError(f"{location}: {str(exc)[:MAX_SERVER_TEXT]}", reason=ACCESS) from exc

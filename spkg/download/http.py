@@ -265,7 +265,7 @@ def _breaking(location: Location) -> Iterator[None]:
         bottom = _bottom(exc)
         if isinstance(bottom, ssl.SSLCertVerificationError):
             problem = f"{location}: the server's certificate is not trusted: {bottom.verify_message}"
-            hint = "use --ca-bundle if it is from a private certificate authority"
+            hint = "use --ca-bundle for a private certificate authority"
             raise TransferError(problem, reason=CONTACT, hint=hint) from exc
         contact = isinstance(exc, requests.exceptions.ConnectionError | requests.exceptions.Timeout)
         problem = f"{location}: {_said(bottom)[:MAX_SERVER_TEXT]}"

@@ -93,7 +93,7 @@ def draw_timeline(package: Package, rate: float, timeouts: Timeouts) -> Timeline
 
     for command, arrived in _arrivals(package):
         now = arrived / rate
-        if not watch.timeouts.activity or 1 / rate < watch.timeouts.activity:  # else the next byte is too late
+        if not watch.timeouts.activity or 1 / rate < watch.timeouts.activity:  # else the next is too late
             watch = watch.octets(now)
         passed = watch.passed(now)
         if passed is not None:

@@ -28,7 +28,7 @@ def working_in(root: Root) -> Iterator[None]:
     """Make the installer's own directory if it is missing, and lock out other installers.
 
     Raises:
-        RefusedError: Another installer is running, the path is not a directory, or other users can write to it.
+        RefusedError: Another installer is running, the path is not a directory, or others can write to it.
         FailedError: It can't be made.
         OSError: It can't be read or locked.
     """

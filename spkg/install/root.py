@@ -166,7 +166,7 @@ class Root:
         return NewFile(self._at(path, lambda parent, name: os.open(name, flags, 0o600, dir_fd=parent)), path)
 
     def reopen(self, path: Parts) -> "NewFile":
-        """Resume a file in the installer's own directory, where no other program writes, with only one name."""
+        """Resume a file with one name in the installer's own directory, where no other program writes."""
         if path[:1] != (OWN_DIRECTORY,):
             raise ValueError("a file in the tree is never opened for writing")
 

@@ -259,7 +259,7 @@ def _killed_twice(
 def _reporting(
     payload: Payload, told: Tell, clock: Callable[[], float]
 ) -> tuple[Progress, Callable[[], None]]:
-    """Return a function that counts bytes and reports them a few times a second, and one for the last ones."""
+    """Return a function that counts bytes and reports them a few times a second, and one for the rest."""
     waiting, last = 0, clock()
 
     def report() -> None:
