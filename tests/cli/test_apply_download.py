@@ -170,7 +170,11 @@ def test_nobody_there_is_8(here: Path) -> None:
     ("source", "options", "problem"),
     [
         ("http://bob:hunter2@127.0.0.1/p", (), "a URL must not carry credentials: other users can see it"),
-        ("sftp://127.0.0.1/p", (), "unsupported URL scheme 'sftp': expected one of file, ftp, ftps, http, https, tftp"),
+        (
+            "sftp://127.0.0.1/p",
+            (),
+            "unsupported URL scheme 'sftp': expected one of file, ftp, ftps, http, https, tftp",
+        ),
         ("http://127.0.0.1/p", ("--username", "bob"), "--username wants --password-env or --password-file"),
         ("http://127.0.0.1/p", ("--password-env", "PW"), "a password wants --username"),
         (
@@ -183,7 +187,11 @@ def test_nobody_there_is_8(here: Path) -> None:
             ("--username", "b", "--password-env", "NONE"),
             "the environment has no variable NONE",
         ),
-        ("file://elsewhere/p", (), "a file: URL must name a file on this host, such as file:///tmp/gateway.spkg"),
+        (
+            "file://elsewhere/p",
+            (),
+            "a file: URL must name a file on this host, such as file:///tmp/gateway.spkg",
+        ),
         ("http://127.0.0.1/p", ("--in-place",), None),
     ],
 )

@@ -51,7 +51,10 @@ def test_a_url_is_taken_apart(url: str, scheme: str, host: str, port: int, targe
         ("http://user@host/p", "a URL must not carry credentials: other users can see it"),
         ("http://user:pass@host/p", "a URL must not carry credentials: other users can see it"),
         ("http://:@host/p", "a URL must not carry credentials: other users can see it"),
-        ("gopher://host/p", "unsupported URL scheme 'gopher': expected one of file, ftp, ftps, http, https, tftp"),
+        (
+            "gopher://host/p",
+            "unsupported URL scheme 'gopher': expected one of file, ftp, ftps, http, https, tftp",
+        ),
         ("http:///p", "a URL must have a host and no fragment"),
         ("http://host/p#x", "a URL must have a host and no fragment"),
         ("ftp://host/p?x", "a URL of ftp must not have a query"),

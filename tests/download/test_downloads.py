@@ -261,9 +261,8 @@ def test_a_file_of_another_size_than_its_header_states_fails_to_transfer(
     assert tree(place) == OLD
     assert state_of(place) == "clean"
     if length:
-        assert (
-            str(caught.value) == f"the package has {len(octets)} bytes, its header states {len(OCTETS)} [TR-069 E.3]"
-        )
+        problem = f"the package has {len(octets)} bytes, its header states {len(OCTETS)} [TR-069 E.3]"
+        assert str(caught.value) == problem
         assert len(script.asked) == 1
 
 
@@ -304,7 +303,9 @@ def test_a_drip_ends_with_the_timeout_of_the_state(place: Path) -> None:
 def test_compressed_octets_are_refused(place: Path) -> None:
     with (
         serving(Script(octets=OCTETS, extra={"Content-Encoding": "gzip"})) as url,
-        pytest.raises(TransferError, match="the server compressed the file with gzip, which was not requested"),
+        pytest.raises(
+            TransferError, match="the server compressed the file with gzip, which was not requested"
+        ),
     ):
         do(url, place)
 
@@ -528,7 +529,7 @@ def test_a_stream_in_place_wants_to_be_asked_for(place: Path) -> None:
 
     with (
         serving(Script(octets=OCTETS)) as url,
-        pytest.raises(UsageError, match="wants the package in a file"),
+        pytest.raises(UsageError, match="needs the package in a file"),
     ):
         do(url, place, ApplyRequest(device=None, in_place=True))
 

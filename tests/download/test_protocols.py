@@ -207,7 +207,8 @@ def test_commands_and_data_go_through_tls(files: Path, tmp_path: Path, bundle: P
         with pytest.raises(TransferError, match="certificate is not trusted") as caught:
             asking(f"{url}/{QUOTED}").open(0, None)
 
-    assert (caught.value.reason, caught.value.hint) == ("contact", "use --ca-bundle for a private certificate authority")
+    hint = "use --ca-bundle for a private certificate authority"
+    assert (caught.value.reason, caught.value.hint) == ("contact", hint)
 
 
 def test_tls_may_begin_with_the_connection(

@@ -395,7 +395,8 @@ class TestNginxPasswords:
 
         result = spkg.apply(url, *LOGIN, "--json")
 
-        problem, hint = f"{url}: the server requires the password in clear text", "use https, or --unsafe-basic to send it anyway"
+        problem = f"{url}: the server requires the password in clear text"
+        hint = "use https, or --unsafe-basic to send it anyway"
         assert_failed(result, problem, hint, fault=9012, reason="login")
         assert [(one.status, one.login) for one in web.asked(1)] == [(401, "")]
 

@@ -99,7 +99,11 @@ def test_a_version_in_the_range_passes(version: str, gate: Record) -> None:
         ("4.9.9", at_least(5, 0, 0), "requires software version 5.0.0 or later, the device has 4.9.9"),
         ("6.4", at_most(6, 3), "requires software version 6.3 or earlier, the device has 6.4"),
         ("6.3.9", at_most(6, 3, 8), "requires software version 6.3.8 or earlier, the device has 6.3.9"),
-        ("6.3.0.1", at_most(6, 3, 0, 0), "requires software version 6.3.0.0 or earlier, the device has 6.3.0.1"),
+        (
+            "6.3.0.1",
+            at_most(6, 3, 0, 0),
+            "requires software version 6.3.0.0 or earlier, the device has 6.3.0.1",
+        ),
         ("10", at_most(9, 9), "requires software version 9.9 or earlier, the device has 10"),
     ],
 )
@@ -176,13 +180,15 @@ def test_a_reserved_or_a_vendor_s_role_is_never_a_standard_one(role: int) -> Non
     name = f"0x{role:08x}"
 
     for device in (None, Device()):
-        assert refused(Role(role=role), device=device).problem == f"the device does not accept the role {name}"
+        problem = refused(Role(role=role), device=device).problem
+        assert problem == f"the device does not accept the role {name}"
 
 
 def test_of_several_roles_all_have_to_be_accepted() -> None:
     exc = refused(Role(role=1), Role(role=4), device=Device(roles=frozenset({1})))
 
-    assert (exc.field, exc.problem) == ("command[1]", "the device does not accept the role vendor-configuration")
+    problem = "the device does not accept the role vendor-configuration"
+    assert (exc.field, exc.problem) == ("command[1]", problem)
 
 
 # E.4.12: storage.

@@ -471,14 +471,14 @@ def test_a_new_directory_can_be_removed_as_a_tree_and_made_again() -> None:
 @pytest.mark.parametrize(
     ("record", "problem"),
     [
-        (file("d"), "/d is a directory [TR-069 E.4.3]"),
-        (file("d", kind=Add), "/d is a directory [TR-069 E.4.3]"),
-        (versioned("v.001"), "/v.001 is a directory [TR-069 E.4.3]"),
-        (versioned("v.001", AddVersioned), "/v.001 is a directory [TR-069 E.4.3]"),
+        (file("d"), "/d is a directory, expected a file [TR-069 E.4.3]"),
+        (file("d", kind=Add), "/d is a directory, expected a file [TR-069 E.4.3]"),
+        (versioned("v.001"), "/v.001 is a directory, expected a file [TR-069 E.4.3]"),
+        (versioned("v.001", AddVersioned), "/v.001 is a directory, expected a file [TR-069 E.4.3]"),
         (remove("/d"), "/d is a directory, this command removes only files [TR-069 E.4.4]"),
-        (move("d", "x"), "/d is a directory [TR-069 E.4.5]"),
-        (move("f", "d"), "/d is a directory [TR-069 E.4.5]"),
-        (move_versioned("app.001", "v.001"), "/v.001 is a directory [TR-069 E.4.5]"),
+        (move("d", "x"), "/d is a directory, expected a file [TR-069 E.4.5]"),
+        (move("f", "d"), "/d is a directory, expected a file [TR-069 E.4.5]"),
+        (move_versioned("app.001", "v.001"), "/v.001 is a directory, expected a file [TR-069 E.4.5]"),
         (file("f/x"), "/f/x leads through /f, a file [TR-069 E.4.3]"),
         (file("d/f/x/y"), "/d/f/x/y leads through /d/f, a file [TR-069 E.4.3]"),
         (remove("f/x"), "/f/x leads through /f, a file [TR-069 E.4.4]"),
@@ -635,7 +635,8 @@ def test_a_link_can_not_lead_a_path_to_a_directory_as_its_file() -> None:
     where = tree("l -> d", "d/sub/")
 
     assert (
-        refusal(where, file("l/sub"), device=FOLLOWING) == "command[0]: /l/sub is a directory [TR-069 E.4.3]"
+        refusal(where, file("l/sub"), device=FOLLOWING)
+        == "command[0]: /l/sub is a directory, expected a file [TR-069 E.4.3]"
     )
 
 
