@@ -276,7 +276,7 @@ class StreamedPayload(ArrivingPayload):
                 over = self.arrival.is_over()
                 break
         if not over:
-            problem = f"more bytes follow the {self.offset + self.length} that the header states"
+            problem = f"more data follows after the {self.offset + self.length} bytes that the header states"
             raise TransferError(problem, offset=self.offset + self.length, section="E.3", reason=SIZE)
         self.conclude()
 

@@ -85,7 +85,7 @@ def test_a_pipe_that_ends_too_early_is_a_failed_transfer(cut: int) -> None:
 
 def test_a_pipe_that_goes_on_is_one_too() -> None:
     with piped(OCTETS + b"!", Clock()) as pipe, open_arrival(pipe) as (package, payload):
-        with pytest.raises(TransferError, match="more bytes follow the") as caught:
+        with pytest.raises(TransferError, match="more data follows after the") as caught:
             check_payload(verify_package(package, policy(), at=AT), payload)
 
     assert (caught.value.reason, caught.value.section) == ("size", "E.3")
