@@ -14,7 +14,7 @@ from spkg.verify.payload import Payload, open_package
 __all__ = ["STREAM", "local_file", "open_source"]
 
 STREAM = "-"
-"""How standard input is written."""
+"""The source that means standard input."""
 
 
 def local_file(source: str) -> Path | None:

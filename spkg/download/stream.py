@@ -160,7 +160,7 @@ class Arrival(ABC):
 
     @property
     def _deadline(self) -> Deadline:
-        """The deadline in force, or its replacement if there is none."""
+        """The deadline in force, or a fixed limit if no timeout is in force."""
         forgotten = Deadline(
             at=self._progressed + GIVEN_UP_AFTER, seconds=GIVEN_UP_AFTER, title="time limit for new data"
         )

@@ -58,7 +58,7 @@ class Transfer(Protocol):
 
     @property
     def validator(self) -> str | None:
-        """A text that identifies this version of the file; None if there is none."""
+        """A text that identifies this version of the file; None if it is unknown."""
         ...
 
     def read(self, size: int) -> bytes:

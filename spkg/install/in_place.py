@@ -1,4 +1,4 @@
-"""In-place installation, for devices without room for both versions: commands take effect singly (E.4.7).
+"""In-place installation, for devices without room for both versions: one command after another (E.4.7).
 
 Before a command begins, its index and the state that it leads to are written to disk; after a crash, the same
 package is resumed there.  Every command can be repeated: it skips what is already done.

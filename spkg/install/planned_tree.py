@@ -52,7 +52,7 @@ class Directory:
         self.before: dict[bytes, Node] = {}
         """The entries that were there before, as far as they are loaded."""
         self.children: dict[bytes, Node | None] = {}
-        """The entries that are there now, as far as they are loaded; None if there is none."""
+        """The entries that are there now, as far as they are loaded; None for a name without an entry."""
         self.whole = origin is None
         """Whether all names are among the children."""
         self.versions: dict[str, set[bytes]] | None = None
