@@ -1,6 +1,6 @@
-"""Downloads: a process of its own talks to the server; what it brings is trusted no more than the server.
+"""Downloads: a separate process talks to the server; its data is trusted no more than the server.
 
-``source`` tells a file from a URL; ``url`` is what is asked for, ``worker_protocol`` how the two processes
-talk, ``worker`` the one that downloads, ``client`` the one that reads; ``http``, ``ftp`` and ``tftp`` know a
-protocol each.
+``source`` distinguishes files from URLs and ``url`` parses URLs.  ``worker`` is the process that downloads,
+``client`` the one that reads, and ``worker_protocol`` how they talk.  ``http``, ``ftp`` and ``tftp`` know
+one protocol each.
 """

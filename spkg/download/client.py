@@ -1,4 +1,4 @@
-"""A package that a process of its own downloads: the side that reads."""
+"""A package that a separate process downloads: the reading side."""
 
 import os
 import select
@@ -26,22 +26,22 @@ from spkg.verify.payload import StartedOverError
 __all__ = ["Download", "download"]
 
 LIBRARY: Final = {"http": "requests", "https": "requests", "tftp": "tftpy"}
-"""What speaks a protocol, where the standard library does not."""
+"""The library for a protocol, if the standard library has none."""
 MAX_FRAME: Final = 1 << 20
-"""The longest frame that is taken, in octets."""
+"""The longest frame that is accepted, in bytes."""
 MIN_SKIP: Final = 1 << 20
-"""The fewest octets that are skipped by a new request; fewer are read and dropped."""
+"""The fewest bytes that are skipped by a new request; fewer are read and dropped."""
 SOCKET_BUFFER: Final = 1 << 20
-"""How many octets may be under way between the two processes."""
+"""How many bytes may be buffered between the two processes."""
 RECONNECT_AFTER: Final = 60
-"""After how many seconds without an octet a connection is opened anew, if no timeout comes first."""
+"""After how many seconds without data a connection is opened again, if no timeout comes first."""
 
 
 class Download(Arrival):
-    """Octets that come from a server; where a connection breaks they go on.
+    """Bytes from a server; a broken connection is resumed where it stopped.
 
     Args:
-        connection: To the downloader.
+        connection: The socket to the downloader.
         clock: As for :class:`Arrival`.
         timeouts: As for :class:`Arrival`.
         size: As for :class:`Arrival`.
@@ -61,21 +61,21 @@ class Download(Arrival):
         self._number = 1
         self._limit = 0
         self._left = 0
-        """Octets of the frame that are still to be read."""
+        """Bytes of the frame that are still to be read."""
         self._stale = False
-        """Whether these are of an order that does not hold any more."""
+        """Whether these belong to an order that is no longer valid."""
         self._seen = bytearray()
-        """The front matter, as far as it is there."""
+        """The front matter received so far."""
         self._trusted = False
         self._wanted = 0
         self._compared: int | None = None
-        """How much of the front matter was the same the next time, while that is looked at."""
+        """How much of a front matter that is sent again was the same so far; None if none is compared."""
         self._begun = False
         self._resumable = False
         self._forgetful = False
-        """Whether it has begun anew, although it was asked to go on."""
+        """Whether the server began again, although it was asked to resume."""
         self._stated: int | None = None
-        """What the server says of the size."""
+        """The size that the server states."""
         self._breaks: list[int] = []
         self._repeated: set[int] = set()
 
@@ -84,14 +84,14 @@ class Download(Arrival):
         return self._connection.fileno()
 
     def readinto(self, view: memoryview, /) -> int:
-        """Read at least one octet, and return how many; none at the end.
+        """Read at least one byte, and return how many; 0 at the end.
 
         Raises:
             TransferError: The deadline in force has passed, or the transfer failed.
-            StartedOverError: What comes now may be of another version.
+            StartedOverError: The data that follows may be of another version.
         """
         if not self._trusted:
-            # Not one octet more: what follows the front matter is not wanted before that is trusted.
+            # Not one byte more: nothing after the front matter is requested before that is trusted.
             self._grant(self.position + len(view))
         count = super().readinto(view)
         if not self._trusted:
@@ -99,10 +99,10 @@ class Download(Arrival):
         return count
 
     def expect(self, total: int) -> None:
-        """Take notice that *total* octets are wanted, and that what follows may come.
+        """Set that *total* bytes are wanted, so that everything after the front matter may come.
 
         Raises:
-            TransferError: There are known to be more or fewer.
+            TransferError: The package is known to be longer or shorter.
         """
         super().expect(total)
         self._trusted = True
@@ -110,7 +110,7 @@ class Download(Arrival):
         self._grant(total + (self._stated is None))
 
     def seek(self, offset: int, /) -> bool:
-        """Go to another octet, where that is possible and worth a request."""
+        """Go to another offset, if that is possible and worth a request."""
         if 0 <= offset - self.position < MIN_SKIP or (offset > self.position and not self._resumable):
             return False
         self._number += 1
@@ -120,18 +120,18 @@ class Download(Arrival):
         return True
 
     def may_repeat(self, wanted: range) -> bool:
-        """Whether a connection broke within these octets; once for each place where such begin."""
+        """Whether a connection broke within these bytes; at most once for each start of a range."""
         if wanted.start in self._repeated or not any(place in wanted for place in self._breaks):
             return False
         self._repeated.add(wanted.start)
-        self.note("the octets on both sides of a break do not fit together: reading them again")
+        self.note("the bytes around a broken connection do not match the signed digest: reading them again")
         return True
 
     def is_over(self) -> bool:
-        """Whether no octets follow.
+        """Whether no more bytes follow.
 
         Raises:
-            TransferError: That could not be found out.
+            TransferError: The transfer failed before that was known.
         """
         return self.position == self._stated or super().is_over()
 
@@ -142,7 +142,7 @@ class Download(Arrival):
 
     def _order(self, offset: int) -> None:
         order = TransferOrder(number=self._number, offset=offset, limit=self._limit, total=self._wanted)
-        with suppress(OSError):  # the downloader is gone, and has said why
+        with suppress(OSError):  # the downloader is gone, and has reported why
             send_order(self._connection, order)
 
     def _receive(self, view: memoryview) -> int | None:
@@ -159,10 +159,11 @@ class Download(Arrival):
         return count
 
     def _next_frame(self) -> int | None:
-        """Read the head of a frame, and do what it says where it has no octets of the package."""
+        """Read the head of a frame, and handle the frame unless it has bytes of the package."""
         kind, number, length = HEAD.unpack(self._whole(HEAD.size))
         if length > MAX_FRAME:
-            raise TransferError("the process that downloads says too much at once")
+            problem = f"the download process sent a frame of {length} bytes, the limit is {MAX_FRAME}"
+            raise TransferError(problem)
         if kind == FrameKind.OCTETS:
             self._left = length
             self._stale = number != self._number
@@ -186,15 +187,15 @@ class Download(Arrival):
         return None
 
     def _begin(self, offset: int, total: int | None, *, resumable: bool) -> None:
-        """Take notice that the server answers.
+        """Handle the beginning of a server's answer.
 
         Raises:
-            TransferError: It has something else.
-            StartedOverError: It begins anew.
+            TransferError: The server has a different file.
+            StartedOverError: The answer begins at the start.
         """
         if total is not None:
             if total != (self.total if self._trusted else self._told or total):
-                problem = f"the server has {total} octets, {self._told or self.total} are expected"
+                problem = f"expected {self._told or self.total} bytes, the server has {total}"
                 raise TransferError(problem, reason=SIZE)
             self.total = self._stated = total
         begun, self._begun = self._begun, True
@@ -207,7 +208,7 @@ class Download(Arrival):
                 self._breaks.append(offset)
             return
         self.position = 0
-        self._forgetful, self._resumable = True, False  # or it would be asked the same again and again
+        self._forgetful, self._resumable = True, False  # else it would be asked the same again and again
         if self._trusted:
             self._compared = 0
             return
@@ -215,18 +216,18 @@ class Download(Arrival):
         raise StartedOverError
 
     def _compare(self, done: int) -> None:
-        """Compare what came with the front matter that is trusted: reading goes on behind it.
+        """Compare received bytes with the trusted front matter; if all is the same, resume after it.
 
         Raises:
             StartedOverError: It is the same.
-            TransferError: It is not.
+            TransferError: It is different.
         """
         octets = self._connection.recv(min(self._left, len(self._seen) - done))
         self._left -= self._some(len(octets))
         self.watch = self.watch.octets(self._clock())
         done += len(octets)
         if octets != self._seen[done - len(octets) : done]:
-            raise TransferError("the server has another package now", hint=BEGIN_AGAIN)
+            raise TransferError("the server now has a different package", hint=BEGIN_AGAIN)
         self._compared = done
         if done == len(self._seen):
             self._compared = None
@@ -241,7 +242,7 @@ class Download(Arrival):
     @staticmethod
     def _some(count: int) -> int:
         if not count:
-            raise TransferError("the process that downloads was ended")
+            raise TransferError("the download process ended unexpectedly")
         return count
 
 
@@ -254,18 +255,18 @@ def download(
     *,
     size: int = 0,
 ) -> Iterator[Download]:
-    """Download a package in a process of its own, which can change no file.
+    """Download a package in a separate process that can't change any file.
 
     Args:
-        location: Where it is.
-        login: Who asks.
-        clock: Gives the time in seconds; it never jumps.
-        timeouts: What holds until a command says otherwise.
-        size: How many octets it has; 0 where nobody knows.
+        location: The location of the package.
+        login: The credentials and how to use them.
+        clock: Returns the time in seconds; it never jumps.
+        timeouts: The timeouts until a command sets others.
+        size: The size of the package in bytes; 0 if unknown.
 
     Raises:
-        HostError: What the download needs here is missing, or is not what it should be.
-        OSError: There can be no process, or a file can't be read.
+        HostError: Something that the download needs on this host is missing or invalid.
+        OSError: No process can be started, or a file can't be read.
     """
     _check(location, login)
     ours, theirs = socket.socketpair()
@@ -288,34 +289,34 @@ def download(
     finally:
         ours.close()
         with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)  # whatever it waits for
+            os.kill(child, signal.SIGKILL)  # it may be waiting
         with suppress(ChildProcessError):
             os.waitpid(child, 0)
 
 
 def _check(location: Location, login: Login) -> None:
-    """Find out here what the process that downloads could only fail by."""
+    """Check in this process what would make the download process fail."""
     if location.scheme in LIBRARY:
         require(LIBRARY[location.scheme])
-    if login.ca_bundle is not None and not login.ca_bundle.is_fifo():  # which can be read but once
+    if login.ca_bundle is not None and not login.ca_bundle.is_fifo():  # a FIFO can be read only once
         login.ca_bundle.open("rb").close()
         try:
             ssl.create_default_context(cafile=str(login.ca_bundle))
         except ssl.SSLError as exc:
-            raise HostError(f"{login.ca_bundle} has no certificates of authorities") from exc
+            raise HostError(f"{login.ca_bundle} has no CA certificates") from exc
 
 
-def _serve(  # pragma: no cover - a confined process can't write down what it ran
+def _serve(  # pragma: no cover - a confined process can't record its coverage
     connection: socket.socket, location: Location, login: Login
 ) -> NoReturn:
-    """Be the process that downloads, with all signals blocked: whoever began it ends it."""
+    """Run as the download process, with all signals blocked: only its parent ends it."""
     try:
         confine(None)
         threading.Thread(target=_end_with, args=[connection], daemon=True).start()
         Downloader(connection, partial(_transport, location, login)).run()
     except OSError:
-        pass  # nobody reads any more
-    except Exception as exc:  # noqa: BLE001 - a defect there must not go on with what is done here
+        pass  # the reader is gone
+    except Exception as exc:  # noqa: BLE001 - after a defect, the child must not run the parent's code
         said = {"defect": f"{type(exc).__name__}: {exc}", "traceback": traceback.format_exc()}
         with suppress(OSError):
             send_all(connection, pack(FrameKind.FAILED, 0, said))
@@ -324,15 +325,15 @@ def _serve(  # pragma: no cover - a confined process can't write down what it ra
 
 
 def _end_with(connection: socket.socket) -> None:  # pragma: no cover - as above
-    """End the process once nobody reads any more, whatever it waits for."""
+    """End the process when the reader is gone, even if it is waiting."""
     ready = select.poll()
-    ready.register(connection, 0)  # to hear of the end alone
+    ready.register(connection, 0)  # to be woken only by the end
     ready.poll()
     os._exit(0)
 
 
 def _transport(location: Location, login: Login) -> Transport:
-    """Return what speaks the protocol of a location."""
+    """Return the transport for the protocol of a location."""
     match location.scheme:
         case "http" | "https":
             from spkg.download.http import WebTransport  # noqa: PLC0415 - start-up: one protocol is enough

@@ -1,4 +1,4 @@
-"""A package kept as it comes: all of its octets, each file compared with what was signed on the way."""
+"""A package saved as it arrives: all of its bytes, with each file checked against its signed digest."""
 
 import os
 from collections.abc import Iterable
@@ -23,11 +23,11 @@ def fetch_package(
     Args:
         trusted: The package.
         payload: Its payload, from the beginning.
-        output: Where it goes.
-        progress: Is told the octets done.
+        output: The file to write it to.
+        progress: Called with the number of bytes done.
 
     Raises:
-        UntrustedError: The contents of a file are not the signed ones.
+        UntrustedError: The contents of a file do not match the signed digest.
         FormatError: The payload of a file is shorter or longer than the header states.
         TransferError: The deadline has passed, or the transfer failed.
         OSError: It can't be written.
@@ -44,41 +44,41 @@ def fetch_package(
 
 
 class _Hashing(Hasher):
-    """A hasher that writes its range to where it belongs, as often as it comes."""
+    """A hasher that writes its range to its place in the file, each time it is received."""
 
     def __init__(self, wanted: Range, algorithms: Iterable[Digest], output: FileIO, offset: int) -> None:
         super().__init__(wanted, algorithms)
         self._place = _Place(wanted, output, offset)
 
     def begin(self) -> None:
-        """Begin with no octets."""
+        """Begin at the start of the range."""
         super().begin()
         self._place.begin()
 
     def feed(self, octets: memoryview) -> None:
-        """Hash and write the next octets."""
+        """Hash and write the next bytes."""
         super().feed(octets)
         self._place.write(octets)
 
 
 class _Gap(Consumer):
-    """A consumer of octets that nobody signed."""
+    """A consumer of bytes that are not part of a signed file."""
 
     def __init__(self, wanted: Range, output: FileIO, offset: int) -> None:
         self.range = wanted
         self._place = _Place(wanted, output, offset)
 
     def begin(self) -> None:
-        """Go to where they belong."""
+        """Go to their place in the file."""
         self._place.begin()
 
     def feed(self, octets: memoryview) -> None:
-        """Write the next octets."""
+        """Write the next bytes."""
         self._place.write(octets)
 
 
 class _Place:
-    """Where a range goes in a file."""
+    """The place of a range in a file."""
 
     def __init__(self, wanted: Range, output: FileIO, offset: int) -> None:
         self._start = offset + wanted.start

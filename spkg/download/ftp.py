@@ -1,6 +1,6 @@
-"""FTP, and FTP over TLS (RFC 4217); on port 990 TLS begins with the connection.
+"""FTP, and FTP over TLS (RFC 4217); on port 990, TLS begins with the connection.
 
-A transfer goes on (REST) only where size and time of the file (SIZE, MDTM) are the same as before.
+A transfer is resumed (REST) only if size and time of the file (SIZE, MDTM) are the same as before.
 """
 
 import ftplib
@@ -17,7 +17,7 @@ from spkg.errors import ACCESS, CONTACT, LOGIN, TransferError, os_problem
 __all__ = ["FtpTransport"]
 
 PATH_ENCODING: Final = "latin-1"
-"""Octets as they are: what a server calls its files is its own business."""
+"""Bytes are passed through: the encoding of file names is up to the server."""
 MAX_SAID: Final = 1 << 16
 """The longest answer, in characters."""
 IMPLICIT: Final = 990
@@ -25,12 +25,12 @@ IMPLICIT: Final = 990
 
 
 class FtpTransport:
-    """Asks for a location by FTP.
+    """Requests a location by FTP.
 
     Args:
-        location: Where the file is.
-        login: Who asks.
-        patience: After how many seconds without an octet a connection is given up.
+        location: The location of the file.
+        login: The credentials and how to use them.
+        patience: After how many seconds without data a connection is given up.
 
     """
 
@@ -40,11 +40,11 @@ class FtpTransport:
         self._patience = patience
 
     def open(self, offset: int, validator: str | None) -> Transfer:
-        """Ask for the file from an octet on.
+        """Request the file from an offset on.
 
         Raises:
-            BrokenError: There is no answer now.
-            TransferError: There will be none.
+            BrokenError: It failed, but may succeed later.
+            TransferError: It failed for good.
         """
         with _breaking(self._location):
             server = self._connect()
@@ -52,7 +52,7 @@ class FtpTransport:
                 path = self._location.path.encode().decode(PATH_ENCODING)
                 server.voidcmd("TYPE I")
                 total, time = None, None
-                with suppress(ftplib.error_perm):  # a server need not know these
+                with suppress(ftplib.error_perm):  # servers need not support these
                     total = server.size(path)
                     time = server.sendcmd(f"MDTM {path}").partition(" ")[2]
                 now = None if total is None or time is None else f"{total} {time}"
@@ -74,14 +74,14 @@ class FtpTransport:
                 try:
                     server.begin()
                 except ftplib.error_perm as exc:
-                    problem = f"{location}: no safe connection: {str(exc)[:MAX_SERVER_TEXT]}"
+                    problem = f"{location}: the server refused TLS: {str(exc)[:MAX_SERVER_TEXT]}"
                     raise TransferError(problem, reason=CONTACT) from exc
             try:
                 name = (self._login.username or "").encode().decode(PATH_ENCODING)
                 server.login(name, self._login.password.decode(PATH_ENCODING))
             except ftplib.Error as exc:
-                code = str(exc)[:3]  # more might have the password in it
-                problem = f"{location}: not let in: {code if code.isdecimal() else 'no answer of FTP'}"
+                code = str(exc)[:3]  # the rest might contain the password
+                problem = f"{location}: login failed: {code if code.isdecimal() else 'not an FTP answer'}"
                 if not isinstance(exc, ftplib.error_perm):
                     raise BrokenError(problem, reason=LOGIN) from exc
                 raise TransferError(problem, reason=LOGIN) from exc
@@ -94,7 +94,7 @@ class FtpTransport:
 
 
 class _Bounded:
-    """What answers of a server may not do: fill the memory."""
+    """Limits the length of answers, so that a server can't fill the memory."""
 
     def getline(self) -> str:
         """Return a line of an answer."""
@@ -102,7 +102,7 @@ class _Bounded:
         line: str = super().getline()  # type: ignore[misc]
         self._said += len(line)
         if self._said > MAX_SAID:
-            raise ftplib.error_proto("the server says too much")  # noqa: S321 - an error, not FTP
+            raise ftplib.error_proto("the server's answer is too long")  # noqa: S321 - an error, not FTP
         return line
 
     def getresp(self) -> str:
@@ -113,11 +113,11 @@ class _Bounded:
 
 
 class _Plain(_Bounded, ftplib.FTP):
-    """A connection in clear."""
+    """A connection in clear text."""
 
 
 class _Tls(_Bounded, ftplib.FTP_TLS):
-    """A connection whose data goes on with the TLS session of its commands, as many servers want."""
+    """A connection whose data reuses the TLS session of its commands, as many servers require."""
 
     def __init__(self, login: Login, *, implicit: bool, timeout: float) -> None:
         context = ssl.create_default_context(cafile=None if login.ca_bundle is None else str(login.ca_bundle))
@@ -125,12 +125,12 @@ class _Tls(_Bounded, ftplib.FTP_TLS):
         self._implicit = implicit
 
     def begin(self) -> None:
-        """Begin TLS, where it has not begun with the connection."""
+        """Begin TLS, unless it began with the connection."""
         if not self._implicit:
             self.auth()
 
     def connect(self, host: str = "", port: int = 0, *rest: Any, **extra: Any) -> str:
-        """Connect, and begin TLS before the first word where that is wanted."""
+        """Connect, and with implicit TLS begin it before the first answer."""
         if not self._implicit:
             return super().connect(host, port, *rest, **extra)
         self.host, self.port = host, port
@@ -150,7 +150,7 @@ class _Tls(_Bounded, ftplib.FTP_TLS):
 
 
 class _FtpTransfer:
-    """A connection for data, and the one for commands that it belongs to."""
+    """A data connection, and the control connection that it belongs to."""
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ class _FtpTransfer:
         self.validator = validator
 
     def read(self, size: int) -> bytes:
-        """Return the octets that are there, at most *size*; none at the end.
+        """Return the available bytes, at most *size*; none at the end.
 
         Raises:
             BrokenError: The connection broke.
@@ -179,30 +179,31 @@ class _FtpTransfer:
             octets = self._data.recv(size)
             if not octets:
                 self._data.close()
-                self._server.voidresp()  # or it says that it did not come to the end
+                self._server.voidresp()  # raises if the transfer was not complete
             return octets
 
     def close(self) -> None:
-        """Let go of both connections."""
+        """Close both connections."""
         self._data.close()
         self._server.close()
 
 
 @contextmanager
 def _breaking(location: Location) -> Iterator[None]:
-    """Tell what may be better the next time from what will not."""
+    """Turn errors that may not happen again into :class:`BrokenError`, others into :class:`TransferError`."""
     try:
         yield
     except ssl.SSLCertVerificationError as exc:
-        problem = f"{location}: no safe connection: {exc.verify_message}"
-        raise TransferError(problem, reason=CONTACT, hint="--ca-bundle names a private authority") from exc
+        problem = f"{location}: the server's certificate is not trusted: {exc.verify_message}"
+        hint = "use --ca-bundle for a private certificate authority"
+        raise TransferError(problem, reason=CONTACT, hint=hint) from exc
     except (ftplib.error_perm, ftplib.error_proto) as exc:
         raise TransferError(f"{location}: {str(exc)[:MAX_SERVER_TEXT]}", reason=ACCESS) from exc
     except ftplib.Error as exc:
         raise BrokenError(f"{location}: {str(exc)[:MAX_SERVER_TEXT]}", reason=ACCESS) from exc
     except ValueError as exc:
-        raise BrokenError(f"{location}: an answer that makes no sense") from exc
+        raise BrokenError(f"{location}: the server's answer is malformed") from exc
     except EOFError as exc:
-        raise BrokenError(f"{location}: the server hung up") from exc
+        raise BrokenError(f"{location}: the server closed the connection") from exc
     except OSError as exc:
         raise BrokenError(f"{location}: {os_problem(exc)}", reason=CONTACT) from exc

@@ -1,6 +1,6 @@
-"""HTTP and HTTPS: one session, so that a server that binds a digest nonce to its connection is content.
+"""HTTP and HTTPS: all requests use one session, for servers that bind a digest nonce to a connection.
 
-Redirects are followed here, since they decide whom a password is shown to.
+Redirects are followed here, because they decide which server a password is sent to.
 """
 
 import ssl
@@ -22,23 +22,23 @@ __all__ = ["WebTransport"]
 REDIRECTS: Final = 5
 """The most redirects on the way to a file."""
 SMALL: Final = 1 << 16
-"""The most octets of an answer that is not the file."""
+"""How many bytes of an answer other than the file are read at most."""
 CONNECT: Final = 30
 """How long making a connection may take, in seconds."""
 DIGITS: Final = 19
-"""The longest size that is believed, in digits."""
+"""The longest size that is accepted, in digits."""
 MOVED: Final = frozenset({301, 302, 303, 307, 308})
 LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
-"""Answers after which the next one may be another."""
+"""Statuses that may be different the next time."""
 
 
 class WebTransport:
-    """Asks for a location by HTTP.
+    """Requests a location by HTTP.
 
     Args:
-        location: Where the file is.
-        login: Who asks.
-        patience: After how many seconds without an octet a connection is given up.
+        location: The location of the file.
+        login: The credentials and how to use them.
+        patience: After how many seconds without data a connection is given up.
     """
 
     def __init__(self, location: Location, login: Login, patience: float) -> None:
@@ -49,18 +49,18 @@ class WebTransport:
         if login.username is not None:
             self._auth = _Digest(login.username, login.password.decode("utf-8", "replace"))
         self._session = _Session()
-        self._session.trust_env = False  # no proxies and no passwords that nobody named
+        self._session.trust_env = False  # no proxies or passwords from the environment
         self._session.verify = True if login.ca_bundle is None else str(login.ca_bundle)
         self._session.headers = requests.structures.CaseInsensitiveDict(
             {"User-Agent": "spkg", "Accept": "*/*", "Accept-Encoding": "identity"}
         )
 
     def open(self, offset: int, validator: str | None) -> Transfer:
-        """Ask for the file from an octet on.
+        """Request the file from an offset on.
 
         Raises:
-            BrokenError: There is no answer now.
-            TransferError: There will be none.
+            BrokenError: It failed, but may succeed later.
+            TransferError: It failed for good.
         """
         ranged = {"Range": f"bytes={offset}-", "If-Range": validator} if offset and validator else {}
         location = self._location
@@ -72,7 +72,7 @@ class WebTransport:
         raise TransferError(f"{self._location}: more than {REDIRECTS} redirects", reason=ACCESS)
 
     def _ask(self, location: Location, headers: dict[str, str]) -> requests.Response:
-        """Ask one server, twice where it wants to know who asks."""
+        """Request a file from one server; again, if it asks for Basic authentication."""
         known = location.origin == self._location.origin
         response = self._get(location, headers, self._auth if known else None)
         if response.status_code == requests.codes.unauthorized and known and self._wants_basic(response):
@@ -81,15 +81,15 @@ class WebTransport:
             response = self._get(location, headers, self._auth)
         if response.status_code == requests.codes.unauthorized:
             response.close()
-            problem = "nobody is let in without a name" if self._auth is None else "not let in"
-            hint = "--username, with --password-env or --password-file" if self._auth is None else None
+            problem = "the server requires a login" if self._auth is None else "login failed"
+            hint = "use --username with --password-env or --password-file" if self._auth is None else None
             if self._auth is not None and not known:
-                hint = "the name is for the server that was asked, and was not shown to this one"
+                hint = "use this server's URL: after a redirect to another server, no credentials are sent"
             raise TransferError(f"{location}: {problem}", reason=LOGIN, hint=hint)
         return response
 
     def _wants_basic(self, response: requests.Response) -> bool:
-        """Whether a server that let nobody in would take a password, and nothing better."""
+        """Whether a server that refused a login accepts Basic authentication, and not Digest."""
         asked = response.headers.get("WWW-Authenticate", "").lower()
         return isinstance(self._auth, _Digest) and "basic" in asked and "digest " not in asked
 
@@ -105,45 +105,45 @@ class WebTransport:
             )
 
     def _basic(self, location: Location) -> AuthBase:
-        """Return what shows the password.
+        """Return Basic authentication.
 
         Raises:
-            TransferError: It would show it to everybody.
+            TransferError: It would send the password in clear text.
         """
         if location.scheme != "https" and not self._login.unsafe_basic:
-            problem = f"{location}: the server wants the password in clear"
-            hint = "use https, or --unsafe-basic"
+            problem = f"{location}: the server requires the password in clear text"
+            hint = "use https, or --unsafe-basic to send it anyway"
             raise TransferError(problem, reason=LOGIN, hint=hint)
         return HTTPBasicAuth((self._login.username or "").encode(), self._login.password)
 
 
 class _Session(requests.Session):
-    """A session that leaves redirects alone: it would read all that comes with one."""
+    """A session that ignores redirects: requests would read the whole body of one."""
 
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - whatever it says
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - always ignored
         """Return nothing."""
         return None
 
 
 class _Digest(HTTPDigestAuth):
-    """Digest authentication that reads no more of a refusal than a refusal has."""
+    """Digest authentication that reads only a limited part of a refusal."""
 
     def build_digest_header(self, method: str, url: str) -> str | None:
-        """Return the answer to a challenge, the name in it as the octets that it was hashed as."""
+        """Return the answer to a challenge, with the name in the same bytes that were hashed."""
         header: str | None = super().build_digest_header(method, url)  # type: ignore[no-untyped-call]
         return None if header is None else header.encode().decode("latin-1")
 
     def handle_401(self, r: requests.Response, **kwargs: Any) -> requests.Response:
-        """Read what is left of a refusal, so that its connection can be used again."""
+        """Read the rest of a refusal, so that its connection can be used again."""
         if r.status_code == requests.codes.unauthorized:
             _drain(r)
-        with suppress(KeyError):  # a challenge that lacks something: then nobody is let in
+        with suppress(KeyError):  # the challenge is incomplete: the login fails
             r = super().handle_401(r, **kwargs)  # type: ignore[no-untyped-call]
         return r
 
 
 class _WebTransfer:
-    """An answer with the file, or with the rest of it."""
+    """An answer with the file, or the rest of it."""
 
     def __init__(
         self, response: requests.Response, location: Location, offset: int, total: int | None
@@ -152,13 +152,13 @@ class _WebTransfer:
         self._location = location
         self.offset = offset
         self.total = total
-        response.raw.enforce_content_length = False  # whoever reads knows better how much is to come
+        response.raw.enforce_content_length = False  # the reader checks the length
         tag = response.headers.get("ETag", "")
-        # A weak one may be that of two files that are alike.
+        # Two files with the same weak tag may differ.
         self.validator = tag if tag.startswith('"') else None
 
     def read(self, size: int) -> bytes:
-        """Return the octets that are there, at most *size*; none at the end.
+        """Return the available bytes, at most *size*; none at the end.
 
         Raises:
             BrokenError: The connection broke.
@@ -168,36 +168,36 @@ class _WebTransfer:
             return octets
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._response.close()
 
 
 class _Nothing:
-    """An answer that says that there is no more."""
+    """An answer without any more bytes."""
 
     def __init__(self, total: int, validator: str | None) -> None:
         self.offset = self.total = total
         self.validator = validator
 
-    def read(self, size: int) -> bytes:  # noqa: ARG002 - there is nothing
+    def read(self, size: int) -> bytes:  # noqa: ARG002 - there is nothing to read
         """Return nothing."""
         return b""
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: the connection is already closed."""
 
 
 def _answer(response: requests.Response, location: Location, offset: int, validator: str | None) -> Transfer:
-    """Return an answer that has the file.
+    """Return the transfer of an answer with the file.
 
     Raises:
-        BrokenError: It says that it has it later.
-        TransferError: It says that it has none, or not as it is.
+        BrokenError: The server may have the file later.
+        TransferError: The server does not have the file, or sent something else.
     """
     total = response.headers.get("Content-Range", "").partition("/")[2]
     if response.status_code == requests.codes.requested_range_not_satisfiable and total == str(offset):
         response.close()
-        return _Nothing(offset, validator)  # it broke where the file ends
+        return _Nothing(offset, validator)  # the connection broke at the end of the file
     problem = _problem(response, offset, validator)
     if problem is not None:
         response.close()
@@ -211,16 +211,16 @@ def _answer(response: requests.Response, location: Location, offset: int, valida
 
 
 def _problem(response: requests.Response, offset: int, validator: str | None) -> str | None:
-    """Return why an answer is not what was asked for."""
+    """Return why an answer is not the one that was requested; None if it is."""
     if response.status_code not in {requests.codes.ok, requests.codes.partial}:
         return f"{response.status_code} {str(response.reason)[:MAX_SERVER_TEXT]}"
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
-        return f"compressed with {encoding}, which was not asked for"
+        return f"the server compressed the file with {encoding}, which was not requested"
     if response.status_code == requests.codes.partial:
         begins = response.headers.get("Content-Range", "").lower().startswith(f"bytes {offset}-")
         if validator is None or not begins or response.headers.get("ETag", validator) != validator:
-            return "octets that were not asked for"
+            return "the server sent a range that was not requested"
     return None
 
 
@@ -229,26 +229,26 @@ def _number(text: str) -> int | None:
 
 
 def _moved(response: requests.Response, location: Location) -> Location:
-    """Return where a redirect leads to.
+    """Return the location that a redirect leads to.
 
     Raises:
-        TransferError: Nowhere where it may.
+        TransferError: It must not be followed.
     """
     _drain(response)
     try:
         target, _ = urldefrag(urljoin(location.url, response.headers.get("Location", "")))
         moved = Location.parse(target)
     except (UsageError, ValueError) as exc:
-        problem = exc.problem if isinstance(exc, UsageError) else "this is no URL"
-        raise TransferError(f"{location}: a redirect: {problem}", reason=ACCESS) from exc
+        problem = exc.problem if isinstance(exc, UsageError) else "not a valid URL"
+        raise TransferError(f"{location}: invalid redirect: {problem}", reason=ACCESS) from exc
     if moved.scheme not in {"https", location.scheme}:
-        problem = f"{location}: a redirect from {location.scheme} to {moved.scheme}"
+        problem = f"{location}: a redirect from {location.scheme} to {moved.scheme} is not allowed"
         raise TransferError(problem, reason=ACCESS)
     return moved
 
 
 def _drain(response: requests.Response) -> None:
-    """Read what is left of an answer that is not wanted, if that is little; then its connection goes on."""
+    """Read the rest of an unwanted answer, if it is short, so that its connection can be used again."""
     try:
         if len(response.raw.read(SMALL + 1)) > SMALL:
             response.close()
@@ -258,24 +258,24 @@ def _drain(response: requests.Response) -> None:
 
 @contextmanager
 def _breaking(location: Location) -> Iterator[None]:
-    """Tell what may be better the next time from what will not."""
+    """Turn errors that may not happen again into :class:`BrokenError`, others into :class:`TransferError`."""
     try:
         yield
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
         bottom = _bottom(exc)
         if isinstance(bottom, ssl.SSLCertVerificationError):
-            problem = f"{location}: no safe connection: {bottom.verify_message}"
-            hint = "--ca-bundle names a private authority"
+            problem = f"{location}: the server's certificate is not trusted: {bottom.verify_message}"
+            hint = "use --ca-bundle for a private certificate authority"
             raise TransferError(problem, reason=CONTACT, hint=hint) from exc
         contact = isinstance(exc, requests.exceptions.ConnectionError | requests.exceptions.Timeout)
         problem = f"{location}: {_said(bottom)[:MAX_SERVER_TEXT]}"
         raise BrokenError(problem, reason=CONTACT if contact else None) from exc
     except ValueError as exc:
-        raise BrokenError(f"{location}: an answer that makes no sense") from exc
+        raise BrokenError(f"{location}: the server's answer is malformed") from exc
 
 
 def _bottom(problem: BaseException) -> BaseException:
-    """Return what is at the bottom of an error that wraps others."""
+    """Return the innermost of nested errors."""
     while True:
         inner = getattr(problem, "reason", None)
         if not isinstance(inner, BaseException):
@@ -288,14 +288,14 @@ def _bottom(problem: BaseException) -> BaseException:
 
 
 def _said(problem: BaseException) -> str:
-    """Return what an error says, in our words where there are some."""
+    """Return the text of an error, in plain words for the common ones."""
     match problem:
         case urllib3.exceptions.NameResolutionError():
-            return "no such host is known"
+            return "the host name can't be resolved"
         case urllib3.exceptions.ConnectTimeoutError():
-            return "no connection in time"
+            return "the connection timed out"
         case urllib3.exceptions.ReadTimeoutError():
-            return "no octets in time"
+            return "the server sent no data in time"
         case OSError(strerror=str(text)):
             return text[:1].lower() + text[1:]
         case _:

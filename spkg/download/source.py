@@ -1,4 +1,4 @@
-"""Where a package comes from: a file, standard input, or a server, by the way it is written."""
+"""The source of a package: a file, standard input or a server, depending on how it is written."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,21 +14,21 @@ from spkg.verify.payload import Payload, open_package
 __all__ = ["STREAM", "local_file", "open_source"]
 
 STREAM = "-"
-"""How standard input is written."""
+"""The source that means standard input."""
 
 
 def local_file(source: str) -> Path | None:
-    """Return the file that a source is; None where its package is on its way.
+    """Return the file that a source names; None if the package comes from a stream or a server.
 
     Raises:
-        UsageError: It is a URL of a file that is not here.
+        UsageError: It is a URL of a file on another host.
     """
     if source == STREAM:
         return None
     if not source:
         raise UsageError("a path can't be empty")
     found = file_of(source) if is_url(source) else Path(source)
-    # A file called "-" is asked for as "./-", and a Path would lose that.
+    # A file called "-" is written as "./-", and a Path would lose that.
     return found.absolute() if found == Path(STREAM) else found
 
 
@@ -43,23 +43,23 @@ def open_source(
     stream: int | None = None,
     note: Callable[[str], object] = lambda _text: None,
 ) -> Iterator[tuple[Package, Payload]]:
-    """Read the front matter of a package, wherever it is, and give its payload, of which nothing is read yet.
+    """Read the front matter of a package from any source, and give its payload, which is not yet read.
 
     Args:
         source: A file, a URL (http, https, ftp, ftps, tftp, file), or ``-`` for *stream*.
-        clock: Gives the time in seconds; it never jumps.
-        timeouts: What holds until a command says otherwise; a file has no need of any (E.4.7).
-        login: Who asks a server, and what may be done to prove it.
-        size: How many octets the package has; 0 where nobody knows.
-        stream: The descriptor that ``-`` stands for.
-        note: Is told what people may want to know.
+        clock: Returns the time in seconds; it never jumps.
+        timeouts: The timeouts until a command sets others; not needed for a file (E.4.7).
+        login: The credentials for a server, and how to use them.
+        size: The size of the package in bytes; 0 if unknown.
+        stream: The descriptor to read for ``-``.
+        note: Called with notes for people.
 
     Raises:
-        UsageError: The source is no URL of ours, or ``-`` stands for nothing.
+        UsageError: The source is not a supported URL, or it is ``-`` and there is no *stream*.
         FormatError: The package is malformed.
         TransferError: The deadline in force has passed, or the transfer failed.
-        HostError: What a download needs here is missing, or is not what it should be.
-        OSError: A file can't be read, or there can be no process.
+        HostError: Something that the download needs on this host is missing or invalid.
+        OSError: A file can't be read, or no process can be started.
     """
     file = local_file(source)
     if file is not None:
@@ -68,7 +68,7 @@ def open_source(
         return
     if source == STREAM:
         if stream is None:
-            raise UsageError("there is no standard input")
+            raise UsageError("the source is '-', but no stream is given")
         with open_arrival(Pipe(stream, clock, timeouts, size=size)) as opened:
             yield opened
         return

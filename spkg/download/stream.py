@@ -1,7 +1,7 @@
-"""A package on its way: octets that may be late, or never come (TR-069 E.4.7).
+"""A package that is still arriving: its bytes may be late, or never come (TR-069 E.4.7).
 
-Whatever is read is read against the deadline in force.  Where octets come from is decided elsewhere: standard
-input here, a server in :mod:`spkg.download.client`.
+Every read is limited by the deadline in force.  The bytes come from standard input here, or from a server in
+:mod:`spkg.download.client`.
 """
 
 import os
@@ -23,22 +23,22 @@ from spkg.verify.payload import ArrivingPayload, Standing, StartedOverError, Tim
 __all__ = ["BEGIN_AGAIN", "Arrival", "Pipe", "StreamedPayload", "open_arrival"]
 
 FRONT_MATTER_ATTEMPTS: Final = 8
-"""How often a front matter is begun, where its server can't go on with the same version."""
-BEGIN_AGAIN: Final = "begin again"
-"""The hint where a transfer can't be resumed."""
+"""How often reading the front matter is started, if its server can't resume the same version."""
+BEGIN_AGAIN: Final = "start the transfer again"
+"""The hint for a transfer that can't be resumed."""
 GIVEN_UP_AFTER: Final = 3600
-"""After how many seconds without a new octet a transfer is given up, where no timeout limits it."""
+"""After how many seconds without a new byte a transfer is given up, if no timeout limits it."""
 WANTED_INTERVAL: Final = 1000
-"""After how many milliseconds without an octet it is asked whether the package is still wanted."""
+"""After how many milliseconds without data to check whether the package is still wanted."""
 
 
 class Arrival(ABC):
-    """Octets of a package, from the first one on, each of them once, and against the clock.
+    """The bytes of a package, in order, each of them once, with deadlines.
 
     Args:
-        clock: Gives the time in seconds; it never jumps.
-        timeouts: What holds until a command says otherwise.
-        size: How many octets there are to be; 0 where nobody knows.
+        clock: Returns the time in seconds; it never jumps.
+        timeouts: The timeouts until a command sets others.
+        size: The expected size in bytes; 0 if unknown.
     """
 
     def __init__(
@@ -46,56 +46,56 @@ class Arrival(ABC):
     ) -> None:
         self._clock = clock
         self.note: Callable[[str], object] = lambda _text: None
-        """Is told what people may want to know."""
+        """Called with notes for people."""
         self.wanted: Callable[[], bool] = lambda: True
-        """Whether anybody still wants the package; asked now and then while nothing comes."""
+        """Whether the package is still wanted; called now and then while no data comes."""
         self.watch = Watch.begin(clock(), timeouts)
         self.position = 0
-        """The offset of the next octet."""
+        """The offset of the next byte."""
         self._furthest = 0
         self._progressed = self.watch.begun
-        """When the furthest octet came."""
+        """When the furthest byte came."""
         self.total: int | None = size or None
-        """How many octets there are, as soon as that is known."""
+        """The size in bytes, as soon as it is known."""
 
     @abstractmethod
     def fileno(self) -> int:
-        """Return the descriptor that is ready when octets are there."""
+        """Return the descriptor that is ready when data is available."""
 
     @abstractmethod
     def _receive(self, view: memoryview) -> int | None:
-        """Read what is there: 0 octets at the end, and None where something else was there.
+        """Read the available bytes: 0 at the end, and None for anything other than bytes of the package.
 
         Raises:
-            TransferError: It failed.
-            StartedOverError: What comes now may be of another version; it begins where :attr:`position` says.
+            TransferError: The transfer failed.
+            StartedOverError: The data that follows may be of another version; it begins at :attr:`position`.
         """
 
     def expect(self, total: int) -> None:
-        """Take notice that *total* octets are wanted, and that what follows may come.
+        """Set that *total* bytes are wanted, so that everything after the front matter may come.
 
         Raises:
-            TransferError: There are known to be more or fewer.
+            TransferError: The package is known to be longer or shorter.
         """
         if self.total is not None and self.total != total:
-            problem = f"it has {self.total} octets, its header states {total}"
+            problem = f"the package has {self.total} bytes, its header states {total}"
             raise TransferError(problem, section="E.3", reason=SIZE)
         self.total = total
 
     def seek(self, offset: int, /) -> bool:  # noqa: ARG002 - for servers that can
-        """Go to another octet, where that is possible."""
+        """Go to another offset, if that is possible."""
         return False
 
-    def may_repeat(self, wanted: range) -> bool:  # noqa: ARG002 - for servers that went on after a break
-        """Whether octets may be others when they are read again."""
+    def may_repeat(self, wanted: range) -> bool:  # noqa: ARG002 - for transfers that were resumed
+        """Whether bytes may be different when they are read again."""
         return False
 
     def readinto(self, view: memoryview, /) -> int:
-        """Read at least one octet, and return how many; none at the end.
+        """Read at least one byte, and return how many; 0 at the end.
 
         Raises:
             TransferError: The deadline in force has passed, or the transfer failed.
-            StartedOverError: What comes now may be of another version.
+            StartedOverError: The data that follows may be of another version.
         """
         while True:
             self._wait()
@@ -110,11 +110,11 @@ class Arrival(ABC):
             return count
 
     def read(self, size: int, /) -> bytes:
-        """Return *size* octets.
+        """Return *size* bytes.
 
         Raises:
-            TransferError: The deadline in force has passed, or the transfer failed or ended before.
-            StartedOverError: What comes now may be of another version.
+            TransferError: The deadline in force has passed, or the transfer failed or ended early.
+            StartedOverError: The data that follows may be of another version.
         """
         octets = bytearray(size)
         view = memoryview(octets)
@@ -126,20 +126,20 @@ class Arrival(ABC):
         return bytes(octets)
 
     def is_over(self) -> bool:
-        """Whether no octets follow.
+        """Whether no more bytes follow.
 
         Raises:
-            TransferError: That could not be found out.
+            TransferError: The transfer failed before that was known.
         """
         return not self.readinto(memoryview(bytearray(1)))
 
     def ended(self, total: int | None) -> TransferError:
-        """Return the error of an end that comes too early."""
+        """Return the error for an end that comes too early."""
         of = "" if total is None else f" of {total}"
-        return TransferError(f"it ended after {self.position}{of} octets", offset=self.position)
+        return TransferError(f"the transfer ended after {self.position}{of} bytes", offset=self.position)
 
     def _wait(self) -> None:
-        """Wait until something is there.
+        """Wait until data is available.
 
         Raises:
             TransferError: The deadline in force has passed.
@@ -151,24 +151,24 @@ class Arrival(ABC):
             deadline = self._deadline
             if deadline.passed(now):
                 problem = f"the {deadline.title} of {deadline.seconds:g} s has passed"
-                section = None if self.watch.deadline is None else "E.4.7"  # or the limit is ours
+                section = None if self.watch.deadline is None else "E.4.7"  # without one, the limit is ours
                 raise TransferError(problem, offset=self.position, section=section, reason=TIMEOUT)
             if ready.poll(min((deadline.at - now) * 1000 + 1, WANTED_INTERVAL)):
                 return
             if not self.wanted():
-                raise TransferError("whoever asked for it is gone", offset=self.position)
+                raise TransferError("the process that requested the package is gone", offset=self.position)
 
     @property
     def _deadline(self) -> Deadline:
-        """The deadline in force, or what takes its place where there is none."""
+        """The deadline in force, or a fixed limit if no timeout is in force."""
         forgotten = Deadline(
-            at=self._progressed + GIVEN_UP_AFTER, seconds=GIVEN_UP_AFTER, title="time without a new octet"
+            at=self._progressed + GIVEN_UP_AFTER, seconds=GIVEN_UP_AFTER, title="time limit for new data"
         )
         return self.watch.deadline or forgotten
 
 
 class Pipe(Arrival):
-    """Octets from a descriptor, as that of standard input."""
+    """Bytes from a descriptor, such as standard input."""
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ class Pipe(Arrival):
 
 
 class StreamedPayload(ArrivingPayload):
-    """The payload of a package on its way, read from an :class:`Arrival`."""
+    """The payload of a package that is still arriving, read from an :class:`Arrival`."""
 
     def __init__(self, arrival: Arrival, *, offset: int, length: int) -> None:
         super().__init__(arrival, offset=offset, length=length)
@@ -199,7 +199,7 @@ class StreamedPayload(ArrivingPayload):
         """The index of the last command that was processed."""
 
     def expect(self) -> None:
-        """Ask for the payload: nothing of it comes before.
+        """Request the payload: none of it comes before.
 
         Raises:
             TransferError: It is known to be longer or shorter than the header states.
@@ -207,11 +207,11 @@ class StreamedPayload(ArrivingPayload):
         self.arrival.expect(self.offset + self.length)
 
     def read_into(self, view: memoryview) -> int:
-        """Read at least one octet into *view*, and return how many.
+        """Read at least one byte into *view*, and return how many.
 
         Raises:
-            TransferError: The deadline in force has passed, or the transfer failed or ended before.
-            StartedOverError: What comes now may be of another version.
+            TransferError: The deadline in force has passed, or the transfer failed or ended early.
+            StartedOverError: The data that follows may be of another version.
         """
         self._catch_up()
         count = self.arrival.readinto(view)
@@ -221,41 +221,41 @@ class StreamedPayload(ArrivingPayload):
         return count
 
     def skip_to(self, position: int) -> None:
-        """Go on elsewhere, forward or back, once octets are wanted there."""
+        """Continue at another position, forward or back, with the next read."""
         self._position = position
 
     def may_repeat(self, wanted: Range) -> bool:
-        """Whether a range that is not what was signed may well be so when it is read again."""
+        """Whether a range that does not match its digest may match when it is read again."""
         return self.arrival.may_repeat(range(self.offset + wanted.start, self.offset + wanted.end))
 
     def process(self, command: Command) -> None:
         """Count a command as processed: the state and the deadline may change."""
         self.command = command.index
-        if not isinstance(command.record, End):  # as long as octets are waited for a deadline holds
+        if not isinstance(command.record, End):  # while data is expected, a deadline stays in force
             self.arrival.watch = self.arrival.watch.process(command.record)
 
     def heed(self, command: Command) -> None:
-        """Heed a command that is not carried out: a timeout is set, the state stays."""
+        """Note a command that is not carried out: its timeout is set, the state stays."""
         watch = self.arrival.watch
         self.arrival.watch = replace(watch, timeouts=watch.timeouts.after(command.record))
 
     def resume(self, done: Iterable[Command], state: InstallationState) -> None:
-        """Count commands as processed by an installation that is resumed behind them, in a state."""
+        """Count commands as processed by an installation that is resumed after them, in a state."""
         for command in done:
             self.process(command)
         self.arrival.watch = replace(self.arrival.watch, state=state)
 
     def conclude(self) -> None:
-        """Count all commands as processed; nothing more is wanted."""
+        """Count all commands as processed; no more data is wanted."""
         self.arrival.watch = self.arrival.watch.end()
 
     def supervise(self, *, note: Callable[[str], object], wanted: Callable[[], bool]) -> None:
-        """Set who hears of the transfer."""
+        """Set the functions that the transfer calls."""
         self.arrival.note = note
         self.arrival.wanted = wanted
 
     def standing(self, now: float) -> Standing:
-        """Return how it stands."""
+        """Return the state of the installation, and the deadline in force."""
         watch = self.arrival.watch
         deadline = watch.deadline
         left = None
@@ -264,30 +264,30 @@ class StreamedPayload(ArrivingPayload):
         return Standing(state=watch.state, command=self.command, deadline=left)
 
     def finish(self) -> None:
-        """Make sure that nothing follows.
+        """Check that nothing follows the payload.
 
         Raises:
-            TransferError: Something does, or the payload is shorter than the header states.
+            TransferError: More bytes follow, or the payload is shorter than the header states.
         """
         while True:
             self.skip_to(self.length)
-            with suppress(StartedOverError):  # all files are what they should be: it is about the end alone
+            with suppress(StartedOverError):  # all files are checked: only the end matters
                 self._catch_up()
                 over = self.arrival.is_over()
                 break
         if not over:
-            problem = f"octets follow behind the {self.offset + self.length} that the header states"
+            problem = f"more data follows after the {self.offset + self.length} bytes that the header states"
             raise TransferError(problem, offset=self.offset + self.length, section="E.3", reason=SIZE)
         self.conclude()
 
     def _catch_up(self) -> None:
-        """Leave out the octets up to where reading goes on."""
+        """Skip the bytes up to the position of the next read."""
         wanted = self.offset + self._position
         if wanted == self.arrival.position or self.arrival.seek(wanted):
             return
         if wanted < self.arrival.position:
             raise TransferError(
-                "it would have to be read once more from before", offset=wanted, hint=BEGIN_AGAIN
+                "earlier bytes are needed again, but can't be requested", offset=wanted, hint=BEGIN_AGAIN
             )
         scrap = memoryview(bytearray(1 << 16))
         while self.arrival.position < wanted:
@@ -297,7 +297,7 @@ class StreamedPayload(ArrivingPayload):
 
 @contextmanager
 def open_arrival(arrival: Arrival) -> Iterator[tuple[Package, StreamedPayload]]:
-    """Read the front matter of a package on its way, and give its payload, of which nothing is read yet.
+    """Read the front matter of a package that is still arriving, and give its payload, which is not yet read.
 
     Raises:
         FormatError: The package is malformed.
@@ -308,7 +308,7 @@ def open_arrival(arrival: Arrival) -> Iterator[tuple[Package, StreamedPayload]]:
             package = Package.read(arrival)
         except StartedOverError:
             if attempt == FRONT_MATTER_ATTEMPTS - 1:
-                problem = f"not even its front matter came in one piece, {FRONT_MATTER_ATTEMPTS} times"
+                problem = f"the front matter did not arrive whole in {FRONT_MATTER_ATTEMPTS} attempts"
                 raise TransferError(problem, offset=arrival.position) from None
             continue
         break

@@ -1,4 +1,4 @@
-"""TFTP, with the extra ``tftp``: no login, no resuming, and nothing said of versions."""
+"""TFTP, with the extra ``tftp``: no login, no resuming, no way to identify versions."""
 
 import logging
 import queue
@@ -12,40 +12,40 @@ from spkg.errors import ACCESS, CONTACT, TransferError
 __all__ = ["TftpTransport"]
 
 BLOCK: Final = 1428
-"""The size of a block that no Ethernet has to cut up, in octets (RFC 2348)."""
+"""The size of a block that fits into an Ethernet frame, in bytes (RFC 2348)."""
 AHEAD: Final = 64
-"""How many blocks may wait to be read; behind them the server waits for an answer."""
+"""How many blocks may wait to be read; beyond that, the server waits for an answer."""
 ASK_AGAIN: Final = 5
-"""After how many seconds a block is asked for again."""
+"""After how many seconds a block is requested again."""
 
 
 class TftpTransport:
-    """Asks for a location by TFTP.
+    """Requests a location by TFTP.
 
     Args:
-        location: Where the file is.
-        patience: After how many seconds without an octet a server is given up.
+        location: The location of the file.
+        patience: After how many seconds without data a server is given up.
 
     Raises:
-        TransferError: The library can't be used.
+        TransferError: The library can't be imported.
     """
 
     def __init__(self, location: Location, patience: float) -> None:
         try:
             import tftpy  # noqa: PLC0415 - an extra
         except ImportError as exc:
-            raise TransferError(f"tftpy can't be used: {exc}", reason=ACCESS) from exc
+            raise TransferError(f"tftpy can't be imported: {exc}", reason=ACCESS) from exc
         logging.getLogger("tftpy").addHandler(logging.NullHandler())
         self._location = location
         self._retries = max(1, round(patience / ASK_AGAIN))
         self._library = tftpy
 
     def open(self, offset: int, validator: str | None) -> Transfer:  # noqa: ARG002 - it always begins at 0
-        """Ask for the file.
+        """Request the file.
 
         Raises:
-            BrokenError: There is no answer now.
-            TransferError: There will be none.
+            BrokenError: It failed, but may succeed later.
+            TransferError: It failed for good.
         """
         transfer = _TftpTransfer(self._library, self._location, self._retries)
         transfer.wait()
@@ -53,7 +53,7 @@ class TftpTransport:
 
 
 class _TftpTransfer:
-    """A thread with the library's loop, and a queue of what it writes."""
+    """A thread that runs the library's loop, and a queue of the blocks that it writes."""
 
     offset = 0
     validator = None
@@ -70,7 +70,7 @@ class _TftpTransfer:
     def _run(self, retries: int) -> None:
         try:
             self._client.download(self._location.path, self, timeout=ASK_AGAIN, retries=retries)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, it ends the transfer and is told there
+        except Exception as exc:  # noqa: BLE001 - every error ends the transfer and is raised by the reader
             self._blocks.put(exc)
         else:
             self._blocks.put(b"")
@@ -78,7 +78,7 @@ class _TftpTransfer:
     def write(self, octets: bytes) -> None:
         """Take a block from the library."""
         if self._over:
-            raise BrokenError("nobody reads any more")
+            raise BrokenError("the transfer is closed")
         if octets:
             self._blocks.put(octets)
 
@@ -86,22 +86,22 @@ class _TftpTransfer:
         """Wait for the first block.
 
         Raises:
-            BrokenError: There is no answer now.
-            TransferError: There will be none.
+            BrokenError: It failed, but may succeed later.
+            TransferError: It failed for good.
         """
         self._octets = self._take()
 
     @property
     def total(self) -> int | None:
-        """How many octets the file has, where the server says so (RFC 2349)."""
+        """The size of the file in bytes, if the server states it (RFC 2349)."""
         stated = self._client.context.options.get("tsize")
         return int(stated) if stated and str(stated).isdecimal() else None
 
     def read(self, size: int) -> bytes:
-        """Return the octets that are there, at most *size*; none at the end.
+        """Return the available bytes, at most *size*; none at the end.
 
         Raises:
-            BrokenError: The server gives no more.
+            BrokenError: The server does not send any more.
         """
         if not self._octets and not self._over:
             self._octets = self._take()
@@ -109,7 +109,7 @@ class _TftpTransfer:
         return octets
 
     def close(self) -> None:
-        """Have the thread end with its next block."""
+        """Make the thread end at its next block."""
         self._over = True
         while not self._blocks.empty():
             self._blocks.get()

@@ -1,4 +1,4 @@
-"""How states and deadlines would run over a download at a steady rate, to choose timeouts by (E.4.7)."""
+"""The states and deadlines of a download at a steady rate, to help choose timeouts (E.4.7)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ __all__ = ["Phase", "Timeline", "draw_timeline"]
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A part of a download in which one deadline of one state holds."""
+    """A part of a download with one state and one deadline."""
 
     state: InstallationState
     begins: float
     """In seconds from the beginning of the download."""
     ends: float
-    """When another phase begins, the package is installed, or the deadline passes."""
+    """When the next phase begins, the package is installed, or the deadline passes."""
     octets: int
-    """How many octets of the package are there when it begins."""
+    """How many bytes of the package have arrived when it begins."""
     command: Command | None
     """The command that it begins with; None at the beginning of the download."""
     deadline: Deadline | None
-    """The download timeout in force; the activity timeout never passes while octets come."""
+    """The download timeout in force; the activity timeout never passes while data comes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,28 +32,28 @@ class Timeline:
     """A download from its beginning to its end."""
 
     rate: float
-    """In octets a second."""
+    """In bytes per second."""
     octets: int
-    """How many there are of the package."""
+    """The size of the package, in bytes."""
     front_matter: int
-    """How many of them are header, command list and signature block: no command is processed before."""
+    """The size of header, command list and signature block: no command is processed before they arrive."""
     phases: tuple[Phase, ...]
     passed: Deadline | None
-    """The deadline that ends it; None where the package gets installed."""
+    """The deadline that ends it; None if the package is installed."""
 
     @property
     def seconds(self) -> float:
-        """How long all octets take."""
+        """How long the whole package takes."""
         return self.octets / self.rate
 
     @property
     def ends(self) -> float:
-        """When it ends, in one way or the other, in seconds from its beginning."""
+        """When it ends, installed or not, in seconds from its beginning."""
         return self.phases[-1].ends
 
     @property
     def arrived(self) -> int:
-        """How many octets are there then."""
+        """How many bytes have arrived at its end."""
         return min(self.octets, int(self.ends * self.rate + 1e-6))
 
 
@@ -62,8 +62,8 @@ def draw_timeline(package: Package, rate: float, timeouts: Timeouts) -> Timeline
 
     Args:
         package: The package, trusted or not.
-        rate: Octets a second, all the time; commands take none.
-        timeouts: What holds until a command says otherwise.
+        rate: The constant rate in bytes per second; commands take no time.
+        timeouts: The timeouts until a command sets others.
     """
     watch = Watch.begin(0, timeouts)
     phases: list[Phase] = []
@@ -93,7 +93,7 @@ def draw_timeline(package: Package, rate: float, timeouts: Timeouts) -> Timeline
 
     for command, arrived in _arrivals(package):
         now = arrived / rate
-        if not watch.timeouts.activity or 1 / rate < watch.timeouts.activity:  # or the next one is too late
+        if not watch.timeouts.activity or 1 / rate < watch.timeouts.activity:  # else the next is too late
             watch = watch.octets(now)
         passed = watch.passed(now)
         if passed is not None:
@@ -108,7 +108,7 @@ def draw_timeline(package: Package, rate: float, timeouts: Timeouts) -> Timeline
 
 
 def _arrivals(package: Package) -> Iterator[tuple[Command | None, int]]:
-    """Give each command, and how many octets are there when it can be processed; at last the end of all."""
+    """Give each command, and how many bytes have arrived when it can be processed; then None and the size."""
     needs = {file.command: package.payload_offset + file.range.end for file in package.files}
     arrived = package.payload_offset
     for command in package.commands:

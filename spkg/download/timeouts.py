@@ -1,7 +1,7 @@
-"""The clocks of a download, and the states in which they run (TR-069 E.4.7, Figure 9, Tables 72 and 73).
+"""The deadlines of a download, and the states in which they apply (TR-069 E.4.7, Figure 9, Tables 72 and 73).
 
-A :class:`Watch` is a value: each thing that happens gives another one.  It never looks at a clock; times are
-seconds of any clock that does not jump, as the caller has them.
+A :class:`Watch` is a value: each event gives a new one.  It never reads a clock; times are seconds of any
+clock that does not jump, given by the caller.
 """
 
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class Timeouts:
     unrecoverable: float = 0
 
     def after(self, record: Record) -> Self:
-        """Return them as a command leaves them."""
+        """Return the timeouts after a command."""
         match record:
             case InitialTimeout(timeout=seconds):
                 return replace(self, initial=seconds)
@@ -50,7 +50,7 @@ class Timeouts:
 
 @dataclass(frozen=True, kw_only=True)
 class Deadline:
-    """When a download ends, unless it is through or something happens before."""
+    """The time at which a download is ended, unless it is complete or makes progress before."""
 
     at: float
     """The time."""
@@ -60,19 +60,19 @@ class Deadline:
     """Its name in Table 73."""
 
     def passed(self, now: float) -> bool:
-        """Whether it is over."""
+        """Whether it has passed."""
         return now >= self.at
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """How a download stands: its state, and which deadline is in force.
+    """The state of a download, and which deadline is in force.
 
     Args:
         begun: When the download began.
-        received: When the last octet of it arrived, or it began.
-        state: That of Figure 9.
-        timeouts: As the commands so far have set them.
+        received: When its last byte arrived, or it began.
+        state: The state of Figure 9.
+        timeouts: The timeouts as set by the commands so far.
     """
 
     begun: float
@@ -82,15 +82,15 @@ class Watch:
 
     @classmethod
     def begin(cls, now: float, timeouts: Timeouts | None = None) -> Self:
-        """Return the watch of a download that begins."""
+        """Return the watch for a download that begins."""
         return cls(begun=now, received=now, timeouts=timeouts or Timeouts())
 
     def octets(self, now: float) -> Self:
-        """Return it after octets of the package arrived."""
+        """Return it after bytes of the package arrived."""
         return replace(self, received=now)
 
     def process(self, record: Record) -> Self:
-        """Return it after a command was processed, the data of which had arrived."""
+        """Return it after a command was processed, whose data had arrived."""
         return replace(self, state=state_after(self.state, record), timeouts=self.timeouts.after(record))
 
     def end(self) -> Self:
@@ -99,7 +99,7 @@ class Watch:
 
     @property
     def download_deadline(self) -> Deadline | None:
-        """The deadline in force that counts from the beginning; None where the download may take for ever."""
+        """The deadline in force that counts from the beginning; None if the download has no time limit."""
         match self.state:
             case InstallationState.INITIAL:
                 return _deadline("Initial Timeout", self.begun, self.timeouts.initial)
@@ -112,7 +112,7 @@ class Watch:
 
     @property
     def deadline(self) -> Deadline | None:
-        """The deadline in force, the earlier one of two; None where nothing limits the download."""
+        """The deadline in force, the earlier one of two; None if nothing limits the download."""
         limits = [self.download_deadline]
         if self.state is InstallationState.INITIAL:
             limits.append(_deadline("Initial Activity Timeout", self.received, self.timeouts.activity))
@@ -120,7 +120,7 @@ class Watch:
         return min(running, key=lambda deadline: deadline.at, default=None)
 
     def passed(self, now: float) -> Deadline | None:
-        """Return the deadline that is over, if one is."""
+        """Return the deadline that has passed, if one has."""
         deadline = self.deadline
         return deadline if deadline is not None and deadline.passed(now) else None
 

@@ -1,7 +1,7 @@
-"""The process that downloads: it does as it is told, and goes on where a connection breaks.
+"""The download process: it follows the reader's orders, and resumes broken connections where they stopped.
 
-It never looks at what it brings.  A server is asked again after a while that grows; how long all of it may
-take is for the one that reads to say.
+It never interprets the data.  A server is asked again after a pause that grows each time; the reader decides
+how long the whole download may take.
 """
 
 import random
@@ -17,13 +17,13 @@ from spkg.errors import SIZE, Reason, TransferError
 __all__ = ["MAX_SERVER_TEXT", "BrokenError", "Downloader", "Transfer", "Transport"]
 
 MAX_SERVER_TEXT: Final = 80
-"""How many characters of what a server says are shown."""
+"""How many characters of a server's text are shown at most."""
 FRAME_SIZE: Final = 1 << 18
-"""The most octets of one frame."""
+"""The most bytes of one frame."""
 CONTACTS: Final = 3
-"""How often a server is asked that has not given one octet yet."""
+"""How often a server is asked that has not sent any byte yet."""
 MISFITS: Final = 8
-"""How often one is asked that has something of another size: it may be a page that tells of maintenance."""
+"""How often a server is asked whose file has another size: it may be a maintenance page."""
 FIRST_PAUSE: Final = 0.5
 """How long the first wait between two requests is, in seconds; each is twice the one before."""
 LONGEST_PAUSE: Final = 30
@@ -31,7 +31,7 @@ LONGEST_PAUSE: Final = 30
 
 
 class BrokenError(Exception):
-    """A connection broke, or was never made: it may be better the next time.
+    """A connection broke or could not be made, but may succeed later.
 
     Args:
         problem: What happened.
@@ -44,25 +44,25 @@ class BrokenError(Exception):
 
 
 class Transfer(Protocol):
-    """An answer of a server, on its way."""
+    """A server's answer that is being received."""
 
     @property
     def offset(self) -> int:
-        """Where its octets begin."""
+        """The offset of its first byte."""
         ...
 
     @property
     def total(self) -> int | None:
-        """How many octets the whole file has, where the server says so."""
+        """The size of the whole file in bytes, if the server states it."""
         ...
 
     @property
     def validator(self) -> str | None:
-        """What tells this version of the file from all others; None where nothing does."""
+        """A text that identifies this version of the file; None if it is unknown."""
         ...
 
     def read(self, size: int) -> bytes:
-        """Return the octets that are there, at most *size*; none at the end.
+        """Return the available bytes, at most *size*; none at the end.
 
         Raises:
             BrokenError: The connection broke.
@@ -70,31 +70,31 @@ class Transfer(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the connection, or of what can't be used again."""
+        """Close the connection, unless it can be used again."""
         ...
 
 
 class Transport(Protocol):
-    """Knows a protocol, a place and who asks."""
+    """Requests a location by one protocol."""
 
     def open(self, offset: int, validator: str | None) -> Transfer:
-        """Ask for the file from an octet on, if it is still of the version that *validator* tells.
+        """Request the file from an offset on, if it is still the version that *validator* identifies.
 
-        Without a validator, or where the server can't do that, the answer begins at 0.
+        Without a validator, or if the server can't do that, the answer begins at 0.
 
         Raises:
-            BrokenError: There is no answer now.
-            TransferError: There will be none.
+            BrokenError: It failed, but may succeed later.
+            TransferError: It failed for good.
         """
         ...
 
 
 class Downloader:
-    """Serves the one that reads.
+    """Downloads for the reader.
 
     Args:
-        connection: To it.
-        connect: Makes what asks the server.
+        connection: The socket to the reader.
+        connect: Returns a new transport.
     """
 
     def __init__(self, connection: socket.socket, connect: Callable[[], Transport]) -> None:
@@ -111,10 +111,10 @@ class Downloader:
         self._ended: int | None = None
 
     def run(self) -> None:
-        """Do as told, until nobody reads.
+        """Follow the reader's orders until it is gone.
 
         Raises:
-            OSError: Nobody reads any more.
+            OSError: The reader is gone.
         """
         try:
             while self._listen(None if self._position >= self._order.limit else 0):
@@ -126,7 +126,7 @@ class Downloader:
                 except TransferError as exc:
                     if not self._furthest or exc.reason == SIZE:
                         raise
-                    # It was there a moment ago, and may be so again.
+                    # The server had the file a moment ago, and may have it again.
                     if not self._break(BrokenError(exc.problem, reason=exc.reason)):
                         return
         except TransferError as exc:
@@ -136,7 +136,7 @@ class Downloader:
                 pass
 
     def _go_on(self) -> None:
-        """Bring the next octets, if any are wanted."""
+        """Send the next bytes, if any are wanted."""
         wanted = self._order.limit - self._position
         if wanted <= 0:
             return
@@ -147,7 +147,7 @@ class Downloader:
             expected, total = self._order.total, self._transfer.total
             if expected and total not in {None, expected}:
                 self._misfits += 1
-                problem = f"the server has {total} octets now, {expected} are expected"
+                problem = f"expected {expected} bytes, the server now has {total}"
                 if self._misfits == MISFITS:
                     raise TransferError(problem, reason=SIZE)
                 raise BrokenError(problem)
@@ -171,19 +171,19 @@ class Downloader:
         send_all(self._connection, HEAD.pack(FrameKind.OCTETS, self._order.number, len(octets)), octets)
 
     def _end(self, total: int | None) -> None:
-        """Tell the end of the file, unless it may be that of a connection."""
+        """Report the end of the file, unless only the connection may have ended."""
         where = self._position
-        # Where nobody says how much there is, the same end twice is one.
+        # If the size is unknown, ending twice at the same place counts as the end.
         ends = {self._order.total or None, self._ended} if total is None else {total}
         if where not in ends:
             self._ended = where
             of = "" if total is None else f" of {total}"
-            raise BrokenError(f"the connection ended after {where}{of} octets")
+            raise BrokenError(f"the connection ended after {where}{of} bytes")
         self._send(pack(FrameKind.END, self._order.number, {}))
         self._order = replace(self._order, limit=0)
 
     def _listen(self, timeout: float | None) -> bool:
-        """Take the orders that are there, or come within a time; return whether anybody still reads."""
+        """Take all orders that come within a time; return whether the reader is still there."""
         ready = select.poll()
         ready.register(self._connection, select.POLLIN)
         while ready.poll(None if timeout is None else timeout * 1000):
@@ -198,16 +198,16 @@ class Downloader:
         return True
 
     def _break(self, problem: BrokenError) -> bool:
-        """Let go of a connection that broke, and wait; return whether anybody still reads."""
+        """Close a broken connection, and wait; return whether the reader is still there."""
         self._let_go()
-        if 0 < self._position == self._order.total:  # what broke was no more than the end
+        if 0 < self._position == self._order.total:  # it broke after the last byte
             self._send(pack(FrameKind.END, self._order.number, {}))
             self._order = replace(self._order, limit=0)
             return True
         return self._wait(problem)
 
     def _wait(self, problem: BrokenError) -> bool:
-        """Wait before the server is asked again; return whether anybody still reads.
+        """Wait before the server is asked again; return whether the reader is still there.
 
         Raises:
             TransferError: It was asked often enough.
@@ -216,7 +216,7 @@ class Downloader:
         if self._failures >= CONTACTS and not self._furthest:
             raise TransferError(str(problem), reason=problem.reason)
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures - 1, 10))
-        pause *= random.uniform(0.75, 1.25)  # noqa: S311 - many gateways must not come back at once
+        pause *= random.uniform(0.75, 1.25)  # noqa: S311 - gateways must not all come back at once
         note = {"text": f"{problem}: trying again in {pause:.1f} s"}
         self._send(pack(FrameKind.NOTE, self._order.number, note))
         return self._listen(pause)

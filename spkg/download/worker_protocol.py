@@ -1,7 +1,7 @@
-"""How the process that downloads and the one that reads talk: frames over a pair of sockets.
+"""The protocol between the download process and the reader: frames over a pair of sockets.
 
-The reader says how far the downloader may go, or from where it is to begin anew; each of these has a number,
-and what still comes of an older one is dropped.
+The reader orders how far the downloader may go, or from where to start again.  Each order has a number, and
+frames for an older one are dropped.
 """
 
 import json
@@ -14,35 +14,35 @@ from typing import Any, Final
 __all__ = ["HEAD", "FrameKind", "TransferOrder", "pack", "receive_order", "send_all", "send_order", "unpack"]
 
 HEAD: Final = struct.Struct("!BII")
-"""The kind of a frame, the number of the order that it follows, and how many octets it has."""
+"""The kind of a frame, the number of the order that it belongs to, and its length in bytes."""
 ORDER: Final = struct.Struct("!IQQQ")
 
 
 class FrameKind(IntEnum):
-    """What a frame has."""
+    """The content of a frame."""
 
     BEGIN = 1
-    """The octets that follow begin at ``offset``; the file has ``total`` octets, or nobody knows."""
+    """The bytes that follow begin at ``offset``; ``total`` is the size of the file, if it is known."""
     OCTETS = 2
     END = 3
-    """There are no more octets, as far as the server says."""
+    """There are no more bytes, according to the server."""
     NOTE = 4
-    """What people may want to know."""
+    """A note for people."""
     FAILED = 5
-    """There will be nothing more; why."""
+    """The download failed for good, and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransferOrder:
-    """What the downloader is to do."""
+    """An order to the downloader."""
 
     number: int
     offset: int
-    """Where to begin, where the number is a new one."""
+    """The offset to begin at, if the number is new."""
     limit: int
-    """The octet before which to wait for another order."""
+    """The offset at which to wait for another order."""
     total: int = 0
-    """How many octets the package states that it has; 0 as long as nobody trusts it."""
+    """The size in bytes that the package states; 0 until it is trusted."""
 
 
 def pack(kind: FrameKind, number: int, document: dict[str, Any]) -> bytes:
@@ -61,7 +61,7 @@ def send_all(connection: socket.socket, *pieces: bytes | memoryview) -> None:
     """Send several pieces as one.
 
     Raises:
-        OSError: The other side is gone.
+        OSError: The other process is gone.
     """
     left = [memoryview(piece) for piece in pieces]
     while left:
@@ -73,16 +73,16 @@ def send_all(connection: socket.socket, *pieces: bytes | memoryview) -> None:
 
 
 def send_order(connection: socket.socket, order: TransferOrder) -> None:
-    """Tell the downloader what to do.
+    """Send an order to the downloader.
 
     Raises:
-        OSError: It is gone.
+        OSError: The downloader is gone.
     """
     connection.sendall(ORDER.pack(order.number, order.offset, order.limit, order.total))
 
 
 def receive_order(connection: socket.socket) -> TransferOrder | None:
-    """Return the next order, waiting for it; None where the reader is gone."""
+    """Wait for the next order, and return it; None if the reader is gone."""
     octets = connection.recv(ORDER.size, socket.MSG_WAITALL)
     if len(octets) < ORDER.size:
         return None

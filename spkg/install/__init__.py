@@ -1,1 +1,1 @@
-"""A trusted package and a root: plan, then change all or nothing, or in place."""
+"""Installing a trusted package in a root: plan the changes, then make them all or nothing, or in place."""

@@ -1,7 +1,7 @@
-"""Installing: a plan carried out in a root, all or nothing, with a record of what was done.
+"""All-or-nothing installation: carry out a plan in a root, and record what was done.
 
-The payload is read once; each file is hashed as it is staged, and nothing in the tree changes before all of
-them are the signed ones.
+The payload is read once and each file is hashed as it is staged.  Nothing in the tree changes until every
+file matches its signed digest.
 """
 
 from collections import defaultdict
@@ -39,16 +39,16 @@ __all__ = [
 
 
 def settle_root(root: Root, *, keep: str | None = None) -> RecoveryOutcome:
-    """Finish or undo what a crash left.
+    """Finish or undo an installation that a crash interrupted.
 
     Args:
-        root: Where.
-        keep: The package whose staged files stay where its download was cut off, so that it can go on:
-            SHA-256 of its signed octets, in hex.
+        root: The root.
+        keep: The package whose staged files are kept if its download was interrupted, so that it can be
+            resumed: the SHA-256 of its signed bytes, in hex.
 
     Raises:
-        FailedError: What was staged can't be removed; nothing of the tree is changed by halves.
-        UnsafeError: The changes can neither be made nor taken back, or nobody can tell what they are.
+        FailedError: Staged files can't be removed; the tree is not left half-changed.
+        UnsafeError: The changes can be neither completed nor undone, or it is unknown what they are.
     """
     with failing():
         kept = keep is not None and transaction.is_staging(root) == keep
@@ -72,25 +72,25 @@ def install(
 
     Args:
         plan: What to change.
-        payload: The package's, from the beginning.
-        root: Where.
-        entry: What the record says of this package.
-        committing: Is called when the point comes from which there is no way back; nothing may be raised
-            from outside afterwards, as by a signal.
-        progress: Is told the octets done.
+        payload: The payload of the package, from the beginning.
+        root: The root.
+        entry: The entry of this package in the record.
+        committing: Called at the point of no return; after that, nothing may be raised from outside, for
+            example by a signal.
+        progress: Called with the number of bytes done.
 
     Raises:
-        DamagedPayloadError: The contents of a file are not the signed ones; nothing has changed.
+        DamagedPayloadError: The contents of a file do not match the signed digest; nothing has changed.
         FormatError: The payload is shorter or longer than the header states; nothing has changed.
-        FailedError: Something could not be done; nothing has changed.
-        UnsafeError: The changes can neither be made nor taken back.
+        FailedError: An operation failed; nothing has changed.
+        UnsafeError: The changes can be neither completed nor undone.
     """
     steps = steps_of(plan.effects)
     octets = record_with(entry, root)
     arriving = isinstance(payload, ArrivingPayload)
     with failing():
         record = _own_step(root, RECORD, Verb.PUT, len(plan.effects))
-        # What an installation in place left behind is over with this one.
+        # This installation ends one in place that was not finished.
         own = [record]
         if root.status(CHECKPOINT) is not None:
             own.append(_own_step(root, CHECKPOINT, Verb.DELETE, len(plan.effects) + 1))
@@ -102,32 +102,32 @@ def install(
             committing()
             staged = transaction.commit(root, [*steps, *own], directories)
         except BaseException as exc:
-            committing()  # nor is there a way back from cleaning up
+            committing()  # cleaning up can't be undone either
             if not (arriving and _may_go_on(exc) and _has_staged(root)):
                 transaction.discard(root)
             raise
     outcome = transaction.finish(root, staged)
-    with suppress(OSError, UnsafeError):  # all is made or taken back; what is left is collected the next time
+    with suppress(OSError, UnsafeError):  # all is done or undone; the rest is collected the next time
         transaction.settle_transaction(root)
     if outcome is RecoveryOutcome.UNDONE:
-        raise FailedError("the changes could not be made, and were taken back")
+        raise FailedError("the changes could not be completed and were undone")
     return report
 
 
 def _has_staged(root: Root) -> bool:
-    """Whether a download has staged something, and no more than that."""
+    """Whether a download has staged files, and the changes have not begun."""
     return transaction.is_staging(root) is not None and any(transaction.staged(root).values())
 
 
 def _may_go_on(reason: BaseException) -> bool:
-    """Whether what was staged is kept for the same package: not where a timeout or the contents ended it."""
+    """Whether staged files are kept for the same package: not if a timeout or wrong contents ended it."""
     if isinstance(reason, TransferError):
         return reason.reason not in {SIZE, TIMEOUT}
     return not isinstance(reason, Exception)
 
 
 def _own_step(root: Root, path: Parts, verb: Verb, number: int) -> JournalStep:
-    """Return what happens to a file of our own in the same transaction."""
+    """Return the step for one of the installer's own files in the same transaction."""
     before = Before.AWAY if verb is Verb.DELETE else Before.KEPT
     return JournalStep(
         number=number,
@@ -140,7 +140,7 @@ def _own_step(root: Root, path: Parts, verb: Verb, number: int) -> JournalStep:
 def _stage(
     plan: Plan, payload: Payload, root: Root, steps: Sequence[JournalStep], progress: Progress | None
 ) -> PayloadReport:
-    """Write the files of all puts, and compare all of the payload with what was signed."""
+    """Write the files of all puts, and check the whole payload against the signed digests."""
     puts: defaultdict[Range, list[tuple[JournalStep, PutFile]]] = defaultdict(list)
     package = plan.trusted.package
     for step in steps:
@@ -168,9 +168,9 @@ def _stage(
 
 
 class _Stager(Landing):
-    """A landing of what is staged, with a file for each put of the same range.
+    """A landing for staged files, with a file for each put of the same range.
 
-    What a download that was cut off has left of the first file is taken for granted until all is compared.
+    What an interrupted download left of the first file is assumed to be right until the whole is checked.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class _Stager(Landing):
         self._kept = first in there
 
     def begin(self) -> None:
-        """Make the first file, or go on with what there is of it."""
+        """Make the first file, or resume the part of it that exists."""
         if not self._kept:
             super().begin()
             return
@@ -201,14 +201,14 @@ class _Stager(Landing):
             Hasher.feed(self, octets)
 
     def rewind(self) -> bool:
-        """Forget what was there, too."""
+        """Also forget what an earlier download left."""
         super().rewind()
         kept, self._kept = self._kept, False
         self.range = self._whole
         return kept
 
     def finish(self) -> None:
-        """Write the other files, and let go of all."""
+        """Write the other files, and close them all."""
         first = self._file
         assert first is not None  # begin comes before
         for step, put in self._puts[1:]:

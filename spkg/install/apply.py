@@ -1,7 +1,7 @@
-"""Applying a package to a root: recover, plan, install, remember; all of it that is no matter of processes.
+"""Applying a package to a root: recover, plan, install, record; everything that does not concern processes.
 
-Which way is taken is decided here: all or nothing or in place, anew, further on, or not at all since it is
-done already.
+This module decides how: all or nothing or in place; from the beginning, resumed, or not at all if the package
+is already installed.
 """
 
 from collections.abc import Callable
@@ -44,51 +44,51 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class ApplyRequest:
-    """What is asked for beside the package."""
+    """What is requested, in addition to the package."""
 
     device: Device | None
-    """Whose root it is; None where nothing is known of it."""
+    """The device that the root belongs to; None if it is unknown."""
     when: str = ""
-    """What the record says of the time."""
+    """The time for the record."""
     in_place: bool = False
     unsafe_streaming: bool = False
-    """Also in place from a stream: commands take effect before the rest of the package is here."""
+    """Also install in place from a stream: commands take effect before the whole package has arrived."""
     refuse_unknown: bool = False
     again: bool = False
-    """Also where the package is the last one that was installed."""
+    """Also install a package that is already the last one installed."""
     unsafe_force: bool = False
-    """Also where the root is unsafe, or another package was begun, and this one is no recovery."""
+    """Also if the root is unsafe or another package was started, and this one is not a recovery package."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Applied:
-    """What was done, or would be."""
+    """What was done, or would be done."""
 
     changes: tuple[Document, ...]
-    """What has changed: an action and a path each."""
+    """The changes: an action and a path each."""
     notes: tuple[str, ...]
     skipped_unknown: tuple[Document, ...]
     reboot_required: bool
     recovered: RecoveryOutcome
-    """What was left from before, and became of it."""
+    """What happened to an earlier installation that was interrupted."""
     already: bool = False
-    """Whether the package was installed before, so that nothing was to be done."""
+    """Whether the package was already installed, so that nothing had to be done."""
     confined: bool | None = None
-    """Whether the process that did it could change nothing else; None where nothing was to be changed."""
+    """Whether the process that did it could change nothing else; None if nothing had to be changed."""
 
     def to_document(self) -> Document:
-        """Return it as it goes from process to process."""
+        """Return it in the form that is sent between processes."""
         return {**asdict(self), "recovered": self.recovered.value}
 
     @classmethod
     def from_document(cls, document: Document) -> Self:
-        """Return what :meth:`to_document` was made of."""
+        """Return the value that :meth:`to_document` was called on."""
         lists = {name: tuple(document[name]) for name in ("changes", "notes", "skipped_unknown")}
         return cls(**{**document, **lists, "recovered": RecoveryOutcome(document["recovered"])})
 
 
 def digest_of(trusted: TrustedPackage) -> str:
-    """Return what tells packages apart: SHA-256 of the octets that were signed, in hex."""
+    """Return the digest that identifies a package: the SHA-256 of its signed bytes, in hex."""
     return sha256(trusted.package.signed).hexdigest()
 
 
@@ -106,18 +106,18 @@ def apply(
     Args:
         trusted: The package.
         payload: Its payload, from the beginning.
-        root: Where.
-        request: How.
-        committing: Is called when the point comes from which there is no way back.
-        progress: Is told the octets done.
+        root: The root.
+        request: How to install it.
+        committing: Called at the point of no return.
+        progress: Called with the number of bytes done.
 
     Raises:
-        RefusedError: It is not for this device or root, or not now.
-        UntrustedError: The contents of a file are not the signed ones.
+        RefusedError: The package is not for this device or root, or can't be installed now.
+        UntrustedError: The contents of a file do not match the signed digest.
         FormatError: The payload is shorter or longer than the header states.
-        FailedError: It could not be done; the root is as before, or in place: usable, and partly changed.
-        UnsafeError: It could not be done, and the root needs recovery.
-        OSError: The root can't be looked at.
+        FailedError: It failed; the root is as before or, in place, usable and partly changed.
+        UnsafeError: It failed, and the root needs recovery.
+        OSError: The root can't be read.
     """
     _check_source(payload, request)
     arriving = isinstance(payload, ArrivingPayload)
@@ -126,14 +126,14 @@ def apply(
         recovered = settle_root(root, keep=digest if arriving and not request.in_place else None)
         if is_installed(trusted, root) and not request.again:
             if not arriving:
-                check_payload(trusted, payload)  # the same octets were signed, but these files?
+                check_payload(trusted, payload)  # the signed bytes are the same, but the files may differ
             return _already(trusted, recovered)
         start = _start(trusted, root, request)
         planned = _plan(trusted, root, request, start)
         entry = _entry(planned, request.when)
         if request.in_place:
             if not arriving:
-                check_payload(trusted, payload)  # once commands take effect nothing may be damaged
+                check_payload(trusted, payload)  # damage must be found before commands take effect
             install_in_place(
                 planned, request.device, payload, root, entry, start, committing=committing, progress=progress
             )
@@ -149,14 +149,14 @@ def aftermath(
 
     Args:
         trusted: The package.
-        root: Where.
-        request: How.
-        arriving: Whether it was on its way, so that it can go on with what is staged.
+        root: The root.
+        request: How it was installed.
+        arriving: Whether it was still being received, so that it can be resumed with the staged files.
 
     Raises:
-        FailedError: The package is not installed; the root is as before, or in place: usable.
-        UnsafeError: It is not, and the root needs recovery.
-        OSError: The root can't be looked at.
+        FailedError: The package is not installed; the root is as before or, in place, usable.
+        UnsafeError: The package is not installed, and the root needs recovery.
+        OSError: The root can't be read.
     """
     with working_in(root):
         recovered = settle_root(root, keep=digest_of(trusted) if arriving else None)
@@ -165,7 +165,7 @@ def aftermath(
             return done
         state, _ = root_state(root)
     if state is RootState.UNSAFE:
-        raise UnsafeError("the process that changed the root was killed where it could not be")
+        raise UnsafeError("the process that changed the root was killed in the unrecoverable state")
     raise FailedError("the process that changed the root was killed")
 
 
@@ -175,11 +175,11 @@ def installed_by(
     request: ApplyRequest,
     recovered: RecoveryOutcome = RecoveryOutcome.NOTHING,
 ) -> Applied | None:
-    """Return what a request has changed, where the record says that it came to its end.
+    """Return what a request has changed, if the record says that it was completed.
 
     Raises:
         FailedError: The record can't be read.
-        OSError: The root can't be looked at.
+        OSError: The root can't be read.
     """
     if not is_installed(trusted, root) or (last := installed(root)[0])["time"] != request.when:
         return None
@@ -188,17 +188,17 @@ def installed_by(
 
 
 def recover_in(root: Root, *, discard: bool = False) -> RecoveryOutcome:
-    """Finish or undo what a crash left; a root that never had an installation is left alone.
+    """Finish or undo an interrupted installation; a root that never had an installation is left alone.
 
     Args:
-        root: Where.
-        discard: Whether the files of a download that was cut off go, too, with which it could go on.
+        root: The root.
+        discard: Whether to also remove the staged files with which an interrupted download could be resumed.
 
     Raises:
-        RefusedError: An installation is under way.
-        FailedError: What was staged can't be read or removed.
-        UnsafeError: The changes can neither be made nor taken back.
-        OSError: The root can't be looked at.
+        RefusedError: An installation is running.
+        FailedError: Staged files can't be read or removed.
+        UnsafeError: The changes can be neither completed nor undone.
+        OSError: The root can't be read.
     """
     if root.status(OWN) is None:
         return RecoveryOutcome.NOTHING
@@ -207,19 +207,20 @@ def recover_in(root: Root, *, discard: bool = False) -> RecoveryOutcome:
 
 
 def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: ApplyRequest) -> Applied:
-    """Return what :func:`apply` would do, the payload compared; nothing is changed.
+    """Return what :func:`apply` would do, after checking the payload; nothing is changed.
 
     Raises:
-        RefusedError: It would be refused, or something that was left has to be recovered first.
-        UntrustedError: The contents of a file are not the signed ones.
+        RefusedError: It would be refused, or an interrupted installation has to be recovered first.
+        UntrustedError: The contents of a file do not match the signed digest.
         FormatError: The payload is shorter or longer than the header states.
-        FailedError: What was installed before can't be read.
-        OSError: The root can't be looked at.
+        FailedError: The record of installed packages can't be read.
+        OSError: The root can't be read.
     """
     _check_source(payload, request)
     check_own(root)
     if is_pending(root):
-        raise RefusedError("an installation was cut off here", hint="'spkg recover' finishes or undoes it")
+        hint = "run 'spkg recover' to finish or undo it"
+        raise RefusedError("an installation in this root was interrupted", hint=hint)
     if is_installed(trusted, root) and not request.again:
         done = _already(trusted, RecoveryOutcome.NOTHING)
     else:
@@ -231,21 +232,21 @@ def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: Appl
 
 
 def is_half_done(root: Root) -> bool:
-    """Whether a tree may be a mixture: something has begun to change it, and has not ended.
+    """Whether the tree may be half-changed: an installation has begun to change it and is not finished.
 
     Raises:
-        OSError: The root can't be looked at.
+        OSError: The root can't be read.
     """
     return root.status(JOURNAL) is not None or root_state(root)[0] is RootState.UNSAFE
 
 
 def is_installed(trusted: TrustedPackage, root: Root) -> bool:
-    """Whether a package is the last one that was installed, and nothing has been begun since."""
+    """Whether a package is the last one installed, and no installation has begun since."""
     return is_last({"package": digest_of(trusted)}, root) and load_checkpoint(root) is None
 
 
 def _changes_of(effects: tuple[Effect, ...]) -> tuple[Document, ...]:
-    """Return changes as documents have them."""
+    """Return the changes in the form of the JSON documents."""
     return tuple(map(_change, effects))
 
 
@@ -255,15 +256,15 @@ def _check_source(payload: Payload, request: ApplyRequest) -> None:
         and payload.descriptor is None
         and not (isinstance(payload, ArrivingPayload) and request.unsafe_streaming)
     ):
-        hint = "--unsafe-streaming takes a stream, too: what is done may be left half-done"
-        raise UsageError("--in-place wants the package in a file", hint=hint)
+        hint = "save it to a file, or add --unsafe-streaming: a broken stream may leave the root half-changed"
+        raise UsageError("--in-place needs the package in a file", hint=hint)
 
 
 def _start(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> Checkpoint:
-    """Return where to begin, after an installation in place that did not come to its end.
+    """Return where to begin, possibly after an installation in place that was not finished.
 
     Raises:
-        RefusedError: Not with this package, or not in this way.
+        RefusedError: This package can't be installed now, or not in this way.
     """
     digest = digest_of(trusted)
     found = load_checkpoint(root)
@@ -272,26 +273,26 @@ def _start(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> Checkp
         return fresh
     roles = {record.role for record in trusted.package.records if isinstance(record, Role)}
     recovery = roles == {ROLES["software-recovery"]}
-    # From an unsafe root each command has to be believed to leave an unsafe one, until the last.
+    # In an unsafe root, each command is assumed to leave it unsafe, until the last one is done.
     anew = Checkpoint(package=digest, command=0, state=found.state)
     if found.package == digest and (recovery or request.unsafe_force or not (found.unsafe and found.failed)):
         if not request.in_place and not recovery and not request.unsafe_force:
             raise RefusedError(
-                f"this package was begun in place, and stopped at command[{found.command}]",
-                hint="--in-place continues there",
+                f"this package was started in place and stopped at command[{found.command}]",
+                hint="use --in-place to resume it there",
             )
         return found if request.in_place else anew
     if recovery or request.unsafe_force or (found.failed and not found.unsafe):
         return anew
     if found.unsafe:
         raise RefusedError(
-            "the root is unsafe, and takes only a package whose role is software-recovery",
+            "the root is unsafe and accepts only a package with the role software-recovery",
             section="E.4.11",
-            hint="--unsafe-force takes any",
+            hint="apply a recovery package, or use --unsafe-force to apply any package",
         )
     raise RefusedError(
-        "another package was begun in place, and not ended",
-        hint="apply that one with --in-place, or one whose role is software-recovery",
+        "another package was started in place and is not finished",
+        hint="apply that package with --in-place, or one with the role software-recovery",
     )
 
 
@@ -308,7 +309,7 @@ def _plan(trusted: TrustedPackage, root: Root, request: ApplyRequest, start: Che
 
 
 def _entry(planned: Plan, when: str) -> Document:
-    """Return what the record says of a package."""
+    """Return the entry of a package for the record."""
     records = planned.trusted.package.records
     changes = _changes_of(planned.effects)
     return {
@@ -327,7 +328,7 @@ def _already(trusted: TrustedPackage, recovered: RecoveryOutcome) -> Applied:
         changes=(),
         notes=(),
         skipped_unknown=(),
-        # Whoever asks again may not have heard the answer.
+        # The answer to the first request may have been lost.
         reboot_required=any(isinstance(record, Reboot) for record in trusted.package.records),
         recovered=recovered,
         already=True,

@@ -1,6 +1,6 @@
-"""How far an installation in place has come: on disk before each command takes effect.
+"""The progress of an installation in place, written to disk before each command takes effect.
 
-What is there is never milder than the truth: the state is that which the command leads to.
+A checkpoint never understates the danger: its state is the one that the command leads to.
 """
 
 import json
@@ -27,27 +27,27 @@ __all__ = [
 CHECKPOINT: Final[Parts] = (*OWN, b"checkpoint")
 CHECKPOINT_DRAFT: Final[Parts] = (*OWN, b"checkpoint.new")
 PART: Final[Parts] = (*OWN, b"part")
-"""The file of the command under way."""
+"""The file of the current command."""
 MADE: Final[Parts] = (*OWN, b"made")
 """The directory that is being made."""
 ARRIVED: Final[Parts] = (*OWN, b"arrived")
-"""The files of a package on its way whose commands are still to come."""
+"""The files received so far whose commands are still to come."""
 LEFTOVERS: Final = (CHECKPOINT_DRAFT, PART, MADE, ARRIVED)
-"""What a crash may leave behind beside the checkpoint."""
+"""What a crash may leave behind in addition to the checkpoint."""
 MAX_CHECKPOINT: Final = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Where an installation in place stands."""
+    """How far an installation in place has come."""
 
     package: str
-    """SHA-256 of the octets that were signed, in hex."""
+    """SHA-256 of the signed bytes, in hex."""
     command: int
-    """The index of the command that may have been begun."""
+    """The index of the command that may have begun."""
     state: InstallationState
     failed: bool = False
-    """Whether it ended there, other than by a crash."""
+    """Whether it failed there, other than by a crash."""
 
     @property
     def unsafe(self) -> bool:
@@ -55,7 +55,7 @@ class Checkpoint:
         return self.state is InstallationState.UNRECOVERABLE
 
     def encode(self) -> bytes:
-        """Return the octets of the file."""
+        """Return the contents of the file."""
         document = {
             "package": self.package,
             "command": self.command,
@@ -66,10 +66,10 @@ class Checkpoint:
 
     @classmethod
     def decode(cls, octets: bytes) -> Self:
-        """Read the octets of the file.
+        """Read the contents of the file.
 
         Raises:
-            ValueError: They are none.
+            ValueError: They are not a checkpoint.
         """
         document: dict[str, Any] = json.loads(octets)
         try:
@@ -81,16 +81,16 @@ class Checkpoint:
                 failed=bool(document["failed"]),
             )
         except (KeyError, TypeError) as exc:
-            raise ValueError("something is missing") from exc
+            raise ValueError("a value is missing or has the wrong type") from exc
         if state is InstallationState.INSTALLED:
-            raise ValueError("nothing stops there")
+            raise ValueError("an installation never stops in the installed state")
         return found
 
 
 def load_checkpoint(root: Root) -> Checkpoint | None:
-    """Return where an installation in place stopped; None where none did.
+    """Return where an installation in place stopped; None if none did.
 
-    Where nobody can tell, the worst is believed: that it failed in the unrecoverable state.
+    If the checkpoint is damaged, the worst is assumed: that it failed in the unrecoverable state.
 
     Raises:
         OSError: It can't be read.
@@ -104,10 +104,10 @@ def load_checkpoint(root: Root) -> Checkpoint | None:
 
 
 def save_checkpoint(root: Root, checkpoint: Checkpoint) -> None:
-    """Write down where an installation stands, durably.
+    """Write a checkpoint durably.
 
     Raises:
-        OSError: That can't be done; the one before still holds.
+        OSError: It can't be written; the previous one is still valid.
     """
     if root.status(CHECKPOINT_DRAFT) is not None:
         root.unlink(CHECKPOINT_DRAFT)
@@ -117,10 +117,10 @@ def save_checkpoint(root: Root, checkpoint: Checkpoint) -> None:
 
 
 def remove_checkpoint(root: Root) -> None:
-    """Forget it: the installation is whole.
+    """Remove the checkpoint: the installation is complete.
 
     Raises:
-        OSError: That can't be done.
+        OSError: It can't be removed.
     """
     root.unlink(CHECKPOINT)
     root.sync_directory(OWN)

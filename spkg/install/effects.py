@@ -9,26 +9,26 @@ from spkg.install.root_tree import EntryKind
 __all__ = ["DIRECTORY_MODE", "DeleteEntry", "Effect", "MakeDirectory", "MoveEntry", "PutFile"]
 
 DIRECTORY_MODE: Final = 0o755
-"""Of every directory that is made (decision 20)."""
+"""The mode of every new directory (decision 20)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PutFile:
-    """A file of the payload appears at a path."""
+    """A file of the payload is put at a path."""
 
     path: Parts
     file: int
-    """Which of the package's files."""
+    """Its index among the files of the package."""
     mode: int
     owner: tuple[int, int] | None
     """User and group of the file it replaces."""
     replaces: EntryKind | None
-    """What stands there before."""
+    """What was at the path before."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteEntry:
-    """What stands at a path goes, with all below it."""
+    """The entry at a path is removed, with everything below it."""
 
     path: Parts
     kind: EntryKind
@@ -36,7 +36,7 @@ class DeleteEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class MoveEntry:
-    """What stood at one path, and is no directory, appears at another."""
+    """An entry that is not a directory moves from one path to another."""
 
     source: Parts
     path: Parts
@@ -45,7 +45,7 @@ class MoveEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class MakeDirectory:
-    """A directory appears."""
+    """A directory is made."""
 
     path: Parts
     replaces: EntryKind | None

@@ -1,6 +1,6 @@
-"""The gates: what a package asks of the device before anything is done (TR-069 E.4.10 to E.4.13).
+"""Gates: the requirements that a package has for the device, checked first (TR-069 E.4.10 to E.4.13).
 
-They hold wherever they stand in the command list, and of several all have to (decision 17).
+They apply wherever they are in the command list, and all of them must be met (decision 17).
 """
 
 from collections.abc import Iterator
@@ -38,16 +38,16 @@ def check_gates(
     *,
     refuse_unknown: bool = False,
 ) -> list[str]:
-    """Check all gates, and return what of them was ignored.
+    """Check all requirements, and return notes on those that were ignored.
 
     Args:
-        package: What asks.
-        device: What is asked; None where nothing is known of it.
-        room: What its file system has.
+        package: The package that has them.
+        device: The device that must meet them; None if it is unknown.
+        room: The storage of the device.
         refuse_unknown: Whether a command of unknown type is refused.
 
     Raises:
-        RefusedError: A gate is not passed.
+        RefusedError: A requirement is not met.
     """
     notes: list[str] = []
     for command in package.commands:
@@ -75,26 +75,28 @@ def check_gates(
 
 
 def _refuse_unknown(record: UnknownCommand) -> NoReturn:
-    raise RefusedError(f"a command of the unknown type {record.code}", section="E.4")
+    raise RefusedError(f"unknown command type {record.code}", section="E.4")
 
 
 def _check_version(record: VersionCommand, device: Device | None) -> None:
-    """Compare as E.4.10 says, element by element."""
+    """Compare versions element by element (E.4.10)."""
     stated = None if device is None else device.software_version
     if stated is None:
-        problem = "asks for a software version, and that of the device is not known"
+        problem = "requires a software version, but that of the device is unknown"
         raise RefusedError(problem, section=record.SECTION, hint=NO_DEVICE if device is None else None)
     try:
         version = parse_version(stated)
     except ValueError as exc:
-        problem = f"asks for a software version, and that of the device is {stated!r}: no number"
+        problem = f"requires a software version, but that of the device is not numeric: {stated!r}"
         raise RefusedError(problem, section=record.SECTION) from exc
     bound = ".".join(map(str, record.version))
     match record:
         case MinimumVersion() if not meets_minimum(version, record.version):
-            raise RefusedError(f"the device has {stated}, at least {bound} is asked", section=record.SECTION)
+            problem = f"requires software version {bound} or later, the device has {stated}"
+            raise RefusedError(problem, section=record.SECTION)
         case MaximumVersion() if not meets_maximum(version, record.version):
-            raise RefusedError(f"the device has {stated}, at most {bound} is asked", section=record.SECTION)
+            problem = f"requires software version {bound} or earlier, the device has {stated}"
+            raise RefusedError(problem, section=record.SECTION)
         case _:
             pass
 
@@ -104,11 +106,11 @@ def _check_role(role: int, device: Device | None) -> None:
     if role not in accepted:
         names = {number: name for name, number in ROLES.items()}
         name = names.get(role, f"0x{role:08x}")
-        raise RefusedError(f"the role {name} is not accepted here", section=Role.SECTION)
+        raise RefusedError(f"the device does not accept the role {name}", section=Role.SECTION)
 
 
 def _check_storage(record: StorageCommand, device: Device | None, room: Room) -> None:
-    """Compare with the size of the medium, not with what is free (decision 18)."""
+    """Compare with the size of the medium, not with its free space (decision 18)."""
     match record:
         case MinimumNonVolatileStorage():
             stated, measured = None if device is None else device.non_volatile, room.size
@@ -118,15 +120,15 @@ def _check_storage(record: StorageCommand, device: Device | None, room: Room) ->
             raise NotImplementedError(record.title)
     size = measured if stated is None else stated
     if size < record.storage_size:
-        problem = f"asks for {record.storage_size} octets, the device has {size}"
+        problem = f"requires {record.storage_size} bytes of storage, the device has {size}"
         raise RefusedError(problem, section=record.SECTION)
 
 
 def _check_attributes(record: RequiredAttributes, device: Device | None) -> Iterator[str]:
-    """Compare with the device's attributes of the same entity and class; what it knows none of is ignored."""
+    """Compare with the device's attributes of the same entity and class; if it has none, ignore them."""
     if device is None:
         raise RefusedError(
-            "asks for attributes, and those of the device are not known",
+            "requires attributes, but those of the device are unknown",
             section=record.SECTION,
             hint=NO_DEVICE,
         )
@@ -137,25 +139,25 @@ def _check_attributes(record: RequiredAttributes, device: Device | None) -> Iter
     }
     name = f"attributes of entity 0x{record.defining_entity:08x}, class {record.class_}"
     if not known:
-        yield f"{name} are not known to the device, and were ignored"
+        yield f"{name} are unknown to the device and were ignored"
     elif known.isdisjoint(record.attributes):
         wanted = ", ".join(map(str, record.attributes))
         has = ", ".join(map(str, sorted(known)))
-        raise RefusedError(f"{name}: one of {wanted} is asked, the device has {has}", section=record.SECTION)
+        raise RefusedError(f"{name}: requires one of {wanted}, the device has {has}", section=record.SECTION)
 
 
 def _check_package_version(records: tuple[Record, ...], minimum: tuple[int, ...]) -> None:
-    """Refuse packages older than the device wants them, and those that do not say."""
+    """Refuse packages that are older than the device requires, or have no version."""
     wanted = ".".join(map(str, minimum))
     texts = [record.text for record in records if isinstance(record, Version)]
     if not texts:
-        raise RefusedError(f"the package states no version, the device wants at least {wanted}")
+        raise RefusedError(f"the package has no version, the device requires at least {wanted}")
     for text in texts:
         try:
             version = parse_version(text)
         except ValueError as exc:
-            problem = f"the package has version {text!r}, the device wants numbers of at least {wanted}"
+            problem = f"the package has version {text!r}: not numeric, the device requires at least {wanted}"
             raise RefusedError(problem, section=Version.SECTION) from exc
         if not meets_minimum(version, minimum):
-            problem = f"the package has version {text}, the device wants at least {wanted}"
+            problem = f"the package has version {text}, the device requires at least {wanted}"
             raise RefusedError(problem, section=Version.SECTION)

@@ -1,4 +1,4 @@
-"""The record of what was installed: the last packages, and what the last one changed."""
+"""The record of installed packages: the most recent ones, and what the last one changed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,33 +31,33 @@ ENTRY: Final[dict[str, tuple[type, ...]]] = {
     "changed": (int,),
     "changes": (list, type(None)),
 }
-"""What the record says of a package."""
+"""The keys of an entry, with the types of their values."""
 MAX_RECORD: Final = 1 << 24
-"""The longest record, in octets."""
+"""The longest record, in bytes."""
 REMEMBERED: Final = 16
-"""How many packages the record keeps; the changes of the last one alone."""
+"""How many packages the record keeps; changes are kept only for the last one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InstalledPackage:
-    """What the record says of a package."""
+    """The entry of a package in the record."""
 
     package: str
-    """SHA-256 of the octets that were signed, in hex."""
+    """SHA-256 of the signed bytes, in hex."""
     version: str | None
     description: str | None
     signers: tuple[str, ...]
-    """Their subjects."""
+    """The subjects of the signers' certificates."""
     when: str
-    """The time, as the request had it."""
+    """The time, as the request stated it."""
     changed: int
     """How many changes were made."""
     changes: tuple[Mapping[str, Any], ...] | None
-    """What they were, as in the result of ``apply``; None for all but the last package."""
+    """The changes, as in the result of ``apply``; None for all but the last package."""
 
 
 def installed_packages(root: Root) -> tuple[InstalledPackage, ...]:
-    """Return what was installed, the last one first.
+    """Return the installed packages, the last one first.
 
     Raises:
         FailedError: The record can't be read.
@@ -91,18 +91,18 @@ def installed(root: Root) -> list[dict[str, Any]]:
     try:
         return [_entry(package) for package in json.loads(octets)["installed"]]
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
-        raise FailedError("the record of what was installed is damaged") from exc
+        raise FailedError("the record of installed packages is damaged") from exc
 
 
 def _entry(package: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the record says of a package, where that is what belongs there."""
+    """Return the entry of a package, if its values have the right types."""
     if not all(isinstance(package[name], kinds) for name, kinds in ENTRY.items()):
-        raise TypeError("something else stands in the record")
+        raise TypeError("a value in the record has the wrong type")
     return {name: package[name] for name in ENTRY}
 
 
 def is_last(entry: Mapping[str, Any], root: Root) -> bool:
-    """Whether the last package in the record is the one that *entry* is of.
+    """Whether the last package in the record is the one that *entry* describes.
 
     Raises:
         FailedError: The record can't be read.
@@ -111,10 +111,10 @@ def is_last(entry: Mapping[str, Any], root: Root) -> bool:
 
 
 def record_with(entry: Mapping[str, Any], root: Root) -> bytes:
-    """Return the record of what was installed, with one package more.
+    """Return the record of installed packages with one more package.
 
     Raises:
-        FailedError: The one that is there can't be read.
+        FailedError: The existing record can't be read.
     """
     others = installed(root)[: REMEMBERED - 1]
     kept = [entry, *({**other, "changes": None} for other in others)]

@@ -1,7 +1,7 @@
-"""Installing in place, for devices that can't hold both: each command takes effect by itself (E.4.7).
+"""In-place installation, for devices without room for both versions: one command after another (E.4.7).
 
-Before a command begins, its index and the state that it leads to are on disk; after a crash the same package
-continues there.  Every command can be done once more: what it finds done it does not do again.
+Before a command begins, its index and the state that it leads to are written to disk; after a crash, the same
+package is resumed there.  Every command can be repeated: it skips what is already done.
 """
 
 from collections import Counter
@@ -44,7 +44,7 @@ __all__ = ["install_in_place"]
 FILE_COMMANDS: Final = PayloadCommand | RemoveCommand | MoveCommand | Format
 
 
-def install_in_place(  # noqa: PLR0917 - what an installation takes, and where it begins
+def install_in_place(  # noqa: PLR0917 - what an installation needs, and where it begins
     plan: Plan,
     device: Device | None,
     payload: Payload,
@@ -58,14 +58,14 @@ def install_in_place(  # noqa: PLR0917 - what an installation takes, and where i
     """Carry out the commands of a plan one by one, inside :func:`working_in`.
 
     Args:
-        plan: Of the commands from *start* on.
-        device: Whose tree it is.
-        payload: The package's: in a regular file, all of it compared with what was signed; or on its way.
-        root: Where.
-        entry: What the record says of this package.
-        start: The package, the command to begin with, and the state the root is in.
-        committing: Is called before the unrecoverable state: nothing may be raised from outside afterwards.
-        progress: Is told the octets done.
+        plan: The plan of the commands from *start* on.
+        device: The device that the tree belongs to.
+        payload: The payload: in a regular file and checked against the signed digests, or still arriving.
+        root: The root.
+        entry: The entry of this package in the record.
+        start: The package, the first command to do, and the state of the root.
+        committing: Called before the unrecoverable state: nothing may be raised from outside afterwards.
+        progress: Called with the number of bytes done.
 
     Raises:
         FailedError: A command failed; the root is usable, and partly changed.
@@ -83,27 +83,27 @@ def install_in_place(  # noqa: PLR0917 - what an installation takes, and where i
             committing()
             end = len(plan.trusted.package.commands)
             save_checkpoint(root, replace(run.at, command=end))
-            if start.command < end or not is_last(entry, root):  # or it was written before a crash
+            if start.command < end or not is_last(entry, root):  # it may have been written before a crash
                 _write(root, RECORD, record_with(entry, root))
             remove_checkpoint(root)
     except Exception as exc:
-        with suppress(OSError):  # what is there says the same, as after a crash
+        with suppress(OSError):  # the existing checkpoint is still right, as after a crash
             found = None if run.begun else load_checkpoint(root)
             if run.begun or (found is not None and found.package == run.at.package):
                 save_checkpoint(root, replace(run.at, failed=True))
         if isinstance(exc, SpkgError):
             raise _told(exc, run.at, plan) from exc
-        if run.at.unsafe:  # a defect of ours does not make it any safer
+        if run.at.unsafe:  # also after a defect in spkg
             raise UnsafeError(f"a defect in spkg: {type(exc).__name__}: {exc}") from exc
         raise
 
 
 def _told(exc: SpkgError, at: Checkpoint, plan: Plan) -> SpkgError:
-    """Return what an error means for a root that is changed in place."""
+    """Return the error to raise for a root that was changed in place."""
     kind: type[SpkgError] = FailedError
     where = next((one for one in plan.trusted.package.commands if one.index == at.command), None)
     if isinstance(exc, TransferError):
-        kind, where = TransferError, None  # which no command is to blame for
+        kind, where = TransferError, None  # no command caused it
     if at.unsafe:
         kind = UnsafeError
     return kind(
@@ -117,7 +117,7 @@ def _told(exc: SpkgError, at: Checkpoint, plan: Plan) -> SpkgError:
 
 
 class _Run:
-    """The commands of a plan, one by one."""
+    """Carries out the commands of a plan, one by one."""
 
     def __init__(  # noqa: PLR0917 - as the function
         self,
@@ -130,9 +130,9 @@ class _Run:
         progress: Progress | None,
     ) -> None:
         self.at = replace(start, failed=False)
-        """Where the root stands."""
+        """How far the installation has come."""
         self.begun = False
-        """Whether that has been written down; what is there may be another package's otherwise."""
+        """Whether its checkpoint has been written; until then, the existing one may be another package's."""
         self._trusted = plan.trusted
         self._device = device
         self._payload = payload
@@ -144,10 +144,10 @@ class _Run:
             file.command: file for file in plan.trusted.package.files if file.command >= start.command
         }
         self._wanted = Counter(file.range for file in self._files.values())
-        """How many commands still want a range."""
+        """How many commands still need a range."""
 
     def as_it_arrives(self, payload: ArrivingPayload) -> None:
-        """Do each command as soon as its data is there and compared."""
+        """Do each command as soon as its data has arrived and was checked."""
 
         def process(command: Command) -> None:
             payload.process(command)
@@ -156,7 +156,7 @@ class _Run:
         package, root = self._trusted.package, self._root
         payload.expect()
         found = load_checkpoint(root)
-        if found is not None and found.package == self.at.package:  # or the clocks begin with this download
+        if found is not None and found.package == self.at.package:  # else the clocks start with this download
             payload.resume(package.commands[: self._start], self.at.state)
         sequence = Sequencer(package, process, self._start)
         landings = {wanted: Landing(root, _place(wanted), wanted, Digest) for wanted in self._wanted}
@@ -164,16 +164,16 @@ class _Run:
         try:
             sequence.advance()
             consumers = list(judges(self._files.values(), landings, sequence.arrived))
-            distribute(payload, consumers, self._progress, to_end=False)  # all of it is done by then
+            distribute(payload, consumers, self._progress, to_end=False)  # all commands are done by then
         finally:
             for landing in landings.values():
                 landing.close()
-            with suppress(OSError):  # the next one removes it
+            with suppress(OSError):  # the next installation removes it
                 self._root.remove_tree(ARRIVED)
         payload.conclude()
 
     def do(self, command: Command) -> None:
-        """Have a command take effect, durably, and so that it can be done once more."""
+        """Carry out a command durably, in a way that can be repeated."""
         if not isinstance(command.record, FILE_COMMANDS):
             return
         state = state_after(self.at.state, command.record)
@@ -195,7 +195,7 @@ class _Run:
                 self._stage(effect, file)
                 root.rename(PART, effect.path)
                 _sync(root, [effect.path[:-1], OWN])
-        # Of a versioned file the new one is there before the others go; one that moves is the last to go.
+        # A new version is placed before the old ones are removed; a version that moves is removed last.
         deletes = [effect for effect in effects if isinstance(effect, DeleteEntry)]
         for gone in deletes:
             if gone.kind is EntryKind.DIRECTORY:
@@ -208,7 +208,7 @@ class _Run:
                 _move(root, effect.source, effect.path)
 
     def _stage(self, put: PutFile, file: PayloadFile) -> None:
-        """Have the file of a command as PART, its octets being what was signed."""
+        """Write the file of a command to PART, checked against its signed digest."""
         root = self._root
         if root.status(PART) is not None:
             root.unlink(PART)
@@ -229,7 +229,7 @@ class _Run:
         root.rename(there, PART)
 
     def _compared(self, file: PayloadFile) -> Iterator[memoryview]:
-        """Give the octets of a file, and raise at their end where they are not what was signed."""
+        """Give the bytes of a file, and raise at the end if they do not match the signed digest."""
         running = {digest: digest.new() for digest in Digest}
         for octets in self._payload.read_range(file.range):
             yield octets
@@ -241,12 +241,12 @@ class _Run:
 
 
 def _place(wanted: Range) -> Parts:
-    """Return where a range is kept."""
+    """Return the path at which a range is kept."""
     return (*ARRIVED, b"%d.%d" % wanted)
 
 
 def _write_part(root: Root, put: PutFile, pieces: Iterable[memoryview]) -> None:
-    """Write PART, durably."""
+    """Write PART durably."""
     part = root.create(PART)
     try:
         for octets in pieces:
@@ -258,7 +258,7 @@ def _write_part(root: Root, put: PutFile, pieces: Iterable[memoryview]) -> None:
 
 
 def _make(root: Root, path: Parts) -> None:
-    """Make a directory that has its mode from the first."""
+    """Make a directory that has its final mode from the start."""
     if root.status(MADE) is not None:
         root.remove_tree(MADE)
     root.mkdir(MADE, DIRECTORY_MODE)
@@ -267,11 +267,11 @@ def _make(root: Root, path: Parts) -> None:
 
 
 def _move(root: Root, source: Parts, path: Parts) -> None:
-    """Rename a file; where both names are of one file the system does nothing, and the old one has to go."""
+    """Rename a file; if both names are of the same file, the system does nothing: remove the old name."""
     root.rename(source, path)
     if root.status(source) is not None:
         root.unlink(source)
-    # It has to be in its new place before it is gone from the old one.
+    # The new name must be durable before the old one is gone.
     _sync(root, [path[:-1], source[:-1]])
 
 
@@ -281,7 +281,7 @@ def _sync(root: Root, directories: Iterable[Parts]) -> None:
 
 
 def _write(root: Root, path: Parts, octets: bytes) -> None:
-    """Replace a file of our own."""
+    """Replace one of the installer's own files."""
     if root.status(PART) is not None:
         root.unlink(PART)
     write_whole(root, PART, octets)

@@ -1,6 +1,6 @@
-"""The journal of a transaction: what is left to do once everything is staged.
+"""The journal of a transaction: the steps that are left once everything is staged.
 
-It is written whole under another name, with its SHA-256, and renamed; whoever finds one can rely on it.
+It is written under another name, with its SHA-256, and then renamed: a journal that exists is complete.
 """
 
 import json
@@ -18,7 +18,7 @@ __all__ = ["MAX_JOURNAL", "Before", "JournalStep", "Verb", "decode_journal", "en
 
 FORMAT: Final = 1
 MAX_JOURNAL: Final = 1 << 24
-"""The longest journal, in octets: that of a package with the most commands has some four mebibytes."""
+"""The longest journal, in bytes: that of a package with the most commands has about 4 MiB."""
 
 
 class Verb(Enum):
@@ -31,29 +31,29 @@ class Verb(Enum):
 
 
 class Before(Enum):
-    """Where that goes which stands at the path before."""
+    """What happens to the entry that is at the path before the step."""
 
     NOTHING = "nothing"
     KEPT = "kept"
-    """A second name was made for it when the step was staged: the path is never empty."""
+    """It got a second name when the step was staged: the path is never empty."""
     AWAY = "away"
-    """It leaves before the step is done."""
+    """It is moved away before the step is done."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JournalStep:
-    """One change, with the number that all its files in the transaction have."""
+    """One change, with the number that its files in the transaction have."""
 
     number: int
     verb: Verb
     path: Parts
     before: Before
     source: Parts | None = None
-    """Where it comes from, of a move."""
+    """The path from which a file is moved."""
 
 
 def steps_of(effects: Sequence[Effect]) -> list[JournalStep]:
-    """Return the steps of a plan.  A directory within another new one comes with that."""
+    """Return the steps of a plan.  A directory within another new one is part of that step."""
     made = {effect.path for effect in effects if isinstance(effect, MakeDirectory)}
     steps: list[JournalStep] = []
     for number, effect in enumerate(effects):
@@ -82,7 +82,7 @@ def _before(replaces: EntryKind | None) -> Before:
 
 
 def encode_journal(steps: Sequence[JournalStep]) -> bytes:
-    """Return the octets of a journal."""
+    """Return the contents of a journal."""
     listed = [
         {
             "number": step.number,
@@ -101,7 +101,7 @@ def decode_journal(octets: bytes) -> list[JournalStep]:
     """Return the steps of a journal.
 
     Raises:
-        ValueError: It is damaged, or of another program.
+        ValueError: It is damaged, or was not written by spkg.
     """
     body, _, digest = octets.removesuffix(b"\n").rpartition(b"\n")
     if sha256(body).hexdigest().encode() != digest:
@@ -109,12 +109,12 @@ def decode_journal(octets: bytes) -> list[JournalStep]:
     try:
         return _steps(json.loads(body))
     except (KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise ValueError("the journal is not of this program") from exc
+        raise ValueError("the journal was not written by spkg") from exc
 
 
 def _steps(document: dict[str, Any]) -> list[JournalStep]:
     if document["format"] != FORMAT:
-        raise ValueError(f"a journal of the format {document['format']}, this program knows {FORMAT}")
+        raise ValueError(f"expected journal format {FORMAT}, got {document['format']}")
     return [
         JournalStep(
             number=int(listed["number"]),
@@ -130,5 +130,5 @@ def _steps(document: dict[str, Any]) -> list[JournalStep]:
 def _path(text: str) -> Parts:
     parts = split(text)
     if not parts or not {b".", b".."}.isdisjoint(parts) or "\0" in text:
-        raise ValueError(f"the journal has the path {text!r}")
+        raise ValueError(f"the journal has the invalid path {text!r}")
     return parts

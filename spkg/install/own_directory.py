@@ -1,4 +1,4 @@
-"""The installer's own directory, ``.spkg``: made where it is missing, locked while it is used."""
+"""The installer's own directory, ``.spkg``: made if it is missing, locked while it is in use."""
 
 import errno
 import os
@@ -25,45 +25,47 @@ FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 @contextmanager
 def working_in(root: Root) -> Iterator[None]:
-    """Make the installer's own directory where it is missing, and keep other installers out.
+    """Make the installer's own directory if it is missing, and lock out other installers.
 
     Raises:
-        RefusedError: Another one is at work, or something else stands there, or somebody else's.
+        RefusedError: Another installer is running, the path is not a directory, or others can write to it.
         FailedError: It can't be made.
-        OSError: It can't be looked at or locked.
+        OSError: It can't be read or locked.
     """
     if root.status(OWN) is None:
         with failing():
-            with suppress(FileExistsError):  # another one is faster
+            with suppress(FileExistsError):  # another installer was faster
                 root.mkdir(OWN, transaction.PRIVATE)
-            root.sync_directory(())  # what is written there has to be found after a power cut
+            root.sync_directory(())  # its files must be found after a power cut
     check_own(root)
     with root.locked(OWN) as free:
         if not free:
-            raise RefusedError("another installation is under way in this root", hint="wait for its end")
+            hint = "try again when it has finished"
+            raise RefusedError("another installation is running in this root", hint=hint)
         yield
 
 
 def check_own(root: Root) -> None:
-    """Make sure that the installer's own directory, where it is there, is nobody else's.
+    """Check that no other user can write to the installer's own directory, if it exists.
 
     Raises:
-        RefusedError: It is, or something else stands there.
-        OSError: It can't be looked at.
+        RefusedError: Another user can, or the path is not a directory.
+        OSError: It can't be read.
     """
     found = root.status(OWN)
     if found is None:
         return
     if not stat.S_ISDIR(found.st_mode):
-        raise RefusedError(f"{shown(OWN)} is no directory: the installer keeps its own files there")
+        raise RefusedError(f"{shown(OWN)} must be a directory: the installer keeps its own files there")
     if found.st_uid not in {0, os.geteuid()} or found.st_mode & OTHERS_WRITE:
-        # What is staged there has been compared already, and a journal is carried out.
-        raise RefusedError(f"{shown(OWN)} can be written by others", hint="chown it, and chmod 0700")
+        # Its staged files are not checked again, and its journal is carried out.
+        hint = "change its owner to root or the installing user, and its mode to 0700"
+        raise RefusedError(f"{shown(OWN)} can be changed by other users", hint=hint)
 
 
 @contextmanager
 def failing() -> Iterator[None]:
-    """Turn what the file system can't do into our own error."""
+    """Turn errors of the file system into :class:`FailedError`."""
     try:
         yield
     except OSError as exc:

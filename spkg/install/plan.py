@@ -1,7 +1,7 @@
-"""From a trusted package to a plan: what an installation would change, or why there will be none.
+"""From a trusted package to a plan: what an installation would change, or why it is refused.
 
-Planning is pure: it looks at the tree and changes nothing.  The commands run on an overlay, in the order of
-the list, so that a later one sees what an earlier one did; all that can be refused is refused here.
+Planning is pure: it reads the tree and changes nothing.  The commands run on an overlay in the order of the
+list, so a later command sees what an earlier one did.  Everything that can be refused is refused here.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ from spkg.verify.signatures import TrustedPackage
 __all__ = ["Plan", "plan_command", "plan_installation"]
 
 OVERHEAD: Final = 16
-"""What a transaction has of its own: directories, markers, the journal and the record, in files or blocks."""
+"""The transaction's own directories, markers, journal and record, in files or blocks."""
 PERMISSIONS: Final = 0o777
 _SEAL: Final = object()
 
@@ -45,20 +45,20 @@ _SEAL: Final = object()
 @final
 @dataclass(frozen=True, kw_only=True)
 class Plan(Sealed, of=_SEAL, maker="spkg.plan_installation()"):
-    """What installing a trusted package changes in a tree.  Only :func:`plan_installation` makes one."""
+    """The changes of a trusted package in a tree.  Only :func:`plan_installation` makes one."""
 
     trusted: TrustedPackage
     effects: tuple[Effect, ...]
     """One for each path, in the order of the paths."""
     skipped_unknown: tuple[Command, ...]
-    """The commands that nobody here knows."""
+    """The commands of unknown type."""
     notes: tuple[str, ...]
-    """What was ignored, for people."""
+    """Notes for people on what was ignored."""
     reboot_required: bool
 
     @property
     def puts(self) -> tuple[PutFile, ...]:
-        """The files that appear."""
+        """The files that are put."""
         return tuple(effect for effect in self.effects if isinstance(effect, PutFile))
 
 
@@ -75,24 +75,24 @@ def plan_installation(
 
     Args:
         trusted: The package.
-        device: Whose tree it is; None where nothing is known of it.
-        tree: What is there.
+        device: The device that the tree belongs to; None if it is unknown.
+        tree: The existing tree.
         refuse_unknown: Whether commands of unknown type are refused.
-        in_place: Whether each command takes effect by itself, and needs room only for its own file.
-        start: The index of the first command to do: those before it took effect already.
+        in_place: Whether commands take effect one by one, so that each needs room only for its own file.
+        start: The index of the first command to do: those before it have already taken effect.
 
     Raises:
-        RefusedError: A gate is not passed, a command can't be done in this tree, or there is no room.
-        OSError: The tree can't be looked at.
+        RefusedError: A requirement is not met, a command can't be done in this tree, or there is no room.
+        OSError: The tree can't be read.
     """
     room = tree.room()
-    # (1) E.4.10 to E.4.13: what is asked of the device, wherever it stands in the list.
+    # (1) E.4.10 to E.4.13: requirements for the device, wherever they are in the list.
     notes = check_gates(trusted.package, device, room, refuse_unknown=refuse_unknown)
     # (2) The commands in their order.
     run = _Run(trusted.package, device, tree, room.free if in_place else None)
     for command in trusted.package.commands[start:]:
         run.do(command)
-    # (3) Room for the whole of it beside what is there.
+    # (3) Room for all new files in addition to the existing ones.
     made = Plan(
         trusted=trusted,
         effects=run.overlay.effects(),
@@ -110,11 +110,11 @@ def plan_installation(
 def plan_command(
     trusted: TrustedPackage, device: Device | None, tree: Tree, command: Command
 ) -> tuple[Effect, ...]:
-    """Return what one command of *trusted* changes by itself.
+    """Return what a single command of *trusted* changes.
 
     Raises:
         RefusedError: It can't be done in this tree.
-        OSError: The tree can't be looked at.
+        OSError: The tree can't be read.
     """
     run = _Run(trusted.package, device, tree, None)
     run.do(command)
@@ -125,10 +125,10 @@ class _Run:
     """The commands of one package, carried out on an overlay.
 
     Args:
-        package: Theirs.
-        device: Whose tree it is.
-        tree: What is there.
-        free: The octets that are free, where each file has to fit into what is free at its time.
+        package: The package of the commands.
+        device: The device that the tree belongs to.
+        tree: The existing tree.
+        free: The free bytes, if each file has to fit into the space that is free at that point; else None.
     """
 
     def __init__(self, package: Package, device: Device | None, tree: Tree, free: int | None) -> None:
@@ -140,7 +140,7 @@ class _Run:
         self.notes: list[str] = []
 
     def do(self, command: Command) -> None:
-        """Carry out a command; what is no file command does nothing.
+        """Carry out a command; one that does not change files does nothing.
 
         Raises:
             RefusedError: It can't be done.
@@ -179,11 +179,11 @@ class _Run:
             versions = self.overlay.versions(directory, position[:-1], record.path.base)
         if isinstance(record, Add | AddVersioned) and (old is not None or versions):
             return
-        # The replaced file is what the mode may come from: the same path, or the version that would move.
+        # The mode may come from the replaced file: the same path, or the version that would move.
         if old is None and versions:
             old = self.overlay.child(directory, position[:-1], _lowest(versions))
         self._set(directory, position, self._blob(self._files[index], position, old))
-        # The others go afterwards: in place there is room for one more, or there was none for the first.
+        # Old versions go afterwards: in place, there is room for one more, as there was for the first.
         for version in versions:
             if isinstance(record, ExtractVersioned) and version != position[-1]:
                 self._set(directory, (*position[:-1], version), None)
@@ -195,7 +195,7 @@ class _Run:
         directory, position = found
         node = self.overlay.child(directory, position[:-1], position[-1])
         if isinstance(node, Directory) and not tree:
-            raise RefusedError(f"{shown(path.parts)} is a directory, and files alone are removed by this")
+            raise RefusedError(f"{shown(path.parts)} is a directory, this command removes only files")
         if node is not None:
             self._set(directory, position, None)
 
@@ -223,7 +223,7 @@ class _Run:
         node = self._file(directory, source, record.source_path)
         if node is None:
             return
-        # The others go before the move: the destination may be one of them.
+        # The other versions go before the move: the destination may be one of them.
         for other in others:
             self._set(directory, (*position[:-1], other), None)
         target, destination = self._place(record.destination_path)
@@ -234,17 +234,17 @@ class _Run:
             self.overlay.set(target, destination[:-1], destination[-1], node)
 
     def _set(self, directory: Directory, position: Parts, node: Blob | None) -> None:
-        """Have a file of the payload stand at a path, or nothing, and keep account of what is free."""
+        """Put a file of the payload at a path, or nothing, and keep track of the free space."""
         before = self.overlay.child(directory, position[:-1], position[-1])
         if self._free is not None and node is not None:
             size = self._package.files[node.file].record.file_length
             if size > self._free:
-                raise RefusedError(f"{size} octets are needed, {self._free} are free", reason=NO_ROOM)
+                raise RefusedError(f"{size} bytes are needed, {self._free} are free", reason=NO_ROOM)
             self._free -= size
         self.overlay.set(directory, position[:-1], position[-1], node)
         match before:
             case Directory():
-                self._free = None  # nobody counted what lies in it
+                self._free = None  # the size of its contents is unknown
             case Leaf(entry=entry) if self._free is not None and entry.kind is EntryKind.FILE:
                 self._free += entry.size
             case Blob(file=file) if self._free is not None:
@@ -257,16 +257,16 @@ class _Run:
         self._free = None
 
     def _place(self, path: RootPath) -> tuple[Directory, Parts]:
-        """Return the directory for a file, made where it is missing."""
+        """Return the directory for a file, made if it is missing."""
         found = self.overlay.find(path.parts, make=True)
-        assert found is not None  # what is missing was made
+        assert found is not None  # missing directories were made
         return found
 
     def _file(self, directory: Directory, position: Parts, path: RootPath) -> Leaf | Blob | None:
-        """Return what stands at a path that a file command names."""
+        """Return the entry at a path that a file command names."""
         node = self.overlay.child(directory, position[:-1], position[-1])
         if isinstance(node, Directory):
-            raise RefusedError(f"{shown(path.parts)} is a directory")
+            raise RefusedError(f"{shown(path.parts)} is a directory, expected a file")
         return node
 
     def _blob(self, number: int, position: Parts, old: Node | None) -> Blob:
@@ -290,7 +290,7 @@ class _Run:
 
 
 def _lowest(names: list[bytes]) -> bytes:
-    """Return the version that moves: of the lowest decimal extension, or else the first in octet order."""
+    """Return the version that moves: that of the lowest decimal extension, or else the first by its bytes."""
 
     def number(name: bytes) -> int | None:
         extension = name.decode().rpartition(".")[2]
@@ -301,20 +301,20 @@ def _lowest(names: list[bytes]) -> bytes:
 
 
 def _check_room(made: Plan, device: Device | None, room: Room, *, in_place: bool) -> None:
-    """Refuse what does not fit: a hundred octets of commands can ask for 4 GiB, many times over."""
+    """Refuse what does not fit: a hundred bytes of commands can require 4 GiB, many times over."""
     files = made.trusted.package.files
     sizes = [files[put.file].record.file_length for put in made.puts]
     written = sum(file.record.file_length for file in files) if in_place else sum(sizes)
     most = None if device is None else device.max_extracted
     if most is not None and written > most:
-        raise RefusedError(f"the files have {written} octets, the device takes {most}", reason=NO_ROOM)
+        raise RefusedError(f"the files have {written} bytes, the device accepts {most}", reason=NO_ROOM)
     if in_place:
         return
     directories = sum(isinstance(effect, MakeDirectory) for effect in made.effects)
     blocks = sum(-(-size // room.block) for size in sizes) + directories + OVERHEAD
     if blocks * room.block > room.free:
         needed = blocks * room.block
-        raise RefusedError(f"{needed} octets are needed, {room.free} are free", reason=NO_ROOM)
+        raise RefusedError(f"{needed} bytes are needed, {room.free} are free", reason=NO_ROOM)
     inodes = len(sizes) + directories + OVERHEAD
     if room.inodes is not None and inodes > room.inodes:
-        raise RefusedError(f"{inodes} more files are needed, there is room for {room.inodes}", reason=NO_ROOM)
+        raise RefusedError(f"{inodes} inodes are needed, {room.inodes} are free", reason=NO_ROOM)

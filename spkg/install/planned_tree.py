@@ -1,7 +1,7 @@
-"""A tree as commands would leave it, on top of the one that is there; nothing is changed.
+"""A tree as commands would leave it, laid over the existing one; nothing is changed.
 
-What is looked at is loaded once.  At the end the net effect is what stands elsewhere than before: one
-operation for each path, whatever the commands did to it on the way.
+Each entry is loaded once, when it is first needed.  The net effect is one operation for each path that ends
+up different, whatever the commands did to it in between.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ MAX_LINKS_FOLLOWED: Final = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf:
-    """Something that is there before, and is no directory."""
+    """An existing entry that is not a directory."""
 
     origin: Parts
     entry: TreeEntry
@@ -45,18 +45,18 @@ class Blob:
 
 
 class Directory:
-    """A directory: one that is there before at its ``origin``, or a new one."""
+    """A directory: an existing one at its ``origin``, or a new one."""
 
     def __init__(self, origin: Parts | None) -> None:
         self.origin = origin
         self.before: dict[bytes, Node] = {}
-        """What stood there, as far as it was looked at."""
+        """The entries that were there before, as far as they are loaded."""
         self.children: dict[bytes, Node | None] = {}
-        """What stands there now, as far as it was looked at; None is nothing."""
+        """The entries that are there now, as far as they are loaded; None for a name without an entry."""
         self.whole = origin is None
         """Whether all names are among the children."""
         self.versions: dict[str, set[bytes]] | None = None
-        """Versioned regular files by their base name, once somebody asked."""
+        """Versioned regular files by their base name, once they are needed."""
 
 
 Node = Leaf | Blob | Directory
@@ -66,8 +66,8 @@ class Overlay:
     """The tree as it would be.
 
     Args:
-        tree: The one that is there.
-        links: What becomes of symbolic links among the parents of a path.
+        tree: The existing tree.
+        links: How to treat symbolic links among the parents of a path.
     """
 
     def __init__(self, tree: Tree, links: LinkPolicy) -> None:
@@ -80,14 +80,14 @@ class Overlay:
         self._to_mounts = frozenset(mount[:depth] for mount in tree.mounts for depth in range(len(mount) + 1))
 
     def find(self, path: Parts, *, make: bool) -> tuple[Directory, Parts] | None:
-        """Return the directory that a path names something in, and the path without links to that.
+        """Return the directory that contains the entry of a path, and the path of the entry without links.
 
         Args:
             path: At least one name.
-            make: Whether directories that are missing are made.
+            make: Whether missing directories are made.
 
         Raises:
-            RefusedError: The path leads through something that is no directory.
+            RefusedError: The path leads through something that is not a directory.
         """
         names = list(reversed(path))
         directory, position = self._root, Parts()
@@ -114,7 +114,7 @@ class Overlay:
                 followed += 1
                 if followed > MAX_LINKS_FOLLOWED:
                     raise RefusedError(
-                        f"{shown(path)}: more than {MAX_LINKS_FOLLOWED} symbolic links on the way"
+                        f"{shown(path)} leads through more than {MAX_LINKS_FOLLOWED} symbolic links"
                     )
                 target = self._tree.target(node.origin)
                 if target.startswith(b"/"):
@@ -125,13 +125,13 @@ class Overlay:
                 what = node.entry.kind.value if isinstance(node, Leaf) else EntryKind.FILE.value
                 raise RefusedError(f"{shown(path)} leads through {shown(here)}, a {what}")
             if here in self._mounts:
-                raise RefusedError(f"{shown(path)} leads into {shown(here)}, where something is mounted")
+                raise RefusedError(f"{shown(path)} leads into {shown(here)}, a mount point")
             stack.append((directory, position))
             directory, position = node, here
         return directory, (*position, self._name(position, names[0]))
 
     def child(self, directory: Directory, position: Parts, name: bytes) -> Node | None:
-        """Return what stands under a name in a directory."""
+        """Return the entry with a name in a directory."""
         if name not in directory.children:
             node = None if directory.whole else self._load((*position, name))
             directory.children[name] = node
@@ -140,13 +140,13 @@ class Overlay:
         return directory.children[name]
 
     def set(self, directory: Directory, position: Parts, name: bytes, node: Node | None) -> None:
-        """Have something else stand under a name that was looked at, or nothing.
+        """Replace or remove the entry with a name that was loaded.
 
         Raises:
-            RefusedError: Something is mounted there or below.
+            RefusedError: It is a mount point, or has one below it.
         """
         if (*position, name) in self._to_mounts:
-            raise RefusedError(f"{shown((*position, name))} has something mounted there or below")
+            raise RefusedError(f"{shown((*position, name))} is a mount point, or has one below it")
         directory.children[name] = node
         if directory.versions is not None and (base := self._base(name)) is not None:
             found = directory.versions.setdefault(base, set())
@@ -155,7 +155,7 @@ class Overlay:
                 found.add(name)
 
     def versions(self, directory: Directory, position: Parts, base: str) -> list[bytes]:
-        """Return the regular files in a directory whose base name is *base*, in octet order."""
+        """Return the regular files in a directory whose base name is *base*, sorted by their bytes."""
         if directory.versions is None:
             self._load_all(directory, position)
             directory.versions = {}
@@ -165,10 +165,10 @@ class Overlay:
         return sorted(directory.versions.get(base.casefold() if self._tree.folds else base, ()))
 
     def clear(self) -> None:
-        """Have nothing stand in the root.
+        """Remove everything from the root.
 
         Raises:
-            RefusedError: Something is mounted below it.
+            RefusedError: There is a mount point below it.
         """
         self._load_all(self._root, ())
         for name, node in self._root.children.items():
@@ -176,7 +176,7 @@ class Overlay:
                 self.set(self._root, (), name, None)
 
     def effects(self) -> tuple[Effect, ...]:
-        """Return what stands elsewhere than before, in the order of the paths."""
+        """Return the operations for all paths that differ from before, in the order of the paths."""
         moved = {
             node.origin
             for directory, path, _, node in self._touched()
@@ -184,7 +184,7 @@ class Overlay:
         }
         found: list[Effect] = []
         for _, path, before, node in self._touched():
-            # What leaves by itself is neither deleted nor replaced.
+            # A file that moves away is neither deleted nor replaced.
             was = None if isinstance(before, Leaf) and before.origin in moved else _kind(before)
             match node:
                 case None if was is not None:
@@ -201,7 +201,7 @@ class Overlay:
         return tuple(sorted(found, key=lambda effect: effect.path))
 
     def _touched(self) -> Iterator[tuple[Directory, Parts, Node | None, Node | None]]:
-        """Give all that was looked at: its directory, its path, what stood there, what stands there now."""
+        """Give all loaded entries: the directory, the path, the entry before, the entry now."""
         waiting: list[tuple[Directory, Parts]] = [(self._root, ())]
         while waiting:
             directory, position = waiting.pop()
@@ -236,22 +236,22 @@ class Overlay:
         directory.whole = True
 
     def _name(self, position: Parts, name: bytes) -> bytes:
-        """Return the spelling under which a name is known here, where one of other case is the same.
+        """Return the existing spelling of a name, on a file system that ignores case.
 
         Raises:
-            RefusedError: The commands have two spellings of it.
+            RefusedError: The commands use two spellings of it.
         """
         if not self._tree.folds:
             return name
         folded = (position, _folded(name))
         other = self._spelled.setdefault(folded, name)
         if other != name:
-            problem = f"{shown((*position, name))} and {shown((*position, other))} differ in case alone"
-            raise RefusedError(f"{problem}, and are one to this file system")
+            problem = f"{shown((*position, name))} and {shown((*position, other))} differ only in case"
+            raise RefusedError(f"{problem} and are the same on this file system")
         return self._listed.get(folded, name)
 
     def _base(self, name: bytes) -> str | None:
-        """Return the base of a versioned name, or None for a name that is none."""
+        """Return the base of a versioned name, or None if the name is not versioned."""
         try:
             base, dot, extension = name.decode().rpartition(".")
         except UnicodeDecodeError:

@@ -1,8 +1,8 @@
-"""The root directory of a device: the only code that changes what lies in it.
+"""The root directory of a device: the only code that changes its contents.
 
-Every operation is one name in a directory that was opened beneath the root.  Paths are rejected, never
-normalised; no symbolic link is followed and no mount entered, whoever swaps what meanwhile.  An existing file
-is never opened for writing, and what is no regular file is never opened at all.
+Every operation works on one name in a directory that was opened beneath the root.  Paths are rejected, never
+normalised.  No symbolic link is followed and no mount is entered, even if entries are swapped meanwhile.  An
+existing file is never opened for writing, and anything but a regular file is never opened at all.
 """
 
 import ctypes
@@ -22,23 +22,23 @@ from spkg.format.paths import OWN_DIRECTORY
 __all__ = ["NewFile", "Parts", "Resolver", "Root", "shown", "split"]
 
 Parts = tuple[bytes, ...]
-"""A path below the root, by its components; the root itself has none."""
+"""A path below the root as its components; empty for the root itself."""
 _Result = TypeVar("_Result")
 
 OPENAT2: Final = 437
-"""The number of the system call; on Alpha and MIPS it has another, and the walk is taken."""
+"""The number of the system call; Alpha and MIPS have a different one, and use the walk."""
 RESOLVE: Final = 0x01 | 0x02 | 0x04 | 0x08
 """RESOLVE_NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS and BENEATH."""
 RACES: Final = 128
-"""How often a path is tried again that was changed while it was resolved."""
+"""How often a path is resolved again if it changed meanwhile."""
 DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 LISTABLE: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 SPECIAL_NAMES: Final = frozenset({b"", b".", b".."})
-"""Names that no entry of a directory has."""
+"""Names that no directory entry can have."""
 COPY_CHUNK: Final = 1 << 18
-"""How many octets are copied at once."""
+"""How many bytes are copied at once."""
 DEEP: Final = 64
-"""How many directories are open at once while a tree is removed."""
+"""How many directories are open at the same time while a tree is removed."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -49,7 +49,7 @@ class Resolver(Enum):
     OPENAT2 = "openat2"
     """By the kernel in one step."""
     WALK = "walk"
-    """One component after the other, where the kernel can't (before Linux 5.6, or under a filter)."""
+    """Component by component, if the kernel can't (before Linux 5.6, or under a system call filter)."""
 
 
 def split(path: str) -> Parts:
@@ -58,19 +58,19 @@ def split(path: str) -> Parts:
 
 
 def shown(path: Parts) -> str:
-    """Return a path for people and for the journal, with a slash in front; what is no UTF-8 is kept."""
+    """Return a path for people and the journal, with a leading slash; bytes that are not UTF-8 are kept."""
     return "/" + b"/".join(path).decode("utf-8", "surrogateescape")
 
 
 class Root:
-    """A directory, and all that is done beneath it.
+    """A directory, and all operations beneath it.
 
-    Every method that takes a path raises ``OSError`` with that path where it can't be done, and
-    ``ValueError`` for a path that no caller has any business with.
+    Every method that takes a path raises ``OSError`` with that path if it fails, and ``ValueError`` if the
+    path is not one below the root.
 
     Args:
-        path: Where it is; a symbolic link there is followed, since the caller named it.
-        resolver: How directories are found; None takes the best that the kernel has.
+        path: The directory; if it is a symbolic link, it is followed, since the caller named it.
+        resolver: How directories are found; None for the best way that the kernel has.
     """
 
     def __init__(self, path: Path, resolver: Resolver | None = None) -> None:
@@ -89,7 +89,7 @@ class Root:
         self.close()
 
     def close(self) -> None:
-        """Let go of the directory."""
+        """Close the directory."""
         self._forget(())
         os.close(self._fd)
 
@@ -97,10 +97,10 @@ class Root:
         """Return the descriptor of the directory."""
         return self._fd
 
-    # What is there.
+    # Reading.
 
     def status(self, path: Parts) -> os.stat_result | None:
-        """Return what the file system says of a path, or None where nothing is there."""
+        """Return the status of a path, or None if it does not exist."""
         if not path:
             return os.fstat(self._fd)
         try:
@@ -109,19 +109,19 @@ class Root:
             return None
 
     def names(self, path: Parts) -> list[bytes]:
-        """Return the names in a directory, in octet order."""
+        """Return the names in a directory, sorted by their bytes."""
         with self._opened(path) as descriptor:
             return sorted(_names_in(descriptor))
 
     def target(self, path: Parts) -> bytes:
-        """Return what a symbolic link says."""
+        """Return the target of a symbolic link."""
         return self._at(path, lambda parent, name: os.readlink(name, dir_fd=parent))
 
     def read(self, path: Parts, limit: int) -> bytes:
-        """Return the contents of a regular file of at most *limit* octets."""
+        """Return the contents of a regular file of at most *limit* bytes."""
 
         def read(parent: int, name: bytes) -> bytes:
-            # Only what is known to be a regular file is opened: a FIFO could hang us, a device do anything.
+            # Open only what is known to be a regular file: a FIFO could block, a device could do anything.
             with _open(name, os.O_PATH | os.O_NOFOLLOW, parent) as found:
                 mode = os.fstat(found).st_mode
                 if not stat.S_ISREG(mode):
@@ -131,22 +131,22 @@ class Root:
                 with open(f"/proc/self/fd/{found}", "rb") as file:  # noqa: PTH123 - this very file
                     octets = file.read(limit + 1)
             if len(octets) > limit:
-                raise OSError(errno.EFBIG, f"larger than {limit} octets")
+                raise OSError(errno.EFBIG, f"larger than {limit} bytes")
             return octets
 
         return self._at(path, read)
 
     def space(self) -> os.statvfs_result:
-        """Return how much room there is."""
+        """Return the size and free space of the file system."""
         return os.fstatvfs(self._fd)
 
     def file_system(self) -> str:
-        """Return where the directory really is: where the mounts below it are looked for."""
-        return os.readlink(f"/proc/self/fd/{self._fd}")  # noqa: PTH115 - no path of anybody's
+        """Return the real path of the directory, below which mounts are looked for."""
+        return os.readlink(f"/proc/self/fd/{self._fd}")  # noqa: PTH115 - a fixed path of the kernel
 
     @contextmanager
     def locked(self, path: Parts) -> Iterator[bool]:
-        """Lock a directory against other processes, and tell whether that could be had at once."""
+        """Lock a directory against other processes; gives False if another process holds the lock."""
         descriptor = self._list(path)
         try:
             try:
@@ -156,17 +156,17 @@ class Root:
             else:
                 yield True
         finally:
-            os.close(descriptor)  # and let go of it
+            os.close(descriptor)  # this releases the lock
 
-    # What changes it.
+    # Changing.
 
     def create(self, path: Parts) -> "NewFile":
-        """Make a file that is not there yet, for its owner alone."""
+        """Make a new file that only its owner can use."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return NewFile(self._at(path, lambda parent, name: os.open(name, flags, 0o600, dir_fd=parent)), path)
 
     def reopen(self, path: Parts) -> "NewFile":
-        """Go on with a file of the installer's own, where nobody else writes, that has no other name."""
+        """Resume a file with one name in the installer's own directory, where no other program writes."""
         if path[:1] != (OWN_DIRECTORY,):
             raise ValueError("a file in the tree is never opened for writing")
 
@@ -174,50 +174,50 @@ class Root:
             flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             try:
                 descriptor = os.open(name, os.O_RDWR | flags, dir_fd=parent)
-            except PermissionError:  # its mode is that of the file it will be, so it is whole
+            except PermissionError:  # it has its final mode, so it is complete
                 descriptor = os.open(name, os.O_RDONLY | flags, dir_fd=parent)
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
                 os.close(descriptor)
-                raise OSError(errno.EINVAL, "not a regular file of one name")
+                raise OSError(errno.EINVAL, "not a regular file with exactly one name")
             os.lseek(descriptor, 0, os.SEEK_END)
             return descriptor
 
         return NewFile(self._at(path, reopen), path)
 
     def mkdir(self, path: Parts, mode: int) -> None:
-        """Make a directory with a mode, whatever the umask."""
+        """Make a directory with a mode, regardless of the umask."""
 
         def make(parent: int, name: bytes) -> None:
             os.mkdir(name, 0o700, dir_fd=parent)
             with _open(name, DIRECTORY, parent) as made:
-                os.chmod(f"/proc/self/fd/{made}", mode)  # noqa: PTH101 - a mask may let nobody open it
+                os.chmod(f"/proc/self/fd/{made}", mode)  # noqa: PTH101 - the umask may forbid opening it
 
         self._at(path, make)
 
     def rename(self, source: Parts, destination: Parts) -> None:
-        """Give something another place, which it takes from whatever file is there."""
+        """Rename an entry; a file that exists at the destination is replaced."""
         self._forget(source)
         self._forget(destination)
         with self._both(source, destination) as (parent, other):
             os.rename(source[-1], destination[-1], src_dir_fd=parent, dst_dir_fd=other)
 
     def link(self, source: Parts, destination: Parts) -> None:
-        """Give something that is no directory a second name."""
+        """Give an entry that is not a directory a second name."""
         with self._both(source, destination) as (parent, other):
             names = source[-1], destination[-1]
             os.link(*names, src_dir_fd=parent, dst_dir_fd=other, follow_symlinks=False)
 
     def unlink(self, path: Parts) -> None:
-        """Remove something that is no directory."""
+        """Remove an entry that is not a directory."""
         self._at(path, lambda parent, name: os.unlink(name, dir_fd=parent))
 
     def remove_tree(self, path: Parts) -> None:
-        """Remove whatever is at a path, and all below it; stops at the first mount."""
+        """Remove the entry at a path and everything below it; stop at the first mount point."""
         self._forget(path)
         self._at(path, self._remove_tree)
 
-    # What makes it last.
+    # Making changes durable.
 
     def sync_directory(self, path: Parts) -> None:
         """Make the entries of a directory durable."""
@@ -225,12 +225,12 @@ class Root:
             os.fsync(descriptor)
 
     def sync_all(self) -> None:
-        """Make everything durable that was written to this file system."""
+        """Make all writes to this file system durable."""
         if _libc.syncfs(self._fd) != 0:
             raise _error(())
 
     def _at(self, path: Parts, work: Callable[[int, bytes], _Result]) -> _Result:
-        """Do something with a name in a directory."""
+        """Call *work* with the directory of a path, and the name in it."""
         _check(path)
         try:
             with self._parent(path) as parent:
@@ -240,7 +240,7 @@ class Root:
 
     @contextmanager
     def _both(self, source: Parts, destination: Parts) -> Iterator[tuple[int, int]]:
-        """Open the directories of two paths; what then fails is told of the first."""
+        """Open the directories of two paths; later errors are reported for the first."""
         _check(source)
         _check(destination)
         at = source
@@ -254,10 +254,10 @@ class Root:
             raise OSError(exc.errno, exc.strerror, shown(at)) from exc
 
     def _parent(self, path: Parts) -> "_Held":
-        """Open the directory that a path names something in.
+        """Open the directory that contains the entry of a path.
 
-        Those of the installer itself stay open: nobody else has any business there, and each file goes
-        through them.  Any other is looked for anew each time, since it may be elsewhere by now.
+        The installer's own directories stay open: no other program uses them, and every file goes through
+        them.  Any other directory is resolved again each time, since it may have been moved.
         """
         above = path[:-1]
         if above[:1] != (OWN_DIRECTORY,):
@@ -267,7 +267,7 @@ class Root:
         return _Held(self._open[above], close=False)
 
     def _forget(self, path: Parts) -> None:
-        """Close what is open at a path and below: it may be elsewhere soon."""
+        """Close directories that are open at a path and below it: they may be about to move."""
         for known in [known for known in self._open if known[: len(path)] == path]:
             os.close(self._open.pop(known))
 
@@ -351,7 +351,7 @@ class Root:
 
 
 class NewFile:
-    """A file that was just made.  What can't be written to it raises ``OSError`` with its path."""
+    """A file that was just made.  Every error is an ``OSError`` with its path."""
 
     def __init__(self, descriptor: int, path: Parts) -> None:
         self._descriptor = descriptor
@@ -367,7 +367,7 @@ class NewFile:
             raise self._located(exc) from exc
 
     def set_mode(self, mode: int, owner: tuple[int, int] | None) -> None:
-        """Set the mode, whatever the umask, and the owner where one is given and may be set."""
+        """Set the mode, regardless of the umask, and the owner if one is given and may be set."""
         try:
             if owner is not None:
                 self._set_owner(owner)
@@ -379,12 +379,12 @@ class NewFile:
         try:
             os.fchown(self._descriptor, *owner)
         except OSError as exc:
-            # Not allowed, or, in a name space of users, unknown there.
+            # Not allowed, or unknown in this user namespace.
             if exc.errno not in {errno.EPERM, errno.EINVAL}:
                 raise
 
     def read(self) -> Iterator[memoryview]:
-        """Give what was written, from the beginning; each piece is gone at the next."""
+        """Give what was written, from the beginning; each piece is valid until the next one."""
         buffer = memoryview(bytearray(COPY_CHUNK))
         position = 0
         try:
@@ -402,7 +402,7 @@ class NewFile:
             raise self._located(exc) from exc
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         os.close(self._descriptor)
 
     def _located(self, exc: OSError) -> OSError:
@@ -410,7 +410,7 @@ class NewFile:
 
 
 class _Held:
-    """The descriptor of a directory for one operation; a generator would cost more than the operation."""
+    """The descriptor of a directory for one operation; cheaper than a generator."""
 
     __slots__ = ("_close", "_descriptor")
 
@@ -427,10 +427,10 @@ class _Held:
 
 
 def _check(path: Parts) -> None:
-    """Refuse what is no path below the root; whoever asks for it has a defect."""
+    """Refuse what is not a path below the root: the caller has a defect."""
     joined = b"/".join(path)
     if not path or not SPECIAL_NAMES.isdisjoint(path) or b"\0" in joined or joined.count(b"/") >= len(path):
-        raise ValueError(f"no path below the root: {path!r}")
+        raise ValueError(f"not a path below the root: {path!r}")
 
 
 @contextmanager
@@ -475,9 +475,9 @@ def _has_openat2(directory: int) -> bool:
 
 
 def _mount_of(descriptor: int) -> int:
-    """Return what tells mounts apart: a bind mount has the device of what it shows, but its own number."""
+    """Return the number of the mount: a bind mount shares its device number, but has its own mount number."""
     try:
-        with open(f"/proc/self/fdinfo/{descriptor}", "rb") as file:  # noqa: PTH123 - no path of anybody's
+        with open(f"/proc/self/fdinfo/{descriptor}", "rb") as file:  # noqa: PTH123 - a path of the kernel
             for line in file:
                 if line.startswith(b"mnt_id:"):
                     return int(line[7:])

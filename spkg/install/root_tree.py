@@ -1,6 +1,6 @@
-"""What stands below a root, as the planner sees it.
+"""The tree below a root, as the planner sees it.
 
-A :class:`Tree` is looked at and never changed; :class:`RootTree` looks at a real one.
+A :class:`Tree` is only read, never changed; :class:`RootTree` reads a real one.
 """
 
 import os
@@ -18,11 +18,11 @@ __all__ = ["OWN", "EntryKind", "Room", "RootTree", "Tree", "TreeEntry"]
 OWN: Final[Parts] = (OWN_DIRECTORY,)
 """The installer's own directory."""
 FOLDING: Final = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "cifs", "smb3", "hfs", "hfsplus"})
-"""File systems to which two names are one that differ in case alone."""
+"""File systems that ignore the case of names."""
 
 
 class EntryKind(Enum):
-    """What an entry of a directory is."""
+    """The kind of a directory entry."""
 
     FILE = "file"
     DIRECTORY = "directory"
@@ -33,49 +33,49 @@ class EntryKind(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class TreeEntry:
-    """What stands at a path."""
+    """The entry at a path."""
 
     kind: EntryKind
     mode: int = 0o644
-    """The permission bits, those above 0777 too."""
+    """The permission bits, including those above 0777."""
     owner: tuple[int, int] = (0, 0)
     """User and group."""
     size: int = 0
     own: bool = False
-    """Whether it is the installer's own directory, whatever its spelling."""
+    """Whether it is the installer's own directory, however it is spelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """What the file system has."""
+    """The space of the file system and the memory."""
 
     size: int
-    """Of all of it, in octets."""
+    """The size of the file system, in bytes."""
     free: int
-    """In octets."""
+    """The free space, in bytes."""
     inodes: int | None
-    """How many more files there can be; None where there is no limit."""
+    """How many more files there can be; None if there is no limit."""
     block: int
-    """What a file takes at least, in octets."""
+    """The least space that a file takes, in bytes."""
     memory: int
-    """The size of the volatile storage, in octets."""
+    """The size of the volatile storage, in bytes."""
 
 
 class Tree(Protocol):
-    """Looks at a tree.  Every method raises ``OSError`` where that can't be done."""
+    """Reads a tree.  Every method raises ``OSError`` if that fails."""
 
     @property
     def mounts(self) -> frozenset[Parts]:
-        """Where something is mounted below the root."""
+        """The mount points below the root."""
         ...
 
     @property
     def folds(self) -> bool:
-        """Whether two names are one that differ in case alone."""
+        """Whether the file system ignores the case of names."""
         ...
 
     def entry(self, path: Parts) -> TreeEntry | None:
-        """Return what stands at a path whose parents are directories."""
+        """Return the entry at a path whose parents are directories."""
         ...
 
     def names(self, path: Parts) -> Sequence[bytes]:
@@ -83,11 +83,11 @@ class Tree(Protocol):
         ...
 
     def target(self, path: Parts) -> bytes:
-        """Return what a symbolic link says."""
+        """Return the target of a symbolic link."""
         ...
 
     def room(self) -> Room:
-        """Return what the file system has."""
+        """Return the space of the file system and the memory."""
         ...
 
 
@@ -96,7 +96,7 @@ class RootTree:
 
     Args:
         root: The root.
-        reusable: How many octets, in how many files, an installation has staged already that goes on.
+        reusable: How many bytes, in how many files, are already staged by an installation that is resumed.
     """
 
     def __init__(self, root: Root, *, reusable: tuple[int, int] = (0, 0)) -> None:
@@ -104,7 +104,7 @@ class RootTree:
         self._octets, self._files = reusable
         own = root.status(OWN)
         self._own = None if own is None else (own.st_dev, own.st_ino)
-        with open("/proc/self/mountinfo", "rb") as file:  # noqa: PTH123 - no path of anybody's
+        with open("/proc/self/mountinfo", "rb") as file:  # noqa: PTH123 - a fixed path of the kernel
             mounts = [line.split() for line in file]
         place = os.fsencode(root.file_system())
         above = split_mount(place)
@@ -116,7 +116,7 @@ class RootTree:
         self.folds = points.get(nearest, b"").decode() in FOLDING
 
     def entry(self, path: Parts) -> TreeEntry | None:
-        """Return what stands at a path."""
+        """Return the entry at a path."""
         found = self._root.status(path)
         if found is None:
             return None
@@ -133,11 +133,11 @@ class RootTree:
         return self._root.names(path)
 
     def target(self, path: Parts) -> bytes:
-        """Return what a symbolic link says."""
+        """Return the target of a symbolic link."""
         return self._root.target(path)
 
     def room(self) -> Room:
-        """Return what the file system has."""
+        """Return the space of the file system and the memory."""
         found = self._root.space()
         return Room(
             size=found.f_blocks * found.f_frsize,
@@ -154,7 +154,7 @@ def split_mount(path: bytes) -> Parts:
 
 
 def _unescaped(path: bytes) -> bytes:
-    """Return a path of mountinfo as it is: blanks and backslashes are octal there."""
+    """Return a path of mountinfo with its octal escapes, as for blanks and backslashes, decoded."""
     for octet in b" \t\n#\\":
         path = path.replace(b"\\%03o" % octet, bytes((octet,)))
     return path

@@ -1,4 +1,4 @@
-"""Where octets of the payload land: a new file of the installer's own, hashed while it is written."""
+"""A new file in the installer's own directory for bytes of the payload, hashed while it is written."""
 
 from collections.abc import Iterable
 
@@ -14,10 +14,10 @@ class Landing(Hasher):
     """A consumer that writes its range into a file.
 
     Args:
-        root: Where.
-        path: The file, which is not there yet.
-        wanted: Which octets.
-        algorithms: What they are hashed with.
+        root: The root.
+        path: The file, which does not exist yet.
+        wanted: The range of the payload.
+        algorithms: The digests to compute.
     """
 
     def __init__(self, root: Root, path: Parts, wanted: Range, algorithms: Iterable[Digest]) -> None:
@@ -32,23 +32,23 @@ class Landing(Hasher):
         self._file = self._root.create(self._path)
 
     def rewind(self) -> bool:
-        """Forget the file."""
+        """Remove the file."""
         self.close()
         self._root.unlink(self._path)
         return super().rewind()
 
     def feed(self, octets: memoryview) -> None:
-        """Hash and write the next octets."""
+        """Hash and write the next bytes."""
         super().feed(octets)
         assert self._file is not None  # begin comes before
         self._file.write(octets)
 
     def finish(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.close()
 
     def close(self) -> None:
-        """Let go of the file, if it is open."""
+        """Close the file, if it is open."""
         if self._file is not None:
             self._file.close()
             self._file = None

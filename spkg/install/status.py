@@ -1,4 +1,4 @@
-"""How a root stands: what was installed there, and what is under way or was left."""
+"""The status of a root: what is installed there, and what is unfinished."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -13,45 +13,45 @@ __all__ = ["RootState", "RootStatus", "StagedPackage", "root_state", "root_statu
 
 
 class RootState(Enum):
-    """What state a root is in."""
+    """The state of a root."""
 
     CLEAN = "clean"
     PENDING = "pending"
-    """An installation was cut off: it is finished or undone, or the same package continues in place."""
+    """An installation was interrupted: finish or undo it, or resume the same package in place."""
     PARTIAL = "partial"
     """An installation in place failed; the root is usable."""
     UNSAFE = "unsafe"
-    """An installation in place failed or was cut off where it needs recovery."""
+    """An installation in place failed or was interrupted in the unrecoverable state."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StagedPackage:
-    """A package whose download was cut off, and can go on."""
+    """A package whose download was interrupted and can be resumed."""
 
     package: str
-    """SHA-256 of the octets that were signed, in hex."""
+    """SHA-256 of the signed bytes, in hex."""
     octets: int
-    """How many are staged."""
+    """How many bytes are staged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RootStatus:
-    """How a root stands."""
+    """The status of a root."""
 
     state: RootState
     in_place: Checkpoint | None
     """Where an installation in place stopped."""
     staged: StagedPackage | None
     installed: tuple[InstalledPackage, ...]
-    """The last one first."""
+    """The installed packages, the last one first."""
 
 
 def root_status(root: Path) -> RootStatus:
-    """Return how a root stands.
+    """Return the status of a root.
 
     Raises:
-        FailedError: The record of what was installed can't be read.
-        OSError: The root can't be looked at.
+        FailedError: The record of installed packages can't be read.
+        OSError: The root can't be read.
     """
     with Root(root) as opened:
         state, stopped = root_state(opened)
@@ -64,10 +64,10 @@ def root_status(root: Path) -> RootStatus:
 
 
 def staged_package(root: Root) -> StagedPackage | None:
-    """Return the package whose download was cut off, if there is one.
+    """Return the package whose download was interrupted, if there is one.
 
     Raises:
-        OSError: The root can't be looked at.
+        OSError: The root can't be read.
     """
     package = is_staging(root)
     return None if package is None else StagedPackage(package=package, octets=sum(staged(root).values()))
@@ -77,7 +77,7 @@ def root_state(root: Root) -> tuple[RootState, Checkpoint | None]:
     """Return the state of a root, and where an installation in place stopped.
 
     Raises:
-        OSError: It can't be looked at.
+        OSError: It can't be read.
     """
     found = load_checkpoint(root)
     if found is not None and found.unsafe:

@@ -1,6 +1,6 @@
-"""Installing from outside: a confined child changes the root, and this process outlives it.
+"""Supervised installation: a confined child process changes the root, and this process outlives it.
 
-Where the child is killed another one settles what it left; where the root is unsafe afterwards the device's
+If the child is killed, a second one recovers the root.  If the root is unsafe afterwards, the device's
 recovery command runs.  The command line and every other program get the same.
 """
 
@@ -38,28 +38,28 @@ __all__ = [
 ]
 
 REPORT_EVERY: Final = 0.1
-"""How many seconds lie between two reports of a child about its progress."""
+"""The time between two progress reports of a child, in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Advance:
-    """Octets are done; fewer than none where some have to be read again."""
+    """Bytes are done; a negative number if some have to be read again."""
 
     octets: int
     standing: Standing | None
-    """How a package on its way stands."""
+    """The state of a package that is still arriving."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """Something that people may want to know."""
+    """A note for people."""
 
     text: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recovered:
-    """What became of what a crash had left, and how the root stands."""
+    """The outcome of a recovery, and the state of the root."""
 
     outcome: RecoveryOutcome
     state: RootState
@@ -78,26 +78,26 @@ def apply_package(
     settled: Callable[[], object] = lambda: None,
     environment: Mapping[str, str] | None = None,
 ) -> Applied:
-    """Install a package in a root: in a child process that can change nothing else.
+    """Install a package in a root, in a child process that can change nothing else.
 
     Args:
         trusted: The package.
         payload: Its payload, from the beginning.
-        root: Where.
-        request: How.
-        clock: Gives the time in seconds; it never jumps.
-        hear: Is told of progress, here.
-        settled: Is called once nothing is left to be stopped: signals should no longer raise then.
-        environment: The variables of the recovery command.
+        root: The root.
+        request: How to install it.
+        clock: Returns the time in seconds; it never jumps.
+        hear: Called in this process with progress and notes.
+        settled: Called when nothing is left to be stopped: from then on, signals should not raise.
+        environment: The environment variables of the recovery command.
 
     Raises:
-        RefusedError: It is not for this device or root, or not now.
-        UntrustedError: The contents of a file are not the signed ones.
+        RefusedError: The package is not for this device or root, or can't be installed now.
+        UntrustedError: The contents of a file do not match the signed digest.
         FormatError: The payload is shorter or longer than the header states.
         TransferError: The transfer failed or took too long; the root is as with FailedError.
-        FailedError: It could not be done; the root is as before, or in place: usable, and partly changed.
-        UnsafeError: It could not be done, and the root needs recovery; the device's command has run.
-        OSError: The root can't be looked at, or there can be no process.
+        FailedError: It failed; the root is as before or, in place, usable and partly changed.
+        UnsafeError: It failed, and the root needs recovery; the device's recovery command has run.
+        OSError: The root can't be read, or no process can be started.
     """
     command = () if request.device is None else request.device.recovery_command
 
@@ -108,7 +108,7 @@ def apply_package(
         try:
             done = run_child(work, heard)
         except UnsafeError:
-            # Before anything is told: whoever listens may be gone, and take us along.
+            # Before any note: its reader may be gone, which could end this process.
             settled()
             run_recovery_command(command, environment or {}, lambda text: hear(Note(text=text)))
             raise
@@ -126,31 +126,31 @@ def apply_package(
 
 
 def preview_package(trusted: TrustedPackage, payload: Payload, root: Path, request: ApplyRequest) -> Applied:
-    """Return what :func:`apply_package` would do, the payload compared; nothing is changed.
+    """Return what :func:`apply_package` would do, after checking the payload; nothing is changed.
 
     Raises:
-        RefusedError: It would be refused, or something that was left has to be recovered first.
-        UntrustedError: The contents of a file are not the signed ones.
+        RefusedError: It would be refused, or an interrupted installation has to be recovered first.
+        UntrustedError: The contents of a file do not match the signed digest.
         FormatError: The payload is shorter or longer than the header states.
-        FailedError: What was installed before can't be read.
-        OSError: The root can't be looked at.
+        FailedError: The record of installed packages can't be read.
+        OSError: The root can't be read.
     """
     with Root(root) as opened:
         return applying.preview(trusted, payload, opened, request)
 
 
 def recover_root(root: Path, *, discard: bool = False) -> Recovered:
-    """Finish or undo what a crash left of an installation, in a confined child.
+    """Finish or undo an interrupted installation, in a confined child process.
 
     Args:
-        root: Where.
-        discard: Whether the files of a download that was cut off go, too, with which it could go on.
+        root: The root.
+        discard: Whether to also remove the staged files with which an interrupted download could be resumed.
 
     Raises:
-        RefusedError: An installation is under way.
-        FailedError: What was staged can't be read or removed.
-        UnsafeError: The changes can neither be made nor taken back.
-        OSError: The root can't be looked at, or there can be no process.
+        RefusedError: An installation is running.
+        FailedError: Staged files can't be read or removed.
+        UnsafeError: The changes can be neither completed nor undone.
+        OSError: The root can't be read, or no process can be started.
     """
 
     def work(_tell: Tell) -> Document:
@@ -169,12 +169,12 @@ def recover_root(root: Path, *, discard: bool = False) -> Recovered:
 def run_recovery_command(
     command: tuple[str, ...], environment: Mapping[str, str], note: Callable[[str], object]
 ) -> None:
-    """Run a device's procedure for a root that is not safe; its words go where ours go.
+    """Run the device's recovery command for an unsafe root; its output goes to standard error.
 
     Args:
-        command: The program and its arguments; nothing is run where there is none.
-        environment: Its variables.
-        note: Is told what becomes of it.
+        command: The program and its arguments; if empty, nothing is run.
+        environment: Its environment variables.
+        note: Called with notes on its start and end.
     """
     if not command:
         return
@@ -182,9 +182,9 @@ def run_recovery_command(
     try:
         os.fstat(2)
         outputs: list[Any] = [(os.POSIX_SPAWN_DUP2, 2, 1)]
-    except OSError:  # nobody listens
+    except OSError:  # standard error is closed
         outputs = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0), (os.POSIX_SPAWN_DUP2, 1, 2)]
-    meanings = [signal.SIGPIPE, signal.SIGXFSZ, *STOP_SIGNALS]  # which are others for this program
+    meanings = [signal.SIGPIPE, signal.SIGXFSZ, *STOP_SIGNALS]  # this program handles them differently
     try:
         child = os.posix_spawnp(command[0], command, environment, file_actions=outputs, setsigdef=meanings)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -198,7 +198,7 @@ def run_recovery_command(
 def _installing(
     trusted: TrustedPackage, payload: Payload, root: Path, request: ApplyRequest, clock: Callable[[], float]
 ) -> Callable[[Tell], Document]:
-    """Return what installs in a child process."""
+    """Return the function that installs in a child process."""
     parent, committed = os.getpid(), False
 
     def committing() -> None:
@@ -209,7 +209,7 @@ def _installing(
     def work(told: Tell) -> Document:
         progress, finish = _reporting(payload, told, clock)
         if isinstance(payload, ArrivingPayload):
-            # Without its parent it goes on only where there is no way back.
+            # Without its parent, it continues only after the point of no return.
             payload.supervise(
                 note=lambda text: told({"note": text}),
                 wanted=lambda: committed or os.getppid() == parent,
@@ -227,7 +227,7 @@ def _installing(
 def _settling(
     trusted: TrustedPackage, root: Path, request: ApplyRequest, *, arriving: bool
 ) -> Callable[[Tell], Document]:
-    """Return what recovers, in a child process, after the one that installed was killed."""
+    """Return the function that recovers in a child process, after the one that installed was killed."""
 
     def work(_told: Tell) -> Document:
         with _confined(root) as (opened, confined):
@@ -240,13 +240,13 @@ def _settling(
 def _killed_twice(
     exc: ChildKilledError, trusted: TrustedPackage, root: Path, request: ApplyRequest
 ) -> Applied:
-    """Return what was done all the same; nobody could recover, which can be tried again.
+    """Return what was done nevertheless; the recovery failed and can be tried again.
 
     Raises:
-        UnsafeError: The root may be a mixture.
-        FailedError: It is as before.
+        UnsafeError: The root may be half-changed.
+        FailedError: The root is as before.
     """
-    hint = "'spkg recover' tries again"
+    hint = "run 'spkg recover' to try again"
     with Root(root) as opened:
         if applying.is_half_done(opened):
             raise UnsafeError(f"{exc}, twice", hint=hint) from exc
@@ -259,7 +259,7 @@ def _killed_twice(
 def _reporting(
     payload: Payload, told: Tell, clock: Callable[[], float]
 ) -> tuple[Progress, Callable[[], None]]:
-    """Return what hears of octets and reports them a few times a second, and what reports the last ones."""
+    """Return a function that counts bytes and reports them a few times a second, and one for the rest."""
     waiting, last = 0, clock()
 
     def report() -> None:
@@ -281,7 +281,7 @@ def _reporting(
 
 
 def _event(document: Document) -> Advance | Note:
-    """Return what a child told."""
+    """Return the event that a child reported."""
     if "note" in document:
         return Note(text=document["note"])
     standing, known = document["standing"], None
@@ -295,6 +295,6 @@ def _event(document: Document) -> Advance | Note:
 
 @contextmanager
 def _confined(root: Path) -> Iterator[tuple[Root, bool]]:
-    """Open a root, and confine this process to it."""
+    """Open a root and confine this process to it."""
     with Root(root) as opened:
         yield opened, confine(opened.fileno()) > 0

@@ -1,19 +1,20 @@
 """All or nothing: a transaction in ``.spkg/txn``, on the file system of the root.
 
-Whatever needs room is done before the journal is there: files are written to ``new``, new directories
-built in ``mk``, what will be replaced has a second name in ``old``.  Until then recovery discards it all.
-From then on only renames are left, and each can be repeated: recovery goes on to the end, or back, where
-that fails.
+Everything that needs room is done before the journal exists: files are written to ``new``, new directories
+are built in ``mk``, and entries to be replaced get a second name in ``old``.  Until then, recovery discards
+it all.  From then on only renames are left, and each can be repeated: recovery completes them or, if that
+fails, undoes them.
 
 =========  ==========================================================================
 ``new/N``  the file of put N, until it is placed
-``mov/N``  the source of move N, from when it left until it is placed
-``old/N``  what stood at the path of step N
+``mov/N``  the source of move N, from when it is moved away until it is placed
+``old/N``  the entry that was at the path of step N
 ``mk/N``   directory N with those below it, until it is placed
 =========  ==========================================================================
 
-The phases are marked by files whose names become durable before the next one begins: ``placing`` when all
-that leaves has left, ``back`` when the way is back, ``unplaced`` when all that was placed left again.
+The phases are marked by files whose names become durable before the next phase begins: ``placing`` when
+everything in the way is moved away, ``back`` when the changes are being undone, ``unplaced`` when everything
+that was placed is moved away again.
 """
 
 import errno
@@ -53,7 +54,7 @@ __all__ = [
 
 TXN: Final[Parts] = (*OWN, b"txn")
 OVER: Final[Parts] = (*OWN, b"over")
-"""What is left of a transaction that is over."""
+"""The remains of a transaction that is over."""
 JOURNAL: Final[Parts] = (*TXN, b"journal")
 DONE: Final[Parts] = (*TXN, b"done")
 JOURNAL_DRAFT: Final[Parts] = (*TXN, b"draft")
@@ -61,34 +62,34 @@ PLACING: Final[Parts] = (*TXN, b"placing")
 BACK: Final[Parts] = (*TXN, b"back")
 UNPLACED: Final[Parts] = (*TXN, b"unplaced")
 PACKAGE: Final[Parts] = (*TXN, b"package")
-"""Of a download: SHA-256 of its signed octets, in hex, by which its staged files are known again."""
+"""For a download: the SHA-256 of its signed bytes, in hex, by which its staged files are identified."""
 SLOTS: Final = (b"new", b"mov", b"old", b"mk")
 PLACED: Final = {Verb.PUT: b"new", Verb.MOVE: b"mov"}
-"""What takes its place at the end, and where it waits."""
+"""The steps that place a file at the end, and where the file waits."""
 MAX_PACKAGE: Final = 64
 PRIVATE: Final = 0o700
 GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
-"""How a system says that a directory is not there, or something else in its place."""
+"""Errors for a directory that does not exist, or is not a directory."""
 ATTEMPTS: Final = 2
-"""How often the way forward is tried: some failures do not come twice."""
+"""How often completing the changes is tried: some failures do not happen twice."""
 NO_LINK: Final = frozenset({errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
-"""How a system says that a file can't have a second name, here or for this user."""
-RECOVER: Final = "'spkg recover' tries again"
+"""Errors for a file that can't have a second name, here or for this user."""
+RECOVER: Final = "run 'spkg recover' to try again"
 SYNCED_ONE_BY_ONE: Final = 8
-"""Up to so many files or directories are synced one by one, more by one sync of the file system."""
+"""Up to this many files or directories are synced one by one; more, by one sync of the file system."""
 
 
 class RecoveryOutcome(Enum):
-    """What became of a transaction."""
+    """The outcome of a transaction."""
 
     NOTHING = "nothing"
-    """There was none."""
+    """There was no transaction."""
     DISCARDED = "discarded"
     """It had not begun to change the tree."""
     DONE = "done"
-    """Its changes are made."""
+    """Its changes are complete."""
     UNDONE = "undone"
-    """Its changes could not all be made, and were taken back."""
+    """Its changes could not be completed and were undone."""
 
 
 def slot(kind: bytes, step: JournalStep) -> Parts:
@@ -97,14 +98,14 @@ def slot(kind: bytes, step: JournalStep) -> Parts:
 
 
 def begin(root: Root, package: str | None = None) -> None:
-    """Make the places for what will be staged; the files that a download has left in ``new`` stay.
+    """Make the directories for staging; the files that a download has left in ``new`` are kept.
 
     Args:
-        root: Where.
-        package: Of a download: SHA-256 of its signed octets, in hex.
+        root: The root.
+        package: For a download: the SHA-256 of its signed bytes, in hex.
 
     Raises:
-        OSError: That can't be done, or there is a transaction.
+        OSError: They can't be made, or there is already a transaction.
     """
     going_on = package is not None and is_staging(root) == package
     if not going_on:
@@ -128,10 +129,10 @@ def begin(root: Root, package: str | None = None) -> None:
 
 
 def is_staging(root: Root) -> str | None:
-    """Return the package whose download was cut off before it changed anything; None where none was.
+    """Return the package whose download was interrupted before it changed anything; None if none was.
 
     Raises:
-        OSError: The root can't be looked at.
+        OSError: The root can't be read.
     """
     if not _has(root, PACKAGE) or _has(root, JOURNAL) or _has(root, DONE):
         return None
@@ -140,10 +141,10 @@ def is_staging(root: Root) -> str | None:
 
 
 def staged(root: Root) -> dict[Parts, int]:
-    """Return the files that are staged, and how many octets there are of each.
+    """Return the staged files, and how many bytes there are of each.
 
     Raises:
-        OSError: The root can't be looked at.
+        OSError: The root can't be read.
     """
     paths = [(*TXN, b"new", name) for name in root.names((*TXN, b"new"))]
     found = [(path, root.status(path)) for path in paths]
@@ -151,11 +152,11 @@ def staged(root: Root) -> dict[Parts, int]:
 
 
 def keep_staged(root: Root, wanted: Mapping[Parts, int]) -> dict[Parts, int]:
-    """Return the files with which a download can go on, and remove all others that are staged.
+    """Return the staged files with which a download can be resumed, and remove all others.
 
     Args:
-        root: Where.
-        wanted: How many octets each file will have.
+        root: The root.
+        wanted: How many bytes each file will have.
 
     Raises:
         OSError: Something can't be removed.
@@ -175,17 +176,17 @@ def keep_staged(root: Root, wanted: Mapping[Parts, int]) -> dict[Parts, int]:
 
 
 def commit(root: Root, steps: Sequence[JournalStep], directories: Iterable[Parts]) -> list[JournalStep]:
-    """Stage what is no file, make everything durable, and write the journal; return the steps as it has them.
+    """Stage everything but files, make it all durable, and write the journal; return the steps in it.
 
-    When this returns the changes will be made, whatever happens.
+    Once this has returned, the changes will be made, whatever happens.
 
     Args:
-        root: Where the files of all puts are staged, and synced where they are few.
-        steps: What is to change.
-        directories: All that appear, also those within others.
+        root: The root; the files of all puts are staged there, and synced if they are few.
+        steps: The changes to make.
+        directories: All new directories, including those within others.
 
     Raises:
-        FailedError: There is more to do than a journal takes; nothing has changed yet.
+        FailedError: There are more steps than fit into a journal; nothing has changed yet.
         OSError: Something can't be staged; nothing has changed yet.
     """
     staged = [_keep(root, step) for step in steps]
@@ -205,7 +206,8 @@ def commit(root: Root, steps: Sequence[JournalStep], directories: Iterable[Parts
             root.sync_directory(directory)
     octets = encode_journal(staged)
     if len(octets) > MAX_JOURNAL:
-        raise FailedError(f"a journal of {len(octets)} octets, {MAX_JOURNAL} are taken", reason=NO_ROOM)
+        problem = f"the journal would have {len(octets)} bytes, the limit is {MAX_JOURNAL}"
+        raise FailedError(problem, reason=NO_ROOM)
     write_whole(root, JOURNAL_DRAFT, octets)
     root.rename(JOURNAL_DRAFT, JOURNAL)
     root.sync_directory(TXN)
@@ -213,10 +215,10 @@ def commit(root: Root, steps: Sequence[JournalStep], directories: Iterable[Parts
 
 
 def finish(root: Root, steps: Sequence[JournalStep]) -> RecoveryOutcome:
-    """Make the changes of a journal, or take them back where they can't all be made.
+    """Complete the changes of a journal, or undo them if that fails.
 
     Raises:
-        UnsafeError: Neither can be done.
+        UnsafeError: Both failed.
     """
     problems: list[OSError] = []
     while len(problems) < ATTEMPTS:
@@ -235,16 +237,16 @@ def finish(root: Root, steps: Sequence[JournalStep]) -> RecoveryOutcome:
         _back(root, steps)
     except OSError as exc:
         told = "; ".join(dict.fromkeys(map(os_problem, [*problems, exc])))
-        raise UnsafeError(f"the changes can neither be made nor taken back: {told}", hint=RECOVER) from exc
+        raise UnsafeError(f"the changes can be neither completed nor undone: {told}", hint=RECOVER) from exc
     return RecoveryOutcome.UNDONE
 
 
 def settle_transaction(root: Root) -> RecoveryOutcome:
-    """Finish, undo or discard what a crash left, and remove it; without a transaction nothing is done.
+    """Finish, undo or discard an interrupted transaction, and remove it; without one, do nothing.
 
     Raises:
-        UnsafeError: The changes can neither be made nor taken back, or nobody can tell what they are.
-        OSError: What was staged can't be removed.
+        UnsafeError: The changes can be neither completed nor undone, or it is unknown what they are.
+        OSError: Staged files can't be removed.
     """
     outcome = _settle(root)
     if _has(root, TXN):
@@ -253,23 +255,23 @@ def settle_transaction(root: Root) -> RecoveryOutcome:
 
 
 def is_pending(root: Root) -> bool:
-    """Whether something is left that recovery has to finish, undo or discard.
+    """Whether there is a transaction that recovery has to finish, undo or discard.
 
     Raises:
-        OSError: The root can't be looked at.
+        OSError: The root can't be read.
     """
     return _has(root, TXN) and not _has(root, DONE) and is_staging(root) is None
 
 
 def collect(root: Root) -> None:
-    """Remove what a transaction leaves behind, once its journal is done, or before there is one.
+    """Remove the files of a transaction, once its journal is done or before there is one.
 
     Raises:
-        OSError: That can't be done; it can be tried again at any time.
+        OSError: They can't be removed; this can be tried again at any time.
     """
     if _has(root, OVER):
         root.remove_tree(OVER)
-    root.rename(TXN, OVER)  # from here on nothing is left that could be taken for a transaction
+    root.rename(TXN, OVER)  # from here on, nothing can be mistaken for a transaction
     root.sync_directory(OWN)
     root.remove_tree(OVER)
 
@@ -278,24 +280,24 @@ def discard(root: Root) -> None:
     """Remove a transaction whose changes have not begun, its journal first.
 
     Raises:
-        UnsafeError: The journal can't be removed for certain: recovery may make the changes yet.
+        UnsafeError: It is unknown whether the journal is removed: recovery may still make the changes.
     """
     try:
         if _has(root, JOURNAL):
             root.unlink(JOURNAL)
             root.sync_directory(TXN)
     except OSError as exc:
-        problem = f"nobody can tell whether the changes will be made: {os_problem(exc)}"
+        problem = f"it is unknown whether the changes will be made: {os_problem(exc)}"
         raise UnsafeError(problem, hint=RECOVER) from exc
-    with suppress(OSError):  # what is left does no harm, and goes the next time
+    with suppress(OSError):  # leftovers do no harm and are removed the next time
         collect(root)
 
 
 def write_whole(root: Root, path: Parts, octets: bytes) -> None:
-    """Write a file that is not there yet, and make its contents durable.
+    """Write a new file, and make its contents durable.
 
     Raises:
-        OSError: That can't be done.
+        OSError: It can't be written.
     """
     file = root.create(path)
     try:
@@ -306,10 +308,10 @@ def write_whole(root: Root, path: Parts, octets: bytes) -> None:
 
 
 def _settle(root: Root) -> RecoveryOutcome:
-    """Do what :func:`settle_transaction` does, but for the removing.
+    """Do what :func:`settle_transaction` does, except for removing the transaction.
 
     Raises:
-        UnsafeError: The changes can neither be made nor taken back, or nobody can tell what they are.
+        UnsafeError: The changes can be neither completed nor undone, or it is unknown what they are.
     """
     try:
         if not _has(root, TXN):
@@ -319,14 +321,14 @@ def _settle(root: Root) -> RecoveryOutcome:
             return RecoveryOutcome.NOTHING if _has(root, DONE) else RecoveryOutcome.DISCARDED
         steps = decode_journal(root.read(JOURNAL, MAX_JOURNAL))
     except OSError as exc:
-        raise UnsafeError(f"nobody can tell what is left to do: {os_problem(exc)}", hint=RECOVER) from exc
+        raise UnsafeError(f"it is unknown what is left to do: {os_problem(exc)}", hint=RECOVER) from exc
     except ValueError as exc:
         raise UnsafeError(f"{shown(JOURNAL)}: {exc}") from exc
     return finish(root, steps)
 
 
 def _keep(root: Root, step: JournalStep) -> JournalStep:
-    """Give a second name to what a step will replace; where that is not allowed it has to leave before."""
+    """Give a second name to the entry that a step replaces; if that is not allowed, move it away before."""
     if step.before is not Before.KEPT:
         return step
     try:
@@ -341,27 +343,27 @@ def _keep(root: Root, step: JournalStep) -> JournalStep:
 def _forward(root: Root, steps: Sequence[JournalStep]) -> None:
     placed = [step for step in steps if step.verb in PLACED]
     if not _has(root, PLACING):
-        # (1) Sources leave first, since what they lie in may leave next.
+        # (1) Sources are moved away first, since their directories may be next.
         moves = [(step.source, slot(b"mov", step)) for step in steps if step.source is not None]
         _shift(root, moves)
-        # (2) What is in the way, or is to be gone: a whole tree by one rename.
+        # (2) Then entries that are in the way or to be removed: a whole tree by one rename.
         leaving = [step for step in steps if step.before is Before.AWAY]
         _shift(root, [(step.path, slot(b"old", step)) for step in leaving])
-        # (3) New directories, with those below them; they have to last before anything moves in.
+        # (3) New directories, with those below them, are placed durably before anything moves in.
         made = [step for step in steps if step.verb is Verb.DIRECTORY]
         _place(root, [(slot(b"mk", step), step.path) for step in made])
         _mark(root, PLACING)
-    # (4) What is new takes its place.
+    # (4) New files are placed.
     _place(root, [(slot(PLACED[step.verb], step), step.path) for step in placed])
     _done(root)
 
 
 def _back(root: Root, steps: Sequence[JournalStep]) -> None:
     if not _has(root, JOURNAL):
-        root.rename(DONE, JOURNAL)  # the last thing that was done can't be relied on
+        root.rename(DONE, JOURNAL)  # the last step may not be durable
     _mark(root, BACK)
     if not _has(root, UNPLACED):
-        # (1) What was placed leaves, but for files over which the old ones can be put.
+        # (1) Placed files are moved away, except those that the old ones can replace directly.
         if _has(root, PLACING):
             placed = [
                 step
@@ -369,11 +371,11 @@ def _back(root: Root, steps: Sequence[JournalStep]) -> None:
                 if step.verb in PLACED and not (step.verb is Verb.PUT and step.before is Before.KEPT)
             ]
             _shift(root, [(step.path, slot(PLACED[step.verb], step)) for step in placed])
-        # (2) So do the directories that were made for it.
+        # (2) New directories are moved away as well.
         made = [step for step in steps if step.verb is Verb.DIRECTORY]
         _shift(root, [(step.path, slot(b"mk", step)) for step in made])
         _mark(root, UNPLACED)
-    # (3) What stood there comes back, trees before the files that were moved out of them.
+    # (3) Old entries come back, trees before the files that were moved out of them.
     kept = [step for step in steps if step.before is not Before.NOTHING]
     _place(root, [(slot(b"old", step), step.path) for step in kept])
     _place(root, [(slot(b"mov", step), step.source) for step in steps if step.source is not None])
@@ -381,7 +383,7 @@ def _back(root: Root, steps: Sequence[JournalStep]) -> None:
 
 
 def _shift(root: Root, pairs: Sequence[tuple[Parts, Parts]]) -> None:
-    """Take things away, each to a place of its own, unless it is there already."""
+    """Move entries away, each to its own place, unless that is already done."""
     for path, place in pairs:
         if not _has(root, place):
             root.rename(path, place)
@@ -389,7 +391,7 @@ def _shift(root: Root, pairs: Sequence[tuple[Parts, Parts]]) -> None:
 
 
 def _place(root: Root, pairs: Sequence[tuple[Parts, Parts]]) -> None:
-    """Bring things from their places, unless it is done."""
+    """Move entries from their places to their paths, unless that is already done."""
     for place, path in pairs:
         try:
             root.rename(place, path)
@@ -400,13 +402,13 @@ def _place(root: Root, pairs: Sequence[tuple[Parts, Parts]]) -> None:
 
 
 def _rely_on_names(root: Root) -> None:
-    """Make the names of journal and markers durable: those that are there may be no older than a crash."""
+    """Make the names of journal and markers durable: they may have been written just before a crash."""
     root.sync_directory(TXN)
 
 
 def _sync(root: Root, pairs: Sequence[tuple[Parts, Parts]]) -> None:
-    """Make renames durable, those too that were made before a crash of this process alone."""
-    # Where things came to goes first: a name that is gone from one place has to be in the other.
+    """Make renames durable, including those made before this process alone crashed."""
+    # Destinations go first: a name that is gone from one place must be in the other.
     directories = dict.fromkeys([end[:-1] for _, end in pairs] + [start[:-1] for start, _ in pairs])
     if len(directories) > SYNCED_ONE_BY_ONE:
         root.sync_all()
@@ -415,7 +417,7 @@ def _sync(root: Root, pairs: Sequence[tuple[Parts, Parts]]) -> None:
         try:
             root.sync_directory(directory)
         except OSError as exc:
-            if exc.errno not in GONE:  # it left later, after it was synced
+            if exc.errno not in GONE:  # it was moved away later, after it was synced
                 raise
 
 
@@ -432,7 +434,7 @@ def _done(root: Root) -> None:
 
 
 def _spare(marker: Parts) -> Parts:
-    """Where a marker waits: making one takes no room then."""
+    """Return where a marker waits, so that setting it needs no room."""
     return (*marker[:-1], b"spare." + marker[-1])
 
 

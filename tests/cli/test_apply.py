@@ -207,8 +207,8 @@ def test_a_version_that_is_not_known_is_hinted_at() -> None:
     result = run("apply", "p.spkg", *APPLY)
 
     assert result.stderr == (
-        "spkg: error: offset 0x0018: command[0]: asks for a software version, and that of the device is not "
-        "known [TR-069 E.4.10]\nspkg: hint: name the device file with --device\n"
+        "spkg: error: offset 0x0018: command[0]: requires a software version, but that of the device is "
+        "unknown [TR-069 E.4.10]\nspkg: hint: name the device file with --device\n"
     )
     assert run("apply", "p.spkg", *APPLY, "--software-version", "4.9").exit_code == 5
     assert run("apply", "p.spkg", *APPLY, "--software-version", "5.0.1").exit_code == 0
@@ -564,7 +564,7 @@ def test_after_two_kills_the_root_itself_tells_how_it_stands(
     result = run("apply", "p.spkg", *APPLY, "--device", "d.toml")
 
     assert result.exit_code == status
-    assert result.stderr.endswith(f"{KILL}, twice\nspkg: hint: 'spkg recover' tries again\n")
+    assert result.stderr.endswith(f"{KILL}, twice\nspkg: hint: run 'spkg recover' to try again\n")
     assert not Path("recovered").exists()
 
 

@@ -99,7 +99,7 @@ def test_a_broken_connection_is_told_and_goes_on(url: str, script: Script) -> No
 
     assert result.exit_code == 0
     assert re.fullmatch(
-        rf"spkg: hint: the connection ended after {FRONT + 5000} of {len(OCTETS)} octets: "
+        rf"spkg: hint: the connection ended after {FRONT + 5000} of {len(OCTETS)} bytes: "
         r"trying again in 0\.0 s\n",
         result.stderr,
     )
@@ -117,10 +117,10 @@ def test_a_broken_connection_is_told_and_goes_on(url: str, script: Script) -> No
             8,
             9012,
             "login",
-            "nobody is let in without a name",
+            "the server requires a login",
         ),
         ({"octets": OCTETS + b"!"}, (), 8, 9010, "size", "its header states"),
-        ({}, ("--size", "5"), 8, 9010, "size", "5 are expected"),
+        ({}, ("--size", "5"), 8, 9010, "size", "expected 5 bytes"),
         ({"octets": OCTETS[:-1] + b"?"}, (), 4, 9010, "corrupted", "/big: contents do not match"),
         ({"octets": b"GARBAGE!" * 200}, (), 3, 9010, "malformed", "is not the preamble"),
         ({"octets": Draft(signers=()).encode()}, (), 4, 9010, "untrusted", "no signature"),
@@ -169,8 +169,12 @@ def test_nobody_there_is_8(here: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "options", "problem"),
     [
-        ("http://bob:hunter2@127.0.0.1/p", (), "a URL must not carry credentials: others see it"),
-        ("sftp://127.0.0.1/p", (), "no downloads by 'sftp': file, ftp, ftps, http, https, tftp are known"),
+        ("http://bob:hunter2@127.0.0.1/p", (), "a URL must not carry credentials: other users can see it"),
+        (
+            "sftp://127.0.0.1/p",
+            (),
+            "unsupported URL scheme 'sftp': expected one of file, ftp, ftps, http, https, tftp",
+        ),
         ("http://127.0.0.1/p", ("--username", "bob"), "--username needs --password-env or --password-file"),
         ("http://127.0.0.1/p", ("--password-env", "PW"), "a password needs --username"),
         (
@@ -183,7 +187,11 @@ def test_nobody_there_is_8(here: Path) -> None:
             ("--username", "b", "--password-env", "NONE"),
             "the environment variable NONE is not set",
         ),
-        ("file://elsewhere/p", (), "a file: URL names a file of this host, as file:///tmp/gateway.spkg does"),
+        (
+            "file://elsewhere/p",
+            (),
+            "a file: URL must name a file on this host, such as file:///tmp/gateway.spkg",
+        ),
         ("http://127.0.0.1/p", ("--in-place",), None),
     ],
 )
@@ -198,7 +206,7 @@ def test_wrong_usage_is_2_before_anything_is_asked(
     if problem is not None:
         assert result.stderr.splitlines()[0] == f"spkg: error: {problem}"
     else:
-        assert "--in-place wants the package in a file" in result.stderr
+        assert "--in-place needs the package in a file" in result.stderr
     assert tree() == OLD
 
 
@@ -258,7 +266,7 @@ def test_standard_input_is_a_download_that_can_not_go_on(here: Path) -> None:
     again = process("apply", "-", *APPLY, "--again", input=OCTETS[: FRONT + 9])
 
     assert again.returncode == 8
-    assert again.stderr.decode().endswith(f": it ended after {FRONT + 9} of {len(OCTETS)} octets\n")
+    assert again.stderr.decode().endswith(f": the transfer ended after {FRONT + 9} of {len(OCTETS)} bytes\n")
 
 
 def test_in_place_from_standard_input_what_is_left_is_what_the_state_says(here: Path) -> None:
@@ -408,7 +416,7 @@ def test_what_a_download_lacks_here_is_9(url: str, monkeypatch: pytest.MonkeyPat
     extra = run("apply", "tftp://127.0.0.1/p", *APPLY)
 
     assert (bundle.exit_code, extra.exit_code) == (9, 9)
-    assert bundle.stderr == "spkg: error: empty.pem has no certificates of authorities\n"
+    assert bundle.stderr == "spkg: error: empty.pem has no CA certificates\n"
     assert extra.stderr == (
         "spkg: error: the library tftpy is not installed, and this needs it\n"
         "spkg: hint: pip install 'tftpy>=0.8'\n"

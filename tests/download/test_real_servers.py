@@ -184,7 +184,7 @@ def tree() -> dict[str, bytes]:
 BROKE: Final = r"spkg: hint: .+: trying again in 0\.[3-7] s\n"
 """The pattern of what is told where a connection broke, once."""
 ENDED: Final = (
-    rf"spkg: hint: the connection ended after (\d+) of {len(OCTETS)} octets: trying again in 0\.[3-7] s\n"
+    rf"spkg: hint: the connection ended after (\d+) of {len(OCTETS)} bytes: trying again in 0\.[3-7] s\n"
 )
 """The same where it was no more than ended."""
 
@@ -233,9 +233,9 @@ def assert_failed(
 def assert_unsafe(result: Result, url: str, problem: str) -> None:
     """Assert that a certificate was refused; how that is put is for the library to say."""
     said: str = json.loads(result.stdout.splitlines()[-1])["message"]
-    assert said.startswith(f"{url}: no safe connection: ")
+    assert said.startswith(f"{url}: the server's certificate is not trusted: ")
     assert problem in said
-    assert_failed(result, said, "--ca-bundle names a private authority", reason="contact")
+    assert_failed(result, said, "use --ca-bundle for a private certificate authority", reason="contact")
 
 
 def start_of(asked: Asked) -> int:
@@ -337,7 +337,7 @@ class TestNginx:
         with relay(HOST, web.plain, after=HALF, broken=replace) as relayed:
             result = spkg.apply(f"http://{HOST}:{relayed}/p.spkg", "--json")
 
-        problem, hint = "the server has another package now", "begin again"
+        problem, hint = "the server now has a different package", "start the transfer again"
         assert_failed(result, problem, hint, reason="incomplete", told=ENDED)
 
     def test_a_missing_file_is_8(self, spkg: Program, web: Nginx) -> None:
@@ -378,7 +378,7 @@ class TestNginx:
     def test_no_redirect_leads_from_https_to_http(self, spkg: Program, web: Nginx) -> None:
         url = f"https://{HOST}:{web.secure}/down/p.spkg"
 
-        assert_failed(spkg.apply(url, *WEB, "--json"), f"{url}: a redirect from https to http")
+        assert_failed(spkg.apply(url, *WEB, "--json"), f"{url}: a redirect from https to http is not allowed")
         assert [one.port for one in web.asked(1)] == [web.secure]
 
     def test_redirects_that_lead_round_end(self, spkg: Program, web: Nginx) -> None:
@@ -395,7 +395,8 @@ class TestNginxPasswords:
 
         result = spkg.apply(url, *LOGIN, "--json")
 
-        problem, hint = f"{url}: the server wants the password in clear", "use https, or --unsafe-basic"
+        problem = f"{url}: the server requires the password in clear text"
+        hint = "use https, or --unsafe-basic to send it anyway"
         assert_failed(result, problem, hint, fault=9012, reason="login")
         assert [(one.status, one.login) for one in web.asked(1)] == [(401, "")]
 
@@ -415,7 +416,7 @@ class TestNginxPasswords:
 
         result = spkg.apply(url, *WEB, *WRONG, "--json")
 
-        assert_failed(result, f"{url}: not let in", fault=9012, reason="login")
+        assert_failed(result, f"{url}: login failed", fault=9012, reason="login")
         asked = [(one.status, one.login) for one in web.asked(2)]
         assert asked == [(401, ""), (401, basic("open barley"))]
 
@@ -426,8 +427,8 @@ class TestNginxPasswords:
 
         result = spkg.apply(url, *WEB, "--json")
 
-        hint = "--username, with --password-env or --password-file"
-        assert_failed(result, f"{url}: nobody is let in without a name", hint, fault=9012, reason="login")
+        hint = "use --username with --password-env or --password-file"
+        assert_failed(result, f"{url}: the server requires a login", hint, fault=9012, reason="login")
         assert [(one.status, one.login) for one in web.asked(1)] == [(401, "")]
 
     def test_a_password_is_for_no_server_that_a_redirect_leads_to(self, spkg: Program, web: Nginx) -> None:
@@ -435,8 +436,8 @@ class TestNginxPasswords:
 
         result = spkg.apply(url, *LOGIN, "--unsafe-basic", "--json")
 
-        problem = f"http://{HOST}:{web.other}/closed/p.spkg: not let in"
-        hint = "the name is for the server that was asked, and was not shown to this one"
+        problem = f"http://{HOST}:{web.other}/closed/p.spkg: login failed"
+        hint = "use this server's URL: after a redirect to another server, no credentials are sent"
         assert_failed(result, problem, hint, fault=9012, reason="login")
         asked = [(one.status, one.port, one.login) for one in web.asked(2)]
         assert asked == [(302, web.plain, ""), (401, web.other, "")]
@@ -494,7 +495,7 @@ class TestVsftpd:
             url = f"ftp://{HOST}:{running.port}/p.spkg"
             failed, fetched = spkg.apply(url, *who, "wrong", "--json"), spkg.fetch(url, *who, "password")
 
-        assert_failed(failed, f"{url}: not let in: 530", fault=9012, reason="login")
+        assert_failed(failed, f"{url}: login failed: 530", fault=9012, reason="login")
         assert_fetched(fetched)
 
     def test_tls_has_one_session_for_commands_and_data(self, spkg: Program, here: Path) -> None:
@@ -562,7 +563,7 @@ class TestVsftpd:
             result = spkg.apply(url, *LOGIN, *WEB, "--json")
             commands = running.commands()
 
-        problem = f"{url}: no safe connection: 530 Please login with USER and PASS."
+        problem = f"{url}: the server refused TLS: 530 Please login with USER and PASS."
         assert_failed(result, problem, reason="contact")
         assert commands == ["AUTH TLS"]
 
@@ -648,5 +649,5 @@ class TestDigest:
             url = f"http://{HOST}:{running.port}/p.spkg"
             result = spkg.apply(url, *WRONG, "--json")
 
-        assert_failed(result, f"{url}: not let in", fault=9012, reason="login")
+        assert_failed(result, f"{url}: login failed", fault=9012, reason="login")
         assert [(one.connection, one.status) for one in running.answers] == [(1, 401), (1, 401)]

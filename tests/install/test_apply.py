@@ -240,7 +240,7 @@ def test_a_damaged_record_is_told_before_anything_changes(place: Path) -> None:
     do(changing(file("/a")), place)
     (place / ".spkg/installed").write_text("{")
 
-    with pytest.raises(FailedError, match="the record of what was installed is damaged"):
+    with pytest.raises(FailedError, match="the record of installed packages is damaged"):
         do(UPDATE, place)
     assert tree(place) == {**OLD, "a": CONTENTS}
 
@@ -326,7 +326,7 @@ def test_a_root_that_was_cut_off_is_pending_until_it_is_recovered(desk: Path) ->
             state = root_state(root)[0].value
             if is_pending(root):
                 assert state == "pending"
-                with pytest.raises(RefusedError, match="an installation was cut off here"):
+                with pytest.raises(RefusedError, match="an installation in this root was interrupted"):
                     do(UPDATE, place, how=preview)
         outcome, after = recover_root_of(place)
         assert after == "clean"
@@ -453,7 +453,7 @@ def test_in_place_wants_a_file(place: Path) -> None:
     package = Package.read(stream)
     payload = Payload(stream, offset=package.payload_offset, length=len(CONTENTS))
 
-    with Root(place) as root, pytest.raises(UsageError, match="--in-place wants the package in a file"):
+    with Root(place) as root, pytest.raises(UsageError, match="--in-place needs the package in a file"):
         apply(verify_package(package, policy(), at=AT), payload, root, IN_PLACE)
 
 
@@ -481,7 +481,7 @@ def test_in_place_each_cut_leaves_the_truth_on_disk_and_the_same_package_goes_on
         if found is not None:
             with pytest.raises(RefusedError):
                 do(changing(file("/x"), version="2"), place)
-            with pytest.raises(RefusedError, match="was begun in place"):
+            with pytest.raises(RefusedError, match="was started in place"):
                 do(STEPS, place)
 
         do(STEPS, place, IN_PLACE)
@@ -584,7 +584,7 @@ def test_in_place_a_failure_in_the_unrecoverable_state_wants_recovery(
         assert root_state(root)[0].value == "unsafe"
     for draft in (STEPS, changing(file("/other"), version="2")):
         for request in (ANYHOW, IN_PLACE):
-            with pytest.raises(RefusedError, match="takes only a package whose role is software-recovery"):
+            with pytest.raises(RefusedError, match="accepts only a package with the role software-recovery"):
                 do(draft, place, request)
     do(changing(RECOVERY, Format(), file("/rescued"), version="3"), place)
     assert tree(place) == {"rescued": CONTENTS}
@@ -623,7 +623,7 @@ def test_a_recovery_has_no_other_role(place: Path, roles: tuple[int, ...], *, ta
     if taken:
         do(rescue, place)
     else:
-        with pytest.raises(RefusedError, match="takes only a package whose role is software-recovery"):
+        with pytest.raises(RefusedError, match="accepts only a package with the role software-recovery"):
             do(rescue, place)
 
     assert ("a" in tree(place)) == taken
@@ -647,7 +647,7 @@ def test_a_damaged_checkpoint_is_taken_for_the_worst(place: Path, octets: bytes)
         pass
     (place / ".spkg/checkpoint").write_bytes(octets)
 
-    with pytest.raises(RefusedError, match="takes only a package whose role is software-recovery"):
+    with pytest.raises(RefusedError, match="accepts only a package with the role software-recovery"):
         do(UPDATE, place)
     assert tree(place) == OLD
     with Root(place) as root:
@@ -680,7 +680,7 @@ def test_in_place_a_file_that_does_not_fit_at_its_time_is_refused_before_anythin
     full = os.statvfs_result((*room[:4], 0, *room[5:]))
     monkeypatch.setattr(Root, "space", lambda _: full)
 
-    with pytest.raises(RefusedError, match="21 octets are needed, 0 are free") as caught:
+    with pytest.raises(RefusedError, match="21 bytes are needed, 0 are free") as caught:
         do(changing(file("/x")), place, IN_PLACE)
     assert (caught.value.reason, transfer_fault(caught.value)) == (NO_ROOM, 9010)
     plant(place, {"big": bytes(100)})
@@ -692,7 +692,7 @@ def test_what_is_not_known_is_told(place: Path) -> None:
     applied = do(changing(UnknownCommand(number=1000, value=b""), file("/a")), place)
 
     assert applied.skipped_unknown == ({"index": 1, "type": 1000},)
-    with pytest.raises(RefusedError, match="a command of the unknown type 1000"):
+    with pytest.raises(RefusedError, match="unknown command type 1000"):
         do(
             changing(UnknownCommand(number=1000, value=b""), file("/b")),
             place,

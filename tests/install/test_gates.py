@@ -93,15 +93,19 @@ def test_a_version_in_the_range_passes(version: str, gate: Record) -> None:
 @pytest.mark.parametrize(
     ("version", "gate", "problem"),
     [
-        ("5.2.99", at_least(5, 3), "the device has 5.2.99, at least 5.3 is asked"),
-        ("5.3", at_least(5, 3, 1), "the device has 5.3, at least 5.3.1 is asked"),
-        ("5", at_least(5, 0, 0, 1), "the device has 5, at least 5.0.0.1 is asked"),
-        ("9.9", at_least(10), "the device has 9.9, at least 10 is asked"),
-        ("4.9.9", at_least(5, 0, 0), "the device has 4.9.9, at least 5.0.0 is asked"),
-        ("6.4", at_most(6, 3), "the device has 6.4, at most 6.3 is asked"),
-        ("6.3.9", at_most(6, 3, 8), "the device has 6.3.9, at most 6.3.8 is asked"),
-        ("6.3.0.1", at_most(6, 3, 0, 0), "the device has 6.3.0.1, at most 6.3.0.0 is asked"),
-        ("10", at_most(9, 9), "the device has 10, at most 9.9 is asked"),
+        ("5.2.99", at_least(5, 3), "requires software version 5.3 or later, the device has 5.2.99"),
+        ("5.3", at_least(5, 3, 1), "requires software version 5.3.1 or later, the device has 5.3"),
+        ("5", at_least(5, 0, 0, 1), "requires software version 5.0.0.1 or later, the device has 5"),
+        ("9.9", at_least(10), "requires software version 10 or later, the device has 9.9"),
+        ("4.9.9", at_least(5, 0, 0), "requires software version 5.0.0 or later, the device has 4.9.9"),
+        ("6.4", at_most(6, 3), "requires software version 6.3 or earlier, the device has 6.4"),
+        ("6.3.9", at_most(6, 3, 8), "requires software version 6.3.8 or earlier, the device has 6.3.9"),
+        (
+            "6.3.0.1",
+            at_most(6, 3, 0, 0),
+            "requires software version 6.3.0.0 or earlier, the device has 6.3.0.1",
+        ),
+        ("10", at_most(9, 9), "requires software version 9.9 or earlier, the device has 10"),
     ],
 )
 def test_a_version_outside_the_range_is_refused(version: str, gate: Record, problem: str) -> None:
@@ -113,7 +117,7 @@ def test_a_version_outside_the_range_is_refused(version: str, gate: Record, prob
 
 @pytest.mark.parametrize("gate", [at_least(0), at_most(4294967295)])
 def test_a_version_gate_wants_a_version(gate: Record) -> None:
-    problem = f"{PLACE}asks for a software version, and that of the device is not known [TR-069 E.4.10]"
+    problem = f"{PLACE}requires a software version, but that of the device is unknown [TR-069 E.4.10]"
 
     without, silent = refused(gate, device=None), refused(gate, device=Device())
 
@@ -127,7 +131,7 @@ def test_a_version_gate_wants_a_version(gate: Record) -> None:
 def test_a_version_gate_wants_numbers(version: str) -> None:
     exc = refused(at_least(0), device=running(version))
 
-    assert exc.problem == f"asks for a software version, and that of the device is {version!r}: no number"
+    assert exc.problem == f"requires a software version, but that of the device is not numeric: {version!r}"
     assert (exc.offset, exc.field, exc.section) == (0x18, "command[0]", "E.4.10")
 
 
@@ -169,7 +173,7 @@ def test_a_standard_role_is_accepted_unless_the_device_says_which(role: int) -> 
 def test_a_role_that_is_not_the_device_s_is_refused(role: int, name: str) -> None:
     exc = refused(Role(role=role), device=Device(roles=frozenset({1, 3})))
 
-    assert str(exc) == f"{PLACE}the role {name} is not accepted here [TR-069 E.4.11]"
+    assert str(exc) == f"{PLACE}the device does not accept the role {name} [TR-069 E.4.11]"
 
 
 @pytest.mark.parametrize("role", [0, 5, 0xFF000000, VENDOR])
@@ -177,13 +181,15 @@ def test_a_reserved_or_a_vendor_s_role_is_never_a_standard_one(role: int) -> Non
     name = f"0x{role:08x}"
 
     for device in (None, Device()):
-        assert refused(Role(role=role), device=device).problem == f"the role {name} is not accepted here"
+        problem = refused(Role(role=role), device=device).problem
+        assert problem == f"the device does not accept the role {name}"
 
 
 def test_of_several_roles_all_have_to_be_accepted() -> None:
     exc = refused(Role(role=1), Role(role=4), device=Device(roles=frozenset({1})))
 
-    assert (exc.field, exc.problem) == ("command[1]", "the role vendor-configuration is not accepted here")
+    problem = "the device does not accept the role vendor-configuration"
+    assert (exc.field, exc.problem) == ("command[1]", problem)
 
 
 # E.4.12: storage.
@@ -205,7 +211,7 @@ def test_storage_is_what_the_device_states_or_else_what_is_measured(
 ) -> None:
     assert gates(gate(storage_size=size), device=device) == []
     exc = refused(gate(storage_size=size + 1), device=device)
-    assert str(exc) == f"{PLACE}asks for {size + 1} octets, the device has {size} [TR-069 E.4.12]"
+    assert str(exc) == f"{PLACE}requires {size + 1} bytes of storage, the device has {size} [TR-069 E.4.12]"
 
 
 def test_storage_is_the_size_of_the_medium_and_not_what_is_free() -> None:
@@ -243,11 +249,11 @@ def test_one_of_the_attributes_is_enough(gate: Record) -> None:
     [
         (
             attributes(VENDOR, 1, 8, 3),
-            "attributes of entity 0xff00d09e, class 1: one of 8, 3 is asked, the device has 7, 9",
+            "attributes of entity 0xff00d09e, class 1: requires one of 8, 3, the device has 7, 9",
         ),
         (
             attributes(0, 1, 7),
-            "attributes of entity 0x00000000, class 1: one of 7 is asked, the device has 3",
+            "attributes of entity 0x00000000, class 1: requires one of 7, the device has 3",
         ),
     ],
 )
@@ -264,7 +270,7 @@ def test_other_attributes_are_refused(gate: Record, problem: str) -> None:
     ],
 )
 def test_entities_and_classes_that_nobody_knows_are_ignored_and_noted(gate: Record, name: str) -> None:
-    note = f"command[1]: attributes of {name} are not known to the device, and were ignored"
+    note = f"command[1]: attributes of {name} are unknown to the device and were ignored"
 
     assert gates(Version(text="1"), gate, device=KNOWING) == [note]
     assert gates(Version(text="1"), gate, device=Device()) == [note]
@@ -279,7 +285,7 @@ def test_each_class_is_a_gate_of_its_own() -> None:
 def test_attributes_want_a_device() -> None:
     exc = refused(attributes(VENDOR, 1, 7), device=None)
 
-    assert str(exc) == f"{PLACE}asks for attributes, and those of the device are not known [TR-069 E.4.13]"
+    assert str(exc) == f"{PLACE}requires attributes, but those of the device are unknown [TR-069 E.4.13]"
     assert exc.hint == "name the device file with --device"
 
 
@@ -296,14 +302,14 @@ def test_a_package_that_is_new_enough_passes(texts: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("texts", "problem"),
     [
-        (("5.99",), "the package has version 5.99, the device wants at least 6.0 [TR-069 E.4.6]"),
-        (("6.1", "5"), "the package has version 5, the device wants at least 6.0 [TR-069 E.4.6]"),
+        (("5.99",), "the package has version 5.99, the device requires at least 6.0 [TR-069 E.4.6]"),
+        (("6.1", "5"), "the package has version 5, the device requires at least 6.0 [TR-069 E.4.6]"),
         (
             ("6.1-rc1",),
-            "the package has version '6.1-rc1', the device wants numbers of at least 6.0 [TR-069 E.4.6]",
+            "the package has version '6.1-rc1': not numeric, the device requires at least 6.0 [TR-069 E.4.6]",
         ),
-        (("",), "the package has version '', the device wants numbers of at least 6.0 [TR-069 E.4.6]"),
-        ((), "the package states no version, the device wants at least 6.0"),
+        (("",), "the package has version '': not numeric, the device requires at least 6.0 [TR-069 E.4.6]"),
+        ((), "the package has no version, the device requires at least 6.0"),
     ],
 )
 def test_a_package_that_is_too_old_or_does_not_say_is_refused(texts: tuple[str, ...], problem: str) -> None:
@@ -326,7 +332,7 @@ def test_unknown_commands_are_let_pass_unless_they_are_to_be_refused() -> None:
 
     assert gates(*records, device=None) == []
     exc = refused(*records, device=None, refuse_unknown=True)
-    assert (exc.field, exc.problem, exc.section) == ("command[1]", "a command of the unknown type 23", "E.4")
+    assert (exc.field, exc.problem, exc.section) == ("command[1]", "unknown command type 23", "E.4")
 
 
 # The planner's part.
@@ -340,7 +346,7 @@ def test_gates_come_before_anything_is_looked_at() -> None:
         at=AT,
     )
 
-    with pytest.raises(RefusedError, match="at least 9 is asked"):
+    with pytest.raises(RefusedError, match="requires software version 9 or later"):
         plan_installation(trusted, running("5"), where)
 
     assert where.calls == {"room": 1}
@@ -353,5 +359,5 @@ def test_what_the_gates_ignored_is_in_the_plan_s_notes() -> None:
     )
 
     assert plan_installation(trusted, KNOWING, tree("bin/app")).notes == (
-        "command[0]: attributes of entity 0xff00d09e, class 3 are not known to the device, and were ignored",
+        "command[0]: attributes of entity 0xff00d09e, class 3 are unknown to the device and were ignored",
     )

@@ -479,14 +479,14 @@ def test_a_new_directory_can_be_removed_as_a_tree_and_made_again() -> None:
 @pytest.mark.parametrize(
     ("record", "problem"),
     [
-        (file("d"), "/d is a directory [TR-069 E.4.3]"),
-        (file("d", kind=Add), "/d is a directory [TR-069 E.4.3]"),
-        (versioned("v.001"), "/v.001 is a directory [TR-069 E.4.3]"),
-        (versioned("v.001", AddVersioned), "/v.001 is a directory [TR-069 E.4.3]"),
-        (remove("/d"), "/d is a directory, and files alone are removed by this [TR-069 E.4.4]"),
-        (move("d", "x"), "/d is a directory [TR-069 E.4.5]"),
-        (move("f", "d"), "/d is a directory [TR-069 E.4.5]"),
-        (move_versioned("app.001", "v.001"), "/v.001 is a directory [TR-069 E.4.5]"),
+        (file("d"), "/d is a directory, expected a file [TR-069 E.4.3]"),
+        (file("d", kind=Add), "/d is a directory, expected a file [TR-069 E.4.3]"),
+        (versioned("v.001"), "/v.001 is a directory, expected a file [TR-069 E.4.3]"),
+        (versioned("v.001", AddVersioned), "/v.001 is a directory, expected a file [TR-069 E.4.3]"),
+        (remove("/d"), "/d is a directory, this command removes only files [TR-069 E.4.4]"),
+        (move("d", "x"), "/d is a directory, expected a file [TR-069 E.4.5]"),
+        (move("f", "d"), "/d is a directory, expected a file [TR-069 E.4.5]"),
+        (move_versioned("app.001", "v.001"), "/v.001 is a directory, expected a file [TR-069 E.4.5]"),
         (file("f/x"), "/f/x leads through /f, a file [TR-069 E.4.3]"),
         (file("d/f/x/y"), "/d/f/x/y leads through /d/f, a file [TR-069 E.4.3]"),
         (remove("f/x"), "/f/x leads through /f, a file [TR-069 E.4.4]"),
@@ -608,11 +608,11 @@ def test_a_link_that_was_moved_leads_from_where_it_is() -> None:
     [
         ("f", "/l/x leads through /f, a file"),
         ("f/y", "/l/x leads through /f, a file"),
-        ("l", "/l/x: more than 40 symbolic links on the way"),
-        ("m", "/l/x: more than 40 symbolic links on the way"),
+        ("l", "/l/x leads through more than 40 symbolic links"),
+        ("m", "/l/x leads through more than 40 symbolic links"),
         (".spkg", "/.spkg is the installer's own directory"),
         ("d/../.spkg/txn", "/.spkg is the installer's own directory"),
-        ("mnt", "/l/x leads into /mnt, where something is mounted"),
+        ("mnt", "/l/x leads into /mnt, a mount point"),
     ],
 )
 def test_a_link_that_leads_where_nothing_can_be_done_is_refused(target: str, problem: str) -> None:
@@ -635,7 +635,7 @@ def test_forty_links_are_followed_and_one_more_is_not() -> None:
 
     assert effects(tree(*chain, "l41/"), file("l1/x"), device=FOLLOWING) == (put("/l41/x"),)
     assert refusal(tree("l0 -> l1", *chain, "l41/"), file("l0/x"), device=FOLLOWING) == (
-        "command[0]: /l0/x: more than 40 symbolic links on the way [TR-069 E.4.3]"
+        "command[0]: /l0/x leads through more than 40 symbolic links [TR-069 E.4.3]"
     )
 
 
@@ -643,7 +643,8 @@ def test_a_link_can_not_lead_a_path_to_a_directory_as_its_file() -> None:
     where = tree("l -> d", "d/sub/")
 
     assert (
-        refusal(where, file("l/sub"), device=FOLLOWING) == "command[0]: /l/sub is a directory [TR-069 E.4.3]"
+        refusal(where, file("l/sub"), device=FOLLOWING)
+        == "command[0]: /l/sub is a directory, expected a file [TR-069 E.4.3]"
     )
 
 
@@ -673,27 +674,27 @@ def test_elsewhere_the_name_is_like_any_other() -> None:
 @pytest.mark.parametrize(
     ("record", "problem"),
     [
-        (file("d/mnt/x"), "/d/mnt/x leads into /d/mnt, where something is mounted [TR-069 E.4.3]"),
+        (file("d/mnt/x"), "/d/mnt/x leads into /d/mnt, a mount point [TR-069 E.4.3]"),
         (
             file("d/mnt/x", kind=Add),
-            "/d/mnt/x leads into /d/mnt, where something is mounted [TR-069 E.4.3]",
+            "/d/mnt/x leads into /d/mnt, a mount point [TR-069 E.4.3]",
         ),
-        (remove("d/mnt/none"), "/d/mnt/none leads into /d/mnt, where something is mounted [TR-069 E.4.4]"),
+        (remove("d/mnt/none"), "/d/mnt/none leads into /d/mnt, a mount point [TR-069 E.4.4]"),
         (
             remove_versioned("d/mnt/x.001"),
-            "/d/mnt/x.001 leads into /d/mnt, where something is mounted [TR-069 E.4.4]",
+            "/d/mnt/x.001 leads into /d/mnt, a mount point [TR-069 E.4.4]",
         ),
-        (remove_tree("d/mnt"), "/d/mnt has something mounted there or below [TR-069 E.4.4]"),
-        (remove_tree("d"), "/d has something mounted there or below [TR-069 E.4.4]"),
-        (remove_tree("/"), "/d has something mounted there or below [TR-069 E.4.4]"),
-        (Format(), "/d has something mounted there or below [TR-069 E.4.9]"),
-        (file("d/file"), "/d/file has something mounted there or below [TR-069 E.4.3]"),
-        (remove("d/file"), "/d/file has something mounted there or below [TR-069 E.4.4]"),
-        (move("d/file", "x"), "/d/file has something mounted there or below [TR-069 E.4.5]"),
-        (move("f", "d/file"), "/d/file has something mounted there or below [TR-069 E.4.5]"),
-        (versioned("d/v.002"), "/d/v.001 has something mounted there or below [TR-069 E.4.3]"),
-        (remove_versioned("d/v.002"), "/d/v.001 has something mounted there or below [TR-069 E.4.4]"),
-        (move_versioned("d/v.002", "x.001"), "/d/v.001 has something mounted there or below [TR-069 E.4.5]"),
+        (remove_tree("d/mnt"), "/d/mnt is a mount point, or has one below it [TR-069 E.4.4]"),
+        (remove_tree("d"), "/d is a mount point, or has one below it [TR-069 E.4.4]"),
+        (remove_tree("/"), "/d is a mount point, or has one below it [TR-069 E.4.4]"),
+        (Format(), "/d is a mount point, or has one below it [TR-069 E.4.9]"),
+        (file("d/file"), "/d/file is a mount point, or has one below it [TR-069 E.4.3]"),
+        (remove("d/file"), "/d/file is a mount point, or has one below it [TR-069 E.4.4]"),
+        (move("d/file", "x"), "/d/file is a mount point, or has one below it [TR-069 E.4.5]"),
+        (move("f", "d/file"), "/d/file is a mount point, or has one below it [TR-069 E.4.5]"),
+        (versioned("d/v.002"), "/d/v.001 is a mount point, or has one below it [TR-069 E.4.3]"),
+        (remove_versioned("d/v.002"), "/d/v.001 is a mount point, or has one below it [TR-069 E.4.4]"),
+        (move_versioned("d/v.002", "x.001"), "/d/v.001 is a mount point, or has one below it [TR-069 E.4.5]"),
     ],
 )
 def test_nothing_at_a_mount_or_below_or_above_is_changed(record: Record, problem: str) -> None:
@@ -716,10 +717,10 @@ def test_beside_a_mount_everything_goes_on() -> None:
 def test_two_names_that_are_one_to_the_file_system_are_refused() -> None:
     assert effects(tree(), file("App"), file("app")) == (put("/App", 0), put("/app", 1))
     assert refusal(tree(folds=True), file("App"), file("app")) == (
-        "command[1]: /app and /App differ in case alone, and are one to this file system [TR-069 E.4.3]"
+        "command[1]: /app and /App differ only in case and are the same on this file system [TR-069 E.4.3]"
     )
     assert refusal(tree(folds=True), file("Straße/x"), file("STRASSE/y")) == (
-        "command[1]: /STRASSE and /Straße differ in case alone, and are one to this file system"
+        "command[1]: /STRASSE and /Straße differ only in case and are the same on this file system"
         " [TR-069 E.4.3]"
     )
 
@@ -850,7 +851,7 @@ def test_a_package_that_just_fits_is_planned_and_one_octet_less_is_too_little() 
 
     assert effects(tree(space=replace(SPACIOUS, free=needed)), *records) == (put("/a", 0), put("/b", 1))
     exc = refused(tree(space=replace(SPACIOUS, free=needed - 1)), *records)
-    assert str(exc) == f"{needed} octets are needed, {needed - 1} are free"
+    assert str(exc) == f"{needed} bytes are needed, {needed - 1} are free"
     assert exc.reason == NO_ROOM
 
 
@@ -860,7 +861,7 @@ def test_a_package_needs_as_many_inodes_as_it_makes_things() -> None:
 
     assert len(effects(tree(space=replace(SPACIOUS, inodes=needed)), *records)) == 4
     exc = refused(tree(space=replace(SPACIOUS, inodes=needed - 1)), *records)
-    assert str(exc) == f"{needed} more files are needed, there is room for {needed - 1}"
+    assert str(exc) == f"{needed} inodes are needed, {needed - 1} are free"
     assert exc.reason == NO_ROOM
     assert len(effects(tree(space=replace(SPACIOUS, inodes=None)), *records)) == 4
 
@@ -879,7 +880,7 @@ def test_a_device_takes_no_more_than_it_says() -> None:
 
     assert len(effects(tree(), file("a"), file("b"), device=device)) == 2
     exc = refused(tree(), file("a"), file("b"), file("c"), device=device)
-    assert str(exc) == f"the files have {3 * len(CONTENTS)} octets, the device takes {2 * len(CONTENTS)}"
+    assert str(exc) == f"the files have {3 * len(CONTENTS)} bytes, the device accepts {2 * len(CONTENTS)}"
     assert exc.reason == NO_ROOM
 
 
@@ -888,10 +889,10 @@ def test_one_range_of_the_payload_counts_for_every_file_that_has_it() -> None:
     large = replace(file("a"), file_length=1 << 20)
     records = tuple(replace(large, path=RootPath.of(f"f{number}")) for number in range(300))
 
-    with pytest.raises(RefusedError, match="octets are needed") as caught:
+    with pytest.raises(RefusedError, match="bytes are needed") as caught:
         planned(tree(space=replace(SPACIOUS, free=299 << 20)), *records, payload=bytes(1 << 20))
 
-    assert caught.value.problem == f"{(300 << 20) + OVERHEAD * 4096} octets are needed, {299 << 20} are free"
+    assert caught.value.problem == f"{(300 << 20) + OVERHEAD * 4096} bytes are needed, {299 << 20} are free"
 
 
 def test_what_is_superseded_or_added_in_vain_needs_no_room() -> None:
@@ -923,7 +924,7 @@ def test_unknown_commands_are_refused_where_that_is_asked() -> None:
     with pytest.raises(RefusedError) as caught:
         plan_installation(package, None, tree(), refuse_unknown=True)
 
-    assert caught.value.problem == "a command of the unknown type 1000"
+    assert caught.value.problem == "unknown command type 1000"
     assert (caught.value.field, caught.value.section) == ("command[1]", "E.4")
 
 

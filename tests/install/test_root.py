@@ -190,9 +190,9 @@ def test_what_is_no_path_below_the_root_is_a_defect_of_the_caller(
     before = snapshot(root.path.parent)
 
     for work in METHODS.values():
-        with pytest.raises(ValueError, match="no path below the root") as caught:
+        with pytest.raises(ValueError, match="not a path below the root") as caught:
             work(root, path)
-        assert str(caught.value) == f"no path below the root: {path!r}"
+        assert str(caught.value) == f"not a path below the root: {path!r}"
 
     assert snapshot(root.path.parent) == before
 
@@ -204,7 +204,7 @@ def test_the_root_itself_is_looked_at_and_never_changed(root: Root) -> None:
         if method in OF_DIRECTORIES | {"status"}:
             work(root, ())
         else:
-            with pytest.raises(ValueError, match=r"no path below the root: \(\)"):
+            with pytest.raises(ValueError, match=r"not a path below the root: \(\)"):
                 work(root, ())
 
     assert snapshot(root.path) == before
@@ -321,7 +321,7 @@ def test_a_file_is_read_up_to_a_limit(root: Root) -> None:
         root.read((b"dir", b"sub", b"file"), 8)
     assert (caught.value.errno, caught.value.strerror, caught.value.filename) == (
         errno.EFBIG,
-        "larger than 8 octets",
+        "larger than 8 bytes",
         "/dir/sub/file",
     )
 

@@ -254,14 +254,14 @@ def test_no_verb_follows_a_link_to_the_outside(sandbox: Sandbox, target: str) ->
 @pytest.mark.parametrize(
     ("things", "problem"),
     [
-        ({"link": Link("link")}, "/link/file: more than 40 symbolic links on the way"),
+        ({"link": Link("link")}, "/link/file leads through more than 40 symbolic links"),
         (
             {"link": Link("other"), "other": Link("dir/../link"), "dir": None},
-            "/link/file: more than 40 symbolic links on the way",
+            "/link/file leads through more than 40 symbolic links",
         ),
         (
             {"link": Link("l0")} | {f"l{number}": Link(f"l{number + 1}") for number in range(45)},
-            "/link/file: more than 40 symbolic links on the way",
+            "/link/file leads through more than 40 symbolic links",
         ),
         ({"link": Link(".spkg")}, "/.spkg is the installer's own directory"),
         ({"link": Link("dir/../.spkg/txn"), "dir": None}, "/.spkg is the installer's own directory"),
@@ -430,7 +430,7 @@ def test_nothing_else_may_stand_where_the_installer_keeps_its_files(sandbox: San
     with pytest.raises(RefusedError) as caught:
         sandbox.apply(file("app"))
 
-    assert str(caught.value) == "/.spkg is no directory: the installer keeps its own files there"
+    assert str(caught.value) == "/.spkg must be a directory: the installer keeps its own files there"
     assert snapshot(sandbox.root) == before
 
 
@@ -573,8 +573,8 @@ def test_one_installation_at_a_time(sandbox: Sandbox) -> None:
     with Root(sandbox.root) as root, working_in(root), pytest.raises(RefusedError) as caught:
         sandbox.apply(file("app"))
 
-    assert str(caught.value) == "another installation is under way in this root"
-    assert caught.value.hint == "wait for its end"
+    assert str(caught.value) == "another installation is running in this root"
+    assert caught.value.hint == "try again when it has finished"
     assert sandbox.tree() == {}
 
 
@@ -596,9 +596,9 @@ def install_beside_mounts(place: Path) -> None:
 
         for point in ("dir/memory", "dir/bound"):
             for make in VERBS.values():
-                with pytest.raises(RefusedError, match=f"leads into /{point}, where something is mounted"):
+                with pytest.raises(RefusedError, match=f"leads into /{point}, a mount point"):
                     sandbox.apply(make(point))
-            with pytest.raises(RefusedError, match="mounted there or below"):
+            with pytest.raises(RefusedError, match="is a mount point, or has one below it"):
                 sandbox.apply(RemoveSubTree(path=TreePath.of(point)))
         for record in (
             file("dir/one"),
@@ -607,7 +607,7 @@ def install_beside_mounts(place: Path) -> None:
             RemoveSubTree(path=TreePath.of("/")),
             Format(),
         ):
-            with pytest.raises(RefusedError, match="has something mounted there or below"):
+            with pytest.raises(RefusedError, match="is a mount point, or has one below it"):
                 sandbox.apply(record)
 
         after = {path: what for path, what in snapshot(sandbox.root).items() if "/.spkg" not in path}
