@@ -18,6 +18,7 @@ from functools import partial
 from itertools import pairwise
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Barrier, Thread, Timer
 from typing import Any, Final
 
@@ -1007,13 +1008,14 @@ def test_a_ledger_is_not_made_in_a_database_where_that_is_not_wanted() -> None:
     assert database.execute("SELECT 1 FROM pg_tables WHERE tablename LIKE 'spkg%'") == []
 
 
-def test_a_server_that_does_not_answer_is_told(tmp_path: Path) -> None:
+def test_a_server_that_does_not_answer_is_told() -> None:
     postgres()  # where there is none, this is left out
-    url = f"postgresql://{GUEST}@/postgres?host={tmp_path}&port=5432"
+    with TemporaryDirectory() as place:  # the path of a socket has to be short
+        url = f"postgresql://{GUEST}@/postgres?host={place}&port=5432"
 
-    told = problem(lambda: Ledger(url, lambda: AT))
+        told = problem(lambda: Ledger(url, lambda: AT))
 
-    socket = tmp_path / ".s.PGSQL.5432"
+    socket = Path(place, ".s.PGSQL.5432")
     said = f'connection is bad: connection to server on socket "{socket}" failed: No such file or directory'
     assert told == f"postgresql://{GUEST}@/postgres: {said}"
 
