@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
@@ -136,9 +137,9 @@ class CliCommand(click.Command):
         try:
             with writing():  # help is printed while options are parsed
                 context = super().make_context(info_name, args, parent, **extra)
-        except click.UsageError:
+        except (click.UsageError, SpkgError):
             if parent is not None:
-                self._note(parent.find_object(_Call), self._parsed(given, parent))
+                self._note(parent.find_object(_Call), self._stated(given))
             raise
         self._note(context.find_object(_Call), context.params)
         return context
@@ -148,13 +149,19 @@ class CliCommand(click.Command):
             call.on_stop = self._last_line(options)
             call.report = call.on_stop or print_error
 
-    def _parsed(self, args: Sequence[str], parent: click.Context) -> Mapping[str, Any]:
-        """Return the options as far as they can be parsed."""
-        with self.context_class(self, parent=parent, ignore_unknown_options=True) as context:
-            for length in range(len(args), 0, -1):  # the last one may lack its value
-                with suppress(click.UsageError):
-                    return self.make_parser(context).parse_args([*args[:length]])[0]
-        return {}
+    def _stated(self, args: Sequence[str]) -> Mapping[str, Any]:
+        """Return the options that were given, even if not all can be parsed; a value is not an option."""
+        known = {name: one for one in self.params if isinstance(one, click.Option) for name in one.opts}
+        stated: dict[str, Any] = {}
+        words = iter(args)
+        for word in words:
+            if word == "--":
+                break
+            name, equals, value = word.partition("=")
+            option = known.get(name)
+            if option is not None and option.name is not None:
+                stated[option.name] = True if option.is_flag else value if equals else next(words, "")
+        return stated
 
 
 class Group(CliCommand, click.Group):
@@ -187,6 +194,16 @@ class Group(CliCommand, click.Group):
         module, _, attribute = listed.where.partition(":")
         found: click.Command = getattr(import_module(module), attribute)
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the subcommand that is called, or suggest one that is spelled like it."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            similar = get_close_matches(name, self.list_commands(ctx), n=1)
+            ctx.fail(f"No such command {name!r}." + (f" Did you mean {similar[0]!r}?" if similar else ""))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Print the list with one line for each command, without importing any."""

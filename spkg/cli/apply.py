@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
@@ -132,29 +132,45 @@ def apply(
     applied: Applied | None = None
     error: SpkgError | None = None
     stopped: Stopped | None = None
-    status = 0
+    status, end = 0, ""
+    opening = ExitStack()
+
+    def settled() -> None:
+        """Close connection and progress bar before a recovery command runs; nothing stops us now."""
+        nonlocal end
+        hold_stop_signals()
+        end = timestamp(no_clock=no_clock)
+        opening.close()
+
     try:
-        package = local_file(source)
         if report is not None:
             anchors = [("--trust", file) for file in rest["trust"]]
             lists = [("--crl", file) for file in rest["crls"]]
             others = [("--ca-bundle", server["ca_bundle"]), ("--password-file", server["password_file"])]
-            inputs = [("SOURCE", package), ("--device", device_file), *anchors, *lists, *others]
             wanted, report = report, None  # until it is known to overwrite no input
-            spare_inputs(wanted, inputs, what="report")
+            spare_inputs(wanted, [("--device", device_file), *anchors, *lists, *others], what="report")
+            spare_inputs(wanted, [("SOURCE", Path(source))], what="report")
+            report = wanted
+        package = local_file(source)
+        if report is not None:
+            wanted, report = report, None
+            spare_inputs(wanted, [("SOURCE", package)], what="report")
             report = wanted
         policy, time = read_policy(**rest), time_of(at, no_clock=no_clock)
         device: Device | None = device_of(device_file, software_version, provisioning_code)
         request = ApplyRequest(device=device, when=start, **wishes)
-        with open_source(
-            source,
-            clock=monotonic,
-            timeouts=read_timeouts(timeout, idle_timeout),
-            login=login(**server, source=source) if package is None else None,
-            size=size,
-            stream=standard_input() if source == STREAM else None,
-            note=hint,
-        ) as (opened, payload):
+        with opening:
+            opened, payload = opening.enter_context(
+                open_source(
+                    source,
+                    clock=monotonic,
+                    timeouts=read_timeouts(timeout, idle_timeout),
+                    login=login(**server, source=source) if package is None else None,
+                    size=size,
+                    stream=standard_input() if source == STREAM else None,
+                    note=hint,
+                )
+            )
             trusted = verify_package(opened, policy, at=time)
             if dry_run:
                 applied = preview_package(trusted, payload, root, request)
@@ -163,17 +179,19 @@ def apply(
                 sizes = sum(file.range.length for file in opened.files)
                 total = sizes if request.in_place else payload.length
                 slow = isinstance(payload, ArrivingPayload)
-                with progress_bar("installing", total, wanted=not no_progress, slow=slow) as progress:
-                    applied = apply_package(
-                        trusted,
-                        payload,
-                        root,
-                        request,
-                        clock=monotonic,
-                        hear=_listener(total, progress, as_json=as_json),
-                        settled=hold_stop_signals,
-                        environment=os.environ,
-                    )
+                progress = opening.enter_context(
+                    progress_bar("installing", total, wanted=not no_progress, slow=slow)
+                )
+                applied = apply_package(
+                    trusted,
+                    payload,
+                    root,
+                    request,
+                    clock=monotonic,
+                    hear=_listener(total, progress, as_json=as_json),
+                    settled=settled,
+                    environment=os.environ,
+                )
     except SpkgError as exc:
         error = exc
     except OSError as exc:
@@ -182,7 +200,7 @@ def apply(
         stopped = exc
         word, status = stop_words(exc.number)
         error = SpkgError(word)
-    end = timestamp(no_clock=no_clock)
+    end = end or timestamp(no_clock=no_clock)
     if error is not None:
         fields = failure_fields(error, status or exit_status(error), str(error))
         document = failure_document(error, fields, start=start, end=end, command_key=command_key)

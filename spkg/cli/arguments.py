@@ -246,8 +246,10 @@ def login(
     source: str,
 ) -> "Login":
     """Return the login for a file server."""
-    from spkg.download.url import Login
+    from spkg.download.url import Location, Login
 
+    if source != "-":
+        Location.parse(source)  # credentials in a URL are the first thing to complain about
     if (password_env or password_file) and username is None:
         raise UsageError("a password needs --username")
     password = secret("--password", password_env, password_file)

@@ -60,7 +60,7 @@ def fetch(
     """  # noqa: D301 - click keeps the lines behind \b
     from spkg.common.atomic_output import new_file
     from spkg.download.fetch import fetch_package
-    from spkg.download.source import open_source
+    from spkg.download.source import local_file, open_source
     from spkg.download.url import is_url
     from spkg.report.fetch import fetched_document, fetched_lines
     from spkg.report.lines import NO_DATES
@@ -75,7 +75,7 @@ def fetch(
         url,
         clock=monotonic,
         timeouts=read_timeouts(timeout, idle_timeout),
-        login=login(**server, source=url),
+        login=login(**server, source=url) if local_file(url) is None else None,
         size=size,
         note=hint,
     ) as (opened, payload):

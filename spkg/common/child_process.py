@@ -7,6 +7,7 @@ package's front matter, tells people, and outlives whatever happens to the child
 import json
 import os
 import signal
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,7 @@ from typing import Final, NoReturn
 
 import spkg.errors
 from spkg.common.documents import Document
+from spkg.common.stop_signals import raise_stop_signals
 from spkg.errors import FailedError, SpkgError, UnsafeError
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
 
 Tell = Callable[[Document], None]
 
+_FORKING: Final = threading.Lock()
 SAID: Final = ("problem", "source", "offset", "field", "section", "hint", "reason")
 """What an error says."""
 
@@ -56,7 +59,7 @@ def fork() -> int:
 @contextmanager
 def forking() -> Iterator[None]:
     """Keep that warning back while something forks."""
-    with warnings.catch_warnings():
+    with _FORKING, warnings.catch_warnings():  # which are those of all threads
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
 
@@ -119,6 +122,7 @@ def _work(work: Callable[[Tell], Document], writing: int, mask: Iterable[int]) -
 
     status = 1
     try:
+        raise_stop_signals()  # or one would end this process in the middle of what it does
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         tell({"done": work(lambda document: tell({"told": document}))})
         status = 0

@@ -1,14 +1,14 @@
 """Types that only their own module can make: that a stage was passed can't be claimed, copied or stored."""
 
 from dataclasses import InitVar, dataclass
-from typing import ClassVar, NoReturn, Self
+from typing import NoReturn, Self
 
 __all__ = ["Sealed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sealed:
-    """A base of frozen dataclasses that only whoever holds their seal makes.
+    """A base of frozen dataclasses that only the holder of their seal can make.
 
     A subclass states its seal, an object of its own module, and who makes it::
 
@@ -17,16 +17,19 @@ class Sealed:
 
     seal: InitVar[object]
 
-    _of: ClassVar[object]
-    _maker: ClassVar[str]
-
     def __init_subclass__(cls, *, of: object, maker: str) -> None:
         super().__init_subclass__()
-        cls._of, cls._maker = of, maker
+        if Sealed not in cls.__bases__:
+            raise TypeError(
+                f"{cls.__bases__[0].__name__} can't have subclasses: they would be made without its seal"
+            )
 
-    def __post_init__(self, seal: object) -> None:
-        if seal is not self._of:
-            raise TypeError(f"a {type(self).__name__} is only made by {self._maker}")
+        def check(self: object, seal: object) -> None:
+            if seal is not of:
+                raise TypeError(f"a {type(self).__name__} is only made by {maker}")
+
+        # In here, so that the seal is no attribute that anybody can read.
+        cls.__post_init__ = check  # type: ignore[attr-defined]
 
     def __replace__(self, **_changes: object) -> Self:
         raise TypeError(f"a {type(self).__name__} can't be changed")

@@ -83,7 +83,7 @@ class FtpTransport:
                 code = str(exc)[:3]  # the rest might contain the password
                 problem = f"{location}: login failed: {code if code.isdecimal() else 'not an FTP answer'}"
                 if not isinstance(exc, ftplib.error_perm):
-                    raise BrokenError(problem, reason=LOGIN) from exc
+                    raise BrokenError(problem, reason=ACCESS) from exc  # it may accept the login later
                 raise TransferError(problem, reason=LOGIN) from exc
             if isinstance(server, ftplib.FTP_TLS):
                 server.prot_p()

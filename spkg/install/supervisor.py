@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from spkg.common.child_process import ChildKilledError, Tell, run_child
@@ -39,6 +40,10 @@ __all__ = [
 
 REPORT_EVERY: Final = 0.1
 """The time between two progress reports of a child, in seconds."""
+
+
+BARE_ENVIRONMENT: Final = MappingProxyType({"PATH": os.defpath})
+"""What a recovery command finds if its caller says nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +81,7 @@ def apply_package(
     clock: Callable[[], float],
     hear: Callable[[Advance | Note], object] = lambda _event: None,
     settled: Callable[[], object] = lambda: None,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] = BARE_ENVIRONMENT,
 ) -> Applied:
     """Install a package in a root, in a child process that can change nothing else.
 
@@ -87,8 +92,9 @@ def apply_package(
         request: How to install it.
         clock: Returns the time in seconds; it never jumps.
         hear: Called in this process with progress and notes.
-        settled: Called when nothing is left to be stopped: from then on, signals should not raise.
-        environment: The environment variables of the recovery command.
+        settled: Called when nothing is left to be stopped, before a recovery command runs: from then on,
+            signals should not raise. It can close what the payload was read from.
+        environment: The environment variables of the recovery command; a path for programs by default.
 
     Raises:
         RefusedError: The package is not for this device or root, or can't be installed now.
@@ -107,10 +113,12 @@ def apply_package(
     def attempt(work: Callable[[Tell], Document]) -> Applied:
         try:
             done = run_child(work, heard)
-        except UnsafeError:
-            # Before any note: its reader may be gone, which could end this process.
-            settled()
-            run_recovery_command(command, environment or {}, lambda text: hear(Note(text=text)))
+        except UnsafeError as exc:
+            later = _Later()
+            later.call(settled)
+            run_recovery_command(command, environment, lambda text: later.call(hear, Note(text=text)))
+            for problem in later.problems:
+                exc.add_note(f"meanwhile: {problem!r}")
             raise
         settled()
         return Applied.from_document(done)
@@ -118,11 +126,30 @@ def apply_package(
     try:
         return attempt(_installing(trusted, payload, root, request, clock))
     except ChildKilledError as exc:
-        hear(Note(text=f"{exc}: recovering"))
+        killed = exc
+    later = _Later()
+    later.call(hear, Note(text=f"{killed}: recovering"))
     try:
-        return attempt(_settling(trusted, root, request, arriving=isinstance(payload, ArrivingPayload)))
+        done = attempt(_settling(trusted, root, request, arriving=isinstance(payload, ArrivingPayload)))
     except ChildKilledError as exc:
-        return _killed_twice(exc, trusted, root, request)
+        done = _killed_twice(exc, trusted, root, request)
+    for problem in later.problems:
+        raise problem
+    return done
+
+
+class _Later:
+    """Calls between an installation and its recovery: no exception of the caller's prevents that."""
+
+    def __init__(self) -> None:
+        self.problems: list[BaseException] = []
+        """What they raised."""
+
+    def call(self, function: Callable[..., object], *args: object) -> None:
+        try:
+            function(*args)
+        except BaseException as exc:  # noqa: BLE001 - also an interrupt: it is raised or noted afterwards
+            self.problems.append(exc)
 
 
 def preview_package(trusted: TrustedPackage, payload: Payload, root: Path, request: ApplyRequest) -> Applied:

@@ -274,8 +274,8 @@ def _journal_first() -> None:
     commit = _transaction.commit
 
     def early(root: Root, steps: Any, directories: Any) -> Any:
-        _transaction.write_whole(root, _transaction.DRAFT, _transaction.encode_journal(steps))
-        root.rename(_transaction.DRAFT, _transaction.JOURNAL)
+        _transaction.write_whole(root, _transaction.JOURNAL_DRAFT, _transaction.encode_journal(steps))
+        root.rename(_transaction.JOURNAL_DRAFT, _transaction.JOURNAL)
         root.sync_directory(_transaction.TXN)
         return commit(root, steps, directories)
 

@@ -95,6 +95,8 @@ def sign_numbered(device: DeviceId, options: Sequence[Template], first: int, sig
         UsageError: There are not so many serial numbers.
         FormatError: It would be no voucher, or too large a one.
     """
+    if not options or first < 1:
+        raise UsageError("needs at least one Option, and a serial number of at least 1")
     serials = range(first, first + len(options))
     if serials[-1] > MAX_SERIAL:
         raise UsageError(f"--serial {first}: {len(options)} Options count beyond {MAX_SERIAL}")
