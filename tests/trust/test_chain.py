@@ -685,3 +685,12 @@ def test_the_refusal_of_many_signatures_is_short_and_the_reports_have_all() -> N
     assert caught.value.problem.endswith("; and 12 more")
     assert caught.value.problem.count("signature[") == 8
     assert len(caught.value.signatures) == 20
+
+
+def test_nobody_makes_a_trusted_package_by_a_class_of_their_own() -> None:
+    with pytest.raises(TypeError, match="TrustedPackage can't have subclasses"):
+
+        class Forged(TrustedPackage, of=None, maker="nobody"):  # type: ignore[misc]
+            """A package that nobody has verified."""
+
+    assert not [name for name in dir(TrustedPackage) if name in {"_of", "_seal", "seal"}]
