@@ -1,4 +1,4 @@
-"""Types that only their own module can make: that a stage was passed can't be claimed, copied or stored."""
+"""Types that only their own module can make: proof of a passed stage can't be forged, copied or stored."""
 
 from dataclasses import InitVar, dataclass
 from typing import ClassVar, NoReturn, Self
@@ -8,9 +8,9 @@ __all__ = ["Sealed"]
 
 @dataclass(frozen=True, kw_only=True)
 class Sealed:
-    """A base of frozen dataclasses that only whoever holds their seal makes.
+    """A base of frozen dataclasses that can only be made with their seal.
 
-    A subclass states its seal, an object of its own module, and who makes it::
+    A subclass states its seal, an object private to its module, and the function that makes it::
 
         class Trusted(Sealed, of=_SEAL, maker="verify()"):
     """
@@ -26,7 +26,7 @@ class Sealed:
 
     def __post_init__(self, seal: object) -> None:
         if seal is not self._of:
-            raise TypeError(f"a {type(self).__name__} is only made by {self._maker}")
+            raise TypeError(f"a {type(self).__name__} can only be made by {self._maker}")
 
     def __replace__(self, **_changes: object) -> Self:
         raise TypeError(f"a {type(self).__name__} can't be changed")
