@@ -109,7 +109,7 @@ def parse(octets: bytes, what: str, most: int, *, section: str, lenient: bool = 
         FormatError: It is not such a document, or exceeds the limits.
     """
     if len(octets) > most:
-        raise FormatError(f"{what} must have at most {most} bytes, got {len(octets)}", section=section)
+        raise FormatError(f"{what} must have at most {most} bytes", section=section)
     try:
         octets.decode()
     except UnicodeDecodeError as exc:
@@ -214,7 +214,7 @@ def base64_of(element: XmlElement) -> bytes:
     except ValueError as exc:
         raise malformed(element, "not base64") from exc
     if b64encode(octets) != text:
-        raise malformed(element, "not canonical base64")
+        raise malformed(element, "not base64 in its canonical form")
     return octets
 
 
@@ -245,7 +245,7 @@ def _unreadable(exc: Exception, octets: bytes, section: str) -> FormatError:
     reason = str(exc).partition(", line ")[0].rstrip()
     if reason[1:2].islower():
         reason = reason[:1].lower() + reason[1:]
-    reason = f"not well-formed XML: {reason[:200]}"
+    reason = f"malformed XML: {reason[:200]}"
     if not isinstance(exc, etree.XMLSyntaxError) or not exc.lineno:
         return FormatError(reason, section=section)
     line, column = exc.position

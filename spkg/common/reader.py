@@ -45,7 +45,7 @@ class Reader:
 
     @property
     def position(self) -> int:
-        """The offset of the next octet."""
+        """The offset of the next byte."""
         return self._base + self._position
 
     @property
@@ -57,10 +57,10 @@ class Reader:
         return end - self._position
 
     def take(self, count: int, field: str) -> bytes:
-        """Return the next *count* octets.
+        """Return the next *count* bytes.
 
         Raises:
-            FormatError: Fewer than *count* octets are left.
+            FormatError: Fewer than *count* bytes are left.
         """
         limit, start = self._frames[-1].end, self._position
         end = start + count
@@ -141,7 +141,7 @@ class Reader:
             self._buffer += got
 
     def _pull(self, end: int, field: str) -> None:
-        """Read from the stream until the buffer holds *end* octets."""
+        """Read from the stream until the buffer holds *end* bytes."""
         while len(self._buffer) < end:
             got = self._stream.read(end - len(self._buffer))
             if not got:

@@ -12,7 +12,7 @@ STOP_SIGNALS: Final = tuple(
 
 
 def ignore(_number: int, _frame: object) -> None:
-    """Do nothing; unlike SIG_IGN it is safe to set while a signal arrives, and child programs do not inherit it."""
+    """Do nothing; unlike SIG_IGN it is safe to set while a signal arrives, and programs do not inherit it."""
 
 
 def hold_stop_signals() -> None:

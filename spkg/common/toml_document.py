@@ -50,7 +50,7 @@ class Table:
         if key and key not in self._values:
             strangers = [name for name in self._values if name not in self._known]
             near = get_close_matches(key, strangers, n=1)
-            problem += f"; unknown key {near[0]!r}, did you mean {key!r}?" if near else ""
+            problem += f"; unknown key {near[0]!r}; did you mean {key!r}?" if near else ""
         field = ".".join(part for part in (self._field, key) if part)
         return FormatError(problem, source=self.source, field=field or None, section=section)
 

@@ -217,7 +217,9 @@ class Digests(Codec):
 
     def decode(self, reader: Reader, field: str) -> tuple[bytes, ...]:
         if reader.left % self.SIZE:
-            raise reader.error(field, f"expected an array of {self.SIZE}-byte digests, got {reader.left} bytes")
+            raise reader.error(
+                field, f"expected an array of {self.SIZE}-byte digests, got {reader.left} bytes"
+            )
         return tuple(reader.take(self.SIZE, field) for _ in range(reader.left // self.SIZE))
 
     def check(self, value: tuple[bytes, ...]) -> None:

@@ -1,6 +1,6 @@
 """A package: header, command list and signature block in memory, the payload as a stream (TR-069 E.2).
 
-Reading checks frames and limits, and decides what is malformed; it trusts nothing and leaves the payload alone.
+Reading checks frames and limits, and decides what is malformed; it trusts nothing and reads no payload.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

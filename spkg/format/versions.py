@@ -15,7 +15,7 @@ def parse_version(text: str) -> tuple[int, ...]:
     if not all(
         part.isascii() and part.isdecimal() and len(part) <= 10 and int(part) < 1 << 32 for part in parts
     ):
-        raise ValueError(f"must be a version of numbers and dots, such as 6.3.9, got {text[:40]!r}")
+        raise ValueError(f"must be a version such as 6.3.9, got {text[:40]!r}")
     return tuple(int(part) for part in parts)
 
 

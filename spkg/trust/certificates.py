@@ -138,7 +138,7 @@ def common_names_of(certificate: x509.Certificate) -> list[str]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Suppress warnings: old certificates have long names and odd serials, and the reader can't change them."""
+    """Suppress warnings: old certificates have long names and odd serials, which the reader can't change."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

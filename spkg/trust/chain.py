@@ -97,7 +97,7 @@ def doubts(
         _check_purpose(certificate, Policy(anchors=(certificate,), purposes=purposes))
         constraints = _extension(certificate.extensions, x509.BasicConstraints)
         if constraints is not None and constraints.ca:
-            found.append(f"{name} is a CA certificate: its signatures count only if it is an anchor itself")
+            found.append(f"{name} is a CA certificate: it may sign only as an anchor")
     except UntrustedError as exc:
         found.append(f"verifiers may reject this signature: {exc.problem}")
     if at < certificate.not_valid_before_utc:
@@ -122,7 +122,7 @@ def check_rsa_key(key: object) -> rsa.RSAPublicKey:
     exponent = key.public_numbers().e
     if not MIN_EXPONENT <= exponent <= MAX_EXPONENT or exponent % 2 == 0:
         raise UntrustedError(
-            f"expected an odd RSA exponent from {MIN_EXPONENT} to {MAX_EXPONENT}, got {exponent}"
+            f"expected an RSA key with an odd exponent from {MIN_EXPONENT} to {MAX_EXPONENT}, got {exponent}"
         )
     return key
 
@@ -165,7 +165,7 @@ def _check_extended(certificate: x509.Certificate, purposes: frozenset[str], nam
     """Check the extended key usages of a signer's or intermediate certificate, if it has any."""
     extended = _extension(certificate.extensions, x509.ExtendedKeyUsage)
     if extended is not None and purposes.isdisjoint(purpose.dotted_string for purpose in extended):
-        raise UntrustedError(f"the extendedKeyUsage of {name} does not allow this signature")
+        raise UntrustedError(f"{name} has no suitable extendedKeyUsage")
 
 
 def _usable(pool: Iterable[x509.Certificate]) -> list[x509.Certificate]:
@@ -210,7 +210,7 @@ def _is_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 def _is_signed(signed: x509.Certificate | x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    """Whether the key of *issuer* signed, as far as is known here; whether it is allowed to is not checked."""
+    """Whether the key of *issuer* signed, as far as is known here, and not whether it is allowed to."""
     key, algorithm = issuer.public_key(), signed.signature_hash_algorithm
     if not isinstance(key, rsa.RSAPublicKey) or algorithm is None or signed.signature_algorithm_oid == PSS:
         return True

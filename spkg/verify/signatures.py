@@ -1,6 +1,6 @@
 """From a package to a trusted package: the signatures, by the rules of TR-069 E.5.
 
-Only :func:`verify_package` makes a :class:`TrustedPackage`, so code that needs one can't be given anything else.
+Only :func:`verify_package` makes a :class:`TrustedPackage`, so code that needs one gets nothing else.
 """
 
 from collections import defaultdict
@@ -101,7 +101,7 @@ class TrustedPackage(Sealed, of=_SEAL, maker="spkg.verify_package()"):
 
     package: Package
     signers: tuple[Signer, ...]
-    """With different keys; empty only where the policy allowed an unsigned package by name."""
+    """With different keys; empty only if the policy explicitly allowed an unsigned package."""
     signatures: tuple[SignatureReport, ...]
     dates_checked: bool
     """Whether the dates of certificates were checked."""
@@ -121,7 +121,7 @@ def verify_package(package: Package, policy: Policy, *, at: datetime | None) -> 
     reports: list[SignatureReport] = []
     signers: dict[int, Signer] = {}
 
-    # (1) A block with no SignerInfo, and nothing else, is trusted only if the policy explicitly says so.
+    # (1) A block without any SignerInfo, or anything else, is trusted only if the policy explicitly says so.
     block = package.block
     if not block.signers:
         if not policy.unsafe_allow_unsigned:
@@ -241,7 +241,7 @@ def _check_algorithms(info: SignerInfo, block: SignatureBlock, policy: Policy) -
     """Return the digest of a signature, if E.5 and the policy allow its algorithms."""
     # (1) PKCS #7 names a signer by issuer and serial number; a key identifier is CMS.
     if info.issuer is None or info.version != 1:
-        raise UntrustedError("the signer is not named by issuer and serial number, as PKCS #7 requires")
+        raise UntrustedError("the signer must be named by issuer and serial number (PKCS #7)")
     # (2) An allow-list: of digests, with absent or NULL parameters, ...
     digest = DIGEST_OIDS.get(info.digest_algorithm.oid)
     if digest is None or not info.digest_algorithm.plain:
@@ -254,7 +254,7 @@ def _check_algorithms(info: SignerInfo, block: SignatureBlock, policy: Policy) -
         raise UntrustedError(f"the signature algorithm {algorithm.name} is not RSA with {digest.value}")
     # (4) The set of digest algorithms matters: verifiers have crashed if it was incomplete.
     if info.digest_algorithm.oid not in {listed.oid for listed in block.digest_algorithms}:
-        raise UntrustedError("the digest algorithm is not listed in the block's digestAlgorithms")
+        raise UntrustedError("the digest algorithm is not in the block's digestAlgorithms")
     return digest
 
 
@@ -284,9 +284,7 @@ def _check_signature(certificate: x509.Certificate, signature: bytes, digest: Di
     if certificate.public_key_algorithm_oid != RSA_KEY:
         raise UntrustedError("the key is for RSASSA-PSS only")
     if len(signature) != (key.key_size + 7) // 8:
-        raise UntrustedError(
-            f"expected a signature of {(key.key_size + 7) // 8} bytes, got {len(signature)}"
-        )
+        raise UntrustedError(f"expected a signature of {(key.key_size + 7) // 8} bytes, got {len(signature)}")
     prehashed = utils.Prehashed(digest.algorithm)
     try:
         key.verify(signature, digest.of(octets), padding.PKCS1v15(), prehashed)
