@@ -1,6 +1,6 @@
 """Signed packages of TR-069 (May 2004), Appendix E: build, sign, verify, compare, install.
 
-The stages, each a type that only the one before can make::
+The stages are types, and each can only be made from the one before::
 
     bytes -> Package -> TrustedPackage -> Plan -> Applied
 
@@ -8,9 +8,9 @@ The stages, each a type that only the one before can make::
         trusted = spkg.verify_package(package, policy, at=now)
         done = spkg.apply_package(trusted, payload, root, request, clock=time.monotonic)
 
-``apply_package`` is what the command line does: a confined child process changes the root, and this one
-settles whatever happens to it.  Names are imported when they are first used, so that a program pays only for
-what it needs.
+``apply_package`` does what the command line does: a confined child process changes the root, and the caller's
+process handles every outcome.  Names are imported when they are first used, so a program loads only what it
+needs.
 """
 
 from importlib import import_module

@@ -1,6 +1,6 @@
-"""The device: what it knows about itself, and how it wants packages installed (docs/device.md).
+"""The device: what it knows about itself, and how packages are installed on it (docs/device.md).
 
-A device file is read and never written: whoever updates the version in it does so after the reboot.
+A device file is read, never written: the device updates the version in it after the reboot.
 """
 
 import re
@@ -25,29 +25,29 @@ MAX_SIZE: Final = (1 << 63) - 1
 
 
 class LinkPolicy(Enum):
-    """What becomes of a path with a symbolic link among its parents."""
+    """How to treat a path with a symbolic link among its parents."""
 
     REFUSE = "refuse"
     FOLLOW_IN_ROOT = "follow-in-root"
-    """It is followed as if the root were ``/``."""
+    """The link is followed as if the root were ``/``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModeRule:
-    """The mode of files whose package states none."""
+    """The mode of files for which the package states none."""
 
     pattern: str
-    """As ``/bin/*``, for the whole path; ``*`` matches slashes, too."""
+    """Such as ``/bin/*``, for the whole path; ``*`` also matches slashes."""
     mode: int
 
     def matches(self, path: str) -> bool:
-        """Whether the rule is for the file at *path*, which begins with a slash."""
+        """Whether the rule applies to the file at *path*, which begins with a slash."""
         return fnmatchcase(path, self.pattern)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceAttribute:
-    """Something that Required Attributes commands can ask for (E.4.13)."""
+    """An attribute that Required Attributes commands can ask for (E.4.13)."""
 
     defining_entity: int
     class_: int
@@ -56,7 +56,7 @@ class DeviceAttribute:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """One device.  What is None or empty is not known, and no gate that asks for it is passed."""
+    """One device.  A field that is None or empty is unknown: a requirement on it is not met."""
 
     manufacturer: str | None = None
     oui: str | None = None
@@ -65,9 +65,9 @@ class Device:
     software_version: str | None = None
     provisioning_code: str | None = None
     supported_options: tuple[str, ...] | None = None
-    """The Options that there are; None where nobody says."""
+    """The supported Options; None if unknown."""
     non_volatile: int | None = None
-    """The size of the medium, in octets; None where it is to be measured."""
+    """The size of the medium, in bytes; None if it is to be measured."""
     volatile: int | None = None
     roles: frozenset[int] = field(default_factory=lambda: frozenset(ROLES.values()))
     links: LinkPolicy = LinkPolicy.REFUSE
@@ -75,12 +75,12 @@ class Device:
     modes: tuple[ModeRule, ...] = ()
     recovery_command: tuple[str, ...] = ()
     max_extracted: int | None = None
-    """The most octets that a package may write."""
+    """The most bytes that a package may write."""
     minimum_package_version: tuple[int, ...] | None = None
     attributes: frozenset[DeviceAttribute] = frozenset()
 
     def mode_for(self, path: str) -> int | None:
-        """Return what the first rule says that is for *path*."""
+        """Return the mode from the first rule that applies to *path*."""
         return next((rule.mode for rule in self.modes if rule.matches(path)), None)
 
 
@@ -88,7 +88,7 @@ def load_device(path: Path) -> Device:
     """Read a device file.
 
     Raises:
-        FormatError: It is none.
+        FormatError: It is not a valid device file.
         OSError: It can't be read.
     """
     return read_device(load_table(path))
@@ -98,7 +98,7 @@ def read_device(document: Table) -> Device:
     """Return the device that *document* describes.
 
     Raises:
-        FormatError: It describes none.
+        FormatError: It does not describe a device.
     """
     facts = document.table("device")
     options = document.table("options")
@@ -106,7 +106,7 @@ def read_device(document: Table) -> Device:
     install = document.table("install")
     oui = facts.text("oui")
     if oui is not None and re.fullmatch("[0-9A-F]{6}", oui) is None:
-        raise facts.error("oui", "an OUI of six upper-case hexadecimal digits belongs here")
+        raise facts.error("oui", f"must be an OUI of six upper-case hexadecimal digits, got {oui[:40]!r}")
     device = Device(
         manufacturer=facts.text("manufacturer"),
         oui=oui,
@@ -132,17 +132,15 @@ def read_device(document: Table) -> Device:
 
 
 def _supported(table: Table) -> tuple[str, ...] | None:
-    """Return the names of Options, which GetOptions tells (A.4.1.4, Table 48)."""
+    """Return the names of Options that GetOptions reports (A.4.1.4, Table 48)."""
     if "supported" not in table:
         return None
     names = table.texts("supported")
     if len({*names}) != len(names):
-        raise table.error("supported", "one of them is there twice", section="A.4.1.4")
+        raise table.error("supported", "an Option is listed twice", section="A.4.1.4")
     for name in names:
         if not 1 <= len(name) <= MAX_OPTION_NAME or not name.isprintable():
-            problem = (
-                f"{name[:MAX_OPTION_NAME]!r}: from 1 to {MAX_OPTION_NAME} printable characters belong here"
-            )
+            problem = f"expected 1 to {MAX_OPTION_NAME} printable characters, got {name[:MAX_OPTION_NAME]!r}"
             raise table.error("supported", problem, section="A.4.1.4")
     return names
 
@@ -152,7 +150,8 @@ def _roles(table: Table) -> frozenset[int]:
         return frozenset(ROLES.values())
     names = table.texts("roles")
     if not set(names) <= ROLES.keys():
-        raise table.error("roles", f"an array of some of {', '.join(ROLES)} belongs here", section="E.4.11")
+        problem = f"each must be one of {', '.join(ROLES)}, got {min({*names} - ROLES.keys())[:40]!r}"
+        raise table.error("roles", problem, section="E.4.11")
     return frozenset(ROLES[name] for name in names)
 
 
@@ -161,20 +160,21 @@ def _links(table: Table) -> LinkPolicy:
     try:
         return LinkPolicy(text or "refuse")
     except ValueError as exc:
-        raise table.error("symlinks", 'one of "refuse", "follow-in-root" belongs here') from exc
+        problem = f'must be "refuse" or "follow-in-root", got {(text or "")[:40]!r}'
+        raise table.error("symlinks", problem) from exc
 
 
 def _mode(table: Table, key: str) -> int:
     text = table.text(key)
     if text is None or re.fullmatch("0?[0-7]{3}", text) is None:
-        raise table.error(key, 'a mode in octal digits, as "0755", belongs here')
+        raise table.error(key, 'must be a mode in octal digits, such as "0755"')
     return int(text, 8)
 
 
 def _mode_rule(table: Table) -> ModeRule:
     pattern = table.text("path")
     if pattern is None or not pattern.startswith("/"):
-        raise table.error("path", "a pattern that begins with a slash belongs here")
+        raise table.error("path", "must be a pattern that begins with a slash")
     rule = ModeRule(pattern=pattern, mode=_mode(table, "mode"))
     table.finish()
     return rule
@@ -198,5 +198,5 @@ def _attribute(table: Table) -> DeviceAttribute:
     )
     table.finish()
     if entity is None or kind is None or value is None:
-        raise table.error("", "defining-entity, class and value belong here", section="E.4.13")
+        raise table.error("", "needs defining-entity, class and value", section="E.4.13")
     return DeviceAttribute(defining_entity=entity, class_=kind, value=value)

@@ -1,4 +1,4 @@
-"""What can go wrong, one class for each thing a caller can do about it.
+"""What can go wrong: one class for each way a caller can react.
 
 Every class is one exit status of the command line (docs/json-and-exit-statuses.md); nothing else derives from
 ``Exception`` in this library, and nothing here prints or exits.
@@ -48,22 +48,22 @@ Reason = Literal[
 ]
 """Why something failed, in a word that never changes (docs/faults-and-reasons.md).
 
-Each class of errors has one of its own; the constants below are those that say more than a class does.
+Each class of errors has its own reason; the constants below are the reasons that say more than the class.
 """
 CONTACT: Final = "contact"
 """No file server answers."""
 ACCESS: Final = "access"
-"""A file server answers, but does not give the file."""
+"""A file server answers, but does not deliver the file."""
 LOGIN: Final = "login"
 """A file server refused the login."""
 TIMEOUT: Final = "timeout"
 """A transfer took too long."""
 SIZE: Final = "size"
-"""A transfer is longer or shorter than was stated."""
+"""A transfer is longer or shorter than stated."""
 CORRUPTED: Final = "corrupted"
-"""Contents are not the signed ones."""
+"""Contents do not match what was signed."""
 NO_ROOM: Final = "no-room"
-"""There is more than the device can hold."""
+"""There is more data than the device can hold."""
 
 
 class SpkgError(Exception):
@@ -71,18 +71,18 @@ class SpkgError(Exception):
 
     Args:
         problem: What is wrong, lower case, without a full stop.
-        source: The file that it is in, where there are several.
-        offset: Where in the input, in octets from its beginning.
-        field: The path of the field, as ``command[3].path_length``.
-        section: The clause that is broken, as ``E.4.3``.
-        hint: What the reader could do about it.
-        reason: Why it failed, where that is not the reason of the class.
+        source: The file with the problem, if there are several.
+        offset: Where in the input, in bytes from its beginning.
+        field: The path of the field, such as ``command[3].path_length``.
+        section: The clause that is violated, such as ``E.4.3``.
+        hint: What the reader can do next.
+        reason: Why it failed, if not for the reason of the class.
     """
 
     STATUS: ClassVar[str] = "error"
     """The word for this outcome in JSON results."""
     REASON: ClassVar[Reason] = "error"
-    """Why it failed, where nothing more is known."""
+    """Why it failed, if nothing more is known."""
 
     def __init__(
         self,
@@ -113,50 +113,50 @@ class SpkgError(Exception):
 
 
 class UsageError(SpkgError):
-    """What was asked for contradicts itself, or an output is there already."""
+    """The request contradicts itself, or an output already exists."""
 
     REASON: ClassVar[Reason] = "usage"
 
 
 class FormatError(SpkgError):
-    """An input is malformed, or beyond the limits of this reader."""
+    """An input is malformed, or exceeds the limits of this reader."""
 
     STATUS = "malformed"
     REASON: ClassVar[Reason] = "malformed"
 
 
 class UntrustedError(SpkgError):
-    """No accepted signature, or contents that are not the signed ones."""
+    """No accepted signature, or contents that do not match what was signed."""
 
     STATUS = "untrusted"
     REASON: ClassVar[Reason] = "untrusted"
 
 
 class RefusedError(SpkgError):
-    """Genuine and well formed, but not for this case, not now, or not twice."""
+    """Genuine and well formed, but not applicable here, not now, or not a second time."""
 
     STATUS = "refused"
     REASON: ClassVar[Reason] = "refused"
 
 
 class FailedError(SpkgError):
-    """An installation could not be carried out; the root is as it was, or usable, changed in place."""
+    """An installation failed; the root is unchanged, or was changed in place and is usable."""
 
     STATUS = "failed"
     REASON: ClassVar[Reason] = "failed"
 
 
 class UnsafeError(SpkgError):
-    """An installation failed where it could not be undone; the root needs recovery."""
+    """An installation failed and could not be undone; the root needs recovery."""
 
     STATUS = "unsafe"
     REASON: ClassVar[Reason] = "unsafe"
 
 
 class TransferError(SpkgError):
-    """A download failed or took too long; the root is as with :class:`FailedError`.
+    """A download failed or took too long; the root is as after a :class:`FailedError`.
 
-    The reason is ``contact``, ``login``, ``access``, ``timeout``, ``size``, or ``incomplete`` for all else.
+    The reason is ``contact``, ``login``, ``access``, ``timeout``, ``size``, or else ``incomplete``.
     """
 
     STATUS = "transfer-failed"
@@ -168,7 +168,7 @@ class HostError(SpkgError):
 
 
 def os_problem(error: OSError) -> str:
-    """Return what an error of the operating system says, in the form of our own: the file first."""
+    """Return the message of an operating system error in the form of our own: the file first."""
     reason = error.strerror or str(error)
     name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
     return f"{name}{reason[:1].lower()}{reason[1:]}"

@@ -74,32 +74,32 @@ def test_links_can_be_followed_in_the_root() -> None:
     ("text", "problem"),
     [
         ("[device]\nname = 1", "device.name: unknown key"),
-        ("[devices]", "devices: unknown key, did you mean 'device'?"),
-        ("[device]\nserial-number = 7", "device.serial-number: a string belongs here, in quotes"),
+        ("[devices]", "devices: unknown key; did you mean 'device'?"),
+        ("[device]\nserial-number = 7", "device.serial-number: must be a string in quotes"),
         (
             '[device]\noui = "00d09e"',
-            "device.oui: an OUI of six upper-case hexadecimal digits belongs here",
+            "device.oui: must be an OUI of six upper-case hexadecimal digits, got '00d09e'",
         ),
         (
             '[install]\nroles = ["upgrade"]',
-            f"install.roles: an array of some of {', '.join(ROLES)} belongs here [TR-069 E.4.11]",
+            f"install.roles: each must be one of {', '.join(ROLES)}, got 'upgrade' [TR-069 E.4.11]",
         ),
         (
             '[install]\nsymlinks = "follow"',
-            'install.symlinks: one of "refuse", "follow-in-root" belongs here',
+            'install.symlinks: must be "refuse" or "follow-in-root", got \'follow\'',
         ),
         (
             '[install]\nfile-mode = "4755"',
-            'install.file-mode: a mode in octal digits, as "0755", belongs here',
+            'install.file-mode: must be a mode in octal digits, such as "0755"',
         ),
-        ("[install]\nfile-mode = 755", "install.file-mode: a string belongs here, in quotes"),
+        ("[install]\nfile-mode = 755", "install.file-mode: must be a string in quotes"),
         (
             '[[install.mode]]\npath = "bin/*"\nmode = "0755"',
-            "install.mode[0].path: a pattern that begins with a slash belongs here",
+            "install.mode[0].path: must be a pattern that begins with a slash",
         ),
         (
             '[[install.mode]]\npath = "/bin/*"',
-            'install.mode[0].mode: a mode in octal digits, as "0755", belongs here',
+            'install.mode[0].mode: must be a mode in octal digits, such as "0755"',
         ),
         (
             '[[install.mode]]\npath = "/bin/*"\nmode = "0755"\nowner = 0',
@@ -107,19 +107,19 @@ def test_links_can_be_followed_in_the_root() -> None:
         ),
         (
             '[install]\nminimum-package-version = "6.x"',
-            "install.minimum-package-version: a version made of numbers and dots, as 6.3.9, belongs here",
+            "install.minimum-package-version: must be a version such as 6.3.9, got '6.x'",
         ),
         (
             "[[attribute]]\ndefining-entity = 0\nclass = 1",
-            "attribute[0]: defining-entity, class and value belong here [TR-069 E.4.13]",
+            "attribute[0]: needs defining-entity, class and value [TR-069 E.4.13]",
         ),
         (
             '[storage]\nvolatile = "many"',
-            'storage.volatile: a number of octets, or a size as "16MiB", belongs here',
+            'storage.volatile: must be a number of bytes, or a size such as "16MiB"',
         ),
         (
             "[storage]\nvolatile = 9223372036854775808",
-            "storage.volatile: 9223372036854775808 does not fit into 63 bits",
+            "storage.volatile: must be from 0 to 9223372036854775807, got 9223372036854775808",
         ),
     ],
 )

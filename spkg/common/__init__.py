@@ -1,1 +1,1 @@
-"""What every room uses, and what knows neither packages nor vouchers."""
+"""Helpers that all other folders use; they know neither packages nor vouchers."""

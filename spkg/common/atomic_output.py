@@ -1,6 +1,6 @@
-"""Outputs appear whole or not at all, and never over something that is there unless asked.
+"""Outputs appear whole or not at all, and replace an existing file only on request.
 
-Files are written beside their place and renamed into it; the only module that writes outside a root.
+Files are written next to their final place, then renamed.  The only module that writes outside a root.
 """
 
 import os
@@ -26,19 +26,19 @@ from spkg.common.portable import (
 from spkg.errors import HostError, UsageError
 
 LONGEST_NAME: Final = 200
-"""How much of a name, in octets, goes into that of its temporary file."""
+"""How many bytes of a name become part of the name of its temporary file."""
 
 PARTLY: Final = ".unfinished"
-"""The file that tells a bulk output of ours from other people's directories."""
+"""The file that marks a directory as an unfinished bulk output of ours."""
 
 __all__ = ["bulk_directory", "new_directory", "new_file", "new_files", "refuse_existing", "write_all"]
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
-    """Refuse an output that is there already; called before any work is done.
+    """Refuse an output that already exists; called before any work is done.
 
     Raises:
-        UsageError: It exists and *force* is not given, or it is no regular file.
+        UsageError: It exists and *force* is not given, or it is not a regular file.
     """
     try:
         mode = path.lstat().st_mode
@@ -47,9 +47,9 @@ def refuse_existing(path: Path, *, force: bool) -> None:
     if stat.S_ISDIR(mode):
         raise UsageError(f"{path} is a directory")
     if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
-        raise UsageError(f"{path} is no regular file")
+        raise UsageError(f"{path} is not a regular file")
     if not force:
-        raise UsageError(f"{path} exists", hint="--force overwrites it")
+        raise UsageError(f"{path} already exists", hint="overwrite it with --force")
 
 
 @contextmanager
@@ -61,13 +61,13 @@ def new_file(
     Args:
         path: Where it appears; a symbolic link there is replaced, not followed.
         force: Whether it may replace a file.
-        mode: Its permissions, whatever the umask; None gives those of any new file.
-        replaces: The file that is there, as it was when it was read.  Its permissions carry over, and its
-            owner where that is allowed; at the end it must be there still, and unchanged.
+        mode: Its permissions, whatever the umask; None for the default permissions of a new file.
+        replaces: The existing file, as it was when it was read.  Its permissions carry over, and its owner
+            if that is allowed; at the end it must still exist, unchanged.
 
     Raises:
-        UsageError: Something is there already, now or at the end.
-        HostError: What was to be replaced is another file by now.
+        UsageError: The output already exists, now or at the end.
+        HostError: The file to replace was changed or replaced in the meantime.
         OSError: It can't be written; the error names *path*.
     """
     force = force or replaces is not None
@@ -76,10 +76,10 @@ def new_file(
     temporary = _beside(path)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | CLOSE_ON_EXEC | BINARY
     try:
-        # Inside, so that a signal between the making and the next line leaves nothing either.
+        # Inside the try, so that a signal right after the file is created leaves nothing behind either.
         with _named(path):
             descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
-        # The file goes by its final name, so that whatever can't be written to it is told by that.
+        # The file object has the final name, so errors while writing name that.
         with FileIO(str(path), "r+", opener=lambda *_: descriptor) as file:
             if replaces is not None:
                 own(descriptor, replaces.st_uid, replaces.st_gid)
@@ -89,7 +89,7 @@ def new_file(
             with _named(path):
                 os.fsync(descriptor)
         if replaces is not None and _version(path.stat()) != _version(replaces):
-            raise HostError(f"{path} was changed by somebody else in the meantime; it stays as it is")
+            raise HostError(f"{path} was changed by another program in the meantime; it is left as it is")
         if force:
             temporary.replace(path)
         else:
@@ -103,15 +103,15 @@ def new_file(
 def new_files(
     directory: Path, files: Sequence[tuple[str, bytes, int | None]], *, force: bool = False
 ) -> None:
-    """Write small files into a directory, which is made where it is not there: all of them, or none.
+    """Write small files into a directory, which is created if missing: all of them, or none.
 
     Args:
         directory: Where they appear.
         files: The name, the contents and the mode of each, as for :func:`new_file`.
-        force: Whether they may replace others.
+        force: Whether they may replace existing files.
 
     Raises:
-        UsageError: One is there already.
+        UsageError: One already exists.
         OSError: One can't be written.
     """
     made = not directory.exists()
@@ -132,11 +132,11 @@ def new_directory(path: Path) -> Iterator[Path]:
     """Yield a directory to fill, whose contents appear in *path* when the block ends, or not at all.
 
     Args:
-        path: A directory that does not exist yet, which then appears in one step, or that is empty, which
-            stays the one it is: somebody may stand in it, or it may be a mount point.
+        path: A directory that does not exist yet and appears in one step, or an empty one, which is kept: it
+            may be a mount point or the working directory of a process.
 
     Raises:
-        UsageError: Something is there already.
+        UsageError: *path* exists and is not an empty directory.
         OSError: It can't be written.
     """
     empty = path.is_dir()
@@ -159,7 +159,7 @@ def new_directory(path: Path) -> Iterator[Path]:
             temporary.rename(path)
         done = True
     except OSError as exc:
-        # The user knows nothing of the place where the directory comes to be.
+        # The user does not know the temporary directory, so the error names the final place.
         name = None if exc.filename is None else os.fsdecode(exc.filename)
         if name is not None and Path(name).is_relative_to(temporary):
             raise OSError(exc.errno, exc.strerror, str(path / Path(name).relative_to(temporary))) from exc
@@ -175,14 +175,14 @@ def new_directory(path: Path) -> Iterator[Path]:
 def bulk_directory(path: Path) -> Iterator[Path]:
     """Yield a directory to fill with many files, ``path.part``, that becomes *path* when the block ends.
 
-    Where the block raises it stays as it is, if there is anything in it; the next one begins anew.
+    If the block raises, a directory with files in it is left as it is; the next call starts over.
 
     Raises:
-        UsageError: *path* is there already, or ``path.part`` is there and none of ours, or in use.
+        UsageError: *path* already exists, or ``path.part`` exists and is not ours, or is in use.
         OSError: It can't be written.
     """
     if os.path.lexists(path):
-        raise UsageError(f"{path} exists", hint="in another place the same batch is written once more")
+        raise UsageError(f"{path} already exists", hint="give another path to write the same batch again")
     part = path.with_name(f"{path.name}.part")
     with suppress(FileExistsError):
         part.mkdir()
@@ -190,7 +190,7 @@ def bulk_directory(path: Path) -> Iterator[Path]:
         marker = part / PARTLY
         entries = [*part.iterdir()]
         if entries and marker not in entries:
-            raise UsageError(f"{part} exists, and is no bulk output that was cut off")
+            raise UsageError(f"{part} exists, and is not an interrupted bulk output")
         marker.touch()
         for left in entries:
             if left != marker:
@@ -202,9 +202,9 @@ def bulk_directory(path: Path) -> Iterator[Path]:
                 marker.unlink()
                 part.rmdir()
             raise
-        sync_all()  # of a million files each by itself takes too long
+        sync_all()  # syncing a million files one by one takes too long
         if os.path.lexists(path):
-            raise UsageError(f"{path} exists by now; what was written is in {part}")
+            raise UsageError(f"{path} was created in the meantime; the output is in {part}")
         part.rename(path)
         (path / PARTLY).unlink()
     _sync_directory(path.parent)
@@ -212,8 +212,8 @@ def bulk_directory(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(part: Path) -> Iterator[None]:
-    """Hold a directory, so that no other run writes it at the same time."""
-    problem = f"{part} exists, and is no bulk output that was cut off"
+    """Lock a directory, so that no other run writes to it at the same time."""
+    problem = f"{part} exists, and is not an interrupted bulk output"
     try:
         descriptor = os.open(part, os.O_RDONLY | DIRECTORY | NO_FOLLOW | CLOSE_ON_EXEC)
     except NotADirectoryError as exc:
@@ -229,16 +229,16 @@ def _locked(part: Path) -> Iterator[None]:
 
 
 def _refuse_filled(path: Path) -> None:
-    """Refuse what is there, unless it is an empty directory."""
+    """Refuse an existing *path*, unless it is an empty directory."""
     if path.is_dir():
         if any(path.iterdir()):
             raise UsageError(f"{path} is not empty")
     elif os.path.lexists(path):
-        raise UsageError(f"{path} exists and is no directory")
+        raise UsageError(f"{path} exists and is not a directory")
 
 
 def _move_back(moves: Sequence[tuple[Path, Path]]) -> None:
-    """Take back what was moved to its place, and nothing that is somebody else's."""
+    """Move back what was moved to its place, and nothing that another program put there."""
     for source, target in moves:
         if source.parent.exists() and not os.path.lexists(source):
             with suppress(OSError):
@@ -246,23 +246,23 @@ def _move_back(moves: Sequence[tuple[Path, Path]]) -> None:
 
 
 def _version(status: os.stat_result) -> tuple[int, ...]:
-    """Return what tells a file from others, and from what it was before."""
+    """Return what identifies a file and this version of it."""
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def _move_new(temporary: Path, path: Path) -> None:
-    """Give a file its name unless something has it, in one step where the file system can."""
+    """Give a file its name unless the name is taken, in one step if the file system can."""
     try:
         path.hardlink_to(temporary)
     except FileExistsError as exc:
-        raise UsageError(f"{path} exists", hint="--force overwrites it") from exc
+        raise UsageError(f"{path} already exists", hint="overwrite it with --force") from exc
     except OSError:  # a file system without hard links
         refuse_existing(path, force=False)
         temporary.replace(path)
 
 
 def _sync_directory(path: Path) -> None:
-    """Make a rename durable, where the directory may be read: the output is there in any case."""
+    """Make a rename durable, if the directory can be opened: the output exists in any case."""
     if not DIRECTORY:  # a system whose directories can't be opened
         return
     try:
@@ -276,7 +276,7 @@ def _sync_directory(path: Path) -> None:
 
 
 def write_all(output: FileIO, octets: bytes | memoryview) -> None:
-    """Write all of *octets* to a file without a buffer, which may take them in parts.
+    """Write all of *octets* to an unbuffered file, which may accept them in parts.
 
     Raises:
         OSError: It can't be written; the error names the file.
@@ -288,14 +288,14 @@ def write_all(output: FileIO, octets: bytes | memoryview) -> None:
 
 
 def _beside(path: Path) -> Path:
-    """Return a name that nobody has, in the directory of *path*, no longer than a name may be."""
+    """Return an unused name in the directory of *path*, within the limit for names."""
     name = os.fsdecode(os.fsencode(path.name)[:LONGEST_NAME])
     return path.with_name(f".{name}.{secrets.token_hex(4)}.part")
 
 
 @contextmanager
 def _named(path: Path | str) -> Iterator[None]:
-    """Have an error name what it is about: the output, not the place where it comes to be."""
+    """Have errors name the output, not its temporary file."""
     try:
         yield
     except OSError as exc:

@@ -1,7 +1,7 @@
-"""A child process that changes a root and, where the kernel has Landlock, can change nothing else.
+"""A child process that changes a root and, if the kernel has Landlock, can change nothing else.
 
-Only what is asked of it and what it answers goes between the two, as JSON lines; the parent reads the
-package's front matter, tells people, and outlives whatever happens to the child.
+The two exchange only the work and its answers, as JSON lines.  The parent reads the package's front matter,
+reports to the user, and survives whatever happens to the child.
 """
 
 import json
@@ -32,15 +32,15 @@ Tell = Callable[[Document], None]
 
 _FORKING: Final = threading.Lock()
 SAID: Final = ("problem", "source", "offset", "field", "section", "hint", "reason")
-"""What an error says."""
+"""The attributes of an error that the child passes on."""
 
 
 class ChildKilledError(FailedError):
-    """The child ended without an answer: something killed it."""
+    """The child ended without an answer: it was killed."""
 
 
 class DefectError(Exception):
-    """A defect in what the child did; the traceback is a note of it."""
+    """A defect in the child's work; its traceback is attached as a note."""
 
 
 def fork() -> int:
@@ -67,17 +67,17 @@ def forking() -> Iterator[None]:
 def run_child(work: Callable[[Tell], Document], hear: Tell) -> Document:
     """Do *work* in a child process, and return its answer.
 
-    A signal that ends the waiting here is passed on; an answer that comes all the same is returned.
+    A signal that interrupts the wait here is passed on to the child; an answer that still comes is returned.
 
     Args:
-        work: What to do there; it may tell things meanwhile.
-        hear: Is called with each of them, here.
+        work: What to do in the child; it may send documents in the meantime.
+        hear: Called here with each of these documents.
 
     Raises:
-        SpkgError: What the work raised, with all that it said.
+        SpkgError: What the work raised, with all its attributes.
         ChildKilledError: The child was killed.
-        DefectError: The work raised what it should not.
-        OSError: There can be no child.
+        DefectError: The work raised an unexpected exception.
+        OSError: The child can't be started.
     """
     reading, writing = os.pipe()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -99,7 +99,7 @@ def run_child(work: Callable[[Tell], Document], hear: Tell) -> Document:
         except BaseException:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGTERM)
-            _listen(lines, lambda _: None, answers)  # whoever heard may be what hangs
+            _listen(lines, lambda _: None, answers)  # hear() may be what hangs
             with suppress(ChildProcessError):
                 os.waitpid(child, 0)
             if not any(_counts(answer) for answer in answers):
@@ -112,11 +112,11 @@ def run_child(work: Callable[[Tell], Document], hear: Tell) -> Document:
 
 
 def _work(work: Callable[[Tell], Document], writing: int, mask: Iterable[int]) -> NoReturn:
-    """Do the work in the child, answer, and end without a word to whoever called."""
+    """Do the work in the child, answer, and exit without returning to the caller."""
 
     def tell(document: Document) -> None:
         octets = memoryview(json.dumps(document).encode() + b"\n")
-        with suppress(BrokenPipeError):  # the parent is gone: what is begun is carried on
+        with suppress(BrokenPipeError):  # the parent is gone: the work is completed anyway
             while octets:
                 octets = octets[os.write(writing, octets) :]
 
@@ -132,7 +132,7 @@ def _work(work: Callable[[Tell], Document], writing: int, mask: Iterable[int]) -
     except OSError as exc:
         name = None if exc.filename is None else os.fsdecode(exc.filename)
         tell({"system": [exc.errno, exc.strerror, name]})
-    except Exception as exc:  # noqa: BLE001 - a defect there must not go on with what is done here
+    except Exception as exc:  # noqa: BLE001 - a defect in the child must not run the caller's code
         tell({"defect": f"{type(exc).__name__}: {exc}", "traceback": traceback.format_exc()})
     finally:
         os._exit(status)
@@ -142,7 +142,7 @@ def _listen(lines: Iterable[bytes], hear: Tell, answers: list[Document]) -> None
     for line in lines:
         try:
             told: Document = json.loads(line)
-        except ValueError:  # a signal there or here cut it off
+        except ValueError:  # a signal in either process cut the line off
             continue
         if "told" in told:
             hear(told["told"])
@@ -151,12 +151,12 @@ def _listen(lines: Iterable[bytes], hear: Tell, answers: list[Document]) -> None
 
 
 def _counts(answer: Document) -> bool:
-    """Whether an answer has to be told although a signal came: what was done, or that the root is unsafe."""
+    """Whether an answer must be reported despite a signal: what was done, or that the root is unsafe."""
     return "done" in answer or answer.get("error", {}).get("kind") == UnsafeError.__name__
 
 
 def _answered(answer: Document) -> Document:
-    """Return what was done, or raise what kept it from that."""
+    """Return what was done, or raise what prevented it."""
     match answer:
         case {"error": dict() as said}:
             raise getattr(spkg.errors, said.pop("kind"))(said.pop("problem"), **said)

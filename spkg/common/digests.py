@@ -19,7 +19,7 @@ class Digest(Enum):
     SHA256 = "sha256"
 
     def new(self, octets: bytes = b"") -> "_Hash":
-        """Return a running digest that has taken *octets*."""
+        """Return a running digest, fed with *octets*."""
         if self is Digest.SHA1:
             return sha1(octets, usedforsecurity=False)
         return sha256(octets)
@@ -30,5 +30,5 @@ class Digest(Enum):
 
     @property
     def algorithm(self) -> hashes.HashAlgorithm:
-        """The same algorithm as cryptography knows it."""
+        """The same algorithm as an object of the cryptography library."""
         return hashes.SHA1() if self is Digest.SHA1 else hashes.SHA256()

@@ -1,4 +1,4 @@
-"""What JSON documents are here."""
+"""The type of JSON documents."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""Hostile XML: one parser that loads and expands nothing, errors with their place, and exact Canonical XML.
+"""Hostile XML: one parser that loads and expands nothing, located errors, and exact Canonical XML.
 
-Whatever reads XML reads it here, within bounds that are checked before and after the parser has seen it.
+All XML is read here, within limits that are checked before and after parsing.
 """
 
 import re
@@ -33,17 +33,17 @@ XmlElement = etree._Element  # noqa: SLF001 - the type has no other name
 MAX_XML_ELEMENTS: Final = 4096
 """The most elements of a document."""
 MAX_LENIENT: Final = 1 << 15
-"""The most elements of one in which unknown ones are ignored."""
+"""The most elements of a document in which unknown elements are ignored."""
 MAX_NAMESPACES: Final = 512
-"""The most declarations of namespaces; a voucher has two for each Option, and two more."""
+"""The most namespace declarations; a voucher has two for each Option, and two more."""
 MAX_LINES: Final = 10_000
-"""As far as lines are counted to tell an octet."""
+"""The last line for which the offset of an error is computed."""
 XML_BLANKS: Final = " \t\r\n"
-"""What XML calls white space, and nothing else."""
+"""Exactly what XML defines as white space."""
 XML_BOOLEANS: Final = {"0": False, "false": False, "1": True, "true": True}
 """How a boolean is written (XML Schema)."""
 ENCODINGS: Final = {None, "UTF-8", "US-ASCII", "ASCII"}
-"""What a document may call its encoding."""
+"""The encodings that a document may declare."""
 MARKUP: Final = re.compile("[&<>\r]")
 ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"}
 """How text is written in Canonical XML 1.0."""
@@ -53,8 +53,8 @@ class PlainParser(etree.XMLParser):
     """A parser that loads nothing and expands nothing.
 
     Args:
-        keep: Whether comments and processing instructions are kept, so that they can be refused; else they
-            are as if they were not there.
+        keep: Whether comments and processing instructions are kept, so that they can be refused; otherwise
+            they are dropped.
     """
 
     def __init__(self, *, keep: bool = True) -> None:
@@ -76,7 +76,7 @@ _ATTRIBUTES: Final = etree.XPath("count(//@*)")
 
 
 def malformed(element: XmlElement | None, problem: str, *, section: str = "C.3") -> FormatError:
-    """Return the error that says *problem* of an element, with its path and its line."""
+    """Return the error that states *problem* for an element, with its path and line."""
     if element is None:
         return FormatError(problem, section=section)
     number: object = element.sourceline
@@ -85,7 +85,7 @@ def malformed(element: XmlElement | None, problem: str, *, section: str = "C.3")
 
 
 def path_of(element: XmlElement) -> str:
-    """Return where an element stands, as ``Signature.Object[1].Option.Mode``."""
+    """Return the path of an element, such as ``Signature.Object[1].Option.Mode``."""
     parts = []
     for one in (element, *element.iterancestors()):
         name = one.tag.rpartition("}")[2]
@@ -96,84 +96,86 @@ def path_of(element: XmlElement) -> str:
 
 
 def parse(octets: bytes, what: str, most: int, *, section: str, lenient: bool = False) -> XmlElement:
-    """Return the root of a document of a kind that has no document type, in UTF-8.
+    """Return the root of a UTF-8 document, which must not have a document type declaration.
 
     Args:
         octets: The document.
         what: What it is, for errors.
-        most: The most octets that it may have.
-        section: The clause that asks for it.
-        lenient: Whether comments and processing instructions are ignored, and not kept to be refused.
+        most: The most bytes that it may have.
+        section: The clause that requires it.
+        lenient: Whether comments and processing instructions are ignored instead of refused.
 
     Raises:
-        FormatError: It is none.
+        FormatError: It is not such a document, or exceeds the limits.
     """
     if len(octets) > most:
-        raise FormatError(f"{what} of more than {most} octets", section=section)
+        raise FormatError(f"{what} must have at most {most} bytes", section=section)
     try:
         octets.decode()
     except UnicodeDecodeError as exc:
         raise FormatError(f"not UTF-8: {exc.reason}", offset=exc.start, section=section) from exc
     if octets.count(b"xmlns") > MAX_NAMESPACES:
-        # Canonical XML takes each to every element below: that many would take minutes.
+        # Canonical XML copies each to every element below it: so many would take minutes.
         raise FormatError(f"more than {MAX_NAMESPACES} namespace declarations", section=section)
     doctype = octets.find(b"<!DOCTYPE")
     if doctype >= 0:
-        raise FormatError("a document type declaration is not taken", offset=doctype, section=section)
+        raise FormatError("a document type declaration is not accepted", offset=doctype, section=section)
     try:
         root = etree.fromstring(octets, _LENIENT if lenient else _PARSER)
     except (etree.XMLSyntaxError, ValueError) as exc:
         raise _unreadable(exc, octets, section) from exc
     info = root.getroottree().docinfo
     if info.internalDTD is not None or info.externalDTD is not None:
-        raise FormatError("a document type declaration is not taken", section=section)
+        raise FormatError("a document type declaration is not accepted", section=section)
     if (info.encoding or "UTF-8").upper() not in ENCODINGS or info.xml_version != "1.0":
-        problem = f"XML {info.xml_version} in {info.encoding}: XML 1.0 in UTF-8 belongs here"
+        problem = f"expected XML 1.0 in UTF-8, got XML {info.xml_version} in {info.encoding}"
         raise FormatError(problem, section=section)
     count = cast("float", _COUNT(root))
     if count > (MAX_LENIENT if lenient else MAX_XML_ELEMENTS):
-        raise FormatError(f"{count:.0f} elements: too many", section=section)
+        problem = f"{count:.0f} elements exceed the limit of {MAX_LENIENT if lenient else MAX_XML_ELEMENTS}"
+        raise FormatError(problem, section=section)
     if not lenient:
         for strange in root.iter(etree.Comment, etree.ProcessingInstruction, etree.Entity):
-            # What signs may see through them, and what reads may not: they have cut names in two before.
-            raise malformed(strange.getparent(), "a comment or processing instruction in it", section=section)
+            # Signing may ignore them while reading does not: they have split names in two before.
+            problem = "contains a comment or processing instruction"
+            raise malformed(strange.getparent(), problem, section=section)
         if root.getprevious() is not None or root.getnext() is not None:
-            raise FormatError("a comment or processing instruction beside the root", section=section)
+            raise FormatError("a comment or processing instruction outside the root", section=section)
     return root
 
 
 def check_plain(root: XmlElement, attributes: int) -> None:
-    """Refuse text between elements, and attributes beyond those that were looked for.
+    """Refuse text between elements, and more attributes than expected.
 
     Args:
         root: The root of a document.
-        attributes: How many attributes it has by right.
+        attributes: How many attributes the document should have.
 
     Raises:
-        FormatError: There is something else in it.
+        FormatError: The document contains anything else.
     """
     for element in root.iter():
         tail = element.tail
         if tail and tail.strip(XML_BLANKS):
-            raise malformed(element, "text behind it")
+            raise malformed(element, "is followed by text")
         if len(element):
             text = element.text
             if text and text.strip(XML_BLANKS):
-                raise malformed(element, "text between its elements")
+                raise malformed(element, "contains text between its elements")
     if _ATTRIBUTES(root) != attributes:
-        raise FormatError("there are attributes where none belong", section="C.3")
+        raise FormatError("the document has unexpected attributes", section="C.3")
 
 
 def children(element: XmlElement, *names: str) -> tuple[XmlElement, ...]:
-    """Return the children of an element that has exactly those, in that order.
+    """Return the children of an element, which must be exactly *names*, in that order.
 
     Raises:
-        FormatError: It has others.
+        FormatError: They are not.
     """
     found = tuple(element)
     if [child.tag for child in found] != [*names]:
         wanted = ", ".join(name.rpartition("}")[2] for name in names)
-        raise malformed(element, f"{wanted} belong in it" if wanted else "nothing belongs in it")
+        raise malformed(element, f"must contain exactly {wanted}" if wanted else "must be empty")
     return found
 
 
@@ -181,46 +183,46 @@ def attribute(element: XmlElement, name: str) -> str:
     """Return an attribute of an element.
 
     Raises:
-        FormatError: It has none of that name.
+        FormatError: The attribute is missing.
     """
     value = element.get(name)
     if value is None:
-        raise malformed(element, f"{name} is missing")
+        raise malformed(element, f"the attribute {name} is missing")
     return value
 
 
 def text_of(element: XmlElement) -> str:
-    """Return the text of an element that has nothing else in it.
+    """Return the text of an element that contains nothing else.
 
     Raises:
-        FormatError: It has elements in it.
+        FormatError: It contains elements.
     """
     if len(element):
-        raise malformed(element, "text alone belongs in it")
+        raise malformed(element, "must contain only text")
     return element.text or ""
 
 
 def base64_of(element: XmlElement) -> bytes:
-    """Return the octets that an element holds in base64, however its lines are broken.
+    """Return the bytes that an element contains in base64, with any line breaks.
 
     Raises:
-        FormatError: It holds something else.
+        FormatError: It contains something else.
     """
     try:
         text = text_of(element).encode("ascii").translate(None, XML_BLANKS.encode())
         octets = b64decode(text, validate=True)
     except ValueError as exc:
-        raise malformed(element, "no base64") from exc
+        raise malformed(element, "not base64") from exc
     if b64encode(octets) != text:
-        raise malformed(element, "no base64 as one writes it")
+        raise malformed(element, "not base64 in its canonical form")
     return octets
 
 
 def canonical(element: XmlElement) -> bytes:
     """Return an element in Canonical XML 1.0, without comments.
 
-    lxml writes an ``xmlns=""`` too many where a default namespace is declared above the element, so it is
-    made the root of a document of its own before.
+    If a default namespace is declared above the element, lxml adds a wrong ``xmlns=""``.  So the element is
+    made the root of its own document first.
 
     Raises:
         FormatError: It has no canonical form.
@@ -230,7 +232,7 @@ def canonical(element: XmlElement) -> bytes:
             element = etree.fromstring(etree.tostring(element, with_tail=False, encoding="utf-8"), _PARSER)
         return etree.tostring(element, method="c14n", with_comments=False)
     except (etree.LxmlError, ValueError) as exc:
-        raise FormatError(f"it has no canonical form: {exc}", field=path_of(element), section="C.3") from exc
+        raise FormatError(f"has no canonical form: {exc}", field=path_of(element), section="C.3") from exc
 
 
 def escape(text: str) -> str:
@@ -239,11 +241,11 @@ def escape(text: str) -> str:
 
 
 def _unreadable(exc: Exception, octets: bytes, section: str) -> FormatError:
-    """Return what the parser says, with the octet where it says it."""
+    """Return the parser's message as an error, with the offset if it is known."""
     reason = str(exc).partition(", line ")[0].rstrip()
     if reason[1:2].islower():
         reason = reason[:1].lower() + reason[1:]
-    reason = f"no XML: {reason[:200]}"
+    reason = f"malformed XML: {reason[:200]}"
     if not isinstance(exc, etree.XMLSyntaxError) or not exc.lineno:
         return FormatError(reason, section=section)
     line, column = exc.position

@@ -1,4 +1,4 @@
-"""Landlock: a process that can change nothing but what is below one directory."""
+"""Landlock: confines a process, so that it can change nothing outside one directory."""
 
 import ctypes
 import os
@@ -21,27 +21,27 @@ NO_NEW_PRIVILEGES: Final = 38
 EXECUTE: Final = 1 << 0
 READ_FILE: Final = 1 << 2
 READ: Final = READ_FILE | 1 << 3
-"""Of files and of directories."""
+"""For files and directories."""
 RIGHTS: Final = {1: 13, 2: 14, 3: 15, 5: 16}
-"""How many rights over files each version of Landlock knows."""
+"""How many file access rights each version of Landlock has."""
 NETWORK_FROM: Final = 4
 SCOPES_FROM: Final = 6
 READABLE: Final = ("/proc", "/dev/null", "/usr/share/zoneinfo")
-"""What a program reads besides itself."""
+"""What a program reads in addition to itself."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def confine(descriptor: int | None) -> int:  # pragma: no cover - it can't write down what it ran
-    """Let this process change nothing but what is below a directory, and return the version of Landlock.
+    """Let this process change only what is below a directory, and return the version of Landlock.
 
-    Reading is left for that, for the program itself and for what the kernel tells; what is open stays open.
-    There is no network, and no way back.
+    It can still read that directory, the program itself and kernel information; open files stay open.  It has
+    no network, and the confinement can't be undone.
 
     Args:
-        descriptor: The directory.  Without one no file can be changed, and all the rest is left.
+        descriptor: The directory.  Without one no file can be changed, and everything else is allowed.
 
     Returns:
-        0 where the kernel has no Landlock: then nothing is confined.
+        0 if the kernel has no Landlock: then nothing is confined.
     """
     version = _call(CREATE_RULESET, None, 0, VERSION_FLAG)
     if version < 1:
@@ -67,7 +67,7 @@ def confine(descriptor: int | None) -> int:  # pragma: no cover - it can't write
 
 
 def _allow_reading(rules: int) -> None:  # pragma: no cover - as above
-    """Allow to read what a program reads besides its work."""
+    """Allow reading what a program reads in addition to its data."""
     for path in {*READABLE, *sys.path, sys.prefix, sys.base_prefix}:
         with suppress(OSError):
             opened = os.open(path, os.O_PATH | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""Third-party libraries that only some commands need, and what to say where one is missing."""
+"""Third-party libraries that only some commands need, and the errors if one is missing."""
 
 from importlib.util import find_spec
 from typing import Final
@@ -15,15 +15,15 @@ LIBRARIES: Final = {
     "sqlalchemy": "SQLAlchemy",
     "tftpy": "'tftpy>=0.8'",
 }
-"""What is imported, and what pip installs."""
+"""The name to import, and what to install with pip."""
 
 
 LINUX: Final = "fcntl"
-"""A module of the standard library that what changes a root imports."""
+"""A module of the standard library that is needed to change a root, and exists only on Linux."""
 
 
 def require(name: str) -> None:
-    """Make sure that a library is there, without importing it.
+    """Check that a library is installed, without importing it.
 
     Raises:
         HostError: It is not installed.
@@ -33,13 +33,13 @@ def require(name: str) -> None:
 
 
 def missing_library(error: BaseException) -> HostError | None:
-    """Return the error to report where an import failed because a library is not installed."""
+    """Return the error to report if an import failed because a library is not installed."""
     name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if name == LINUX:
-        return HostError("this needs Linux", hint="packages are built, signed and verified anywhere")
+        return HostError("this command needs Linux", hint="run it on Linux; build, sign and verify anywhere")
     return _missing(name) if name in LIBRARIES else None
 
 
 def _missing(name: str) -> HostError:
-    problem = f"the library {name} is not installed, and this needs it"
+    problem = f"the library {name} is needed, but not installed"
     return HostError(problem, hint=f"pip install {LIBRARIES[name]}")

@@ -1,4 +1,4 @@
-"""What not every system has, and what takes its place: packages install on Linux, and are built anywhere."""
+"""Features that some systems lack, with fallbacks: packages install on Linux, but are built anywhere."""
 
 import os
 from contextlib import suppress
@@ -27,16 +27,16 @@ DIRECTORY: Final[int] = getattr(os, "O_DIRECTORY", 0)
 NON_BLOCKING: Final[int] = getattr(os, "O_NONBLOCK", 0)
 NO_FOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
 FORKS: Final = hasattr(os, "fork")
-"""Whether a process can go on as two."""
+"""Whether a process can fork."""
 READS_AT_ONCE: Final = hasattr(os, "preadv")
 """Whether several threads can read one file at different places."""
 
 
 def free_room(directory: Path) -> int | None:
-    """Return how many octets are free where a directory is; None where nobody can tell.
+    """Return how many bytes are free in the file system of a directory; None if unknown.
 
     Raises:
-        OSError: It can't be looked at.
+        OSError: The file system can't be queried.
     """
     if not hasattr(os, "statvfs"):
         return None
@@ -45,7 +45,7 @@ def free_room(directory: Path) -> int | None:
 
 
 def read_at(descriptor: int, count: int, offset: int) -> bytes:
-    """Return at most *count* octets from *offset*; the place where the file is read or written stays.
+    """Return at most *count* bytes from *offset*; the file position does not change.
 
     Raises:
         OSError: They can't be read.
@@ -61,7 +61,7 @@ def read_at(descriptor: int, count: int, offset: int) -> bytes:
 
 
 def restrict(descriptor: int, mode: int) -> None:
-    """Set the permissions of an open file, where the system has such.
+    """Set the permissions of an open file, if the system has them.
 
     Raises:
         OSError: They can't be set.
@@ -71,24 +71,24 @@ def restrict(descriptor: int, mode: int) -> None:
 
 
 def own(descriptor: int, user: int, group: int) -> None:
-    """Give an open file to a user and a group, where that is allowed and the system has such."""
+    """Set the owner and group of an open file, if that is allowed and the system has them."""
     if hasattr(os, "fchown"):
         with suppress(PermissionError):
             os.fchown(descriptor, user, group)
 
 
 def sync_all() -> None:
-    """Make everything durable, where the system can do that at once."""
+    """Write everything to disk, if the system can do that in one call."""
     if hasattr(os, "sync"):
         os.sync()
 
 
 def lock(descriptor: int) -> bool:
-    """Hold a file or directory until it is closed, and return whether nobody else does."""
+    """Lock a file or directory until it is closed; return False if another process holds the lock."""
     try:
-        import fcntl  # noqa: PLC0415 - not everywhere
+        import fcntl  # noqa: PLC0415 - not on every system
     except ImportError:
-        return True  # a file that is made anew is refused to the second one all the same
+        return True  # creating the same file a second time is refused anyway
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Text for people: what comes from an input can't control their terminal."""
+"""Text for people: nothing from an input can control their terminal."""
 
 import unicodedata
 from typing import Final
@@ -6,12 +6,12 @@ from typing import Final
 __all__ = ["amount", "is_hidden", "printable", "size", "toml_string"]
 
 HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
-"""Unicode categories of what is not a visible character: controls, overrides of direction, separators."""
+"""Unicode categories of characters that are not visible: controls, direction overrides, separators."""
 INVISIBLE: Final = frozenset(
     {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0}
     | {*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}
 )
-"""Letters, marks and symbols that show nothing all the same."""
+"""Letters, marks and symbols that are invisible too."""
 TOML_ESCAPES: Final = {
     "\b": "\\b",
     "\t": "\\t",
@@ -21,16 +21,16 @@ TOML_ESCAPES: Final = {
     '"': '\\"',
     "\\": "\\\\",
 }
-"""The escapes of one letter that TOML knows."""
+"""The one-letter escapes of TOML."""
 
 
 def is_hidden(char: str) -> bool:
-    """Whether *char* can't be told from nothing, or from a space that it is not."""
+    """Whether *char* is invisible, or looks like a space but is not one."""
     return char != " " and (unicodedata.category(char) in HIDDEN or ord(char) in INVISIBLE)
 
 
 def printable(text: str) -> str:
-    """Return *text* in one line, with everything in it that is no visible character escaped."""
+    """Return *text* in one line, with every invisible character escaped."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -40,14 +40,14 @@ def printable(text: str) -> str:
 
 
 def amount(number: int, noun: str, several: str = "") -> str:
-    """Return a number of things as people say it."""
+    """Return a number with its noun, such as ``1 file`` or ``2 files``."""
     return f"{number} {noun}" if number == 1 else f"{number} {several or noun + 's'}"
 
 
 def size(octets: int) -> str:
-    """Return a number of octets as people read it."""
+    """Return a number of bytes as people read it."""
     if octets < 1024:
-        return amount(octets, "octet")
+        return amount(octets, "byte")
     value, unit = octets / 1024, "KiB"
     for larger in ("MiB", "GiB"):
         if round(value, 1) < 1024:
@@ -57,7 +57,7 @@ def size(octets: int) -> str:
 
 
 def toml_string(text: str) -> str:
-    """Return *text* as a basic string of TOML."""
+    """Return *text* as a TOML basic string."""
     return f'"{"".join(map(_in_toml, text))}"'
 
 

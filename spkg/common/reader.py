@@ -1,7 +1,7 @@
-"""The bounded cursor: the only code that touches octets of an untrusted front matter.
+"""The bounded cursor: the only code that touches the bytes of an untrusted front matter.
 
-Every read names its field, so that every error says where it happened. A frame that is not read to its end
-is an error: its tail would otherwise be taken for what comes next.
+Every read names its field, so that every error has a location.  A frame that is not read to its end is an
+error: otherwise its tail would be read as what comes next.
 """
 
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ U32_MAX: Final = (1 << 32) - 1
 
 
 class ByteStream(Protocol):
-    """Anything with a ``read`` that gives at most so many octets, and none at the end."""
+    """Anything with a ``read`` that returns at most that many bytes, and none at the end."""
 
     def read(self, size: int, /) -> bytes:
-        """Return at most *size* octets; fewer do not mean the end, none does."""
+        """Return at most *size* bytes; only none means the end."""
         ...
 
 
@@ -33,10 +33,10 @@ class _Frame:
 
 
 class Reader:
-    """A cursor over a stream that never takes an octet it was not asked for.
+    """A cursor over a stream that never reads a byte more than requested.
 
-    What was read stays in memory for :meth:`octets`, so the caller bounds every count before it is read.
-    Offsets are octets from the beginning of the stream plus *base*.
+    What was read stays in memory for :meth:`octets`, so the caller must bound every count before reading.
+    Offsets are bytes from the beginning of the stream plus *base*.
     """
 
     def __init__(self, stream: ByteStream, *, section: str, base: int = 0, path: str = "") -> None:
@@ -48,63 +48,63 @@ class Reader:
 
     @property
     def position(self) -> int:
-        """The offset of the next octet."""
+        """The offset of the next byte."""
         return self._base + self._position
 
     @property
     def left(self) -> int:
-        """Octets left in the innermost frame; asked for inside a frame alone."""
+        """The bytes left in the innermost frame; only available inside a frame."""
         end = self._frames[-1].end
         if end is None:
-            raise TypeError("there is no frame here whose end is known")
+            raise TypeError("the innermost frame has no known end")
         return end - self._position
 
     def take(self, count: int, field: str) -> bytes:
-        """Return the next *count* octets.
+        """Return the next *count* bytes.
 
         Raises:
-            FormatError: Fewer than *count* octets are left.
+            FormatError: Fewer than *count* bytes are left.
         """
         limit, start = self._frames[-1].end, self._position
         end = start + count
         if limit is not None and end > limit:
-            raise self.error(field, f"needs {count} octets, {limit - start} left")
+            raise self.error(field, f"needs {count} bytes, only {limit - start} left")
         if end > len(self._buffer):
             self._pull(end, field)
         self._position = end
         return bytes(self._buffer[start:end])
 
     def u32(self, field: str) -> int:
-        """Return the next four octets as a number, most significant first (E.2.1).
+        """Return the next four bytes as a number, most significant first (E.2.1).
 
         Raises:
-            FormatError: Fewer than four octets are left.
+            FormatError: Fewer than four bytes are left.
         """
         return int.from_bytes(self.take(4, field), "big")
 
     def peek(self, start: int, count: int) -> bytes:
-        """Return *count* octets from offset *start* that lie inside the innermost frame, without moving."""
+        """Return *count* bytes from offset *start*, inside the innermost frame, without moving the cursor."""
         end = self._frames[-1].end
         first = start - self._base
         if end is None or not 0 <= first <= first + count <= end:
-            raise ValueError("only octets of the innermost frame can be looked at")
+            raise ValueError("only bytes of the innermost frame can be peeked at")
         self._pull(first + count, "")
         return bytes(self._buffer[first : first + count])
 
     def octets(self, start: int, end: int) -> bytes:
-        """Return what was read between two offsets."""
+        """Return the bytes that were read between two offsets."""
         return bytes(self._buffer[start - self._base : end - self._base])
 
     @contextmanager
     def within(self, length: int, field: str, section: str) -> Iterator[None]:
-        """Bound all reads inside to the next *length* octets, and want them all read.
+        """Limit all reads inside to the next *length* bytes, all of which must be read.
 
         Raises:
             FormatError: The frame runs past the one around it, or is not read to its end.
         """
         frame = self._frames[-1]
         if frame.end is not None and length > frame.end - self._position:
-            raise self.error(field, f"needs {length} octets, {frame.end - self._position} left")
+            raise self.error(field, f"needs {length} bytes, only {frame.end - self._position} left")
         end = self._position + length
         self._fetch(end)
         path = f"{frame.path}.{field}" if frame.path else field
@@ -112,13 +112,13 @@ class Reader:
         try:
             yield
             if self._position != end:
-                raise self.error("", f"{end - self._position} octets too many")
+                raise self.error("", f"{end - self._position} unexpected bytes at the end")
         finally:
             self._frames.pop()
 
     @contextmanager
     def under(self, section: str) -> Iterator[None]:
-        """Have errors of all reads inside name *section*."""
+        """Make the errors of all reads inside name *section*."""
         self._frames.append(replace(self._frames[-1], section=section))
         try:
             yield
@@ -126,7 +126,7 @@ class Reader:
             self._frames.pop()
 
     def error(self, field: str, problem: str, *, offset: int | None = None) -> FormatError:
-        """Return the error for *field* of the innermost frame, located at *offset* or at the next octet."""
+        """Return the error for *field* of the innermost frame, located at *offset* or at the next byte."""
         frame = self._frames[-1]
         return FormatError(
             problem,
@@ -136,7 +136,7 @@ class Reader:
         )
 
     def _fetch(self, end: int) -> None:
-        """Read what a frame bounds in few pieces; what is missing is told once it is asked for."""
+        """Read the contents of a frame in few pieces; missing bytes are reported only when they are read."""
         while len(self._buffer) < end:
             got = self._stream.read(end - len(self._buffer))
             if not got:
@@ -144,12 +144,12 @@ class Reader:
             self._buffer += got
 
     def _pull(self, end: int, field: str) -> None:
-        """Read from the stream until the buffer holds *end* octets."""
+        """Read from the stream until the buffer holds *end* bytes."""
         while len(self._buffer) < end:
             got = self._stream.read(end - len(self._buffer))
             if not got:
                 missing = end - len(self._buffer)
                 raise self.error(
-                    field, f"the input ends {missing} octets too early", offset=self._base + len(self._buffer)
+                    field, f"the input ends {missing} bytes too early", offset=self._base + len(self._buffer)
                 )
             self._buffer += got

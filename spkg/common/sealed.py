@@ -1,4 +1,4 @@
-"""Types that only their own module can make: that a stage was passed can't be claimed, copied or stored."""
+"""Types that only their own module can make: proof of a passed stage can't be forged, copied or stored."""
 
 from dataclasses import InitVar, dataclass
 from typing import NoReturn, Self
@@ -10,7 +10,7 @@ __all__ = ["Sealed"]
 class Sealed:
     """A base of frozen dataclasses that only the holder of their seal can make.
 
-    A subclass states its seal, an object of its own module, and who makes it::
+    A subclass states its seal, an object private to its module, and the function that makes it::
 
         class Trusted(Sealed, of=_SEAL, maker="verify()"):
     """
@@ -26,7 +26,7 @@ class Sealed:
 
         def check(self: object, seal: object) -> None:
             if seal is not of:
-                raise TypeError(f"a {type(self).__name__} is only made by {maker}")
+                raise TypeError(f"a {type(self).__name__} can only be made by {maker}")
 
         # In here, so that the seal is no attribute that anybody can read.
         cls.__post_init__ = check  # type: ignore[attr-defined]

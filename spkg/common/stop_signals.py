@@ -1,4 +1,4 @@
-"""The signals that ask a program to stop, and how to hold them off where nothing may be stopped half-way."""
+"""The signals that ask a program to stop, and how to ignore them while nothing may be interrupted."""
 
 import signal
 import threading
@@ -9,11 +9,11 @@ __all__ = ["STOP_SIGNALS", "StopSignal", "hold_stop_signals", "ignore", "raise_s
 STOP_SIGNALS: Final = tuple(
     getattr(signal, name) for name in ("SIGHUP", "SIGINT", "SIGTERM") if hasattr(signal, name)
 )
-"""Those that there are here: SIGHUP is not everywhere."""
+"""The ones that this system has: some have no SIGHUP."""
 
 
 def ignore(_number: int, _frame: object) -> None:
-    """Do nothing; unlike SIG_IGN this is safe to set while a signal arrives, and no program inherits it."""
+    """Do nothing; unlike SIG_IGN it is safe to set while a signal arrives, and programs do not inherit it."""
 
 
 class StopSignal(BaseException):

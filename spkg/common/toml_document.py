@@ -1,4 +1,4 @@
-"""TOML documents, read strictly: every key known, every value of its type, every error with its place."""
+"""TOML documents, read strictly: every key known, every value of the right type, every error located."""
 
 import re
 import tomllib
@@ -15,25 +15,25 @@ from spkg.errors import FormatError, UsageError
 __all__ = ["Override", "Table", "load_table", "parse_table"]
 
 MAX_DOCUMENT: Final = 1 << 24
-"""The largest document that is read, in octets."""
+"""The largest document that is read, in bytes."""
 SIZES: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 DURATIONS: Final = {"": 1, "s": 1, "min": 60, "h": 3600}
 
 
 @dataclass(frozen=True)
 class Override:
-    """A value from the command line, which takes the type that its key wants."""
+    """A value from the command line, which takes the type that its key needs."""
 
     text: str
 
 
 class Table:
-    """A table of a document.  Whoever has read all the keys there can be calls :meth:`finish`.
+    """A table of a document.  After reading all possible keys, call :meth:`finish`.
 
     Args:
-        values: As tomllib gives them.
+        values: As tomllib returns them.
         source: The document, for errors.
-        field: Where the table stands in it.
+        field: The path of the table in it.
     """
 
     def __init__(self, values: Mapping[str, Any], source: str, field: str = "") -> None:
@@ -46,16 +46,16 @@ class Table:
         return key in self._values
 
     def error(self, key: str, problem: str, *, section: str | None = None) -> FormatError:
-        """Return the error that says *problem* of the value of *key*."""
+        """Return the error that states *problem* for the value of *key*."""
         if key and key not in self._values:
             strangers = [name for name in self._values if name not in self._known]
             near = get_close_matches(key, strangers, n=1)
-            problem += f"; {near[0]!r} is no key: is it meant?" if near else ""
+            problem += f"; unknown key {near[0]!r}; did you mean {key!r}?" if near else ""
         field = ".".join(part for part in (self._field, key) if part)
         return FormatError(problem, source=self.source, field=field or None, section=section)
 
     def text(self, key: str) -> str | None:
-        """Return a string, or None where there is none.
+        """Return a string, or None if the key is missing.
 
         Raises:
             FormatError: The value is something else.
@@ -66,11 +66,11 @@ class Table:
                 raise self.error(key, "the text can't be written in UTF-8")
             return value.text
         if value is not None and not isinstance(value, str):
-            raise self.error(key, "a string belongs here, in quotes")
+            raise self.error(key, "must be a string in quotes")
         return value
 
     def boolean(self, key: str) -> bool | None:
-        """Return true or false, or None where there is neither.
+        """Return true or false, or None if the key is missing.
 
         Raises:
             FormatError: The value is something else.
@@ -79,37 +79,37 @@ class Table:
         if isinstance(value, Override):
             value = {"true": True, "false": False}.get(value.text)
             if value is None:
-                raise self.error(key, "true or false belongs here")
+                raise self.error(key, "must be true or false")
         if value is not None and not isinstance(value, bool):
-            raise self.error(key, "true or false belongs here")
+            raise self.error(key, "must be true or false")
         return value
 
     def integer(self, key: str) -> int | None:
-        """Return a number that fits into 32 bits, or None where there is none.
+        """Return a number that fits into 32 bits, or None if the key is missing.
 
         Raises:
             FormatError: The value is something else.
         """
-        return self._quantity(key, {"": 1}, "a number")
+        return self._quantity(key, {"": 1}, f"a number from 0 to {U32_MAX}")
 
     def size(self, key: str, most: int = U32_MAX) -> int | None:
-        """Return a number of octets, written as a number or as ``"16MiB"``.
+        """Return a number of bytes, written as a number or a size such as ``"16MiB"``.
 
         Raises:
             FormatError: The value is something else, or more than *most*.
         """
-        return self._quantity(key, SIZES, 'a number of octets, or a size as "16MiB",', most)
+        return self._quantity(key, SIZES, 'a number of bytes, or a size such as "16MiB"', most)
 
     def duration(self, key: str) -> int | None:
-        """Return a number of seconds, written as a number or as ``"10min"``.
+        """Return a number of seconds, written as a number or a time such as ``"10min"``.
 
         Raises:
             FormatError: The value is something else.
         """
-        return self._quantity(key, DURATIONS, 'a number of seconds, or a time as "10min",')
+        return self._quantity(key, DURATIONS, 'a number of seconds, or a time such as "10min"')
 
     def octets(self, key: str) -> bytes | None:
-        """Return octets, written in hex.
+        """Return bytes, written in hex.
 
         Raises:
             FormatError: The value is something else.
@@ -120,28 +120,28 @@ class Table:
         try:
             return bytes.fromhex(value)
         except ValueError as exc:
-            raise self.error(key, "octets in hex belong here") from exc
+            raise self.error(key, f"must be bytes in hex, got {value[:40]!r}") from exc
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """Return an array of strings, empty where there is none.
+        """Return an array of strings, empty if the key is missing.
 
         Raises:
             FormatError: The value is something else.
         """
         value = self._array(key)
         if not all(isinstance(element, str) for element in value):
-            raise self.error(key, "an array of strings belongs here")
+            raise self.error(key, "must be an array of strings")
         return tuple(value)
 
     def integers(self, key: str) -> tuple[int, ...]:
-        """Return an array of numbers that fit into 32 bits, empty where there is none.
+        """Return an array of numbers that fit into 32 bits, empty if the key is missing.
 
         Raises:
             FormatError: The value is something else.
         """
         value = self._array(key)
         if not all(type(element) is int and 0 <= element <= U32_MAX for element in value):
-            raise self.error(key, "an array of numbers from 0 to 4294967295 belongs here")
+            raise self.error(key, "must be an array of numbers from 0 to 4294967295")
         return tuple(value)
 
     def is_integer(self, key: str) -> bool:
@@ -149,11 +149,11 @@ class Table:
         return type(self._values.get(key)) is int
 
     def any(self, key: str) -> Any:
-        """Return the value as it is, None where there is none."""
+        """Return the value as it is, or None if the key is missing."""
         return self._take(key)
 
     def table(self, key: str) -> "Table":
-        """Return a table, an empty one where there is none.
+        """Return a table, an empty one if the key is missing.
 
         Raises:
             FormatError: The value is something else.
@@ -162,40 +162,40 @@ class Table:
         if value is None:
             value = {}
         if not isinstance(value, dict):
-            raise self.error(key, "a table belongs here")
+            raise self.error(key, "must be a table")
         return Table(value, self.source, f"{self._field}.{key}" if self._field else key)
 
     def tables(self, key: str) -> list["Table"]:
-        """Return an array of tables, empty where there is none.
+        """Return an array of tables, empty if the key is missing.
 
         Raises:
             FormatError: The value is something else.
         """
         value = self._array(key)
         if not all(isinstance(element, dict) for element in value):
-            raise self.error(key, f"[[{key}]] tables belong here")
+            raise self.error(key, f"must be an array of tables, written as [[{key}]]")
         field = f"{self._field}.{key}" if self._field else key
         return [Table(element, self.source, f"{field}[{index}]") for index, element in enumerate(value)]
 
     def expect(self, *keys: str) -> None:
-        """Make sure that there is no key but these; where one is missing, another may be misspelt.
+        """Check that there are no other keys; if one of these is missing, another may be a misspelling of it.
 
         Raises:
-            FormatError: There is one.
+            FormatError: There is another key.
         """
         self._known.extend(keys)
         self.finish()
 
     def finish(self) -> None:
-        """Make sure that there is no key that nobody asked for.
+        """Check that the table has no unknown keys, that is, none that were not read.
 
         Raises:
-            FormatError: There is one.
+            FormatError: It has one.
         """
         for key in self._values:
             if key not in self._known:
                 near = get_close_matches(key, self._known, n=1)
-                meant = f", did you mean {near[0]!r}?" if near else ""
+                meant = f"; did you mean {near[0]!r}?" if near else ""
                 raise self.error(key, f"unknown key{meant}")
 
     def _take(self, key: str) -> Any:
@@ -207,9 +207,9 @@ class Table:
         if value is None:
             return []
         if isinstance(value, dict):
-            raise self.error(key, f"an array belongs here: write [[{key}]]")
+            raise self.error(key, f"must be an array, written as [[{key}]]")
         if not isinstance(value, list):
-            raise self.error(key, "an array belongs here")
+            raise self.error(key, "must be an array")
         return value
 
     def _quantity(self, key: str, units: Mapping[str, int], wanted: str, most: int = U32_MAX) -> int | None:
@@ -225,9 +225,9 @@ class Table:
             if match is not None and match[2] in units:
                 number = int(match[1]) * units[match[2]]
         if number is None:
-            raise self.error(key, f"{wanted} belongs here")
+            raise self.error(key, f"must be {wanted}")
         if not 0 <= number <= most:
-            raise self.error(key, f"{number} does not fit into {most.bit_length()} bits")
+            raise self.error(key, f"must be from 0 to {most}, got {number}")
         return number
 
 
@@ -236,11 +236,11 @@ def load_table(path: Path, overrides: Mapping[str, str] | None = None) -> Table:
 
     Args:
         path: The file.
-        overrides: Values that take the place of others, by ``table.key``.
+        overrides: Values that replace those of the document, by ``table.key``.
 
     Raises:
-        FormatError: It is no TOML document.
-        UsageError: An override names no key of a table.
+        FormatError: It is not a TOML document.
+        UsageError: An override does not name a key of a table.
         OSError: It can't be read.
     """
     with path.open("rb") as file:
@@ -248,9 +248,9 @@ def load_table(path: Path, overrides: Mapping[str, str] | None = None) -> Table:
 
 
 def parse_table(octets: bytes, source: str, overrides: Mapping[str, str] | None = None) -> Table:
-    """Read a TOML document from memory; as :func:`load_table` otherwise."""
+    """Read a TOML document from memory; otherwise like :func:`load_table`."""
     if len(octets) > MAX_DOCUMENT:
-        raise FormatError(f"more than {MAX_DOCUMENT} octets", source=source)
+        raise FormatError(f"the document has more than {MAX_DOCUMENT} bytes", source=source)
     try:
         values = tomllib.loads(octets.removeprefix(BOM_UTF8).decode())
     except UnicodeDecodeError as exc:
@@ -260,12 +260,12 @@ def parse_table(octets: bytes, source: str, overrides: Mapping[str, str] | None 
         raise FormatError(reason[:1].lower() + reason[1:], source=source) from exc
     except RecursionError as exc:
         raise FormatError("nested too deeply", source=source) from exc
-    except ValueError as exc:  # a number of thousands of digits
+    except ValueError as exc:  # a number with thousands of digits
         raise FormatError(str(exc).partition(";")[0].lower(), source=source) from exc
     for name, text in (overrides or {}).items():
         table, dot, key = name.partition(".")
         within = values.setdefault(table, {}) if dot and key and "." not in key else None
         if not isinstance(within, dict):
-            raise UsageError(f"--set {name}: this names no key of a table, as package.version does")
+            raise UsageError(f"--set {name}: expected table.key, such as package.version")
         within[key] = Override(text)
     return Table(values, source)

@@ -1,8 +1,8 @@
-"""Work beside the main thread, which a signal may interrupt at any moment.
+"""Work in threads, while a signal may interrupt the main thread at any moment.
 
-An executor of the standard library takes locks in the thread that hands work out; an exception that a signal
-handler raises there can leave one taken for good.  Here the main thread only ever touches two queues, each
-operation of which either happens or does not.
+The standard library's executors take locks in the thread that submits work; an exception raised there by a
+signal handler can leave a lock held forever.  Here the main thread only uses two queues, whose operations
+are atomic.
 """
 
 import errno
@@ -17,25 +17,25 @@ __all__ = ["Crew"]
 Task = Callable[[], object]
 
 JOIN_TIMEOUT: Final = 10.0
-"""How long, in seconds, the end of a crew waits for its threads: what they do may hang in a file system."""
+"""How long, in seconds, the end of a crew waits for its threads: their tasks may hang in a file system."""
 
 
 class Crew:
-    """A few threads that do the tasks handed to them, in order."""
+    """A few threads that run the tasks they are given, in order."""
 
     def __init__(self, size: int) -> None:
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         self._outcomes: SimpleQueue[BaseException | None] = SimpleQueue()
-        # A thread that never ends must not keep the process.
+        # A thread that never ends must not keep the process alive.
         self._threads = [Thread(target=self._work, daemon=True) for _ in range(size)]
         self.leaving = False
-        """Whether what is still under way is wanted no more; long tasks look at it."""
+        """Whether running tasks should stop, as their results are not needed; long tasks check it."""
 
     def __enter__(self) -> Self:
-        """Start the threads, or as many as there may be.
+        """Start the threads, or as many as possible.
 
         Raises:
-            OSError: Not one can be started.
+            OSError: None can be started.
         """
         for number, thread in enumerate(self._threads):
             try:
@@ -47,7 +47,7 @@ class Crew:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        """End the threads, whatever is left to do."""
+        """End the threads, whatever tasks are left."""
         self.leaving = True
         with suppress(Empty):
             while True:
@@ -59,11 +59,11 @@ class Crew:
                 thread.join(JOIN_TIMEOUT / len(self._threads))
 
     def hand(self, task: Task) -> None:
-        """Have a task done as soon as a thread is free."""
+        """Queue a task to run as soon as a thread is free."""
         self._tasks.put(task)
 
     def wait(self) -> None:
-        """Wait until one more of the tasks is done, and raise what it raised."""
+        """Wait until one more task is done, and raise what it raised."""
         outcome = self._outcomes.get()
         if outcome is not None:
             raise outcome

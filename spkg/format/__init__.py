@@ -1,1 +1,1 @@
-"""The Signed Package Format (TR-069 Appendix E): what octets say, and nothing of whether to believe them."""
+"""The Signed Package Format (TR-069 Appendix E): what the bytes mean, not whether to trust them."""

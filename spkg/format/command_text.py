@@ -1,4 +1,4 @@
-"""A command in one line, for people."""
+"""One line of text for a command, for people."""
 
 from spkg.common.digests import Digest
 from spkg.common.printable import amount, size, toml_string
@@ -28,11 +28,11 @@ from spkg.format.fields import UNSAFE
 __all__ = ["summary"]
 
 FEW_OCTETS = 32
-"""How much of a Value that nobody can read is shown."""
+"""How many bytes of an opaque Value are shown."""
 
 
 def summary(record: Record) -> str:
-    """Return what a command says, but for what is told of its file."""
+    """Return the contents of a command in one line, without the details of its file."""
     match record:
         case PayloadCommand() | RemoveCommand():
             return f"{record.path}{_unsafe(record.flags)}"
@@ -45,7 +45,7 @@ def summary(record: Record) -> str:
         case VersionCommand():
             return ".".join(str(element) for element in record.version)
         case StorageCommand():
-            return f"{record.storage_size} octets ({size(record.storage_size)})"
+            return f"{record.storage_size} bytes ({size(record.storage_size)})"
         case Role():
             names = {number: name for name, number in ROLES.items()}
             arguments = f", arguments {_octets(record.arguments)}" if record.arguments else ""
@@ -73,4 +73,4 @@ def _octets(octets: bytes) -> str:
     if len(octets) <= FEW_OCTETS:
         return octets.hex()
     digest = Digest.SHA256.of(octets).hex()[:16]
-    return f"{octets[:FEW_OCTETS].hex()}… ({len(octets)} octets, SHA-256 {digest}…)"
+    return f"{octets[:FEW_OCTETS].hex()}… ({len(octets)} bytes, SHA-256 {digest}…)"

@@ -1,8 +1,8 @@
 """The command list: every type of Table 68 as a record, declared once (TR-069 E.4).
 
-The annotations of a record are its fields in wire order.  Decoding, encoding, ``inspect`` and its JSON run
-from them, so a new command is one class here.  What this module does not know is an :class:`UnknownCommand`,
-kept octet for octet and skipped, as E.4 demands.
+The annotations of a record are its fields in wire order.  Decoding, encoding, ``inspect`` and its JSON use
+them, so a new command is one class here.  A type that this module does not know becomes an
+:class:`UnknownCommand`, kept byte for byte and skipped, as E.4 requires.
 """
 
 from collections.abc import Callable
@@ -74,13 +74,13 @@ __all__ = [
 ]
 
 VENDOR_TYPES: Final = range(1000, 10_000)
-"""The types that vendors give a meaning to (Table 68)."""
+"""The types that vendors define (Table 68)."""
 SHA1: Final = 1
 """The one Hash Type that is not reserved (Table 69)."""
 SHA256: Final = 1
 """The one algorithm of Strong Digests."""
 STRONG_DIGESTS_MARK: Final = b"SPKG-D01"
-"""What the Value of our command 9256 begins with; without it the command is another vendor's."""
+"""What the Value of our command 9256 begins with; otherwise the command is another vendor's."""
 FILE_MODES_MARK: Final = b"SPKG-M01"
 """What the Value of our command 9257 begins with."""
 
@@ -96,13 +96,13 @@ ROLES: Final = {
 
 @dataclass(frozen=True)
 class Layout:
-    """An arrangement of located fields other than back to back, in order, behind the fixed part.
+    """An arrangement of located fields other than back to back, in order, after the fixed part.
 
-    Packages in the field have one (decision 4), and it has to survive a round trip.
+    Some packages in the field have one (decision 4), and it has to survive a round trip.
 
     Args:
         offsets: The offset of each located field in its Value, in the order of the fields.
-        gaps: The octets that belong to no field: runs, each with its offset.
+        gaps: The bytes outside all fields: runs, each with its offset.
     """
 
     offsets: tuple[int, ...]
@@ -120,7 +120,7 @@ class Record:
     SECTION: ClassVar[str]
     """The clause that defines the command."""
     MARK: ClassVar[bytes] = b""
-    """What the Value begins with, for our own among vendor commands."""
+    """What the Value begins with, if this is one of our own vendor commands."""
 
     def __init_subclass__(cls, code: int | None = None, title: str = "", section: str = "E.4") -> None:
         if code is not None:
@@ -144,19 +144,19 @@ class Record:
     @classmethod
     @cache
     def codecs(cls) -> dict[str, Codec]:
-        """The fields of the Value in wire order, each with its kind."""
+        """The fields of the Value in wire order, each with its codec."""
         hints = get_type_hints(cls, include_extras=True)
         return {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
 
     @classmethod
     def place_of(cls, name: str) -> int:
-        """Return where a field stands in the fixed part, in octets from the beginning of the Value."""
+        """Return the position of a field in the fixed part, in bytes from the beginning of the Value."""
         names = list(cls.codecs())
         return sum(cls.codecs()[before].size for before in names[: names.index(name)])
 
     @classmethod
     def decode(cls, reader: Reader) -> Self:
-        """Read the Value, which the innermost frame of *reader* bounds.
+        """Read the Value, which is the innermost frame of *reader*.
 
         Raises:
             FormatError: The Value breaks the rules of its section.
@@ -173,13 +173,13 @@ class Record:
         taken: list[Span] = []
         for name, span in spans.items():
             if span.offset < fixed:
-                problem = f"{span.offset} lies inside the fixed part of {fixed} octets"
+                problem = f"must be at least {fixed}, the size of the fixed part, got {span.offset}"
                 raise reader.error(f"{name}_offset", problem, offset=span.at)
             if span.end > length:
-                problem = f"the field ends at {span.end}, behind the Value of {length} octets"
+                problem = f"the field ends at {span.end}, after the Value of {length} bytes"
                 raise reader.error(f"{name}_length", problem, offset=span.at + 4)
             if any(span.offset < other.end and other.offset < span.end for other in taken):
-                raise reader.error(f"{name}_offset", "the field overlaps another one", offset=span.at)
+                raise reader.error(f"{name}_offset", "the field overlaps another field", offset=span.at)
             taken.append(span)
         for name, span in spans.items():
             octets = reader.peek(start + span.offset, span.length)
@@ -193,7 +193,7 @@ class Record:
         return make(**values, layout=layout)
 
     def encode(self) -> bytes:
-        """Return the Value: for everything that was decoded, the octets it was decoded from."""
+        """Return the Value: for a decoded record, the bytes it was decoded from."""
         codecs = self.codecs()
         located = {name: codec for name, codec in codecs.items() if isinstance(codec, Located)}
         if not located:
@@ -220,7 +220,7 @@ class Record:
         return value
 
     def show(self) -> dict[str, Any]:
-        """Return the fields as JSON has them."""
+        """Return the fields for JSON."""
         shown: dict[str, Any] = {}
         for name, codec in self.codecs().items():
             shown[name.rstrip("_")] = codec.show(getattr(self, name))
@@ -230,11 +230,11 @@ class Record:
 
 
 RECORDS: Final[dict[int, type[Record]]] = {}
-"""Every type that has a record, by its code: Table 68, and those of docs/extensions.md."""
+"""Every type that has a record, by its code: Table 68 and docs/extensions.md."""
 
 
 def _layout(spans: tuple[Span, ...], start: int, fixed: int, length: int, reader: Reader) -> Layout | None:
-    """Return how the fields lie, or nothing where they lie as we would write them."""
+    """Return the layout of the fields, or None if it is as we would write them."""
     position = fixed
     gaps: list[tuple[int, bytes]] = []
     for span in sorted(spans, key=lambda span: span.offset):
@@ -267,7 +267,7 @@ class PayloadCommand(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class RemoveCommand(Record):
-    """Removes what stands at a path (E.4.4, Table 70)."""
+    """Removes what is at a path (E.4.4, Table 70)."""
 
     flags: Annotated[int, Flags()] = 0
     path: Annotated[RootPath, LocatedPath()]
@@ -293,31 +293,31 @@ class TimeoutCommand(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class VersionCommand(Record):
-    """Bounds the software versions that the package is for (E.4.10, Table 74)."""
+    """Limits the software versions that the package is for (E.4.10, Table 74)."""
 
     version: Annotated[tuple[int, ...], Integers()]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StorageCommand(Record):
-    """Asks for storage, in octets (E.4.12, Table 76)."""
+    """Requires storage, in bytes (E.4.12, Table 76)."""
 
     storage_size: Annotated[int, Integer()]
 
 
-# Table 68, in its order.  A class that adds no field needs no decorator, and costs no start-up.
+# Table 68, in its order.  A class without fields of its own needs no decorator, which saves start-up time.
 
 
 class End(Record, code=0, title="End", section="E.4.2"):
-    """Ends the command list; what lies behind it is not looked at."""
+    """Ends the command list; anything after it is ignored."""
 
 
 class Extract(PayloadCommand, code=1, title="Extract File", section="E.4.3"):
-    """Installs a file, in place of one of the same name."""
+    """Installs a file, and replaces one of the same name."""
 
 
 class ExtractVersioned(PayloadCommand, code=2, title="Extract Versioned File", section="E.4.3"):
-    """Installs a file, in place of all of the same base name."""
+    """Installs a file, and replaces all of the same base name."""
 
     path: Annotated[VersionedPath, LocatedPath(VersionedPath)]
 
@@ -349,7 +349,7 @@ class RemoveSubTree(RemoveCommand, code=7, title="Remove Sub-Tree", section="E.4
 
 
 class Move(MoveCommand, code=8, title="Move File", section="E.4.5"):
-    """Renames a file, over one that has the new name."""
+    """Renames a file, and replaces one that has the new name."""
 
 
 class MoveVersioned(MoveCommand, code=9, title="Move Versioned File", section="E.4.5"):
@@ -374,23 +374,23 @@ class Description(Record, code=11, title="Description", section="E.4.6"):
 
 
 class RecoverableTimeout(TimeoutCommand, code=12, title="Recoverable Timeout", section="E.4.7"):
-    """Holds in the recoverable state."""
+    """Applies in the recoverable state."""
 
 
 class UnrecoverableTimeout(TimeoutCommand, code=13, title="Unrecoverable Timeout", section="E.4.7"):
-    """Holds in the unrecoverable state."""
+    """Applies in the unrecoverable state."""
 
 
 class InitialTimeout(TimeoutCommand, code=14, title="Initial Timeout", section="E.4.7"):
-    """Holds in the initial state."""
+    """Applies in the initial state."""
 
 
 class InitialActivityTimeout(TimeoutCommand, code=15, title="Initial Activity Timeout", section="E.4.7"):
-    """Holds in the initial state, counted from the last octet that came."""
+    """Applies in the initial state, counted from the last byte received."""
 
 
 class Reboot(Record, code=16, title="Reboot", section="E.4.8"):
-    """Asks the recipient to reboot; the last command but for End."""
+    """Asks the recipient to reboot; the last command, except for End."""
 
 
 class Format(Record, code=17, title="Format File System", section="E.4.9"):
@@ -414,32 +414,33 @@ class Role(Record, code=20, title="Role", section="E.4.11"):
 
     @classmethod
     def decode(cls, reader: Reader) -> Self:
-        """Read the Value; only a vendor's role is followed by arguments, so all others fix its length.
+        """Read the Value; only a vendor's role can have arguments, so all others have a fixed length.
 
         Raises:
             FormatError: The Value breaks the rules of its section.
         """
         record = super().decode(reader)
         if record.arguments and record.role in ROLES.values():
-            raise reader.error("arguments", f"{len(record.arguments)} octets behind a standard role")
+            problem = f"a standard role has no arguments, got {len(record.arguments)} bytes"
+            raise reader.error("arguments", problem)
         return record
 
 
 class MinimumNonVolatileStorage(
     StorageCommand, code=21, title="Minimum Non-Volatile Storage", section="E.4.12"
 ):
-    """Asks for so much storage that survives a power cut."""
+    """Requires this much storage that survives a power cut."""
 
 
 class MinimumVolatileStorage(
     StorageCommand, code=22, title="Minimum Volatile Storage Size", section="E.4.12"
 ):
-    """Asks for so much memory."""
+    """Requires this much memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequiredAttributes(Record, code=25, title="Required Attributes", section="E.4.13"):
-    """Asks for one of several attributes of the recipient (Table 77)."""
+    """Requires the recipient to have one of several attributes (Table 77)."""
 
     defining_entity: Annotated[int, Integer()]
     class_: Annotated[int, Integer()]
@@ -451,7 +452,7 @@ class RequiredAttributes(Record, code=25, title="Required Attributes", section="
 
 @dataclass(frozen=True, kw_only=True)
 class StrongDigests(Record, code=9256, title="Strong Digests", section="E.4"):
-    """A SHA-256 digest for each extract and add command before End, in their order."""
+    """A SHA-256 digest for each extract and add command before End, in the same order."""
 
     MARK: ClassVar[bytes] = STRONG_DIGESTS_MARK
 
@@ -462,7 +463,7 @@ class StrongDigests(Record, code=9256, title="Strong Digests", section="E.4"):
 
 @dataclass(frozen=True, kw_only=True)
 class FileModes(Record, code=9257, title="File Modes", section="E.4"):
-    """A file mode for each extract and add command before End, in their order; 0 states none."""
+    """A file mode for each extract and add command before End, in the same order; 0 means none."""
 
     MARK: ClassVar[bytes] = FILE_MODES_MARK
 
@@ -472,7 +473,7 @@ class FileModes(Record, code=9257, title="File Modes", section="E.4"):
 
 @dataclass(frozen=True, kw_only=True)
 class UnknownCommand(Record):
-    """A type that this reader gives no meaning: skipped, kept and shown (E.4)."""
+    """A type that this reader does not know: skipped, kept and shown (E.4)."""
 
     SECTION: ClassVar[str] = "E.4"
 
@@ -486,12 +487,12 @@ class UnknownCommand(Record):
 
     @property
     def title(self) -> str:
-        """What Table 68 says of such a type."""
+        """What Table 68 calls such a type."""
         return "Vendor-specific" if self.code in VENDOR_TYPES else "Unknown"
 
 
 def decode(code: int, reader: Reader) -> Record:
-    """Read the Value of a command of type *code*, which the innermost frame of *reader* bounds.
+    """Read the Value of a command of type *code*, which is the innermost frame of *reader*.
 
     Raises:
         FormatError: The Value breaks the rules of its type.

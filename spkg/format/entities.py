@@ -1,4 +1,4 @@
-"""Who gives a role or an attribute its meaning: the standard, or a vendor by its OUI (Tables 75 and 77)."""
+"""Who defines a role or an attribute: the standard, or a vendor by its OUI (Tables 75 and 77)."""
 
 import re
 from typing import TYPE_CHECKING, Final
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
 __all__ = ["VENDOR_MARK", "entity_text", "read_entity", "read_vendor", "vendor_of"]
 
 VENDOR_MARK: Final = 0xFF000000
-"""Set in a role or a defining entity whose other three octets are a vendor's OUI (Tables 75 and 77)."""
+"""Set in a role or a defining entity whose other three bytes are a vendor's OUI (Tables 75 and 77)."""
 
 
 def vendor_of(number: int) -> str | None:
-    """Return the OUI in a number, as six hexadecimal digits; None where the number is no vendor's."""
+    """Return the OUI in a number, as six hexadecimal digits; None if the number is not a vendor's."""
     return f"{number & ~VENDOR_MARK:06X}" if number & VENDOR_MARK == VENDOR_MARK else None
 
 
 def entity_text(number: int) -> str:
-    """Return who gives a role or an attribute its meaning, for people."""
+    """Return who defines a role or an attribute, for people."""
     vendor = vendor_of(number)
     if vendor is not None:
         return f"of vendor {vendor}"
@@ -26,14 +26,14 @@ def entity_text(number: int) -> str:
 
 
 def read_vendor(table: "Table", key: str) -> int:
-    """Return the number that stands for a vendor on the wire, written as an OUI in quotes (Table 75).
+    """Return the number of a vendor on the wire, from an OUI in quotes (Table 75).
 
     Raises:
         FormatError: The value is something else, or missing.
     """
     text = table.text(key)
     if text is None or re.fullmatch("[0-9A-F]{6}", text) is None:
-        raise table.error(key, "an OUI of six upper-case hexadecimal digits belongs here")
+        raise table.error(key, "must be an OUI of six upper-case hexadecimal digits")
     return VENDOR_MARK | int(text, 16)
 
 

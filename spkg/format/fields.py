@@ -1,7 +1,7 @@
-"""The kinds of field a command's Value is made of: how each is read, checked, written and shown.
+"""The kinds of fields in a command's Value: how each is read, checked, written and shown.
 
 The records of :mod:`spkg.format.commands` name these in their annotations, in wire order; decoding, encoding
-and ``inspect`` all run from that one declaration.
+and ``inspect`` all use that one declaration.
 """
 
 from abc import ABC, abstractmethod
@@ -35,30 +35,30 @@ UNSAFE: Final = 1
 
 
 class Codec(ABC):
-    """How one field stands in a Value."""
+    """How one field is stored in a Value."""
 
     size: ClassVar[int] = 4
-    """Of the fixed part of the field, in octets."""
+    """The size of the fixed part of the field, in bytes."""
 
     @abstractmethod
     def decode(self, reader: Reader, field: str) -> Any:
         """Read the field.
 
         Raises:
-            FormatError: It is cut off, or not what the table allows.
+            FormatError: It is cut off, or not allowed by the table.
         """
 
     @abstractmethod
     def check(self, value: Any) -> None:
-        """Raise ``ValueError`` where *value* is nothing that :meth:`decode` would return."""
+        """Raise ``ValueError`` if *value* is not something that :meth:`decode` would return."""
 
     @abstractmethod
     def encode(self, value: Any) -> bytes:
-        """Return the octets from which :meth:`decode` reads *value*."""
+        """Return the bytes from which :meth:`decode` reads *value*."""
 
     @abstractmethod
     def show(self, value: Any) -> Any:
-        """Return *value* as JSON has it."""
+        """Return *value* for JSON."""
 
 
 class Integer(Codec):
@@ -69,7 +69,7 @@ class Integer(Codec):
 
     def check(self, value: int) -> None:
         if not 0 <= value <= U32_MAX:
-            raise ValueError(f"{value} does not fit into 32 bits")
+            raise ValueError(f"must be a number from 0 to {U32_MAX}, got {value}")
 
     def encode(self, value: int) -> bytes:
         return value.to_bytes(4, "big")
@@ -79,11 +79,11 @@ class Integer(Codec):
 
 
 class Flags(Integer):
-    """The bit field of the file commands.  Reserved bits are ignored, and kept for a round trip."""
+    """The bit field of the file commands.  Reserved bits are ignored, but kept for a round trip."""
 
 
 class Only(Integer):
-    """A number of which all values but one are reserved: a reader could do nothing with the others."""
+    """A number with only one allowed value: all others are reserved, so a reader could not use them."""
 
     def __init__(self, value: int, name: str) -> None:
         self.value = value
@@ -100,7 +100,7 @@ class Only(Integer):
 
     def check(self, value: int) -> None:
         if value != self.value:
-            raise ValueError(f"{value} is reserved, the one that is not is {self.value}, {self.name}")
+            raise ValueError(f"must be {self.value} ({self.name}), got the reserved value {value}")
 
 
 class Integers(Codec):
@@ -108,7 +108,7 @@ class Integers(Codec):
 
     def decode(self, reader: Reader, field: str) -> tuple[int, ...]:
         if not reader.left or reader.left % 4:
-            raise reader.error(field, f"{reader.left} octets are no array of 32-bit integers")
+            raise reader.error(field, f"expected an array of 32-bit integers, got {reader.left} bytes")
         return tuple(reader.u32(field) for _ in range(reader.left // 4))
 
     def check(self, value: tuple[int, ...]) -> None:
@@ -131,7 +131,7 @@ class Modes(Codec):
 
     def decode(self, reader: Reader, field: str) -> tuple[int, ...]:
         if reader.left % 4:
-            raise reader.error(field, f"{reader.left} octets are no array of 32-bit modes")
+            raise reader.error(field, f"expected an array of 32-bit modes, got {reader.left} bytes")
         modes = []
         while reader.left:
             start = reader.position
@@ -143,7 +143,7 @@ class Modes(Codec):
 
     def check(self, value: tuple[int, ...]) -> None:
         if any(not 0 <= mode <= self.MAX for mode in value):
-            raise ValueError(f"a file mode is at most 0{self.MAX:o}")
+            raise ValueError(f"a file mode must be at most 0{self.MAX:o}")
 
     def encode(self, value: tuple[int, ...]) -> bytes:
         return Integers().encode(value)
@@ -174,13 +174,13 @@ class Text(Codec):
 
 
 class Remainder(Codec):
-    """All octets up to the end of the Value."""
+    """All bytes up to the end of the Value."""
 
     def decode(self, reader: Reader, field: str) -> bytes:
         return reader.take(reader.left, field)
 
     def check(self, value: bytes) -> None:
-        """Accept any octets."""
+        """Accept any bytes."""
 
     def encode(self, value: bytes) -> bytes:
         return value
@@ -190,7 +190,7 @@ class Remainder(Codec):
 
 
 class Magic(Codec):
-    """Eight fixed octets by which an extension knows its own among vendor commands."""
+    """Eight fixed bytes by which an extension recognizes its own vendor commands."""
 
     def __init__(self, octets: bytes) -> None:
         self.octets = octets
@@ -200,7 +200,7 @@ class Magic(Codec):
 
     def check(self, value: bytes) -> None:
         if value != self.octets:
-            raise ValueError(f"the mark of this extension is {self.octets!r}")
+            raise ValueError(f"the mark of this extension must be {self.octets!r}")
 
     def encode(self, value: bytes) -> bytes:
         return value
@@ -210,18 +210,20 @@ class Magic(Codec):
 
 
 class Digests(Codec):
-    """SHA-256 digests, 32 octets each, up to the end of the Value."""
+    """SHA-256 digests, 32 bytes each, up to the end of the Value."""
 
     SIZE: ClassVar[int] = 32
 
     def decode(self, reader: Reader, field: str) -> tuple[bytes, ...]:
         if reader.left % self.SIZE:
-            raise reader.error(field, f"{reader.left} octets are no array of {self.SIZE}-octet digests")
+            raise reader.error(
+                field, f"expected an array of {self.SIZE}-byte digests, got {reader.left} bytes"
+            )
         return tuple(reader.take(self.SIZE, field) for _ in range(reader.left // self.SIZE))
 
     def check(self, value: tuple[bytes, ...]) -> None:
         if any(len(digest) != self.SIZE for digest in value):
-            raise ValueError(f"a SHA-256 digest has {self.SIZE} octets")
+            raise ValueError(f"a SHA-256 digest must have {self.SIZE} bytes")
 
     def encode(self, value: tuple[bytes, ...]) -> bytes:
         return b"".join(value)
@@ -232,23 +234,23 @@ class Digests(Codec):
 
 @dataclass(frozen=True)
 class Span:
-    """Where a located field lies in its Value: an offset and a length, in octets."""
+    """Where a located field is in its Value: an offset and a length, in bytes."""
 
     offset: int
     length: int
     at: int = 0
-    """Where its offset stands in the input."""
+    """Where its offset is stored in the input."""
 
     @property
     def end(self) -> int:
-        """The octet behind it."""
+        """The position after its last byte."""
         return self.offset + self.length
 
 
 class Located(Codec):
-    """A field of which the fixed part has an offset and a length, and whose octets lie behind it.
+    """A field with an offset and a length in the fixed part, and its contents after that.
 
-    ``decode`` and ``encode`` deal with the fixed part, ``convert`` and ``octets`` with what it points to.
+    ``decode`` and ``encode`` handle the fixed part, ``convert`` and ``octets`` what it points to.
     """
 
     size: ClassVar[int] = 8
@@ -262,15 +264,15 @@ class Located(Codec):
 
     @abstractmethod
     def convert(self, octets: bytes) -> Any:
-        """Return what the octets mean; raise ``ValueError`` where they mean nothing."""
+        """Return the value that the bytes encode; raise ``ValueError`` if they encode none."""
 
     @abstractmethod
     def octets(self, value: Any) -> bytes:
-        """Return the octets of *value*."""
+        """Return the bytes of *value*."""
 
 
 class LocatedPath(Located):
-    """A path, of the kind that the command takes."""
+    """A path, of the kind that the command needs."""
 
     def __init__(self, kind: Callable[[bytes], RootPath] = RootPath) -> None:
         self.kind = kind
@@ -280,7 +282,7 @@ class LocatedPath(Located):
 
     def check(self, value: RootPath) -> None:
         if type(value) is not self.kind:
-            raise ValueError(f"{value} is not the kind of path this command takes")
+            raise ValueError(f"{value} is not the kind of path this command needs")
 
     def octets(self, value: RootPath) -> bytes:
         return value.octets
@@ -300,7 +302,7 @@ class LocatedDigest(Located):
 
     def check(self, value: bytes) -> None:
         if len(value) != self.DIGEST_SIZE:
-            raise ValueError(f"a SHA-1 digest has {self.DIGEST_SIZE} octets, not {len(value)}")
+            raise ValueError(f"a SHA-1 digest must have {self.DIGEST_SIZE} bytes, got {len(value)}")
 
     def octets(self, value: bytes) -> bytes:
         return value

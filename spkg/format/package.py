@@ -1,6 +1,6 @@
-"""A package: header, command list and signature block in memory, the payload a stream behind (TR-069 E.2).
+"""A package: header, command list and signature block in memory, the payload as a stream (TR-069 E.2).
 
-Reading frames and bounds, and decides what is malformed; it trusts nothing and touches no payload.
+Reading checks frames and limits, and decides what is malformed; it trusts nothing and reads no payload.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,22 +42,22 @@ __all__ = [
 ]
 
 PREAMBLE: Final = b"2WIRE_SP"
-"""The first eight octets of every package (E.3, Table 66)."""
+"""The first eight bytes of every package (E.3, Table 66)."""
 HEADER_SIZE: Final = 24
 MAJOR_VERSION: Final = 1
-"""The one major version of the format that this reader knows (E.3)."""
+"""The only major version of the format that this reader supports (E.3)."""
 MAX_COMMAND_LIST: Final = (1 << 16) - 1
-"""The longest command list, in octets (E.3)."""
+"""The longest command list, in bytes (E.3)."""
 MAX_FRONT_MATTER: Final = 150_000
-"""What a recipient may assume of header, list and block together (E.5): the most that is written."""
+"""The most bytes that are written for header, list and block together: what a recipient may assume (E.5)."""
 MAX_PAYLOAD: Final = (1 << 32) - 1
-"""The longest payload that the header can state, in octets."""
+"""The longest payload that the header can state, in bytes."""
 MAX_OVERLAP: Final = 64
-"""How many different files may share one octet of the payload: each costs a digest of its own."""
+"""How many different files may share one byte of the payload: each needs its own digest."""
 HEAD_SIZE: Final = 8
-"""Type and Length in front of every Value (Table 67)."""
+"""The size of Type and Length before every Value, in bytes (Table 67)."""
 COMPRESSED: Final = (b"BZh", b"\x1f\x8b", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
-"""How bzip2, gzip, xz and zstd begin.  Nothing is unpacked here before it is trusted."""
+"""How bzip2, gzip, xz and zstd files begin.  Nothing is decompressed here before it is trusted."""
 PAYLOAD_CODES: Final = frozenset(
     code for code, record in RECORDS.items() if issubclass(record, PayloadCommand)
 )
@@ -73,7 +73,7 @@ class Header:
     payload_length: int
 
     def encode(self) -> bytes:
-        """Return the 24 octets."""
+        """Return the 24 bytes."""
         numbers = (self.major, self.minor, self.command_list_length, self.payload_length)
         return PREAMBLE + b"".join(number.to_bytes(4, "big") for number in numbers)
 
@@ -82,25 +82,25 @@ class Header:
         """Read the fixed part.
 
         Raises:
-            FormatError: It is no header of a package that this reader knows.
+            FormatError: It is not the header of a package, or of a version that this reader does not support.
         """
         preamble = reader.take(len(PREAMBLE), "header.preamble")
         if preamble != PREAMBLE:
-            problem = f"{preamble.hex(' ')} is not the preamble of a signed package"
-            hint = "it looks compressed: unpack it first" if preamble.startswith(COMPRESSED) else None
+            problem = f"not a signed package: it begins with {repr(preamble)[1:]}"
+            hint = "it looks compressed: decompress it first" if preamble.startswith(COMPRESSED) else None
             if preamble.lstrip().startswith(b"<"):
-                hint = "it looks like XML: 'spkg voucher' has commands for vouchers"
+                hint = "if it is a voucher, use the commands of 'spkg voucher'"
             raise FormatError(problem, offset=0, field="header.preamble", section="E.3", hint=hint)
         at = reader.position
         major = reader.u32("header.major")
         if major != MAJOR_VERSION:
-            problem = f"format version {major}, this reader knows {MAJOR_VERSION}"
+            problem = f"expected format version {MAJOR_VERSION}, got {major}"
             raise reader.error("header.major", problem, offset=at)
         minor = reader.u32("header.minor")
         at = reader.position
         length = reader.u32("header.command_list_length")
         if length > MAX_COMMAND_LIST:
-            problem = f"{length} octets, the limit is {MAX_COMMAND_LIST}"
+            problem = f"{length} bytes exceed the limit of {MAX_COMMAND_LIST}"
             raise reader.error("header.command_list_length", problem, offset=at)
         payload = reader.u32("header.payload_length")
         return cls(major=major, minor=minor, command_list_length=length, payload_length=payload)
@@ -108,16 +108,16 @@ class Header:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """A command where it stands."""
+    """A command and its position."""
 
     index: int
     offset: int
-    """Of its Type, in octets from the beginning of the package."""
+    """The offset of its Type, in bytes from the beginning of the package."""
     length: int
-    """Of its Value, in octets."""
+    """The length of its Value, in bytes."""
     record: Record
     problem: FormatError | None = None
-    """What is wrong with it beside the others; nothing in a :class:`Package`."""
+    """How it conflicts with other commands or the header; always None in a :class:`Package`."""
 
     @property
     def code(self) -> int:
@@ -132,7 +132,7 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class DamagedCommand:
-    """A command that frames, and whose Value breaks the rules of its type."""
+    """A command of the right length whose Value breaks the rules of its type."""
 
     index: int
     offset: int
@@ -154,13 +154,13 @@ class PayloadFile:
     """The index of the command."""
     record: PayloadCommand
     sha256: bytes | None
-    """The strong digest, where the package has them."""
+    """The strong digest, if the package has them."""
     mode: int
-    """The file mode, 0 where the package states none."""
+    """The file mode, 0 if the package states none."""
 
     @property
     def range(self) -> Range:
-        """Where it lies in the payload."""
+        """Where it is in the payload."""
         return Range(self.record.file_offset, self.record.file_length)
 
 
@@ -170,24 +170,24 @@ class Package:
 
     header: Header
     commands: tuple[Command, ...]
-    """Up to End, End included."""
+    """Up to and including End."""
     tail: bytes
-    """What lies behind End in the command list, which nobody looks at."""
+    """What follows End in the command list, and is ignored."""
     block: SignatureBlock
     signed: bytes
-    """Exactly the octets that the signatures are over: header and command list (E.5)."""
+    """Exactly the bytes that the signatures cover: header and command list (E.5)."""
 
     @classmethod
     def read(cls, stream: ByteStream) -> Self:
-        """Read the front matter, and not one octet of the payload.
+        """Read the front matter, and not one byte of the payload.
 
         Raises:
-            FormatError: It is malformed, or beyond the limits of this reader.
+            FormatError: It is malformed, or exceeds the limits of this reader.
         """
         surveyed = survey(stream)
         if surveyed.problems:
             raise surveyed.problems[0]
-        assert surveyed.block is not None  # the survey has a problem where it is
+        assert surveyed.block is not None  # if it is None, the survey has a problem
         return cls(
             header=surveyed.header,
             commands=tuple(command for command in surveyed.commands if isinstance(command, Command)),
@@ -197,18 +197,18 @@ class Package:
         )
 
     def encode(self) -> bytes:
-        """Return header, command list and signature block: the octets that were read."""
+        """Return header, command list and signature block: the bytes that were read."""
         records = [command.record for command in self.commands]
         return self.header.encode() + encode_commands(records) + self.tail + self.block.octets
 
     @property
     def payload_offset(self) -> int:
-        """Where the payload begins, in octets from the beginning of the package."""
+        """Where the payload begins, in bytes from the beginning of the package."""
         return len(self.signed) + len(self.block.octets)
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """The commands without their places."""
+        """The commands without their positions."""
         return tuple(command.record for command in self.commands)
 
     @cached_property
@@ -231,22 +231,22 @@ class Package:
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """All that frames in a front matter, and all that is wrong with it."""
+    """Everything readable in a front matter, and everything that is wrong with it."""
 
     header: Header
     commands: tuple[Command | DamagedCommand, ...]
     tail: bytes
     signed: bytes
     block: SignatureBlock | None
-    """None where it can't be read, or where the command list is cut off."""
+    """None if it can't be read, or if the command list is cut off."""
     problems: tuple[FormatError, ...]
 
 
 def survey(stream: ByteStream) -> Survey:
-    """Read the front matter as far as it frames, and collect what is wrong in place of raising it.
+    """Read the front matter as far as possible, and collect its problems instead of raising them.
 
     Raises:
-        FormatError: Already the header is malformed.
+        FormatError: The header is malformed, so nothing else can be read.
     """
     reader = Reader(stream, section="E.3")
     header = Header.decode(reader)
@@ -258,7 +258,7 @@ def survey(stream: ByteStream) -> Survey:
     try:
         try:
             with reader.within(header.command_list_length, "", "E.4"):
-                commands.extend(_commands(reader))  # keeps those before the one that raises
+                commands.extend(_commands(reader))  # keeps the commands before the one that raises
                 tail = reader.take(reader.left, "command_list")
         except FormatError as exc:
             framing.append(exc)
@@ -292,7 +292,7 @@ def _commands(reader: Reader) -> Iterator[Command | DamagedCommand]:
     """Read commands up to End or to the end of the list.
 
     Raises:
-        FormatError: A command runs out of the list: what follows can't be framed.
+        FormatError: A command runs past the end of the list: what follows can't be read.
     """
     for index in count():
         if not reader.left:
@@ -303,7 +303,7 @@ def _commands(reader: Reader) -> Iterator[Command | DamagedCommand]:
         at = reader.position
         length = reader.u32(f"{name}.length")
         if length > reader.left:
-            problem = f"{length} octets, the list has {reader.left} left"
+            problem = f"needs {length} bytes, the list has only {reader.left} left"
             raise reader.error(f"{name}.length", problem, offset=at)
         start = reader.position
         section = RECORDS[code].SECTION if code in RECORDS else UnknownCommand.SECTION
@@ -312,7 +312,7 @@ def _commands(reader: Reader) -> Iterator[Command | DamagedCommand]:
                 record = decode(code, reader)
         except FormatError as exc:
             reader.take(start + length - reader.position, name)
-            exc.__traceback__ = None  # there may be thousands, and each would keep its frames
+            exc.__traceback__ = None  # there may be thousands, and each would keep its stack frames
             exc.__cause__ = exc.__context__ = None
             yield DamagedCommand(index=index, offset=offset, length=length, code=code, problem=exc)
             continue
@@ -324,7 +324,7 @@ def _commands(reader: Reader) -> Iterator[Command | DamagedCommand]:
 def _check_list(
     commands: Sequence[Command | DamagedCommand], header: Header, *, complete: bool
 ) -> list[Command | DamagedCommand]:
-    """Return the commands, marked where one breaks a rule that is about more than its own Value."""
+    """Return the commands, each with its problem if it breaks a rule that involves more than its Value."""
     files = sum(command.code in PAYLOAD_CODES for command in commands)
     crowded = _crowded(commands)
     seen: set[int] = set()
@@ -334,21 +334,22 @@ def _check_list(
         if isinstance(command, Command):
             match command.record:
                 case Reboot() if follower is not None and follower.code != End.CODE:
-                    problem = _problem(command, "type", 0, "Reboot is not the last command")
+                    problem = _problem(command, "type", 0, "Reboot must be the last command before End")
                 case PayloadCommand() as record:
                     end = record.file_offset + record.file_length
                     place = HEAD_SIZE + record.place_of("file_length")
                     if end > header.payload_length:
-                        text = f"the file ends at {end}, the payload has {header.payload_length} octets"
+                        text = f"the file ends at {end}, after the payload of {header.payload_length} bytes"
                         problem = _problem(command, "file_length", place, text)
                     elif command.index == crowded:
-                        text = f"more than {MAX_OVERLAP} files share octets of the payload"
+                        text = f"more than {MAX_OVERLAP} files share bytes of the payload"
                         problem = _problem(command, "file_length", place, text)
                 case StrongDigests(digests=listed) | FileModes(modes=listed):
                     if command.code in seen:
-                        problem = _problem(command, "type", 0, f"a second {command.title} command")
+                        text = f"there must be only one {command.title} command"
+                        problem = _problem(command, "type", 0, text)
                     elif complete and len(listed) != files:
-                        text = f"{len(listed)} entries for {files} extract and add commands"
+                        text = f"expected {files} entries, one per extract or add command, got {len(listed)}"
                         problem = _problem(command, "length", 4, text)
                     seen.add(command.code)
                 case _:
@@ -358,7 +359,7 @@ def _check_list(
 
 
 def _crowded(commands: Sequence[Command | DamagedCommand]) -> int | None:
-    """Return the index of the command whose file is one too many on some octet of the payload."""
+    """Return the index of the command whose file is one too many for some byte of the payload."""
     ranges = [
         (Range(command.record.file_offset, command.record.file_length), command.index)
         for command in commands

@@ -1,7 +1,7 @@
-"""Paths as packages carry them: octets relative to the root of the device, checked once, here.
+"""Paths as packages carry them: bytes relative to the root of the device, checked once, here.
 
-A path that exists as one of these types has no ``..`` in it, no empty part and no NUL, and is within the
-limits; nothing behind this module checks that again (decision 8).
+A path of one of these types contains no ``..``, no empty part and no NUL, and is within the limits; no other
+code checks that again (decision 8).
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from typing import Final, Self
 __all__ = ["MAX_PART", "MAX_PATH", "MAX_PATH_DEPTH", "RootPath", "TreePath", "VersionedPath"]
 
 MAX_PATH: Final = 1024
-"""The longest path, in octets."""
+"""The longest path, in bytes."""
 MAX_PART: Final = 255
-"""The longest part of a path, in octets: what Linux file systems take."""
+"""The longest part of a path, in bytes: the limit of Linux file systems."""
 MAX_PATH_DEPTH: Final = 32
 """The most parts of a path."""
 OWN_DIRECTORY: Final = b".spkg"
@@ -25,10 +25,10 @@ EXTENSION_LENGTH: Final = 3
 
 @dataclass(frozen=True)
 class RootPath:
-    """The path of a file below the root, as the octets that the package has.
+    """The path of a file below the root, as the bytes in the package.
 
     Raises:
-        ValueError: The octets are no such path; the message says why.
+        ValueError: The bytes are not such a path; the message says why.
     """
 
     octets: bytes
@@ -38,13 +38,13 @@ class RootPath:
         if not octets:
             raise ValueError("the path is empty")
         if len(octets) > MAX_PATH:
-            raise ValueError(f"the path has {len(octets)} octets, the limit is {MAX_PATH}")
+            raise ValueError(f"the path has {len(octets)} bytes, the limit is {MAX_PATH}")
         if b"\0" in octets:
-            raise ValueError("the path contains a NUL octet")
+            raise ValueError("the path contains a NUL byte")
         try:
             octets.decode()
         except UnicodeDecodeError as exc:
-            raise ValueError(f"the path is not UTF-8: {exc.reason} at octet {exc.start}") from exc
+            raise ValueError(f"the path is not UTF-8: {exc.reason} at byte {exc.start}") from exc
         parts = self._parts()
         if len(parts) > MAX_PATH_DEPTH:
             raise ValueError(f"the path has {len(parts)} parts, the limit is {MAX_PATH_DEPTH}")
@@ -52,18 +52,18 @@ class RootPath:
             if not part:
                 raise ValueError("the path has an empty part")
             if part in {b".", b".."}:
-                raise ValueError(f"the path has a part {part.decode()!r}")
+                raise ValueError(f"the path contains the part {part.decode()!r}")
             if len(part) > MAX_PART:
-                raise ValueError(f"a part of the path has {len(part)} octets, the limit is {MAX_PART}")
+                raise ValueError(f"a part of the path has {len(part)} bytes, the limit is {MAX_PART}")
         if parts and parts[0] == OWN_DIRECTORY:
-            raise ValueError("the path names the installer's own directory .spkg")
+            raise ValueError("the path is in the installer's own directory .spkg")
 
     @classmethod
     def of(cls, text: str) -> Self:
         """Return the path written as *text*.
 
         Raises:
-            ValueError: It is no such path.
+            ValueError: It is not such a path.
         """
         try:
             return cls(text.encode())
@@ -72,7 +72,7 @@ class RootPath:
 
     @property
     def parts(self) -> tuple[bytes, ...]:
-        """The names from the root down; two spellings of a path have the same parts."""
+        """The names from the root down; different spellings of a path have the same parts."""
         return tuple(self._parts())
 
     @property
@@ -89,7 +89,7 @@ class RootPath:
 
 @dataclass(frozen=True)
 class TreePath(RootPath):
-    """The path of a sub-tree: may end in one ``/``, and may be ``/`` alone, the whole root (E.4.4)."""
+    """The path of a sub-tree: may end in one ``/``, and may be just ``/``, the whole root (E.4.4)."""
 
     def _parts(self) -> list[bytes]:
         if self.octets == b"/":
@@ -105,11 +105,13 @@ class VersionedPath(RootPath):
         super().__post_init__()
         base, dot, extension = self.name.rpartition(".")
         if not dot or len(extension) != EXTENSION_LENGTH:
-            raise ValueError(f"a versioned name ends in a dot and {EXTENSION_LENGTH} characters")
+            raise ValueError(f"a versioned name must end in a dot and {EXTENSION_LENGTH} characters")
         if not 1 <= len(base) <= MAX_BASE:
-            raise ValueError(f"the base of a versioned name has 1 to {MAX_BASE} characters, not {len(base)}")
+            raise ValueError(
+                f"the base of a versioned name must have 1 to {MAX_BASE} characters, got {len(base)}"
+            )
         if "." in base:
-            raise ValueError("the base of a versioned name has no dot")
+            raise ValueError("the base of a versioned name must not contain a dot")
 
     @property
     def base(self) -> str:

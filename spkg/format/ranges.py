@@ -1,4 +1,4 @@
-"""Ranges of the payload: how deep they overlap, and what they leave uncovered."""
+"""Ranges of the payload: how many overlap at one place, and what they leave uncovered."""
 
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
@@ -7,23 +7,23 @@ __all__ = ["Range", "deepest_overlap", "uncovered"]
 
 
 class Range(NamedTuple):
-    """Octets of the payload: where they begin and how many they are; in the order of these two."""
+    """A range of payload bytes: where it begins and how long it is; sorted by these two."""
 
     start: int
     length: int
 
     @property
     def end(self) -> int:
-        """The octet behind the last."""
+        """The position after the last byte."""
         return self.start + self.length
 
     def behind(self, count: int) -> "Range":
-        """Return it without its first octets."""
+        """Return the range without its first *count* bytes."""
         return Range(self.start + count, self.length - count)
 
 
 def deepest_overlap(ranges: Collection[Range]) -> frozenset[Range]:
-    """Return the largest set of ranges that all have one octet in common."""
+    """Return the largest set of ranges that all have one byte in common."""
     starts = sorted(one for one in ranges if one.length)
     active: set[Range] = set()
     deepest: frozenset[Range] = frozenset()
@@ -36,7 +36,7 @@ def deepest_overlap(ranges: Collection[Range]) -> frozenset[Range]:
 
 
 def uncovered(ranges: Iterable[Range], length: int) -> tuple[Range, ...]:
-    """Return the runs of a payload of *length* octets that belong to none of the *ranges*."""
+    """Return the parts of a payload of *length* bytes that are not in any of the *ranges*."""
     gaps: list[Range] = []
     position = 0
     for one in sorted(one for one in ranges if one.length):

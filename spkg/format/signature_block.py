@@ -1,7 +1,7 @@
 """The signature block: one detached PKCS #7 SignedData, read as it is and written in DER (TR-069 E.5).
 
-The only module that uses asn1crypto.  It gives structure and octets; whether a signature holds, and whom it
-speaks for, is decided by :mod:`spkg.verify.signatures` and :mod:`spkg.trust.chain`.
+The only module that uses asn1crypto.  It returns structure and bytes; :mod:`spkg.verify.signatures` decides
+whether a signature is valid, and :mod:`spkg.trust.chain` whether its signer is trusted.
 """
 
 from collections.abc import Sequence
@@ -53,13 +53,13 @@ MAX_BLOCK_CERTIFICATES: Final = 64
 """The most certificates, and the most revocation lists, in one block."""
 MAX_ATTRIBUTES: Final = 64
 MAX_OID: Final = 64
-"""The longest object identifier, in octets."""
+"""The longest object identifier, in bytes."""
 UTC_TIME_YEARS: Final = range(1950, 2050)
 
 EMPTY_BLOCK: Final = bytes.fromhex(
     "302306092a864886f70d010702a01630140201013100300b06092a864886f70d0107013100"
 )
-"""The block without signatures: a fixed sequence of octets (E.5)."""
+"""The block without signatures: a fixed sequence of bytes (E.5)."""
 
 DATA: Final = "1.2.840.113549.1.7.1"
 SIGNED_DATA: Final = "1.2.840.113549.1.7.2"
@@ -82,11 +82,11 @@ class Algorithm:
 
     oid: str
     parameters: bytes
-    """In DER; empty where they are absent."""
+    """In DER; empty if they are absent."""
 
     @property
     def name(self) -> str:
-        """A short name, or the dotted number where there is none."""
+        """A short name, or the dotted number if there is none."""
         for kind in (algos.DigestAlgorithmId, algos.SignedDigestAlgorithmId):
             named: str = kind.map(self.oid)
             if named != self.oid:
@@ -95,7 +95,7 @@ class Algorithm:
 
     @property
     def plain(self) -> bool:
-        """Whether the parameters are absent or NULL, which RFC 3370 both allows."""
+        """Whether the parameters are absent or NULL; RFC 3370 allows both."""
         return self.parameters in {b"", NULL_OCTETS}
 
 
@@ -115,26 +115,26 @@ class SignerInfo:
     """One signature of a block."""
 
     octets: bytes
-    """As it stands in the block."""
+    """Exactly as in the block."""
     offset: int
     version: int
     issuer: bytes | None
-    """The issuer's Name in DER; none where the signer is named by a key identifier, as only CMS can."""
+    """The issuer's Name in DER; None if a key identifier names the signer, which only CMS allows."""
     serial: int | None
     digest_algorithm: Algorithm
     attributes: tuple[SignedAttribute, ...] | None
-    """The authenticated attributes in their order; none where there are none."""
+    """The authenticated attributes in their order; None if the field is absent."""
     signature_algorithm: Algorithm
     signature: bytes
 
     @property
     def signed_attributes(self) -> bytes:
-        """What a signature with attributes covers: their SET, in the order they have in the block."""
+        """What a signature with attributes covers: their SET, in the order of the block."""
         return tlv(SET, *(attribute.octets for attribute in self.attributes or ()))
 
     @property
     def signing_time(self) -> datetime | None:
-        """What the attribute signingTime claims, where there is one that can be read."""
+        """The time that the attribute signingTime claims; None if it is missing or can't be read."""
         for attribute in self.attributes or ():
             if attribute.oid == SIGNING_TIME_OID and len(attribute.values) == 1:
                 try:
@@ -147,7 +147,7 @@ class SignerInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class SignatureBlock:
-    """A signature block, with the octets of everything in it as they stand."""
+    """A signature block, with the unchanged bytes of everything in it."""
 
     octets: bytes
     offset: int
@@ -155,19 +155,19 @@ class SignatureBlock:
     digest_algorithms: tuple[Algorithm, ...]
     digest_algorithm_octets: tuple[bytes, ...]
     certificates: tuple[bytes, ...]
-    """X.509 certificates of bearable size in DER framing: octets of others, not yet looked at."""
+    """X.509 certificates of acceptable size in DER framing: untrusted bytes, not parsed yet."""
     certificate_octets: tuple[bytes, ...]
-    """All members of the certificates field, also those that are no X.509 certificates."""
+    """All members of the certificates field, including any that are not X.509 certificates."""
     crl_octets: tuple[bytes, ...]
     signers: tuple[SignerInfo, ...]
 
     def subject_of(self, signer: SignerInfo) -> str | None:
-        """Return the subject of the certificate in the block that *signer* names, where there is one."""
+        """Return the subject of the certificate in the block that *signer* names, if there is one."""
         return self._subjects.get((signer.issuer, signer.serial))
 
     @cached_property
     def _subjects(self) -> dict[tuple[bytes | None, int | None], str]:
-        """The subjects of the certificates that can be read, by what a SignerInfo names them by."""
+        """The subjects of the readable certificates, by the issuer and serial number of a SignerInfo."""
         subjects: dict[tuple[bytes | None, int | None], str] = {}
         for octets in self.certificates:
             with suppress(FormatError):
@@ -176,19 +176,19 @@ class SignatureBlock:
 
 
 def read_block(reader: Reader) -> SignatureBlock:
-    """Read the signature block, and not one octet behind it.
+    """Read the signature block, and not one byte after it.
 
     Raises:
-        FormatError: It is no detached SignedData of type data within the bounds.
+        FormatError: It is not a detached SignedData of type data within the limits.
     """
     return parse_block(read_element(reader, "signature_block"))
 
 
 def load_block(octets: bytes) -> SignatureBlock:
-    """Return the signature block that *octets* are, from the first to the last.
+    """Return the signature block that is exactly *octets*.
 
     Raises:
-        FormatError: It is no such block, or something follows.
+        FormatError: They are not such a block, or something follows it.
     """
     reader = Reader(BytesIO(octets), section="E.5")
     with reader.within(len(octets), "", "E.5"):
@@ -196,40 +196,40 @@ def load_block(octets: bytes) -> SignatureBlock:
 
 
 def parse_block(block: BerElement) -> SignatureBlock:
-    """Return the signature block that *block* is.
+    """Return the signature block in the element *block*.
 
     Raises:
-        FormatError: It is no detached SignedData of type data within the bounds.
+        FormatError: It is not a detached SignedData of type data within the limits.
     """
     # (1) ContentInfo { contentType signedData, content [0] EXPLICIT SignedData }
     names = ("content_type", "content")
     if [child.tag for child in block.expect(SEQUENCE).children()][:1] == [INTEGER]:
-        raise block.error("a SignedData without its ContentInfo")
+        raise block.error("expected a ContentInfo, got a SignedData without one")
     content_type, content = _members(block, names, (OBJECT_IDENTIFIER, CONTEXT_0))
     if _oid(content_type) != SIGNED_DATA:
-        raise content_type.error("the content is not signedData")
+        raise content_type.error("the content must be of type signedData")
     (signed_data,) = _members(content, ("signed_data",), (SEQUENCE,))
 
-    # (2) SignedData: the optional fields are told by their tags.
+    # (2) SignedData: the optional fields are recognized by their tags.
     fields = signed_data.children("version", "digest_algorithms", "content_info", most=6)
     if len(fields) < 4:
         raise signed_data.error("fields are missing")
     version = fields[0].integer()
     if version not in {1, 3, 4, 5}:
-        raise fields[0].error(f"version {version} is not known")
+        raise fields[0].error(f"expected version 1, 3, 4 or 5, got {version}")
     algorithms = fields[1].expect(SET).children(most=MAX_SIGNERS)
     rest = fields[3:]
     certificates = rest.pop(0).children(most=MAX_BLOCK_CERTIFICATES) if rest[0].tag == CONTEXT_0 else []
     crls = rest.pop(0).children(most=MAX_BLOCK_CERTIFICATES) if rest and rest[0].tag == CONTEXT_1 else []
     if len(rest) != 1:
-        raise signed_data.error("the signerInfos are not its last field")
+        raise signed_data.error("signerInfos must be the last field")
 
     # (3) E.5: an external signature over data, so the content is of that type and absent.
     content_info = fields[2].expect(SEQUENCE).children("content_type", "content")
     if not content_info or _oid(content_info[0]) != DATA:
-        raise fields[2].error("the content is not of type data")
+        raise fields[2].error("the content must be of type data")
     if len(content_info) != 1:
-        raise content_info[1].error("the content is not empty")
+        raise content_info[1].error("the content must be absent")
 
     signers = rest[0].expect(SET).children(most=MAX_SIGNERS)
     return SignatureBlock(
@@ -250,14 +250,14 @@ def parse_block(block: BerElement) -> SignatureBlock:
 
 
 def signed_attributes(digest: bytes, signing_time: datetime | None = None) -> bytes:
-    """Return the SET of attributes that a signature over contents with this *digest* covers."""
+    """Return the SET of attributes to sign for contents with this *digest*."""
     attributes = [
         {"type": "content_type", "values": ["data"]},
         {"type": "message_digest", "values": [digest]},
     ]
     if signing_time is not None:
         moment = signing_time.astimezone(UTC)
-        # RFC 5652 11.3: UTCTime for the years that it can write, GeneralizedTime for all others.
+        # RFC 5652 11.3: UTCTime for the years that it can express, GeneralizedTime for all others.
         if moment.year in UTC_TIME_YEARS:
             time = cms.Time(name="utc_time", value=core.UTCTime(moment))
         else:
@@ -273,7 +273,7 @@ def signer_info(certificate: bytes, digest: Digest, attributes: bytes, signature
     Args:
         certificate: The signer's, in DER.
         digest: The digest of the contents and of the attributes.
-        attributes: What :func:`signed_attributes` gave.
+        attributes: What :func:`signed_attributes` returned.
         signature: The RSA PKCS #1 v1.5 signature, as long as the modulus.
     """
     tbs = x509.Certificate.load(certificate)["tbs_certificate"]
@@ -298,7 +298,7 @@ def signer_info(certificate: bytes, digest: Digest, attributes: bytes, signature
 def add_signer(block: SignatureBlock, info: bytes, digest: Digest, certificates: Sequence[bytes]) -> bytes:
     """Return *block* with one more SignerInfo and its certificates.
 
-    Every SignerInfo, certificate and revocation list that was there stays octet for octet.
+    Every existing SignerInfo, certificate and revocation list is kept byte for byte.
     """
     algorithms = list(block.digest_algorithm_octets)
     oid = algos.DigestAlgorithmId(digest.value).dotted
@@ -321,7 +321,7 @@ def add_signer(block: SignatureBlock, info: bytes, digest: Digest, certificates:
 
 
 def _signer_info(element: BerElement) -> SignerInfo:
-    """Return the SignerInfo that *element* is."""
+    """Return the SignerInfo in *element*."""
     fields = element.expect(SEQUENCE).children("version", "sid", "digest_algorithm", most=7)
     if len(fields) < 5:
         raise element.error("fields are missing")
@@ -336,9 +336,9 @@ def _signer_info(element: BerElement) -> SignerInfo:
     if rest[0].tag == CONTEXT_0:
         attributes = tuple(_attribute(child) for child in rest.pop(0).children(most=MAX_ATTRIBUTES))
     if len(rest) == 3:
-        rest.pop().expect(CONTEXT_1)  # unauthenticated attributes: nobody signed them, nothing reads them
+        rest.pop().expect(CONTEXT_1)  # unauthenticated attributes: not signed, so not read
     if len(rest) != 2:
-        raise element.error("the signature is not where it belongs")
+        raise element.error("the signature is not in the expected place")
     return SignerInfo(
         octets=element.octets,
         offset=element.offset,
@@ -366,29 +366,29 @@ def _algorithm(element: BerElement) -> Algorithm:
 
 
 def _members(element: BerElement, names: tuple[str, ...], tags: tuple[int, ...]) -> list[BerElement]:
-    """Return the children of a sequence that has exactly these."""
+    """Return the children of a sequence, which must be exactly these."""
     members = element.children(*names)
     if len(members) != len(tags):
-        raise element.error(f"{len(members)} fields where {len(tags)} belong")
+        raise element.error(f"expected {len(tags)} fields, got {len(members)}")
     return [member.expect(tag) for member, tag in zip(members, tags, strict=True)]
 
 
 def _oid(element: BerElement) -> str:
-    if len(element.expect(OBJECT_IDENTIFIER).contents) > MAX_OID:  # its numbers cost the square of its length
-        raise element.error(f"an object identifier of more than {MAX_OID} octets")
+    if len(element.expect(OBJECT_IDENTIFIER).contents) > MAX_OID:  # decoding takes quadratic time
+        raise element.error(f"an object identifier must have at most {MAX_OID} bytes")
     octets = element.der()
     try:
         dotted: str = core.ObjectIdentifier.load(octets, strict=True).dotted
         shortest = core.ObjectIdentifier(dotted).dump()
     except (ValueError, IndexError) as exc:
-        raise element.error(f"no object identifier: {exc}") from exc
+        raise element.error(f"not an object identifier: {exc}") from exc
     if shortest != octets:
-        raise element.error("an object identifier that is not written in DER")
+        raise element.error("the object identifier is not in DER")
     return dotted
 
 
 def readable_name(name: bytes) -> str:
-    """Return a Name in DER as RFC 4514 writes it, or in hex where nothing can read it."""
+    """Return a Name in DER as RFC 4514 writes it, or in hex if it can't be read."""
     if len(name) > MAX_X501_NAME:
         return f"#{name[:MAX_OID].hex()}…"
     try:
@@ -398,5 +398,5 @@ def readable_name(name: bytes) -> str:
             )
             for level in x509.Name.load(name, strict=True).chosen
         ).rfc4514_string()
-    except Exception:  # noqa: BLE001 - asn1crypto raises what it likes, and this is only to be shown
+    except Exception:  # noqa: BLE001 - asn1crypto raises many kinds, and the result is only displayed
         return f"#{name.hex()}"

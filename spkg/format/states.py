@@ -9,20 +9,20 @@ __all__ = ["InstallationState", "state_after"]
 
 
 class InstallationState(Enum):
-    """How much an end of the installation would hurt."""
+    """How serious it would be if the installation ended now."""
 
     INITIAL = "initial"
-    """Nothing was taken away."""
+    """Nothing was removed."""
     RECOVERABLE = "recoverable"
-    """Something was taken away, and the device works without."""
+    """Something was removed, and the device works without it."""
     UNRECOVERABLE = "unrecoverable"
     """The device would have to be recovered."""
     INSTALLED = "installed"
-    """All is done."""
+    """The installation is complete."""
 
 
 def state_after(state: InstallationState, record: Record) -> InstallationState:
-    """Return the state that a command leads to; it is entered before the command is done."""
+    """Return the state that a command leads to; it is entered before the command is carried out."""
     match record:
         case _ if state is InstallationState.INSTALLED:
             return state

@@ -1,4 +1,4 @@
-"""Versions made of numbers, and the ranges that packages are for (TR-069 E.4.10, Table 74)."""
+"""Versions made of numbers, and the version ranges of packages (TR-069 E.4.10, Table 74)."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ def parse_version(text: str) -> tuple[int, ...]:
     if not all(
         part.isascii() and part.isdecimal() and len(part) <= 10 and int(part) < 1 << 32 for part in parts
     ):
-        raise ValueError("a version made of numbers and dots, as 6.3.9, belongs here")
+        raise ValueError(f"must be a version such as 6.3.9, got {text[:40]!r}")
     return tuple(int(part) for part in parts)
 
 
@@ -30,5 +30,5 @@ def meets_maximum(version: Sequence[int], bound: Sequence[int]) -> bool:
 
 
 def _first_elements(version: Sequence[int], count: int) -> tuple[int, ...]:
-    """Return as many elements as the command has: it decides how many are compared (decision 17)."""
+    """Return as many elements as the command has: the command decides how many count (decision 17)."""
     return (*version[:count], *[0] * (count - len(version)))

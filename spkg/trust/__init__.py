@@ -1,1 +1,1 @@
-"""Keys, certificates, and the policy that says whose signature counts."""
+"""Keys, certificates, and the policy that decides which signatures count."""

@@ -1,8 +1,8 @@
-"""BER elements, framed within bounds: the structure of a signature block without its meaning.
+"""BER elements, framed within limits: the structure of a signature block without its meaning.
 
 Real blocks are not DER: indefinite lengths and unsorted sets occur.  This module finds where a block ends,
-hands out the octets of each element as they stand, and turns the framing of one into DER.  No length is
-believed before it is checked, and nesting costs a counter, not the stack.
+returns the unchanged bytes of each element, and turns the framing of an element into DER.  No length is
+trusted before it is checked, and nesting costs a counter, not the stack.
 """
 
 from collections.abc import Iterable
@@ -26,15 +26,15 @@ __all__ = [
 ]
 
 MAX_BLOCK: Final = 1 << 20
-"""The largest signature block that is read, in octets (decision 2)."""
+"""The largest signature block that is read, in bytes (decision 2)."""
 MAX_DER: Final = 1 << 16
-"""The largest element that is turned into DER: no certificate, name or attribute needs as much."""
+"""The largest element that is turned into DER, in bytes: no certificate, name or attribute needs as much."""
 MAX_BER_DEPTH: Final = 32
-"""How deep elements may nest."""
+"""How deep elements may be nested."""
 MAX_BER_ELEMENTS: Final = 20_000
-"""The most elements that are looked at in one block."""
+"""The most elements that are read in one block."""
 MAX_LENGTH_OCTETS: Final = 4
-"""The widest length that is read: what 1 MiB needs, and one to spare."""
+"""The most bytes of a length: what 1 MiB needs, and one to spare."""
 
 SECTION: Final = "E.5"
 CONSTRUCTED: Final = 0x20
@@ -49,7 +49,7 @@ CONSTRUCTED_OCTET_STRING: Final = 0x24
 
 
 class _Budget:
-    """Counts what is looked at, so that no block costs more than its bound."""
+    """Counts the elements read, so that no block costs more than the limit."""
 
     def __init__(self) -> None:
         self._left = MAX_BER_ELEMENTS
@@ -62,7 +62,7 @@ class _Budget:
 
 @dataclass(frozen=True)
 class _Head:
-    """An identifier and a length as they stand; a length of None is indefinite."""
+    """An identifier and a length as found; a length of None is indefinite."""
 
     tag: int
     size: int
@@ -71,7 +71,7 @@ class _Head:
 
 @dataclass(frozen=True, kw_only=True)
 class BerElement:
-    """One element as it stands in the input."""
+    """One element as found in the input."""
 
     tag: int
     octets: bytes
@@ -89,11 +89,11 @@ class BerElement:
 
     @property
     def contents(self) -> bytes:
-        """The octets between the length and the end."""
+        """The bytes between the length and the end."""
         return self.octets[self.head : len(self.octets) - self.tail]
 
     def error(self, problem: str) -> FormatError:
-        """Return the error that says *problem* of this element."""
+        """Return the error that states *problem* for this element."""
         return _error(self.offset, self.field, problem)
 
     def expect(self, tag: int) -> "BerElement":
@@ -103,19 +103,19 @@ class BerElement:
             FormatError: It has another tag.
         """
         if self.tag != tag:
-            raise self.error(f"tag 0x{self.tag:02x} where 0x{tag:02x} belongs")
+            raise self.error(f"expected tag 0x{tag:02x}, got 0x{self.tag:02x}")
         return self
 
     def children(self, *names: str, most: int = 4096) -> list["BerElement"]:
-        """Return the elements inside, called by *names* as far as they go, then by number.
+        """Return the elements inside; the first are called by *names*, all others by number.
 
         Raises:
-            FormatError: They don't fill the element, are more than *most*, or nest beyond the bounds.
+            FormatError: They don't fill the element, are more than *most*, or are nested too deeply.
         """
         if not self.tag & CONSTRUCTED:
-            raise self.error("a primitive element where a constructed one belongs")
+            raise self.error("expected a constructed element, got a primitive one")
         if self.depth == MAX_BER_DEPTH:
-            raise self.error(f"more than {MAX_BER_DEPTH} levels")
+            raise self.error(f"nested more than {MAX_BER_DEPTH} levels deep")
         contents = self.contents
         reader = Reader(BytesIO(contents), section=SECTION, base=self.offset + self.head)
         found: list[BerElement] = []
@@ -128,26 +128,26 @@ class BerElement:
         return found
 
     def integer(self, *, most: int = 4) -> int:
-        """Return the number that the element is.
+        """Return the value of the element as a number.
 
         Raises:
-            FormatError: It is no INTEGER of at most *most* octets.
+            FormatError: It is not an INTEGER of at most *most* bytes.
         """
         contents = self.expect(INTEGER).contents
         if not 1 <= len(contents) <= most:
-            raise self.error(f"a number of {len(contents)} octets, 1 to {most} belong here")
+            raise self.error(f"expected a number of 1 to {most} bytes, got {len(contents)}")
         return int.from_bytes(contents, "big", signed=True)
 
     def der(self) -> bytes:
         """Return the element in DER framing: definite, shortest lengths, primitive strings.
 
-        Sets are not sorted and contents not touched, so what was DER stays as it was.
+        Sets are not sorted and contents not changed, so DER input stays as it was.
 
         Raises:
-            FormatError: The element is larger than a certificate may be, or nests beyond the bounds.
+            FormatError: The element is larger than a certificate may be, or nested too deeply.
         """
         if len(self.octets) > MAX_DER:  # each level costs a copy
-            raise self.error(f"{len(self.octets)} octets, {MAX_DER} are accepted here")
+            raise self.error(f"{len(self.octets)} bytes exceed the limit of {MAX_DER}")
         if not self.tag & CONSTRUCTED:
             return tlv(self.tag, self.contents)
         if self.tag == CONSTRUCTED_OCTET_STRING:
@@ -155,10 +155,10 @@ class BerElement:
         return tlv(self.tag, *(child.der() for child in self.children()))
 
     def string(self) -> bytes:
-        """Return the contents of an octet string, which BER may write in pieces.
+        """Return the contents of an OCTET STRING, which BER may split into pieces.
 
         Raises:
-            FormatError: It is no octet string.
+            FormatError: It is not an OCTET STRING.
         """
         if self.tag == CONSTRUCTED_OCTET_STRING:
             return b"".join(child.string() for child in self.children())
@@ -166,10 +166,10 @@ class BerElement:
 
 
 def read_element(reader: Reader, field: str, *, limit: int = MAX_BLOCK) -> BerElement:
-    """Read exactly one element from *reader*, and not one octet behind it.
+    """Read exactly one element from *reader*, and not one byte after it.
 
     Raises:
-        FormatError: It is cut off, larger than *limit*, or no BER.
+        FormatError: It is cut off, larger than *limit*, or not BER.
     """
     return _element(reader, field, limit, _Budget(), 0)
 
@@ -185,7 +185,7 @@ def tlv(tag: int, *contents: bytes) -> bytes:
 
 
 def set_of(elements: Iterable[bytes], tag: int = 0x31) -> bytes:
-    """Return a DER set of *elements*, each once and in the order DER wants."""
+    """Return a DER set of *elements*, each once and in DER order."""
     return tlv(tag, *sorted(set(elements)))
 
 
@@ -194,9 +194,9 @@ def _error(offset: int, field: str, problem: str) -> FormatError:
 
 
 def _element(reader: Reader, field: str, limit: int, budget: _Budget, depth: int) -> BerElement:
-    """Read one element of at most *limit* octets.
+    """Read one element of at most *limit* bytes.
 
-    Elements of indefinite length end where their end marks balance, and are counted, not descended into.
+    An element of indefinite length ends where its end marks balance; the elements in it are only counted.
     """
     start = reader.position
     first: _Head | None = None
@@ -208,18 +208,18 @@ def _element(reader: Reader, field: str, limit: int, budget: _Budget, depth: int
         first = first or head
         if head.tag == END_MARK:
             if not unended or head.size != END_MARK_SIZE or head.length:
-                raise _error(at, field, "an end mark where none belongs")
+                raise _error(at, field, "unexpected end mark")
             unended -= 1
         elif head.length is None:
             unended += 1
             if depth + unended > MAX_BER_DEPTH:
-                raise _error(at, field, f"more than {MAX_BER_DEPTH} levels")
+                raise _error(at, field, f"nested more than {MAX_BER_DEPTH} levels deep")
         elif reader.position - start + head.length > limit:
-            raise _error(at, field, f"{head.length} octets exceed the {limit} there is room for")
+            raise _error(at, field, f"{head.length} bytes exceed the limit of {limit}")
         else:
             reader.take(head.length, field)
         if reader.position - start > limit:
-            raise _error(start, field, f"more than the {limit} octets there is room for")
+            raise _error(start, field, f"exceeds the limit of {limit} bytes")
     octets = reader.octets(start, reader.position)
     return BerElement(
         tag=first.tag,
@@ -238,14 +238,14 @@ def _head(reader: Reader, field: str) -> _Head:
     at = reader.position
     tag, first = reader.take(2, field)
     if tag & LONG_TAG == LONG_TAG:
-        raise _error(at, field, "a tag above 30")
+        raise _error(at, field, "tags above 30 are not supported")
     if first < INDEFINITE:
         return _Head(tag, 2, first)
     if first == INDEFINITE:
         if not tag & CONSTRUCTED:
-            raise _error(at, field, "a primitive element of indefinite length")
+            raise _error(at, field, "a primitive element must not have an indefinite length")
         return _Head(tag, 2, None)
     width = first & ~INDEFINITE
     if width > MAX_LENGTH_OCTETS:
-        raise _error(at, field, f"a length of {width} octets")
+        raise _error(at, field, f"expected a length of at most {MAX_LENGTH_OCTETS} bytes, got {width}")
     return _Head(tag, 2 + width, int.from_bytes(reader.take(width, field), "big"))

@@ -1,7 +1,7 @@
-"""Certificates of unknown origin: read to the end at once, or not at all.
+"""Certificates of unknown origin: parsed completely at once, or not at all.
 
-The library that parses them does so late, and raises at whichever attribute is asked for first; nothing
-behind this module has to expect that.
+The cryptography library parses lazily, and raises when an attribute is first accessed; no code that uses this
+module has to expect that.
 """
 
 import warnings
@@ -26,16 +26,16 @@ UNREADABLE: Final = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
-"""All that cryptography raises for a certificate that it can't read, of which only some are a ValueError."""
+"""All that cryptography raises for a certificate that it can't read; only some are a ValueError."""
 
 MAX_CERTIFICATE_SERIAL: Final = 32
-"""The longest serial number, in octets; X.509 allows 20."""
+"""The longest serial number, in bytes; X.509 allows 20."""
 MAX_X501_NAME: Final = 1024
-"""The longest Name, in octets."""
+"""The longest Name, in bytes."""
 MAX_EXTENSIONS: Final = 4096
-"""The most octets of extensions."""
+"""The most bytes of extensions."""
 NAMED_FIELDS: Final = 6
-"""The fields of a TBSCertificate that each has, the version aside."""
+"""How many fields every TBSCertificate has, not counting the version."""
 VERSION_TAG: Final = 0xA0
 EXTENSIONS: Final = 0xA3
 
@@ -53,49 +53,49 @@ __all__ = [
 
 
 def certificate_id(certificate: bytes) -> tuple[bytes, int]:
-    """Return what a SignerInfo names a certificate by: its issuer's Name in DER, and its serial number.
+    """Return how a SignerInfo names a certificate: its issuer's Name in DER, and its serial number.
 
     Raises:
-        FormatError: The octets are no certificate.
+        FormatError: The bytes are not a certificate.
     """
     serial, _, issuer = _fields(certificate)[:3]
     return issuer.expect(SEQUENCE).der(), serial.integer(most=MAX_CERTIFICATE_SERIAL)
 
 
 def _fields(certificate: bytes) -> list[BerElement]:
-    """Return the fields of a TBSCertificate behind its version: serialNumber, signature, issuer, ..."""
+    """Return the fields of a TBSCertificate after its version: serialNumber, signature, issuer, ..."""
     reader = Reader(BytesIO(certificate), section="E.5")
     parts = read_element(reader, "certificate").expect(SEQUENCE).children("tbs_certificate", most=3)
     fields = [field for part in parts[:1] for field in part.expect(SEQUENCE).children(most=10)]
     if fields and fields[0].tag == VERSION_TAG:
         fields.pop(0)
     if len(fields) < NAMED_FIELDS:
-        raise FormatError("no X.509 certificate", section="E.5")
+        raise FormatError("not an X.509 certificate", section="E.5")
     return fields
 
 
 def _check_bounds(certificate: bytes) -> None:
-    """Refuse what costs many times its size: a parsed extension, a thousand times that of its octets."""
+    """Refuse what costs many times its size in memory: for a parsed extension, a thousand times."""
     fields = _fields(certificate)
     for name in (fields[2], fields[4]):
         if len(name.octets) > MAX_X501_NAME:
-            raise FormatError(f"a Name of {len(name.octets)} octets, {MAX_X501_NAME} are accepted")
+            raise FormatError(f"a Name of {len(name.octets)} bytes exceeds the limit of {MAX_X501_NAME}")
     for field in fields[NAMED_FIELDS:]:
         if field.tag == EXTENSIONS and len(field.octets) > MAX_EXTENSIONS:
-            raise FormatError(f"extensions of {len(field.octets)} octets, {MAX_EXTENSIONS} are accepted")
+            raise FormatError(f"extensions of {len(field.octets)} bytes exceed the limit of {MAX_EXTENSIONS}")
     fields[0].integer(most=MAX_CERTIFICATE_SERIAL)
 
 
 def read_certificate(octets: bytes) -> x509.Certificate:
-    """Return the certificate that *octets* are, in DER.
+    """Return the certificate that *octets* contain, in DER.
 
     Raises:
-        FormatError: They are none, or one of which something can't be read.
+        FormatError: They are not a certificate, or part of it can't be read.
     """
     try:
         _check_bounds(octets)
     except FormatError as exc:
-        raise FormatError(f"no certificate that can be read: {exc.problem}") from exc
+        raise FormatError(f"the certificate can't be read: {exc.problem}") from exc
     try:
         with quiet():
             certificate = x509.load_der_x509_certificate(octets)
@@ -110,11 +110,11 @@ def read_certificate(octets: bytes) -> x509.Certificate:
                 certificate.not_valid_after_utc,
             )
     except UNREADABLE as exc:
-        # Its parser's own words are for whoever wrote the parser.
+        # The parser's own message only helps its developers.
         reason = "not in DER" if "ParseError" in str(exc) else str(exc)
-        raise FormatError(f"no certificate that can be read: {reason}") from exc
+        raise FormatError(f"the certificate can't be read: {reason}") from exc
     with quiet():
-        return x509.load_der_x509_certificate(octets)  # anew: the other one keeps all that was asked for
+        return x509.load_der_x509_certificate(octets)  # loaded again: the first keeps all it has parsed
 
 
 def subject_of(certificate: x509.Certificate) -> str:
@@ -138,7 +138,7 @@ def common_names_of(certificate: x509.Certificate) -> list[str]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep warnings back: old certificates have long names and odd serials; who reads them can't help it."""
+    """Suppress warnings: old certificates have long names and odd serials, which the reader can't change."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,8 +1,8 @@
-"""Whom a signature may speak for: the policy, and certificate paths under it.
+"""Which signers are trusted: certificate paths from a signer to an anchor, checked under a policy.
 
-Trust comes from the anchors that the user names and from nowhere else; time is an argument.  Packages and
-vouchers share this module.  Paths are built and checked by OpenSSL, through pyOpenSSL; what OpenSSL leaves
-to its caller (the purpose of the signer's certificate, the strength of keys and digests) is checked here.
+Trust comes only from the anchors that the user names; time is an argument.  Packages and vouchers share this
+module.  Paths are built and checked by OpenSSL, through pyOpenSSL; what OpenSSL leaves to its caller (the
+purpose of the signer's certificate, the strength of keys and digests) is checked here.
 """
 
 from collections import defaultdict
@@ -34,9 +34,9 @@ __all__ = [
 MIN_RSA_BITS: Final = 1024
 MAX_RSA_BITS: Final = 8192
 MIN_EXPONENT: Final = 65537
-"""A smaller public exponent lets signatures be forged where padding is checked carelessly."""
+"""With a smaller public exponent, signatures can be forged if padding is checked carelessly."""
 MAX_EXPONENT: Final = (1 << 32) + 1
-"""A larger one costs whoever verifies."""
+"""A larger one makes verification slow."""
 NO_CHECK_TIME: Final = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME, which pyOpenSSL does not name."""
 
@@ -45,7 +45,7 @@ _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 STRONG_HASHES: Final = (hashes.SHA224, hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
-@quiet()  # OpenSSL hands certificates back, and they are read again
+@quiet()  # OpenSSL returns certificates, which are parsed again
 def check_signer(
     certificate: x509.Certificate, pool: Sequence[x509.Certificate], policy: Policy, at: datetime | None
 ) -> tuple[x509.Certificate, ...]:
@@ -53,34 +53,34 @@ def check_signer(
 
     Args:
         certificate: The signer's.
-        pool: Certificates that may stand on the path, bounded in number; none is trusted.
-        policy: What it takes.
-        at: The time that dates are held against; None checks no dates.
+        pool: Certificates that may be used on the path, limited in number; none is trusted.
+        policy: What it takes to be trusted.
+        at: The time at which dates are checked; None checks no dates.
 
     Raises:
-        UntrustedError: There is no path, or one of its certificates must not stand there.
+        UntrustedError: There is no path, or one of its certificates is not allowed there.
     """
     try:
-        # (1) The name, first: it is what a reader of the refusal wants to know.
+        # (1) The name comes first: it is the most useful reason for a refusal.
         if policy.signers is not None and policy.signers.isdisjoint(names_of(certificate)):
-            raise UntrustedError(f"{subject_of(certificate)} is none of the signers asked for")
-        # (2) A certificate made for signing (decision 14): a gateway's own must sign nothing.
+            raise UntrustedError(f"{subject_of(certificate)} is not one of the accepted signers")
+        # (2) A certificate made for signing (decision 14): a gateway's own must not sign anything.
         _check_purpose(certificate, policy)
         # (3) A path of bounded cost to an anchor, within its dates.
-        # An anchor needs nobody; OpenSSL would follow its issuers all the same, where they are there.
+        # An anchor needs no issuer; OpenSSL would still follow its issuers if they are in the pool.
         path = _path(certificate, [] if policy.is_anchor(certificate) else _usable(pool), policy, at)
-        # (4) OpenSSL takes any digest, and any purpose of those between; which ones count is the policy's.
+        # (4) OpenSSL accepts any digest, and any purpose of intermediates; the policy decides which count.
         for step in path[1:]:
             if not policy.is_anchor(step):
                 _check_extended(
                     step, policy.purposes | {ANY_PURPOSE}, f"the certificate of {subject_of(step)}"
                 )
         _check_digests(path, policy)
-        # (5) Nobody on it revoked, where the policy has lists.
+        # (5) No certificate on the path is revoked, if the policy has revocation lists.
         if policy.crls:
             _check_revocation(path, policy, at)
     except crypto.Error as exc:
-        # What one parser takes another may not; its own words are a list of codes.
+        # One parser may refuse what another accepts; OpenSSL's own message is a list of codes.
         raise UntrustedError("OpenSSL can't read a certificate or revocation list") from exc
     except (ValueError, UnsupportedAlgorithm) as exc:
         raise UntrustedError(f"a revocation list can't be read: {exc}") from exc
@@ -90,25 +90,25 @@ def check_signer(
 def doubts(
     certificate: x509.Certificate, at: datetime, purposes: frozenset[str] = PACKAGE_PURPOSES
 ) -> list[str]:
-    """Return why a verifier with the default policy would not take signatures of *certificate* at a time."""
+    """Return why a verifier with the default policy would reject signatures of *certificate* at a time."""
     name = f"the certificate of {subject_of(certificate)}"
     found: list[str] = []
     try:
         _check_purpose(certificate, Policy(anchors=(certificate,), purposes=purposes))
         constraints = _extension(certificate.extensions, x509.BasicConstraints)
         if constraints is not None and constraints.ca:
-            found.append(f"{name} is that of an authority: only as an anchor itself it may sign")
+            found.append(f"{name} is a CA certificate: it may sign only as an anchor")
     except UntrustedError as exc:
-        found.append(f"no verifier may take this signature: {exc.problem}")
+        found.append(f"verifiers may reject this signature: {exc.problem}")
     if at < certificate.not_valid_before_utc:
         found.append(f"{name} is not valid before {certificate.not_valid_before_utc.isoformat()}")
     if at > certificate.not_valid_after_utc:
-        found.append(f"{name} has expired on {certificate.not_valid_after_utc.isoformat()}")
+        found.append(f"{name} expired on {certificate.not_valid_after_utc.isoformat()}")
     return found
 
 
 def check_rsa_key(key: object) -> rsa.RSAPublicKey:
-    """Return *key* where it is an RSA key of sound and affordable size.
+    """Return *key* if it is an RSA key of secure and affordable size.
 
     Raises:
         UntrustedError: It is not.
@@ -117,27 +117,29 @@ def check_rsa_key(key: object) -> rsa.RSAPublicKey:
         raise UntrustedError("the key is not an RSA key")
     if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
         raise UntrustedError(
-            f"an RSA key of {key.key_size} bits, {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted"
+            f"expected an RSA key of {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, got {key.key_size}"
         )
     exponent = key.public_numbers().e
     if not MIN_EXPONENT <= exponent <= MAX_EXPONENT or exponent % 2 == 0:
-        raise UntrustedError(f"an RSA key with the exponent {exponent}, at least {MIN_EXPONENT} is accepted")
+        raise UntrustedError(
+            f"expected an RSA key with an odd exponent from {MIN_EXPONENT} to {MAX_EXPONENT}, got {exponent}"
+        )
     return key
 
 
 def key_id(certificate: x509.Certificate) -> int:
-    """Return what tells keys apart, the modulus: whoever can sign with one exponent can with any other.
+    """Return what identifies a key, the modulus: a holder who can sign with one exponent can with any other.
 
     Raises:
-        UntrustedError: The key is not an RSA key of sound and affordable size.
+        UntrustedError: The key is not an RSA key of secure and affordable size.
     """
     return check_rsa_key(certificate.public_key()).public_numbers().n
 
 
 def names_of(certificate: x509.Certificate) -> frozenset[str]:
-    """Return what a signer may be called: the RFC 4514 subject, and the common name where there is one.
+    """Return the names of a signer: the RFC 4514 subject, and the common name if there is exactly one.
 
-    A common name with an equals sign in it is left out: it could be taken for a subject.
+    A common name that contains an equals sign is left out: it could be mistaken for a subject.
     """
     common = common_names_of(certificate)
     short = {name for name in common if len(common) == 1 and "=" not in name}
@@ -148,26 +150,26 @@ def _check_purpose(certificate: x509.Certificate, policy: Policy) -> None:
     extensions = certificate.extensions
     constraints = _extension(extensions, x509.BasicConstraints)
     if constraints is not None and constraints.ca and not policy.is_anchor(certificate):
-        raise UntrustedError("the signer's certificate is that of a certification authority")
+        raise UntrustedError("the signer's certificate is a CA certificate")
     usage = _extension(extensions, x509.KeyUsage)
     if usage is not None and not usage.digital_signature:
         raise UntrustedError("the certificate's keyUsage lacks digitalSignature")
     if usage is not None and usage.key_cert_sign and not policy.is_anchor(certificate):
-        raise UntrustedError("the certificate's keyUsage is that of a certification authority")
+        raise UntrustedError("the certificate's keyUsage includes keyCertSign, as for a CA")
     if policy.purposes_required and _extension(extensions, x509.ExtendedKeyUsage) is None:
         raise UntrustedError("the certificate has no extendedKeyUsage")
-    _check_extended(certificate, policy.purposes, "the certificate")
+    _check_extended(certificate, policy.purposes, "the signer's certificate")
 
 
 def _check_extended(certificate: x509.Certificate, purposes: frozenset[str], name: str) -> None:
-    """Check the extended key usages of a signer, or of whoever vouches for one, where it has any."""
+    """Check the extended key usages of a signer's or intermediate certificate, if it has any."""
     extended = _extension(certificate.extensions, x509.ExtendedKeyUsage)
     if extended is not None and purposes.isdisjoint(purpose.dotted_string for purpose in extended):
-        raise UntrustedError(f"{name}'s extendedKeyUsage is not for signing this")
+        raise UntrustedError(f"{name} has no suitable extendedKeyUsage")
 
 
 def _usable(pool: Iterable[x509.Certificate]) -> list[x509.Certificate]:
-    """Return those of unknown origin that cost no more than they should: others could harm a path."""
+    """Return the certificates of unknown origin that are cheap to check: others could make a path costly."""
     return [certificate for certificate in pool if _is_affordable(certificate)]
 
 
@@ -181,10 +183,10 @@ def _is_affordable(certificate: x509.Certificate) -> bool:
 
 
 def _namesakes(leaf: x509.Certificate, candidates: Sequence[x509.Certificate]) -> set[x509.Certificate]:
-    """Return those that have the name of an issuer on the way from *leaf*, but not the key that signed.
+    """Return those that have the name of an issuer on the path from *leaf*, but not the key that signed.
 
-    OpenSSL takes the first issuer of the right name and never tries another; authorities that changed their
-    key kept their name.
+    OpenSSL takes the first issuer with the right name and never tries another.  Authorities that changed
+    their key kept their name.
     """
     by_name: defaultdict[x509.Name, list[x509.Certificate]] = defaultdict(list)
     for candidate in dict.fromkeys(candidates):
@@ -208,7 +210,7 @@ def _is_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 def _is_signed(signed: x509.Certificate | x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    """Whether the key of *issuer* signed, as far as can be told here; whether it may is another question."""
+    """Whether the key of *issuer* signed, as far as is known here, and not whether it is allowed to."""
     key, algorithm = issuer.public_key(), signed.signature_hash_algorithm
     if not isinstance(key, rsa.RSAPublicKey) or algorithm is None or signed.signature_algorithm_oid == PSS:
         return True
@@ -231,7 +233,7 @@ def _store(anchors: Iterable[x509.Certificate], at: datetime | None, flags: int 
     if at is None:
         flags |= NO_CHECK_TIME
     else:
-        # pyOpenSSL drops the time zone; a time set would also defeat NO_CHECK_TIME.
+        # pyOpenSSL drops the time zone; setting a time would also disable NO_CHECK_TIME.
         store.set_time(at.astimezone(UTC).replace(tzinfo=None))
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN | flags)
     return store
@@ -253,7 +255,7 @@ def _path(
 
 
 def _openssl(pool: Iterable[x509.Certificate]) -> list[crypto.X509]:
-    """Return those that OpenSSL can read, too."""
+    """Return those that OpenSSL can also read."""
     return [converted for converted in map(_converted, pool) if converted is not None]
 
 
@@ -276,9 +278,9 @@ def _check_digests(path: Sequence[x509.Certificate], policy: Policy) -> None:
 
 
 def _check_revocation(path: Sequence[x509.Certificate], policy: Policy, at: datetime | None) -> None:
-    """Check each certificate below an anchor against a list of its issuer.
+    """Check each certificate below an anchor against its issuer's revocation lists.
 
-    One link at a time: OpenSSL's own check of a whole path would want a list for the anchor, too.
+    One link at a time: OpenSSL's own check of a whole path would also need a list for the anchor.
     """
     for number, certificate in enumerate(path):
         if policy.is_anchor(certificate):
@@ -291,7 +293,7 @@ def _check_revocation(path: Sequence[x509.Certificate], policy: Policy, at: date
                 continue
             name = f"the revocation list of {crl.issuer.rfc4514_string()}"
             _check_hash(crl.signature_hash_algorithm, name, policy)
-            _check_listed(crl, certificate)  # each counts, also an old one, or one of changes alone
+            _check_listed(crl, certificate)  # every list counts, even a stale or delta list
             store.add_crl(crl)
         try:
             crypto.X509StoreContext(store, crypto.X509.from_cryptography(certificate)).verify_certificate()
@@ -300,19 +302,19 @@ def _check_revocation(path: Sequence[x509.Certificate], policy: Policy, at: date
 
 
 def _check_anchor(anchor: x509.Certificate, policy: Policy, at: datetime | None) -> None:
-    """Check an anchor: its user vouches for it, but a list of its issuer counts, whoever signed that."""
+    """Check an anchor: the user trusts it, but a list in its issuer's name counts, by any signer."""
     current: defaultdict[bytes | None, list[bool]] = defaultdict(list)
     for crl in policy.crls:
         if not _is_same(crl.issuer, anchor.issuer):
             continue
         _check_listed(crl, anchor)
         end = crl.next_update_utc
-        # Authorities of one name have their own lists: the key identifier, where there is one, tells whose.
+        # Authorities with the same name have separate lists; the key identifier, if any, tells them apart.
         key = _extension(crl.extensions, x509.AuthorityKeyIdentifier)
         in_time = at is None or (end is not None and crl.last_update_utc <= at <= end)
         current[None if key is None else key.key_identifier].append(in_time and not _is_delta(crl))
     if not all(any(lists) for lists in current.values()):
-        raise UntrustedError(f"no revocation list of {anchor.issuer.rfc4514_string()} is current")
+        raise UntrustedError(f"there is no current revocation list of {anchor.issuer.rfc4514_string()}")
 
 
 def _check_listed(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> None:
@@ -321,12 +323,12 @@ def _check_listed(crl: x509.CertificateRevocationList, certificate: x509.Certifi
 
 
 def _is_delta(crl: x509.CertificateRevocationList) -> bool:
-    """Whether a list has changes against another alone: who is not on it may be revoked all the same."""
+    """Whether a list only has changes to another: a certificate that is not on it may still be revoked."""
     return _extension(crl.extensions, x509.DeltaCRLIndicator) is not None
 
 
 def _is_same(one: x509.Name, other: x509.Name) -> bool:
-    """Whether two Names are the same as RFC 5280 compares them: case and width of spaces do not count."""
+    """Whether two Names are the same by RFC 5280: case and the width of spaces do not matter."""
     return one == other or _folded(one) == _folded(other)
 
 
@@ -335,10 +337,10 @@ def _folded(name: x509.Name) -> list[tuple[str, str]]:
 
 
 def _check_hash(algorithm: hashes.HashAlgorithm | None, name: str, policy: Policy) -> None:
-    """Refuse what is signed with a weak digest; None is a signature algorithm that has none to choose."""
+    """Refuse what is signed with a weak digest; None means a signature algorithm with a built-in digest."""
     accepted = (*STRONG_HASHES, hashes.SHA1) if Digest.SHA1 in policy.digests else STRONG_HASHES
     if algorithm is not None and not isinstance(algorithm, accepted):
-        raise UntrustedError(f"{name} is signed with {algorithm.name}")
+        raise UntrustedError(f"{name} is signed with {algorithm.name}, which is not accepted")
 
 
 def _extension(extensions: x509.Extensions, kind: type[_Kind]) -> _Kind | None:

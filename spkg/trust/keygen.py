@@ -1,6 +1,6 @@
-"""A root and a signer to try things with, made on the spot.
+"""A root and a signer for trying things out, made on the spot.
 
-The root's key is thrown away: nobody can sign for it again.
+The root's key is thrown away: nothing can be signed with it again.
 """
 
 from dataclasses import dataclass
@@ -31,11 +31,11 @@ def make_keys(name: str, at: datetime) -> KeySet:
     """Make a root and a signer called *name*, valid for ten years from *at*.
 
     Raises:
-        ValueError: *name* is no common name: empty, or longer than 64 characters.
+        ValueError: *name* is not a common name: empty, or longer than 64 characters.
     """
     root_key = rsa.generate_private_key(65537, KEY_BITS)
     key = rsa.generate_private_key(65537, KEY_BITS)
-    # A common name has 64 octets at most; that of the root is cut to make room for what it is.
+    # A common name has at most 64 bytes; the root's is cut to make room for " root".
     root_name = _name(name.encode()[:59].decode(errors="ignore") + " root")
     root = (
         _certificate(root_name, root_name, root_key, at)
@@ -70,7 +70,7 @@ def _certificate(
         .issuer_name(issuer)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        # A clock that is a little behind must not refuse what was just made.
+        # A device whose clock is slow must not refuse a certificate that was just made.
         .not_valid_before(at - timedelta(days=1))
         .not_valid_after(at + LIFETIME)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)

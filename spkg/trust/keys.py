@@ -1,6 +1,6 @@
-"""Keys and certificates from files: PEM, DER where it is unmistakable, and PKCS #12.
+"""Keys and certificates from files: PEM, DER if it is unambiguous, and PKCS #12.
 
-A secret never leaves this module but as a key object; no message contains any of it.
+A secret leaves this module only as a key object; no message contains any part of it.
 """
 
 from dataclasses import dataclass
@@ -26,11 +26,11 @@ __all__ = [
 ]
 
 MAX_KEY_FILE: Final = 1 << 24
-"""Larger files are no keys, certificates or revocation lists."""
+"""The largest file of keys, certificates or revocation lists, in bytes."""
 PASSPHRASE_HINT: Final = "give its passphrase with --key-password-env or --key-password-file"
 PEM_MARK: Final = b"-----BEGIN"
 PEM_ENCRYPTED: Final = (b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED")
-"""How a PEM file says that its key is encrypted, today and in the form of old."""
+"""How a PEM file marks its key as encrypted, in the current and the traditional format."""
 PEM_CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
 PEM_CRL: Final = b"-----BEGIN X509 CRL-----"
 
@@ -40,7 +40,7 @@ SigningKey = rsa.RSAPrivateKey | dsa.DSAPrivateKey | ec.EllipticCurvePrivateKey
 
 @dataclass(frozen=True, kw_only=True)
 class Signatory:
-    """Someone who can sign: a key, its certificate, and the certificates that lead to a root."""
+    """What is needed to sign: a key, its certificate, and the certificates that lead to a root."""
 
     key: SigningKey
     certificate: x509.Certificate
@@ -49,7 +49,7 @@ class Signatory:
 
 @dataclass(frozen=True, kw_only=True)
 class Identity(Signatory):
-    """Someone who can sign packages, for which E.5 demands RSA."""
+    """What is needed to sign packages, for which E.5 requires RSA."""
 
     key: rsa.RSAPrivateKey
 
@@ -57,10 +57,10 @@ class Identity(Signatory):
 def load_identity(
     key: Path, certificate: Path | None, chain: Path | None = None, passphrase: bytes | None = None
 ) -> Identity:
-    """Read an RSA key and its certificate; as :func:`load_signatory` otherwise."""
+    """Read an RSA key and its certificate; otherwise like :func:`load_signatory`."""
     private, found = _load_key(key, passphrase)
     if not isinstance(private, rsa.RSAPrivateKey):
-        raise HostError(f"the key in {key} is not an RSA key, as E.5 demands")
+        raise HostError(f"the key in {key} is not an RSA key, which E.5 requires")
     leaf, others = _certificates(key, private, found, certificate, chain)
     return Identity(key=private, certificate=leaf, chain=others)
 
@@ -71,13 +71,13 @@ def load_signatory(
     """Read a key and its certificate.
 
     Args:
-        key: A PEM or PKCS #12 file, which may bring certificate and chain with it.
-        certificate: A file of which the first certificate is the signer's, and all others join the chain.
+        key: A PEM or PKCS #12 file, which may also contain the certificate and the chain.
+        certificate: A file whose first certificate is the signer's; all others are added to the chain.
         chain: More certificates to embed.
-        passphrase: What the key is encrypted with.
+        passphrase: The passphrase of the key.
 
     Raises:
-        HostError: A file can't be used, or the key is not that of the certificate.
+        HostError: A file can't be used, or the key does not match the certificate.
         OSError: A file can't be read.
     """
     private, found = _load_key(key, passphrase)
@@ -96,12 +96,12 @@ def _certificates(
     if certificate is not None:
         found = load_certificates(certificate) + found
     if not found:
-        raise HostError(f"{key} holds no certificate", hint="name the signer's with --cert")
+        raise HostError(f"{key} contains no certificate", hint="give the signer's with --cert")
     if chain is not None:
         found += load_certificates(chain)
     leaf, *others = found
     if private.public_key() != leaf.public_key():
-        raise HostError(f"the key in {key} is not that of the certificate {subject_of(leaf)}")
+        raise HostError(f"the key in {key} does not match the certificate of {subject_of(leaf)}")
     return leaf, tuple(dict.fromkeys(other for other in others if other != leaf))
 
 
@@ -109,7 +109,7 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
     """Read all certificates of a PEM file, or the one of a DER file.
 
     Raises:
-        HostError: There is none, or one can't be read.
+        HostError: The file contains no certificate, or one that can't be read.
         OSError: The file can't be read.
     """
     octets = _read(path)
@@ -117,13 +117,13 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
         if _is_der(octets):
             return [read_certificate(octets)]
         if PEM_CERTIFICATE not in octets:
-            raise HostError(f"{path} holds no certificate")
+            raise HostError(f"{path} contains no certificate")
         found = x509.load_pem_x509_certificates(octets)
         return [read_certificate(one.public_bytes(Encoding.DER)) for one in found]
     except (ValueError, x509.InvalidVersion) as exc:
-        raise HostError(f"{path} holds no certificate that can be read") from exc
+        raise HostError(f"{path} contains a certificate that can't be read") from exc
     except FormatError as exc:
-        hint = "certificates are PEM or DER; PKCS #12 is for --key" if _is_der(octets) else None
+        hint = "give certificates as PEM or DER; only --key takes PKCS #12" if _is_der(octets) else None
         raise HostError(f"{path}: {exc}", hint=hint) from exc
 
 
@@ -131,7 +131,7 @@ def load_revocation_lists(path: Path) -> list[x509.CertificateRevocationList]:
     """Read all revocation lists of a PEM file, or the one of a DER file.
 
     Raises:
-        HostError: There is none, or one can't be read.
+        HostError: The file contains no revocation list, or one that can't be read.
         OSError: The file can't be read.
     """
     octets = _read(path)
@@ -141,9 +141,9 @@ def load_revocation_lists(path: Path) -> list[x509.CertificateRevocationList]:
         pieces = octets.split(PEM_CRL)
         lists = [x509.load_pem_x509_crl(PEM_CRL + piece) for piece in pieces[1:]]
     except UNREADABLE as exc:
-        raise HostError(f"{path} holds no revocation list that can be read: {exc}") from exc
+        raise HostError(f"{path} contains a revocation list that can't be read: {exc}") from exc
     if not lists:
-        raise HostError(f"{path} holds no revocation list")
+        raise HostError(f"{path} contains no revocation list")
     return lists
 
 
@@ -165,28 +165,28 @@ def _load_key(path: Path, passphrase: bytes | None) -> tuple[SigningKey, list[x5
             key, leaf, others = pkcs12.load_key_and_certificates(octets, passphrase)
             found = [certificate for certificate in (leaf, *others) if certificate is not None]
         else:
-            raise HostError(f"the key in {path} can't be read: it is no private key")
+            raise HostError(f"the key in {path} can't be read: it is not a private key")
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise _key_error(path, octets, exc, encrypted=encrypted) from exc
     if key is None:
-        raise HostError(f"{path} holds no private key")
+        raise HostError(f"{path} contains no private key")
     if not isinstance(key, SigningKey):
-        raise HostError(f"the key in {path} is none of RSA, DSA and ECDSA")
+        raise HostError(f"the key in {path} is not an RSA, DSA or ECDSA key")
     return key, found
 
 
 def _key_error(path: Path, octets: bytes, exc: Exception, *, encrypted: bool) -> HostError:
-    """Return what is wrong with a key file that the library refused; its own words tell nobody."""
+    """Return the error for a key file that the library refused; the library's own messages help no user."""
     if _is_der(octets) and "Invalid password" not in str(exc):
         return HostError(f"the key in {path} can't be read: it is neither PEM nor PKCS #12")
     if _is_der(octets) and not encrypted:
         return HostError(f"the key in {path} is encrypted", hint=PASSPHRASE_HINT)
-    reason = "the passphrase is wrong, or the file is damaged" if encrypted else "it is no private key"
+    reason = "the passphrase is wrong, or the file is damaged" if encrypted else "it is not a private key"
     return HostError(f"the key in {path} can't be read: {reason}")
 
 
 def _is_der(octets: bytes) -> bool:
-    """Whether a file is DER: text that begins with a nought and is PEM further on is not."""
+    """Whether a file is DER: not text that begins with the digit zero and contains PEM further on."""
     return octets.startswith(b"\x30") and PEM_MARK not in octets
 
 
@@ -194,5 +194,5 @@ def _read(path: Path) -> bytes:
     with path.open("rb") as file:
         octets = file.read(MAX_KEY_FILE + 1)
     if len(octets) > MAX_KEY_FILE:
-        raise HostError(f"{path} is larger than {MAX_KEY_FILE} octets")
+        raise HostError(f"{path} is larger than {MAX_KEY_FILE} bytes")
     return octets

@@ -22,7 +22,7 @@ VOUCHER_PURPOSES: Final = PACKAGE_PURPOSES | {
     ExtendedKeyUsageOID.EMAIL_PROTECTION.dotted_string,
     "1.3.6.1.5.5.7.3.36",  # documentSigning (RFC 9336)
 }
-"""Those that let it sign vouchers."""
+"""The extended key usages that let a certificate sign vouchers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +30,14 @@ class Policy:
     """What it takes to be trusted.  Nothing is trusted by default: a policy without an anchor is an error.
 
     Args:
-        anchors: Certificates that need no other to vouch for them.
+        anchors: Certificates that are trusted as such.
         signers: The names that may sign, each an RFC 4514 subject or a common name; None allows any signer
-            that a path leads to.
+            with a path to an anchor.
         required_signers: How many of them must have signed, with different keys.
-        crls: Revocation lists; where there are any, each certificate below an anchor needs a current one.
-        digests: The digests that signatures, and certificates on the way, may hang on.
-        purposes: The extended key usages of which a signer's certificate has one, if it has any.
-        purposes_required: Whether it must have one.
+        crls: Revocation lists; if there are any, each certificate below an anchor needs a current one.
+        digests: The digests that signatures, and certificates on the path, may use.
+        purposes: The extended key usages; if a signer's certificate has any, one must be among these.
+        purposes_required: Whether the certificate must have one.
         unsafe_allow_unsigned: Whether a block without any signature is accepted.
 
     Raises:
@@ -57,16 +57,16 @@ class Policy:
         if not self.anchors and not self.unsafe_allow_unsigned:
             raise ValueError("a policy needs an anchor")
         if self.signers is not None and not self.signers:
-            raise ValueError("a policy that names signers names at least one")
+            raise ValueError("a policy that names signers must name at least one")
         if self.required_signers < 1:
-            raise ValueError("a policy requires at least one signer")
+            raise ValueError("a policy must require at least one signer")
         if not self.digests:
-            raise ValueError("a policy accepts at least one digest")
+            raise ValueError("a policy must accept at least one digest")
         if not self.purposes:
-            raise ValueError("a policy accepts at least one purpose")
+            raise ValueError("a policy must accept at least one purpose")
         if self.unsafe_allow_unsigned and (self.required_signers > 1 or self.signers is not None):
             raise ValueError("a policy that allows unsigned packages can't require signers")
 
     def is_anchor(self, certificate: x509.Certificate) -> bool:
-        """Whether the user named this very certificate."""
+        """Whether the user named exactly this certificate."""
         return certificate in self.anchors

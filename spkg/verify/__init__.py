@@ -1,1 +1,1 @@
-"""From a package to a trusted one: its signatures, then its payload."""
+"""From a package to a trusted package: first its signatures, then its payload."""

@@ -1,4 +1,4 @@
-"""Commands of a package on its way: each is processed once its data is here and checked, in order (E.4.7)."""
+"""The commands of an arriving package: each is processed in order, once its data is checked (E.4.7)."""
 
 from collections import deque
 from collections.abc import Callable
@@ -13,9 +13,9 @@ class Sequencer:
     """Processes commands as far as their data has arrived.
 
     Args:
-        package: Whose commands.
-        process: Is called with each of them.
-        start: The index of the first one.
+        package: The package with the commands.
+        process: Called with each command.
+        start: The index of the first command.
     """
 
     def __init__(self, package: Package, process: Callable[[Command], object], start: int = 0) -> None:
@@ -25,12 +25,12 @@ class Sequencer:
         self._process = process
 
     def arrived(self, wanted: Range) -> None:
-        """Take notice that a range of the payload is here and what it should be."""
+        """Record that a range of the payload has arrived and is what was signed."""
         self._there.add(wanted)
         self.advance()
 
     def advance(self) -> None:
-        """Process what can be processed."""
+        """Process all commands that are ready."""
         while self._waiting:
             needed = self._needs.get(self._waiting[0].index)
             if needed is not None and needed not in self._there:

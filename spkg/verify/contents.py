@@ -1,7 +1,7 @@
 """The files of a payload, compared with the digests that were signed (TR-069 E.4.3).
 
-From a file with several ranges they are hashed in parallel; from a pipe in one pass, where each octet feeds
-everything that wants it.
+In a regular file several ranges are hashed in parallel; a pipe is read in one pass, and each byte goes to all
+consumers that need it.
 """
 
 from collections import defaultdict
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 PARALLEL_FROM: Final = 1 << 22
-"""The smallest payload, in octets, that is hashed in parallel: less is done before threads are worth it."""
+"""The smallest payload, in bytes, that is hashed in parallel: for less, threads are not worth it."""
 
 
 class Hasher(Consumer):
@@ -47,11 +47,11 @@ class Hasher(Consumer):
         self._running: dict[Digest, _Hash] = {}
 
     def begin(self) -> None:
-        """Begin with no octets."""
+        """Start over with no bytes."""
         self._running = {algorithm: algorithm.new() for algorithm in self._algorithms}
 
     def feed(self, octets: memoryview) -> None:
-        """Hash the next octets."""
+        """Hash the next bytes."""
         for running in self._running.values():
             running.update(octets)
 
@@ -63,27 +63,27 @@ class Hasher(Consumer):
 
 @dataclass(frozen=True, kw_only=True)
 class FileReport:
-    """What the payload holds for one extract or add command."""
+    """What the payload contains for one extract or add command."""
 
     file: PayloadFile
     sha1: bytes
     sha256: bytes | None
-    """None where nobody asked for it."""
+    """None if it was not computed."""
     problem: str
-    """Why the contents are not the signed ones; empty where they are."""
+    """Why the contents do not match what was signed; empty if they do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PayloadReport:
-    """What the payload holds for all of them."""
+    """What the payload contains for all extract and add commands."""
 
     files: tuple[FileReport, ...]
     uncovered: tuple[Range, ...]
-    """The octets that no command covers: nobody signed them."""
+    """The bytes that no command covers: they are not signed."""
 
 
 class DamagedPayloadError(UntrustedError):
-    """Contents that are not the signed ones; ``report`` has all that was found."""
+    """Contents do not match what was signed; ``report`` has all that was found."""
 
     REASON: ClassVar[Reason] = CORRUPTED
 
@@ -106,12 +106,12 @@ def check_payload(
         trusted: The package.
         payload: Its payload, from the beginning.
         jobs: How many files of a regular file are hashed at the same time.
-        sha256: Whether SHA-256 is computed also where the package has no strong digests.
-        progress: Is told the octets done.
+        sha256: Whether SHA-256 is computed even if the package has no strong digests.
+        progress: Called with the number of bytes done.
 
     Raises:
-        DamagedPayloadError: The contents of files are not the signed ones.
-        UntrustedError: Those of a file are not, of a package on its way.
+        DamagedPayloadError: The contents of files do not match what was signed.
+        UntrustedError: The same, for the first such file of an arriving package.
         FormatError: The payload is shorter or longer than the header states.
         TransferError: The deadline in force has passed, or the transfer failed.
     """
@@ -132,25 +132,25 @@ def compare_payload(
     """Hash every file of the payload and compare it with the digest in its command, signed or not.
 
     Args:
-        package: What was read.
+        package: The package that was read.
         payload: Its payload, from the beginning.
-        make: Makes what hashes a range, and may do more with its octets.
-        also: Others that want octets of it on the way; they have them before they are compared.
-        installing: Whether the commands are carried out, which moves the deadlines of a package on its way.
-        jobs: As for :func:`check_payload`; with any of the others all goes in one pass.
+        make: Makes the hasher of a range, which may do more with the bytes.
+        also: More consumers of the payload; they get the bytes before these are compared.
+        installing: Whether the commands are carried out, which moves the deadlines of an arriving package.
+        jobs: As for :func:`check_payload`; with *make* or *also* everything is done in one pass.
         sha256: As for :func:`check_payload`.
-        progress: Is told the octets done.
+        progress: Called with the number of bytes done.
 
     Raises:
         DamagedPayloadError: The contents of files do not match.
-        UntrustedError: Those of a file do not, of a package on its way.
+        UntrustedError: The same, for the first such file of an arriving package.
         FormatError: The payload is shorter or longer than the header states.
         TransferError: The deadline in force has passed, or the transfer failed.
     """
     files = package.files
     strong = sha256 or any(file.sha256 is not None for file in files)
     algorithms = Digest if strong else [Digest.SHA1]
-    # A hasher may want less than its range, of which a part is there already.
+    # A hasher may need less than its range, if it already has a part of it.
     hashers = {wanted: make(wanted, algorithms) for wanted in frozenset(file.range for file in files)}
 
     if isinstance(payload, ArrivingPayload):
@@ -180,10 +180,10 @@ def _hash_as_it_arrives(
     *,
     installing: bool,
 ) -> None:
-    """Hash and compare each range as it arrives: nothing is read behind a file that is not the signed one.
+    """Hash and compare each range as it arrives: reading stops at a file that does not match.
 
     Raises:
-        UntrustedError: The contents of a file are not the signed ones.
+        UntrustedError: The contents of a file do not match what was signed.
         TransferError: The deadline in force has passed, or the transfer failed.
     """
     payload.expect()
@@ -193,7 +193,7 @@ def _hash_as_it_arrives(
 
 
 def _is_worth_threads(payload: Payload, ranges: Collection[Range], jobs: int) -> bool:
-    """Whether ranges can be hashed in parallel, and are large enough for that."""
+    """Whether ranges can be hashed in parallel, and are large enough to benefit."""
     return (
         jobs > 1
         and len(ranges) > 1
@@ -233,7 +233,7 @@ def _hash_in_parallel(
 
 
 class _Judge(Consumer):
-    """A consumer that has a range hashed, and says at its end whether it is what was signed."""
+    """A consumer that has a range hashed, and compares it at its end with what was signed."""
 
     def __init__(self, hasher: Hasher, files: Collection[PayloadFile], arrived: Callable[[], object]) -> None:
         self._hasher = hasher
@@ -242,17 +242,17 @@ class _Judge(Consumer):
         self.range = hasher.range
 
     def begin(self) -> None:
-        """Begin with what is there already."""
+        """Begin with what the hasher already has."""
         self._hasher.begin()
 
     def rewind(self) -> bool:
-        """Forget what was there, too."""
+        """Start over, and forget even what the hasher had before."""
         suspect = self._hasher.rewind()
         self.range = self._hasher.range
         return suspect
 
     def feed(self, octets: memoryview) -> None:
-        """Hand the next octets on."""
+        """Pass on the next bytes."""
         self._hasher.feed(octets)
 
     def finish(self) -> None:
@@ -266,7 +266,7 @@ class _Judge(Consumer):
 def judges(
     files: Iterable[PayloadFile], hashers: Mapping[Range, Hasher], arrived: Callable[[Range], object]
 ) -> Iterator[_Judge]:
-    """Give what compares each range as soon as it is there, and then tells of it."""
+    """Yield a consumer for each range, which compares it once it is complete and then calls *arrived*."""
     sharing: defaultdict[Range, list[PayloadFile]] = defaultdict(list)
     for file in files:
         sharing[file.range].append(file)
@@ -275,10 +275,10 @@ def judges(
 
 
 def check_file(file: PayloadFile, digests: Mapping[Digest, bytes]) -> None:
-    """Raise unless the digests of a file are the signed ones.
+    """Compare the digests of a file with the signed ones.
 
     Raises:
-        UntrustedError: They are not.
+        UntrustedError: They do not match.
     """
     problem = _judge(file, digests).problem
     if problem:
@@ -286,7 +286,7 @@ def check_file(file: PayloadFile, digests: Mapping[Digest, bytes]) -> None:
 
 
 def _judge(file: PayloadFile, digests: Mapping[Digest, bytes]) -> FileReport:
-    """Compare the digests of a file with the signed ones."""
+    """Return a report of a file, which compares its digests with the signed ones."""
     problem = ""
     if digests[Digest.SHA1] != file.record.hash:
         problem = "contents do not match the signed SHA-1 digest"

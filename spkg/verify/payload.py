@@ -1,4 +1,4 @@
-"""A package and its payload: the stream behind the front matter, read in order and once (TR-069 E.3).
+"""A package and its payload: the stream after the front matter, read in order and once (TR-069 E.3).
 
 A payload is never held in memory.
 """
@@ -31,37 +31,37 @@ __all__ = [
 ]
 
 CHUNK: Final = 1 << 18
-"""How many octets are read at once: enough to be fast, few enough to stay in a core's cache."""
+"""How many bytes are read at once: enough to be fast, few enough to stay in a core's cache."""
 
 
 class StartedOverError(Exception):
-    """A stream may go on with octets of another version: what is not whole yet has to be read again."""
+    """A stream may continue with bytes of another version: whatever is incomplete must be read again."""
 
 
 class ByteSource(Protocol):
-    """What a payload is read from: any binary file of Python's."""
+    """What a payload is read from: any Python binary file."""
 
     def read(self, size: int, /) -> bytes:
-        """Return at most *size* octets."""
+        """Return at most *size* bytes."""
         ...
 
     def readinto(self, buffer: memoryview, /) -> int | None:
-        """Read octets into *buffer*, and return how many; none at the end."""
+        """Read bytes into *buffer*, and return how many; 0 at the end."""
         ...
 
     def seek(self, offset: int, /) -> int:
-        """Go to an octet."""
+        """Go to an offset."""
         ...
 
 
 class Payload:
-    """The octets behind the front matter, in order and once.
+    """The bytes after the front matter, in order and once.
 
     Args:
-        stream: Stands at the first octet of the payload.
-        offset: Where that is, in octets from the beginning of the package.
-        length: How many octets the header states.
-        descriptor: Of a regular file that *stream* reads from the beginning of; None for any other stream.
+        stream: Positioned at the first byte of the payload.
+        offset: The offset of that byte in the package.
+        length: How many bytes the header states.
+        descriptor: The regular file that *stream* reads, from its beginning; None for any other stream.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Payload:
         self.measure()
 
     def read_into(self, view: memoryview) -> int:
-        """Read at least one octet into *view*, and return how many.
+        """Read at least one byte into *view*, and return how many.
 
         Raises:
             FormatError: The payload is shorter than the header states.
@@ -87,7 +87,7 @@ class Payload:
         return count
 
     def skip_to(self, position: int) -> None:
-        """Leave out the octets up to *position*, which nobody wants."""
+        """Skip the bytes up to *position*, which are not needed."""
         if self.descriptor is not None:
             self._stream.seek(self.offset + position)
             self._position = position
@@ -97,12 +97,12 @@ class Payload:
             self.read_into(scrap[: position - self._position])
 
     def read_range(self, wanted: Range) -> Iterator[memoryview]:
-        """Give the octets of a range in pieces, of a payload in a regular file; each is gone at the next.
+        """Yield a range in pieces, if the payload is a regular file; each piece is only valid until the next.
 
         Raises:
             FormatError: The payload is shorter than the header states.
         """
-        assert self.descriptor is not None  # whoever asks for a range has a file
+        assert self.descriptor is not None  # ranges are only read from regular files
         buffer = memoryview(bytearray(CHUNK))
         position = wanted.start
         while position < wanted.end:
@@ -113,17 +113,17 @@ class Payload:
             position += count
 
     def finish(self) -> None:
-        """Make sure that nothing follows.
+        """Check that nothing follows.
 
         Raises:
-            FormatError: Something does.
+            FormatError: Something follows, or the payload is shorter than the header states.
         """
         self.skip_to(self.length)
         if self._stream.read(1):
             self.check_size(self.length + 1)
 
     def measure(self) -> None:
-        """Check the size of a regular file, as it is now.
+        """Check the current size, if the payload is a regular file.
 
         Raises:
             FormatError: The payload is shorter or longer than the header states.
@@ -132,51 +132,51 @@ class Payload:
             self.check_size(os.fstat(self.descriptor).st_size - self.offset)
 
     def check_size(self, size: int) -> None:
-        """Raise unless *size* octets are what the header states (decision 1)."""
+        """Raise unless *size*, in bytes, is what the header states (decision 1)."""
         if size == self.length:
             return
         if size < self.length:
-            problem = f"{self.length - size} of {self.length} octets are missing"
+            problem = f"{self.length - size} of {self.length} bytes are missing"
         else:
-            problem = f"octets follow behind the {self.length} that the header states"
+            problem = f"more data follows after the {self.length} bytes that the header states"
         place = self.offset + min(size, self.length)
         raise FormatError(problem, offset=place, field="payload", section="E.3")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimeLeft:
-    """The deadline in force, as it is at some time."""
+    """The deadline in force at some time."""
 
     title: str
     """The name of its timeout (Table 73)."""
     seconds: float
-    """The timeout that was set."""
+    """The timeout that was set, in seconds."""
     left: float
-    """How many seconds are left of it; fewer than none once it has passed."""
+    """How many seconds are left; negative once it has passed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """How a package on its way stands at some time."""
+    """The progress of an arriving package at some time."""
 
     state: InstallationState
-    """That of Figure 9."""
+    """The state in Figure 9."""
     command: int | None
     """The index of the last command that was processed; None before the first."""
     deadline: TimeLeft | None
-    """None where no timeout limits the transfer."""
+    """None if no timeout limits the transfer."""
 
 
 class ArrivingPayload(Payload, ABC):
-    """The payload of a package on its way: it may be late, or never come (E.4.7).
+    """The payload of an arriving package: it may be late, or never arrive (E.4.7).
 
-    Commands move its deadlines, so it has to be told what becomes of each.  Whoever reads it has to be
-    ready for :class:`StartedOverError`, and to go back.
+    Commands move its deadlines, so each command has to be reported to it.  A reader of it must handle
+    :class:`StartedOverError`, and be able to go back.
     """
 
     @abstractmethod
     def expect(self) -> None:
-        """Ask for the payload: nothing of it comes before.
+        """Request the payload: no part of it arrives before.
 
         Raises:
             TransferError: It is known to be longer or shorter than the header states.
@@ -184,48 +184,48 @@ class ArrivingPayload(Payload, ABC):
 
     @abstractmethod
     def may_repeat(self, wanted: Range) -> bool:
-        """Whether a range that is not what was signed may well be so when it is read again."""
+        """Whether a range that does not match what was signed may match when it is read again."""
 
     @abstractmethod
     def process(self, command: Command) -> None:
-        """Count a command as processed, all its data being here: the state and the deadline may change."""
+        """Count a command as processed, with all its data here: the state and the deadline may change."""
 
     @abstractmethod
     def heed(self, command: Command) -> None:
-        """Heed a command that is not carried out: a timeout is set, the state stays."""
+        """Take note of a command that is not carried out: a timeout is set, the state does not change."""
 
     @abstractmethod
     def resume(self, done: Iterable[Command], state: InstallationState) -> None:
-        """Count commands as processed by an installation that is resumed behind them, in a state."""
+        """Count the commands *done* as processed, for an installation that resumes after them in *state*."""
 
     @abstractmethod
     def conclude(self) -> None:
-        """Count all commands as processed; nothing more is wanted."""
+        """Count all commands as processed; no more data is needed."""
 
     @abstractmethod
     def supervise(self, *, note: Callable[[str], object], wanted: Callable[[], bool]) -> None:
-        """Set who hears of the transfer.
+        """Set the callbacks of the transfer.
 
         Args:
-            note: Is told what people may want to know.
-            wanted: Whether anybody still wants the package; asked now and then while nothing comes.
+            note: Called with messages for the user.
+            wanted: Whether the package is still needed; called now and then while no data arrives.
         """
 
     @abstractmethod
     def standing(self, now: float) -> Standing:
-        """Return how it stands.
+        """Return the progress of the transfer.
 
         Args:
-            now: The time, in seconds, by the clock that its deadlines are measured with.
+            now: The time, in seconds, on the clock of its deadlines.
         """
 
 
 @contextmanager
 def open_package(source: Path | BufferedIOBase) -> Iterator[tuple[Package, Payload]]:
-    """Read the front matter of a package, and give its payload as a stream.
+    """Read the front matter of a package, and yield it with its payload as a stream.
 
     Args:
-        source: A file, or a stream that stands at the beginning of the package.
+        source: A file, or a stream positioned at the beginning of the package.
 
     Raises:
         FormatError: The package is malformed.
@@ -243,12 +243,12 @@ def open_package(source: Path | BufferedIOBase) -> Iterator[tuple[Package, Paylo
 
 
 def inspect_package(source: Path | BufferedIOBase) -> Survey:
-    """Return all that frames in a package, and all that is wrong with it.
+    """Return everything readable in a package, and everything that is wrong with it.
 
-    The payload is not read, but where it can be told without, its size is checked.
+    The payload is not read; its size is checked if that is possible without reading it.
 
     Raises:
-        FormatError: Already the header is malformed.
+        FormatError: The header is malformed, so nothing else can be read.
         OSError: It can't be read.
     """
     with _opened(source) as (file, descriptor):
@@ -265,7 +265,7 @@ def inspect_package(source: Path | BufferedIOBase) -> Survey:
 
 @contextmanager
 def _opened(source: Path | BufferedIOBase) -> Iterator[tuple[BufferedIOBase, int | None]]:
-    """Open a source, and give its descriptor where it is a regular file."""
+    """Open a source, and yield it with its descriptor, if it is a regular file."""
     if not isinstance(source, Path):
         yield source, None
         return

@@ -1,6 +1,6 @@
 """From a package to a trusted package: the signatures, by the rules of TR-069 E.5.
 
-Only :func:`verify_package` makes a :class:`TrustedPackage`, so what acts on one can't be given anything else.
+Only :func:`verify_package` makes a :class:`TrustedPackage`, so code that needs one gets nothing else.
 """
 
 from collections import defaultdict
@@ -39,21 +39,21 @@ __all__ = ["SignatureReport", "Signer", "TrustedPackage", "UntrustedPackageError
 DIGEST_OIDS: Final = {"1.3.14.3.2.26": Digest.SHA1, "2.16.840.1.101.3.4.2.1": Digest.SHA256}
 RSA: Final = "1.2.840.113549.1.1.1"
 RSA_OIDS: Final = {"1.2.840.113549.1.1.5": Digest.SHA1, "1.2.840.113549.1.1.11": Digest.SHA256}
-"""Signature algorithms that name their digest too: the same signatures by a longer name (RFC 3370)."""
+"""Signature algorithms that also name their digest: other names for the same signatures (RFC 3370)."""
 RSA_KEY: Final = PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5
 MAX_NAMED: Final = 4
-"""How many certificates of one issuer and serial number are tried: an authority gives each number once."""
+"""How many certificates of one issuer and serial number are tried: an authority uses each number once."""
 
 MAX_TOLD: Final = 8
-"""How many refusals the message of an error tells; the reports have all."""
-NO_ISSUER: Final = "the certificate of the signer's issuer is neither in the package nor trusted"
+"""How many refusals an error message lists; the reports have all."""
+NO_ISSUER: Final = "trust the certificate of the signer's issuer, or embed it in the package when signing"
 
 _SEAL: Final = object()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Signer:
-    """Someone the policy accepts, whose signature holds."""
+    """A signer that the policy accepts, with a valid signature."""
 
     signature: int
     """The index of the signature in the block."""
@@ -64,30 +64,30 @@ class Signer:
 
     @property
     def subject(self) -> str:
-        """The name, as RFC 4514 writes it."""
+        """The signer's name, as RFC 4514 writes it."""
         return subject_of(self.certificate)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SignatureReport:
-    """What became of one signature of the block."""
+    """The result for one signature of the block."""
 
     index: int
     subject: str | None
-    """Of the certificate it names, where that is at hand."""
+    """The subject of the certificate it names, if that is available."""
     issuer: str | None
     serial: int | None
     digest: str
     signing_time: datetime | None
-    """What the signer claims, where it is signed."""
+    """The time that the signer claims, if it is signed."""
     signer: Signer | None
-    """None where the signature was refused."""
+    """None if the signature was refused."""
     reason: str
-    """Why it was refused; empty where it was accepted."""
+    """Why it was refused; empty if it was accepted."""
 
 
 class UntrustedPackageError(UntrustedError):
-    """No accepted signature; ``signatures`` tells of each what became of it."""
+    """No accepted signature; ``signatures`` has the result for each."""
 
     def __init__(self, problem: str, signatures: Sequence[SignatureReport], hint: str | None = None) -> None:
         super().__init__(problem, section="E.5", hint=hint)
@@ -97,23 +97,23 @@ class UntrustedPackageError(UntrustedError):
 @final
 @dataclass(frozen=True, kw_only=True)
 class TrustedPackage(Sealed, of=_SEAL, maker="spkg.verify_package()"):
-    """A package that the signers a policy asks for vouch for.  Only :func:`verify_package` makes one."""
+    """A package signed by the signers that a policy requires.  Only :func:`verify_package` makes one."""
 
     package: Package
     signers: tuple[Signer, ...]
-    """With different keys; empty only where the policy allowed an unsigned package by name."""
+    """With different keys; empty only if the policy explicitly allowed an unsigned package."""
     signatures: tuple[SignatureReport, ...]
     dates_checked: bool
-    """Whether the dates of certificates were held against a clock."""
+    """Whether the dates of certificates were checked."""
 
 
 def verify_package(package: Package, policy: Policy, *, at: datetime | None) -> TrustedPackage:
     """Check the signatures of *package*, without looking at its payload.
 
     Args:
-        package: What was read.
+        package: The package that was read.
         policy: What it takes to be trusted.
-        at: The time that dates are held against, with a time zone; None checks no dates.
+        at: The time at which dates are checked, with a time zone; None checks no dates.
 
     Raises:
         UntrustedPackageError: Not enough of the signatures are accepted.
@@ -121,16 +121,16 @@ def verify_package(package: Package, policy: Policy, *, at: datetime | None) -> 
     reports: list[SignatureReport] = []
     signers: dict[int, Signer] = {}
 
-    # (1) A block without any SignerInfo, and with nothing else, is trusted where the policy says so by name.
+    # (1) A block without any SignerInfo, or anything else, is trusted only if the policy explicitly says so.
     block = package.block
     if not block.signers:
         if not policy.unsafe_allow_unsigned:
             raise UntrustedPackageError("the package carries no signature", reports)
         if block.certificate_octets or block.crl_octets:
-            problem = "the package carries no signature, and yet certificates or revocation lists"
+            problem = "the package carries no signature, but certificates or revocation lists"
             raise UntrustedPackageError(problem, reports)
 
-    # (2) E.5: at least one signature must be validated; of each other it is reported why it was not.
+    # (2) E.5: at least one signature must be validated; for every other one the reason is reported.
     candidates = _Candidates(block, policy, at)
     for index in range(len(block.signers)):
         report = _examine(index, package, candidates, policy)
@@ -142,15 +142,15 @@ def verify_package(package: Package, policy: Policy, *, at: datetime | None) -> 
     if len(signers) < required:
         refusals = [f"signature[{report.index}]: {report.reason}" for report in reports if report.reason]
         if policy.required_signers > 1:
-            refusals.insert(0, f"{len(signers)} of {policy.required_signers} required signers")
+            refusals.insert(0, f"only {len(signers)} of {policy.required_signers} required signers")
         if len(refusals) > MAX_TOLD:
             refusals[MAX_TOLD:] = [f"and {len(refusals) - MAX_TOLD} more"]
         missing = any("unable to get local issuer" in refusal for refusal in refusals)
         raise UntrustedPackageError("; ".join(refusals), reports, hint=NO_ISSUER if missing else None)
 
-    # (3) Where SHA-1 is not accepted, the payload must not hang on it either.
+    # (3) If SHA-1 is not accepted, the payload must not depend on it either.
     if Digest.SHA1 not in policy.digests and any(file.sha256 is None for file in package.files):
-        problem = "the package has no strong digests, so its files hang on SHA-1 alone"
+        problem = "the package has no strong digests, so only SHA-1 protects its files"
         raise UntrustedPackageError(problem, reports)
 
     return TrustedPackage(
@@ -163,7 +163,7 @@ def verify_package(package: Package, policy: Policy, *, at: datetime | None) -> 
 
 
 class _Candidates:
-    """The certificates at hand: the anchors, and those of the block that can be read."""
+    """The available certificates: the anchors, and the readable certificates of the block."""
 
     def __init__(self, block: SignatureBlock, policy: Policy, at: datetime | None) -> None:
         self._policy = policy
@@ -173,7 +173,7 @@ class _Candidates:
             try:
                 certificate = read_certificate(octets)
             except FormatError:
-                continue  # Nobody signed this part of the block: what can't be read helps nobody.
+                continue  # This part of the block is not signed, so an unreadable certificate is ignored.
             if certificate not in self._all:
                 self._all.append(certificate)
         self._by_id: defaultdict[tuple[bytes | None, int | None], list[x509.Certificate]] = defaultdict(list)
@@ -183,14 +183,14 @@ class _Candidates:
         self._verdicts: dict[x509.Certificate, tuple[x509.Certificate, ...] | UntrustedError] = {}
 
     def named_by(self, info: SignerInfo) -> list[x509.Certificate]:
-        """Return the certificates that a SignerInfo names, anchors first, and no more than are affordable."""
+        """Return the certificates that a SignerInfo names, anchors first, limited in number."""
         return self._by_id.get((info.issuer, info.serial), [])[:MAX_NAMED]
 
     def path_of(self, certificate: x509.Certificate) -> tuple[x509.Certificate, ...]:
-        """Return the path to an anchor, looked for once however many signatures name the certificate.
+        """Return the path to an anchor, built only once for all signatures that name the certificate.
 
         Raises:
-            UntrustedError: There is none that the policy accepts.
+            UntrustedError: There is no path that the policy accepts.
         """
         if certificate not in self._verdicts:
             try:
@@ -204,7 +204,7 @@ class _Candidates:
 
 
 def _examine(index: int, package: Package, candidates: _Candidates, policy: Policy) -> SignatureReport:
-    """Check one signature, and say why where it is refused."""
+    """Check one signature, and report why if it is refused."""
     info = package.block.signers[index]
     named = candidates.named_by(info)
     signer: Signer | None = None
@@ -238,43 +238,43 @@ def _examine(index: int, package: Package, candidates: _Candidates, policy: Poli
 
 
 def _check_algorithms(info: SignerInfo, block: SignatureBlock, policy: Policy) -> Digest:
-    """Return the digest of a signature whose algorithms are among those of E.5 and the policy."""
-    # (1) PKCS #7 names a signer by issuer and serial; a key identifier is CMS.
+    """Return the digest of a signature, if E.5 and the policy allow its algorithms."""
+    # (1) PKCS #7 names a signer by issuer and serial number; a key identifier is CMS.
     if info.issuer is None or info.version != 1:
-        raise UntrustedError("the signer is not named by issuer and serial number, as PKCS #7 does")
+        raise UntrustedError("the signer must be named by issuer and serial number (PKCS #7)")
     # (2) An allow-list: of digests, with absent or NULL parameters, ...
     digest = DIGEST_OIDS.get(info.digest_algorithm.oid)
     if digest is None or not info.digest_algorithm.plain:
         raise UntrustedError(f"the digest algorithm {info.digest_algorithm.name} is not accepted")
     if digest not in policy.digests:
-        raise UntrustedError(f"the digest algorithm {digest.value} is not accepted here")
-    # (3) ... and of signature algorithms: RSA, and no other digest by another door.
+        raise UntrustedError(f"the policy does not accept the digest algorithm {digest.value}")
+    # (3) ... and of signature algorithms: RSA, and not with a different digest.
     algorithm = info.signature_algorithm
     if not algorithm.plain or (algorithm.oid != RSA and RSA_OIDS.get(algorithm.oid) is not digest):
         raise UntrustedError(f"the signature algorithm {algorithm.name} is not RSA with {digest.value}")
-    # (4) The set of digest algorithms is no decoration: verifiers have crashed where it did not say.
+    # (4) The set of digest algorithms matters: verifiers have crashed if it was incomplete.
     if info.digest_algorithm.oid not in {listed.oid for listed in block.digest_algorithms}:
-        raise UntrustedError("the digest algorithm is not among those of the block")
+        raise UntrustedError("the digest algorithm is not in the block's digestAlgorithms")
     return digest
 
 
 def _signed_octets(info: SignerInfo, digest: Digest, message: bytes) -> bytes:
-    """Return the octets that the signature covers: the message, or attributes that speak for it.
+    """Return the bytes that the signature covers: the message, or attributes with its digest.
 
-    The message begins with the preamble, 0x32, and a SET with 0x31: neither can pass for the other.
+    The message begins with the preamble, 0x32, and a SET with 0x31: neither can be mistaken for the other.
     """
     if info.attributes is None:
         return message
     octets = [attribute.octets for attribute in info.attributes]
     if octets != sorted(octets):
-        raise UntrustedError("the authenticated attributes are not in the order of DER")
+        raise UntrustedError("the authenticated attributes are not in DER order")
     values = {attribute.oid: attribute.values for attribute in info.attributes}
     if len(values) != len(octets):
         raise UntrustedError("an authenticated attribute occurs twice")
     if values.get(CONTENT_TYPE) != (DATA_OCTETS,):
-        raise UntrustedError("the attribute contentType is not there, or not data")
+        raise UntrustedError("the attribute contentType is missing, or not data")
     if values.get(MESSAGE_DIGEST) != (tlv(OCTET_STRING, digest.of(message)),):
-        raise UntrustedError("the attribute messageDigest is not that of the header and command list")
+        raise UntrustedError("the attribute messageDigest does not match the header and command list")
     return info.signed_attributes
 
 
@@ -282,14 +282,14 @@ def _check_signature(certificate: x509.Certificate, signature: bytes, digest: Di
     """Check an RSA signature of PKCS #1 v1.5 over *octets*."""
     key = check_rsa_key(certificate.public_key())
     if certificate.public_key_algorithm_oid != RSA_KEY:
-        raise UntrustedError("the key is for RSASSA-PSS alone")
+        raise UntrustedError("the key is for RSASSA-PSS only")
     if len(signature) != (key.key_size + 7) // 8:
-        raise UntrustedError(f"a signature of {len(signature)} octets for a key of {key.key_size} bits")
+        raise UntrustedError(f"expected a signature of {(key.key_size + 7) // 8} bytes, got {len(signature)}")
     prehashed = utils.Prehashed(digest.algorithm)
     try:
         key.verify(signature, digest.of(octets), padding.PKCS1v15(), prehashed)
     except InvalidSignature as exc:
-        raise UntrustedError("the signature does not hold") from exc
+        raise UntrustedError("the signature is not valid") from exc
 
 
 def _digest_name(algorithm: Algorithm) -> str:

@@ -1,4 +1,4 @@
-"""One pass over a payload: each octet is read once, and goes to everything that wants it."""
+"""One pass over a payload: each byte is read once, and goes to every consumer that needs it."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -10,27 +10,27 @@ from spkg.verify.payload import CHUNK, ArrivingPayload, Payload, StartedOverErro
 __all__ = ["Consumer", "Progress", "distribute"]
 
 Progress = Callable[[int], object]
-"""Is told how many more octets are done; fewer than none where some have to be read again."""
+"""Called with how many more bytes are done; negative if some have to be read again."""
 
 
 class Consumer:
-    """Something that wants the octets of one range of the payload."""
+    """Something that needs the bytes of one range of the payload."""
 
     range: Range
 
     def begin(self) -> None:
-        """Take notice that the first octet comes next; all that came before is to be forgotten."""
+        """Prepare for the first byte; forget everything that came before."""
 
     def rewind(self) -> bool:
-        """Want the range from its beginning, and return whether octets came from elsewhere before."""
+        """Request the range from its beginning, and return whether earlier bytes came from elsewhere."""
         return False
 
     def feed(self, octets: memoryview) -> None:
-        """Take the next octets; they are gone when this returns."""
+        """Take the next bytes; the buffer is only valid until this returns."""
         raise NotImplementedError
 
     def finish(self) -> None:
-        """Take notice that all octets were there."""
+        """Complete the range: all its bytes have come."""
 
 
 def distribute(
@@ -40,15 +40,15 @@ def distribute(
     *,
     to_end: bool = True,
 ) -> None:
-    """Read the payload once, and give each consumer its octets.
+    """Read the payload once, and give each consumer its bytes.
 
-    A package on its way may have to be read again in part: consumers that are not finished begin anew.
+    Parts of an arriving package may have to be read again: consumers that are not finished start over.
 
     Args:
-        payload: From the beginning; one on its way is expected already.
-        consumers: Who wants octets of it.
-        progress: Is told the octets done.
-        to_end: Whether to make sure that it ends where the header says.
+        payload: From the beginning; an arriving one was already requested with ``expect()``.
+        consumers: The consumers of its ranges.
+        progress: Called with the number of bytes done.
+        to_end: Whether to check that it ends where the header says.
 
     Raises:
         FormatError: The payload is shorter or longer than the header states.
@@ -60,7 +60,7 @@ def distribute(
 
 
 class _Pass:
-    """One pass: who waits, who is being fed, and which octets of the payload are in the buffer."""
+    """One pass: which consumers wait or are being fed, and which bytes of the payload are in the buffer."""
 
     def __init__(self, payload: Payload, consumers: Iterable[Consumer], progress: Progress | None) -> None:
         self._payload = payload
@@ -69,14 +69,14 @@ class _Pass:
         self._active: list[Consumer] = []
         self._buffer = memoryview(bytearray(CHUNK))
         self._start = 0
-        """The first octet in the buffer."""
+        """The position of the first byte in the buffer."""
         self._end = 0
-        """The octet behind the last one in the buffer, which is read next."""
+        """The position after the last byte in the buffer, which is read next."""
         self._position = 0
-        """The octet that is fed next."""
+        """The position of the byte that is fed next."""
 
     def run(self) -> None:
-        """Read as long as anyone wants octets.
+        """Read as long as any consumer needs bytes.
 
         Raises:
             SpkgError: The payload can't be read, or what a consumer raised at the end of its range.
@@ -94,7 +94,7 @@ class _Pass:
         return self._waiting[0].range.start if self._waiting else self._payload.length
 
     def _begin(self) -> None:
-        """Begin with the consumers whose range begins here; one that wants no octets is finished at once."""
+        """Start the consumers whose range begins here; one with an empty range is finished at once."""
         while self._waiting and self._waiting[0].range.start <= self._position:
             consumer = self._waiting.popleft()
             self._active.append(consumer)
@@ -103,14 +103,14 @@ class _Pass:
                 self._finish(consumer)
 
     def _skip(self) -> None:
-        """Leave out the octets up to where the next consumer begins."""
+        """Skip the bytes up to where the next consumer begins."""
         self._position = self._following
         if self._position >= self._end and self._waiting:
             self._payload.skip_to(self._position)
             self._end = self._position
 
     def _read(self) -> bool:
-        """Read more octets, all that are in the buffer being fed; return whether there are any now."""
+        """Read more bytes, once all in the buffer are fed; return whether there are any now."""
         self._start = self._position
         try:
             self._end += self._payload.read_into(self._buffer[: self._payload.length - self._start])
@@ -120,7 +120,7 @@ class _Pass:
         return True
 
     def _feed(self) -> None:
-        """Feed the octets up to where a consumer begins or ends, and finish those that end there."""
+        """Feed the bytes up to where a consumer begins or ends, and finish those that end there."""
         last = min(self._end, self._following, *[consumer.range.end for consumer in self._active])
         octets = self._buffer[self._position - self._start : last - self._start]
         for consumer in self._active:
@@ -128,11 +128,11 @@ class _Pass:
         self._position = last
         self._tell(len(octets))
         for consumer in [consumer for consumer in self._active if consumer.range.end == last]:
-            if consumer in self._active:  # or it has to begin anew with one that failed
+            if consumer in self._active:  # otherwise it starts over together with one that failed
                 self._finish(consumer)
 
     def _finish(self, consumer: Consumer) -> None:
-        """Finish a consumer, or have its octets read again where they may be others then.
+        """Finish a consumer, or have its range read again if the bytes may then be different.
 
         Raises:
             SpkgError: What the consumer raised.
@@ -147,7 +147,7 @@ class _Pass:
             self._active.remove(consumer)
 
     def _rewind(self) -> bool:
-        """Begin anew with all that are being fed; return whether one had octets from elsewhere before."""
+        """Start over with all that are being fed; return whether one had earlier bytes from elsewhere."""
         suspect = [consumer.rewind() for consumer in self._active]
         before = self._position
         self._position = min(before, *[consumer.range.start for consumer in self._active])

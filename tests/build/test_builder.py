@@ -922,7 +922,7 @@ def test_a_source_that_fails_late_leaves_the_package_that_was_there(tmp_path: Pa
 @pytest.mark.parametrize(
     ("there", "options", "status", "message"),
     [
-        ("file", [], 2, "spkg: error: {}/out exists\nspkg: hint: --force overwrites it\n"),
+        ("file", [], 2, "spkg: error: {}/out already exists\nspkg: hint: overwrite it with --force\n"),
         ("file", ["--force"], 0, ""),
         ("directory", [], 2, "spkg: error: {}/out is a directory\n"),
         ("directory", ["--force"], 2, "spkg: error: {}/out is a directory\n"),
@@ -957,7 +957,7 @@ def test_a_package_that_appears_while_one_is_built_stays(tmp_path: Path) -> None
     with pytest.raises(UsageError) as caught, new_file(tmp_path / "out") as output:
         build_package(plan, output, None, progress=lambda _: (tmp_path / "out").write_bytes(b"theirs"))
 
-    assert str(caught.value) == f"{tmp_path}/out exists"
+    assert str(caught.value) == f"{tmp_path}/out already exists"
     assert (tmp_path / "out").read_bytes() == b"theirs"
 
 

@@ -200,7 +200,7 @@ ODD: Final = replace(file("/bin/app"), layout=Layout(offsets=(52, 32), gaps=()))
             [UnknownCommand(number=23, value=bytes(33))],
             [
                 Change(
-                    name="Unknown 23", before="", after=f"{'00' * 32}… (33 octets, SHA-256 7f9c9e31ac8256ca…)"
+                    name="Unknown 23", before="", after=f"{'00' * 32}… (33 bytes, SHA-256 7f9c9e31ac8256ca…)"
                 )
             ],
         ),
@@ -257,8 +257,8 @@ def test_two_long_values_that_begin_and_end_the_same_differ(size: int) -> None:
             [
                 Change(
                     name="Minimum Non-Volatile Storage",
-                    before="1023 octets (1023 octets)",
-                    after="3221225472 octets (3.0 GiB)",
+                    before="1023 bytes (1023 bytes)",
+                    after="3221225472 bytes (3.0 GiB)",
                 )
             ],
         ),
@@ -551,8 +551,8 @@ def test_a_package_from_a_pipe_is_compared_as_it_comes() -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (-1, "1 of 21 octets are missing"),
-        (1, "octets follow behind the 21 that the header states"),
+        (-1, "1 of 21 bytes are missing"),
+        (1, "more data follows after the 21 bytes that the header states"),
     ],
 )
 @pytest.mark.parametrize("first", [False, True])
@@ -745,8 +745,8 @@ def test_every_category_is_told_and_10(tmp_path: Path) -> None:
         f"- signer: {SIGNER}, sha1\n"
         f"+ signer: {SECOND}, sha1\n"
         "files\n"
-        f"- /a  1 octet  SHA-1 {sha1(b'A', usedforsecurity=False).hexdigest()}  0644\n"
-        f"+ /a  2 octets  SHA-1 {sha1(b'BB', usedforsecurity=False).hexdigest()}  0755\n"
+        f"- /a  1 byte  SHA-1 {sha1(b'A', usedforsecurity=False).hexdigest()}  0644\n"
+        f"+ /a  2 bytes  SHA-1 {sha1(b'BB', usedforsecurity=False).hexdigest()}  0755\n"
     )
 
 

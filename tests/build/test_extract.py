@@ -375,7 +375,7 @@ def test_a_strong_digest_that_does_not_match_leaves_nothing(tmp_path: Path, targ
 
 @pytest.mark.parametrize(
     ("change", "problem"),
-    [(-1, "1 of 4 octets are missing"), (1, "octets follow behind the 4 that the header states")],
+    [(-1, "1 of 4 bytes are missing"), (1, "more data follows after the 4 bytes that the header states")],
 )
 def test_a_payload_of_another_length_leaves_nothing(target: Path, change: int, problem: str) -> None:
     octets = draft(("/a", b"A"), ("/b", b"BBB")).encode()
@@ -455,7 +455,7 @@ def test_a_file_is_no_directory_to_extract_into(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         take(package, package)
 
-    assert str(caught.value) == f"{package} exists and is no directory"
+    assert str(caught.value) == f"{package} exists and is not a directory"
 
 
 # A manifest that builds the package again

@@ -458,7 +458,7 @@ def test_a_name_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
     (root / os.fsdecode(b"d/caf\xe9")).write_text("")
 
     assert str(refusal(root)) == (
-        f"m.toml: step[3].from: {root}/d/caf\udce9: the path is not UTF-8: unexpected end of data at octet 6"
+        f"m.toml: step[3].from: {root}/d/caf\udce9: the path is not UTF-8: unexpected end of data at byte 6"
     )
 
 
@@ -475,10 +475,10 @@ def test_a_name_that_is_no_utf_8_can_be_excluded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "name", "problem"),
     [
-        ("/", "/".join(["d" * 200] * 5) + "/x" * 10, "the path has 1025 octets, the limit is 1024"),
+        ("/", "/".join(["d" * 200] * 5) + "/x" * 10, "the path has 1025 bytes, the limit is 1024"),
         ("/", "d/" * 32 + "x", "the path has 33 parts, the limit is 32"),
         ("/" + "p/" * 20, "d/" * 12 + "x", "the path has 33 parts, the limit is 32"),
-        ("/", ".spkg/x", "the path names the installer's own directory .spkg"),
+        ("/", ".spkg/x", "the path is in the installer's own directory .spkg"),
     ],
 )
 def test_a_path_beyond_the_limits_is_refused(tmp_path: Path, path: str, name: str, problem: str) -> None:

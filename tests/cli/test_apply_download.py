@@ -122,7 +122,7 @@ def test_a_broken_connection_is_told_and_goes_on(url: str, script: Script) -> No
         ({"octets": OCTETS + b"!"}, (), 8, 9010, "size", "its header states"),
         ({}, ("--size", "5"), 8, 9010, "size", "expected 5 bytes"),
         ({"octets": OCTETS[:-1] + b"?"}, (), 4, 9010, "corrupted", "/big: contents do not match"),
-        ({"octets": b"GARBAGE!" * 200}, (), 3, 9010, "malformed", "is not the preamble"),
+        ({"octets": b"GARBAGE!" * 200}, (), 3, 9010, "malformed", "not a signed package"),
         ({"octets": Draft(signers=()).encode()}, (), 4, 9010, "untrusted", "no signature"),
         ({"stalls": [FRONT + 5]}, ("--idle-timeout", "1"), 8, 9010, "timeout", "Activity Timeout of 1 s"),
         ({}, ("--device", "d.toml"), 5, 9001, "refused", "role"),
@@ -418,8 +418,7 @@ def test_what_a_download_lacks_here_is_9(url: str, monkeypatch: pytest.MonkeyPat
     assert (bundle.exit_code, extra.exit_code) == (9, 9)
     assert bundle.stderr == "spkg: error: empty.pem has no CA certificates\n"
     assert extra.stderr == (
-        "spkg: error: the library tftpy is not installed, and this needs it\n"
-        "spkg: hint: pip install 'tftpy>=0.8'\n"
+        "spkg: error: the library tftpy is needed, but not installed\nspkg: hint: pip install 'tftpy>=0.8'\n"
     )
 
 

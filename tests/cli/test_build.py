@@ -23,7 +23,7 @@ def test_build_writes_the_same_octets_always() -> None:
     again = run("build", "m.toml", "-o", "again.spkg", *KEY)
 
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == "new.spkg: 2 commands, 1 file, payload of 21 octets, signed\n"
+    assert result.stdout == "new.spkg: 2 commands, 1 file, payload of 21 bytes, signed\n"
     assert Path("new.spkg").read_bytes() == genuine()
     assert again.exit_code == 0
     assert Path("again.spkg").read_bytes() == genuine()
@@ -49,7 +49,7 @@ def test_build_tells_what_a_tree_step_took_and_left() -> None:
         "  1 excluded: c.map\n"
         "  1 link skipped: link\n"
         "  1 empty directory left out: not in the format: empty\n"
-        "new.spkg: 6 commands, 3 files (2 sharing the contents of another), payload of 4 octets, not signed\n"
+        "new.spkg: 6 commands, 3 files (2 sharing the contents of another), payload of 4 bytes, not signed\n"
     )
     assert result.stderr == (
         "spkg: hint: a software-upgrade without maximum-version can be applied over a newer release\n"
@@ -140,9 +140,7 @@ def test_a_doubt_is_told_and_the_package_is_signed_all_the_same() -> None:
     expired = certify("Old Signer", root(), start=AT.replace(year=2001), end=AT.replace(year=2002))
     Path("old.pem").write_bytes(expired.pem)
     key = ("--key", "signer.key", "--cert", "old.pem")
-    doubt = (
-        f"spkg: hint: the certificate of CN=Old Signer has expired on {AT.replace(year=2002).isoformat()}\n"
-    )
+    doubt = f"spkg: hint: the certificate of CN=Old Signer expired on {AT.replace(year=2002).isoformat()}\n"
 
     built = run("build", "m.toml", "-o", "new.spkg", *key)
     signed = run("sign", "u.spkg", *key)

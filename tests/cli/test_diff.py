@@ -73,9 +73,9 @@ def test_diff_tells_what_changes() -> None:
         "signers\n"
         "- signer: CN=Test Signer, serial 1000, sha1\n"
         "files\n"
-        f"- /bin/app  21 octets  SHA-1 {SHA1}\n"
-        f"+ /bin/app  12 octets  SHA-1 {digest}\n"
-        f"+ /new  12 octets  SHA-1 {digest}\n"
+        f"- /bin/app  21 bytes  SHA-1 {SHA1}\n"
+        f"+ /bin/app  12 bytes  SHA-1 {digest}\n"
+        f"+ /new  12 bytes  SHA-1 {digest}\n"
     )
 
 

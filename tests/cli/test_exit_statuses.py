@@ -98,14 +98,16 @@ def test_wrong_usage_is_2() -> None:
     text, document = run(*args), run(*args, "--json")
 
     assert (text.exit_code, text.stdout) == (2, "")
-    assert text.stderr == "spkg: error: p.spkg exists\nspkg: hint: --force overwrites it\n"
+    assert text.stderr == "spkg: error: p.spkg already exists\nspkg: hint: overwrite it with --force\n"
     assert (document.exit_code, document.stderr) == (2, text.stderr)
-    assert json.loads(document.stdout) == error("error", 2, "p.spkg exists", hint="--force overwrites it")
+    assert json.loads(document.stdout) == error(
+        "error", 2, "p.spkg already exists", hint="overwrite it with --force"
+    )
 
 
 def test_a_malformed_package_is_3_and_located_to_the_octet() -> None:
     Path("p.spkg").write_bytes(genuine()[:50])
-    message = "p.spkg: offset 0x0032: command[0]: the input ends 42 octets too early [TR-069 E.4]"
+    message = "p.spkg: offset 0x0032: command[0]: the input ends 42 bytes too early [TR-069 E.4]"
     args = ("diff", "p.spkg", "u.spkg")
 
     text, document = run(*args), run(*args, "--json")
@@ -119,7 +121,7 @@ def test_a_malformed_package_is_3_and_located_to_the_octet() -> None:
 
 def test_a_malformed_manifest_is_3_and_located_to_the_key() -> None:
     Path("m.toml").write_text('[package]\nversoin = "1"\n')
-    message = "m.toml: package.versoin: unknown key, did you mean 'version'?"
+    message = "m.toml: package.versoin: unknown key; did you mean 'version'?"
     args = ("build", "m.toml", "-o", "new.spkg", "--unsigned")
 
     text, document = run(*args), run(*args, "--json")

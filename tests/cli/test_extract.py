@@ -23,7 +23,7 @@ def test_extract_gives_the_files_under_their_paths() -> None:
     result = run("extract", "p.spkg", "out", *TRUST)
 
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == "out: 1 file, 21 octets\n"
+    assert result.stdout == "out: 1 file, 21 bytes\n"
     assert files("out") == ["bin", "bin/app"]
     assert Path("out/bin/app").read_bytes() == CONTENTS
 
@@ -72,7 +72,7 @@ def test_extract_tells_what_is_out_of_the_ordinary() -> None:
     result = run("extract", "p.spkg", "out", *TRUST, "--manifest")
 
     assert result.exit_code == 0
-    assert result.stdout == "out: 2 files, 25 octets, and manifest.toml\n"
+    assert result.stdout == "out: 2 files, 25 bytes, and manifest.toml\n"
     assert result.stderr == (
         "spkg: hint: /app is taken by another file: this one was written to rootfs/app.2\n"
         "spkg: hint: left out 2 bytes at 0x00000015 of the payload, which no command covers\n"
@@ -85,7 +85,7 @@ def test_extract_takes_what_nobody_vouches_for_where_it_is_told_to() -> None:
 
     document = json.loads(run("extract", "u.spkg", "again", "--unsafe-skip-signatures", "--json").stdout)
 
-    assert (result.exit_code, result.stdout) == (0, "out: 1 file, 21 octets\n")
+    assert (result.exit_code, result.stdout) == (0, "out: 1 file, 21 bytes\n")
     assert result.stderr == "spkg: hint: no signature was checked: these files may come from anyone\n"
     assert (document["verified"], document["dates_checked"]) == (False, None)
 

@@ -58,7 +58,7 @@ def test_a_package_is_fetched_and_verified(url: str, script: Script) -> None:
         (Draft(signers=()).encode(), 4, "the package carries no signature"),
         (OCTETS[:-1] + b"?", 4, "/big: contents do not match the signed SHA-1 digest"),
         (OCTETS[:-1], 8, "its header states"),
-        (b"x" * 99, 3, "is not the preamble"),
+        (b"x" * 99, 3, "not a signed package"),
     ],
 )
 def test_what_is_fetched_wrong_is_not_there(
@@ -80,7 +80,7 @@ def test_fetch_wants_a_url_and_overwrites_nothing(url: str, script: Script) -> N
 
     assert (file_.exit_code, twice.exit_code) == (2, 2)
     assert file_.stderr == "spkg: error: 'p.spkg' is not a URL\nspkg: hint: 'spkg verify' verifies a file\n"
-    assert twice.stderr == "spkg: error: there exists\nspkg: hint: --force overwrites it\n"
+    assert twice.stderr == "spkg: error: there already exists\nspkg: hint: overwrite it with --force\n"
     assert script.asked == []
 
 

@@ -80,7 +80,7 @@ def test_what_is_hostile_is_shown_escaped() -> None:
     lines = result.stdout.splitlines()
     assert lines[6:8] == [
         f'  0  0x0018  11  Description   "line\\nbreak{QUOTED}"',
-        f"  1  0x003f  1   Extract File  /bin/{ESCAPED}, 21 octets",
+        f"  1  0x003f  1   Extract File  /bin/{ESCAPED}, 21 bytes",
     ]
     assert lines[11] == f"  signature 0: CN=Evil{ESCAPED}, serial 1000, sha1"
 
@@ -103,14 +103,14 @@ def test_damage_under_a_hostile_path_is_told_escaped() -> None:
         (
             ("build", "m.toml", "-o", HOSTILE_NAME, "--unsigned"),
             0,
-            f"{ESCAPED_NAME}: 2 commands, 1 file, payload of 21 octets, not signed\n",
+            f"{ESCAPED_NAME}: 2 commands, 1 file, payload of 21 bytes, not signed\n",
         ),
         (
             ("sign", "p.spkg", "-o", HOSTILE_NAME, "--digest", "sha256", *KEY),
             0,
             f"{ESCAPED_NAME}: signed by CN=Test Signer with sha256, 2 signatures\n",
         ),
-        (("extract", "p.spkg", HOSTILE_NAME, *TRUST), 0, f"{ESCAPED_NAME}: 1 file, 21 octets\n"),
+        (("extract", "p.spkg", HOSTILE_NAME, *TRUST), 0, f"{ESCAPED_NAME}: 1 file, 21 bytes\n"),
         (("inspect", HOSTILE_NAME), 9, f"spkg: error: {ESCAPED_NAME}: no such file or directory\n"),
         (
             ("inspect", os.fsdecode(b"p\xff.spkg")),

@@ -135,7 +135,7 @@ def test_a_package_from_a_pipe_is_shown_as_from_a_file(args: str) -> None:
 
 
 def test_a_package_from_a_pipe_is_extracted() -> None:
-    assert piped(genuine(), "extract", "-", "out", *TRUST) == (0, "out: 1 file, 21 octets\n", "")
+    assert piped(genuine(), "extract", "-", "out", *TRUST) == (0, "out: 1 file, 21 bytes\n", "")
     assert Path("out/bin/app").read_bytes() == CONTENTS
 
 
@@ -154,8 +154,8 @@ def test_a_package_from_a_pipe_is_compared(order: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("octets", "problem"),
     [
-        (lambda: genuine()[:-1], "1 of 21 octets are missing"),
-        (lambda: genuine() + b"!", "octets follow behind the 21 that the header states"),
+        (lambda: genuine()[:-1], "1 of 21 bytes are missing"),
+        (lambda: genuine() + b"!", "more data follows after the 21 bytes that the header states"),
     ],
     ids=["cut", "trailing"],
 )
@@ -177,7 +177,7 @@ def test_an_empty_pipe_is_malformed() -> None:
     assert piped(b"", "inspect", "-") == (
         3,
         "",
-        "spkg: error: offset 0x0000: header.preamble: the input ends 8 octets too early [TR-069 E.3]\n",
+        "spkg: error: offset 0x0000: header.preamble: the input ends 8 bytes too early [TR-069 E.3]\n",
     )
 
 
@@ -208,9 +208,9 @@ def test_a_payload_that_was_tampered_with_is_neither_extracted_nor_signed(args: 
 @pytest.mark.parametrize(
     ("change", "place", "problem"),
     [
-        (lambda octets: octets[:-1], 20, "1 of 21 octets are missing"),
-        (lambda octets: octets[:-21], 0, "21 of 21 octets are missing"),
-        (lambda octets: octets + b"!", 21, "octets follow behind the 21 that the header states"),
+        (lambda octets: octets[:-1], 20, "1 of 21 bytes are missing"),
+        (lambda octets: octets[:-21], 0, "21 of 21 bytes are missing"),
+        (lambda octets: octets + b"!", 21, "more data follows after the 21 bytes that the header states"),
     ],
     ids=["cut", "cut off", "trailing"],
 )

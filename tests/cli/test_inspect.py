@@ -35,7 +35,7 @@ def test_inspect_shows_everything_and_says_that_nothing_is_verified() -> None:
         "  command list of 76 bytes\n"
         "  payload of 21 bytes\n"
         "commands: 2\n"
-        "  0  0x0018  1  Extract File  /bin/app, 21 octets\n"
+        "  0  0x0018  1  Extract File  /bin/app, 21 bytes\n"
         "  1  0x005c  0  End\n"
         f"signature block: {front_size() - 100} bytes at 0x0064\n"
         "  signature 0: CN=Test Signer, serial 1000, sha1\n"
@@ -117,14 +117,14 @@ def test_inspect_prints_one_document() -> None:
 def test_inspect_marks_what_is_malformed_and_is_3() -> None:
     records = (file("/bin/app"), file("/etc/motd", at=1), End())
     Path("p.spkg").write_bytes(Draft(records=records).encode().replace(b"/etc/motd", b"/etc/../x"))
-    message = "offset 0x0084: command[1].path: the path has a part '..' [TR-069 E.4.3]"
+    message = "offset 0x0084: command[1].path: the path contains the part '..' [TR-069 E.4.3]"
 
     text, document = run("inspect", "p.spkg"), run("inspect", "p.spkg", "--json")
 
     assert (text.exit_code, text.stderr) == (3, f"spkg: error: {message}\n")
     assert text.stdout.splitlines()[5:10] == [
         "commands: 3",
-        "  0  0x0018  1  Extract File  /bin/app, 21 octets",
+        "  0  0x0018  1  Extract File  /bin/app, 21 bytes",
         "  1  0x005c  1  Extract File  (malformed)",
         "  2  0x00a1  0  End",
         f"  command 1 is malformed: {message}",
@@ -161,7 +161,7 @@ def test_inspect_shows_what_lies_where_nobody_looks() -> None:
 def test_inspect_shows_a_certificate_that_cannot_be_read() -> None:
     odd_certificate = ODD["a key of an unknown kind"]()
     Path("p.spkg").write_bytes(genuine().replace(signer().der, odd_certificate))
-    problem = "no certificate that can be read: Unknown key type: 1.2.840.113549.1.1.99"
+    problem = "the certificate can't be read: Unknown key type: 1.2.840.113549.1.1.99"
 
     text, document = run("inspect", "p.spkg"), run("inspect", "p.spkg", "--json")
 
@@ -177,14 +177,14 @@ def test_inspect_shows_a_certificate_that_cannot_be_read() -> None:
 
 def test_inspect_shows_what_there_is_of_a_package_that_is_cut() -> None:
     Path("p.spkg").write_bytes(genuine()[:92])
-    message = "offset 0x005c: command[1].type: the input ends 4 octets too early [TR-069 E.4]"
+    message = "offset 0x005c: command[1].type: the input ends 4 bytes too early [TR-069 E.4]"
 
     text, document = run("inspect", "p.spkg"), run("inspect", "p.spkg", "--json")
 
     assert (text.exit_code, text.stderr) == (3, f"spkg: error: {message}\n")
     assert text.stdout.splitlines()[5:] == [
         "commands: 1",
-        "  0  0x0018  1  Extract File  /bin/app, 21 octets",
+        "  0  0x0018  1  Extract File  /bin/app, 21 bytes",
     ]
     shown = json.loads(document.stdout)
     assert (shown["signature_block"], shown["payload"]) == (None, None)
@@ -194,14 +194,14 @@ def test_inspect_shows_what_there_is_of_a_package_that_is_cut() -> None:
 def test_what_is_no_package_at_all_is_malformed() -> None:
     Path("p.spkg").write_bytes(b"\x1f\x8b\x08 compressed")
     message = (
-        "offset 0x0000: header.preamble: 1f 8b 08 20 63 6f 6d 70 is not the preamble of a signed package "
+        "offset 0x0000: header.preamble: not a signed package: it begins with '\\x1f\\x8b\\x08 comp' "
         "[TR-069 E.3]"
     )
 
     text, document = run("inspect", "p.spkg"), run("inspect", "p.spkg", "--json")
 
     assert (text.exit_code, text.stdout) == (3, "")
-    assert text.stderr == f"spkg: error: {message}\nspkg: hint: it looks compressed: unpack it first\n"
+    assert text.stderr == f"spkg: error: {message}\nspkg: hint: it looks compressed: decompress it first\n"
     assert json.loads(document.stdout) == error(
         "malformed",
         3,
@@ -209,7 +209,7 @@ def test_what_is_no_package_at_all_is_malformed() -> None:
         offset=0,
         field="header.preamble",
         section="E.3",
-        hint="it looks compressed: unpack it first",
+        hint="it looks compressed: decompress it first",
     )
 
 

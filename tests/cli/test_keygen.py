@@ -32,7 +32,7 @@ def test_keys_just_made_sign_a_package_that_is_trusted_now() -> None:
     assert verified.stdout == (
         "signature 0: CN=Jane Doe, sha1: accepted\n"
         "  trusted through CN=Jane Doe root\n"
-        "files: 1 of 1 match the signed digests, 21 octets\n"
+        "files: 1 of 1 match the signed digests, 21 bytes\n"
         "trusted\n"
     )
 
@@ -47,7 +47,9 @@ def test_keys_that_are_there_are_kept_unless_forced(there: str) -> None:
     forced = run("keygen", "keys", "--force")
 
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert refused.stderr == f"spkg: error: keys/{there} exists\nspkg: hint: --force overwrites it\n"
+    assert (
+        refused.stderr == f"spkg: error: keys/{there} already exists\nspkg: hint: overwrite it with --force\n"
+    )
     assert left == [there]
     assert (forced.exit_code, forced.stderr) == (0, "")
     assert files("keys") == ["ca.pem", "signer.key", "signer.pem"]

@@ -32,7 +32,7 @@ def test_an_output_that_is_there_is_kept_unless_forced(writer: str, here: Path) 
     forced = run(*WRITERS[writer].split(), "--force")
 
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert refused.stderr == "spkg: error: out exists\nspkg: hint: --force overwrites it\n"
+    assert refused.stderr == "spkg: error: out already exists\nspkg: hint: overwrite it with --force\n"
     assert kept == "precious"
     assert (forced.exit_code, forced.stderr) == (0, "")
     assert Path("out").read_bytes() == {"build": unsigned(), "sign": genuine()}[writer]
@@ -60,7 +60,7 @@ def test_an_output_that_is_no_regular_file_is_never_replaced(writer: str) -> Non
     result = run(*WRITERS[writer].split(), "--force")
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "spkg: error: out is no regular file\n"
+    assert result.stderr == "spkg: error: out is not a regular file\n"
     assert Path("out").is_fifo()
 
 

@@ -60,7 +60,7 @@ def test_sign_adds_a_strong_signature_by_the_same_signer() -> None:
         "  trusted through CN=Test Root\n"
         "signature 1: CN=Test Signer, sha256: accepted\n"
         "  trusted through CN=Test Root\n"
-        "files: 1 of 1 match the signed digests, 21 octets\n"
+        "files: 1 of 1 match the signed digests, 21 bytes\n"
         "trusted\n"
     )
 
@@ -135,7 +135,7 @@ def test_a_package_that_somebody_else_signed_meanwhile_is_not_overwritten(
 
     assert (result.exit_code, result.stderr) == (
         9,
-        "spkg: error: u.spkg was changed by somebody else in the meantime; it stays as it is\n",
+        "spkg: error: u.spkg was changed by another program in the meantime; it is left as it is\n",
     )
     assert Path("u.spkg").read_bytes() == genuine()
     assert not list(here.glob(".*"))
@@ -232,7 +232,7 @@ def ec_key() -> bytes:
 
 PASSPHRASE_HINT: Final = "give its passphrase with --key-password-env or --key-password-file"
 WRONG_PASSPHRASE: Final = "the key in k can't be read: the passphrase is wrong, or the file is damaged"
-NO_PRIVATE_KEY: Final = "the key in k can't be read: it is no private key"
+NO_PRIVATE_KEY: Final = "the key in k can't be read: it is not a private key"
 BAD_KEYS: Final[dict[str, tuple[Callable[[], bytes], bytes | None, str, str | None]]] = {
     "encrypted, no passphrase": (
         lambda: pem(passphrase=b"secret"),
@@ -270,10 +270,10 @@ BAD_KEYS: Final[dict[str, tuple[Callable[[], bytes], bytes | None, str, str | No
     "PKCS #12, without a key": (
         lambda: pkcs12.serialize_key_and_certificates(None, None, None, [root().certificate], NoEncryption()),
         None,
-        "k holds no private key",
+        "k contains no private key",
         None,
     ),
-    "EC": (ec_key, None, "the key in k is not an RSA key, as E.5 demands", None),
+    "EC": (ec_key, None, "the key in k is not an RSA key, which E.5 requires", None),
     "garbage": (lambda: b"garbage\n", None, NO_PRIVATE_KEY, None),
     "empty": (lambda: b"", None, NO_PRIVATE_KEY, None),
     "a certificate": (lambda: signer().pem, None, NO_PRIVATE_KEY, None),
@@ -286,10 +286,10 @@ BAD_KEYS: Final[dict[str, tuple[Callable[[], bytes], bytes | None, str, str | No
     "of another certificate": (
         (KEYS / "other.key").read_bytes,
         None,
-        "the key in k is not that of the certificate CN=Test Signer",
+        "the key in k does not match the certificate of CN=Test Signer",
         None,
     ),
-    "too large": (lambda: bytes((1 << 24) + 1), None, "k is larger than 16777216 octets", None),
+    "too large": (lambda: bytes((1 << 24) + 1), None, "k is larger than 16777216 bytes", None),
 }
 
 
@@ -312,7 +312,7 @@ def test_a_key_without_a_certificate_is_9() -> None:
 
     assert (result.exit_code, result.stdout) == (9, "")
     assert result.stderr == (
-        "spkg: error: signer.key holds no certificate\nspkg: hint: name the signer's with --cert\n"
+        "spkg: error: signer.key contains no certificate\nspkg: hint: give the signer's with --cert\n"
     )
 
 
@@ -323,7 +323,7 @@ def test_a_key_that_no_verifier_accepts_signs_nothing() -> None:
 
     assert (result.exit_code, result.stdout) == (4, "")
     assert result.stderr == (
-        f"spkg: error: an RSA key of {key('tiny').key_size} bits, 1024 to 8192 are accepted\n"
+        f"spkg: error: expected an RSA key of 1024 to 8192 bits, got {key('tiny').key_size}\n"
     )
 
 
@@ -334,5 +334,5 @@ def test_a_certificate_that_is_odd_signs_nothing(kind: str) -> None:
     result = run("sign", "u.spkg", "--key", "signer.key", "--cert", "odd.der")
 
     assert (result.exit_code, result.stdout) == (9, "")
-    assert result.stderr.startswith("spkg: error: odd.der: no certificate that can be read: ")
+    assert result.stderr.startswith("spkg: error: odd.der: the certificate can't be read: ")
     assert Path("u.spkg").read_bytes() == unsigned()

@@ -74,4 +74,4 @@ def test_a_terminal_that_lacks_a_character_gets_it_escaped() -> None:
     result = process("inspect", "p.spkg", env={**os.environ, "PYTHONIOENCODING": "latin-1"})
 
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.splitlines()[6] == "  0  0x0018  1  Extract File  /bin/\\u20ac, 21 octets"
+    assert result.stdout.splitlines()[6] == "  0  0x0018  1  Extract File  /bin/\\u20ac, 21 bytes"

@@ -62,7 +62,7 @@ def test_a_terminal_has_colours(colours: None) -> None:
         (
             "\x1b[32msignature 0: CN=Test Signer, sha1: accepted\x1b[0m\n"
             "  trusted through CN=Test Root\n"
-            "files: 1 of 1 match the signed digests, 21 octets\n"
+            "files: 1 of 1 match the signed digests, 21 bytes\n"
             "\x1b[32mtrusted\x1b[0m\n"
         ),
     )

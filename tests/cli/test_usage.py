@@ -83,7 +83,7 @@ WRONG: Final[dict[str, tuple[str, str | None]]] = {
         None,
     ),
     "build m.toml -o new.spkg --unsigned --set version=6.4": (
-        "--set version: this names no key of a table, as package.version does",
+        "--set version: expected table.key, such as package.version",
         None,
     ),
     "build m.toml -o new.spkg --unsigned --set =6.4": (
@@ -165,7 +165,7 @@ WRONG: Final[dict[str, tuple[str, str | None]]] = {
     ),
     "verify p.spkg --trust ca.pem --eku codeSigning": ("--eku takes an OID, not 'codeSigning'", None),
     "keygen keys --name ''": ("--name must have 1 to 64 characters, valid in UTF-8", None),
-    "extract p.spkg p.spkg --unsafe-skip-signatures": ("p.spkg exists and is no directory", None),
+    "extract p.spkg p.spkg --unsafe-skip-signatures": ("p.spkg exists and is not a directory", None),
     "extract p.spkg . --unsafe-skip-signatures": (". is not empty", None),
 }
 

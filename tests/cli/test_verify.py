@@ -65,7 +65,7 @@ def test_verify_says_who_signed_and_what_was_signed() -> None:
     assert result.stdout == (
         "signature 0: CN=Test Signer, sha1: accepted\n"
         "  trusted through CN=Test Root\n"
-        "files: 1 of 1 match the signed digests, 21 octets\n"
+        "files: 1 of 1 match the signed digests, 21 bytes\n"
         "trusted\n"
     )
 
@@ -96,7 +96,7 @@ def test_verify_says_that_it_checked_no_dates() -> None:
         "signature 0: CN=Old Signer, sha1: accepted\n"
         "  trusted through CN=Test Root\n"
         "the dates of certificates and revocation lists were not checked: there is no clock\n"
-        "files: 1 of 1 match the signed digests, 21 octets\n"
+        "files: 1 of 1 match the signed digests, 21 bytes\n"
         "trusted\n"
     )
     assert document["dates_checked"] is False
@@ -138,7 +138,7 @@ def test_a_payload_that_was_tampered_with_is_not_trusted() -> None:
         "signature 0: CN=Test Signer, sha1: accepted\n"
         "  trusted through CN=Test Root\n"
         f"{message}\n"
-        "files: 0 of 1 match the signed digests, 0 octets\n"
+        "files: 0 of 1 match the signed digests, 0 bytes\n"
     )
     assert text.stderr == f"spkg: error: {message} [TR-069 E.4.3]\n"
     assert (document.exit_code, document.stderr) == (4, text.stderr)
@@ -171,7 +171,7 @@ def test_a_payload_that_was_tampered_with_is_not_trusted() -> None:
 
 def test_commands_that_were_tampered_with_are_not_trusted() -> None:
     Path("p.spkg").write_bytes(genuine().replace(b"/bin/app", b"/bin/sh!"))
-    reason = "the attribute messageDigest is not that of the header and command list"
+    reason = "the attribute messageDigest does not match the header and command list"
 
     text, document = run("verify", "p.spkg", *TRUST), run("verify", "p.spkg", *TRUST, "--json")
 
@@ -211,7 +211,7 @@ def test_verify_prints_its_own_document_of_a_malformed_package_too() -> None:
         "uncovered": [],
         "status": "malformed",
         "exit": 3,
-        "message": f"offset 0x{front_size() + 20:04x}: payload: 1 of 21 octets are missing [TR-069 E.3]",
+        "message": f"offset 0x{front_size() + 20:04x}: payload: 1 of 21 bytes are missing [TR-069 E.3]",
         "source": None,
         "offset": front_size() + 20,
         "field": "payload",
@@ -255,7 +255,7 @@ def test_an_unsigned_package_is_trusted_only_where_that_is_said_by_name() -> Non
     assert (accepted.exit_code, accepted.stderr) == (0, "")
     assert accepted.stdout == (
         "no signatures: accepted because of --unsafe-allow-unsigned\n"
-        "files: 1 of 1 match their commands, 21 octets\n"
+        "files: 1 of 1 match their commands, 21 bytes\n"
         "not signed\n"
     )
     assert (
@@ -282,8 +282,8 @@ REFUSALS: Final = {
     "": None,
     "--signer 'Test Signer'": None,
     "--signer 'CN=Test Signer' --signer Jane": None,
-    "--signer Jane": "signature[0]: CN=Test Signer is none of the signers asked for",
-    "--required-signers 2": "1 of 2 required signers",
+    "--signer Jane": "signature[0]: CN=Test Signer is not one of the accepted signers",
+    "--required-signers 2": "only 1 of 2 required signers",
     "--at 2024-01-01": (
         "signature[0]: CN=Test Root: certificate is not yet valid or the system clock is incorrect"
     ),
@@ -293,9 +293,9 @@ REFUSALS: Final = {
     "--at 2026-08-01 --crl good.crl": "signature[0]: CN=Test Signer: CRL has expired",
     "--digests sha1": None,
     "--digests ' sha256 , sha1 '": None,
-    "--digests sha256": "signature[0]: the digest algorithm sha1 is not accepted here",
+    "--digests sha256": "signature[0]: the policy does not accept the digest algorithm sha1",
     "--eku 1.3.6.1.5.5.7.3.3": None,
-    "--eku 1.3.6.1.5.5.7.3.1": "signature[0]: the certificate's extendedKeyUsage is not for signing this",
+    "--eku 1.3.6.1.5.5.7.3.1": "signature[0]: the signer's certificate has no suitable extendedKeyUsage",
 }
 
 
@@ -322,7 +322,7 @@ def test_a_signer_whose_root_is_not_trusted_is_not_trusted() -> None:
     assert result.stdout == f"signature 0: CN=Test Signer, sha1: {reason}\n"
     assert result.stderr == (
         f"spkg: error: signature[0]: {reason} [TR-069 E.5]\n"
-        "spkg: hint: the certificate of the signer's issuer is neither in the package nor trusted\n"
+        "spkg: hint: trust the certificate of the signer's issuer, or embed it in the package when signing\n"
     )
 
 
@@ -332,7 +332,7 @@ def test_certificates_and_lists_that_cannot_be_read_are_9(option: str) -> None:
 
     what = {"--trust": "certificate", "--crl": "revocation list"}[option]
     assert (result.exit_code, result.stdout) == (9, "")
-    assert result.stderr == f"spkg: error: app holds no {what}\n"
+    assert result.stderr == f"spkg: error: app contains no {what}\n"
 
 
 @pytest.mark.parametrize("kind", ODD)

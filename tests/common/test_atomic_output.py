@@ -21,7 +21,7 @@ from spkg.errors import UsageError
 from tests.support.kit import ROOT
 from tests.support.planted_tree import listing
 
-EXISTS_HINT: Final = "--force overwrites it"
+EXISTS_HINT: Final = "overwrite it with --force"
 
 
 class Broken(BaseException):
@@ -147,7 +147,7 @@ def test_a_file_that_exists_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         make_file(tmp_path / "out", meanwhile=needless)
 
-    assert str(caught.value) == f"{tmp_path}/out exists"
+    assert str(caught.value) == f"{tmp_path}/out already exists"
     assert caught.value.hint == EXISTS_HINT
     assert listing(tmp_path) == {"out": b"old"}
 
@@ -182,7 +182,7 @@ def test_a_link_is_in_the_way_wherever_it_leads(tmp_path: Path, target: str) -> 
     with pytest.raises(UsageError) as caught:
         make_file(tmp_path / "out", meanwhile=needless)
 
-    assert str(caught.value) == f"{tmp_path}/out exists"
+    assert str(caught.value) == f"{tmp_path}/out already exists"
     assert (tmp_path / "out").is_symlink()
 
 
@@ -205,7 +205,7 @@ def test_what_is_no_regular_file_is_never_overwritten(tmp_path: Path, *, force: 
     with pytest.raises(UsageError) as caught:
         make_file(tmp_path / "out", force=force, meanwhile=needless)
 
-    assert str(caught.value) == f"{tmp_path}/out is no regular file"
+    assert str(caught.value) == f"{tmp_path}/out is not a regular file"
     assert stat.S_ISFIFO((tmp_path / "out").lstat().st_mode)
 
 
@@ -219,7 +219,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> Non
     with pytest.raises(UsageError) as caught:
         make_file(tmp_path / "out", meanwhile=lambda: (tmp_path / "out").write_bytes(b"theirs"))
 
-    assert str(caught.value) == f"{tmp_path}/out exists"
+    assert str(caught.value) == f"{tmp_path}/out already exists"
     assert caught.value.hint == EXISTS_HINT
     assert listing(tmp_path) == {"out": b"theirs"}
 
@@ -228,7 +228,7 @@ def test_a_link_that_appears_meanwhile_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         make_file(tmp_path / "out", meanwhile=lambda: (tmp_path / "out").symlink_to("nowhere"))
 
-    assert str(caught.value) == f"{tmp_path}/out exists"
+    assert str(caught.value) == f"{tmp_path}/out already exists"
     assert listing(tmp_path) == {"out": None}
 
 
@@ -336,7 +336,7 @@ def test_of_several_files_none_appears_where_one_is_there_already(tmp_path: Path
     with pytest.raises(UsageError) as caught:
         new_files(tmp_path, [("a", b"1", None), ("b", b"2", None), ("c", b"3", None)])
 
-    assert str(caught.value) == f"{tmp_path}/{name} exists"
+    assert str(caught.value) == f"{tmp_path}/{name} already exists"
     assert listing(tmp_path) == {name: b"old"}
 
 
@@ -427,7 +427,7 @@ def test_a_file_that_appears_meanwhile_stays_where_there_are_no_hard_links(tmp_p
     )
 
     assert isinstance(raised, UsageError)
-    assert str(raised) == f"{tmp_path}/out exists"
+    assert str(raised) == f"{tmp_path}/out already exists"
     assert listing(tmp_path) == {"out": b"theirs"}
 
 
@@ -533,7 +533,7 @@ def test_what_is_no_directory_is_refused(tmp_path: Path, kind: str) -> None:
     with pytest.raises(UsageError) as caught:
         make_directory(tmp_path / "out", meanwhile=needless)
 
-    assert str(caught.value) == f"{tmp_path}/out exists and is no directory"
+    assert str(caught.value) == f"{tmp_path}/out exists and is not a directory"
     assert listing(tmp_path) == before
 
 

@@ -29,7 +29,7 @@ def test_what_only_looks_like_a_cut_off_output_is_left_as_it_is(tmp_path: Path, 
     with pytest.raises(UsageError) as caught, bulk_directory(tmp_path / "out"):
         pytest.fail("work was done for an output that is refused")
 
-    assert str(caught.value) == f"{part} exists, and is no bulk output that was cut off"
+    assert str(caught.value) == f"{part} exists, and is not an interrupted bulk output"
     assert os.path.lexists(part)
     assert listing(other) == {".unfinished": b"", "diary": b"dear"}
 
@@ -49,7 +49,7 @@ def test_an_output_that_is_there_is_refused(tmp_path: Path, kind: str) -> None:
     with pytest.raises(UsageError) as caught, bulk_directory(tmp_path / "out"):
         pytest.fail("work was done for an output that is refused")
 
-    assert str(caught.value) == f"{tmp_path}/out exists"
+    assert str(caught.value) == f"{tmp_path}/out already exists"
     assert listing(tmp_path / "out.part") == {".unfinished": b""}
 
 
@@ -106,7 +106,7 @@ def test_an_output_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> Non
     with pytest.raises(UsageError) as caught:
         fill(tmp_path / "out", (tmp_path / "out").mkdir)
 
-    assert str(caught.value) == f"{tmp_path}/out exists by now; what was written is in {part}"
+    assert str(caught.value) == f"{tmp_path}/out was created in the meantime; the output is in {part}"
     assert listing(tmp_path / "out") == {}
     assert listing(part) == {".unfinished": b"", "a": b"ours"}
 

@@ -78,10 +78,10 @@ def test_one_thing_is_told_in_the_singular() -> None:
 @pytest.mark.parametrize(
     ("octets", "shown"),
     [
-        (0, "0 octets"),
-        (1, "1 octet"),
-        (2, "2 octets"),
-        (1023, "1023 octets"),
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (2, "2 bytes"),
+        (1023, "1023 bytes"),
         (1024, "1.0 KiB"),
         (1536, "1.5 KiB"),
         ((1 << 20) - 1024, "1023.0 KiB"),

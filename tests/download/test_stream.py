@@ -102,7 +102,7 @@ def test_a_size_that_was_told_is_held_against_the_header() -> None:
 
 
 def test_malformed_is_malformed_also_on_its_way() -> None:
-    with piped(b"GARBAGE!" * 9, Clock()) as pipe, pytest.raises(FormatError, match="is not the preamble"):
+    with piped(b"GARBAGE!" * 9, Clock()) as pipe, pytest.raises(FormatError, match="not a signed package"):
         with open_arrival(pipe):
             pass
 

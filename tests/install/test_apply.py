@@ -706,7 +706,7 @@ def test_a_payload_that_is_cut_off_changes_nothing(place: Path) -> None:
     package = Package.read(stream)
     payload = Payload(stream, offset=package.payload_offset, length=len(CONTENTS))
 
-    with Root(place) as root, pytest.raises(FormatError, match="1 of 21 octets are missing"):
+    with Root(place) as root, pytest.raises(FormatError, match="1 of 21 bytes are missing"):
         apply(verify_package(package, policy(), at=AT), payload, root, ANYHOW)
 
     assert tree(place) == OLD

@@ -1010,13 +1010,13 @@ def test_a_list_of_over_a_thousand_commands_is_planned() -> None:
         (lambda made_plan: replace(made_plan, effects=()), "InitVar 'seal' must be specified with replace()"),
         (
             lambda made_plan: replace(made_plan, effects=(), seal=object()),
-            "a Plan is only made by spkg.plan_installation()",
+            "a Plan can only be made by spkg.plan_installation()",
         ),
         (
             lambda made_plan: Plan(
                 **{one.name: getattr(made_plan, one.name) for one in dataclasses.fields(made_plan)}, seal=None
             ),
-            "a Plan is only made by spkg.plan_installation()",
+            "a Plan can only be made by spkg.plan_installation()",
         ),
     ],
 )

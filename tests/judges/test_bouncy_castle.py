@@ -152,9 +152,9 @@ class TestTheirsByUs:
         (one,) = accept(theirs.block).signers
 
         assert (one.subject, f"{one.digest.name}withRSA") == ("CN=Signer", theirs.algorithm)
-        reason = "the signature does not hold"
+        reason = "the signature is not valid"
         if theirs.form == "attributes":
-            reason = "the attribute messageDigest is not that of the header and command list"
+            reason = "the attribute messageDigest does not match the header and command list"
         assert refusal(theirs.block, signed=FORGED) == f"signature[0]: {reason} [TR-069 E.5]"
 
     def test_their_block_of_indefinite_length_survives_a_round_trip(self, theirs: Theirs) -> None:

@@ -145,9 +145,9 @@ class TestTheirsByUs:
     def test_their_signatures_do_not_hold_for_a_forgery(self, nss: Nss, options: str) -> None:
         block = nss.sign(*options.split())
 
-        reason = "the signature does not hold"
+        reason = "the signature is not valid"
         if "-G" in options:
-            reason = "the attribute messageDigest is not that of the header and command list"
+            reason = "the attribute messageDigest does not match the header and command list"
         assert refusal(block, signed=FORGED) == f"signature[0]: {reason} [TR-069 E.5]"
 
     @each_of_theirs

@@ -99,7 +99,7 @@ class TestOursByTheirs:
         assert outcome.status == 4
         assert "digest failure" in outcome.stderr or "verification failure" in outcome.stderr
         assert refusal(block, signed=FORGED) == (
-            "signature[0]: the attribute messageDigest is not that of the header and command list"
+            "signature[0]: the attribute messageDigest does not match the header and command list"
             " [TR-069 E.5]"
         )
 
@@ -177,9 +177,9 @@ class TestTheirsByUs:
     def test_their_signatures_do_not_hold_for_a_forgery(self, desk: Desk, options: str) -> None:
         block = signed_by_openssl(desk, options)
 
-        reason = "the attribute messageDigest is not that of the header and command list"
+        reason = "the attribute messageDigest does not match the header and command list"
         if "-noattr" in options:
-            reason = "the signature does not hold"
+            reason = "the signature is not valid"
         assert f"signature[0]: {reason}" in refusal(block, signed=FORGED)
 
     @each_of_theirs
@@ -224,7 +224,7 @@ class TestTheirsByUs:
         block = signed_by_openssl(desk, f"cms -md sha256 {SIGNER}")
 
         assert refusal(block, digests=frozenset({Digest.SHA1})) == (
-            "signature[0]: the digest algorithm sha256 is not accepted here [TR-069 E.5]"
+            "signature[0]: the policy does not accept the digest algorithm sha256 [TR-069 E.5]"
         )
 
     @both_programs
@@ -284,7 +284,7 @@ class TestTheirsByUs:
         assert_accepted(desk, "cms", block)
         assert package(block).encode() == SIGNED + block
         assert refusal(block) == (
-            "signature[0]: the signer is not named by issuer and serial number, as PKCS #7 does [TR-069 E.5]"
+            "signature[0]: the signer must be named by issuer and serial number (PKCS #7) [TR-069 E.5]"
         )
 
     def test_our_signature_beside_one_we_refuse_is_accepted_by_all(self, desk: Desk) -> None:
@@ -300,11 +300,11 @@ class TestTheirsByUs:
     @pytest.mark.parametrize(
         ("options", "reason"),
         [
-            ("cms -nodetach", "content_info.content: the content is not empty"),
-            ("smime -nodetach", "content_info.content: the content is not empty"),
-            ("cms -nodetach -stream", "content_info.content: the content is not empty"),
-            ("smime -nodetach -stream", "content_info.content: the content is not empty"),
-            ("cms -econtent_type 1.2.3.4", "content_info: the content is not of type data"),
+            ("cms -nodetach", "content_info.content: the content must be absent"),
+            ("smime -nodetach", "content_info.content: the content must be absent"),
+            ("cms -nodetach -stream", "content_info.content: the content must be absent"),
+            ("smime -nodetach -stream", "content_info.content: the content must be absent"),
+            ("cms -econtent_type 1.2.3.4", "content_info: the content must be of type data"),
         ],
     )
     def test_a_block_that_is_no_detached_signature_of_data_is_malformed(

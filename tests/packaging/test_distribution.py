@@ -150,7 +150,7 @@ def test_a_library_that_is_missing_is_named(
 
     assert (result.returncode, result.stdout) == (9, "")
     assert result.stderr == (
-        f"spkg: error: the library {library} is not installed, and this needs it\n"
+        f"spkg: error: the library {library} is needed, but not installed\n"
         f"spkg: hint: pip install {install}\n"
     )
 

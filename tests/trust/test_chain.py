@@ -70,10 +70,10 @@ def accepted(draft: Draft, wanted: Policy, **when: Any) -> tuple[str, ...]:
     ("settings", "problem"),
     [
         ({"anchors": ()}, "a policy needs an anchor"),
-        ({"signers": frozenset()}, "a policy that names signers names at least one"),
-        ({"required_signers": 0}, "a policy requires at least one signer"),
-        ({"digests": frozenset()}, "a policy accepts at least one digest"),
-        ({"purposes": frozenset()}, "a policy accepts at least one purpose"),
+        ({"signers": frozenset()}, "a policy that names signers must name at least one"),
+        ({"required_signers": 0}, "a policy must require at least one signer"),
+        ({"digests": frozenset()}, "a policy must accept at least one digest"),
+        ({"purposes": frozenset()}, "a policy must accept at least one purpose"),
         (
             {"unsafe_allow_unsigned": True, "required_signers": 2},
             "a policy that allows unsigned packages can't require signers",
@@ -123,7 +123,7 @@ def test_a_signer_is_named_by_subject_or_common_name(wanted: str) -> None:
 def test_another_name_is_refused(wanted: str) -> None:
     problem = refusal(Draft(), policy(signers=frozenset({wanted})))
 
-    assert problem == "signature[0]: CN=Test Signer is none of the signers asked for"
+    assert problem == "signature[0]: CN=Test Signer is not one of the accepted signers"
 
 
 def test_a_common_name_that_looks_like_a_subject_is_none() -> None:
@@ -131,7 +131,7 @@ def test_a_common_name_that_looks_like_a_subject_is_none() -> None:
 
     problem = refusal(signed_by(impostor), policy(signers=frozenset({"CN=Test Signer"})))
 
-    assert problem == "signature[0]: CN=CN=Test Signer is none of the signers asked for"
+    assert problem == "signature[0]: CN=CN=Test Signer is not one of the accepted signers"
 
 
 def test_of_two_common_names_none_counts() -> None:
@@ -139,7 +139,7 @@ def test_of_two_common_names_none_counts() -> None:
 
     problem = refusal(signed_by(twice), policy(signers=frozenset({"Test Signer"})))
 
-    assert problem == "signature[0]: CN=Somebody,CN=Test Signer is none of the signers asked for"
+    assert problem == "signature[0]: CN=Somebody,CN=Test Signer is not one of the accepted signers"
 
 
 # How many.
@@ -152,13 +152,13 @@ def test_two_signers_with_different_keys_are_two() -> None:
 
 
 def test_one_signer_is_not_two() -> None:
-    assert refusal(Draft(), policy(required_signers=2)) == "1 of 2 required signers"
+    assert refusal(Draft(), policy(required_signers=2)) == "only 1 of 2 required signers"
 
 
 def test_one_key_under_two_certificates_is_one_signer() -> None:
     again = certify("Another Name", root(), serial=1002)
 
-    assert refusal(signed_by(signer(), again), policy(required_signers=2)) == "1 of 2 required signers"
+    assert refusal(signed_by(signer(), again), policy(required_signers=2)) == "only 1 of 2 required signers"
 
 
 def test_one_key_with_two_digests_is_one_signer() -> None:
@@ -168,7 +168,7 @@ def test_one_key_with_two_digests_is_one_signer() -> None:
     )
     twice = dataclasses.replace(draft, block=block)
 
-    assert refusal(twice, policy(required_signers=2)) == "1 of 2 required signers"
+    assert refusal(twice, policy(required_signers=2)) == "only 1 of 2 required signers"
     assert len(accepted(twice, policy())) == 1
 
 
@@ -177,8 +177,8 @@ def test_signers_outside_the_allowed_set_do_not_count() -> None:
 
     problem = refusal(both, policy(required_signers=2, signers=frozenset({"Test Signer"})))
 
-    assert problem.startswith("1 of 2 required signers; signature[")
-    assert problem.endswith("]: CN=Second Signer is none of the signers asked for")
+    assert problem.startswith("only 1 of 2 required signers; signature[")
+    assert problem.endswith("]: CN=Second Signer is not one of the accepted signers")
 
 
 # Anchors: roots, intermediates, the signer's own certificate, and forms of 2004.
@@ -268,8 +268,8 @@ def test_a_purpose_that_is_named_takes_the_place_of_code_signing() -> None:
     wanted = policy(purposes=frozenset({own}), purposes_required=True)
 
     assert accepted(signed_by(special), wanted) == ("CN=Special",)
-    assert refusal(signed_by(special), policy()).endswith("extendedKeyUsage is not for signing this")
-    assert refusal(Draft(), wanted).endswith("extendedKeyUsage is not for signing this")
+    assert refusal(signed_by(special), policy()).endswith("has no suitable extendedKeyUsage")
+    assert refusal(Draft(), wanted).endswith("has no suitable extendedKeyUsage")
 
 
 def test_a_purpose_that_is_named_has_to_be_there() -> None:
@@ -300,13 +300,13 @@ def test_without_sha_1_a_package_needs_sha_256_throughout() -> None:
 
 
 def test_without_sha_1_a_sha_1_signature_is_refused() -> None:
-    assert refusal(Draft(), STRONG) == "signature[0]: the digest algorithm sha1 is not accepted here"
+    assert refusal(Draft(), STRONG) == "signature[0]: the policy does not accept the digest algorithm sha1"
 
 
 def test_without_sha_1_files_need_strong_digests() -> None:
     problem = refusal(strong(digests=False), STRONG)
 
-    assert problem == "the package has no strong digests, so its files hang on SHA-1 alone"
+    assert problem == "the package has no strong digests, so only SHA-1 protects its files"
 
 
 def test_without_sha_1_a_package_without_files_needs_none() -> None:
@@ -319,7 +319,9 @@ def test_without_sha_1_a_package_without_files_needs_none() -> None:
 def test_without_sha_1_a_certificate_signed_with_it_is_refused() -> None:
     old = certify("Old", root(), digest="sha1")
 
-    assert refusal(strong(by=old), STRONG) == "signature[0]: CN=Old is signed with sha1"
+    assert (
+        refusal(strong(by=old), STRONG) == "signature[0]: CN=Old is signed with sha1, which is not accepted"
+    )
 
 
 def test_without_sha_1_the_anchors_own_signature_does_not_matter() -> None:
@@ -416,7 +418,7 @@ def test_a_stale_list_of_whoever_certified_a_pinned_leaf_fails_closed() -> None:
     stale = policy(signer(), crls=(crl(root(), days=0),))
 
     assert refusal(Draft(), stale, at=AT + timedelta(days=2)) == (
-        "signature[0]: no revocation list of CN=Test Root is current"
+        "signature[0]: there is no current revocation list of CN=Test Root"
     )
     assert accepted(Draft(), stale, at=None) == ("CN=Test Signer",)
 
@@ -431,7 +433,9 @@ def test_a_list_of_changes_counts_and_stands_for_no_whole_list() -> None:
     assert refusal(Draft(), policy(crls=(crl(root(), extensions=changes),))).endswith(
         "unable to get certificate CRL"
     )
-    assert refusal(Draft(), policy(signer(), crls=(crl(root(), extensions=changes),))).endswith("is current")
+    assert refusal(Draft(), policy(signer(), crls=(crl(root(), extensions=changes),))) == (
+        "signature[0]: there is no current revocation list of CN=Test Root"
+    )
     for lists in ((whole, crl(root(), extensions=changes)), (crl(root(), extensions=changes), whole)):
         assert accepted(Draft(), policy(crls=lists)) == ("CN=Test Signer",)
 
@@ -455,7 +459,9 @@ def test_a_list_for_a_pinned_leaf_has_to_be_current() -> None:
     early, late, now = (crl(root(), start=start, days=start + 2) for start in (-9, 9, -1))
 
     for lists in ((early,), (late,), (early, late)):
-        assert refusal(Draft(), policy(signer(), crls=lists)).endswith("is current")
+        assert refusal(Draft(), policy(signer(), crls=lists)) == (
+            "signature[0]: there is no current revocation list of CN=Test Root"
+        )
     assert accepted(Draft(), policy(signer(), crls=(early, now, late))) == ("CN=Test Signer",)
 
 
@@ -466,7 +472,9 @@ def test_the_list_of_one_authority_does_not_stand_for_that_of_another_of_its_nam
 
     lists = (keyed(root(), -9), keyed(authority(with_key="other"), -1))
 
-    assert refusal(Draft(), policy(signer(), crls=lists)).endswith("is current")
+    assert refusal(Draft(), policy(signer(), crls=lists)) == (
+        "signature[0]: there is no current revocation list of CN=Test Root"
+    )
     assert accepted(Draft(), policy(signer(), crls=(*lists, keyed(root(), -1)))) == ("CN=Test Signer",)
 
 
@@ -507,7 +515,7 @@ def test_a_key_for_certificates_signs_no_package_though_nothing_says_it_is_an_au
 
     problem = refusal(signed_by(unclear), policy())
 
-    assert problem == "signature[0]: the certificate's keyUsage is that of a certification authority"
+    assert problem == "signature[0]: the certificate's keyUsage includes keyCertSign, as for a CA"
     assert accepted(signed_by(unclear), policy(unclear)) == ("CN=Unclear",)
 
 
@@ -524,7 +532,7 @@ def test_an_intermediate_for_another_purpose_vouches_for_no_signer() -> None:
 
     problem = refusal(draft, policy())
 
-    assert problem == "signature[0]: the certificate of CN=Servers's extendedKeyUsage is not for signing this"
+    assert problem == "signature[0]: the certificate of CN=Servers has no suitable extendedKeyUsage"
     assert accepted(draft, policy(servers)) == ("CN=Leaf",)
 
 
@@ -554,11 +562,11 @@ def test_a_key_for_pss_alone_makes_no_signature_of_another_scheme() -> None:
         key=signer().key, certificate=x509.load_der_x509_certificate(certificate.dump(force=True))
     )
 
-    assert refusal(signed_by(other), policy()) == "signature[0]: the key is for RSASSA-PSS alone"
+    assert refusal(signed_by(other), policy()) == "signature[0]: the key is for RSASSA-PSS only"
 
 
 def test_a_block_that_claims_no_signer_carries_nothing_else() -> None:
-    problem = "the package carries no signature, and yet certificates or revocation lists"
+    problem = "the package carries no signature, but certificates or revocation lists"
 
     assert (
         refusal(Draft(block=craft_block(certificates=(root(),))), policy(unsafe_allow_unsigned=True))
@@ -605,7 +613,7 @@ def test_certificates_of_one_name_and_number_are_not_all_tried() -> None:
         return craft_block(info, certificates=(*others[:count], signer()))
 
     assert accepted(Draft(block=block(3)), policy()) == ("CN=Test Signer",)
-    assert refusal(Draft(block=block(4)), policy()) == "signature[0]: the signature does not hold"
+    assert refusal(Draft(block=block(4)), policy()) == "signature[0]: the signature is not valid"
     assert accepted(Draft(block=block(4)), policy(signer())) == ("CN=Test Signer",)
 
 
@@ -614,7 +622,7 @@ def test_certificates_of_one_name_and_number_are_not_all_tried() -> None:
     [
         (
             {"end": AT - timedelta(days=1)},
-            "the certificate of CN=Signer has expired on 2026-05-31T12:00:00+00:00",
+            "the certificate of CN=Signer expired on 2026-05-31T12:00:00+00:00",
         ),
         (
             {"start": AT + timedelta(days=99), "end": AT + timedelta(days=100)},
@@ -622,11 +630,11 @@ def test_certificates_of_one_name_and_number_are_not_all_tried() -> None:
         ),
         (
             {"purposes": (ExtendedKeyUsageOID.SERVER_AUTH,)},
-            "no verifier may take this signature: the certificate's extendedKeyUsage is not for signing this",
+            "verifiers may reject this signature: the signer's certificate has no suitable extendedKeyUsage",
         ),
         (
             {"ca": True},
-            "the certificate of CN=Signer is that of an authority: only as an anchor itself it may sign",
+            "the certificate of CN=Signer is a CA certificate: it may sign only as an anchor",
         ),
     ],
 )
@@ -642,7 +650,7 @@ def test_a_certificate_that_no_verifier_takes_is_doubted_when_it_signs(
 def test_a_trusted_package_can_not_be_made_otherwise() -> None:
     package = read(Draft().encode())
 
-    with pytest.raises(TypeError, match=r"only made by spkg\.verify"):
+    with pytest.raises(TypeError, match=r"can only be made by spkg\.verify"):
         TrustedPackage(package=package, signers=(), signatures=(), dates_checked=True, seal=None)
 
 
@@ -669,8 +677,8 @@ def test_the_refusal_tells_of_every_signature() -> None:
         verify_package(package, policy(signers=frozenset({"Test Signer"})), at=AT)
 
     assert sorted(report.reason for report in caught.value.signatures) == [
-        "CN=Second Signer is none of the signers asked for",
-        "CN=Stranger is none of the signers asked for",
+        "CN=Second Signer is not one of the accepted signers",
+        "CN=Stranger is not one of the accepted signers",
     ]
     assert isinstance(caught.value, UntrustedError)
 

@@ -125,7 +125,7 @@ def test_sixty_four_files_may_share_an_octet_and_no_more(tmp_path: Path) -> None
     assert len(check(write(tmp_path / "most", most)).files) == 64
     with pytest.raises(FormatError) as caught:
         check(write(tmp_path / "more", more))
-    assert str(caught.value).endswith("more than 64 files share octets of the payload [TR-069 E.4.3]")
+    assert str(caught.value).endswith("more than 64 files share bytes of the payload [TR-069 E.4.3]")
 
 
 def test_the_same_range_a_thousand_times_is_hashed_once(tmp_path: Path) -> None:

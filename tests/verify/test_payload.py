@@ -14,7 +14,7 @@ from tests.support.kit import AT, Draft, policy
 
 def test_a_device_that_stands_for_a_package_is_read_as_a_stream() -> None:
     with (
-        pytest.raises(FormatError, match="the input ends 8 octets too early"),
+        pytest.raises(FormatError, match="the input ends 8 bytes too early"),
         open_package(Path("/dev/null")),
     ):
         pass

@@ -77,7 +77,9 @@ def test_a_date_time_is_read_in_utc(text: str, time: str) -> None:
     ],
 )
 def test_anything_else_is_none(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no dateTime|that no calendar has|a zone that is none"):
+    with pytest.raises(
+        ValueError, match=r"expected a dateTime|is not a valid date and time|has an invalid time zone"
+    ):
         read_time(text)
 
 
@@ -87,7 +89,7 @@ def test_what_is_written_is_read_again(time: datetime) -> None:
 
 
 def test_a_time_without_a_zone_is_not_written() -> None:
-    with pytest.raises(ValueError, match="without a zone"):
+    with pytest.raises(ValueError, match="the time has no zone"):
         write_time(datetime(2002, 10, 25))  # noqa: DTZ001 - that is the point
 
 

@@ -32,10 +32,10 @@ from tests.vectors.make.base import vector
 
 SIGNED = Draft().signed
 GOOD = attributes(SIGNED)
-NO_DIGEST = "untrusted: signature[0]: the attribute messageDigest is not that of the header and command list"
-NO_TYPE = "untrusted: signature[0]: the attribute contentType is not there, or not data"
+NO_DIGEST = "untrusted: signature[0]: the attribute messageDigest does not match the header and command list"
+NO_TYPE = "untrusted: signature[0]: the attribute contentType is missing, or not data"
 TWICE = "untrusted: signature[0]: an authenticated attribute occurs twice"
-UNSORTED = "untrusted: signature[0]: the authenticated attributes are not in the order of DER"
+UNSORTED = "untrusted: signature[0]: the authenticated attributes are not in DER order"
 
 
 def package(block: bytes) -> bytes:
@@ -170,7 +170,7 @@ def none_but_certificates() -> bytes:
     return package(craft_block(certificates=(signer(), root())))
 
 
-@vector(section="E.5", expect="untrusted: signature[0]: the signature does not hold")
+@vector(section="E.5", expect="untrusted: signature[0]: the signature is not valid")
 def of_another_key() -> bytes:
     """Signed by one key, in the name of another's certificate."""
     forged = Certified(key=second_signer().key, certificate=signer().certificate)
@@ -184,7 +184,7 @@ def of_another_package() -> bytes:
     return one(craft_signer(other, signer(), attributes=attributes(other)))
 
 
-@vector(section="E.5", expect="untrusted: signature[0]: the signature does not hold")
+@vector(section="E.5", expect="untrusted: signature[0]: the signature is not valid")
 def of_another_package_without_attributes() -> bytes:
     """The same without attributes."""
     return one(craft_signer(Draft(payload=b"other").signed, signer(), attributes=None))
@@ -308,7 +308,10 @@ def parameters_of_rsa() -> bytes:
     return one(craft_signer(SIGNED, signer(), attributes=GOOD, signature_algorithm=odd))
 
 
-@vector(section="E.5", expect="untrusted: signature[0]: the digest algorithm is not among those of the block")
+@vector(
+    section="E.5",
+    expect="untrusted: signature[0]: the digest algorithm is not in the block's digestAlgorithms",
+)
 def digest_not_listed() -> bytes:
     """An empty set of digest algorithms, as an unsigned block may have."""
     return one(craft_signer(SIGNED, signer(), attributes=GOOD), algorithms=tlv(0x31))
@@ -331,7 +334,7 @@ def sha256_alone() -> bytes:
 
 @vector(
     section="E.5",
-    expect="untrusted: signature[0]: the signer is not named by issuer and serial number, as PKCS #7 does",
+    expect="untrusted: signature[0]: the signer must be named by issuer and serial number (PKCS #7)",
 )
 def by_key_identifier() -> bytes:
     """A signer named by a key identifier is CMS, not PKCS #7."""
@@ -343,27 +346,29 @@ def by_key_identifier() -> bytes:
 
 @vector(
     section="E.5",
-    expect="untrusted: signature[0]: an RSA key with the exponent 3, at least 65537 is accepted",
+    expect=(
+        "untrusted: signature[0]: expected an RSA key with an odd exponent from 65537 to 4294967297, got 3"
+    ),
 )
 def exponent_3() -> bytes:
     """The exponent of Bleichenbacher's forgery, with a signature that holds."""
     return by(certify("Exponent", root(), with_key="exponent3"))
 
 
-@vector(section="E.5", expect="untrusted: signature[0]: an RSA key of 512 bits, 1024 to 8192 are accepted")
+@vector(section="E.5", expect="untrusted: signature[0]: expected an RSA key of 1024 to 8192 bits, got 512")
 def key_of_512_bits() -> bytes:
     """A key that anybody can factor."""
     return by(certify("Tiny", root(), with_key="tiny"))
 
 
-@vector(section="E.5", expect="untrusted: signature[0]: a signature of 257 octets for a key of 2048 bits")
+@vector(section="E.5", expect="untrusted: signature[0]: expected a signature of 256 bytes, got 257")
 def leading_zero() -> bytes:
     """A zero before the signature: the same number, other octets."""
     prehash = craft_signer(SIGNED, signer(), attributes=GOOD)
     return one(craft_signer(SIGNED, signer(), attributes=GOOD, signature=b"\x00" + prehash[-256:]))
 
 
-@vector(section="E.5", expect="untrusted: signature[0]: a signature of 257 octets for a key of 2048 bits")
+@vector(section="E.5", expect="untrusted: signature[0]: expected a signature of 256 bytes, got 257")
 def plus_the_modulus() -> bytes:
     """The signature plus the modulus: the same number to whoever reduces it."""
     genuine = int.from_bytes(craft_signer(SIGNED, signer(), attributes=GOOD)[-256:], "big")
@@ -373,7 +378,7 @@ def plus_the_modulus() -> bytes:
     )
 
 
-@vector(section="E.5", expect="untrusted: signature[0]: a signature of 0 octets for a key of 2048 bits")
+@vector(section="E.5", expect="untrusted: signature[0]: expected a signature of 256 bytes, got 0")
 def signature_empty() -> bytes:
     """No signature in the signature."""
     return one(craft_signer(SIGNED, signer(), attributes=GOOD, signature=b""))
@@ -409,7 +414,7 @@ def certified_by_a_false_root() -> bytes:
 
 @vector(
     section="E.5",
-    expect="untrusted: signature[0]: the signer's certificate is that of a certification authority",
+    expect="untrusted: signature[0]: the signer's certificate is a CA certificate",
 )
 def by_an_authority() -> bytes:
     """An authority certifies; it does not sign packages."""
@@ -428,7 +433,7 @@ def key_usage() -> bytes:
 
 @vector(
     section="E.5",
-    expect="untrusted: signature[0]: the certificate's extendedKeyUsage is not for signing this",
+    expect="untrusted: signature[0]: the signer's certificate has no suitable extendedKeyUsage",
 )
 def purpose_of_a_gateway() -> bytes:
     """A gateway's own TLS certificate, of the same root."""
@@ -462,7 +467,7 @@ def not_yet_valid() -> bytes:
     return by(certify("Early", root(), start=AT + timedelta(days=1)))
 
 
-@vector(section="E.5", expect="untrusted: signature[0]: CN=Weak is signed with md5")
+@vector(section="E.5", expect="untrusted: signature[0]: CN=Weak is signed with md5, which is not accepted")
 def md5_certificate() -> bytes:
     """A certificate that could have been made from another one."""
     return by(certify("Weak", root(), digest="md5"))

@@ -159,7 +159,7 @@ def test_a_voucher_that_was_superseded_is_refused() -> None:
         ("over.xml", 5, "over.xml: the Option 'VPN' has expired at 2026-05-31T00:00:00Z [TR-069 C.2]"),
         ("more.xml", 5, "more.xml: this device has no Option 'More' [TR-069 C.3, Table 62]"),
         ("twice.xml", 5, "twice.xml: two instructions for one Option, 'VPN' [TR-069 C.3]"),
-        ("-", 3, "-: offset 0x0000: no XML: document is empty [TR-069 C.3]"),
+        ("-", 3, "-: offset 0x0000: malformed XML: document is empty [TR-069 C.3]"),
     ],
 )
 def test_several_vouchers_are_applied_all_or_none_and_the_bad_one_is_named(

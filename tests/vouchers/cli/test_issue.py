@@ -170,7 +170,7 @@ def test_an_output_that_exists_is_refused_before_a_number_is_taken() -> None:
 
     result = run(*SINGLE, "-o", "v.xml")
 
-    assert failed(result, 2, "v.xml exists", "--force overwrites it")
+    assert failed(result, 2, "v.xml already exists", "overwrite it with --force")
     assert Path("v.xml").read_text() == "mine"
     assert entries() == []
 

@@ -245,13 +245,13 @@ def failures() -> list[tuple[str, Callable[[], object], tuple[str, ...], dict[st
             "output there",
             lambda: Path("out").mkdir(),
             (),
-            failure("error", 2, "out exists", hint="in another place the same batch is written once more"),
+            failure("error", 2, "out already exists", hint="give another path to write the same batch again"),
         ),
         (
             "part there",
             lambda: (Path("out.part") / "diary").mkdir(parents=True),
             (),
-            failure("error", 2, "out.part exists, and is no bulk output that was cut off"),
+            failure("error", 2, "out.part exists, and is not an interrupted bulk output"),
         ),
         (
             "no ledger",
@@ -367,5 +367,5 @@ def test_an_output_of_others_is_left_as_it_is() -> None:
 
     result = run(*MANY, "--out-dir", "out")
 
-    assert failed(result, 2, "out.part exists, and is no bulk output that was cut off")
+    assert failed(result, 2, "out.part exists, and is not an interrupted bulk output")
     assert listing(Path("out.part")) == {"diary": b"dear"}

@@ -195,12 +195,12 @@ def test_a_new_provider_is_seen_where_there_are_headers_alone() -> None:
 
 
 NONE: Final[dict[str, tuple[bytes, str]]] = {
-    "nothing": (b"", "offset 0x0000: no XML: document is empty"),
-    "no XML": (b"GetOptions\n", "offset 0x0000: no XML: start tag expected, '<' not found"),
+    "nothing": (b"", "offset 0x0000: malformed XML: document is empty"),
+    "no XML": (b"GetOptions\n", "offset 0x0000: malformed XML: start tag expected, '<' not found"),
     "not UTF-8": (b"<a>\xe9</a>", "offset 0x0003: not UTF-8: invalid continuation byte"),
     "a document type": (
         b'<!DOCTYPE a [<!ENTITY a "a"><!ENTITY b "&a;&a;&a;&a;">]>' + envelope(get_options("&b;")),
-        "offset 0x0000: a document type declaration is not taken",
+        "offset 0x0000: a document type declaration is not accepted",
     ),
     "another root": (b"<a>\n</a>", "a: must be an Envelope of SOAP 1.1 (line 1)"),
 }
@@ -415,7 +415,11 @@ def test_a_standard_input_that_is_closed_ends_with_9() -> None:
 def test_a_standard_input_that_is_empty_ends_with_3() -> None:
     answer = process(*HERE, *TIME, stdin=subprocess.DEVNULL)
 
-    assert answer == (3, b"", "spkg: error: offset 0x0000: no XML: document is empty [TR-069 3.5]\n")
+    assert answer == (
+        3,
+        b"",
+        "spkg: error: offset 0x0000: malformed XML: document is empty [TR-069 3.5]\n",
+    )
 
 
 def test_an_answer_that_can_not_be_told_ends_with_9_and_the_server_may_ask_again() -> None:

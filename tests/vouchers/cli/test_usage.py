@@ -134,7 +134,7 @@ def test_a_device_that_is_malformed_is_named() -> None:
 
     verify, apply = run("verify", "v.xml", *TRUST, "--device", "device.toml"), run("apply", "v.xml", *APPLY)
 
-    wanted = failed(3, "device.toml: device.oui: a string belongs here, in quotes")
+    wanted = failed(3, "device.toml: device.oui: must be a string in quotes")
     assert (told(verify), told(apply)) == (wanted, wanted)
 
 
@@ -146,7 +146,7 @@ NONE: Final[Mapping[str, tuple[bytes, str]]] = {
         Draft().encode(),
         "this is a package, and no voucher [TR-069 C.3]\nspkg: hint: 'spkg verify' verifies it",
     ),
-    "nothing": (b"", "offset 0x0000: no XML: document is empty [TR-069 C.3]"),
+    "nothing": (b"", "offset 0x0000: malformed XML: document is empty [TR-069 C.3]"),
     "words": (b"hello, world", "neither XML nor base64 [TR-069 C.3]"),
     "other XML": (b"<a/>", "a: a Signature of XML-Signature belongs here (line 1) [TR-069 C.3]"),
     "XML in base64": (
@@ -155,17 +155,17 @@ NONE: Final[Mapping[str, tuple[bytes, str]]] = {
     ),
     "base64 twice": (
         b64encode(b64encode(genuine())),
-        "offset 0x0000: no XML: start tag expected, '<' not found [TR-069 C.3]",
+        "offset 0x0000: malformed XML: start tag expected, '<' not found [TR-069 C.3]",
     ),
     "an octet too many": (
         genuine().ljust(MAX_VOUCHER + 1),
-        "a voucher of more than 262144 octets [TR-069 C.3]",
+        "a voucher must have at most 262144 bytes [TR-069 C.3]",
     ),
     "an octet too many in base64": (
         encodebytes(genuine().ljust(MAX_VOUCHER + 1)),
-        "a voucher of more than 262144 octets [TR-069 C.3]",
+        "a voucher must have at most 262144 bytes [TR-069 C.3]",
     ),
-    "far too large": (genuine().ljust(1 << 20), "a voucher of more than 262144 octets [TR-069 C.3]"),
+    "far too large": (genuine().ljust(1 << 20), "a voucher must have at most 262144 bytes [TR-069 C.3]"),
     "far too much base64": (b"A" * (1 << 20), "a voucher of more than 262144 octets [TR-069 C.3]"),
 }
 
@@ -208,7 +208,7 @@ def test_what_is_no_voucher_on_standard_input_is_said_of_it() -> None:
     result = process("verify", "-", *TRUST, given=b"")
 
     assert (result.returncode, result.stdout, result.stderr) == failed(
-        3, "-: offset 0x0000: no XML: document is empty [TR-069 C.3]"
+        3, "-: offset 0x0000: malformed XML: document is empty [TR-069 C.3]"
     )
 
 
@@ -220,9 +220,9 @@ def test_a_voucher_is_no_package(command: str) -> None:
 
     assert told(result)[:2] == (3, "")
     assert result.stderr == (
-        "spkg: error: offset 0x0000: header.preamble: 3c 53 69 67 6e 61 74 75 is not the preamble of a signed"
-        " package [TR-069 E.3]\n"
-        "spkg: hint: it looks like XML: 'spkg voucher' has commands for vouchers\n"
+        "spkg: error: offset 0x0000: header.preamble: not a signed package: it begins with '<Signatu'"
+        " [TR-069 E.3]\n"
+        "spkg: hint: if it is a voucher, use the commands of 'spkg voucher'\n"
     )
 
 

@@ -171,7 +171,7 @@ def test_a_voucher_that_is_not_trusted_is_told_of_in_a_document_without_what_it_
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ((*TRUST, "--signer", "Somebody"), f"{CALLED} is none of the signers asked for"),
+        ((*TRUST, "--signer", "Somebody"), f"{CALLED} is not one of the accepted signers"),
         ((*TRUST, "--required-signers", "2"), "a voucher has one signature, 2 are required"),
         ((*ANCHOR, "--at", "2050-01-01"), "CN=Test Root: certificate has expired"),
     ],

@@ -462,7 +462,7 @@ def test_a_device_is_who_it_says() -> None:
 
 
 def test_nobody_but_grant_makes_a_grant() -> None:
-    with pytest.raises(TypeError, match=re.escape("a Grant is only made by grant()")):
+    with pytest.raises(TypeError, match=re.escape("a Grant can only be made by grant()")):
         Grant(lives=(), seal=object())
 
 

@@ -592,11 +592,11 @@ def test_what_is_no_base64_is_a_wrong_argument(store: OptionStore, wrong: str) -
 @pytest.mark.parametrize(
     ("octets", "problem"),
     [
-        (b"", "offset 0x0000: no XML: document is empty"),
-        (b"voucher", "offset 0x0000: no XML: start tag expected, '&lt;' not found"),
+        (b"", "offset 0x0000: malformed XML: document is empty"),
+        (b"voucher", "offset 0x0000: malformed XML: start tag expected, '&lt;' not found"),
         (b"<a/>", "a: a Signature of XML-Signature belongs here (line 1)"),
         (b"\xff", "offset 0x0000: not UTF-8: invalid start byte"),
-        (b"<!DOCTYPE a><a/>", "offset 0x0000: a document type declaration is not taken"),
+        (b"<!DOCTYPE a><a/>", "offset 0x0000: a document type declaration is not accepted"),
     ],
 )
 def test_what_is_no_voucher_is_a_wrong_argument(store: OptionStore, octets: bytes, problem: str) -> None:
@@ -612,14 +612,14 @@ def test_what_is_no_voucher_is_a_wrong_argument(store: OptionStore, octets: byte
         (
             b"<OptionIdent>IPTV",
             b"<OptionIdent>IP<!-- a -->TV",
-            ".OptionIdent: a comment or processing instruction in it",
+            ".OptionIdent: contains a comment or processing instruction",
         ),
         (
             b"<OptionIdent>IPTV",
             b"<OptionIdent>IP<?b?>TV",
-            ".OptionIdent: a comment or processing instruction in it",
+            ".OptionIdent: contains a comment or processing instruction",
         ),
-        (b"<Option>\n", b"<Option><!-- a -->\n", ": a comment or processing instruction in it"),
+        (b"<Option>\n", b"<Option><!-- a -->\n", ": contains a comment or processing instruction"),
     ],
 )
 def test_a_comment_is_ignored_in_the_envelope_and_never_in_a_voucher(
@@ -641,7 +641,7 @@ def test_nothing_stands_beside_a_voucher(store: OptionStore, beside: bytes) -> N
     answer = ask(store, envelope(set_vouchers(beside + genuine())))
 
     assert answer == fault(
-        9003, "VoucherList[0]: a comment or processing instruction beside the root [TR-069 C.3]"
+        9003, "VoucherList[0]: a comment or processing instruction outside the root [TR-069 C.3]"
     )
     assert store.lives() == []
 
@@ -734,7 +734,7 @@ SPOILT: Final[dict[str, tuple[Callable[[], bytes | str], int]]] = {
     "a replay": (lambda: only(replace(QOS, serial="1")), 9001),
     "no signature that holds": (lambda: genuine().replace(b">4001<", b">4009<"), 9001),
     "no voucher": (lambda: b"<a/>", 9003),
-    "no base64": (lambda: "!", 9003),
+    "not base64": (lambda: "!", 9003),
     "too large a voucher": (lambda: b"<" * (MAX_VOUCHER + 1), 9004),
 }
 """What spoils a list, and the FaultCode."""
@@ -1140,9 +1140,9 @@ BOMB: Final = (
     '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;">]>'
 )
 ILL_FORMED: Final = {
-    "nothing": (b"", "offset 0x0000: no XML: document is empty"),
-    "blanks": (b" \r\n", "offset 0x0003: no XML: start tag expected, '<' not found"),
-    "no XML": (b"GetOptions", "offset 0x0000: no XML: start tag expected, '<' not found"),
+    "nothing": (b"", "offset 0x0000: malformed XML: document is empty"),
+    "blanks": (b" \r\n", "offset 0x0003: malformed XML: start tag expected, '<' not found"),
+    "no XML": (b"GetOptions", "offset 0x0000: malformed XML: start tag expected, '<' not found"),
     "another root": (b"<a/>", "a: must be an Envelope of SOAP 1.1 (line 1)"),
     "an envelope of no namespace": (
         b"<Envelope><Body/></Envelope>",
@@ -1170,46 +1170,55 @@ ILL_FORMED: Final = {
     ),
     "another encoding": (
         f'<?xml version="1.0" encoding="iso-8859-1"?>{TEXT}'.encode(),
-        "XML 1.0 in iso-8859-1: XML 1.0 in UTF-8 belongs here",
+        "expected XML 1.0 in UTF-8, got XML 1.0 in iso-8859-1",
     ),
     "UTF-16": (TEXT.encode("utf-16"), "offset 0x0000: not UTF-8: invalid start byte"),
     "another XML": (
         f'<?xml version="1.1"?>{TEXT}'.encode(),
-        "XML 1.1 in UTF-8: XML 1.0 in UTF-8 belongs here",
+        "expected XML 1.0 in UTF-8, got XML 1.1 in UTF-8",
     ),
     "a document type": (
         f"<!DOCTYPE a>{TEXT}".encode(),
-        "offset 0x0000: a document type declaration is not taken",
+        "offset 0x0000: a document type declaration is not accepted",
     ),
     "a document type elsewhere": (
         f'<?xml version="1.0"?><!DOCTYPE a SYSTEM "file:///etc/passwd">{TEXT}'.encode(),
-        "offset 0x0015: a document type declaration is not taken",
+        "offset 0x0015: a document type declaration is not accepted",
     ),
     "a document type in UTF-16": (
         f'<?xml version="1.0"?>{BOMB}{TEXT}'.encode("utf-16-le"),
-        "a document type declaration is not taken",
+        "a document type declaration is not accepted",
     ),
     "entities that grow": (
         f"{BOMB}{envelope(get_options('&c;')).decode()}".encode(),
-        "offset 0x0000: a document type declaration is not taken",
+        "offset 0x0000: a document type declaration is not accepted",
     ),
     "an entity that there is not": (
         envelope(get_options("&a;")),
-        f"offset 0x{envelope(get_options('&a;')).index(b'&a;') + 3:04x}: no XML: entity 'a' not defined",
+        (
+            f"offset 0x{envelope(get_options('&a;')).index(b'&a;') + 3:04x}:"
+            " malformed XML: entity 'a' not defined"
+        ),
     ),
     "a prefix that is not declared": (
         envelope("<y:a/>"),
-        f"offset 0x{TEXT.index('<cwmp:Get') + 4:04x}: no XML: namespace prefix y on a is not defined",
+        f"offset 0x{TEXT.index('<cwmp:Get') + 4:04x}: malformed XML: namespace prefix y on a is not defined",
     ),
     "an element that does not end": (
         TEXT.removesuffix("</soap:Envelope>\n").encode(),
-        f"offset 0x{TEXT.index('</soap:Env'):04x}: no XML: premature end of data in tag Envelope line 1",
+        (
+            f"offset 0x{TEXT.index('</soap:Env'):04x}:"
+            " malformed XML: premature end of data in tag Envelope line 1"
+        ),
     ),
     "too many namespaces": (
         envelope("".join(f'<x:a xmlns:y="urn:{number}"/>' for number in range(509))),
         "more than 512 namespace declarations",
     ),
-    "too many elements": (envelope("<x:a>" + "<x:b/>" * 32766 + "</x:a>"), "32769 elements: too many"),
+    "too many elements": (
+        envelope("<x:a>" + "<x:b/>" * 32766 + "</x:a>"),
+        "32769 elements exceed the limit of 32768",
+    ),
 }
 
 

@@ -47,7 +47,9 @@ def test_as_it_is_printed_it_is_no_xml() -> None:
         read_voucher(PRINTED)
 
     assert caught.value.offset == PRINTED.index(b"</VSerialNum>", PRINTED.index(b"<VSserialNum>")) + 13
-    assert "no XML: opening and ending tag mismatch: VSserialNum line 112 and VSerialNum" in str(caught.value)
+    assert "malformed XML: opening and ending tag mismatch: VSserialNum line 112 and VSerialNum" in str(
+        caught.value
+    )
 
 
 def test_its_shape_is_the_one_that_is_read() -> None:

@@ -295,8 +295,12 @@ def test_what_signxml_signs_is_taken(which: str, digest: Digest) -> None:
         ("dsa1024", Digest.SHA256, "a DSA key of 1024 and 160 bits: with sha256 q has 256"),
         ("dsa2048", Digest.SHA1, "a DSA key of 2048 and 256 bits: with sha1 q has 160"),
         ("dsa2048q224", Digest.SHA256, "a DSA key of 2048 and 224 bits: with sha256 q has 256"),
-        ("tiny", Digest.SHA256, "an RSA key of 512 bits, 1024 to 8192 are accepted"),
-        ("exponent3", Digest.SHA256, "an RSA key with the exponent 3, at least 65537 is accepted"),
+        ("tiny", Digest.SHA256, "expected an RSA key of 1024 to 8192 bits, got 512"),
+        (
+            "exponent3",
+            Digest.SHA256,
+            "expected an RSA key with an odd exponent from 65537 to 4294967297, got 3",
+        ),
     ],
 )
 def test_a_key_that_signs_no_vouchers_makes_no_signer(which: str, digest: Digest, problem: str) -> None:
@@ -675,7 +679,8 @@ def test_nothing_is_there_twice(element: str) -> None:
 
 
 SHAPE: Final = (
-    "Signature.Object.Option.DeviceId: Manufacturer, OUI, ProductClass, SerialNumber belong in it (line 24)"
+    "Signature.Object.Option.DeviceId:"
+    " must contain exactly Manufacturer, OUI, ProductClass, SerialNumber (line 24)"
 )
 OUI: Final = "OUI: six upper-case hexadecimal digits belong here"
 
@@ -726,12 +731,12 @@ OUI: Final = "OUI: six upper-case hexadecimal digits belong here"
         ([("EnableWithExpiration", "x" * 5000)], f"'{'x' * 199}"),
         (
             [("2026-05-01T00:00:00Z", "tomorrow")],
-            "'tomorrow' is no dateTime, as 2002-10-25T12:06:34Z is",
+            "expected a dateTime such as 2002-10-25T12:06:34Z, got 'tomorrow'",
         ),
-        ([("2026-05-01T00:00:00Z", "")], "'' is no dateTime, as 2002-10-25T12:06:34Z is"),
+        ([("2026-05-01T00:00:00Z", "")], "expected a dateTime such as 2002-10-25T12:06:34Z, got ''"),
         (
             [("2026-05-01T00:00:00Z", "2026-02-30T00:00:00Z")],
-            "'2026-02-30T00:00:00Z' is a time that no calendar has",
+            "'2026-02-30T00:00:00Z' is not a valid date and time",
         ),
         ([("</Option>", "<Transferable>yes</Transferable></Option>")], "Transferable: 'yes' is no boolean"),
         ([("</Option>", "<Transferable>True</Transferable></Option>")], "Transferable: 'True' is no boolean"),
@@ -765,13 +770,13 @@ def test_what_the_tables_forbid_is_refused_though_it_is_signed(
     [
         (
             [("IPTV", "<B>IPTV</B>")],
-            f"{PLACE}.OptionIdent: text alone belongs in it (line 30)",
+            f"{PLACE}.OptionIdent: must contain only text (line 30)",
         ),
         (
             [("EnableWithExpiration", "<B/>")],
-            f"{PLACE}.Mode: text alone belongs in it (line 35)",
+            f"{PLACE}.Mode: must contain only text (line 35)",
         ),
-        ([("00D09E", "<B/>")], "Signature.Object.Option.DeviceId.OUI: text alone belongs in it (line 26)"),
+        ([("00D09E", "<B/>")], "Signature.Object.Option.DeviceId.OUI: must contain only text (line 26)"),
         ([("<OUI>00D09E</OUI>\n", "")], SHAPE),
         ([("<OUI>00D09E</OUI>", "<OUI>00D09E</OUI><OUI>00D09E</OUI>")], SHAPE),
         ([("<OUI>00D09E</OUI>", "<X/><OUI>00D09E</OUI>")], SHAPE),
@@ -866,7 +871,7 @@ def test_no_base64_is_longer_than_a_voucher_can_be() -> None:
 
 
 def test_nothing_is_no_voucher() -> None:
-    assert refusal(unwrap(b"")) == "FormatError: offset 0x0000: no XML: document is empty [TR-069 C.3]"
+    assert refusal(unwrap(b"")) == "FormatError: offset 0x0000: malformed XML: document is empty [TR-069 C.3]"
 
 
 # Bounds.
@@ -895,7 +900,7 @@ def test_a_voucher_has_256_kibibytes_at_most() -> None:
     most = octets.ljust(MAX_VOUCHER, b"\n")
 
     assert verified(most).voucher == VOUCHER
-    assert refusal(most + b"\n") == "FormatError: a voucher of more than 262144 octets [TR-069 C.3]"
+    assert refusal(most + b"\n") == "FormatError: a voucher must have at most 262144 bytes [TR-069 C.3]"
 
 
 def test_a_document_has_4096_elements_at_most() -> None:
@@ -905,7 +910,7 @@ def test_a_document_has_4096_elements_at_most() -> None:
     assert len(parsing.parse(of(4096), "it", MAX_VOUCHER, section="C.3")) == 4095
     with pytest.raises(FormatError) as caught:
         parsing.parse(of(4097), "it", MAX_VOUCHER, section="C.3")
-    assert str(caught.value) == "4097 elements: too many [TR-069 C.3]"
+    assert str(caught.value) == "4097 elements exceed the limit of 4096 [TR-069 C.3]"
 
 
 def test_elements_are_bounded_before_they_are_256_deep() -> None:
@@ -974,7 +979,7 @@ def test_512_namespaces_are_the_most() -> None:
     assert verified(octets).voucher.options == (talkative,)
     assert within(
         PATIENCE, lambda: refusal(octets.replace(b"</Signature>", b"xmlns" * 169 + b"</Signature>"))
-    ).endswith("text behind it (line 59) [TR-069 C.3]")
+    ).endswith("is followed by text (line 59) [TR-069 C.3]")
     assert refusal(octets.replace(b"</Signature>", b"xmlns" * 170 + b"</Signature>")) == (
         "FormatError: more than 512 namespace declarations [TR-069 C.3]"
     )
