@@ -72,7 +72,7 @@ class _Lines(Iterator[str]):
             raise StopIteration
         if len(line) > MAX_LINE:
             raise FormatError(
-                f"line {self.number + 1}: expected at most {MAX_LINE} bytes, got more",
+                f"line {self.number + 1} must have at most {MAX_LINE} bytes, got more",
                 source=self.source,
                 offset=self.octets,
             )

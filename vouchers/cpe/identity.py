@@ -22,7 +22,7 @@ def identity_of(device: Device) -> DeviceId:
     }
     missing = [name for name, value in facts.items() if value is None]
     if missing:
-        problem = f"missing {' and '.join(missing)}: vouchers need the identity of the device"
+        problem = f"missing {' and '.join(missing)}: vouchers need the device's identity"
         raise FormatError(problem, field="device", section="C.3, Table 63")
     try:
         return DeviceId(

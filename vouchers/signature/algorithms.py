@@ -87,8 +87,8 @@ def scheme_for(key: object, digest: Digest) -> Scheme:
         q = key.parameters().parameter_numbers().q.bit_length()
         if key.key_size not in DSA_BITS or q not in DSA_SIZES[digest]:
             raise UntrustedError(
-                f"expected a DSA key of {' or '.join(map(str, DSA_BITS))} bits with a q of {DSA_SIZES[digest][0]} "
-                f"for {digest.value}, got {key.key_size} with a q of {q}"
+                f"a DSA key for {digest.value} needs {'/'.join(map(str, DSA_BITS))} bits "
+                f"and a q of {DSA_SIZES[digest][0]}, got {key.key_size} and {q}"
             )
         return Scheme(uri=_METHODS["dsa", digest], key=key, length=q // 4)
     if not isinstance(key.curve, ec.SECP256R1) or digest is not Digest.SHA256:

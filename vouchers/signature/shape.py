@@ -90,7 +90,7 @@ def unwrap(octets: bytes) -> bytes:
             "expected a voucher, got a package", hint="use 'spkg verify' for packages", section="C.3"
         )
     if len(octets) > MAX_FILE:
-        raise FormatError(f"expected a voucher of at most {MAX_VOUCHER} bytes, got more", section="C.3")
+        raise FormatError(f"a voucher must have at most {MAX_VOUCHER} bytes, got more", section="C.3")
     try:
         return b64decode(plain.translate(None, XML_BLANKS.encode()), validate=True)
     except ValueError as exc:
@@ -176,9 +176,7 @@ def _check_namespaces(element: XmlElement) -> None:
 def _reference(element: XmlElement, name: str) -> str:
     """Return the DigestMethod of a Reference to the Object with that Id."""
     if attribute(element, "URI") != f"#{name}":
-        raise malformed(
-            element, f"must have the URI #{name}, which is that of the Object at the same position"
-        )
+        raise malformed(element, f"expected the URI #{name} of the Object at the same position")
     transforms, method, value = children(element, *REFERENCE)
     (transform,) = children(transforms, f"{_DS}Transform")
     if _algorithm(transform) != C14N:
