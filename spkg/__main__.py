@@ -38,41 +38,39 @@ COMMANDS: Final = {
     "status": ListedCommand(
         where="spkg.cli.status:status", help="Show the state of a root and what was installed there."
     ),
-    "voucher": ListedCommand(
-        where="", help="Issue, verify and apply vouchers, which enable Options (TR-069, Appendix C)."
-    ),
+    "voucher": ListedCommand(where="", help="Issue, verify and apply vouchers (TR-069, Appendix C)."),
     "voucher issue": ListedCommand(
-        where="vouchers.cli.issue:issue", help="Issue a voucher to one device, or one to each of many."
+        where="vouchers.cli.issue:issue", help="Issue vouchers to one device or to many."
     ),
     "voucher inspect": ListedCommand(
         where="vouchers.cli.inspect:inspect_voucher",
-        help="Show everything that a voucher says, XML or base64.",
+        help="Show everything in a voucher, without verifying it.",
     ),
     "voucher verify": ListedCommand(
         where="vouchers.cli.verify:verify_voucher",
-        help="Check the signature of a voucher, XML or base64.",
+        help="Verify the signature of a voucher.",
     ),
     "voucher apply": ListedCommand(
-        where="vouchers.cli.apply:apply_vouchers", help="Apply vouchers as SetVouchers does: all, or none."
+        where="vouchers.cli.apply:apply_vouchers", help="Apply vouchers to this device: all of them or none."
     ),
     "voucher options": ListedCommand(
-        where="vouchers.cli.options:options", help="Show how Options stand, as GetOptions does."
+        where="vouchers.cli.options:options", help="Show the state of the device's Options."
     ),
     "voucher setup": ListedCommand(
-        where="vouchers.cli.setup:setup", help="Note that the user has set up the Option NAME."
+        where="vouchers.cli.setup:setup", help="Mark the Option NAME as set up by the user."
     ),
     "voucher rpc": ListedCommand(
-        where="vouchers.cli.rpc:rpc", help="Answer a request SetVouchers or GetOptions."
+        where="vouchers.cli.rpc:rpc", help="Answer a SetVouchers or GetOptions request."
     ),
-    "voucher ledger": ListedCommand(where="", help="Look into a ledger of serial numbers."),
+    "voucher ledger": ListedCommand(where="", help="List, export and void serial numbers in a ledger."),
     "voucher ledger list": ListedCommand(
-        where="vouchers.cli.ledger:list_ledger", help="Show vouchers by their serial numbers."
+        where="vouchers.cli.ledger:list_ledger", help="List vouchers by serial number."
     ),
     "voucher ledger export": ListedCommand(
-        where="vouchers.cli.ledger:export_ledger", help="Print all of it: CSV, or a JSON object a line."
+        where="vouchers.cli.ledger:export_ledger", help="Export the whole ledger as CSV or JSON lines."
     ),
     "voucher ledger void": ListedCommand(
-        where="vouchers.cli.ledger:void_serial", help="Make SERIAL void: its batch never issues it again."
+        where="vouchers.cli.ledger:void_serial", help="Void SERIAL: its batch never issues it again."
     ),
 }
 """The commands of an installed ``spkg``; a space separates a subcommand from its group."""

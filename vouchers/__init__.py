@@ -5,14 +5,14 @@ A server takes serial numbers from a ledger and signs, for one device or for a l
     issued = vouchers.VoucherIssuer(ledger, signer).issue(device, options)
     report = vouchers.issue_batch(order, Path("devices.csv"), Path("out"), signer, ledger)
 
-A device believes what a verifier returns::
+A device trusts only what a verifier returns::
 
     document = vouchers.read_voucher(issued.octets)
     trusted = vouchers.Verifier(policy).verify(document, now)   # raises; never returns a bool
     done = vouchers.apply_vouchers(read, verifier, this_device, Path("options.db"), now)
     answer = vouchers.answer_rpc(octets, Path("options.db"), verifier, this_device, now)
 
-Names are imported when they are first used, so that a program pays only for what it needs.
+Names are imported when they are first used: a program loads only what it needs.
 """
 
 from importlib import import_module

@@ -1,7 +1,7 @@
-"""What a voucher says: Options for one device (TR-069 Appendix C, Tables 62 and 63).
+"""The contents of a voucher: Options for one device (TR-069 Appendix C, Tables 62 and 63).
 
-The types hold nothing that the tables forbid, so whoever has one need not look again.  What is stricter for
-those who issue than for those who read is :meth:`Option.check_for_issuing`.
+The types can't hold a value that the tables forbid, so their users need not check again.  The stricter rules
+for issuing are in :meth:`Option.check_for_issuing`.
 """
 
 import re
@@ -26,27 +26,27 @@ __all__ = [
 ]
 
 Extra = tuple[str, "str | tuple[Extra, ...]"]
-"""A further element of an Option: its name, and its text or the elements in it."""
+"""A further element of an Option: its name, and its text or its child elements."""
 
 MAX_VOUCHER_OPTIONS: Final = 64
-"""The most Options of one voucher: each costs a digest of its own."""
+"""The most Options in one voucher: each needs its own digest."""
 MAX_VOUCHERS: Final = 64
-"""The most vouchers of one SetVouchers."""
+"""The most vouchers in one SetVouchers request."""
 MAX_DURATION: Final = (1 << 32) - 1
 """The largest unsignedInt."""
 MAX_EXTRA: Final = 32
-"""The most further elements of an Option, those within others among them."""
+"""The most further elements of an Option, including nested ones."""
 MAX_EXTRA_DEPTH: Final = 4
-"""How deep they may be nested."""
+"""The deepest nesting of further elements."""
 EXTRA_TEXT: Final = 1024
-"""The most characters of one."""
+"""The longest text of a further element, in characters."""
 MAX_LONG_TEXT: Final = 256
 MAX_SHORT_TEXT: Final = 64
 OUI: Final = re.compile(r"[0-9A-F]{6}", re.ASCII)
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", re.ASCII)
-"""How a further element may be called."""
+"""The names that a further element may have."""
 NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that no XML 1.0 document can have."""
+"""Characters that XML 1.0 does not allow."""
 NAMES: Final = frozenset(
     {
         *("VSerialNum", "DeviceId", "OptionIdent", "OptionDesc", "StartDate"),
@@ -57,7 +57,7 @@ NAMES: Final = frozenset(
 
 
 class Mode(Enum):
-    """What is to become of an Option (Table 62); the values are those on the wire."""
+    """What a voucher does to an Option (Table 62); the values are those on the wire."""
 
     DISABLE = "Disable"
     WITH_EXPIRATION = "EnableWithExpiration"
@@ -69,7 +69,7 @@ class DeviceId:
     """The one device that an Option is for (Table 63)."""
 
     manufacturer: str
-    """For display alone."""
+    """For display only."""
     oui: str
     """Six hexadecimal digits, upper case."""
     product_class: str
@@ -78,12 +78,12 @@ class DeviceId:
     def __post_init__(self) -> None:
         _check_text("Manufacturer", self.manufacturer, MAX_SHORT_TEXT)
         if OUI.fullmatch(self.oui) is None:
-            raise ValueError("OUI: six upper-case hexadecimal digits belong here")
+            raise ValueError(f"OUI: expected six upper-case hexadecimal digits, got {self.oui[:40]!r}")
         _check_text("ProductClass", self.product_class, MAX_SHORT_TEXT)
         _check_text("SerialNumber", self.serial_number, MAX_SHORT_TEXT, least=1)
 
     def is_same_device(self, other: "DeviceId") -> bool:
-        """Whether both are of the same device; who made it is for display alone."""
+        """Whether both name the same device; the manufacturer is for display only."""
         return (self.oui, self.product_class, self.serial_number) == (
             other.oui,
             other.product_class,
@@ -93,7 +93,7 @@ class DeviceId:
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """What is to become of one Option of one device (Table 62)."""
+    """What a voucher does to one Option of one device (Table 62)."""
 
     serial: str
     """VSerialNum: unique among all vouchers of its server."""
@@ -104,13 +104,13 @@ class Option:
     """OptionDesc."""
     mode: Mode
     start: datetime | None = None
-    """StartDate, in UTC; None where it begins when the voucher is applied."""
+    """StartDate, in UTC; None if it begins when the voucher is applied."""
     duration: int | None = None
     """How long it stays enabled, in *units*; never None with expiration."""
     units: Units | None = None
     """DurationUnits; never None with expiration."""
     transferable: bool = False
-    """Whether it outlives a change of provider."""
+    """Whether it stays enabled after a change of provider."""
     extra: tuple[Extra, ...] = ()
     """Further elements, which C.3 allows."""
 
@@ -119,44 +119,44 @@ class Option:
         _check_text("OptionIdent", self.ident, MAX_SHORT_TEXT, least=1)
         _check_text("OptionDesc", self.description, MAX_LONG_TEXT)
         if self.start is not None and self.start.tzinfo is None:
-            raise ValueError("StartDate: a time without a zone")
+            raise ValueError("StartDate: must have a time zone")
         if self.start is not None and (self.start.utcoffset() or self.start.microsecond):
-            raise ValueError("StartDate: a time in UTC, to the second")
+            raise ValueError("StartDate: must be in UTC, to the second")
         if self.duration is not None and not 0 <= self.duration <= MAX_DURATION:
-            raise ValueError(f"Duration: {self.duration} is no unsignedInt")
+            raise ValueError(f"Duration: must be from 0 to {MAX_DURATION}, got {self.duration}")
         if self.mode is Mode.WITH_EXPIRATION:
             for name, value in (("Duration", self.duration), ("DurationUnits", self.units)):
                 if value is None:
                     raise ValueError(f"{name}: required with EnableWithExpiration")
         for name, _ in self.extra:
             if name in NAMES:
-                raise ValueError(f"{name!r} is no name for a further element")
+                raise ValueError(f"{name!r} is a name of Table 62 and not allowed for a further element")
         count = _check_extra(self.extra, 1)
         if count > MAX_EXTRA:
-            raise ValueError(f"{count} further elements, {MAX_EXTRA} are taken")
+            raise ValueError(f"expected at most {MAX_EXTRA} further elements, got {count}")
 
     def check_for_issuing(self) -> None:
-        """Raise ``ValueError`` where it says what means nothing, or what is over before it begins."""
+        """Raise ``ValueError`` if a field has no meaning in its Mode, or its Duration is 0."""
         enabling = self.mode is not Mode.DISABLE
         if self.start is not None and not enabling:
-            raise ValueError("StartDate: means nothing with Disable")
+            raise ValueError("StartDate: has no meaning with Disable")
         for name, value in (("Duration", self.duration), ("DurationUnits", self.units)):
             if value is not None and self.mode is not Mode.WITH_EXPIRATION:
-                raise ValueError(f"{name}: means nothing with {self.mode.value}")
+                raise ValueError(f"{name}: has no meaning with {self.mode.value}")
         if self.duration == 0:
-            raise ValueError("Duration: 0 is over before it begins")
+            raise ValueError("Duration: must be at least 1, got 0")
         if self.transferable and not enabling:
-            raise ValueError("Transferable: means nothing with Disable")
+            raise ValueError("Transferable: has no meaning with Disable")
 
     def expires(self, applied: datetime) -> datetime | None:
-        """Return when it ends; None where it does not by itself.
+        """Return when it ends; None if it never expires.
 
         Args:
-            applied: When the voucher is applied, from where it counts without a StartDate.
+            applied: When the voucher is applied; the duration counts from then if there is no StartDate.
         """
         if self.mode is not Mode.WITH_EXPIRATION:
             return None
-        assert self.duration is not None  # or it would not be here
+        assert self.duration is not None  # as the constructor has checked
         assert self.units is not None
         return end_of(self.start or applied, self.duration, self.units)
 
@@ -169,38 +169,38 @@ class Voucher:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.options) <= MAX_VOUCHER_OPTIONS:
-            raise ValueError(f"{len(self.options)} Options, from 1 to {MAX_VOUCHER_OPTIONS} belong here")
+            raise ValueError(f"expected 1 to {MAX_VOUCHER_OPTIONS} Options, got {len(self.options)}")
         first = self.options[0].device
         if not all(option.device.is_same_device(first) for option in self.options):
-            raise ValueError("DeviceId: Options for different devices")
+            raise ValueError("DeviceId: all Options must be for the same device")
 
     @property
     def device(self) -> DeviceId:
-        """The one device that it is for."""
+        """The device that the voucher is for."""
         return self.options[0].device
 
 
 def _check_extra(extra: tuple[Extra, ...], depth: int) -> int:
-    """Return how many further elements there are; raise ``ValueError`` where they are none."""
+    """Return the number of further elements; raise ``ValueError`` if one is invalid."""
     if depth > MAX_EXTRA_DEPTH:
-        raise ValueError(f"further elements nested deeper than {MAX_EXTRA_DEPTH}")
+        raise ValueError(f"further elements must be nested at most {MAX_EXTRA_DEPTH} deep")
     count = len(extra)
     for name, inner in extra:
         if NAME.fullmatch(name) is None:
-            raise ValueError(f"{name[:40]!r} is no name for a further element")
+            raise ValueError(f"{name[:40]!r} is not a valid name for a further element")
         if isinstance(inner, str):
             _check_text(name, inner, EXTRA_TEXT)
         elif not inner:
-            raise ValueError(f"{name}: there is neither text nor an element in it")
+            raise ValueError(f"{name}: must contain text or elements")
         else:
             count += _check_extra(inner, depth + 1)
     return count
 
 
 def _check_text(name: str, text: str, most: int, *, least: int = 0) -> None:
-    """Raise ``ValueError`` unless a string has the length of its table, and what XML can say."""
+    """Raise ``ValueError`` unless a string has the length of its table and only characters of XML 1.0."""
     if not least <= len(text) <= most:
-        raise ValueError(f"{name}: {len(text)} characters, from {least} to {most} belong here")
+        raise ValueError(f"{name}: expected {least} to {most} characters, got {len(text)}")
     found = NOT_XML.search(text)
     if found is not None:
-        raise ValueError(f"{name}: XML has no character U+{ord(found[0]):04X}")
+        raise ValueError(f"{name}: XML 1.0 does not allow the character U+{ord(found[0]):04X}")

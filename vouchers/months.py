@@ -1,7 +1,7 @@
-"""Durations of vouchers: days, and months as the calendar has them (Table 62).
+"""Durations of vouchers: days, and months of the calendar (Table 62).
 
-Appendix C is silent on the length of a month: it ends on the same day of a later month, or on its last day
-where that has none such.
+Appendix C does not define the length of a month.  Here a duration ends on the same day of a later month, or
+on the last day of that month if it is shorter.
 """
 
 from calendar import monthrange
@@ -16,18 +16,18 @@ __all__ = [
 ]
 
 LAST: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-"""The end of all durations: there is no later year in a dateTime of four digits."""
+"""The latest end of a duration: a dateTime with a year of four digits can't be later."""
 
 
 class Units(Enum):
-    """What a Duration counts in (Table 62); the values are those on the wire."""
+    """The unit of a Duration (Table 62); the values are those on the wire."""
 
     DAYS = "Days"
     MONTHS = "Months"
 
 
 def end_of(start: datetime, duration: int, units: Units) -> datetime:
-    """Return when a duration is over that begins at *start*; never later than :data:`LAST`.
+    """Return when a duration that begins at *start* is over; never later than :data:`LAST`.
 
     Args:
         start: In UTC.

@@ -1,4 +1,4 @@
-"""What the voucher commands tell, people and programs."""
+"""What the voucher commands print, for people and for programs."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ from vouchers.model import DeviceId, Extra, Option
 from vouchers.signature.algorithms import digest_of_method
 from vouchers.signature.option_elements import read_option
 
-if TYPE_CHECKING:  # a command imports what it needs, and not what others tell of
+if TYPE_CHECKING:  # a command imports only what it prints
     from vouchers.acs.bulk import BulkReport
     from vouchers.acs.issuer import Issued
     from vouchers.acs.ledger import LedgerEntry
@@ -49,7 +49,7 @@ Found = list[tuple[Option | None, FormatError | None]]
 
 
 def inspection(document: "VoucherDocument") -> Found:
-    """Return what the Objects of a voucher say, nobody's word for it."""
+    """Return what the Objects of a voucher contain; nothing is verified."""
     found: Found = []
     for element in document.objects:
         try:
@@ -77,11 +77,11 @@ def inspection_document(document: "VoucherDocument", found: Found) -> Document:
 
 
 def inspection_lines(document: "VoucherDocument", found: Found) -> Iterator[Line]:
-    """Give what ``voucher inspect`` prints."""
+    """Yield the lines that ``voucher inspect`` prints."""
     digest = digest_of_method(document.method)
     yield Tone.BAD, "not verified"
     yield Tone.HEADING, "signature"
-    yield Tone.PLAIN, f"  {document.method}{'' if digest else ', which is none of those taken'}"
+    yield Tone.PLAIN, f"  {document.method}{'' if digest else ', which is not accepted'}"
     for octets in document.certificates:
         one = certificate_document(octets)
         yield Tone.PLAIN, f"  {one.get('subject') or one['problem']}"
@@ -96,7 +96,7 @@ def inspection_lines(document: "VoucherDocument", found: Found) -> Iterator[Line
 
 
 def verification_document(trusted: "TrustedVoucher | None", error: SpkgError | None) -> Document:
-    """Return what ``voucher verify --json`` prints, as far as verification came."""
+    """Return what ``voucher verify --json`` prints, also of a voucher that is not trusted."""
     return {
         "schema": "spkg.voucher.verify/1",
         "verdict": "trusted" if error is None else error.STATUS,
@@ -108,7 +108,7 @@ def verification_document(trusted: "TrustedVoucher | None", error: SpkgError | N
 
 
 def verification_lines(trusted: "TrustedVoucher", error: SpkgError | None) -> Iterator[Line]:
-    """Give what ``voucher verify`` prints of a voucher that somebody vouches for."""
+    """Yield the lines that ``voucher verify`` prints of a voucher with a trusted signature."""
     yield Tone.GOOD, f"{subject_of(trusted.signer)}, {trusted.digest.value}: accepted"
     yield Tone.PLAIN, f"  trusted through {subject_of(trusted.path[-1])}"
     if not trusted.dates_checked:
@@ -140,7 +140,7 @@ def applied_document(done: "Sequence[AppliedVoucher]") -> Document:
 
 
 def applied_lines(done: "Sequence[AppliedVoucher]", at: datetime) -> Iterator[Line]:
-    """Give what ``voucher apply`` prints."""
+    """Yield the lines that ``voucher apply`` prints."""
     for one in done:
         for life, new in one.options:
             state = life.at(at)
@@ -148,7 +148,7 @@ def applied_lines(done: "Sequence[AppliedVoucher]", at: datetime) -> Iterator[Li
             if new:
                 yield Tone.GOOD, f"{life.name}: {words}, by voucher {life.serial}"
             else:
-                yield Tone.PLAIN, f"{life.name}: {words}, by this voucher already: nothing changes"
+                yield Tone.PLAIN, f"{life.name}: {words}, unchanged: this voucher was already applied"
         yield Tone.PLAIN, f"  signed by {subject_of(one.trusted.signer)}"
 
 
@@ -176,7 +176,7 @@ def options_document(known: "KnownOptions") -> Document:
 
 
 def options_lines(known: "KnownOptions") -> Iterator[Line]:
-    """Give what ``voucher options`` prints."""
+    """Yield the lines that ``voucher options`` prints."""
     rows = [
         (
             option.name,
@@ -209,25 +209,25 @@ def issued_document(issued: "Issued", output: str) -> Document:
 
 
 def issued_lines(issued: "Issued", output: str) -> Iterator[Line]:
-    """Give what ``voucher issue`` prints for one device."""
+    """Yield the lines that ``voucher issue`` prints for one device."""
     device, serials = issued.device, ", ".join(map(str, issued.serials))
     options = amount(len(issued.serials), "Option")
     yield Tone.GOOD, f"{output}: {options} for {device.oui} {device.serial_number}, serials {serials}"
 
 
 def bulk_document(report: "BulkReport", output: str) -> Document:
-    """Return what the last line of bulk ``voucher issue --json`` says of a list that was worked through."""
+    """Return the result fields of bulk ``voucher issue --json`` for a list that was read to its end."""
     counts = {"issued": report.issued, "rejected": report.rejected}
     return {"status": "issued", "exit": 0, "output": output, **counts}
 
 
 def bulk_lines(report: "BulkReport", output: str, batch: str) -> Iterator[Line]:
-    """Give what bulk ``voucher issue`` prints."""
+    """Yield the lines that bulk ``voucher issue`` prints."""
     yield Tone.GOOD, f"{output}: {amount(report.issued, 'voucher')}, batch {batch}"
 
 
 def entry_document(entry: "LedgerEntry") -> Document:
-    """Return an entry of the ledger."""
+    """Return an entry of the ledger as JSON."""
     return {**vars(entry), "state": entry.state.value}
 
 
@@ -240,7 +240,7 @@ def entry_line(entry: "LedgerEntry") -> Line:
 
 
 def device_document(device: DeviceId) -> Document:
-    """Return who a device is (Table 63)."""
+    """Return the identity of a device (Table 63)."""
     return {
         "Manufacturer": device.manufacturer,
         "OUI": device.oui,
@@ -296,7 +296,7 @@ def _extra_rows(extra: Sequence[Extra], above: str = "") -> Iterator[tuple[str, 
 
 
 def _words(option: "OptionState", at: datetime) -> str:
-    """Return how an Option stands, as people say it."""
+    """Return the state of an Option in words."""
     if option.enabled:
         return "enabled" if option.expires is None else f"enabled until {write_time(option.expires)}"
     if option.ending is not None and option.ending.value == "provider":

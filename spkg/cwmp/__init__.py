@@ -1,1 +1,1 @@
-"""CWMP as TR-069 has it: what goes between a device and its ACS, whoever carries it."""
+"""CWMP as TR-069 has it: the messages between a device and its ACS, whatever carries them."""

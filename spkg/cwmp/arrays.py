@@ -1,7 +1,7 @@
 """Arrays of SOAP 1.1, as cwmp-1-0 writes them and as the toolkits of servers do (TR-069 3.5; SOAP 1.1, 5.4).
 
 A member may have any name in any namespace (5.4.2).  PHP, gSOAP and .NET write ``item`` or ``Item``, and
-gSOAP, .NET and Axis may write a value beside the call and refer to it: ``<item href="#id0"/>``.
+gSOAP, .NET and Axis may write a value next to the call and refer to it: ``<item href="#id0"/>``.
 """
 
 import re
@@ -16,8 +16,8 @@ from spkg.errors import NO_ROOM, FormatError, RefusedError
 __all__ = ["BASE64", "follow", "read_array", "write_array"]
 
 BASE64: Final = ("base64", "base64Binary", "string")
-"""The types that base64 is sent as: soapenc:base64, xsd:base64Binary, xsd:base64 of toolkits that mix the
-two, and xsd:string of those that know no schema and are given text, as PHP's."""
+"""The types that servers state for base64: soapenc:base64, xsd:base64Binary, xsd:base64 of toolkits that mix
+the two, and xsd:string of those that have text and no schema, such as PHP's."""
 XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
 COUNT: Final = re.compile(r"\[(\d{1,9})\]\s*$", re.ASCII)
 """The number of members at the end of an arrayType."""
@@ -31,13 +31,13 @@ def read_array(
     Args:
         array: The array.
         values: What its members can refer to (:attr:`Envelope.values`).
-        field: What it is called in errors.
+        field: Its name in errors.
         most: The most members that it may have.
         types: The types that a member may state, without their namespaces.
 
     Raises:
         RefusedError: It has too many members.
-        FormatError: It has another number of them than it states, or one has no value, or of another type.
+        FormatError: It does not have as many as it states, or one has no value, or one of another type.
     """
     members = [*array]
     if len(members) > most:
@@ -61,15 +61,15 @@ def read_array(
 def follow(element: XmlElement, values: Mapping[str, XmlElement], *, field: str) -> XmlElement:
     """Return the element that holds a value: the one that an href refers to, or *element* itself.
 
-    A value that is referred to can't refer to another one, so that there is neither a circle nor a chain.
+    A value that is referred to can't refer to another one: there are no circles and no chains.
 
     Args:
         element: An argument, or the member of an array.
         values: What it can refer to (:attr:`Envelope.values`).
-        field: What it is called in errors.
+        field: Its name in errors.
 
     Raises:
-        FormatError: It refers to nothing in its envelope, or has a value beside.
+        FormatError: It refers to nothing in its envelope, or has a value in addition.
     """
     href = element.get("href")
     if href is None:
@@ -78,7 +78,7 @@ def follow(element: XmlElement, values: Mapping[str, XmlElement], *, field: str)
         raise FormatError("must have a value or an href, not both", field=field, section="3.5")
     value = values.get(href.removeprefix("#")) if href.startswith("#") else None
     if value is None:
-        problem = f"href must refer to a value beside the call, got {href[:MAX_NAME_SHOWN]!r}"
+        problem = f"href must refer to a value next to the call, got {href[:MAX_NAME_SHOWN]!r}"
         raise FormatError(problem, field=field, section="3.5")
     if value.get("href") is not None:
         problem = f"href must refer to a value, got {href[:MAX_NAME_SHOWN]!r}, which has an href itself"
@@ -90,18 +90,18 @@ def write_array(name: str, kind: str, members: Sequence[str]) -> str:
     """Return the XML of an array.
 
     Args:
-        name: The name of the argument that it is.
+        name: The name of the argument.
         kind: The type of its members, with the prefix ``soapenc`` or ``cwmp``.
-        members: The XML of each, a line that ends.
+        members: The XML of each, with a line break at its end.
     """
     return f'<{name} soapenc:arrayType="{kind}[{len(members)}]">\n{"".join(members)}</{name}>\n'
 
 
 def _check_value(value: XmlElement, field: str, types: Collection[str]) -> None:
-    """Raise unless an element has a value, and states none but these types."""
+    """Raise unless an element has a value, and states one of these types or no type."""
     if XML_BOOLEANS.get((value.get(f"{{{XSI}}}nil") or "0").strip(XML_BLANKS), True):
         raise FormatError("must not be nil", field=field, section="3.5")
-    # The namespace is not looked at: toolkits differ in it, and what is there is read as such a type anyway.
+    # The namespace is ignored: toolkits differ in it, and the value is read as one of these types anyway.
     kind = value.get(f"{{{XSI}}}type")
     if kind is not None and kind.strip(XML_BLANKS).rpartition(":")[2] not in types:
         problem = f"expected the type {' or '.join(types)}, got {kind[:MAX_NAME_SHOWN]!r}"

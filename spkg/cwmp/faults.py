@@ -1,7 +1,7 @@
 """The one table from errors to FaultCodes: by their class, and for some reasons (TR-069 A.5.1, Table 58).
 
-Errors do not know their FaultCodes, since one error has several: a method is answered with another than the
-transfer is that it began.
+Errors do not have a FaultCode of their own, because one error has two: one in the answer to a method, and one
+in the TransferComplete of a download.
 """
 
 from enum import IntEnum
@@ -39,7 +39,7 @@ MAX_FAULT_STRING: Final = 256
 
 
 class FaultCode(IntEnum):
-    """A FaultCode that a device answers (Table 58)."""
+    """A FaultCode that a device returns (Table 58)."""
 
     METHOD_NOT_SUPPORTED = 9000
     REQUEST_DENIED = 9001
@@ -54,7 +54,7 @@ class FaultCode(IntEnum):
 CLIENT: Final = frozenset(
     {FaultCode.METHOD_NOT_SUPPORTED, FaultCode.REQUEST_DENIED, FaultCode.INVALID_ARGUMENTS}
 )
-"""The faults whose source is the request, faultcode Client; the source of the others is this device (3.5)."""
+"""The faults caused by the request, with the faultcode Client; this device causes all others (3.5)."""
 
 
 class UnknownMethodError(UsageError):
@@ -91,7 +91,7 @@ REASONS: Final[dict[tuple[type[SpkgError], Reason], Faults]] = {
     },
     (TransferError, LOGIN): Faults(FaultCode.AUTHENTICATION_FAILURE, FaultCode.INTERNAL_ERROR),
 }
-"""What goes before it for some reasons; never for an UnsafeError, whatever has led to it."""
+"""The FaultCodes for some reasons, used before FAULTS; never for an UnsafeError, whatever caused it."""
 
 
 def transfer_fault(error: SpkgError) -> FaultCode:

@@ -1,6 +1,6 @@
-"""SOAP 1.1 as cwmp-1-0 uses it: envelopes in and out, whatever is in them (TR-069 3.5, A.2).
+"""SOAP 1.1 as cwmp-1-0 uses it: envelopes in and out, whatever their contents (TR-069 3.5, A.2).
 
-Reading ignores what is unknown, as 3.5 demands; whoever asks for an argument finds what is missing.
+Reading ignores unknown elements, as 3.5 requires; a missing argument is found when it is read.
 """
 
 from collections.abc import Mapping
@@ -28,9 +28,9 @@ CWMP: Final = "urn:dslforum-org:cwmp-1-0"
 SOAP: Final = "http://schemas.xmlsoap.org/soap/envelope/"
 ENCODING: Final = "http://schemas.xmlsoap.org/soap/encoding/"
 NEXT: Final = "http://schemas.xmlsoap.org/soap/actor/next"
-"""The actor that stands for whoever reads an envelope (SOAP 1.1, 4.2.2)."""
+"""The actor that means the reader of an envelope (SOAP 1.1, 4.2.2)."""
 MAX_ENVELOPE: Final = 4 << 20
-"""The largest envelope, in octets."""
+"""The largest envelope, in bytes."""
 MAX_NAME_SHOWN: Final = 128
 """How many characters of an unknown name are shown."""
 HEADERS: Final = {f"{{{CWMP}}}{name}": name for name in ("ID", "HoldRequests", "NoMoreRequests")}
@@ -39,31 +39,31 @@ HEADERS: Final = {f"{{{CWMP}}}{name}": name for name in ("ID", "HoldRequests", "
 
 @dataclass(frozen=True, kw_only=True)
 class Envelope:
-    """What an envelope says."""
+    """The contents of an envelope."""
 
     body: XmlElement | None
-    """The call, response or fault in its Body; None where it has headers alone."""
+    """The call, response or fault in its Body; None if it has only headers."""
     values: Mapping[str, XmlElement]
-    """By their id, the values beside it that an href can refer to (SOAP 1.1, 5.4.1)."""
+    """By their id, the values next to it that an href can refer to (SOAP 1.1, 5.4.1)."""
     id: str | None
-    """What the answer has to repeat."""
+    """The cwmp:ID, which the answer must repeat."""
     hold_requests: bool
     no_more_requests: bool
     problem: str | None
-    """Why it can't be answered as it asks, though it is an envelope."""
+    """Why the request can't be fulfilled, although it is an envelope."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has headers alone, which change the flow and need no answer (Table 3)."""
+        """Whether it has only headers, which change the flow and need no answer (Table 3)."""
         return self.body is None and self.problem is None
 
 
 def read_envelope(octets: bytes) -> Envelope:
-    """Return what an envelope says; what is unknown in it is ignored (3.5).
+    """Return the contents of an envelope; unknown elements are ignored (3.5).
 
     Raises:
         FormatError: It is not an envelope of SOAP 1.1.
-        RefusedError: It is larger than an envelope may be.
+        RefusedError: It is too large.
     """
     if len(octets) > MAX_ENVELOPE:
         problem = f"expected an envelope of at most {MAX_ENVELOPE} bytes, got more"
@@ -103,8 +103,8 @@ def write_envelope(body: str, name: str | None) -> bytes:
     """Return an envelope.
 
     Args:
-        body: What is in its Body, as XML; ``soap``, ``soapenc`` and ``cwmp`` are declared.
-        name: Its cwmp:ID; None where it has none.
+        body: The contents of its Body, as XML; ``soap``, ``soapenc`` and ``cwmp`` are declared.
+        name: Its cwmp:ID; None if it has none.
     """
     header = (
         ""
@@ -122,7 +122,7 @@ def fault_response(code: int, problem: str, name: str | None) -> bytes:
 
     Args:
         code: The FaultCode.
-        problem: The FaultString, which is cut off where it is too long.
+        problem: The FaultString, which is truncated if it is too long.
         name: The cwmp:ID of the request.
     """
     source = "Client" if code in CLIENT else "Server"
@@ -141,7 +141,7 @@ def own_text(element: XmlElement) -> str:
 
 
 def _values(others: list[XmlElement], problems: list[str]) -> dict[str, XmlElement]:
-    """Return what stands beside the call by its id; add to *problems* what has none, or the id of another.
+    """Return the values next to the call by their id; add missing and repeated ids to *problems*.
 
     A value that nothing refers to is unknown, and ignored.
     """
@@ -161,7 +161,7 @@ def _values(others: list[XmlElement], problems: list[str]) -> dict[str, XmlEleme
 
 
 def _must_be_understood(header: XmlElement) -> bool:
-    """Whether whoever reads an envelope must fail where it does not know this header."""
+    """Whether a reader of the envelope that does not know this header must fail."""
     actor = header.get(f"{{{SOAP}}}actor")
     return XML_BOOLEANS.get(header.get(f"{{{SOAP}}}mustUnderstand") or "0", True) and actor in {
         None,

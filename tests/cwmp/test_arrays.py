@@ -114,7 +114,7 @@ def test_an_href_refers_to_a_value_beside_the_call(href: str) -> None:
     problem = refusal(f'<item>a</item><item id="id1" href="{href}"/>', '<b id="id0">b</b>')
 
     assert problem == (
-        f"List[1]: href must refer to a value beside the call, got {href[:128]!r} [TR-069 3.5]"
+        f"List[1]: href must refer to a value next to the call, got {href[:128]!r} [TR-069 3.5]"
     )
 
 

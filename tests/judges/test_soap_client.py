@@ -172,7 +172,7 @@ IPTV_ON: Final = option(
 )
 OTHER: Final = (
     "VoucherList[0]: DeviceId: the voucher is for 00D09E 'Gateway' '123456789', "
-    "and this is 00D09E 'Gateway' '2' [TR-069 C.3, Table 62]"
+    "but this device is 00D09E 'Gateway' '2' [TR-069 C.3, Table 62]"
 )
 QOS_ON: Final = option("QoS", VoucherSN=4002, State=1, Mode=2, StartDate=AT, IsTransferable=True)
 
@@ -227,7 +227,7 @@ def test_a_server_reads_faults(server: Server) -> None:
     broken = server.refused("GetOptions", OptionName="")
 
     assert unknown == ("Client", "CWMP fault", "9000", f"the method {{{CWMP}}}FactoryReset is not supported")
-    assert wrong == ("Client", "CWMP fault", "9003", "there is no Option '<TV>' here")
+    assert wrong == ("Client", "CWMP fault", "9003", "unknown Option '<TV>'")
     assert many == (
         "Server",
         "CWMP fault",

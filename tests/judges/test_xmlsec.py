@@ -145,7 +145,7 @@ class TestTheLibrary:
         with pytest.raises(xmlsec.Error):
             context.verify(tree)
         assert refusal(octets, digest) == (
-            "UntrustedError: Signature.Object[0]: contents are not those that were signed"
+            "UntrustedError: Signature.Object[0]: contents do not match the signed digest"
         )
 
     @schemes

@@ -84,7 +84,7 @@ option 1
 """The two Options of the voucher of the kit, for people."""
 ACCEPTED: Final = f"{CALLED}, sha256: accepted\n  trusted through CN=Test Root\n"
 ELSEWHERE: Final = (
-    "DeviceId: the voucher is for 00D09E 'Gateway' '7', and this is 00D09E 'Gateway' '123456789'"
+    "DeviceId: the voucher is for 00D09E 'Gateway' '7', but this device is 00D09E 'Gateway' '123456789'"
     " [TR-069 C.3, Table 62]"
 )
 

@@ -150,24 +150,24 @@ def test_without_expiration_it_ends_never(mode: Mode) -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"serial": ""}, "VSerialNum: 0 characters, from 1 to 64 belong here"),
-        ({"serial": "x" * 65}, "VSerialNum: 65 characters, from 1 to 64 belong here"),
-        ({"ident": "x" * 65}, "OptionIdent: 65 characters, from 1 to 64 belong here"),
-        ({"ident": ""}, "OptionIdent: 0 characters, from 1 to 64 belong here"),
-        ({"description": "x" * 257}, "OptionDesc: 257 characters, from 0 to 256 belong here"),
-        ({"description": "a\0b"}, "OptionDesc: XML has no character U+0000"),
-        ({"description": "\ud800"}, "OptionDesc: XML has no character U+D800"),
-        ({"description": "\ufffe"}, "OptionDesc: XML has no character U+FFFE"),
-        ({"start": datetime(2002, 1, 1)}, "StartDate: a time without a zone"),  # noqa: DTZ001
-        ({"duration": -1}, "Duration: -1 is no unsignedInt"),
-        ({"duration": 1 << 32}, "Duration: 4294967296 is no unsignedInt"),
+        ({"serial": ""}, "VSerialNum: expected 1 to 64 characters, got 0"),
+        ({"serial": "x" * 65}, "VSerialNum: expected 1 to 64 characters, got 65"),
+        ({"ident": "x" * 65}, "OptionIdent: expected 1 to 64 characters, got 65"),
+        ({"ident": ""}, "OptionIdent: expected 1 to 64 characters, got 0"),
+        ({"description": "x" * 257}, "OptionDesc: expected 0 to 256 characters, got 257"),
+        ({"description": "a\0b"}, "OptionDesc: XML 1.0 does not allow the character U+0000"),
+        ({"description": "\ud800"}, "OptionDesc: XML 1.0 does not allow the character U+D800"),
+        ({"description": "\ufffe"}, "OptionDesc: XML 1.0 does not allow the character U+FFFE"),
+        ({"start": datetime(2002, 1, 1)}, "StartDate: must have a time zone"),  # noqa: DTZ001
+        ({"duration": -1}, "Duration: must be from 0 to 4294967295, got -1"),
+        ({"duration": 1 << 32}, "Duration: must be from 0 to 4294967295, got 4294967296"),
         ({"duration": None}, "Duration: required with EnableWithExpiration"),
         ({"units": None}, "DurationUnits: required with EnableWithExpiration"),
-        ({"extra": (("Mode", "x"),)}, "'Mode' is no name for a further element"),
-        ({"extra": (("a b", "x"),)}, "'a b' is no name for a further element"),
-        ({"extra": (("{urn}x", "x"),)}, "'{urn}x' is no name for a further element"),
-        ({"extra": (("x", "\x01"),)}, "x: XML has no character U+0001"),
-        ({"extra": (("x", "y"),) * 33}, "33 further elements, 32 are taken"),
+        ({"extra": (("Mode", "x"),)}, "'Mode' is a name of Table 62 and not allowed for a further element"),
+        ({"extra": (("a b", "x"),)}, "'a b' is not a valid name for a further element"),
+        ({"extra": (("{urn}x", "x"),)}, "'{urn}x' is not a valid name for a further element"),
+        ({"extra": (("x", "\x01"),)}, "x: XML 1.0 does not allow the character U+0001"),
+        ({"extra": (("x", "y"),) * 33}, "expected at most 32 further elements, got 33"),
     ],
 )
 def test_what_the_table_forbids_is_no_option(changes: dict[str, Any], problem: str) -> None:
@@ -180,14 +180,14 @@ def test_what_the_table_forbids_is_no_option(changes: dict[str, Any], problem: s
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"manufacturer": "x" * 65}, "Manufacturer: 65 characters, from 0 to 64 belong here"),
-        ({"oui": "00d09e"}, "OUI: six upper-case hexadecimal digits belong here"),
-        ({"oui": "0D09E"}, "OUI: six upper-case hexadecimal digits belong here"),
-        ({"oui": "00D09E\n"}, "OUI: six upper-case hexadecimal digits belong here"),
-        ({"oui": "\u06600D09E"}, "OUI: six upper-case hexadecimal digits belong here"),
-        ({"product_class": "x" * 65}, "ProductClass: 65 characters, from 0 to 64 belong here"),
-        ({"serial_number": ""}, "SerialNumber: 0 characters, from 1 to 64 belong here"),
-        ({"serial_number": "x" * 65}, "SerialNumber: 65 characters, from 1 to 64 belong here"),
+        ({"manufacturer": "x" * 65}, "Manufacturer: expected 0 to 64 characters, got 65"),
+        ({"oui": "00d09e"}, "OUI: expected six upper-case hexadecimal digits, got '00d09e'"),
+        ({"oui": "0D09E"}, "OUI: expected six upper-case hexadecimal digits, got '0D09E'"),
+        ({"oui": "00D09E\n"}, "OUI: expected six upper-case hexadecimal digits, got '00D09E\\n'"),
+        ({"oui": "\u06600D09E"}, "OUI: expected six upper-case hexadecimal digits, got '\u06600D09E'"),
+        ({"product_class": "x" * 65}, "ProductClass: expected 0 to 64 characters, got 65"),
+        ({"serial_number": ""}, "SerialNumber: expected 1 to 64 characters, got 0"),
+        ({"serial_number": "x" * 65}, "SerialNumber: expected 1 to 64 characters, got 65"),
     ],
 )
 def test_what_the_table_forbids_is_no_device(changes: dict[str, str], problem: str) -> None:
@@ -200,16 +200,16 @@ def test_what_the_table_forbids_is_no_device(changes: dict[str, str], problem: s
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"mode": Mode.DISABLE}, "StartDate: means nothing with Disable"),
-        ({"mode": Mode.DISABLE, "start": None}, "Duration: means nothing with Disable"),
+        ({"mode": Mode.DISABLE}, "StartDate: has no meaning with Disable"),
+        ({"mode": Mode.DISABLE, "start": None}, "Duration: has no meaning with Disable"),
         (
             {"mode": Mode.WITHOUT_EXPIRATION, "duration": None},
-            "DurationUnits: means nothing with EnableWithoutExpiration",
+            "DurationUnits: has no meaning with EnableWithoutExpiration",
         ),
-        ({"duration": 0}, "Duration: 0 is over before it begins"),
+        ({"duration": 0}, "Duration: must be at least 1, got 0"),
         (
             {"mode": Mode.DISABLE, "start": None, "duration": None, "units": None, "transferable": True},
-            "Transferable: means nothing with Disable",
+            "Transferable: has no meaning with Disable",
         ),
     ],
 )
@@ -227,11 +227,11 @@ def test_a_voucher_is_for_one_device_whoever_made_it() -> None:
 
     assert Voucher(options=(OPTION, again)).device == DEVICE
     for changes in ({"oui": "00D09F"}, {"product_class": "Modem"}, {"serial_number": "1"}):
-        with pytest.raises(ValueError, match="Options for different devices"):
+        with pytest.raises(ValueError, match="all Options must be for the same device"):
             Voucher(options=(OPTION, replace(OPTION, device=replace(DEVICE, **changes))))
 
 
 @pytest.mark.parametrize("count", [0, MAX_VOUCHER_OPTIONS + 1])
 def test_a_voucher_has_from_1_to_64_options(count: int) -> None:
-    with pytest.raises(ValueError, match=f"{count} Options, from 1 to 64 belong here"):
+    with pytest.raises(ValueError, match=f"expected 1 to 64 Options, got {count}"):
         Voucher(options=(OPTION,) * count)

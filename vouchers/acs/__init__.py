@@ -1,1 +1,1 @@
-"""What a server does (ACS): lists of devices, serial numbers, issuing."""
+"""The side of the server (ACS): lists of devices, serial numbers, issuing."""

@@ -1,7 +1,7 @@
-"""Vouchers for many devices: a stream of devices in, files out, in flat memory and on several cores.
+"""Vouchers for many devices: a stream of devices in, files out, in constant memory and on several cores.
 
-One process reads, takes serial numbers and writes; others sign.  It may be cut off anywhere: the same batch
-run again writes the same vouchers under the same numbers.
+One process reads, reserves serial numbers and writes; worker processes sign.  A run may be interrupted at any
+point: the same batch, run again, writes the same vouchers with the same serial numbers.
 """
 
 import csv
@@ -37,29 +37,29 @@ from vouchers.signature.sign import VoucherSigner
 __all__ = ["BulkOrder", "BulkReport", "VoucherForm", "issue_batch", "issue_many"]
 
 DEVICES_AT_ONCE: Final = 200
-"""How many devices are one transaction of the ledger, and one errand of a process."""
+"""The number of devices in one transaction of the ledger, and in one task of a worker process."""
 REJECTED: Final = "rejected.csv"
 INDEX: Final = "index.csv"
-"""Which voucher is whose, in their order; a line of NDJSON says so itself."""
+"""Lists the device of each voucher, in order.  NDJSON has no index: each line names its device."""
 
 Progress = Callable[[int], object]
 Taken = Sequence[tuple[Want, tuple[int, ...]]]
-"""Vouchers with the serial numbers that they are to have."""
+"""Vouchers with the serial numbers reserved for them."""
 Written = Sequence[tuple[tuple[str, ...], bytes]]
-"""A row of the index, which begins with the file of a voucher's own, and what is written of it."""
+"""For each voucher its row of the index, which begins with its own file name, and the bytes to write."""
 
 
 class VoucherForm(Enum):
-    """What is written of each voucher."""
+    """The format in which a voucher is written."""
 
     XML = "xml"
     BASE64 = "base64"
     SOAP = "soap"
-    """The request SetVouchers."""
+    """A SetVouchers request."""
     NDJSON = "ndjson"
 
     def write(self, issued: Issued) -> bytes:
-        """Return a voucher in this form; a line of text for those that have one."""
+        """Return a voucher in this format; one line of text for base64 and NDJSON."""
         match self:
             case VoucherForm.XML:
                 return issued.octets
@@ -72,32 +72,32 @@ class VoucherForm(Enum):
 
     @property
     def file(self) -> str | None:
-        """The file of all vouchers; None where each has its own, named by its serial number."""
+        """The one file for all vouchers; None if each has its own, named by its serial number."""
         return f"vouchers.{self.value}" if self in {VoucherForm.BASE64, VoucherForm.NDJSON} else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class BulkReport:
-    """What became of a list of devices."""
+    """The result of issuing to a list of devices."""
 
     issued: int
-    """Vouchers, one for each device that counts."""
+    """Vouchers, one for each device that was accepted."""
     rejected: int
-    """Lines that got none."""
+    """Lines that got no voucher."""
     run: str
-    """What the ledger calls this run."""
+    """The name of this run in the ledger."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BulkOrder:
-    """What is to be issued to each of many devices."""
+    """What to issue to each of many devices."""
 
     templates: tuple[Template, ...]
     batch: str
-    """What makes this the same as another run."""
+    """The name that all runs of the same order share."""
     form: VoucherForm = VoucherForm.NDJSON
     jobs: int = 1
-    """How many processes sign."""
+    """The number of processes that sign."""
 
 
 def issue_batch(
@@ -109,20 +109,20 @@ def issue_batch(
     *,
     progress: Progress | None = None,
 ) -> BulkReport:
-    """Issue a voucher to each of many devices: files in a new directory, then the ledger has them as issued.
+    """Issue a voucher to each of many devices: write a new directory, then confirm it in the ledger.
 
     Args:
-        order: What is issued.
+        order: What to issue.
         devices: A list of devices, or one device.
-        directory: What appears once all of it is written.
-        signer: Who signs.
-        ledger: Where the serial numbers come from; it is opened once the directory is known to be ours.
-        progress: Called with the octets of the list that were done.
+        directory: The new directory; it appears once all of it is written.
+        signer: Signs the vouchers.
+        ledger: The source of the serial numbers; opened after the directory is reserved for this run.
+        progress: Called with the number of bytes of the list processed since the last call.
 
     Raises:
-        UsageError: The directory exists, or another run writes it.
-        FormatError: The list is none.
-        FailedError: A process that signs was killed; the same batch, run again, completes it.
+        UsageError: The directory exists, or another run is writing it.
+        FormatError: The list is malformed.
+        FailedError: A signing process was killed; the same batch, run again, completes the directory.
         HostError: The ledger can't be used.
         OSError: Something can't be read or written.
     """
@@ -148,21 +148,21 @@ def issue_many(
     *,
     progress: Progress | None = None,
 ) -> BulkReport:
-    """Write a voucher for each device into a directory, and the lines that got none into ``rejected.csv``.
+    """Write a voucher for each device into a directory, and the lines without one into ``rejected.csv``.
 
-    Who calls makes the directory durable, and then has the ledger confirm the run.
+    The caller makes the directory durable, and then confirms the run in the ledger.
 
     Args:
-        order: What is issued.
+        order: What to issue.
         devices: The list.
         directory: An empty directory.
-        signer: Who signs.
-        ledger: Where the serial numbers come from.
-        progress: Called with the octets of the list that were done.
+        signer: Signs the vouchers.
+        ledger: The source of the serial numbers.
+        progress: Called with the number of bytes of the list processed since the last call.
 
     Raises:
-        FormatError: The list is none.
-        FailedError: A process that signs was killed.
+        FormatError: The list is malformed.
+        FailedError: A signing process was killed.
         HostError: The ledger can't be used.
         OSError: Something can't be read or written.
     """
@@ -194,7 +194,7 @@ def _reserved(
     reserve: Callable[[Sequence[Want]], list[Reservation]],
     reject: Callable[[int, str], object],
 ) -> Iterator[tuple[Taken, int]]:
-    """Give errands, vouchers with their serial numbers, and how far the list has been read."""
+    """Yield tasks, vouchers with their serial numbers, and how many bytes of the list have been read."""
     lines = iter(devices)
     while some := list(islice(lines, DEVICES_AT_ONCE)):
         wants = {
@@ -250,10 +250,10 @@ def _table(stack: ExitStack, path: Path) -> Any:
 
 
 class _Workers:
-    """Processes that sign, or this one.
+    """Worker processes that sign, or this process if there is only one job.
 
-    Each has a connection of its own: where one is killed in the middle of a word, nobody waits for the rest
-    of it, as an executor of the standard library does.
+    Each has its own connection.  If a worker is killed in the middle of a message, nothing waits for the rest
+    of it; an executor of the standard library does.
     """
 
     def __init__(self, signer: VoucherSigner, form: VoucherForm, jobs: int) -> None:
@@ -283,10 +283,10 @@ class _Workers:
             process.join()
 
     def work(self, errands: Iterator[tuple[Taken, int]]) -> Iterator[tuple[Written, int]]:
-        """Give what is to be written of each errand, in order.
+        """Yield what to write for each task, in order.
 
         Raises:
-            FailedError: A process that signs was killed.
+            FailedError: A signing process was killed.
             FormatError: A voucher would be too large.
         """
         if not self._connections:
@@ -296,7 +296,7 @@ class _Workers:
         waiting: deque[tuple[Connection, int]] = deque()
         free = deque(self._connections)
         for taken, octets in errands:
-            # A process has one errand at a time, so that neither waits for the other to take what it says.
+            # A worker has one task at a time, or both sides could block in sending to each other.
             done = None if free else _receive(waiting, free)
             connection = free.popleft()
             _send(connection, taken)
@@ -307,10 +307,10 @@ class _Workers:
             yield _receive(waiting, free)
 
     def _start(self, mask: Iterable[int]) -> None:
-        """Start a process, with all signals blocked until it has its own mind about them."""
+        """Start a process, with all signals blocked until it has set its own handlers."""
         ours, theirs = multiprocessing.Pipe()
         self._connections.append(ours)
-        process = multiprocessing.get_context("fork").Process(  # a key can't be sent, but it is there already
+        process = multiprocessing.get_context("fork").Process(  # a key can't be sent, only inherited
             target=_serve, args=(theirs, [*self._connections], self._sign, mask), daemon=True
         )
         with forking():
@@ -321,7 +321,7 @@ class _Workers:
 
 @dataclass(frozen=True, kw_only=True)
 class _Signing:
-    """What a process that signs does."""
+    """The work of a signing process."""
 
     signer: VoucherSigner
     form: VoucherForm
@@ -356,27 +356,27 @@ def _receive(waiting: deque[tuple[Connection, int]], free: deque[Connection]) ->
 
 
 def _killed() -> FailedError:
-    hint = "the same batch, run again, completes it"
-    return FailedError("a process that signs was killed", hint=hint)
+    hint = "run the same batch again to complete it"
+    return FailedError("a signing process was killed", hint=hint)
 
 
-def _serve(  # pragma: no cover - what runs here is ended, not left, so nobody measures it
+def _serve(  # pragma: no cover - the process is terminated, so nothing is measured
     connection: Connection, others: Sequence[Connection], sign: _Signing, mask: Iterable[int]
 ) -> None:
-    """Be a process that signs, until the one that began it is gone."""
-    # What the terminal tells all processes is for the one that began them to heed.
+    """Sign in a worker process, until its parent is gone."""
+    # The terminal sends these to all processes; the parent handles them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    for other in others:  # or they would outlive the one that they belong to
+    for other in others:  # or no worker would notice that the parent is gone
         other.close()
     with suppress(EOFError, OSError):
         while True:
             taken = connection.recv()
             try:
                 done: Written | Exception = sign(taken)
-            except Exception as exc:  # noqa: BLE001 - it is raised where somebody can hear of it
+            except Exception as exc:  # noqa: BLE001 - the parent raises it
                 done = exc
             connection.send(done)
 

@@ -1,6 +1,7 @@
-"""Who devices are: this one, or lists of them, in CSV or JSON as people and GenieACS write them.
+"""Lists of devices, in CSV or JSON as people and GenieACS write them.
 
-Lists are streamed; a line that names no device is told with its number and the reason, and the others count.
+Lists are streamed.  A line that names no device is reported with its number and the reason, and the other
+lines still count.
 """
 
 import csv
@@ -22,28 +23,28 @@ __all__ = [
 ]
 
 MAX_LINE: Final = 1 << 22
-"""The longest line, in octets: GenieACS may tell all that it knows of a device."""
+"""The longest line, in bytes: GenieACS may export everything that it knows about a device."""
 KEYS: Final = {
     **{name: name for name in ("manufacturer", "oui", "id")},
     "productclass": "product_class",
     "serialnumber": "serial_number",
 }
-"""What the columns and keys may be called, without ``DeviceID.``, spaces and underscores before them."""
+"""The names of columns and keys, in lower case, without a leading ``DeviceID.``, spaces and underscores."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListedDevice:
-    """A line of a list: a device, or why it is none."""
+    """A line of a list: a device, or why it is rejected."""
 
     line: int
     device: DeviceId | None
     problem: str | None = None
     octets: int = 0
-    """How much of the list has been read."""
+    """How many bytes of the list have been read."""
 
 
 def read_devices(path: Path) -> Iterator[ListedDevice]:
-    """Give the devices of a list.
+    """Yield the devices of a list.
 
     Raises:
         FormatError: It is neither CSV with a header that names devices, nor JSON.
@@ -71,15 +72,15 @@ class _Lines(Iterator[str]):
             raise StopIteration
         if len(line) > MAX_LINE:
             raise FormatError(
-                f"line {self.number + 1} has more than {MAX_LINE} octets",
+                f"line {self.number + 1} must have at most {MAX_LINE} bytes, got more",
                 source=self.source,
                 offset=self.octets,
             )
         if self.number == 0 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise FormatError("UTF-16: UTF-8 belongs here", source=self.source, offset=0)
+            raise FormatError("expected UTF-8, got UTF-16", source=self.source, offset=0)
         self.number += 1
         self.octets += len(line)
-        # What is not UTF-8 is told of its line: no DeviceId has such characters.
+        # A line that is not UTF-8 is rejected later: no DeviceId can have such characters.
         return line.removeprefix(BOM_UTF8 if self.number == 1 else b"").decode(errors="surrogateescape")
 
     def listed(self, line: int, found: Mapping[str, object]) -> ListedDevice:
@@ -90,23 +91,25 @@ class _Lines(Iterator[str]):
             return self.rejected(line, str(exc))
 
     def rejected(self, line: int, problem: str) -> ListedDevice:
-        """Return why a line names none."""
+        """Return a line without a device, and why."""
         return ListedDevice(line=line, device=None, problem=problem, octets=self.octets)
 
 
 def _read_csv(first: str, lines: _Lines) -> Iterator[ListedDevice]:
-    """Give the devices of a table whose first line has the names of its columns."""
+    """Yield the devices of a table whose first line names its columns."""
     separator = next((one for one in ";\t" if one in first and "," not in first), ",")
     try:
         header = [_key(name) for name in next(csv.reader([first], strict=True, delimiter=separator), [])]
     except csv.Error as exc:
         raise FormatError(f"line {lines.number}: {exc}", source=lines.source) from exc
     if "id" not in header and not {"oui", "product_class", "serial_number"} <= {*header}:
-        problem = "no list of devices: the first line names oui, product_class and serial_number, or an id"
+        problem = (
+            "not a list of devices: the first line must name oui, product_class and serial_number, or id"
+        )
         raise FormatError(problem, source=lines.source)
     twice = [name for name in header if name is not None and header.count(name) > 1]
     if twice:
-        raise FormatError(f"two columns are {twice[0]}", source=lines.source)
+        raise FormatError(f"the column {twice[0]} must occur once", source=lines.source)
     begin = lines.number
     table = csv.reader(lines, strict=True, delimiter=separator)
     try:
@@ -115,17 +118,19 @@ def _read_csv(first: str, lines: _Lines) -> Iterator[ListedDevice]:
             if not any(cells):
                 continue
             if len(cells) != len(header):
-                yield lines.rejected(number, f"{len(cells)} cells where the first line has {len(header)}")
+                yield lines.rejected(
+                    number, f"expected {len(header)} cells as in the first line, got {len(cells)}"
+                )
                 continue
             named = {name: cell for name, cell in zip(header, cells, strict=True) if name is not None}
             yield lines.listed(number, named)
     except csv.Error as exc:
-        # Nobody knows where the next record begins: text in a cell could be taken for a device.
+        # It is unknown where the next record begins: text in a cell could be taken for a device.
         raise FormatError(f"line {begin + table.line_num}: {exc}", source=lines.source) from exc
 
 
 def _read_json(first: str, lines: _Lines) -> Iterator[ListedDevice]:
-    """Give the devices of lines with an object each, be they an array or not."""
+    """Yield the devices of lines with one object each, in an array or not."""
     text: str | None = first
     while text is not None:
         number = lines.number
@@ -135,17 +140,17 @@ def _read_json(first: str, lines: _Lines) -> Iterator[ListedDevice]:
                 found = json.loads(f"[{stripped}]")
             except (ValueError, RecursionError) as exc:
                 if stripped in {"{", "[{"}:
-                    hint = "jq -c '.[]' makes it so"
-                    problem = f"line {number}: an object belongs on one line"
+                    hint = "jq -c '.[]' writes a list with one object per line"
+                    problem = f"line {number}: an object must be on one line"
                     raise FormatError(problem, source=lines.source, hint=hint) from exc
-                yield lines.rejected(number, f"no JSON object on one line: {exc}")
+                yield lines.rejected(number, f"not a JSON object on one line: {exc}")
             else:
                 yield from (lines.listed(number, _flat(one)) for one in found)
         text = next(lines, None)
 
 
 def _flat(found: Any) -> dict[str, object]:
-    """Return what an object says of a device; GenieACS has it in an object within."""
+    """Return the facts about a device in an object; GenieACS has them in a nested object."""
     if not isinstance(found, dict):
         return {}
     within = found.get("_deviceId")
@@ -154,7 +159,7 @@ def _flat(found: Any) -> dict[str, object]:
 
 
 def _key(name: str) -> str | None:
-    """Return which fact a column or a key is; None where it is another one."""
+    """Return which fact a column or a key holds; None if it is not needed."""
     plain = re.sub("[ _]", "", name.strip().lower()).removeprefix("deviceid.")
     return KEYS.get(plain)
 
@@ -163,7 +168,7 @@ def _device(found: Mapping[str, object]) -> DeviceId:
     """Return the device that a line names.
 
     Raises:
-        ValueError: It names none.
+        ValueError: It names no device, or an invalid one.
     """
     known = {"oui", "product_class", "serial_number"}
     if "id" in found and not known <= found.keys():
@@ -180,7 +185,7 @@ def _device(found: Mapping[str, object]) -> DeviceId:
             facts |= {"oui": parts[0], "product_class": "", "serial_number": parts[1]}
     missing = [name for name in ("oui", "product_class", "serial_number") if name not in facts]
     if missing:
-        raise ValueError(f"{' and '.join(missing)} must be there")
+        raise ValueError(f"missing {' and '.join(missing)}")
     return DeviceId(
         manufacturer=facts.get("manufacturer", ""),
         oui=_oui(facts["oui"]),
@@ -190,14 +195,14 @@ def _device(found: Mapping[str, object]) -> DeviceId:
 
 
 def _oui(text: str) -> str:
-    """Return an OUI as Table 63 has it; lists have it also as 00:d0:9e."""
+    """Return an OUI as Table 63 has it; lists may write it as 00:d0:9e."""
     found = re.fullmatch("([0-9A-Fa-f]{2})([:-]?)([0-9A-Fa-f]{2})\\2([0-9A-Fa-f]{2})", text, re.ASCII)
     return text if found is None else f"{found[1]}{found[3]}{found[4]}".upper()
 
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{name}: a string belongs here")  # noqa: TRY004 - the input's fault, not the caller's
+        raise ValueError(f"{name}: must be a string")  # noqa: TRY004 - the input's fault, not the caller's
     if value != value.strip():
-        raise ValueError(f"{name}: there is a blank before or behind it")
+        raise ValueError(f"{name}: must not begin or end with white space")
     return value

@@ -1,4 +1,4 @@
-"""What a server does for one device: take serial numbers, sign, and note that it is done (TR-069 C.3)."""
+"""Issuing to one device: reserve serial numbers, sign, and confirm in the ledger (TR-069 C.3)."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,11 +26,11 @@ class Issued:
 
 
 class VoucherIssuer:
-    """Issues vouchers, each under numbers that no other has.
+    """Issues vouchers, each with serial numbers that no other voucher has.
 
     Args:
-        ledger: Where the numbers come from; several issuers may share it.
-        signer: Who signs.
+        ledger: The source of the serial numbers; several issuers may share it.
+        signer: Signs the vouchers.
     """
 
     def __init__(self, ledger: Ledger, signer: VoucherSigner) -> None:
@@ -42,12 +42,12 @@ class VoucherIssuer:
 
         Args:
             device: The device.
-            options: What is to become of its Options.
-            batch: What makes two calls the same: the same device gets the same voucher again.
+            options: What the voucher does to its Options.
+            batch: In one batch the same device always gets the same voucher.
 
         Raises:
-            RefusedError: The batch has something else for this device.
-            FormatError: It would be no voucher, or too large a one.
+            RefusedError: The batch already has a different voucher for this device.
+            FormatError: The voucher would be invalid or too large.
             HostError: The ledger can't be used.
         """
         issued = self.prepare(device, options, batch=batch)
@@ -58,7 +58,7 @@ class VoucherIssuer:
     def issuing(
         self, device: DeviceId, options: Sequence[Template], batch: str | None = None
     ) -> Iterator[Issued]:
-        """Give a voucher that counts as issued when the block ends well; as :meth:`issue` otherwise."""
+        """Yield a voucher that counts as issued once the block succeeds; as :meth:`issue` otherwise."""
         issued = self.prepare(device, options, batch=batch)
         yield issued
         self.confirm(issued)
@@ -80,7 +80,7 @@ class VoucherIssuer:
         return sign_voucher(want, outcome.serials, self._signer)
 
     def confirm(self, issued: Issued) -> None:
-        """Note that a voucher is where it belongs.
+        """Record in the ledger that a voucher has been issued.
 
         Raises:
             HostError: The ledger can't be written.
@@ -89,25 +89,25 @@ class VoucherIssuer:
 
 
 def sign_numbered(device: DeviceId, options: Sequence[Template], first: int, signer: VoucherSigner) -> Issued:
-    """Return a voucher without a ledger, its Options numbered from *first* on.
+    """Return a voucher without a ledger; its Options are numbered from *first*.
 
     Raises:
-        UsageError: There are not so many serial numbers.
-        FormatError: It would be no voucher, or too large a one.
+        UsageError: The numbers would exceed the largest serial number.
+        FormatError: The voucher would be invalid or too large.
     """
     if not options or first < 1:
         raise UsageError("needs at least one Option, and a serial number of at least 1")
     serials = range(first, first + len(options))
     if serials[-1] > MAX_SERIAL:
-        raise UsageError(f"--serial {first}: {len(options)} Options count beyond {MAX_SERIAL}")
+        raise UsageError(f"--serial {first}: the numbers of {len(options)} Options would exceed {MAX_SERIAL}")
     return sign_voucher(Want(device=device, templates=tuple(options)), serials, signer)
 
 
 def sign_voucher(want: Want, serials: Sequence[int], signer: VoucherSigner) -> Issued:
-    """Return a voucher under given serial numbers.
+    """Return a voucher with given serial numbers.
 
     Raises:
-        FormatError: It would be none, or too large a one.
+        FormatError: The voucher would be invalid or too large.
     """
     octets = signer.sign(_voucher(want, serials))
     return Issued(device=want.device, serials=tuple(serials), octets=octets)
@@ -116,7 +116,7 @@ def sign_voucher(want: Want, serials: Sequence[int], signer: VoucherSigner) -> I
 def _voucher(want: Want, serials: Sequence[int]) -> Voucher:
     names = [template.ident for template in want.templates]
     if len({*names}) != len(names):
-        raise FormatError("two instructions for one Option", section="C.3")
+        raise FormatError("the Options of a voucher must have different names", section="C.3")
     try:
         return want.voucher(serials)
     except ValueError as exc:

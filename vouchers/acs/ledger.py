@@ -1,7 +1,7 @@
-"""The ledger of a server of vouchers: every serial number once, for ever (TR-069 C.3, Table 62).
+"""The ledger of a server that issues vouchers: each serial number is used once (TR-069 C.3, Table 62).
 
-It may be shared by many issuers at the same time.  A number is taken before anything is signed with it, in
-one transaction with what it stands for; whatever happens then, nobody takes it again.
+Many issuers may share it at the same time.  A number is reserved before anything is signed with it, in one
+transaction with the device and the Option that it is for.  Whatever happens then, it is never reserved again.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,19 +27,19 @@ from vouchers.signature.option_elements import content_of
 __all__ = ["MAX_BATCH", "MAX_SERIAL", "Ledger", "LedgerEntry", "Reservation", "SerialState", "Want"]
 
 MAX_SERIAL: Final = (1 << 32) - 1
-"""The largest serial number: GetOptions tells it as an unsignedInt."""
+"""The largest serial number: GetOptions reports it as an unsignedInt."""
 MAX_BATCH: Final = 128
 """The longest name of a batch, in characters."""
 LEDGER_LOCK_TIMEOUT: Final = 60
 """Seconds to wait for other issuers."""
 QUERY: Final = {"host", "port", "service", "sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout"}
-"""What the URL of a ledger may say behind its question mark."""
+"""The parameters that the URL of a ledger may have after its question mark."""
 LEDGER_MARK: Final = 0x53504B4C
-"""What tells a ledger from other SQLite files."""
+"""Marks an SQLite file as a ledger: its application_id."""
 ROUNDS: Final = 64
-"""How often numbers are asked for that somebody else took in the meantime."""
+"""How often to try again if other issuers have taken the numbers in the meantime."""
 ROWS_AT_ONCE: Final = 1000
-"""How many entries are read at a time."""
+"""The number of entries read at a time."""
 
 _META: Final = MetaData()
 _ENTRIES: Final = Table(
@@ -65,18 +65,18 @@ _DEVICE: Final = sqlalchemy.tuple_(_ENTRIES.c.oui, _ENTRIES.c.product_class, _EN
 
 
 class SerialState(Enum):
-    """How a serial number stands."""
+    """The state of a serial number."""
 
     RESERVED = "reserved"
     """Taken; the voucher may not have been written."""
     ISSUED = "issued"
     VOID = "void"
-    """Never to be issued, or not to be counted."""
+    """Never to be issued, or issued and no longer to be counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerEntry:
-    """One serial number, and what it stands for."""
+    """One serial number, with the device and the Option that it is for."""
 
     serial: int
     oui: str
@@ -84,7 +84,7 @@ class LedgerEntry:
     serial_number: str
     option: str
     digest: str
-    """The SHA-256 of what the Option says, in hex."""
+    """The SHA-256 of the contents of the Option, in hex."""
     signer: str
     """The SHA-256 of the signer's public key, in hex."""
     batch: str | None
@@ -96,16 +96,16 @@ class LedgerEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Want:
-    """A voucher that is wanted: Options for one device."""
+    """A voucher to issue: Options for one device."""
 
     device: DeviceId
     templates: tuple[Template, ...]
 
     def voucher(self, serials: Sequence[int]) -> Voucher:
-        """Return it under serial numbers, one for each Option.
+        """Return the voucher with serial numbers, one for each Option.
 
         Raises:
-            ValueError: It would be none.
+            ValueError: The voucher would be invalid.
         """
         pairs = zip(self.templates, serials, strict=True)
         return Voucher(options=tuple(template.option(serial, self.device) for template, serial in pairs))
@@ -113,24 +113,24 @@ class Want:
 
 @dataclass(frozen=True, kw_only=True)
 class Reservation:
-    """What the ledger says to a wish."""
+    """The answer of the ledger to a request."""
 
     serials: tuple[int, ...] = ()
-    """The serial number of each Option; none where it is refused."""
+    """The serial number of each Option; empty if the request is refused."""
     refusal: str | None = None
-    """Why there is to be no such voucher."""
+    """Why the request is refused; None if it is not."""
 
 
 class Ledger:
     """A database of serial numbers.
 
     Args:
-        url: A file of SQLite, or a URL as ``postgresql://host/name``.
-        clock: What time it is.
-        create: Whether a file is made where it is not there.
+        url: An SQLite file, or a URL such as ``postgresql://host/name``.
+        clock: Returns the current time.
+        create: Whether to create a ledger that does not exist.
 
     Raises:
-        UsageError: The URL is none, or has a password in it.
+        UsageError: The URL is invalid, or has a password in it.
         HostError: The database can't be used.
     """
 
@@ -139,11 +139,11 @@ class Ledger:
         self._name, self._engine = _open(url)
         self._create = create
         if not create and self._engine.dialect.name == "sqlite" and not Path(self._name).exists():
-            raise HostError(f"{self._name}: there is no such ledger")
-        # Both know ON CONFLICT, which the language that they share lacks.
+            raise HostError(f"{self._name}: the ledger does not exist")
+        # Both dialects have ON CONFLICT; the generic insert() does not.
         self._insert: Any = import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}").insert
         self.created = False
-        """Whether there was no ledger before."""
+        """Whether the ledger did not exist before."""
         try:
             with self._transaction() as connection:
                 self._claim(connection)
@@ -155,20 +155,20 @@ class Ledger:
             raise
 
     def _claim(self, connection: Connection) -> None:
-        """Make sure that a database is a ledger, or nobody's."""
+        """Make sure that the database is a ledger, or free to become one."""
         tables = set(sqlalchemy.inspect(connection).get_table_names())
         self.created = _ENTRIES.name not in tables
         if self.created and not self._create:
-            raise HostError(f"{self._name} holds no ledger")
+            raise HostError(f"{self._name}: the database has no ledger in it")
         if self._engine.dialect.name != "sqlite":
-            # One database has the tables of many; issuers that meet here make them one after the other.
+            # A PostgreSQL database may have other tables, too; the lock makes issuers create ours one by one.
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LEDGER_MARK})")
             return
         mark = connection.exec_driver_sql("PRAGMA application_id").scalar()
         if self.created and tables:
-            raise HostError(f"{self._name} is a database, and no ledger")
+            raise HostError(f"{self._name}: expected a ledger, got a database with other tables")
         if mark != (0 if self.created else LEDGER_MARK):
-            raise HostError(f"{self._name} is no ledger that this program knows")
+            raise HostError(f"{self._name}: expected a ledger, got another kind of SQLite file")
         if self.created:
             connection.exec_driver_sql(f"PRAGMA application_id = {LEDGER_MARK}")
 
@@ -181,12 +181,12 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._engine.dispose()
 
     @staticmethod
     def new_run() -> str:
-        """Return a name for one run of an issuer, which tells it from all others."""
+        """Return a unique name for one run of an issuer."""
         return token_hex(8)
 
     def reserve(
@@ -198,14 +198,14 @@ class Ledger:
         signer: str = "",
         unpredictable: bool = False,
     ) -> list[Reservation]:
-        """Take serial numbers for vouchers, or find those that the batch has taken for them before.
+        """Reserve serial numbers for vouchers, or find those that the batch has reserved for them before.
 
         Args:
-            wants: The vouchers, whose Options have different names.
-            run: Who asks: a device may be in one run once.
-            batch: What makes wishes the same.  Without one each is new.
-            signer: Whose key signs: the SHA-256 of the public one, in hex.
-            unpredictable: Whether nobody may guess the next number, which SHA-1 wants.
+            wants: The vouchers; their Options have different names.
+            run: The name of the run; a device may occur in it once.
+            batch: In one batch the same device gets the same numbers again; None for new ones.
+            signer: The signing key: the SHA-256 of its public key, in hex.
+            unpredictable: Whether the next number must be hard to guess, as SHA-1 needs.
 
         Raises:
             HostError: The database can't be used, or there are no numbers left.
@@ -218,13 +218,13 @@ class Ledger:
             if not waiting:
                 return [outcomes[index] for index in range(len(wants))]
             self._take(waiting, batch, run, signer, outcomes, unpredictable=unpredictable)
-        raise HostError(f"{self._name}: there are hardly any serial numbers left")
+        raise HostError(f"{self._name}: too few serial numbers are left")
 
     def confirm(self, serials: Sequence[int]) -> None:
-        """Note that a voucher has been issued.
+        """Record that a voucher has been issued.
 
         Raises:
-            RefusedError: One of them was made void meanwhile.
+            RefusedError: One of its serial numbers has been voided in the meantime.
             HostError: The database can't be written.
         """
         self._issued(_ENTRIES.c.serial.in_(serials))
@@ -232,10 +232,10 @@ class Ledger:
         with self._transaction(writes=False) as connection:
             found = connection.scalar(void.where(_ENTRIES.c.state == SerialState.VOID.value))
         if found is not None:
-            raise RefusedError(f"the serial number {found} was made void meanwhile")
+            raise RefusedError(f"serial number {found} has been voided in the meantime")
 
     def confirm_batch(self, batch: str, run: str) -> int:
-        """Note that all vouchers of a batch have been issued that one run was given; return how many numbers.
+        """Record that all vouchers of one run of a batch have been issued; return how many numbers that are.
 
         Raises:
             HostError: The database can't be written.
@@ -243,10 +243,10 @@ class Ledger:
         return self._issued((_ENTRIES.c.batch == batch) & (_ENTRIES.c.run == run))
 
     def void(self, serial: int) -> None:
-        """Note that a serial number is never to be issued, or that its voucher does not count.
+        """Record that a serial number is never to be issued, or that its voucher no longer counts.
 
         Raises:
-            RefusedError: Nobody has taken it, or it is void already.
+            RefusedError: It is not in this ledger, or already void.
             HostError: The database can't be written.
         """
         changed = self._update(
@@ -256,16 +256,17 @@ class Ledger:
         )
         if not changed:
             known = next(self.entries(serial=serial), None)
-            problem = "is void already" if known else "is none of this ledger"
-            raise RefusedError(f"the serial number {serial} {problem}")
+            problem = "is already void" if known else "is not in this ledger"
+            raise RefusedError(f"serial number {serial} {problem}")
 
     def entries(self, **wanted: object) -> Iterator[LedgerEntry]:
-        """Give the entries that have these values, in the order of their serial numbers, in flat memory.
+        """Yield the entries with these values, in the order of their serial numbers, in constant memory.
 
         Args:
-            wanted: Fields of :class:`LedgerEntry`; what is None does not matter.
+            wanted: Fields of :class:`LedgerEntry`; None allows any value.
 
         Raises:
+            UsageError: A value has characters that are not printable.
             HostError: The database can't be read.
         """
         query = sqlalchemy.select(_ENTRIES).order_by(_ENTRIES.c.serial).limit(ROWS_AT_ONCE)
@@ -273,7 +274,7 @@ class Ledger:
             if value is not None:
                 plain = value.value if isinstance(value, SerialState) else value
                 if isinstance(plain, str) and not plain.isprintable():
-                    raise UsageError(f"{name}: printable characters belong here")
+                    raise UsageError(f"{name}: must have only printable characters")
                 query = query.where(_ENTRIES.c[name] == plain)
         last = -1
         while True:
@@ -288,7 +289,7 @@ class Ledger:
     def _first_of_each(
         self, wants: Sequence[Want], batch: str | None, outcomes: dict[int, Reservation]
     ) -> dict[int, Want]:
-        """Return the wishes by their place; of one device in a batch the first one alone."""
+        """Return the requests by their index; of one device in a batch only the first."""
         if batch is None:
             return dict(enumerate(wants))
         first: dict[tuple[str, str, str], int] = {}
@@ -300,7 +301,7 @@ class Ledger:
     def _find(
         self, waiting: dict[int, Want], batch: str, run: str, signer: str, outcomes: dict[int, Reservation]
     ) -> None:
-        """Answer the wishes that the batch knows already."""
+        """Answer the requests for which the batch already has serial numbers."""
         places = {_key(want.device): index for index, want in waiting.items()}
         query = sqlalchemy.select(_ENTRIES).where(_ENTRIES.c.batch == batch, _DEVICE.in_([*places]))
         found: dict[int, list[Row[Any]]] = {}
@@ -325,8 +326,8 @@ class Ledger:
         *,
         unpredictable: bool,
     ) -> None:
-        """Take numbers for wishes, and answer those for which nobody else took one in the meantime."""
-        # In one order everywhere, so that two issuers of one batch can't wait for each other.
+        """Reserve numbers, and answer the requests whose numbers no other issuer took in the meantime."""
+        # The same order everywhere, or two issuers of one batch could wait for each other.
         order = sorted(waiting, key=lambda index: _key(waiting[index].device))
         count = sum(len(waiting[index].templates) for index in order)
         numbers = iter(self._numbers(count, unpredictable=unpredictable))
@@ -338,7 +339,7 @@ class Ledger:
             statement = self._insert(_ENTRIES).on_conflict_do_nothing().returning(_ENTRIES.c.serial)
             got = set(connection.scalars(statement, rows))
             lost = [index for index in order if not got.issuperset(taken[index])]
-            # A voucher has all its numbers, or none.
+            # A voucher gets all its numbers, or none.
             partial = [serial for index in lost for serial in taken[index] if serial in got]
             if partial:
                 connection.execute(sqlalchemy.delete(_ENTRIES).where(_ENTRIES.c.serial.in_(partial)))
@@ -348,7 +349,7 @@ class Ledger:
                 del waiting[index]
 
     def _numbers(self, count: int, *, unpredictable: bool) -> Sequence[int]:
-        """Return numbers that are free as far as can be told."""
+        """Return numbers that are probably free; reserving them decides."""
         if unpredictable:
             found: set[int] = set()
             while len(found) < count:
@@ -384,7 +385,7 @@ class Ledger:
             raise HostError(f"{self._name}: {_problem(exc)}") from exc
 
 
-_TWICE: Final = Reservation(refusal="the device is there twice")
+_TWICE: Final = Reservation(refusal="the device occurs twice")
 
 
 def _key(device: DeviceId) -> tuple[str, str, str]:
@@ -406,22 +407,22 @@ def _rows(want: Want, serials: Sequence[int]) -> Iterator[Mapping[str, object]]:
 
 
 def _again(want: Want, rows: Sequence[Row[Any]], run: str, signer: str) -> Reservation:
-    """Answer a wish that the batch knows: with the same numbers, if it is still the same wish."""
+    """Answer a request that the batch already has: with the same numbers if it is unchanged."""
     by_name = {row.option: row for row in rows}
     if by_name.keys() != {template.ident for template in want.templates}:
-        return Reservation(refusal="the batch has other Options for this device")
+        return Reservation(refusal="this batch already has other Options for this device")
     found = [by_name[template.ident] for template in want.templates]
     for row in found:
         if row.state == SerialState.VOID.value:
-            return Reservation(refusal=f"the voucher {row.serial} of this batch is void")
+            return Reservation(refusal=f"voucher {row.serial} of this batch is void")
         if row.run == run:
             return _TWICE
         if row.signer != signer:
-            return Reservation(refusal="the batch was signed with another key")
+            return Reservation(refusal="this batch was signed with a different key")
     serials = tuple(row.serial for row in found)
     contents = [content_of(option).hex() for option in want.voucher(serials).options]
     if contents != [row.digest for row in found]:
-        return Reservation(refusal="the batch has something else to say to this device")
+        return Reservation(refusal="this batch already has a different voucher for this device")
     return Reservation(serials=serials)
 
 
@@ -432,12 +433,12 @@ def _entry(row: Row[Any]) -> LedgerEntry:
 
 
 def _open(url: str) -> tuple[str, sqlalchemy.Engine]:
-    """Return what a database is called in errors, and the way to it."""
+    """Return the name of a database in errors, and its engine."""
     address = _address(url)
     kind = address.get_backend_name()
     if kind == "sqlite":
         if address.host or address.query or address.database in {None, "", ":memory:"}:
-            raise UsageError("a ledger of SQLite is a file: its path is enough")
+            raise UsageError("an SQLite ledger must be given as the path of a file")
         engine = sqlalchemy.create_engine(
             address.set(drivername="sqlite"), connect_args={"timeout": LEDGER_LOCK_TIMEOUT}
         )
@@ -445,13 +446,18 @@ def _open(url: str) -> tuple[str, sqlalchemy.Engine]:
         event.listen(engine, "begin", _begin_sqlite)
         return str(address.database), engine
     if kind != "postgresql":
-        raise UsageError(f"a ledger is kept by SQLite or PostgreSQL, not by {kind[:40]!r}")
+        raise UsageError(f"expected a ledger in SQLite or PostgreSQL, got {kind[:40]!r}")
     strange = sorted({*address.query} - QUERY)
     if address.password is not None or any("password" in name for name in strange):
-        hint = "libpq takes it from PGPASSFILE or ~/.pgpass"
-        raise UsageError("a password in the URL of the ledger can be seen by others", hint=hint)
+        hint = "put the password into ~/.pgpass, or into the file that PGPASSFILE names"
+        raise UsageError(
+            "the URL of the ledger must not have a password, which other users could see", hint=hint
+        )
     if strange:
-        raise UsageError(f"the URL of the ledger has no {strange[0][:40]!r}: {', '.join(sorted(QUERY))}")
+        raise UsageError(
+            f"unknown parameter {strange[0][:40]!r} in the URL of the ledger; "
+            f"expected one of {', '.join(sorted(QUERY))}"
+        )
     patience = f"-c lock_timeout={LEDGER_LOCK_TIMEOUT}s"
     try:
         engine = sqlalchemy.create_engine(
@@ -459,21 +465,21 @@ def _open(url: str) -> tuple[str, sqlalchemy.Engine]:
         )
     except ImportError as exc:
         hint = "pip install 'psycopg[binary]>=3.2'"
-        raise HostError("PostgreSQL wants psycopg, which is not installed", hint=hint) from exc
+        raise HostError("PostgreSQL needs psycopg, which is not installed", hint=hint) from exc
     return address.set(query={}).render_as_string(), engine
 
 
 def _address(url: str) -> sqlalchemy.URL:
     """Return the address of a database: a URL, or the path of a file."""
     if not url.isprintable() or not url:
-        raise UsageError("the URL of the ledger is none")
+        raise UsageError("the URL of the ledger is not valid")
     if "://" not in url:
         return sqlalchemy.URL.create("sqlite", database=url)
     try:
         address = sqlalchemy.make_url(url)
         _ = address.port, address.get_backend_name(), address.render_as_string()
     except (sqlalchemy.exc.ArgumentError, ValueError) as exc:
-        raise UsageError("the URL of the ledger is none") from exc
+        raise UsageError("the URL of the ledger is not valid") from exc
     if address.get_backend_name() == "postgres":
         return address.set(drivername="postgresql")
     return address
@@ -490,6 +496,6 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _problem(exc: Exception) -> str:
-    """Return what a database says, in one line and without what it was asked."""
+    """Return the message of a database, in one line and without the statement."""
     said = str(getattr(exc, "orig", None) or exc).strip().partition("\n")[0]
     return said[:1].lower() + said[1:200]

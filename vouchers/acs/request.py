@@ -1,4 +1,4 @@
-"""The request SetVouchers, as a server sends it (TR-069 A.4.1.3)."""
+"""The SetVouchers request, as a server sends it (TR-069 A.4.1.3)."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ def set_vouchers_request(vouchers: Sequence[bytes], *, name: str) -> bytes:
 
     Args:
         vouchers: The XML of each.
-        name: What tells the request from others: its cwmp:ID.
+        name: The cwmp:ID of the request.
 
     Raises:
-        ValueError: There are more vouchers than a device takes, or none; or XML has no such name.
+        ValueError: There are no vouchers, or more than a device takes; or XML does not allow the name.
     """
     if not 1 <= len(vouchers) <= MAX_VOUCHERS:
         raise ValueError(f"expected 1 to {MAX_VOUCHERS} vouchers, got {len(vouchers)}")

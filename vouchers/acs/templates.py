@@ -1,4 +1,4 @@
-"""Options as an operator offers them: all but the serial number and the device (docs/options.md)."""
+"""Options as an operator offers them, without a serial number and a device (docs/options.md)."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,12 +14,12 @@ from vouchers.months import Units
 __all__ = ["Template", "load_options", "read_options"]
 
 NOBODY: Final = DeviceId(manufacturer="", oui="000000", product_class="", serial_number="0")
-"""A device to try Options on."""
+"""A device for checking Options."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """What is to become of one Option, of whatever device."""
+    """What a voucher does to one Option, on any device."""
 
     ident: str
     description: str = ""
@@ -34,7 +34,7 @@ class Template:
         self.option(0, NOBODY).check_for_issuing()
 
     def is_over(self, now: datetime) -> bool:
-        """Whether no device would take it any more."""
+        """Whether it has ended, so every device would refuse it."""
         end = self.option(0, NOBODY).expires(now)
         return end is not None and end <= now
 
@@ -42,7 +42,7 @@ class Template:
         """Return the Option for one device.
 
         Raises:
-            ValueError: It would be none (Table 62).
+            ValueError: The Option would be invalid (Table 62).
         """
         return Option(
             serial=str(serial),
@@ -62,7 +62,7 @@ def load_options(path: Path) -> tuple[Template, ...]:
     """Read a file of Options.
 
     Raises:
-        FormatError: It is none.
+        FormatError: It is not a valid file of Options.
         OSError: It can't be read.
     """
     return read_options(load_table(path))
@@ -72,17 +72,19 @@ def read_options(document: Table) -> tuple[Template, ...]:
     """Return the Options that *document* describes, which go into one voucher.
 
     Raises:
-        FormatError: It describes none, too many, or one twice.
+        FormatError: It describes no Options, too many, one twice, or an invalid one.
     """
     tables = document.tables("option")
     document.finish()
     if not 1 <= len(tables) <= MAX_VOUCHER_OPTIONS:
-        raise document.error("option", f"from 1 to {MAX_VOUCHER_OPTIONS} [[option]] tables belong here")
+        raise document.error(
+            "option", f"expected 1 to {MAX_VOUCHER_OPTIONS} [[option]] tables, got {len(tables)}"
+        )
     found: dict[str, Template] = {}
     for table in tables:
         template = _template(table)
         if template.ident in found:
-            raise table.error("ident", f"{template.ident!r} is there twice")
+            raise table.error("ident", f"{template.ident!r} occurs twice")
         found[template.ident] = template
     return tuple(found.values())
 
@@ -95,11 +97,13 @@ def _template(table: Table) -> Template:
     extra = _extra(table, table.any("extra") or {})
     table.finish()
     if ident is None or mode is None:
-        raise table.error("" if ident is None and mode is None else "mode", "ident and mode belong here")
+        raise table.error("" if ident is None and mode is None else "mode", "ident and mode are required")
     if mode not in {one.value for one in Mode}:
-        raise table.error("mode", f"one of {', '.join(one.value for one in Mode)} belongs here")
+        raise table.error(
+            "mode", f"expected one of {', '.join(one.value for one in Mode)}, got {mode[:40]!r}"
+        )
     if units not in {None, *(one.value for one in Units)}:
-        raise table.error("duration-units", "Days or Months belongs here")
+        raise table.error("duration-units", f"expected Days or Months, got {str(units)[:40]!r}")
     try:
         return Template(
             ident=ident,
@@ -116,16 +120,16 @@ def _template(table: Table) -> Template:
 
 
 def _time(table: Table, key: str) -> datetime | None:
-    """Return a time that is written as TOML has it, or as a voucher has it; without a zone it is UTC."""
+    """Return a time that is written as in TOML or as in a voucher; without a zone it is UTC."""
     value = table.any(key)
     if isinstance(value, datetime):
         whole = value.replace(microsecond=0)
         try:
             return whole.replace(tzinfo=UTC) if value.tzinfo is None else whole.astimezone(UTC)
         except OverflowError as exc:
-            raise table.error(key, "no calendar has this time") from exc
+            raise table.error(key, "must be in the years 1 to 9999, in UTC") from exc
     if not isinstance(value, str | None):
-        raise table.error(key, "a time as 2026-12-01T00:00:00Z belongs here")
+        raise table.error(key, "must be a time such as 2026-12-01T00:00:00Z")
     try:
         return None if value is None else read_time(value)
     except ValueError as exc:
@@ -133,9 +137,9 @@ def _time(table: Table, key: str) -> datetime | None:
 
 
 def _extra(table: Table, values: Any, depth: int = 1) -> tuple[Extra, ...]:
-    """Return further elements: strings and numbers, or tables of such."""
+    """Return further elements: strings, numbers and booleans, or tables of them."""
     if not isinstance(values, dict):
-        raise table.error("extra", "a table belongs here: write [option.extra]")
+        raise table.error("extra", "must be a table: write [option.extra]")
     return tuple((name, _content(table, name, value, depth)) for name, value in values.items())
 
 
@@ -152,5 +156,5 @@ def _content(table: Table, name: str, value: Any, depth: int) -> str | tuple[Ext
 
 
 def _unfit(table: Table, name: str) -> FormatError:
-    problem = f"a string, a number, true, false or a table, {MAX_EXTRA_DEPTH} deep, belongs here"
+    problem = f"must be a string, a 64-bit number, true, false or a table, at most {MAX_EXTRA_DEPTH} deep"
     return table.error(f"extra.{name}", problem)

@@ -19,7 +19,14 @@ __all__ = ["apply_vouchers"]
 @command("apply")
 @click.argument("files", metavar="FILE...", type=FILE, nargs=-1, required=True)
 @VOUCHER_TRUST
-@click.option("--device", "device_file", required=True, type=FILE, metavar="FILE", help="This device.")
+@click.option(
+    "--device",
+    "device_file",
+    required=True,
+    type=FILE,
+    metavar="FILE",
+    help="Use this device file.",
+)
 @STORE
 @JSON
 def apply_vouchers(
@@ -31,24 +38,30 @@ def apply_vouchers(
     as_json: bool,
     **trust: Any,
 ) -> None:
-    """Apply vouchers as SetVouchers does: all, or none.
+    """Apply vouchers to this device: all of them or none.
 
-    Each FILE, XML or base64, is verified first, and has to be for this device, now, and not seen before.
-    A voucher that governs its Options already changes nothing, and is no failure.
-    """
+    Each FILE, XML or base64, must have a trusted signature, be for this device and not have ended, and not
+    have been applied before.  A voucher that already governs its Options changes nothing and is accepted.
+
+    \b
+    Example:
+      spkg voucher apply v.xml --trust keys/ca.pem --device device.toml --store options.db
+
+    See: docs/vouchers.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from vouchers.cpe.apply import apply_vouchers as apply_all
     from vouchers.report import applied_document, applied_lines
 
     verifier, time = read_verifier(**trust), time_of(at, no_clock=no_clock)
     device = this_device(device_file)
     if [str(file) for file in files].count("-") > 1:
-        raise UsageError("only one of the vouchers can come from standard input")
+        raise UsageError("only one voucher can come from standard input")
 
     def read() -> list[tuple[str, bytes]]:
         return [(str(file), read_voucher_file(file)) for file in files]
 
     done = apply_all(read, verifier, device, store, time, supposed=at is not None)
-    assert time is not None  # or nothing would be granted
+    assert time is not None  # or it would have been refused
     if as_json:
         print_document(applied_document(done))
     else:

@@ -17,10 +17,16 @@ __all__ = ["inspect_voucher"]
 @click.argument("file", type=FILE)
 @JSON
 def inspect_voucher(file: Path, as_json: bool) -> None:
-    """Show everything that a voucher says, XML or base64.
+    """Show everything in a voucher, without verifying it.
 
-    Nothing is verified.  What is malformed is marked, and the exit status is 3.
-    """
+    FILE is XML or base64.  Malformed Options are marked, and the exit status is then 3.
+
+    \b
+    Example:
+      spkg voucher inspect v.xml
+
+    See: docs/vouchers.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from vouchers.report import inspection, inspection_document, inspection_lines
     from vouchers.signature.shape import read_voucher
 

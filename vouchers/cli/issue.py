@@ -29,56 +29,70 @@ __all__ = ["issue"]
 
 
 def _print_failure(error: SpkgError | None, status: int, message: str) -> None:
-    """Print the last line of a bulk run that failed before it began."""
+    """Print the last line of a bulk run that failed before it started."""
     from vouchers.report import ISSUE
 
     print_line({"schema": ISSUE, "event": "result", **failure_fields(error, status, message)})
 
 
 def _last_line(options: Mapping[str, Any]) -> FailureReporter | None:
-    """A bulk run prints several lines, and ends with its result whatever happens."""
+    """Return what prints the result of a failure; a bulk run always ends with a result line."""
     return _print_failure if options.get("out_dir") is not None else None
 
 
 @command("issue", last_line=_last_line)
-@click.option("--device", "device_file", type=FILE, metavar="FILE", help="The device that it is for.")
+@click.option(
+    "--device", "device_file", type=FILE, metavar="FILE", help="Issue to the device in this device file."
+)
 @click.option(
     "--devices",
     type=FILE,
     metavar="LIST",
-    help="Many devices: CSV, or JSON with an object a line, also as GenieACS exports them.",
+    help="Issue to each device in LIST: CSV or JSON lines, also as GenieACS exports them.",
 )
-@click.option("--options", "options_file", required=True, type=FILE, metavar="FILE", help="The Options.")
+@click.option(
+    "--options",
+    "options_file",
+    required=True,
+    type=FILE,
+    metavar="FILE",
+    help="Issue the Options in this options file.",
+)
 @KEY
 @click.option(
     "--digest",
     type=click.Choice(["sha256", "sha1"]),
     default="sha256",
     show_default=True,
-    help="The digest of the signature; sha1 is the form of 2004.",
+    help="Sign with this digest; sha1 is the form of 2004.",
 )
 @click.option(
-    "--ledger", metavar="URL", help="Take serial numbers from a file of SQLite, or postgresql://host/name."
+    "--ledger", metavar="URL", help="Take serial numbers from an SQLite file or postgresql://host/name."
 )
 @click.option(
-    "--serial", type=click.IntRange(1, 0xFFFFFFFF), metavar="N", help="Count on from N over the Options."
+    "--serial",
+    type=click.IntRange(1, 0xFFFFFFFF),
+    metavar="N",
+    help="Number the Options from N, without a ledger.",
 )
 @click.option(
-    "--batch", metavar="NAME", help="Issue nothing twice under this name: a run again completes it."
+    "--batch", metavar="NAME", help="Issue one voucher per device in this batch; run it again to complete it."
 )
 @click.option(
     "--format",
     "form",
     type=click.Choice(["xml", "base64", "soap", "ndjson"]),
-    help="What is written of each voucher.  [default: xml for one device, ndjson for many]",
+    help="Write vouchers in this format.  [default: xml with -o, ndjson with --out-dir]",
 )
-@click.option("-o", "output", type=FILE, metavar="OUT", help="The voucher to write; - is standard output.")
-@click.option("--out-dir", type=FILE, metavar="DIR", help="A new directory for the vouchers of many devices.")
+@click.option(
+    "-o", "output", type=FILE, metavar="OUT", help="Write the voucher to OUT; - is standard output."
+)
+@click.option("--out-dir", type=FILE, metavar="DIR", help="Write vouchers into DIR, a new directory.")
 @JOBS
 @FORCE
 @NO_PROGRESS
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print a JSON object a line; the last one is the result."
+    "--json", "as_json", is_flag=True, help="Print JSON, one object per line; the last one is the result."
 )
 def issue(
     device_file: Path | None,
@@ -97,11 +111,18 @@ def issue(
     as_json: bool,
     **key: Any,
 ) -> None:
-    """Issue a voucher to one device, or one to each of many.
+    """Issue vouchers to one device or to many.
 
-    Serial numbers come from a ledger, each once and for ever; the same batch run again writes the same
-    vouchers, and completes what was cut off.
-    """
+    Serial numbers come from the ledger, and each is used once.  The same batch, run again, writes the same
+    vouchers and completes an interrupted run.
+
+    \b
+    Example:
+      spkg voucher issue --device device.toml --options options.toml \\
+          --key keys/signer.key --cert keys/signer.pem --ledger ledger.db -o v.xml
+
+    See: docs/vouchers.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.common.digests import Digest
     from spkg.trust.chain import doubts
     from spkg.trust.keys import load_signatory
@@ -113,17 +134,17 @@ def issue(
     from vouchers.signature.sign import VoucherSigner
 
     if (device_file is None) == (devices is None):
-        raise UsageError("either --device, or --devices")
+        raise UsageError("expected either --device or --devices")
     if (output is None) == (out_dir is None):
-        raise UsageError("either -o, or --out-dir")
+        raise UsageError("expected either -o or --out-dir")
     if devices is not None and out_dir is None:
-        raise UsageError("the vouchers of many devices want --out-dir")
+        raise UsageError("--devices needs --out-dir")
     if as_json and str(output) == "-":
         raise UsageError("-o - and --json exclude each other")
     if (ledger is None) == (serial is None) or (serial is not None and (batch or out_dir)):
-        raise UsageError("either --ledger, or --serial for one voucher without --batch")
+        raise UsageError("expected either --ledger, or --serial for one voucher without --batch")
     if batch is not None and not (0 < len(batch) <= MAX_BATCH and batch.isprintable()):
-        raise UsageError(f"--batch takes from 1 to {MAX_BATCH} printable characters")
+        raise UsageError(f"--batch must have 1 to {MAX_BATCH} printable characters")
     if output is not None and str(output) != "-":
         check_output(output, force=force)
         inputs = [("--device", device_file), ("--options", options_file), ("--ledger", Path(ledger or ""))]
@@ -134,17 +155,17 @@ def issue(
         hint(doubt)
     for template in templates:
         if template.is_over(now()):
-            hint(f"the Option {template.ident!r} is over already: no device takes this voucher")
+            hint(f"the Option {template.ident!r} has already ended: every device will refuse this voucher")
     signer = VoucherSigner(signatory, Digest(digest))
     device = None if device_file is None else identity_of(this_device(device_file))
     if out_dir is None:
-        assert device is not None  # or there would be --devices
+        assert device is not None  # as checked above
         with _issuing(device, templates, signer, ledger, serial, batch) as issued:
             _write_issued(issued, form or "xml", output, force=force, as_json=as_json)
         return
-    assert ledger is not None  # or there would be --serial
+    assert ledger is not None  # as checked above
     many = device or devices
-    assert many is not None  # one of them was asked for
+    assert many is not None  # as checked above
     order = BulkOrder(
         templates=templates,
         batch=batch or _new_batch(),
@@ -163,11 +184,11 @@ def _issuing(
     serial: int | None,
     batch: str | None,
 ) -> "Iterator[Issued]":
-    """Sign a voucher for one device, which counts as issued when the block ends well."""
+    """Sign a voucher for one device; it counts as issued once the block succeeds."""
     from vouchers.acs.issuer import VoucherIssuer, sign_numbered
 
     if url is None:
-        assert serial is not None  # or there would be a ledger
+        assert serial is not None  # as the caller has checked
         yield sign_numbered(device, templates, serial, signer)
         return
     with (
@@ -178,7 +199,7 @@ def _issuing(
 
 
 def _write_issued(issued: "Issued", form: str, output: Path | None, *, force: bool, as_json: bool) -> None:
-    """Write a voucher to a file, or to standard output, where nothing else is told then."""
+    """Write a voucher to a file, or to standard output, which then has nothing else."""
     from spkg.common.atomic_output import new_file, write_all
     from vouchers.acs.bulk import VoucherForm
     from vouchers.report import issued_document, issued_lines
@@ -221,7 +242,7 @@ def _issue_many(
             def advance(octets: int) -> None:
                 nonlocal done, told
                 done += octets
-                if not drawn:  # drawing needs a thread, before which all processes have to be there
+                if not drawn:  # drawing starts a thread; fork all processes before
                     bar = progress_bar("issuing", total, wanted=not no_progress, slow=True)
                     drawn.append(stack.enter_context(bar))
                 if drawn[0] is not None:
@@ -235,7 +256,7 @@ def _issue_many(
         if report.rejected:
             lines = amount(report.rejected, "line")
             error = FormatError(
-                f"{lines} of the list got no voucher", hint=f"{directory}/rejected.csv says why"
+                f"{lines} of the list got no voucher", hint=f"see {directory}/rejected.csv for the reasons"
             )
     except SpkgError as exc:
         error = exc
@@ -252,7 +273,7 @@ def _issue_many(
 
 
 def _new_batch() -> str:
-    """Return a name for a batch that nobody named."""
+    """Return a name for a batch that was given none."""
     name = f"{now():%Y%m%dT%H%M%SZ}-{token_hex(4)}"
-    hint(f"--batch {name} completes this if it is cut off")
+    hint(f"run again with --batch {name} to complete this if it is interrupted")
     return name

@@ -16,14 +16,23 @@ __all__ = ["export_ledger", "list_ledger", "void_serial"]
 
 @command("list")
 @LEDGER
-@click.option("--batch", metavar="NAME", help="Those of one batch.")
-@click.option("--state", type=click.Choice(["reserved", "issued", "void"]), help="Those in this state.")
-@click.option("--serial-number", metavar="NUMBER", help="Those of the device with this serial number.")
+@click.option("--batch", metavar="NAME", help="Show only this batch.")
+@click.option("--state", type=click.Choice(["reserved", "issued", "void"]), help="Show only this state.")
+@click.option("--serial-number", metavar="NUMBER", help="Show only the device with this serial number.")
 @JSON
 def list_ledger(
     ledger: str, batch: str | None, state: str | None, serial_number: str | None, as_json: bool
 ) -> None:
-    """Show vouchers by their serial numbers."""
+    """List vouchers by serial number.
+
+    Each line has the serial number, its state, the time of that state, the device and the Option.
+
+    \b
+    Example:
+      spkg voucher ledger list --ledger ledger.db --batch december
+
+    See: docs/vouchers.md
+    """  # noqa: D301 - click keeps the lines behind \b
     import json
 
     from vouchers.acs.ledger import Ledger
@@ -34,7 +43,7 @@ def list_ledger(
         if not as_json:
             print_lines(map(entry_line, entries))
             return
-        # One document, however many there are.
+        # One document, whatever the number of entries.
         print_text('{"schema": "spkg.voucher.ledger.list/1", "entries": [')
         last: str | None = None
         for entry in entries:
@@ -48,7 +57,14 @@ def list_ledger(
 @LEDGER
 @JSON
 def export_ledger(ledger: str, as_json: bool) -> None:
-    """Print all of it: CSV, or a JSON object a line."""
+    """Export the whole ledger as CSV or JSON lines.
+
+    \b
+    Example:
+      spkg voucher ledger export --ledger ledger.db > ledger.csv
+
+    See: docs/vouchers.md
+    """  # noqa: D301 - click keeps the lines behind \b
     import csv
     import io
     import json
@@ -74,10 +90,16 @@ def export_ledger(ledger: str, as_json: bool) -> None:
 @LEDGER
 @JSON
 def void_serial(serial: int, ledger: str, as_json: bool) -> None:
-    """Make SERIAL void: its batch never issues it again.
+    """Void SERIAL: its batch never issues it again.
 
-    A voucher that a device has already is not taken back by this: issue one that disables the Option.
-    """
+    This does not revoke a voucher on a device: to do that, issue one that disables the Option.
+
+    \b
+    Example:
+      spkg voucher ledger void 1 --ledger ledger.db
+
+    See: docs/vouchers.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from vouchers.acs.ledger import Ledger
 
     with Ledger(ledger, now, create=False) as opened:

@@ -16,12 +16,27 @@ __all__ = ["options"]
 
 @command("options")
 @STORE
-@click.option("--device", "device_file", type=FILE, metavar="FILE", help="This device, and what it supports.")
-@click.option("--name", default="", metavar="NAME", help="This Option alone.")
-@click.option("--at", type=Time(), help="Tell how they stand at TIME, and remember nothing.  [default: now]")
+@click.option(
+    "--device",
+    "device_file",
+    type=FILE,
+    metavar="FILE",
+    help="Use this device file, and list its supported Options.",
+)
+@click.option("--name", default="", metavar="NAME", help="Show only this Option.")
+@click.option("--at", type=Time(), help="Show the state at TIME, and store nothing.  [default: now]")
 @JSON
 def options(store: Path, device_file: Path | None, name: str, at: datetime | None, as_json: bool) -> None:
-    """Show how Options stand, as GetOptions does."""
+    """Show the state of the device's Options.
+
+    The states are those that GetOptions reports, with the time when the next one changes.
+
+    \b
+    Example:
+      spkg voucher options --store options.db --device device.toml
+
+    See: docs/vouchers.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.device import load_device
     from vouchers.cpe.apply import known_options
     from vouchers.report import options_document, options_lines

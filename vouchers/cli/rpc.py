@@ -17,14 +17,27 @@ __all__ = ["rpc"]
 
 @command("rpc")
 @STORE
-@click.option("--device", "device_file", required=True, type=FILE, metavar="FILE", help="This device.")
+@click.option(
+    "--device",
+    "device_file",
+    required=True,
+    type=FILE,
+    metavar="FILE",
+    help="Use this device file.",
+)
 @VOUCHER_TRUST
 def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **trust: Any) -> None:
-    """Answer a request SetVouchers or GetOptions.
+    """Answer a SetVouchers or GetOptions request.
 
-    The envelope comes from standard input, and the answer goes to standard output.  A fault is an answer,
-    too, and the exit status 0; what is no envelope at all is 3.
-    """
+    The SOAP envelope comes from standard input, and the answer goes to standard output.  The exit status is 0
+    if the answer is a fault, too, and 3 if the input is not an envelope.
+
+    \b
+    Example:
+      spkg voucher rpc --store options.db --device device.toml --trust keys/ca.pem < request.xml
+
+    See: docs/vouchers.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.cwmp.soap import MAX_ENVELOPE
     from vouchers.cpe.rpc import answer_rpc
 

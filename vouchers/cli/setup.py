@@ -15,12 +15,18 @@ __all__ = ["setup"]
 @command("setup")
 @click.argument("name")
 @STORE
-@click.option("--undo", is_flag=True, help="The user has not.")
+@click.option("--undo", is_flag=True, help="Clear the set-up flag.")
 def setup(name: str, store: Path, undo: bool) -> None:
-    """Note that the user has set up the Option NAME.
+    """Mark the Option NAME as set up by the user.
 
-    It becomes bit 1 of its State.
-    """
+    This sets bit 1 of the Option's State in GetOptions.
+
+    \b
+    Example:
+      spkg voucher setup IPTV --store options.db
+
+    See: docs/vouchers.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from vouchers.cpe.store import OptionStore
 
     with OptionStore(store) as opened:

@@ -34,18 +34,18 @@ STORE = click.option(
     type=FILE,
     callback=no_stream,
     metavar="DB",
-    help="The file that keeps the device's Options.",
+    help="Use DB as the store of the device's Options.",
 )
 LEDGER = click.option(
     "--ledger",
     required=True,
     metavar="URL",
-    help="Where serial numbers are kept: a file of SQLite, or postgresql://host/name.",
+    help="Use this ledger: an SQLite file or postgresql://host/name.",
 )
 
 
 def read_verifier(**trust: Any) -> "Verifier":
-    """Return what verifies vouchers under the policy that the trust options state."""
+    """Return a verifier of vouchers with the policy of the trust options."""
     from spkg.trust.policy import VOUCHER_PURPOSES
     from vouchers.signature.verify import Verifier
 
@@ -61,7 +61,7 @@ def read_voucher_file(name: Path) -> bytes:
 
 
 def this_device(file: Path) -> "Device":
-    """Return a device that says who it is."""
+    """Return a device whose file states its identity."""
     from spkg.device import load_device
     from vouchers.cpe.identity import identity_of
 
@@ -73,10 +73,10 @@ def this_device(file: Path) -> "Device":
 
 @contextmanager
 def open_ledger(url: str) -> "Iterator[Ledger]":
-    """Open a ledger, and say so where it is a new one: a number must not be given twice."""
+    """Open a ledger, and report if it is new: a serial number must not be issued twice."""
     from vouchers.acs.ledger import Ledger
 
     with Ledger(url, now) as opened:
         if opened.created:
-            hint("the ledger is new, and begins to count: one key wants one ledger")
+            hint("the ledger is new: use one ledger per signing key, and back it up")
         yield opened

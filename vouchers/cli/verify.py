@@ -23,16 +23,26 @@ __all__ = ["verify_voucher"]
 @click.argument("file", type=FILE)
 @VOUCHER_TRUST
 @click.option(
-    "--device", "device_file", type=FILE, metavar="FILE", help="Also want it to be for this device, now."
+    "--device",
+    "device_file",
+    type=FILE,
+    metavar="FILE",
+    help="Also require a voucher for this device that has not ended.",
 )
 @JSON
 def verify_voucher(
     file: Path, at: datetime | None, no_clock: bool, device_file: Path | None, as_json: bool, **trust: Any
 ) -> None:
-    """Check the signature of a voucher, XML or base64.
+    """Verify the signature of a voucher.
 
-    Exit status 0 says that an accepted signer vouches for all of it.
-    """
+    FILE is XML or base64.  Exit status 0 means that a trusted signer has signed all of it.
+
+    \b
+    Example:
+      spkg voucher verify v.xml --trust keys/ca.pem
+
+    See: docs/vouchers.md
+    """  # noqa: D301 - click keeps the lines behind \b
     from spkg.report.lines import error_fields
     from vouchers.cpe.grant import grant
     from vouchers.report import verification_document, verification_lines

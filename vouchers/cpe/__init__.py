@@ -1,1 +1,1 @@
-"""What a gateway does (CPE): grant a voucher, keep Options, answer SetVouchers and GetOptions."""
+"""The side of the gateway (CPE): grant a voucher, store Options, answer SetVouchers and GetOptions."""

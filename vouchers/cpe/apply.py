@@ -1,4 +1,4 @@
-"""SetVouchers and GetOptions on a device, whoever asks: a command, an RPC, a program (A.4.1.3, A.4.1.4)."""
+"""SetVouchers and GetOptions on a device, for a command, an RPC or a program (A.4.1.3, A.4.1.4)."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """A voucher that may take effect, and where it is from."""
+    """A voucher that may take effect, and its source."""
 
     source: str
     trusted: TrustedVoucher
@@ -48,12 +48,12 @@ class AppliedVoucher:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownOptions:
-    """How Options stand at a time."""
+    """The state of Options at a time."""
 
     options: tuple[OptionState, ...]
     at: datetime
     next_change: datetime | None
-    """When the next one of them begins or ends by itself; None where none does."""
+    """When the next one of them begins or ends without a voucher; None if none does."""
 
 
 def apply_vouchers(
@@ -68,17 +68,17 @@ def apply_vouchers(
     """Apply vouchers as SetVouchers does: all of them, or none.
 
     Args:
-        vouchers: Returns where each is from, for errors, and its XML.
-        verifier: Who is believed.
-        device: This device; another provisioning code counts also where the vouchers are refused.
-        path: The file of the store, which is made where it is missing.
-        now: The network time, for trust and for the Options; None where there is none yet.
-        supposed: Whether that time is only supposed, and nothing is remembered of it.
+        vouchers: Returns the source of each, for errors, and its XML.
+        verifier: Decides which signers are trusted.
+        device: This device; a changed provisioning code takes effect even if the vouchers are refused.
+        path: The file of the store, created if it is missing.
+        now: The network time, for trust and for the Options; None if it is not established.
+        supposed: Whether that time is hypothetical, so that nothing is stored of it.
 
     Raises:
-        RefusedError: One is not for this device or not now, was seen before, or there are too many.
-        UntrustedError: One is of nobody who is believed.
-        FormatError: One is none.
+        RefusedError: One is for another device, has ended or was seen before, or there are too many.
+        UntrustedError: One has no trusted signature.
+        FormatError: One is malformed, or the device has no identity.
         HostError: The store can't be read or written.
         OSError: A voucher can't be read.
     """
@@ -87,7 +87,7 @@ def apply_vouchers(
         with OptionStore(path) as known:
             known.observe(device.provisioning_code, real)
     checked = check_vouchers([*vouchers()], verifier, device, now)
-    assert now is not None  # or nothing would be granted
+    assert now is not None  # as check_vouchers() has checked
     with OptionStore(path, create=True) as opened:
         opened.observe(device.provisioning_code, real)
         return set_vouchers(checked, opened, now, device.provisioning_code, real=not supposed)
@@ -102,15 +102,15 @@ def known_options(
     supposed: bool = False,
     note: Callable[[str], object] = lambda _text: None,
 ) -> KnownOptions:
-    """Return how Options stand, as GetOptions has them, and when that changes by itself.
+    """Return the state of Options, as GetOptions reports it, and when it changes next.
 
     Args:
         path: The file of the store.
-        device: This device, and what it supports; None where nothing is known of it.
+        device: This device, and what it supports; None if unknown.
         now: The time.
-        name: The one that is asked for; all where it is empty.
-        supposed: Whether that time is only supposed, and nothing is remembered of it.
-        note: Is told where a store can't be written, which is read all the same.
+        name: The Option to return; all if it is empty.
+        supposed: Whether that time is hypothetical, so that nothing is stored of it.
+        note: Called with a message if the store can be read but not written.
 
     Raises:
         UsageError: There is no Option of that name.
@@ -122,7 +122,7 @@ def known_options(
             try:
                 opened.observe(code, now)
             except HostError as exc:
-                note(f"what is seen now is not remembered: {exc}")
+                note(f"the time and the provisioning code are not stored: {exc}")
         supported = None if device is None else device.supported_options
         known = None if supposed else code
         found = get_options(opened, now, supported, name, real=not supposed, provisioning_code=known)
@@ -133,18 +133,18 @@ def known_options(
 def check_vouchers(
     vouchers: Sequence[tuple[str, bytes]], verifier: Verifier, device: Device, now: datetime | None
 ) -> list[Checked]:
-    """Return what a list of vouchers would do: nothing has happened yet.
+    """Return what a list of vouchers would do, without changing anything.
 
     Args:
-        vouchers: Where each is from, for errors, and its XML.
-        verifier: Who is believed.
+        vouchers: The source of each, for errors, and its XML.
+        verifier: Decides which signers are trusted.
         device: This device.
-        now: The network time, for trust and for the Options; None where there is none yet.
+        now: The network time, for trust and for the Options; None if it is not established.
 
     Raises:
-        RefusedError: One is not for this device or not now, or there are too many.
-        UntrustedError: One is of nobody who is believed.
-        FormatError: One is none.
+        RefusedError: One is for another device or has ended, or there are too many.
+        UntrustedError: One has no trusted signature.
+        FormatError: One is malformed, or the device has no identity.
     """
     if now is None:
         raise RefusedError("network time is not established", section="C.2")
@@ -170,10 +170,10 @@ def set_vouchers(
     *,
     real: bool = True,
 ) -> list[AppliedVoucher]:
-    """Have vouchers take effect: all of them, or none.
+    """Apply vouchers: all of them, or none.
 
     Raises:
-        RefusedError: One was seen before, or there are more Options than can be kept.
+        RefusedError: One was seen before, or the store is full.
         HostError: The store can't be written.
     """
     grants, sources = [one.grant for one in checked], [one.source for one in checked]
@@ -195,15 +195,15 @@ def get_options(
     real: bool = False,
     provisioning_code: str | None = None,
 ) -> list[OptionState]:
-    """Return how one Option stands, or all that the device has where the name is empty.
+    """Return the state of one Option, or of all of the device if the name is empty.
 
     Args:
         store: The Options.
         at: The time.
-        supported: The Options that the device has; None for those that there were vouchers for.
-        name: The one that is asked for.
-        real: Whether it is the network time, and not only supposed.
-        provisioning_code: That of the device, which may be another than the store has seen.
+        supported: The Options that the device has; None for those that have had a voucher.
+        name: The Option to return.
+        real: Whether *at* is the network time, not a hypothetical one.
+        provisioning_code: The current one of the device, which may differ from the one in the store.
 
     Raises:
         UsageError: There is no Option of that name.
@@ -213,5 +213,5 @@ def get_options(
     if name:
         found = [option for option in found if option.name == name]
         if not found:
-            raise UsageError(f"there is no Option {name!r} here")
+            raise UsageError(f"unknown Option {name!r}")
     return found

@@ -1,4 +1,4 @@
-"""Whether a genuine voucher is for this device, and what it makes of its Options (TR-069 C.2, C.3).  Pure."""
+"""Whether a trusted voucher is for this device, and what it does to its Options (TR-069 C.2, C.3).  Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,44 +22,44 @@ _SEAL: Final = object()
 @final
 @dataclass(frozen=True, kw_only=True)
 class Grant(Sealed, of=_SEAL, maker="grant()"):
-    """What a trusted voucher makes of the Options of this device.  Only :func:`grant` makes one."""
+    """What a trusted voucher does to the Options of this device.  Only :func:`grant` makes one."""
 
     lives: tuple[Life, ...]
 
 
 def grant(trusted: TrustedVoucher, device: Device, now: datetime | None) -> Grant:
-    """Return what a voucher makes of the Options of a device.
+    """Return what a voucher does to the Options of a device.
 
     Args:
         trusted: The voucher.
         device: This device.
-        now: The network time; None where there is none yet.
+        now: The network time; None if it is not established.
 
     Raises:
-        RefusedError: It is for another device, for an Option that there is not here, or over already; or
-            nobody knows what time it is.
-        FormatError: The device does not say who it is.
+        RefusedError: It is for another device, for an Option that the device does not have, or has ended; or
+            the network time is not established.
+        FormatError: The device has no identity.
     """
     # (1) C.2: applied only once network time is established.
     if now is None:
         raise RefusedError("network time is not established", section="C.2")
-    # (2) Table 62: for this device and no other; who made it is for display alone (Table 63).
+    # (2) Table 62: it must be for this device; the manufacturer is for display only (Table 63).
     own, named = identity_of(device), trusted.voucher.device
     if not named.is_same_device(own):
-        problem = f"the voucher is for {_words(named)}, and this is {_words(own)}"
+        problem = f"the voucher is for {_words(named)}, but this device is {_words(own)}"
         raise RefusedError(problem, field="DeviceId", section="C.3, Table 62")
     lives: dict[str, Life] = {}
     for option in trusted.voucher.options:
-        # (3) For an Option that there is, and one instruction for each.
+        # (3) The device must have each Option, and each may occur once.
         if device.supported_options is not None and option.ident not in device.supported_options:
             raise RefusedError(f"this device has no Option {option.ident!r}", section="C.3, Table 62")
         if option.ident in lives:
-            raise RefusedError(f"two instructions for one Option, {option.ident!r}", section="C.3")
+            raise RefusedError(f"the Option {option.ident!r} occurs twice in the voucher", section="C.3")
         life = lives[option.ident] = _life(option, trusted.signer_key, now)
-        # (4) Not over before it begins.
+        # (4) It must not have ended.
         if life.is_over(now):
             assert life.expires is not None  # or it would not be over
-            problem = f"the Option {option.ident!r} has expired at {write_time(life.expires)}"
+            problem = f"the Option {option.ident!r} expired at {write_time(life.expires)}"
             raise RefusedError(problem, section="C.2")
     return Grant(lives=tuple(lives.values()), seal=_SEAL)
 

@@ -1,4 +1,4 @@
-"""Who a device is, for vouchers: the four facts of Table 63."""
+"""The identity of a device, for vouchers: the four facts of Table 63."""
 
 from spkg.device import Device
 from spkg.errors import FormatError
@@ -10,10 +10,10 @@ __all__ = [
 
 
 def identity_of(device: Device) -> DeviceId:
-    """Return who a device is (Table 63).
+    """Return the identity of a device (Table 63).
 
     Raises:
-        FormatError: It does not say.
+        FormatError: It is incomplete or invalid.
     """
     facts = {
         "oui": device.oui,
@@ -22,11 +22,11 @@ def identity_of(device: Device) -> DeviceId:
     }
     missing = [name for name, value in facts.items() if value is None]
     if missing:
-        problem = f"{' and '.join(missing)} must be stated: a voucher is for one device"
+        problem = f"missing {' and '.join(missing)}: vouchers need the device's identity"
         raise FormatError(problem, field="device", section="C.3, Table 63")
     try:
         return DeviceId(
-            manufacturer=(device.manufacturer or "")[:64],  # for display alone
+            manufacturer=(device.manufacturer or "")[:64],  # for display only
             oui=device.oui or "",
             product_class=device.product_class or "",
             serial_number=device.serial_number or "",

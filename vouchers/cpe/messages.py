@@ -1,4 +1,4 @@
-"""What a device answers to SetVouchers and GetOptions, as SOAP (TR-069 A.4.1.3, A.4.1.4)."""
+"""The answers of a device to SetVouchers and GetOptions, as SOAP (TR-069 A.4.1.3, A.4.1.4)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,7 +12,7 @@ from vouchers.cpe.option_life import OptionState
 __all__ = ["options_response", "vouchers_response"]
 
 UNKNOWN_TIME: Final = "0001-01-01T00:00:00Z"
-"""StartDate of an Option that never had one: the schema of cwmp-1-0 wants some."""
+"""StartDate of an Option that never had one: the schema of cwmp-1-0 requires one."""
 
 
 def vouchers_response(name: str | None) -> bytes:

@@ -16,20 +16,20 @@ MAX_SN = (1 << 32) - 1
 
 
 class Ending(Enum):
-    """What has ended an Option for good, but for another voucher."""
+    """What has ended an Option; only another voucher can enable it again."""
 
     EXPIRED = "expired"
     PROVIDER = "provider"
-    """The device has another provisioning code than when it was enabled."""
+    """The provisioning code of the device has changed since it was enabled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptionState:
-    """An Option as GetOptions tells it (Table 48)."""
+    """An Option as GetOptions reports it (Table 48)."""
 
     name: str
     serial: str | None
-    """VSerialNum of the voucher that governs it; None where there was never one."""
+    """VSerialNum of the voucher that governs it; None if it never had one."""
     enabled: bool
     set_up: bool
     mode: int
@@ -45,7 +45,7 @@ class OptionState:
 
     @property
     def voucher_sn(self) -> int:
-        """VoucherSN: the serial number of the voucher; 0 where that is none, or no unsignedInt."""
+        """VoucherSN: the serial number of the voucher; 0 if there is none, or it is not an unsignedInt."""
         serial = self.serial or ""
         number = int(serial) if serial.isascii() and serial.isdecimal() else 0
         return number if number <= MAX_SN else 0
@@ -53,20 +53,20 @@ class OptionState:
 
 @dataclass(frozen=True, kw_only=True)
 class Life:
-    """What is kept of an Option: what the last voucher for it said, and what has happened since."""
+    """The stored facts of an Option: those of its last voucher, and what has happened since."""
 
     name: str
     serial: str
     signer_key: bytes
     content: bytes
-    """What tells what the voucher said from all else."""
+    """The SHA-256 of what the voucher says about the Option."""
     mode: Mode
     start: datetime
     """StartDate, or when it was applied."""
     expires: datetime | None
     transferable: bool
     begun: bool = False
-    """Whether it has been seen to begin: a clock that is set back does not undo that."""
+    """Whether it has been seen to begin; setting the clock back does not undo that."""
     ending: Ending | None = None
     set_up: bool = False
 
@@ -75,17 +75,17 @@ class Life:
         return self.ending is not None or (self.expires is not None and at >= self.expires)
 
     def with_another_provider(self) -> "Life":
-        """Return it as it is after a change of provider, which it outlives where it is transferable."""
+        """Return it as it is after a change of provider, which ends it unless it is transferable."""
         if self.transferable or self.ending is not None or self.mode is Mode.DISABLE:
             return self
         return replace(self, ending=Ending.PROVIDER)
 
     def at(self, at: datetime, *, real: bool = False) -> OptionState:
-        """Return how it stands at a time.
+        """Return its state at a time.
 
         Args:
             at: The time.
-            real: Whether that is the network time, and not only supposed.
+            real: Whether that is the network time, not a hypothetical one.
         """
         over = self.is_over(at)
         begun = at >= self.start or (real and self.begun)
@@ -103,14 +103,14 @@ class Life:
         )
 
     def next_change(self, at: datetime, *, real: bool = False) -> datetime | None:
-        """Return when it begins or ends next, behind a time; None where it does neither by itself."""
+        """Return when it next begins or ends after a time; None if it does neither without a voucher."""
         if self.mode is Mode.DISABLE or self.is_over(at):
             return None
         return self.start if at < self.start and not (real and self.begun) else self.expires
 
 
 def unvouchered(name: str) -> OptionState:
-    """Return an Option for which there was never a voucher."""
+    """Return an Option that has never had a voucher."""
     return OptionState(
         name=name,
         serial=None,
@@ -125,6 +125,6 @@ def unvouchered(name: str) -> OptionState:
 
 
 def next_change(lives: Iterable[Life], at: datetime, *, real: bool = False) -> datetime | None:
-    """Return when the first of them changes by itself; None where none does."""
+    """Return when the first of them begins or ends; None if none does."""
     times = [life.next_change(at, real=real) for life in lives]
     return min((time for time in times if time is not None), default=None)

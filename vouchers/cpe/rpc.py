@@ -1,4 +1,4 @@
-"""What a device answers to SetVouchers and GetOptions (TR-069 A.4.1.3, A.4.1.4, A.5)."""
+"""Answering SetVouchers and GetOptions on a device (TR-069 A.4.1.3, A.4.1.4, A.5)."""
 
 from base64 import b64decode
 from collections.abc import Callable
@@ -39,20 +39,20 @@ def answer_rpc(
     """Return the envelope that answers what a server sent; a fault is an answer, too.
 
     Args:
-        octets: The envelope of the request; of a longer one, at least an octet more than it may have.
-        path: The file of the store, which is made where it is missing.
-        verifier: Whose vouchers are believed.
+        octets: The envelope of the request; if it is too long, at least one byte more than the limit.
+        path: The file of the store, created if it is missing.
+        verifier: Decides which signers are trusted.
         device: This device.
-        now: The network time; None where there is none yet.
-        supposed: Whether that time is only supposed, and nothing is remembered of it.
-        note: Is told where the store is why there is a fault.
+        now: The network time; None if it is not established.
+        supposed: Whether that time is hypothetical, so that nothing is stored of it.
+        note: Called with a message if the store causes a fault.
 
     Returns:
-        None where the envelope asks for nothing.
+        None if the envelope asks for nothing.
 
     Raises:
-        FormatError: It is not an envelope, or the device does not say who it is.
-        HostError: The store can't be written, and nothing was asked for.
+        FormatError: It is not an envelope, or the device has no identity.
+        HostError: The store can't be written, and the envelope asks for nothing.
     """
     try:
         request = read_envelope(octets)
@@ -77,19 +77,19 @@ def answer(
     *,
     supposed: bool = False,
 ) -> bytes | None:
-    """Return the envelope that answers a request; None where that asks for nothing.
+    """Return the envelope that answers a request; None if it asks for nothing.
 
     Args:
         request: What the server sent, as :func:`read_envelope` has it.
         store: The Options of this device.
-        verifier: Whose vouchers are believed.
+        verifier: Decides which signers are trusted.
         device: This device.
-        now: The network time; None where there is none yet.
-        supposed: Whether that time is only supposed, and nothing is remembered of it.
+        now: The network time; None if it is not established.
+        supposed: Whether that time is hypothetical, so that nothing is stored of it.
 
     Raises:
-        FormatError: The device does not say who it is.
-        HostError: The store can't be written, and nothing was asked for.
+        FormatError: The device has no identity.
+        HostError: The store can't be written, and the envelope asks for nothing.
     """
     identity_of(device)
     try:
@@ -111,7 +111,7 @@ def answer(
 
 @dataclass(frozen=True)
 class _Call:
-    """A request, and all that answers it."""
+    """A request, and all that is needed to answer it."""
 
     request: Envelope
     store: OptionStore
@@ -121,16 +121,16 @@ class _Call:
     supposed: bool = field(kw_only=True)
 
     def argument(self, name: str) -> XmlElement:
-        """Return the one argument of the call, and no other (A.2.2).
+        """Return the only argument of the call (A.2.2).
 
-        It is unqualified in the schema, and of the namespace of CWMP where somebody takes 3.5 by its words.
-        What is of another one is of a later time, and ignored.
+        It has no namespace in the schema, but servers that follow 3.5 to the letter put it into that of CWMP.
+        Elements of other namespaces are later extensions, and ignored.
 
         Raises:
             UsageError: There are other arguments.
             FormatError: It refers to nothing.
         """
-        assert self.request.body is not None  # it was looked up
+        assert self.request.body is not None  # its tag was looked up
         found = [child for child in self.request.body if child.tag.startswith(KNOWN) or "}" not in child.tag]
         names = [child.tag.removeprefix(KNOWN) for child in found]
         if names != [name]:
@@ -157,14 +157,14 @@ def _get_options(call: _Call) -> bytes:
     if len(name) > MAX_OPTION_NAME:
         problem = f"expected at most {MAX_OPTION_NAME} characters, got {len(name)}"
         raise UsageError(problem, field="OptionName", section="A.4.1.4")
-    # Without network time nothing is held against a date that was not before (C.2).
+    # Without network time the last one counts: no Option begins or ends before there is a new one (C.2).
     at = call.at or call.store.last_time() or EPOCH
     found = get_options(call.store, at, call.device.supported_options, name, real=not call.supposed)
     return options_response(found, call.request.id)
 
 
 def _octets(member: XmlElement, source: str) -> bytes:
-    """Return the voucher that a member of the list is."""
+    """Return the voucher in a member of the list."""
     text = own_text(member).translate(dict.fromkeys(map(ord, XML_BLANKS)))
     try:
         octets = b64decode(text, validate=True)

@@ -1,6 +1,6 @@
-"""The Options of a device, in one SQLite file that survives whatever a power cut does (TR-069 C.2).
+"""The Options of a device, in one SQLite file that survives a power cut at any time (TR-069 C.2).
 
-The only module that keeps what vouchers have done.  Each call is one transaction: all of it, or nothing.
+The only module that stores what vouchers have done.  Each call is one transaction: all of it, or nothing.
 """
 
 import sqlite3
@@ -20,13 +20,13 @@ from vouchers.model import Mode
 __all__ = ["MAX_SEEN", "MAX_STORED_OPTIONS", "OptionStore"]
 
 MAX_STORED_OPTIONS: Final = 256
-"""The most Options that a device has."""
+"""The most Options in a store."""
 MAX_SEEN: Final = 1 << 14
-"""The most serial numbers that are remembered: some 2 MiB, and a voucher a day for 40 years."""
+"""The most serial numbers in a store: about 2 MiB, and one voucher a day for 40 years."""
 STORE_LOCK_TIMEOUT: Final = 10
-"""Seconds to wait for another process that has the store."""
+"""Seconds to wait for another process that has locked the store."""
 STORE_MARK: Final = 0x53504B47
-"""What tells a store from other SQLite files."""
+"""Marks an SQLite file as a store: its application_id."""
 STORE_VERSION: Final = 1
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 TABLES: Final = """
@@ -62,16 +62,16 @@ class OptionStore:
 
     Args:
         path: The file.
-        create: Whether it is made where it is not there.
+        create: Whether to create a file that does not exist.
 
     Raises:
-        HostError: It is no store, or can't be opened.
+        HostError: It is not a store, or can't be opened.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self._path = path
         if path.exists() and not path.is_file():
-            raise HostError(f"{path} is no regular file")
+            raise HostError(f"{path} is not a regular file")
         mode = "rwc" if create else "rw"
         with self._telling():
             self._database = sqlite3.connect(
@@ -82,7 +82,7 @@ class OptionStore:
             )
         try:
             with self._telling():
-                # What is told to be done has to be done after a power cut, too.
+                # What has been reported as done must survive a power cut.
                 self._database.execute("PRAGMA synchronous = EXTRA")
                 self._database.execute("PRAGMA trusted_schema = OFF")
             self._prepare(create=create)
@@ -103,14 +103,14 @@ class OptionStore:
         self._database.close()
 
     def observe(self, provisioning_code: str | None, now: datetime | None) -> None:
-        """Keep what has become known of the surroundings: the provider, and the network time.
+        """Store what is known of the environment: the provider, and the network time.
 
-        A provisioning code that differs from the one before ends every Option that is not transferable; a
-        beginning and an end that have been seen stay what they are, also when the clock is set back.
+        A provisioning code that differs from the last one ends every Option that is not transferable.  A
+        beginning and an end that have been seen are final, even if the clock is set back.
 
         Args:
-            provisioning_code: That of the device; None where nobody knows.
-            now: The network time; None where nobody knows, or it is only supposed.
+            provisioning_code: That of the device; None if unknown.
+            now: The network time; None if unknown or hypothetical.
 
         Raises:
             HostError: The store can't be written.
@@ -133,24 +133,23 @@ class OptionStore:
         *,
         real: bool = True,
     ) -> list[tuple[Life, bool]]:
-        """Have vouchers take effect, in their order: all of them, or none.
+        """Apply vouchers, in their order: all of them, or none.
 
         Args:
-            grants: What they make of the Options.
-            now: When that is.
-            sources: Where each is from, for errors.
+            grants: What they do to the Options.
+            now: The time of that.
+            sources: The source of each, for errors.
             provisioning_code: That of the device, as for :meth:`observe`, in the same transaction.
-            real: Whether *now* is the network time, and not only supposed.
+            real: Whether *now* is the network time, not a hypothetical one.
 
         Returns:
             For each Option what governs it now, and whether that is new.
 
         Raises:
-            RefusedError: One was seen before and does not govern its Option any more, or there are more
-                Options than a device has.
+            RefusedError: One was seen before and no longer governs its Option, or the store is full.
             HostError: The store can't be written.
         """
-        # In a list that comes again, because its answer was lost, the last word for an Option counts.
+        # If a list is repeated because its answer was lost, the last voucher for an Option counts.
         every = [life for one in grants for life in one.lives]
         last = {life.name: life for life in every}
         with self._change():
@@ -174,13 +173,13 @@ class OptionStore:
         real: bool = False,
         provisioning_code: str | None = None,
     ) -> list[OptionState]:
-        """Return how the Options stand at a time, without changing anything.
+        """Return the state of the Options at a time, without changing anything.
 
         Args:
             at: The time.
-            supported: The Options that the device has; None for those that there were vouchers for.
-            real: Whether that is the network time, and not only supposed.
-            provisioning_code: That of the device, which may be another than was observed last.
+            supported: The Options that the device has; None for those that have had a voucher.
+            real: Whether that is the network time, not a hypothetical one.
+            provisioning_code: The current one of the device, which may differ from the one in the store.
 
         Raises:
             HostError: The store can't be read.
@@ -194,7 +193,7 @@ class OptionStore:
         return [lives[name].at(at, real=real) if name in lives else unvouchered(name) for name in names]
 
     def lives(self) -> list[Life]:
-        """Return all Options that there were vouchers for.
+        """Return all Options that have had a voucher.
 
         Raises:
             HostError: The store can't be read.
@@ -205,12 +204,12 @@ class OptionStore:
     def next_change(
         self, at: datetime, names: Container[str] | None = None, *, real: bool = False
     ) -> datetime | None:
-        """Return when the next Option begins or ends by itself, behind a time; None where none does.
+        """Return when the next Option begins or ends after a time, without a voucher; None if none does.
 
         Args:
             at: The time.
             names: The Options that matter; None for all.
-            real: Whether that is the network time, and not only supposed.
+            real: Whether that is the network time, not a hypothetical one.
 
         Raises:
             HostError: The store can't be read.
@@ -219,7 +218,7 @@ class OptionStore:
         return next_change(lives, at, real=real)
 
     def last_time(self) -> datetime | None:
-        """Return the latest network time that the store has seen; None where it has seen none.
+        """Return the latest network time that the store has seen; None if it has seen none.
 
         Raises:
             HostError: The store can't be read.
@@ -229,21 +228,21 @@ class OptionStore:
             return None if seconds is None else _time(seconds)
 
     def set_up(self, name: str, *, done: bool) -> None:
-        """Keep that the user has set an Option up, or has not.
+        """Store whether the user has set up an Option.
 
         Raises:
-            UsageError: There was no voucher for such an Option.
+            UsageError: The Option has never had a voucher, or its name is not UTF-8.
             HostError: The store can't be written.
         """
         if any("\ud800" <= char <= "\udfff" for char in name):
-            raise UsageError("a name of an Option is text in UTF-8")
+            raise UsageError("the name of an Option must be UTF-8")
         with self._change():
             changed = self._database.execute("UPDATE option SET set_up = ? WHERE name = ?", (done, name))
             if not changed.rowcount:
-                raise UsageError(f"there was no voucher for an Option {name!r}")
+                raise UsageError(f"the Option {name!r} has never had a voucher")
 
     def _see_provider(self, code: str | None) -> None:
-        """End what does not outlive a change of provider, where there is one."""
+        """If the provider has changed, end the Options that are not transferable."""
         before = self._fact(CODE)
         if code is None or before == code:
             return
@@ -252,11 +251,11 @@ class OptionStore:
         self._keep(CODE, code)
 
     def _seen(self, life: Life) -> set[bytes]:
-        """Return what has been seen of the signer under the serial number of a voucher."""
+        """Return the contents that have been seen from this signer with this serial number."""
         return {content for (content,) in self._database.execute(SEEN, (life.signer_key, life.serial))}
 
     def _governs(self, life: Life, now: datetime) -> bool:
-        """Whether an Option is what it is by the very same words of the same signer."""
+        """Whether the same contents from the same signer already govern the Option."""
         before = self._life(life.name)
         if before is None or before.is_over(now):
             return False
@@ -270,25 +269,29 @@ class OptionStore:
             before = self._life(life.name)
             known = self._seen(life)
             if before is not None and (self._governs(life, now) or (known and life.name in governed)):
-                done.append((before, False))  # a server repeats itself when an answer was lost
+                done.append((before, False))  # a server repeats a request if its answer was lost
                 continue
             if known:
-                problem = f"the voucher {life.serial!r} was applied before, and does not govern {life.name!r}"
+                problem = f"voucher {life.serial!r} was applied before and no longer governs {life.name!r}"
                 if life.content not in known:
-                    problem = f"another voucher of this signer has the serial number {life.serial!r}"
+                    problem = (
+                        f"a different voucher of this signer already had the serial number {life.serial!r}"
+                    )
                 raise RefusedError(problem, field="VSerialNum", section="C.3, Table 62")
             set_up = before is not None and before.set_up
-            # What is only supposed to have begun has not been seen to.
+            # What begins at a hypothetical time has not been seen to begin.
             begun = life.begun and (real or life.start == now.replace(microsecond=0))
             self._database.execute(PUT, (*_row(replace(life, begun=begun)), None, set_up))
             seen.append((life.signer_key, life.serial, life.content))
             done.append((life, True))
-        # Only now: the Options of one voucher may have one serial number.
+        # Not before: the Options of one voucher may share a serial number.
         self._database.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", seen)
         for query, most, what in COUNTS:
             (count,) = self._database.execute(query).fetchone()
             if count > most:
-                raise RefusedError(f"more {what} than the {most} that are kept", reason=NO_ROOM)
+                raise RefusedError(
+                    f"the store is full: expected at most {most} {what}, got {count}", reason=NO_ROOM
+                )
         return done
 
     def _life(self, name: str) -> Life | None:
@@ -313,11 +316,11 @@ class OptionStore:
                 self._database.execute(f"PRAGMA application_id = {STORE_MARK}")
                 self._database.execute(f"PRAGMA user_version = {STORE_VERSION}")
             elif (mark, version) != (STORE_MARK, STORE_VERSION):
-                raise HostError(f"{self._path} is no store of Options that this program knows")
+                raise HostError(f"{self._path} is not a store of Options that this version can read")
 
     @contextmanager
     def _change(self) -> Iterator[None]:
-        """Make of what is in the block one transaction."""
+        """Run the block as one transaction."""
         with self._telling():
             self._database.execute("BEGIN IMMEDIATE")
             try:
@@ -368,7 +371,7 @@ def _life(row: tuple[Any, ...]) -> Life:
             set_up=bool(set_up),
         )
     except ValueError as exc:
-        raise sqlite3.DataError(f"a value in it is none: {exc}") from exc
+        raise sqlite3.DataError(f"invalid value: {exc}") from exc
 
 
 def _seconds(time: datetime) -> int:
@@ -379,4 +382,4 @@ def _time(seconds: Any) -> datetime:
     try:
         return EPOCH + timedelta(seconds=seconds)
     except (TypeError, OverflowError) as exc:
-        raise sqlite3.DataError(f"a value in it is none: {exc}") from exc
+        raise sqlite3.DataError(f"invalid value: {exc}") from exc

@@ -1,1 +1,1 @@
-"""Vouchers as XML: their shape, their signatures (XML-Signature)."""
+"""Vouchers as XML: their shape and their signatures (XML-Signature)."""

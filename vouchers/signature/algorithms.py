@@ -1,6 +1,6 @@
-"""Keys that sign vouchers, and how XML-Signature names, writes and checks what they do.
+"""Keys that sign vouchers, and their algorithms and formats in XML-Signature.
 
-The one table of what is accepted: RSA, DSA and ECDSA over P-256.  Appendix C demands no algorithm; Figure 6
+The one table of what is accepted: RSA, DSA and ECDSA over P-256.  Appendix C requires no algorithm; Figure 6
 has dsa-sha1.
 """
 
@@ -41,13 +41,13 @@ DIGESTS: Final = {
 }
 """The URI of each DigestMethod."""
 DSA_SIZES: Final = {Digest.SHA1: (160,), Digest.SHA256: (256,)}
-"""The sizes of q, in bits, by digest: dsa-sha1 has r and s of 20 octets each and no others."""
+"""The sizes of q, in bits, by digest: r and s of dsa-sha1 have exactly 20 bytes each."""
 DSA_BITS: Final = (1024, 2048, 3072)
 """The sizes of p, in bits (FIPS 186)."""
 
 PublicKey = rsa.RSAPublicKey | dsa.DSAPublicKey | ec.EllipticCurvePublicKey
 KeyNumbers = tuple[int, ...] | bytes
-"""What a KeyValue says, in full."""
+"""The complete contents of a KeyValue."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Scheme:
     uri: str
     key: PublicKey
     length: int
-    """How many octets a signature has."""
+    """The length of a signature, in bytes."""
 
 
 _METHODS: Final = {
@@ -70,7 +70,7 @@ _METHODS: Final = {
 
 
 def digest_of_method(uri: str) -> Digest | None:
-    """Return the digest that a SignatureMethod hangs on; None where it is none of ours."""
+    """Return the digest of a SignatureMethod; None if the method is not accepted."""
     return next((digest for (_, digest), known in _METHODS.items() if known == uri), None)
 
 
@@ -78,7 +78,7 @@ def scheme_for(key: object, digest: Digest) -> Scheme:
     """Return how a key signs with a digest.
 
     Raises:
-        UntrustedError: The key is none of those that sign vouchers, or not with this digest.
+        UntrustedError: The key can't sign vouchers, or not with this digest.
     """
     key = check_key(key)
     if isinstance(key, rsa.RSAPublicKey):
@@ -87,29 +87,30 @@ def scheme_for(key: object, digest: Digest) -> Scheme:
         q = key.parameters().parameter_numbers().q.bit_length()
         if key.key_size not in DSA_BITS or q not in DSA_SIZES[digest]:
             raise UntrustedError(
-                f"a DSA key of {key.key_size} and {q} bits: with {digest.value} q has {DSA_SIZES[digest][0]}"
+                f"a DSA key for {digest.value} needs {'/'.join(map(str, DSA_BITS))} bits "
+                f"and a q of {DSA_SIZES[digest][0]}, got {key.key_size} and {q}"
             )
         return Scheme(uri=_METHODS["dsa", digest], key=key, length=q // 4)
     if not isinstance(key.curve, ec.SECP256R1) or digest is not Digest.SHA256:
         raise UntrustedError(
-            f"an ECDSA key on {key.curve.name} with {digest.value}: P-256 with sha256 is taken"
+            f"expected an ECDSA key on P-256 with sha256, got {key.curve.name} with {digest.value}"
         )
     return Scheme(uri=_METHODS["ec", digest], key=key, length=64)
 
 
 def check_key(key: object) -> PublicKey:
-    """Return *key* where it is one of a kind that signs vouchers.
+    """Return *key* if keys of its kind can sign vouchers.
 
     Raises:
-        UntrustedError: It is not.
+        UntrustedError: They can't.
     """
     if isinstance(key, PublicKey):
         return key
-    raise UntrustedError("the key is none of RSA, DSA and ECDSA")
+    raise UntrustedError("the key must be RSA, DSA or ECDSA")
 
 
 def raw_signature(key: SigningKey, digest: Digest, octets: bytes, length: int) -> bytes:
-    """Sign *octets*, and return what SignatureValue holds: the signature of RSA, or r and s side by side."""
+    """Sign *octets*, and return the contents of SignatureValue: an RSA signature, or r followed by s."""
     if isinstance(key, rsa.RSAPrivateKey):
         return key.sign(octets, padding.PKCS1v15(), digest.algorithm)
     if isinstance(key, dsa.DSAPrivateKey):
@@ -120,7 +121,7 @@ def raw_signature(key: SigningKey, digest: Digest, octets: bytes, length: int) -
 
 
 def key_value_of(key: PublicKey) -> tuple[str, KeyNumbers]:
-    """Return the KeyValue of a key: as XML within the namespace of XML-Signature, and what it says."""
+    """Return the KeyValue of a key: as XML within the namespace of XML-Signature, and its contents."""
     if isinstance(key, rsa.RSAPublicKey):
         rsa_numbers = key.public_numbers()
         numbers = (rsa_numbers.n, rsa_numbers.e)

@@ -1,4 +1,4 @@
-"""An Option as XML: how Figure 5 writes it, and how one is read (TR-069 C.3, Tables 62 and 63)."""
+"""An Option as XML: written as in Figure 5, and read (TR-069 C.3, Tables 62 and 63)."""
 
 import re
 from hashlib import sha256
@@ -41,15 +41,15 @@ def option_text(option: Option) -> str:
 
 
 def content_of(option: Option) -> bytes:
-    """Return the SHA-256 of what an Option says, however its XML was laid out."""
+    """Return the SHA-256 of the contents of an Option, whatever the layout of its XML."""
     return sha256(option_text(option).encode()).digest()
 
 
 def read_option(element: XmlElement) -> Option:
-    """Return the Option that an element is: each element of Table 62 once, in any order.
+    """Return the Option in an element: each element of Table 62 once, in any order.
 
     Raises:
-        FormatError: It is none.
+        FormatError: It is not a valid Option.
     """
     found: dict[str, XmlElement] = {}
     extra: list[Extra] = []
@@ -57,7 +57,7 @@ def read_option(element: XmlElement) -> Option:
         if child.tag not in NAMES:
             extra.append(_read_extra(child))
         elif child.tag in found:
-            raise malformed(child, "it is there twice")
+            raise malformed(child, "must occur once")
         else:
             found[child.tag] = child
     values = {name: text_of(child) for name, child in found.items() if name != "DeviceId"}
@@ -87,13 +87,13 @@ def read_option(element: XmlElement) -> Option:
 
 def _unsigned(text: str) -> int:
     if UNSIGNED.fullmatch(text) is None:
-        raise ValueError(f"Duration: {text[:40]!r} is no unsignedInt")
+        raise ValueError(f"Duration: expected an unsignedInt, got {text[:40]!r}")
     return int(text)
 
 
 def _boolean(text: str) -> bool:
     if text not in XML_BOOLEANS:
-        raise ValueError(f"Transferable: {text[:40]!r} is no boolean")
+        raise ValueError(f"Transferable: expected a boolean, got {text[:40]!r}")
     return XML_BOOLEANS[text]
 
 
@@ -104,7 +104,7 @@ def _extra_text(extra: Extra) -> str:
 
 
 def _read_extra(element: XmlElement, depth: int = 1) -> Extra:
-    """Return a further element as it is; that it is within bounds is for the Option to say."""
+    """Return a further element as it is; the Option checks its bounds."""
     if not len(element):
         return element.tag, element.text or ""
     if depth > 8:

@@ -1,8 +1,7 @@
 """Signing vouchers: written exactly in the shape of Figure 6 (TR-069 C.3).
 
-What is signed is written as its own canonical form, so no tree is built: KeyInfo and all that is the same in
-every voucher are written once.  That the octets are canonical is for the tests, and for other people's
-programs, to say.
+The signed parts are written in canonical form, so no tree is built.  KeyInfo and everything else that is the
+same in every voucher is written once.  The tests and independent programs check that the bytes are canonical.
 """
 
 from base64 import b64encode, encodebytes
@@ -32,12 +31,12 @@ class VoucherSigner:
     """Signs vouchers with one key.
 
     Args:
-        signatory: Whose key, with the certificates that go into each voucher.
-        digest: What the signature hangs on.  SHA-1 is the form of 2004.
+        signatory: The key, with the certificates that go into each voucher.
+        digest: The digest of the signature.  SHA-1 is the form of 2004.
 
     Raises:
-        HostError: The key is none that signs vouchers with this digest.
-        FormatError: There are more certificates than go into a voucher.
+        HostError: The key can't sign vouchers with this digest.
+        FormatError: There are more certificates than a voucher may have.
     """
 
     def __init__(self, signatory: Signatory, digest: Digest = Digest.SHA256) -> None:
@@ -45,17 +44,18 @@ class VoucherSigner:
         count = 1 + len(signatory.chain)
         if count > MAX_VOUCHER_CERTIFICATES:
             raise FormatError(
-                f"{count} certificates, {MAX_VOUCHER_CERTIFICATES} go into a voucher", section="C.3"
+                f"expected at most {MAX_VOUCHER_CERTIFICATES} certificates in a voucher, got {count}",
+                section="C.3",
             )
         self._key = signatory.key
         public = signatory.certificate.public_key()
         spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self.key_id: Final = sha256(spki).hexdigest()
-        """What tells signers apart, whatever their certificate: the SHA-256 of the SubjectPublicKeyInfo."""
+        """Identifies the signer, whatever the certificate: the SHA-256 of the SubjectPublicKeyInfo."""
         try:
             scheme = scheme_for(public, digest)
         except UntrustedError as exc:
-            raise HostError(f"no verifier takes vouchers by this key: {exc.problem}") from exc
+            raise HostError(f"the key can't sign vouchers: {exc.problem}") from exc
         self._length = scheme.length
         self._head = (
             f'\n<CanonicalizationMethod Algorithm="{C14N}"></CanonicalizationMethod>\n'
@@ -86,7 +86,7 @@ class VoucherSigner:
         return self._write(inner, objects, signature)
 
     def _parts(self, voucher: Voucher) -> tuple[str, str]:
-        """Return what is within SignedInfo, and the Objects."""
+        """Return the contents of SignedInfo, and the Objects."""
         objects, references = [], []
         for index, option in enumerate(voucher.options):
             content = f'xmlns:dsig="{DSIG}" Id="option{index}">\n{option_text(option)}\n</dsig:Object>'
@@ -105,7 +105,7 @@ class VoucherSigner:
         ).encode()
         if len(octets) > MAX_VOUCHER:
             problem = (
-                f"a voucher of {len(octets)} octets, {MAX_VOUCHER} are taken: fewer Options belong in it"
+                f"expected a voucher of at most {MAX_VOUCHER} bytes, got {len(octets)}; use fewer Options"
             )
             raise FormatError(problem, section="C.3")
         return octets
@@ -128,5 +128,5 @@ def _key_info(signatory: Signatory, key_value: str) -> str:
 
 
 def _name(text: str) -> str:
-    """Return a Name, in which RFC 4514 has another way to write what no XML can have."""
+    """Return a Name; characters that XML does not allow are escaped as in RFC 4514."""
     return escape(NOT_XML.sub(lambda found: "".join(f"\\{octet:02X}" for octet in found[0].encode()), text))

@@ -1,7 +1,7 @@
-"""From a voucher to a trusted one: whose signature it is, and what exactly was signed (TR-069 C.2, C.3).
+"""From a voucher to a trusted one: who signed it, and what exactly was signed (TR-069 C.2, C.3).
 
 The only way to a :class:`TrustedVoucher`.  signxml validates the signature; what it leaves to its caller (the
-shape, the certificate path, the whole KeyValue, exact Canonical XML) comes before and around it.
+shape, the certificate path, the whole KeyValue, exact Canonical XML) is checked before and around it.
 """
 
 from collections.abc import Sequence
@@ -45,21 +45,21 @@ __all__ = ["TrustedVoucher", "Verifier", "verify_voucher"]
 _SEAL: Final = object()
 _PARSER: Final = PlainParser()
 MAX_KNOWN: Final = 64
-"""How many certificate paths a verifier remembers."""
+"""The number of certificate paths that a verifier caches."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class TrustedVoucher(Sealed, of=_SEAL, maker="Verifier.verify()"):
-    """A voucher that an accepted signer vouches for.  Only a :class:`Verifier` makes one."""
+    """A voucher that a trusted signer has signed.  Only a :class:`Verifier` makes one."""
 
     voucher: Voucher
-    """What was signed, read from the octets that were digested."""
+    """What was signed, read from the bytes that were digested."""
     digest: Digest
     path: tuple[x509.Certificate, ...]
     """From the signer to an anchor."""
     signer_key: bytes
-    """What tells signers apart, whatever their certificate: the SHA-256 of the SubjectPublicKeyInfo."""
+    """Identifies the signer, whatever the certificate: the SHA-256 of the SubjectPublicKeyInfo."""
     dates_checked: bool
 
     @property
@@ -70,7 +70,7 @@ class TrustedVoucher(Sealed, of=_SEAL, maker="Verifier.verify()"):
 
 @dataclass(frozen=True, kw_only=True)
 class _Known:
-    """A signer, and a certificate path that holds at any time between two."""
+    """A signer, and a certificate path that is valid between two times."""
 
     path: tuple[x509.Certificate, ...]
     signer_key: bytes
@@ -88,10 +88,10 @@ class _Known:
 
 
 class Verifier:
-    """Verifies vouchers under one policy; certificate paths are kept, and their dates held to each time.
+    """Verifies vouchers under one policy; certificate paths are cached, and their dates checked each time.
 
     Args:
-        policy: What it takes.  Digests, keys and purposes are those of vouchers.
+        policy: What it accepts; its digests, keys and purposes are those of vouchers.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -102,32 +102,34 @@ class Verifier:
         """Return what was signed.
 
         Args:
-            document: What came.
-            at: The time that dates are held against; None checks no dates.
+            document: The voucher as it was received.
+            at: The time at which dates are checked; None checks no dates.
 
         Raises:
-            UntrustedError: No accepted signer vouches for it.
-            FormatError: One does, and it is no voucher all the same.
+            UntrustedError: It has no trusted signature.
+            FormatError: It has one, but is not a valid voucher.
         """
-        # (1) A voucher has one signature, by algorithms of which none is weaker than accepted.
+        # (1) A voucher has one signature, and each of its algorithms must be accepted.
         if self._policy.required_signers > 1:
-            raise UntrustedError(f"a voucher has one signature, {self._policy.required_signers} are required")
+            raise UntrustedError(
+                f"a voucher has one signature, but {self._policy.required_signers} are required"
+            )
         digest = self._digest(document)
-        # (2) The signer's certificate leads to an anchor and is made for signing; a name may be asked for.
+        # (2) The signer's certificate must lead to an anchor and be for signing; the policy may want a name.
         known = self._path(document.certificates, at)
-        # (3) The key is of a kind and size that this method has, and KeyValue says no other one.
+        # (3) The key must have a kind and size of this method, and KeyValue must not be a different key.
         scheme = known.scheme(digest)
         if scheme.uri != document.method or len(document.signature) != scheme.length:
-            raise UntrustedError(f"the signature is none by the key of {subject_of(known.path[0])}")
+            raise UntrustedError(f"the signature does not fit the key of {subject_of(known.path[0])}")
         if document.key_value not in {None, known.key_value}:
             raise UntrustedError("KeyValue is not the key of the certificate", section="C.3")
-        # (4) The signature holds for SignedInfo, and each digest in that for the Object in its place.
+        # (4) The signature must match SignedInfo, and each digest in it the Object at the same position.
         signed = _core(document, known.path[0], digest)
         # (5) Only what was digested is read.
         try:
             options = [read_option(element[0]) for element in signed]
         except FormatError:
-            for element in document.objects:  # they say the same, and where
+            for element in document.objects:  # the same error, with its place
                 read_option(element[0])
             raise
         try:
@@ -144,26 +146,28 @@ class Verifier:
         )
 
     def _digest(self, document: VoucherDocument) -> Digest:
-        """Return the digest that the whole signature hangs on."""
+        """Return the digest that the whole signature uses."""
         digest = digest_of_method(document.method)
         if digest is None:
-            raise UntrustedError(f"the SignatureMethod {document.method[:80]} is none of those taken")
+            raise UntrustedError(f"the SignatureMethod {document.method[:80]} is not accepted")
         for uri in document.digests:
             if uri != DIGESTS[digest]:
                 raise UntrustedError(
-                    f"the DigestMethod {uri[:80]} is not that of the signature, {digest.value}"
+                    f"expected the DigestMethod of the signature, {digest.value}, got {uri[:80]}"
                 )
         if digest not in self._policy.digests:
             raise UntrustedError(
                 f"a signature with {digest.value} is not accepted",
-                hint="--digests sha1,sha256 accepts the form of 2004" if digest is Digest.SHA1 else None,
+                hint="use --digests sha1,sha256 to accept the form of 2004"
+                if digest is Digest.SHA1
+                else None,
             )
         return digest
 
     def _path(self, certificates: tuple[bytes, ...], at: datetime | None) -> _Known:
-        """Return the path to an anchor, from memory where it is known to hold at this time."""
+        """Return the path to an anchor, from the cache if it is valid at this time."""
         known = self._known.get(certificates)
-        # A revocation list is looked at each time: it has dates of its own.
+        # Nothing is cached with revocation lists: they have dates of their own.
         if known is not None and at is not None and known.since <= at <= known.until:
             return known
         try:
@@ -193,10 +197,10 @@ def verify_voucher(document: VoucherDocument, policy: Policy, at: datetime | Non
 
 
 class _Core(XMLVerifier):
-    """signxml on a tree that is held to its shape already: nothing is parsed, searched or copied again.
+    """signxml on a tree whose shape is already checked: nothing is parsed, searched or copied again.
 
-    Canonical XML is ours, since lxml's is wrong below a default namespace; so is what ties a Reference to its
-    Object, which the shape has settled.
+    Canonical XML is ours, because lxml's is wrong below a default namespace.  So is the way from a Reference
+    to its Object, which the shape has fixed.
     """
 
     def get_root(self, data: XmlElement) -> XmlElement:
@@ -210,11 +214,11 @@ class _Core(XMLVerifier):
         return etree.fromstring(xml_string, _PARSER) if isinstance(xml_string, bytes) else xml_string
 
     def _find(self, element: Any, query: Any, require: Any = True, xpath: Any = "") -> Any:  # noqa: FBT002
-        del require, xpath  # the shape has it in its place
+        del require, xpath  # the shape has fixed its position
         return next(child for child in element if child.tag == f"{{{DSIG}}}{query}")
 
     def _c14n(self, nodes: XmlElement, algorithm: object, inclusive_ns_prefixes: object = None) -> bytes:
-        del algorithm, inclusive_ns_prefixes  # the shape allows one only, and no prefixes
+        del algorithm, inclusive_ns_prefixes  # the shape allows only one, and no prefixes
         return canonical(nodes)
 
     def _check_cert_validity(self, cert: x509.Certificate, cert_source: str) -> None:
@@ -222,7 +226,7 @@ class _Core(XMLVerifier):
 
     def _verify_reference(self, reference: XmlElement, index: int, root: XmlElement, *_: Any) -> VerifyResult:
         octets = canonical(root[3 + index])
-        (digest,) = self.config.digest_algorithms  # which all References have, as the shape was checked for
+        (digest,) = self.config.digest_algorithms  # that of all References, as _digest() has checked
         if base64_of(self._find(reference, "DigestValue")) != self._get_digest(octets, digest):
             raise InvalidDigest(f"Object[{index}]")
         return VerifyResult(octets, self._fromstring(octets), root, signature_key=b"")
@@ -230,7 +234,7 @@ class _Core(XMLVerifier):
 
 @cache
 def _config(method: str, digest: Digest) -> SignatureConfiguration:
-    """Return what signxml is to accept: one method, one digest, any number of References in a list."""
+    """Return what signxml accepts: one method, one digest, any number of References in a list."""
     return SignatureConfiguration(
         location="./",
         expect_references=True,
@@ -241,16 +245,16 @@ def _config(method: str, digest: Digest) -> SignatureConfiguration:
 
 
 def _core(document: VoucherDocument, leaf: x509.Certificate, digest: Digest) -> Sequence[XmlElement]:
-    """Return the Objects as they were digested, where the signature of *leaf* holds for them."""
+    """Return the Objects as they were digested, if the signature of *leaf* is valid for them."""
     config = _config(document.method, digest)
     try:
         results: Any = _Core().verify(
             document.root, x509_cert=leaf, expect_config=config, validate_schema=False
         )
     except InvalidDigest as exc:
-        raise UntrustedError("contents are not those that were signed", field=f"Signature.{exc}") from exc
+        raise UntrustedError("contents do not match the signed digest", field=f"Signature.{exc}") from exc
     except (SignXMLException, etree.LxmlError, ValueError, UnsupportedAlgorithm) as exc:
-        raise UntrustedError(f"the signature of {subject_of(leaf)} does not hold") from exc
+        raise UntrustedError(f"the signature of {subject_of(leaf)} is not valid") from exc
     signed = [result.signed_xml for result in results if result.signed_xml is not None]
     if len(signed) != len(document.objects):
         raise UntrustedError("not every Object is signed")

@@ -129,7 +129,7 @@ def test_a_process_that_signs_and_is_killed_is_told_and_its_batch_goes_on() -> N
     assert len(children) == 2
     assert (begun.returncode, said[0]) == (6, "")
     assert said[1] == (
-        "spkg: error: a process that signs was killed\nspkg: hint: the same batch, run again, completes it\n"
+        "spkg: error: a signing process was killed\nspkg: hint: run the same batch again to complete it\n"
     )
     assert of_session(begun.pid) == []
     assert {*listing(Path("out.part"))} == {".unfinished", "rejected.csv", "vouchers.ndjson"}

@@ -153,7 +153,9 @@ def test_a_start_is_a_time_of_toml_or_of_a_voucher(written: str) -> None:
     assert template.start.tzinfo is UTC
 
 
-A_TIME: Final = "a time as 2026-12-01T00:00:00Z belongs here"
+A_TIME: Final = "must be a time such as 2026-12-01T00:00:00Z"
+EXTRA: Final = "must be a string, a 64-bit number, true, false or a table, at most 4 deep"
+MODES: Final = "Disable, EnableWithExpiration, EnableWithoutExpiration"
 FIELD: Final = "options.toml: option[0]"
 TABLE: Final = "[TR-069 C.3, Table 62]"
 
@@ -161,17 +163,17 @@ TABLE: Final = "[TR-069 C.3, Table 62]"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "options.toml: option: from 1 to 64 [[option]] tables belong here"),
-        ("option = []", "options.toml: option: from 1 to 64 [[option]] tables belong here"),
+        ("", "options.toml: option: expected 1 to 64 [[option]] tables, got 0"),
+        ("option = []", "options.toml: option: expected 1 to 64 [[option]] tables, got 0"),
         ("option = 1", "options.toml: option: must be an array"),
         ("[option]\n", "options.toml: option: must be an array, written as [[option]]"),
         ("option = [1]", "options.toml: option: must be an array of tables, written as [[option]]"),
         ("[[options]]\n", "options.toml: options: unknown key; did you mean 'option'?"),
         (f"{HEAD}[more]\n", "options.toml: more: unknown key"),
-        ("[[option]]\n", f"{FIELD}: ident and mode belong here"),
-        ('[[option]]\nident = "a"\n', f"{FIELD}.mode: ident and mode belong here"),
-        ('[[option]]\nmode = "Disable"\n', f"{FIELD}.mode: ident and mode belong here"),
-        (f"{HEAD}{HEAD}", "options.toml: option[1].ident: 'IPTV' is there twice"),
+        ("[[option]]\n", f"{FIELD}: ident and mode are required"),
+        ('[[option]]\nident = "a"\n', f"{FIELD}.mode: ident and mode are required"),
+        ('[[option]]\nmode = "Disable"\n', f"{FIELD}.mode: ident and mode are required"),
+        (f"{HEAD}{HEAD}", "options.toml: option[1].ident: 'IPTV' occurs twice"),
         (f"{HEAD}Mode = 1\n", f"{FIELD}.Mode: unknown key; did you mean 'mode'?"),
         (f"{HEAD}start = 1\n", f"{FIELD}.start: unknown key; did you mean 'start-date'?"),
         (f"{HEAD}description = 1\n", f"{FIELD}.description: must be a string in quotes"),
@@ -180,11 +182,11 @@ TABLE: Final = "[TR-069 C.3, Table 62]"
         (f"{HEAD}duration = true\n", f"{FIELD}.duration: must be a number from 0 to 4294967295"),
         (f"{HEAD}duration = -1\n", f"{FIELD}.duration: must be from 0 to 4294967295, got -1"),
         (f"{HEAD}duration = 4294967296\n", f"{FIELD}.duration: must be from 0 to 4294967295, got 4294967296"),
-        (f'{HEAD}duration-units = "days"\n', f"{FIELD}.duration-units: Days or Months belongs here"),
-        (f'{HEAD}duration-units = ""\n', f"{FIELD}.duration-units: Days or Months belongs here"),
+        (f'{HEAD}duration-units = "days"\n', f"{FIELD}.duration-units: expected Days or Months, got 'days'"),
+        (f'{HEAD}duration-units = ""\n', f"{FIELD}.duration-units: expected Days or Months, got ''"),
         (
             '[[option]]\nident = "a"\nmode = "Enable"\n',
-            f"{FIELD}.mode: one of Disable, EnableWithExpiration, EnableWithoutExpiration belongs here",
+            f"{FIELD}.mode: expected one of {MODES}, got 'Enable'",
         ),
         (f"{HEAD}start-date = 2026-05-01\n", f"{FIELD}.start-date: {A_TIME}"),
         (f"{HEAD}start-date = 10:00:00\n", f"{FIELD}.start-date: {A_TIME}"),
@@ -199,15 +201,15 @@ TABLE: Final = "[TR-069 C.3, Table 62]"
             f"{FIELD}.start-date: '2026-02-30T00:00:00Z' is not a valid date and time",
         ),
         *(
-            (f"{HEAD}start-date = {time}\n", f"{FIELD}.start-date: no calendar has this time")
+            (f"{HEAD}start-date = {time}\n", f"{FIELD}.start-date: must be in the years 1 to 9999, in UTC")
             for time in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")
         ),
-        (f'{HEAD}extra = "a"\n', f"{FIELD}.extra: a table belongs here: write [option.extra]"),
-        (f"{HEAD}extra = [1]\n", f"{FIELD}.extra: a table belongs here: write [option.extra]"),
+        (f'{HEAD}extra = "a"\n', f"{FIELD}.extra: must be a table: write [option.extra]"),
+        (f"{HEAD}extra = [1]\n", f"{FIELD}.extra: must be a table: write [option.extra]"),
         *(
             (
                 f"{HEAD}[option.extra]\n{name} = {value}\n",
-                f"{FIELD}.extra.{told}: a string, a number, true, false or a table, 4 deep, belongs here",
+                f"{FIELD}.extra.{told}: {EXTRA}",
             )
             for name, value, told in (
                 ("A", "1.5", "A"),
@@ -219,33 +221,42 @@ TABLE: Final = "[TR-069 C.3, Table 62]"
                 (".".join("A" * 3000), "1", "A"),
             )
         ),
-        (f"{HEAD}[option.extra]\nMode = 1\n", f"{FIELD}: 'Mode' is no name for a further element {TABLE}"),
-        (f'{HEAD}[option.extra]\n"a b" = 1\n', f"{FIELD}: 'a b' is no name for a further element {TABLE}"),
+        (
+            f"{HEAD}[option.extra]\nMode = 1\n",
+            f"{FIELD}: 'Mode' is a name of Table 62 and not allowed for a further element {TABLE}",
+        ),
+        (
+            f'{HEAD}[option.extra]\n"a b" = 1\n',
+            f"{FIELD}: 'a b' is not a valid name for a further element {TABLE}",
+        ),
         (
             f"{HEAD}[option.extra]\nA.B.C.D.E = 1\n",
-            f"{FIELD}.extra.D: a string, a number, true, false or a table, 4 deep, belongs here",
+            f"{FIELD}.extra.D: {EXTRA}",
         ),
         (
             f"{HEAD}extra = {{ {', '.join(f'A{number} = 1' for number in range(33))} }}\n",
-            f"{FIELD}: 33 further elements, 32 are taken {TABLE}",
+            f"{FIELD}: expected at most 32 further elements, got 33 {TABLE}",
         ),
         (
             f'{HEAD}[option.extra]\nA = "{"x" * 1025}"\n',
-            f"{FIELD}: A: 1025 characters, from 0 to 1024 belong here {TABLE}",
+            f"{FIELD}: A: expected 0 to 1024 characters, got 1025 {TABLE}",
         ),
         (
             '[[option]]\nident = ""\nmode = "Disable"\n',
-            f"{FIELD}: OptionIdent: 0 characters, from 1 to 64 belong here {TABLE}",
+            f"{FIELD}: OptionIdent: expected 1 to 64 characters, got 0 {TABLE}",
         ),
         (
             f'[[option]]\nident = "{"x" * 65}"\nmode = "Disable"\n',
-            f"{FIELD}: OptionIdent: 65 characters, from 1 to 64 belong here {TABLE}",
+            f"{FIELD}: OptionIdent: expected 1 to 64 characters, got 65 {TABLE}",
         ),
         (
             f'{HEAD}description = "{"x" * 257}"\n',
-            f"{FIELD}: OptionDesc: 257 characters, from 0 to 256 belong here {TABLE}",
+            f"{FIELD}: OptionDesc: expected 0 to 256 characters, got 257 {TABLE}",
         ),
-        (f'{HEAD}description = "\\u0000"\n', f"{FIELD}: OptionDesc: XML has no character U+0000 {TABLE}"),
+        (
+            f'{HEAD}description = "\\u0000"\n',
+            f"{FIELD}: OptionDesc: XML 1.0 does not allow the character U+0000 {TABLE}",
+        ),
         (
             '[[option]]\nident = "a"\nmode = "EnableWithExpiration"\n',
             f"{FIELD}: Duration: required with EnableWithExpiration {TABLE}",
@@ -256,27 +267,27 @@ TABLE: Final = "[TR-069 C.3, Table 62]"
         ),
         (
             EXPIRING.replace("12", "0"),
-            f"{FIELD}: Duration: 0 is over before it begins {TABLE}",
+            f"{FIELD}: Duration: must be at least 1, got 0 {TABLE}",
         ),
         (
             f"{HEAD}duration = 1\n",
-            f"{FIELD}: Duration: means nothing with EnableWithoutExpiration {TABLE}",
+            f"{FIELD}: Duration: has no meaning with EnableWithoutExpiration {TABLE}",
         ),
         (
             f'{HEAD}duration-units = "Days"\n',
-            f"{FIELD}: DurationUnits: means nothing with EnableWithoutExpiration {TABLE}",
+            f"{FIELD}: DurationUnits: has no meaning with EnableWithoutExpiration {TABLE}",
         ),
         (
             '[[option]]\nident = "a"\nmode = "Disable"\nstart-date = 2026-05-01T00:00:00Z\n',
-            f"{FIELD}: StartDate: means nothing with Disable {TABLE}",
+            f"{FIELD}: StartDate: has no meaning with Disable {TABLE}",
         ),
         (
             '[[option]]\nident = "a"\nmode = "Disable"\nduration = 1\n',
-            f"{FIELD}: Duration: means nothing with Disable {TABLE}",
+            f"{FIELD}: Duration: has no meaning with Disable {TABLE}",
         ),
         (
             '[[option]]\nident = "a"\nmode = "Disable"\ntransferable = true\n',
-            f"{FIELD}: Transferable: means nothing with Disable {TABLE}",
+            f"{FIELD}: Transferable: has no meaning with Disable {TABLE}",
         ),
     ],
 )
@@ -290,13 +301,13 @@ def test_as_many_options_as_a_voucher_may_have_are_taken() -> None:
     assert [one.ident for one in read("".join(tables[:-1]))] == [
         f"O{number}" for number in range(MAX_VOUCHER_OPTIONS)
     ]
-    assert refusal("".join(tables)) == "options.toml: option: from 1 to 64 [[option]] tables belong here"
+    assert refusal("".join(tables)) == "options.toml: option: expected 1 to 64 [[option]] tables, got 65"
 
 
 def test_a_template_is_checked_however_it_is_made() -> None:
-    with pytest.raises(ValueError, match=r"^Transferable: means nothing with Disable$"):
+    with pytest.raises(ValueError, match=r"^Transferable: has no meaning with Disable$"):
         Template(ident="a", mode=Mode.DISABLE, transferable=True)
-    with pytest.raises(ValueError, match=r"^StartDate: a time without a zone$"):
+    with pytest.raises(ValueError, match=r"^StartDate: must have a time zone$"):
         Template(ident="a", mode=Mode.WITHOUT_EXPIRATION, start=datetime(2026, 5, 1))  # noqa: DTZ001
 
 
@@ -367,7 +378,7 @@ def test_a_product_class_may_be_empty_and_must_be_there(tmp_path: Path) -> None:
     assert listed(tmp_path, f"{HEADER}00D09E,,1\n") == [named(2, product_class="")]
     assert no_list(tmp_path, "oui,serial_number\n00D09E,1\n") == NO_LIST
     assert listed(tmp_path, '{"oui": "00D09E", "serial_number": "1"}') == [
-        rejected(1, "product_class must be there")
+        rejected(1, "missing product_class")
     ]
 
 
@@ -386,8 +397,10 @@ def test_cells_may_be_separated_by_something_else(tmp_path: Path, separator: str
 
 
 def test_a_column_that_is_there_twice_is_told(tmp_path: Path) -> None:
-    assert no_list(tmp_path, "oui,OUI,product_class,serial_number\n") == "list: two columns are oui"
-    assert no_list(tmp_path, "id,_id\n") == "list: two columns are id"
+    assert (
+        no_list(tmp_path, "oui,OUI,product_class,serial_number\n") == "list: the column oui must occur once"
+    )
+    assert no_list(tmp_path, "id,_id\n") == "list: the column id must occur once"
 
 
 def test_json_that_is_spread_over_lines_is_told(tmp_path: Path) -> None:
@@ -395,15 +408,15 @@ def test_json_that_is_spread_over_lines_is_told(tmp_path: Path) -> None:
         with pytest.raises(FormatError) as caught:
             listed(tmp_path, contents)
         line = 1 + contents.startswith("[\n")
-        assert str(caught.value) == f"list: line {line}: an object belongs on one line"
-        assert caught.value.hint == "jq -c '.[]' makes it so"
+        assert str(caught.value) == f"list: line {line}: an object must be on one line"
+        assert caught.value.hint == "jq -c '.[]' writes a list with one object per line"
 
 
 def test_utf_16_is_told(tmp_path: Path) -> None:
     for encoding in ("utf-16", "utf-16-be"):
         contents = f"\ufeff{HEADER}" if encoding == "utf-16-be" else HEADER
         assert (
-            no_list(tmp_path, contents.encode(encoding)) == "list: offset 0x0000: UTF-16: UTF-8 belongs here"
+            no_list(tmp_path, contents.encode(encoding)) == "list: offset 0x0000: expected UTF-8, got UTF-16"
         )
 
 
@@ -426,7 +439,7 @@ def test_an_identifier_of_genieacs_is_taken_apart(
     assert listed(tmp_path, json.dumps({"_id": written})) == [expected]
 
 
-MISSING: Final = "oui and product_class and serial_number must be there"
+MISSING: Final = "missing oui and product_class and serial_number"
 
 
 def test_an_identifier_is_never_repaired(tmp_path: Path) -> None:
@@ -479,19 +492,19 @@ def test_what_a_device_is_called_comes_through_every_form(
 
 
 BAD_LINES: Final = (
-    ("00D0:9E,G,1", "OUI: six upper-case hexadecimal digits belong here"),
-    ("00:D0-9E,G,1", "OUI: six upper-case hexadecimal digits belong here"),
-    ("00D09,G,1", "OUI: six upper-case hexadecimal digits belong here"),
-    (" 00D09E,G,1", "oui: there is a blank before or behind it"),
-    ("00D09E,G ,1", "product_class: there is a blank before or behind it"),
-    ("00D09E,G,\u00a01", "serial_number: there is a blank before or behind it"),
-    ("00D09E,G,", "SerialNumber: 0 characters, from 1 to 64 belong here"),
-    (f"00D09E,G,{'x' * 65}", "SerialNumber: 65 characters, from 1 to 64 belong here"),
-    (f"00D09E,{'x' * 65},1", "ProductClass: 65 characters, from 0 to 64 belong here"),
-    ("00D09E,G", "2 cells where the first line has 3"),
-    ("00D09E,G,1,", "4 cells where the first line has 3"),
-    ("00D09E,G,\x001", "SerialNumber: XML has no character U+0000"),
-    ("00D09E,\x1bG,1", "ProductClass: XML has no character U+001B"),
+    ("00D0:9E,G,1", "OUI: expected six upper-case hexadecimal digits, got '00D0:9E'"),
+    ("00:D0-9E,G,1", "OUI: expected six upper-case hexadecimal digits, got '00:D0-9E'"),
+    ("00D09,G,1", "OUI: expected six upper-case hexadecimal digits, got '00D09'"),
+    (" 00D09E,G,1", "oui: must not begin or end with white space"),
+    ("00D09E,G ,1", "product_class: must not begin or end with white space"),
+    ("00D09E,G,\u00a01", "serial_number: must not begin or end with white space"),
+    ("00D09E,G,", "SerialNumber: expected 1 to 64 characters, got 0"),
+    (f"00D09E,G,{'x' * 65}", "SerialNumber: expected 1 to 64 characters, got 65"),
+    (f"00D09E,{'x' * 65},1", "ProductClass: expected 0 to 64 characters, got 65"),
+    ("00D09E,G", "expected 3 cells as in the first line, got 2"),
+    ("00D09E,G,1,", "expected 3 cells as in the first line, got 4"),
+    ("00D09E,G,\x001", "SerialNumber: XML 1.0 does not allow the character U+0000"),
+    ("00D09E,\x1bG,1", "ProductClass: XML 1.0 does not allow the character U+001B"),
 )
 
 
@@ -508,13 +521,13 @@ def test_a_line_that_is_not_utf_8_is_told_and_the_others_count(tmp_path: Path) -
     contents = HEADER.encode() + b"00D09E,G,\xff\n00D09E,\xc3\xa4,2\n"
     objects = b'{"id": "00D09E-\xff"}\n{"id": "00D09E-2"}\n'
 
-    problem = "SerialNumber: XML has no character U+DCFF"
+    problem = "SerialNumber: XML 1.0 does not allow the character U+DCFF"
     assert listed(tmp_path, contents) == [rejected(2, problem), named(3, "2", "ä")]
     assert listed(tmp_path, objects) == [rejected(1, problem), named(2, "2", "")]
 
 
 NO_LIST: Final = (
-    "list: no list of devices: the first line names oui, product_class and serial_number, or an id"
+    "list: not a list of devices: the first line must name oui, product_class and serial_number, or id"
 )
 
 
@@ -568,7 +581,7 @@ def test_a_line_beyond_all_measure_ends_the_list(tmp_path: Path) -> None:
     assert next(devices).device == named(2).device
     with pytest.raises(FormatError) as caught:
         next(devices)
-    assert str(caught.value) == f"list: offset 0x002b: line 3 has more than {MAX_LINE} octets"
+    assert str(caught.value) == f"list: offset 0x002b: line 3 must have at most {MAX_LINE} bytes, got more"
 
 
 def test_a_list_that_is_not_there_is_told_when_it_is_read(tmp_path: Path) -> None:
@@ -629,7 +642,7 @@ def test_an_array_on_one_line_is_read(tmp_path: Path) -> None:
     assert listed(tmp_path, "[\n]\n") == []
 
 
-JSON_PROBLEM: Final = "no JSON object on one line: "
+JSON_PROBLEM: Final = "not a JSON object on one line: "
 
 
 @pytest.mark.parametrize(
@@ -642,16 +655,16 @@ JSON_PROBLEM: Final = "no JSON object on one line: "
         ("null", MISSING),
         ('"oui"', MISSING),
         ("{}", MISSING),
-        ('{"oui": "00D09E"}', "product_class and serial_number must be there"),
-        ('{"serial_number": "1"}', "oui and product_class must be there"),
-        ('{"oui": "00D09E", "serial_number": 1}', "serial_number: a string belongs here"),
-        ('{"oui": ["00D09E"], "serial_number": "1"}', "oui: a string belongs here"),
+        ('{"oui": "00D09E"}', "missing product_class and serial_number"),
+        ('{"serial_number": "1"}', "missing oui and product_class"),
+        ('{"oui": "00D09E", "serial_number": 1}', "serial_number: must be a string"),
+        ('{"oui": ["00D09E"], "serial_number": "1"}', "oui: must be a string"),
         (
             '{"_deviceId": {"_OUI": "00D09E", "_ProductClass": "G", "_SerialNumber": null}}',
-            "serial_number: a string belongs here",
+            "serial_number: must be a string",
         ),
-        ('{"id": "00D09E-\\ud800"}', "SerialNumber: XML has no character U+D800"),
-        ('{"id": "00D09E-\\u0000"}', "SerialNumber: XML has no character U+0000"),
+        ('{"id": "00D09E-\\ud800"}', "SerialNumber: XML 1.0 does not allow the character U+D800"),
+        ('{"id": "00D09E-\\u0000"}', "SerialNumber: XML 1.0 does not allow the character U+0000"),
     ],
 )
 def test_a_line_that_is_no_object_of_a_device_is_told_and_the_others_count(
@@ -687,7 +700,7 @@ def test_a_line_of_json_may_be_long_and_no_longer(tmp_path: Path) -> None:
 
     assert len(long) == MAX_LINE - 1
     assert listed(tmp_path, f"{long}\n") == [named(1)]
-    message = f"list: offset 0x{len(OBJECT) + 1:04x}: line 2 has more than {MAX_LINE} octets"
+    message = f"list: offset 0x{len(OBJECT) + 1:04x}: line 2 must have at most {MAX_LINE} bytes, got more"
     assert no_list(tmp_path, f"{OBJECT}\n {long}\n") == message
 
 
@@ -764,9 +777,9 @@ def test_without_a_batch_a_voucher_is_new_each_time(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([replace(PLAIN, description="x")], "the batch has something else to say to this device"),
-        ([QOS], "the batch has other Options for this device"),
-        ([PLAIN, QOS], "the batch has other Options for this device"),
+        ([replace(PLAIN, description="x")], "this batch already has a different voucher for this device"),
+        ([QOS], "this batch already has other Options for this device"),
+        ([PLAIN, QOS], "this batch already has other Options for this device"),
     ],
 )
 def test_what_a_batch_does_not_say_is_refused(ledger: Ledger, options: list[Template], message: str) -> None:
@@ -786,7 +799,7 @@ def test_a_batch_is_signed_with_one_key(ledger: Ledger) -> None:
     with pytest.raises(RefusedError) as caught:
         other.issue(DEVICE, [PLAIN], batch="may")
 
-    assert str(caught.value) == "the batch was signed with another key"
+    assert str(caught.value) == "this batch was signed with a different key"
     public = signatory().certificate.public_key()
     octets = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert {entry.signer for entry in ledger.entries()} == {sha256(octets).hexdigest()}
@@ -809,7 +822,7 @@ def test_what_is_void_is_refused(ledger: Ledger) -> None:
     with pytest.raises(RefusedError) as caught:
         issuer(ledger).issue(DEVICE, [PLAIN], batch="may")
 
-    assert str(caught.value) == "the voucher 1 of this batch is void"
+    assert str(caught.value) == "voucher 1 of this batch is void"
 
 
 def test_with_sha1_numbers_are_unpredictable(ledger: Ledger) -> None:
@@ -833,9 +846,10 @@ def test_a_voucher_that_would_be_too_large_takes_no_number(ledger: Ledger) -> No
     with pytest.raises(FormatError) as caught:
         issuer(ledger).issue(DEVICE, options)
 
-    octets, _, rest = str(caught.value).removeprefix("a voucher of ").partition(" octets, ")
+    limit = f"expected a voucher of at most {MAX_VOUCHER} bytes, got "
+    octets, _, rest = str(caught.value).removeprefix(limit).partition("; ")
     assert int(octets) > MAX_VOUCHER
-    assert rest == f"{MAX_VOUCHER} are taken: fewer Options belong in it [TR-069 C.3]"
+    assert rest == "use fewer Options [TR-069 C.3]"
     assert states(ledger) == []
 
 
@@ -849,7 +863,7 @@ def test_what_is_no_voucher_takes_no_number(ledger: Ledger, count: int, batch: s
     with pytest.raises(FormatError) as caught:
         issuer(ledger).issue(DEVICE, templates(count), batch=batch)
 
-    assert str(caught.value) == f"{count} Options, from 1 to 64 belong here [TR-069 C.3]"
+    assert str(caught.value) == f"expected 1 to 64 Options, got {count} [TR-069 C.3]"
     assert issuer(ledger).issue(DEVICE, [PLAIN]).serials == (1,)
 
 
@@ -858,7 +872,7 @@ def test_one_option_is_in_a_voucher_once(ledger: Ledger, batch: str | None) -> N
     with pytest.raises(FormatError) as caught:
         issuer(ledger).issue(DEVICE, [PLAIN, QOS, PLAIN], batch=batch)
 
-    assert str(caught.value) == "two instructions for one Option [TR-069 C.3]"
+    assert str(caught.value) == "the Options of a voucher must have different names [TR-069 C.3]"
     assert states(ledger) == []
 
 
@@ -869,7 +883,7 @@ def test_what_is_no_voucher_is_not_signed(count: int) -> None:
     with pytest.raises(FormatError) as caught:
         sign_voucher(want, range(1, count + 1), VoucherSigner(signatory()))
 
-    assert str(caught.value) == f"{count} Options, from 1 to 64 belong here [TR-069 C.3]"
+    assert str(caught.value) == f"expected 1 to 64 Options, got {count} [TR-069 C.3]"
 
 
 def test_numbers_go_with_options_one_by_one() -> None:

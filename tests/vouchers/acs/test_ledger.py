@@ -41,7 +41,7 @@ from vouchers.signature.option_elements import content_of
 NOW: Final = write_time(AT)
 IPTV: Final = Template(ident="IPTV", mode=Mode.WITH_EXPIRATION, duration=12, units=Units.MONTHS)
 QOS: Final = Template(ident="QoS", description="Quality of service", mode=Mode.WITHOUT_EXPIRATION)
-TWICE: Final = "the device is there twice"
+TWICE: Final = "the device occurs twice"
 LIFE: Final = 120
 """How many seconds a process of a test has."""
 
@@ -236,7 +236,7 @@ def test_where_no_unpredictable_number_is_left_it_is_told(
         ledger.reserve(wants(2), run="1", unpredictable=True)
 
     assert outcomes == given(1)
-    assert str(caught.value) == f"{database.name}: there are hardly any serial numbers left"
+    assert str(caught.value) == f"{database.name}: too few serial numbers are left"
 
 
 def test_the_last_number_is_given_and_none_beyond_it(ledger: Ledger, database: Database) -> None:
@@ -279,7 +279,7 @@ def test_a_counter_that_was_set_far_back_is_told(ledger: Ledger, database: Datab
     with pytest.raises(HostError) as caught:
         ledger.reserve(wants(0), run="1")
 
-    assert str(caught.value) == f"{database.name}: there are hardly any serial numbers left"
+    assert str(caught.value) == f"{database.name}: too few serial numbers are left"
     assert ledger.reserve(wants(0), run="1") == given(module.ROUNDS + 1)
 
 
@@ -362,7 +362,10 @@ def test_a_batch_says_nothing_else_to_a_device_than_before(ledger: Ledger, chang
 
     outcomes = ledger.reserve([changed, want(2)], run="2", batch="may")
 
-    assert outcomes == [Reservation(refusal="the batch has something else to say to this device"), *given(3)]
+    assert outcomes == [
+        Reservation(refusal="this batch already has a different voucher for this device"),
+        *given(3),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -373,7 +376,10 @@ def test_a_batch_has_the_same_options_for_a_device_as_before(ledger: Ledger, opt
 
     outcomes = ledger.reserve([want(1, *options), want(2)], run="2", batch="may")
 
-    assert outcomes == [Reservation(refusal="the batch has other Options for this device"), *given(3)]
+    assert outcomes == [
+        Reservation(refusal="this batch already has other Options for this device"),
+        *given(3),
+    ]
 
 
 def test_a_batch_is_signed_with_one_key(ledger: Ledger) -> None:
@@ -381,7 +387,7 @@ def test_a_batch_is_signed_with_one_key(ledger: Ledger) -> None:
 
     outcomes = ledger.reserve(wants(1, 2), run="2", batch="may", signer="01")
 
-    assert outcomes == [Reservation(refusal="the batch was signed with another key"), *given(2)]
+    assert outcomes == [Reservation(refusal="this batch was signed with a different key"), *given(2)]
     assert [entry.signer for entry in ledger.entries()] == ["00", "01"]
     assert ledger.reserve(wants(1), run="3", batch="may", signer="00") == given(1)
 
@@ -392,7 +398,7 @@ def test_a_batch_does_not_issue_what_is_void(ledger: Ledger) -> None:
 
     outcomes = ledger.reserve([want(1, IPTV, QOS), want(2)], run="2", batch="may")
 
-    assert outcomes == [Reservation(refusal="the voucher 2 of this batch is void"), *given(3)]
+    assert outcomes == [Reservation(refusal="voucher 2 of this batch is void"), *given(3)]
 
 
 def test_what_is_refused_takes_no_number(ledger: Ledger) -> None:
@@ -463,7 +469,7 @@ def test_a_number_is_made_void(database: Database, state: SerialState) -> None:
         one.confirm_batch("may", "1")
 
         entries = [*one.entries()]
-    assert str(caught.value) == "the serial number 1 was made void meanwhile"
+    assert str(caught.value) == "serial number 1 has been voided in the meantime"
     assert entries[0] == reserved(
         1, 1, state=SerialState.VOID, batch="may", issued_at=issued_at, voided_at="2026-06-01T13:00:00Z"
     )
@@ -480,14 +486,14 @@ def test_a_number_is_made_void_once(database: Database) -> None:
             one.void(1)
         assert [*one.entries()] == [reserved(1, 1, state=SerialState.VOID, voided_at=NOW)]
 
-    assert str(caught.value) == "the serial number 1 is void already"
+    assert str(caught.value) == "serial number 1 is already void"
 
 
 def test_a_number_that_nobody_has_taken_is_not_made_void(ledger: Ledger) -> None:
     with pytest.raises(RefusedError) as caught:
         ledger.void(7)
 
-    assert str(caught.value) == "the serial number 7 is none of this ledger"
+    assert str(caught.value) == "serial number 7 is not in this ledger"
     assert [*ledger.entries()] == []
 
 
@@ -537,7 +543,7 @@ def test_no_entry_has_what_nobody_can_print(ledger: Ledger, what: str) -> None:
     with pytest.raises(UsageError) as caught:
         [*ledger.entries(batch=what)]
 
-    assert str(caught.value) == "batch: printable characters belong here"
+    assert str(caught.value) == "batch: must have only printable characters"
 
 
 @pytest.mark.parametrize("count", [1000, 1001])
@@ -767,7 +773,7 @@ def test_a_ledger_is_made_where_there_is_none(tmp_path: Path) -> None:
 def test_a_ledger_is_not_made_where_that_is_not_wanted(tmp_path: Path) -> None:
     name = str(tmp_path / "none.db")
 
-    assert problem(lambda: Ledger(name, lambda: AT, create=False)) == f"{name}: there is no such ledger"
+    assert problem(lambda: Ledger(name, lambda: AT, create=False)) == f"{name}: the ledger does not exist"
     assert [*tmp_path.iterdir()] == []
 
 
@@ -818,9 +824,9 @@ def test_tables_of_another_kind_are_told_without_a_statement(work: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "told"),
     [
-        ("CREATE TABLE mine (a)", "is a database, and no ledger"),
-        ("CREATE TABLE spkg_voucher (a)", "is no ledger that this program knows"),
-        ("PRAGMA application_id = 7", "is no ledger that this program knows"),
+        ("CREATE TABLE mine (a)", "expected a ledger, got a database with other tables"),
+        ("CREATE TABLE spkg_voucher (a)", "expected a ledger, got another kind of SQLite file"),
+        ("PRAGMA application_id = 7", "expected a ledger, got another kind of SQLite file"),
     ],
 )
 def test_a_database_of_something_else_is_told_and_stays(
@@ -833,7 +839,7 @@ def test_a_database_of_something_else_is_told_and_stays(
     said = problem(lambda: Ledger(database.url, lambda: AT, create=create))
 
     no_tables = not create and "spkg" not in statement
-    assert said == f"{database.url} {'holds no ledger' if no_tables else told}"
+    assert said == f"{database.url}: {'the database has no ledger in it' if no_tables else told}"
     assert Path(database.url).read_bytes() == before
 
 
@@ -1004,7 +1010,7 @@ def test_a_ledger_is_not_made_in_a_database_where_that_is_not_wanted() -> None:
 
     told = problem(lambda: Ledger(database.url, lambda: AT, create=False))
 
-    assert told == f"{database.name} holds no ledger"
+    assert told == f"{database.name}: the database has no ledger in it"
     assert database.execute("SELECT 1 FROM pg_tables WHERE tablename LIKE 'spkg%'") == []
 
 
@@ -1066,8 +1072,8 @@ def test_a_password_in_a_url_is_refused_and_not_told(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         Ledger(url, lambda: AT)
 
-    assert str(caught.value) == "a password in the URL of the ledger can be seen by others"
-    assert caught.value.hint == "libpq takes it from PGPASSFILE or ~/.pgpass"
+    assert str(caught.value) == "the URL of the ledger must not have a password, which other users could see"
+    assert caught.value.hint == "put the password into ~/.pgpass, or into the file that PGPASSFILE names"
 
 
 @pytest.mark.parametrize(
@@ -1082,7 +1088,7 @@ def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         Ledger(url, lambda: AT)
 
-    assert str(caught.value) == "the URL of the ledger is none"
+    assert str(caught.value) == "the URL of the ledger is not valid"
 
 
 @pytest.mark.parametrize(
@@ -1096,7 +1102,7 @@ def test_what_is_no_file_keeps_no_ledger(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         Ledger(url, lambda: AT)
 
-    assert str(caught.value) == "a ledger of SQLite is a file: its path is enough"
+    assert str(caught.value) == "an SQLite ledger must be given as the path of a file"
 
 
 @pytest.mark.parametrize("what", ["options", "passfile", "application_name"])
@@ -1105,7 +1111,9 @@ def test_what_a_url_says_besides_is_refused(what: str) -> None:
         Ledger(f"postgresql://db/ledger?{what}=x", lambda: AT)
 
     known = "connect_timeout, host, port, service, sslcert, sslkey, sslmode, sslrootcert"
-    assert str(caught.value) == f"the URL of the ledger has no {what!r}: {known}"
+    assert (
+        str(caught.value) == f"unknown parameter {what!r} in the URL of the ledger; expected one of {known}"
+    )
 
 
 @pytest.mark.parametrize("kind", ["mysql", "oracle", "http", "file"])
@@ -1113,7 +1121,7 @@ def test_what_keeps_no_ledger_is_refused(kind: str) -> None:
     with pytest.raises(UsageError) as caught:
         Ledger(f"{kind}://acs:secret@db/ledger", lambda: AT)
 
-    assert str(caught.value) == f"a ledger is kept by SQLite or PostgreSQL, not by {kind!r}"
+    assert str(caught.value) == f"expected a ledger in SQLite or PostgreSQL, got {kind!r}"
 
 
 def test_postgresql_may_be_called_postgres() -> None:
@@ -1149,6 +1157,6 @@ def test_without_psycopg_it_is_said_how_to_get_it() -> None:
     assert done.returncode == 9
     assert done.stdout == ""
     assert done.stderr == (
-        "spkg: error: PostgreSQL wants psycopg, which is not installed\n"
+        "spkg: error: PostgreSQL needs psycopg, which is not installed\n"
         "spkg: hint: pip install 'psycopg[binary]>=3.2'\n"
     )

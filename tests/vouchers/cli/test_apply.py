@@ -41,7 +41,7 @@ from vouchers.model import Mode, Voucher
 from vouchers.months import Units
 
 REPLAYED: Final = (
-    "VSerialNum: the voucher '4002' was applied before, and does not govern 'QoS' [TR-069 C.3, Table 62]"
+    "VSerialNum: voucher '4002' was applied before and no longer governs 'QoS' [TR-069 C.3, Table 62]"
 )
 DONE: Final = (
     "IPTV: enabled until 2027-05-01T00:00:00Z, by voucher 4001\n"
@@ -81,8 +81,8 @@ def test_a_voucher_that_comes_again_changes_nothing() -> None:
     assert told(result) == (
         0,
         (
-            "IPTV: enabled until 2027-05-01T00:00:00Z, by this voucher already: nothing changes\n"
-            "QoS: enabled, by this voucher already: nothing changes\n"
+            "IPTV: enabled until 2027-05-01T00:00:00Z, unchanged: this voucher was already applied\n"
+            "QoS: enabled, unchanged: this voucher was already applied\n"
             "  signed by CN=Voucher Signer\n"
         ),
         "",
@@ -153,12 +153,12 @@ def test_a_voucher_that_was_superseded_is_refused() -> None:
     ("bad", "status", "problem"),
     [
         ("no.xml", 9, "no.xml: no such file or directory"),
-        ("device.toml", 3, "device.toml: neither XML nor base64 [TR-069 C.3]"),
-        ("changed.xml", 4, "changed.xml: Signature.Object[0]: contents are not those that were signed"),
+        ("device.toml", 3, "device.toml: not a voucher: neither XML nor base64 [TR-069 C.3]"),
+        ("changed.xml", 4, "changed.xml: Signature.Object[0]: contents do not match the signed digest"),
         ("others.xml", 5, f"others.xml: {ELSEWHERE}"),
-        ("over.xml", 5, "over.xml: the Option 'VPN' has expired at 2026-05-31T00:00:00Z [TR-069 C.2]"),
+        ("over.xml", 5, "over.xml: the Option 'VPN' expired at 2026-05-31T00:00:00Z [TR-069 C.2]"),
         ("more.xml", 5, "more.xml: this device has no Option 'More' [TR-069 C.3, Table 62]"),
-        ("twice.xml", 5, "twice.xml: two instructions for one Option, 'VPN' [TR-069 C.3]"),
+        ("twice.xml", 5, "twice.xml: the Option 'VPN' occurs twice in the voucher [TR-069 C.3]"),
         ("-", 3, "-: offset 0x0000: malformed XML: document is empty [TR-069 C.3]"),
     ],
 )
@@ -215,7 +215,7 @@ def test_a_device_that_does_not_say_who_it_is_gets_nothing() -> None:
 
     results = [run("apply", "v.xml", *APPLY), run("verify", "v.xml", *TRUST, "--device", "device.toml")]
 
-    problem = "product-class and serial-number must be stated: a voucher is for one device"
+    problem = "missing product-class and serial-number: vouchers need the device's identity"
     wanted = failed(3, f"device.toml: device: {problem} [TR-069 C.3, Table 63]")
     assert [told(result) for result in results] == [wanted, wanted]
     assert not Path("o.db").exists()
@@ -272,4 +272,4 @@ def test_a_store_that_is_another_database_is_named() -> None:
 
     result = run("apply", "v.xml", *APPLY)
 
-    assert told(result) == failed(9, "o.db is no store of Options that this program knows")
+    assert told(result) == failed(9, "o.db is not a store of Options that this version can read")

@@ -117,10 +117,10 @@ def test_a_method_of_signing_that_nobody_takes_is_marked() -> None:
 
     assert told(inspect) == (
         0,
-        SEEN.replace("#rsa-sha256", "#rsa-md5, which is none of those taken") + LINES,
+        SEEN.replace("#rsa-sha256", "#rsa-md5, which is not accepted") + LINES,
         "",
     )
-    assert told(verify) == failed(4, f"the SignatureMethod {method} is none of those taken")
+    assert told(verify) == failed(4, f"the SignatureMethod {method} is not accepted")
 
 
 def test_elements_within_elements_are_shown_by_their_path() -> None:

@@ -126,8 +126,8 @@ def test_the_same_batch_writes_the_same_voucher_again() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("duration = 12", "duration = 13", "the batch has something else to say to this device"),
-        ('ident = "QoS"', 'ident = "QOS"', "the batch has other Options for this device"),
+        ("duration = 12", "duration = 13", "this batch already has a different voucher for this device"),
+        ('ident = "QoS"', 'ident = "QOS"', "this batch already has other Options for this device"),
     ],
 )
 def test_the_same_batch_says_nothing_else(old: str, new: str, message: str) -> None:
@@ -147,7 +147,7 @@ def test_a_voucher_that_is_void_is_not_written_again() -> None:
 
     result = run(*SINGLE, "--batch", "may", "-o", "b.xml")
 
-    assert failed(result, 5, "the voucher 2 of this batch is void")
+    assert failed(result, 5, "voucher 2 of this batch is void")
     assert not Path("b.xml").exists()
 
 
@@ -209,7 +209,7 @@ def test_numbers_that_are_given_end_with_the_last_one() -> None:
 
     assert last.exit_code == 0
     assert Path("v.xml").read_bytes() == xml([MAX_SERIAL - 1, MAX_SERIAL])
-    assert failed(beyond, 2, "--serial 4294967295: 2 Options count beyond 4294967295")
+    assert failed(beyond, 2, "--serial 4294967295: the numbers of 2 Options would exceed 4294967295")
     assert not Path("w.xml").exists()
 
 
@@ -219,7 +219,7 @@ def test_a_ledger_that_is_new_is_told_once() -> None:
     new = run(*SINGLE, "-o", "a.xml")
     old = run(*SINGLE, "-o", "b.xml")
 
-    hint = "spkg: hint: the ledger is new, and begins to count: one key wants one ledger\n"
+    hint = "spkg: hint: the ledger is new: use one ledger per signing key, and back it up\n"
     assert (new.exit_code, old.exit_code) == (0, 0)
     assert (new.stderr, old.stderr) == (hint, "")
 
@@ -230,7 +230,7 @@ def test_a_batch_is_signed_with_one_key() -> None:
 
     result = run(*SINGLE, "--batch", "may", "-o", "b.xml")
 
-    assert failed(result, 5, "the batch was signed with another key")
+    assert failed(result, 5, "this batch was signed with a different key")
 
 
 def test_an_option_that_is_over_is_told() -> None:
@@ -240,7 +240,7 @@ def test_an_option_that_is_over_is_told() -> None:
 
     assert (result.exit_code, result.stderr) == (
         0,
-        "spkg: hint: the Option 'IPTV' is over already: no device takes this voucher\n",
+        "spkg: hint: the Option 'IPTV' has already ended: every device will refuse this voucher\n",
     )
 
 
@@ -257,7 +257,7 @@ def test_a_device_that_does_not_say_who_it_is_gets_no_voucher() -> None:
     result = run(*SINGLE, "-o", "v.xml")
 
     message = (
-        "device.toml: device: product-class and serial-number must be stated: a voucher is for one device "
+        "device.toml: device: missing product-class and serial-number: vouchers need the device's identity "
         "[TR-069 C.3, Table 63]"
     )
     assert failed(result, 3, message)
@@ -271,13 +271,13 @@ LIST_ARGS: Final = ("--devices", "devices.csv")
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([*LEDGER, "-o", "v"], "either --device, or --devices"),
-        ([*DEVICE_ARGS, *LIST_ARGS, *LEDGER, "-o", "v"], "either --device, or --devices"),
-        ([*DEVICE_ARGS, *LEDGER], "either -o, or --out-dir"),
-        ([*DEVICE_ARGS, *LEDGER, "-o", "v", "--out-dir", "d"], "either -o, or --out-dir"),
-        ([*LIST_ARGS, *LEDGER, "-o", "v"], "the vouchers of many devices want --out-dir"),
+        ([*LEDGER, "-o", "v"], "expected either --device or --devices"),
+        ([*DEVICE_ARGS, *LIST_ARGS, *LEDGER, "-o", "v"], "expected either --device or --devices"),
+        ([*DEVICE_ARGS, *LEDGER], "expected either -o or --out-dir"),
+        ([*DEVICE_ARGS, *LEDGER, "-o", "v", "--out-dir", "d"], "expected either -o or --out-dir"),
+        ([*LIST_ARGS, *LEDGER, "-o", "v"], "--devices needs --out-dir"),
         *(
-            ([*args, "-o", "v"], "either --ledger, or --serial for one voucher without --batch")
+            ([*args, "-o", "v"], "expected either --ledger, or --serial for one voucher without --batch")
             for args in (
                 [*DEVICE_ARGS],
                 [*DEVICE_ARGS, *LEDGER, "--serial", "1"],
@@ -286,12 +286,12 @@ LIST_ARGS: Final = ("--devices", "devices.csv")
         ),
         (
             [*DEVICE_ARGS, "--serial", "1", "--out-dir", "d"],
-            "either --ledger, or --serial for one voucher without --batch",
+            "expected either --ledger, or --serial for one voucher without --batch",
         ),
         *(
             (
                 [*DEVICE_ARGS, *LEDGER, "-o", "v", "--batch", name],
-                "--batch takes from 1 to 128 printable characters",
+                "--batch must have 1 to 128 printable characters",
             )
             for name in ("", "x" * 129, "a\nb", "a\x1bb")
         ),
@@ -373,9 +373,12 @@ def test_every_kind_of_key_issues_what_verifies(which: str, digest: str) -> None
 @pytest.mark.parametrize(
     ("which", "message"),
     [
-        ("p256", "an ECDSA key on secp256r1 with sha1: P-256 with sha256 is taken"),
-        ("p384", "an ECDSA key on secp384r1 with sha1: P-256 with sha256 is taken"),
-        ("dsa2048", "a DSA key of 2048 and 256 bits: with sha1 q has 160"),
+        ("p256", "expected an ECDSA key on P-256 with sha256, got secp256r1 with sha1"),
+        ("p384", "expected an ECDSA key on P-256 with sha256, got secp384r1 with sha1"),
+        (
+            "dsa2048",
+            "a DSA key for sha1 needs 1024/2048/3072 bits and a q of 160, got 2048 and 256",
+        ),
     ],
 )
 def test_a_key_that_does_not_sign_with_sha1_is_refused_before_a_number_is_taken(
@@ -384,7 +387,7 @@ def test_a_key_that_does_not_sign_with_sha1_is_refused_before_a_number_is_taken(
     prepare(which)
 
     for args in ([*SINGLE, "-o", "v.xml"], [*MANY, "--out-dir", "out"]):
-        told = f"no verifier takes vouchers by this key: {message}"
+        told = f"the key can't sign vouchers: {message}"
         assert failed(run(*args, "--digest", "sha1"), 9, told)
 
     assert entries() == []

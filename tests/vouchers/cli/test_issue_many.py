@@ -148,11 +148,11 @@ BAD_LIST: Final = """oui,product_class,serial_number
 """
 REJECTED: Final = (
     b"line,reason\r\n"
-    b"3,OUI: six upper-case hexadecimal digits belong here\r\n"
-    b"4,2 cells where the first line has 3\r\n"
-    b"5,the device is there twice\r\n"
+    b"3,\"OUI: expected six upper-case hexadecimal digits, got '00D09'\"\r\n"
+    b'4,"expected 3 cells as in the first line, got 2"\r\n'
+    b"5,the device occurs twice\r\n"
 )
-BAD_HINT: Final = "out/rejected.csv says why"
+BAD_HINT: Final = "see out/rejected.csv for the reasons"
 
 
 def test_lines_that_get_none_are_told_and_the_others_get_theirs() -> None:
@@ -218,7 +218,7 @@ def test_progress_and_result_are_an_object_a_line() -> None:
     ]
 
 
-NO_LIST: Final = "no list of devices: the first line names oui, product_class and serial_number, or an id"
+NO_LIST: Final = "not a list of devices: the first line must name oui, product_class and serial_number, or id"
 
 
 def swap(file: Path) -> None:
@@ -288,7 +288,9 @@ def test_without_a_name_a_batch_has_one_that_is_told_and_completes_it() -> None:
     result = run(*args, "--out-dir", "out")
 
     told = re.fullmatch(
-        r"spkg: hint: --batch (20\d{6}T\d{6}Z-[0-9a-f]{8}) completes this if it is cut off\n", result.stderr
+        r"spkg: hint: run again with --batch (20\d{6}T\d{6}Z-[0-9a-f]{8}) "
+        r"to complete this if it is interrupted\n",
+        result.stderr,
     )
     assert told is not None
     assert (result.exit_code, result.stdout) == (0, f"out: 3 vouchers, batch {told[1]}\n")
@@ -338,8 +340,8 @@ def test_what_is_void_or_has_changed_is_rejected_and_the_others_are_written() ->
     assert [*vouchers("again")] == ["000002"]
     assert Path("again/rejected.csv").read_text() == (
         "line,reason\n"
-        "2,the batch has something else to say to this device\n"
-        "3,the voucher 3 of this batch is void\n"
+        "2,this batch already has a different voucher for this device\n"
+        "3,voucher 3 of this batch is void\n"
     )
 
 
@@ -352,7 +354,7 @@ def test_a_device_that_is_far_apart_in_a_list_twice_is_rejected_once() -> None:
     assert result.exit_code == 3
     assert (
         Path("out/rejected.csv").read_text()
-        == f"line,reason\n{DEVICES_AT_ONCE + 3},the device is there twice\n"
+        == f"line,reason\n{DEVICES_AT_ONCE + 3},the device occurs twice\n"
     )
     assert len([*Path("out").glob("*.xml")]) == DEVICES_AT_ONCE + 1
     assert len(entries()) == DEVICES_AT_ONCE + 1

@@ -198,8 +198,8 @@ def test_a_serial_number_is_made_void() -> None:
 @pytest.mark.parametrize(
     ("serial", "message"),
     [
-        ("3", "the serial number 3 is void already"),
-        ("77", "the serial number 77 is none of this ledger"),
+        ("3", "serial number 3 is already void"),
+        ("77", "serial number 77 is not in this ledger"),
     ],
 )
 def test_a_serial_number_that_is_void_or_nobody_s_is_refused(serial: str, message: str) -> None:
@@ -221,7 +221,7 @@ def test_a_ledger_that_is_not_there_is_told_and_not_made(args: list[str]) -> Non
     result = run("voucher", "ledger", *args, *LEDGER)
 
     assert result.exit_code == 9
-    assert result.stderr == "spkg: error: ledger.db: there is no such ledger\n"
+    assert result.stderr == "spkg: error: ledger.db: the ledger does not exist\n"
     assert not Path("ledger.db").exists()
 
 
@@ -229,5 +229,7 @@ def test_a_password_in_the_url_is_not_told() -> None:
     for command in (["ledger", "list"], ["ledger", "export"], ["ledger", "void", "1"]):
         result = run("voucher", *command, "--ledger", "postgresql://acs:secret@db/ledger")
 
-        hint = "libpq takes it from PGPASSFILE or ~/.pgpass"
-        assert failed(result, 2, "a password in the URL of the ledger can be seen by others", hint)
+        hint = "put the password into ~/.pgpass, or into the file that PGPASSFILE names"
+        assert failed(
+            result, 2, "the URL of the ledger must not have a password, which other users could see", hint
+        )

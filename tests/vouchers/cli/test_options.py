@@ -167,10 +167,10 @@ def test_a_name_that_is_no_options_is_wrong_usage(more: tuple[str, ...]) -> None
     people = run("options", *STORE, *TIME, *more, "--name", "Nope")
     programs = run("options", *STORE, *TIME, *more, "--name", "Nope", "--json")
 
-    assert told(people) == failed(2, "there is no Option 'Nope' here")
+    assert told(people) == failed(2, "unknown Option 'Nope'")
     assert (programs.exit_code, json.loads(programs.stdout)) == (
         2,
-        error("error", 2, "there is no Option 'Nope' here"),
+        error("error", 2, "unknown Option 'Nope'"),
     )
 
 

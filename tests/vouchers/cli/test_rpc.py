@@ -122,13 +122,13 @@ FAULTS: Final[dict[str, tuple[Callable[[], bytes], bytes]]] = {
         fault(
             9001,
             "VoucherList[0]: DeviceId: the voucher is for 00D09E 'Gateway' '123456789', "
-            "and this is 00D09E 'Gateway' '2' [TR-069 C.3, Table 62]",
+            "but this device is 00D09E 'Gateway' '2' [TR-069 C.3, Table 62]",
             "1",
         ),
     ),
     "an option that there is not": (
         lambda: envelope(get_options("TV"), named("1")),
-        fault(9003, "there is no Option 'TV' here", "1"),
+        fault(9003, "unknown Option 'TV'", "1"),
     ),
     "too many vouchers": (
         lambda: envelope(set_vouchers(*[b"<a/>"] * 65), named("1")),
@@ -242,8 +242,8 @@ def test_a_device_that_does_not_say_who_it_is_is_named() -> None:
 
     assert answer[:2] == (3, b"")
     assert answer[2] == (
-        "spkg: error: device.toml: device: product-class and serial-number must be stated: "
-        "a voucher is for one device [TR-069 C.3, Table 63]\n"
+        "spkg: error: device.toml: device: missing product-class and serial-number: "
+        "vouchers need the device's identity [TR-069 C.3, Table 63]\n"
     )
     assert not Path("options.db").exists()
 
@@ -360,7 +360,7 @@ def _other() -> None:
     ("make", "problem"),
     [
         (_missing, "no/options.db: unable to open database file"),
-        (_directory, "no/options.db is no regular file"),
+        (_directory, "no/options.db is not a regular file"),
         (_other, "no/options.db: file is not a database"),
     ],
 )

@@ -36,5 +36,5 @@ def test_what_there_was_no_voucher_for_is_not_set_up() -> None:
 
     result = run("setup", "VPN", *STORE)
 
-    assert told(result) == failed(2, "there was no voucher for an Option 'VPN'")
+    assert told(result) == failed(2, "the Option 'VPN' has never had a voucher")
     assert Path("o.db").read_bytes() == before

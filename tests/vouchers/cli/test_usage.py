@@ -144,14 +144,14 @@ def test_a_device_that_is_malformed_is_named() -> None:
 NONE: Final[Mapping[str, tuple[bytes, str]]] = {
     "package": (
         Draft().encode(),
-        "this is a package, and no voucher [TR-069 C.3]\nspkg: hint: 'spkg verify' verifies it",
+        "expected a voucher, got a package [TR-069 C.3]\nspkg: hint: use 'spkg verify' for packages",
     ),
     "nothing": (b"", "offset 0x0000: malformed XML: document is empty [TR-069 C.3]"),
-    "words": (b"hello, world", "neither XML nor base64 [TR-069 C.3]"),
-    "other XML": (b"<a/>", "a: a Signature of XML-Signature belongs here (line 1) [TR-069 C.3]"),
+    "words": (b"hello, world", "not a voucher: neither XML nor base64 [TR-069 C.3]"),
+    "other XML": (b"<a/>", "a: must be a Signature of XML-Signature (line 1) [TR-069 C.3]"),
     "XML in base64": (
         b64encode(b"<a/>"),
-        "a: a Signature of XML-Signature belongs here (line 1) [TR-069 C.3]",
+        "a: must be a Signature of XML-Signature (line 1) [TR-069 C.3]",
     ),
     "base64 twice": (
         b64encode(b64encode(genuine())),
@@ -165,8 +165,14 @@ NONE: Final[Mapping[str, tuple[bytes, str]]] = {
         encodebytes(genuine().ljust(MAX_VOUCHER + 1)),
         "a voucher must have at most 262144 bytes [TR-069 C.3]",
     ),
-    "far too large": (genuine().ljust(1 << 20), "a voucher must have at most 262144 bytes [TR-069 C.3]"),
-    "far too much base64": (b"A" * (1 << 20), "a voucher of more than 262144 octets [TR-069 C.3]"),
+    "far too large": (
+        genuine().ljust(1 << 20),
+        "a voucher must have at most 262144 bytes [TR-069 C.3]",
+    ),
+    "far too much base64": (
+        b"A" * (1 << 20),
+        "a voucher must have at most 262144 bytes, got more [TR-069 C.3]",
+    ),
 }
 
 
@@ -186,7 +192,9 @@ def test_what_is_no_voucher_is_said_of_its_file(command: str, kind: str) -> None
 def test_a_file_that_never_ends_is_too_large() -> None:
     result = run("inspect", "/dev/zero")
 
-    assert told(result) == failed(3, "/dev/zero: a voucher of more than 262144 octets [TR-069 C.3]")
+    assert told(result) == failed(
+        3, "/dev/zero: a voucher must have at most 262144 bytes, got more [TR-069 C.3]"
+    )
 
 
 @pytest.mark.parametrize("command", ["options", "setup", "apply"])
@@ -201,7 +209,7 @@ def test_a_store_is_a_file_and_no_stream(command: str) -> None:
 def test_standard_input_is_one_voucher() -> None:
     result = run("apply", "-", "v.xml", "-", *APPLY)
 
-    assert told(result) == failed(2, "only one of the vouchers can come from standard input")
+    assert told(result) == failed(2, "only one voucher can come from standard input")
 
 
 def test_what_is_no_voucher_on_standard_input_is_said_of_it() -> None:

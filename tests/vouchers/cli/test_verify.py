@@ -147,12 +147,12 @@ def test_a_voucher_whose_contents_were_changed_is_not_trusted() -> None:
 
     result = run("verify", "v.xml", *TRUST)
 
-    assert told(result) == failed(4, "Signature.Object[0]: contents are not those that were signed")
+    assert told(result) == failed(4, "Signature.Object[0]: contents do not match the signed digest")
 
 
 def test_a_voucher_that_is_not_trusted_is_told_of_in_a_document_without_what_it_says() -> None:
     Path("v.xml").write_bytes(genuine().replace(b"<Duration>12<", b"<Duration>99<"))
-    message = "Signature.Object[0]: contents are not those that were signed"
+    message = "Signature.Object[0]: contents do not match the signed digest"
 
     result = run("verify", "v.xml", *TRUST, "--json")
 
@@ -172,7 +172,7 @@ def test_a_voucher_that_is_not_trusted_is_told_of_in_a_document_without_what_it_
     ("options", "problem"),
     [
         ((*TRUST, "--signer", "Somebody"), f"{CALLED} is not one of the accepted signers"),
-        ((*TRUST, "--required-signers", "2"), "a voucher has one signature, 2 are required"),
+        ((*TRUST, "--required-signers", "2"), "a voucher has one signature, but 2 are required"),
         ((*ANCHOR, "--at", "2050-01-01"), "CN=Test Root: certificate has expired"),
     ],
 )
@@ -191,7 +191,7 @@ def test_a_voucher_in_the_form_of_2004_wants_a_word() -> None:
     accepted = run("verify", "v.xml", *TRUST, "--digests", "sha1,sha256")
 
     assert told(refused) == failed(
-        4, "a signature with sha1 is not accepted", "--digests sha1,sha256 accepts the form of 2004"
+        4, "a signature with sha1 is not accepted", "use --digests sha1,sha256 to accept the form of 2004"
     )
     assert told(accepted) == (0, f"{ACCEPTED.replace('256', '1')}{LINES}trusted\n", "")
 

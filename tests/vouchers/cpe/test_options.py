@@ -60,9 +60,11 @@ LIFE: Final = Life(
     transferable=False,
 )
 REPLAYED: Final = (
-    "VSerialNum: the voucher '1' was applied before, and does not govern 'QoS' [TR-069 C.3, Table 62]"
+    "VSerialNum: voucher '1' was applied before and no longer governs 'QoS' [TR-069 C.3, Table 62]"
 )
-USED: Final = "VSerialNum: another voucher of this signer has the serial number '1' [TR-069 C.3, Table 62]"
+USED: Final = (
+    "VSerialNum: a different voucher of this signer already had the serial number '1' [TR-069 C.3, Table 62]"
+)
 
 
 def granted(*options: Option, now: datetime = AT, which: str = "signer", **certificate: Any) -> Grant:
@@ -307,7 +309,7 @@ def test_a_voucher_makes_of_each_option_what_it_says() -> None:
             {"duration": (1 << 32) - 1, "units": Units.MONTHS}, AT, AT, LAST, id="months to the end of time"
         ),
         pytest.param(
-            {"mode": Mode.WITHOUT_EXPIRATION}, AT, AT, None, id="a duration means nothing without expiration"
+            {"mode": Mode.WITHOUT_EXPIRATION}, AT, AT, None, id="a duration has no meaning without expiration"
         ),
         pytest.param({"mode": Mode.DISABLE}, AT, AT, None, id="nor with disable"),
     ],
@@ -337,7 +339,8 @@ def test_a_voucher_for_another_device_is_refused(device: Device, who: str) -> No
         grant(trusted, device, AT)
 
     assert str(caught.value) == (
-        f"DeviceId: the voucher is for 00D09E 'Gateway' '123456789', and this is {who} [TR-069 C.3, Table 62]"
+        f"DeviceId: the voucher is for 00D09E 'Gateway' '123456789', "
+        f"but this device is {who} [TR-069 C.3, Table 62]"
     )
     assert (caught.value.STATUS, caught.value.reason) == ("refused", "refused")
 
@@ -377,7 +380,7 @@ def test_two_instructions_for_one_option_are_refused() -> None:
     with pytest.raises(RefusedError) as caught:
         granted(ON, replace(OFF, serial="3"))
 
-    assert str(caught.value) == "two instructions for one Option, 'QoS' [TR-069 C.3]"
+    assert str(caught.value) == "the Option 'QoS' occurs twice in the voucher [TR-069 C.3]"
 
 
 @pytest.mark.parametrize(
@@ -401,7 +404,7 @@ def test_an_option_that_is_over_on_arrival_is_refused(option: Option, now: datet
     with pytest.raises(RefusedError) as caught:
         granted(option, now=now)
 
-    assert str(caught.value) == f"the Option 'QoS' has expired at {end} [TR-069 C.2]"
+    assert str(caught.value) == f"the Option 'QoS' expired at {end} [TR-069 C.2]"
 
 
 def test_an_option_in_its_last_second_is_granted() -> None:
@@ -422,10 +425,10 @@ def test_without_network_time_nothing_is_granted() -> None:
 @pytest.mark.parametrize(
     ("device", "problem"),
     [
-        (Device(), "oui and product-class and serial-number must be stated"),
-        (replace(CPE, oui=None), "oui must be stated"),
-        (replace(CPE, product_class=None), "product-class must be stated"),
-        (replace(CPE, serial_number=None), "serial-number must be stated"),
+        (Device(), "missing oui and product-class and serial-number"),
+        (replace(CPE, oui=None), "missing oui"),
+        (replace(CPE, product_class=None), "missing product-class"),
+        (replace(CPE, serial_number=None), "missing serial-number"),
     ],
 )
 def test_a_device_that_does_not_say_who_it_is_takes_no_voucher(device: Device, problem: str) -> None:
@@ -434,16 +437,18 @@ def test_a_device_that_does_not_say_who_it_is_takes_no_voucher(device: Device, p
     with pytest.raises(FormatError) as caught:
         grant(trusted, device, AT)
 
-    assert str(caught.value) == f"device: {problem}: a voucher is for one device [TR-069 C.3, Table 63]"
+    assert (
+        str(caught.value) == f"device: {problem}: vouchers need the device's identity [TR-069 C.3, Table 63]"
+    )
 
 
 @pytest.mark.parametrize(
     ("device", "problem"),
     [
-        (replace(CPE, serial_number=""), "SerialNumber: 0 characters, from 1 to 64 belong here"),
-        (replace(CPE, serial_number="1" * 65), "SerialNumber: 65 characters, from 1 to 64 belong here"),
-        (replace(CPE, product_class="x" * 65), "ProductClass: 65 characters, from 0 to 64 belong here"),
-        (replace(CPE, oui="00d09e"), "OUI: six upper-case hexadecimal digits belong here"),
+        (replace(CPE, serial_number=""), "SerialNumber: expected 1 to 64 characters, got 0"),
+        (replace(CPE, serial_number="1" * 65), "SerialNumber: expected 1 to 64 characters, got 65"),
+        (replace(CPE, product_class="x" * 65), "ProductClass: expected 0 to 64 characters, got 65"),
+        (replace(CPE, oui="00d09e"), "OUI: expected six upper-case hexadecimal digits, got '00d09e'"),
     ],
 )
 def test_a_device_can_be_nothing_that_table_63_forbids(device: Device, problem: str) -> None:
@@ -705,7 +710,7 @@ def test_what_was_never_vouchered_is_not_set_up(store: OptionStore) -> None:
     with pytest.raises(UsageError) as caught:
         store.set_up("VPN", done=True)
 
-    assert str(caught.value) == "there was no voucher for an Option 'VPN'"
+    assert str(caught.value) == "the Option 'VPN' has never had a voucher"
 
 
 # Signers.
@@ -795,15 +800,15 @@ def test_a_list_of_vouchers_takes_effect(store: OptionStore) -> None:
 @pytest.mark.parametrize(
     ("bad", "problem"),
     [
-        (b"<a/>", "voucher[1]: a: a Signature of XML-Signature belongs here (line 1) [TR-069 C.3]"),
+        (b"<a/>", "voucher[1]: a: must be a Signature of XML-Signature (line 1) [TR-069 C.3]"),
         (
             signed().replace(b"<Duration>12<", b"<Duration>13<"),
-            "voucher[1]: Signature.Object[0]: contents are not those that were signed",
+            "voucher[1]: Signature.Object[0]: contents do not match the signed digest",
         ),
         (
             signed(Voucher(options=(replace(ON, device=replace(DEVICE, serial_number="7")),))),
             (
-                "voucher[1]: DeviceId: the voucher is for 00D09E 'Gateway' '7', and this is"
+                "voucher[1]: DeviceId: the voucher is for 00D09E 'Gateway' '7', but this device is"
                 " 00D09E 'Gateway' '123456789' [TR-069 C.3, Table 62]"
             ),
         ),
@@ -856,7 +861,7 @@ def test_a_device_that_does_not_say_who_it_is_takes_no_list() -> None:
         checked(signed(), device=replace(CPE, oui=None))
 
     assert str(caught.value) == (
-        "device: oui must be stated: a voucher is for one device [TR-069 C.3, Table 63]"
+        "device: missing oui: vouchers need the device's identity [TR-069 C.3, Table 63]"
     )
 
 
@@ -1131,7 +1136,7 @@ def test_a_name_that_is_no_options_is_wrong_usage(
     with pytest.raises(UsageError) as caught:
         get_options(store, AT, supported, name)
 
-    assert str(caught.value) == f"there is no Option {name!r} here"
+    assert str(caught.value) == f"unknown Option {name!r}"
 
 
 # Limits.
@@ -1157,7 +1162,7 @@ def test_a_device_has_no_more_options_than_are_kept(store: OptionStore) -> None:
     with pytest.raises(RefusedError) as caught:
         put(store, replace(ON, serial="3", ident="VPN"))
 
-    assert str(caught.value) == "more Options than the 256 that are kept"
+    assert str(caught.value) == "the store is full: expected at most 256 Options, got 257"
     assert caught.value.reason == NO_ROOM
     assert store.lives() == before
     assert put(store, OFF) == [True]
@@ -1170,7 +1175,7 @@ def test_no_more_serials_are_remembered_than_there_is_room_for(path: Path, store
     with pytest.raises(RefusedError) as caught:
         put(store, OFF)
 
-    assert str(caught.value) == "more vouchers than the 16384 that are kept"
+    assert str(caught.value) == "the store is full: expected at most 16384 vouchers, got 16385"
     assert caught.value.reason == NO_ROOM
     assert enabled(store) == ["QoS"]
     assert put(store, ON) == [False]
@@ -1207,26 +1212,26 @@ def _truncated(path: Path, kept: int) -> None:
 
 
 STRANGERS: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
-    "another database": (_other_database, "{} is no store of Options that this program knows"),
+    "another database": (_other_database, "{} is not a store of Options that this version can read"),
     "a newer version": (
         lambda path: _marked(path, "PRAGMA user_version = 2"),
-        "{} is no store of Options that this program knows",
+        "{} is not a store of Options that this version can read",
     ),
     "another program's": (
         lambda path: _marked(path, "PRAGMA application_id = 1"),
-        "{} is no store of Options that this program knows",
+        "{} is not a store of Options that this version can read",
     ),
     "no mark": (
         lambda path: _marked(path, "PRAGMA application_id = 0"),
-        "{} is no store of Options that this program knows",
+        "{} is not a store of Options that this version can read",
     ),
     "no mark and no version": (
         lambda path: sqlite3.connect(path).executescript("CREATE TABLE seen (mine)").connection.close(),
-        "{} is no store of Options that this program knows",
+        "{} is not a store of Options that this version can read",
     ),
     "another program's, empty": (
         lambda path: sqlite3.connect(path).executescript("PRAGMA user_version = 1").connection.close(),
-        "{} is no store of Options that this program knows",
+        "{} is not a store of Options that this version can read",
     ),
     "garbage": (lambda path: path.write_bytes(b"garbage\n" * 999), "{}: file is not a database"),
     "text": (lambda path: path.write_bytes(b"hello"), "{}: file is not a database"),
@@ -1260,7 +1265,7 @@ def test_an_empty_file_is_made_a_store_where_that_is_wanted_alone(path: Path) ->
     with OptionStore(path, create=True) as store:
         new = put(store, ON)
 
-    assert str(caught.value) == f"{path} is no store of Options that this program knows"
+    assert str(caught.value) == f"{path} is not a store of Options that this version can read"
     assert (untouched, new) == (b"", [True])
 
 
@@ -1285,7 +1290,7 @@ def test_a_value_that_is_none_is_told_of_the_store(
     with pytest.raises(HostError) as caught:
         store.lives()
 
-    assert str(caught.value) == f"{path}: a value in it is none: {problem}"
+    assert str(caught.value) == f"{path}: invalid value: {problem}"
 
 
 def test_a_store_is_only_made_where_that_is_wanted(path: Path) -> None:
@@ -1317,7 +1322,7 @@ def test_what_is_no_regular_file_is_no_store(tmp_path: Path, special: str, *, cr
     with pytest.raises(HostError) as caught:
         OptionStore(path, create=create)
 
-    assert str(caught.value) == f"{path} is no regular file"
+    assert str(caught.value) == f"{path} is not a regular file"
 
 
 @pytest.mark.parametrize("name", ["a b", "a?mode=memory", "a#b", "a%41", "ä", ":memory:", "file:x"])

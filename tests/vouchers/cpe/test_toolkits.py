@@ -113,7 +113,7 @@ REFUSED: Final = {
     "another count": (PHP.replace("[2]", "[3]"), "VoucherList: expected 3 members by its arrayType, got 2"),
     "a value that there is not": (
         GSOAP.replace('id="_1"', 'id="_2"'),
-        "VoucherList[1]: href must refer to a value beside the call, got '#_1'",
+        "VoucherList[1]: href must refer to a value next to the call, got '#_1'",
     ),
     "one value twice": (
         AXIS.replace('"#id1"', '"#id0"'),
@@ -121,7 +121,7 @@ REFUSED: Final = {
     ),
     "a list that there is not": (
         DOT_NET.replace('id="id1"', 'id="id3"'),
-        "VoucherList: href must refer to a value beside the call, got '#id1'",
+        "VoucherList: href must refer to a value next to the call, got '#id1'",
     ),
     "a list that refers to itself": (
         DOT_NET.replace('<soapenc:Array id="id1"', '<soapenc:Array href="#id1" id="id1"'),

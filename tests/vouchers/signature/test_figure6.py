@@ -30,7 +30,7 @@ FIGURE: Final = PRINTED.replace(b"<VSserialNum>", b"<VSerialNum>")
 THEN: Final = datetime(2003, 1, 1, tzinfo=UTC)
 """When both of its certificates were valid."""
 BROKEN: Final = (
-    "the signature of CN=eng.bba.certs.2wire.com,OU=CMS,O=2Wire,L=San Jose,ST=CA,C=US does not hold"
+    "the signature of CN=eng.bba.certs.2wire.com,OU=CMS,O=2Wire,L=San Jose,ST=CA,C=US is not valid"
 )
 
 
@@ -124,7 +124,7 @@ def test_no_policy_takes_it(accepted: tuple[Digest, ...], at: datetime | None, a
     if Digest.SHA1 not in accepted:
         assert said == "a signature with sha1 is not accepted"
     elif anchors != "ours" and at in {THEN, None}:
-        # All else is as it should be: what is left is that it does not hold.
+        # All else is as it should be: what is left is that it is not valid.
         assert said == BROKEN
     else:
         assert said != BROKEN

@@ -50,7 +50,7 @@ def verdict(octets: bytes, original: TrustedVoucher) -> str:
     except FormatError:
         return "malformed"
     except UntrustedError as exc:
-        return "altered" if "contents are not those" in str(exc) else "untrusted"
+        return "altered" if "contents do not match" in str(exc) else "untrusted"
     assert trusted.voucher == original.voucher
     assert trusted.signer_key == original.signer_key
     assert trusted.path[0] == original.path[0]

@@ -290,11 +290,23 @@ def test_what_signxml_signs_is_taken(which: str, digest: Digest) -> None:
 @pytest.mark.parametrize(
     ("which", "digest", "problem"),
     [
-        ("p384", Digest.SHA256, "an ECDSA key on secp384r1 with sha256: P-256 with sha256 is taken"),
-        ("p256", Digest.SHA1, "an ECDSA key on secp256r1 with sha1: P-256 with sha256 is taken"),
-        ("dsa1024", Digest.SHA256, "a DSA key of 1024 and 160 bits: with sha256 q has 256"),
-        ("dsa2048", Digest.SHA1, "a DSA key of 2048 and 256 bits: with sha1 q has 160"),
-        ("dsa2048q224", Digest.SHA256, "a DSA key of 2048 and 224 bits: with sha256 q has 256"),
+        ("p384", Digest.SHA256, "expected an ECDSA key on P-256 with sha256, got secp384r1 with sha256"),
+        ("p256", Digest.SHA1, "expected an ECDSA key on P-256 with sha256, got secp256r1 with sha1"),
+        (
+            "dsa1024",
+            Digest.SHA256,
+            "a DSA key for sha256 needs 1024/2048/3072 bits and a q of 256, got 1024 and 160",
+        ),
+        (
+            "dsa2048",
+            Digest.SHA1,
+            "a DSA key for sha1 needs 1024/2048/3072 bits and a q of 160, got 2048 and 256",
+        ),
+        (
+            "dsa2048q224",
+            Digest.SHA256,
+            "a DSA key for sha256 needs 1024/2048/3072 bits and a q of 256, got 2048 and 224",
+        ),
         ("tiny", Digest.SHA256, "expected an RSA key of 1024 to 8192 bits, got 512"),
         (
             "exponent3",
@@ -307,14 +319,17 @@ def test_a_key_that_signs_no_vouchers_makes_no_signer(which: str, digest: Digest
     with pytest.raises(HostError) as caught:
         VoucherSigner(signatory(which), digest)
 
-    assert str(caught.value) == f"no verifier takes vouchers by this key: {problem}"
+    assert str(caught.value) == f"the key can't sign vouchers: {problem}"
 
 
 def test_a_dsa_key_has_one_of_three_sizes() -> None:
     domain = dsa.DSAParameterNumbers(p=(1 << 4095) + 1, q=(1 << 255) + 1, g=2)
     key = dsa.DSAPublicNumbers(y=4, parameter_numbers=domain).public_key()
 
-    with pytest.raises(UntrustedError, match=r"^a DSA key of 4096 and 256 bits: "):
+    with pytest.raises(
+        UntrustedError,
+        match=r"^a DSA key for sha256 needs 1024/2048/3072 bits and a q of 256, got 4096 and 256$",
+    ):
         scheme_for(key, Digest.SHA256)
 
 
@@ -327,7 +342,7 @@ def test_a_dsa_key_has_one_of_three_sizes() -> None:
     ],
 )
 def test_no_start_is_written_that_would_come_back_as_another(start: datetime) -> None:
-    with pytest.raises(ValueError, match=r"^StartDate: a time in UTC, to the second$"):
+    with pytest.raises(ValueError, match=r"^StartDate: must be in UTC, to the second$"):
         replace(IPTV, start=start)
 
 
@@ -356,7 +371,7 @@ def test_no_voucher_is_written_with_more_certificates_than_are_read() -> None:
     assert verified(most).voucher == VOUCHER
     with pytest.raises(FormatError) as caught:
         VoucherSigner(replace(who, chain=who.chain * 8))
-    assert str(caught.value) == "9 certificates, 8 go into a voucher [TR-069 C.3]"
+    assert str(caught.value) == "expected at most 8 certificates in a voucher, got 9 [TR-069 C.3]"
 
 
 def test_no_voucher_is_written_that_is_too_large_to_be_read() -> None:
@@ -370,7 +385,7 @@ def test_no_voucher_is_written_that_is_too_large_to_be_read() -> None:
     assert verified(octets).voucher == Voucher(options=(most,) * 7)
     assert (
         str(caught.value)
-        == "a voucher of 273539 octets, 262144 are taken: fewer Options belong in it [TR-069 C.3]"
+        == "expected a voucher of at most 262144 bytes, got 273539; use fewer Options [TR-069 C.3]"
     )
 
 
@@ -623,7 +638,7 @@ def test_further_elements_are_kept_as_they_are() -> None:
 
 def test_a_further_element_has_something_in_it() -> None:
     # <X></X> is one of no text: one of no elements would come back as another.
-    with pytest.raises(ValueError, match=r"^X: there is neither text nor an element in it$"):
+    with pytest.raises(ValueError, match=r"^X: must contain text or elements$"):
         replace(QOS, extra=(("X", ()),))
 
 
@@ -675,53 +690,56 @@ def test_nothing_is_there_twice(element: str) -> None:
     said = refusal(octets)
 
     assert said.startswith(f"FormatError: Signature.Object.Option.{name}[")
-    assert "]: it is there twice (line " in said
+    assert "]: must occur once (line " in said
 
 
 SHAPE: Final = (
     "Signature.Object.Option.DeviceId:"
     " must contain exactly Manufacturer, OUI, ProductClass, SerialNumber (line 24)"
 )
-OUI: Final = "OUI: six upper-case hexadecimal digits belong here"
+OUI: Final = "OUI: expected six upper-case hexadecimal digits, got "
 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ([("4001", "")], "VSerialNum: 0 characters, from 1 to 64 belong here"),
-        ([("4001", "x" * 65)], "VSerialNum: 65 characters, from 1 to 64 belong here"),
-        ([("4001", " " * 65)], "VSerialNum: 65 characters, from 1 to 64 belong here"),
-        ([("IPTV", "")], "OptionIdent: 0 characters, from 1 to 64 belong here"),
-        ([("IPTV", "\U0001f600" * 65)], "OptionIdent: 65 characters, from 1 to 64 belong here"),
-        ([("Television over DSL", "x" * 257)], "OptionDesc: 257 characters, from 0 to 256 belong here"),
-        ([("2Wire", "x" * 65)], "Manufacturer: 65 characters, from 0 to 64 belong here"),
-        ([("Gateway", "x" * 65)], "ProductClass: 65 characters, from 0 to 64 belong here"),
-        ([("123456789", "")], "SerialNumber: 0 characters, from 1 to 64 belong here"),
-        ([("123456789", "x" * 65)], "SerialNumber: 65 characters, from 1 to 64 belong here"),
-        ([("00D09E", "00d09e")], OUI),
-        ([("00D09E", "0D09E")], OUI),
-        ([("00D09E", "00D09E0")], OUI),
-        ([("00D09E", " 00D09E")], OUI),
-        ([("00D09E", "00D09G")], OUI),
-        ([("00D09E", "\uff100D09E")], OUI),
-        ([("00D09E", "")], OUI),
+        ([("4001", "")], "VSerialNum: expected 1 to 64 characters, got 0"),
+        ([("4001", "x" * 65)], "VSerialNum: expected 1 to 64 characters, got 65"),
+        ([("4001", " " * 65)], "VSerialNum: expected 1 to 64 characters, got 65"),
+        ([("IPTV", "")], "OptionIdent: expected 1 to 64 characters, got 0"),
+        ([("IPTV", "\U0001f600" * 65)], "OptionIdent: expected 1 to 64 characters, got 65"),
+        ([("Television over DSL", "x" * 257)], "OptionDesc: expected 0 to 256 characters, got 257"),
+        ([("2Wire", "x" * 65)], "Manufacturer: expected 0 to 64 characters, got 65"),
+        ([("Gateway", "x" * 65)], "ProductClass: expected 0 to 64 characters, got 65"),
+        ([("123456789", "")], "SerialNumber: expected 1 to 64 characters, got 0"),
+        ([("123456789", "x" * 65)], "SerialNumber: expected 1 to 64 characters, got 65"),
+        ([("00D09E", "00d09e")], f"{OUI}'00d09e'"),
+        ([("00D09E", "0D09E")], f"{OUI}'0D09E'"),
+        ([("00D09E", "00D09E0")], f"{OUI}'00D09E0'"),
+        ([("00D09E", " 00D09E")], f"{OUI}' 00D09E'"),
+        ([("00D09E", "00D09G")], f"{OUI}'00D09G'"),
+        ([("00D09E", "\uff100D09E")], f"{OUI}'\uff100D09E'"),
+        ([("00D09E", "")], f"{OUI}''"),
         ([("<Duration>12</Duration>", "")], "Duration: required with EnableWithExpiration"),
         (
             [("<DurationUnits>Months</DurationUnits>", "")],
             "DurationUnits: required with EnableWithExpiration",
         ),
-        ([("<Duration>12", "<Duration>")], "Duration: '' is no unsignedInt"),
-        ([("<Duration>12", "<Duration>-1")], "Duration: '-1' is no unsignedInt"),
-        ([("<Duration>12", "<Duration>+12")], "Duration: '+12' is no unsignedInt"),
-        ([("<Duration>12", "<Duration> 12")], "Duration: ' 12' is no unsignedInt"),
-        ([("<Duration>12", "<Duration>1_2")], "Duration: '1_2' is no unsignedInt"),
-        ([("<Duration>12", "<Duration>1e3")], "Duration: '1e3' is no unsignedInt"),
-        ([("<Duration>12", "<Duration>0x1")], "Duration: '0x1' is no unsignedInt"),
-        ([("<Duration>12", "<Duration>\u0661")], "Duration: '\u0661' is no unsignedInt"),
-        ([("<Duration>12", "<Duration>4294967296")], "Duration: 4294967296 is no unsignedInt"),
+        ([("<Duration>12", "<Duration>")], "Duration: expected an unsignedInt, got ''"),
+        ([("<Duration>12", "<Duration>-1")], "Duration: expected an unsignedInt, got '-1'"),
+        ([("<Duration>12", "<Duration>+12")], "Duration: expected an unsignedInt, got '+12'"),
+        ([("<Duration>12", "<Duration> 12")], "Duration: expected an unsignedInt, got ' 12'"),
+        ([("<Duration>12", "<Duration>1_2")], "Duration: expected an unsignedInt, got '1_2'"),
+        ([("<Duration>12", "<Duration>1e3")], "Duration: expected an unsignedInt, got '1e3'"),
+        ([("<Duration>12", "<Duration>0x1")], "Duration: expected an unsignedInt, got '0x1'"),
+        ([("<Duration>12", "<Duration>\u0661")], "Duration: expected an unsignedInt, got '\u0661'"),
+        (
+            [("<Duration>12", "<Duration>4294967296")],
+            "Duration: must be from 0 to 4294967295, got 4294967296",
+        ),
         (
             [("<Duration>12", f"<Duration>{'9' * 5000}")],
-            f"Duration: '{'9' * 40}' is no unsignedInt",
+            f"Duration: expected an unsignedInt, got '{'9' * 40}'",
         ),
         ([("Months", "months")], "'months' is not a valid Units"),
         ([("Months", "Years")], "'Years' is not a valid Units"),
@@ -738,19 +756,34 @@ OUI: Final = "OUI: six upper-case hexadecimal digits belong here"
             [("2026-05-01T00:00:00Z", "2026-02-30T00:00:00Z")],
             "'2026-02-30T00:00:00Z' is not a valid date and time",
         ),
-        ([("</Option>", "<Transferable>yes</Transferable></Option>")], "Transferable: 'yes' is no boolean"),
-        ([("</Option>", "<Transferable>True</Transferable></Option>")], "Transferable: 'True' is no boolean"),
-        ([("</Option>", "<Transferable></Transferable></Option>")], "Transferable: '' is no boolean"),
-        ([("</Option>", f"<X>{'x' * 1025}</X></Option>")], "X: 1025 characters, from 0 to 1024 belong here"),
-        ([("</Option>", "<X/>" * 33 + "</Option>")], "33 further elements, 32 are taken"),
-        ([("</Option>", f"<X>{'<Y/>' * 32}</X></Option>")], "33 further elements, 32 are taken"),
+        (
+            [("</Option>", "<Transferable>yes</Transferable></Option>")],
+            "Transferable: expected a boolean, got 'yes'",
+        ),
+        (
+            [("</Option>", "<Transferable>True</Transferable></Option>")],
+            "Transferable: expected a boolean, got 'True'",
+        ),
+        (
+            [("</Option>", "<Transferable></Transferable></Option>")],
+            "Transferable: expected a boolean, got ''",
+        ),
+        ([("</Option>", f"<X>{'x' * 1025}</X></Option>")], "X: expected 0 to 1024 characters, got 1025"),
+        ([("</Option>", "<X/>" * 33 + "</Option>")], "expected at most 32 further elements, got 33"),
+        ([("</Option>", f"<X>{'<Y/>' * 32}</X></Option>")], "expected at most 32 further elements, got 33"),
         (
             [("</Option>", "<A><B><C><D><E/></D></C></B></A></Option>")],
-            "further elements nested deeper than 4",
+            "further elements must be nested at most 4 deep",
         ),
-        ([("</Option>", "<\u00e9/></Option>")], "'\u00e9' is no name for a further element"),
-        ([("</Option>", "<A><_\u00b7/></A></Option>")], "'_\u00b7' is no name for a further element"),
-        ([("</Option>", f"<{'x' * 65}/></Option>")], f"'{'x' * 40}' is no name for a further element"),
+        ([("</Option>", "<\u00e9/></Option>")], "'\u00e9' is not a valid name for a further element"),
+        (
+            [("</Option>", "<A><_\u00b7/></A></Option>")],
+            "'_\u00b7' is not a valid name for a further element",
+        ),
+        (
+            [("</Option>", f"<{'x' * 65}/></Option>")],
+            f"'{'x' * 40}' is not a valid name for a further element",
+        ),
     ],
     ids=str,
 )
@@ -801,7 +834,7 @@ def test_all_options_of_a_voucher_are_for_one_device(change: tuple[str, str]) ->
     alike = forge(figure(OPTION, edited(OPTION, ("2Wire", "Two Wire"))))
 
     assert holds(octets)
-    assert refusal(octets) == "FormatError: DeviceId: Options for different devices [TR-069 C.3]"
+    assert refusal(octets) == "FormatError: DeviceId: all Options must be for the same device [TR-069 C.3]"
     assert len(verified(alike).voucher.options) == 2
 
 
@@ -858,7 +891,7 @@ def test_what_is_neither_is_refused(octets: bytes) -> None:
     with pytest.raises(FormatError) as caught:
         unwrap(octets)
 
-    assert str(caught.value) == "neither XML nor base64 [TR-069 C.3]"
+    assert str(caught.value) == "not a voucher: neither XML nor base64 [TR-069 C.3]"
 
 
 def test_no_base64_is_longer_than_a_voucher_can_be() -> None:
@@ -867,7 +900,7 @@ def test_no_base64_is_longer_than_a_voucher_can_be() -> None:
     assert unwrap(most) == bytes(len(most) // 4 * 3)
     with pytest.raises(FormatError) as caught:
         unwrap(most + b"\n")
-    assert str(caught.value) == "a voucher of more than 262144 octets [TR-069 C.3]"
+    assert str(caught.value) == "a voucher must have at most 262144 bytes, got more [TR-069 C.3]"
 
 
 def test_nothing_is_no_voucher() -> None:
@@ -891,7 +924,7 @@ def test_there_are_64_objects_at_most() -> None:
     assert verified(signed(Voucher(options=options))).voucher.options == options
     assert (
         refusal(forge(one_more))
-        == "FormatError: Signature: 65 Objects, from 1 to 64 belong in it (line 1) [TR-069 C.3]"
+        == "FormatError: Signature: expected 1 to 64 Objects, got 65 (line 1) [TR-069 C.3]"
     )
 
 
@@ -917,7 +950,7 @@ def test_elements_are_bounded_before_they_are_256_deep() -> None:
     octets = forge(edited(figure(), ("</Option>", f"{'<X>' * 253}{'</X>' * 253}</Option>")))
     deeper = octets.replace(b"<X>", b"<X><X>", 1).replace(b"</X>", b"</X></X>", 1)
 
-    assert "more than 64 elements in an Option" in refusal(octets)
+    assert "expected at most 64 elements in an Option, got more" in refusal(octets)
     assert "xcessive depth in document: 256" in refusal(deeper)
 
 
