@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from spkg.download.url import Location, Login
-from spkg.download.worker import MAX_SERVER_TEXT, BrokenError, Transfer
-from spkg.errors import ACCESS, CONTACT, LOGIN, TransferError, os_problem
+from spkg.download.worker import MAX_SERVER_TEXT, BrokenError, Transfer, system_words
+from spkg.errors import ACCESS, CONTACT, LOGIN, TransferError
 
 __all__ = ["FtpTransport"]
 
@@ -206,4 +206,4 @@ def _breaking(location: Location) -> Iterator[None]:
     except EOFError as exc:
         raise BrokenError(f"{location}: the server closed the connection") from exc
     except OSError as exc:
-        raise BrokenError(f"{location}: {os_problem(exc)}", reason=CONTACT) from exc
+        raise BrokenError(f"{location}: {system_words(exc)}", reason=CONTACT) from exc

@@ -14,7 +14,7 @@ import urllib3
 from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth
 
 from spkg.download.url import Location, Login
-from spkg.download.worker import MAX_SERVER_TEXT, BrokenError, Transfer
+from spkg.download.worker import MAX_SERVER_TEXT, BrokenError, Transfer, system_words
 from spkg.errors import ACCESS, CONTACT, LOGIN, TransferError, UsageError
 
 __all__ = ["WebTransport"]
@@ -268,7 +268,7 @@ def _breaking(location: Location) -> Iterator[None]:
             hint = "use --ca-bundle for a private certificate authority"
             raise TransferError(problem, reason=CONTACT, hint=hint) from exc
         contact = isinstance(exc, requests.exceptions.ConnectionError | requests.exceptions.Timeout)
-        problem = f"{location}: {_said(bottom)[:MAX_SERVER_TEXT]}"
+        problem = f"{location}: {_said(bottom)}"
         raise BrokenError(problem, reason=CONTACT if contact else None) from exc
     except ValueError as exc:
         raise BrokenError(f"{location}: the server's answer is malformed") from exc
@@ -296,7 +296,7 @@ def _said(problem: BaseException) -> str:
             return "the connection timed out"
         case urllib3.exceptions.ReadTimeoutError():
             return "the server sent no data in time"
-        case OSError(strerror=str(text)):
-            return text[:1].lower() + text[1:]
+        case OSError():
+            return system_words(problem)
         case _:
-            return str(problem)
+            return str(problem)[:MAX_SERVER_TEXT]

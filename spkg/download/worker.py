@@ -7,14 +7,15 @@ how long the whole download may take.
 import random
 import select
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Protocol
 
 from spkg.download.worker_protocol import HEAD, FrameKind, TransferOrder, pack, receive_order, send_all
-from spkg.errors import SIZE, Reason, TransferError
+from spkg.errors import SIZE, Reason, TransferError, os_problem
 
-__all__ = ["MAX_SERVER_TEXT", "BrokenError", "Downloader", "Transfer", "Transport"]
+__all__ = ["MAX_SERVER_TEXT", "BrokenError", "Downloader", "Transfer", "Transport", "system_words"]
 
 MAX_SERVER_TEXT: Final = 80
 """How many characters of a server's text are shown at most."""
@@ -228,3 +229,10 @@ class Downloader:
 
     def _send(self, frame: bytes) -> None:
         send_all(self._connection, frame)
+
+
+def system_words(error: OSError) -> str:
+    """Return what an error of the system or of TLS says, in plain words."""
+    if isinstance(error, ssl.SSLEOFError):
+        return "the server closed the connection during the TLS handshake; it may want a client certificate"
+    return os_problem(error)[:MAX_SERVER_TEXT]

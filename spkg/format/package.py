@@ -56,6 +56,8 @@ MAX_OVERLAP: Final = 64
 """How many different files may share one byte of the payload: each needs its own digest."""
 HEAD_SIZE: Final = 8
 """The size of Type and Length before every Value, in bytes (Table 67)."""
+WEB_PAGES: Final = (b"<!doctyp", b"<html", b"<head")
+"""What web pages begin with, in lower case."""
 COMPRESSED: Final = (b"BZh", b"\x1f\x8b", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 """How bzip2, gzip, xz and zstd files begin.  Nothing is decompressed here before it is trusted."""
 PAYLOAD_CODES: Final = frozenset(
@@ -88,8 +90,13 @@ class Header:
         if preamble != PREAMBLE:
             problem = f"not a signed package: it begins with {repr(preamble)[1:]}"
             hint = "it looks compressed: decompress it first" if preamble.startswith(COMPRESSED) else None
-            if preamble.lstrip().startswith(b"<"):
+            start = preamble.lstrip().lower()
+            if start.startswith(WEB_PAGES):
+                hint = "this is a web page: check the URL, and whether the server requires a login"
+            elif start.startswith(b"<"):
                 hint = "if it is a voucher, use the commands of 'spkg voucher'"
+            elif start.startswith((b"[", b"#")):
+                hint = "if it is a manifest, build the package first: spkg build MANIFEST -o PKG"
             raise FormatError(problem, offset=0, field="header.preamble", section="E.3", hint=hint)
         at = reader.position
         major = reader.u32("header.major")

@@ -271,4 +271,10 @@ def _opened(source: Path | BufferedIOBase) -> Iterator[tuple[BufferedIOBase, int
         return
     with source.open("rb") as file:
         regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-        yield file, file.fileno() if regular else None
+        try:
+            yield file, file.fileno() if regular else None
+        except FormatError as exc:
+            if exc.field == "header.preamble":  # a file of another kind: its name says most
+                exc.source = str(source)
+                exc.hint = exc.hint and exc.hint.replace("MANIFEST", exc.source)
+            raise

@@ -7,11 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from threading import Thread
 from typing import Any, Final
 
 import pytest
@@ -166,32 +164,26 @@ def test_no_room_is_a_download_failure_since_transfer_complete_has_no_9004() -> 
     assert tree() == OLD
 
 
-def feed_in_the_next_second(pipe: Path) -> None:
-    """Write the package into a pipe once it is read from, and a second has begun that is not that one."""
-    octets = pipe.with_name("p.spkg").read_bytes()
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        with suppress(OSError):  # that nobody reads from it yet
-            descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-            break
+FEEDING: Final = """
+import sys, time
+octets = open("p.spkg", "rb").read()
+with open("pipe", "wb") as pipe:  # once it is read from
+    opened = int(time.time())
+    while int(time.time()) == opened:
         time.sleep(0.01)
-    else:
-        return
-    with os.fdopen(descriptor, "wb") as file:
-        opened = int(time.time())
-        while int(time.time()) == opened:
-            time.sleep(0.01)
-        file.write(octets)
+    pipe.write(octets)
+"""
+"""Writes the package into a pipe when a second has begun in which nobody had opened it yet."""
 
 
 @pytest.mark.parametrize("policy", [(), ("--digests", "sha256")], ids=["installed", "refused"])
 def test_the_times_are_those_of_the_beginning_and_of_the_end(policy: tuple[str, ...]) -> None:
     os.mkfifo("pipe")
-    feeder = Thread(target=feed_in_the_next_second, args=(Path("pipe").absolute(),), daemon=True)
-    feeder.start()
     before = datetime.now(UTC).replace(microsecond=0)
 
-    result = run("apply", "pipe", *APPLY, *policy, "--json")
+    # A process, not a thread: the child that installs would inherit its end of the pipe, and wait for ever.
+    with subprocess.Popen([sys.executable, "-c", FEEDING]):
+        result = run("apply", "pipe", *APPLY, *policy, "--json")
 
     last = events(result.stdout)[-1]
     assert last["status"] == ("untrusted" if policy else "installed")

@@ -194,8 +194,8 @@ def test_inspect_shows_what_there_is_of_a_package_that_is_cut() -> None:
 def test_what_is_no_package_at_all_is_malformed() -> None:
     Path("p.spkg").write_bytes(b"\x1f\x8b\x08 compressed")
     message = (
-        "offset 0x0000: header.preamble: not a signed package: it begins with '\\x1f\\x8b\\x08 comp' "
-        "[TR-069 E.3]"
+        "p.spkg: offset 0x0000: header.preamble: not a signed package: it begins with "
+        "'\\x1f\\x8b\\x08 comp' [TR-069 E.3]"
     )
 
     text, document = run("inspect", "p.spkg"), run("inspect", "p.spkg", "--json")
@@ -206,11 +206,37 @@ def test_what_is_no_package_at_all_is_malformed() -> None:
         "malformed",
         3,
         message,
+        source="p.spkg",
         offset=0,
         field="header.preamble",
         section="E.3",
         hint="it looks compressed: decompress it first",
     )
+
+
+@pytest.mark.parametrize(
+    ("octets", "begins", "hint"),
+    [
+        (b'[package]\nversion = "1"\n', "[package", "spkg build m.file -o PKG"),
+        (b"# A manifest\n[package]\n", "# A mani", "spkg build m.file -o PKG"),
+        (b"<!DOCTYPE html><html>", "<!DOCTYP", "this is a web page"),
+        (b"<HTML><body>", "<HTML><b", "this is a web page"),
+        (b"<Signature/>", "<Signatu", "'spkg voucher'"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_by_its_name_with_what_to_do(
+    octets: bytes, begins: str, hint: str
+) -> None:
+    Path("m.file").write_bytes(octets)
+
+    result = run("verify", "m.file", *TRUST)
+
+    assert result.exit_code == 3
+    first, second = result.stderr.splitlines()
+    assert first.startswith("spkg: error: m.file: offset 0x0000: header.preamble: not a signed package: ")
+    assert f"it begins with '{begins}'" in first
+    assert second.startswith("spkg: hint: ")
+    assert hint in second
 
 
 def with_long_name() -> Certified:

@@ -228,7 +228,7 @@ def test_a_voucher_is_no_package(command: str) -> None:
 
     assert told(result)[:2] == (3, "")
     assert result.stderr == (
-        "spkg: error: offset 0x0000: header.preamble: not a signed package: it begins with '<Signatu'"
+        "spkg: error: v.xml: offset 0x0000: header.preamble: not a signed package: it begins with '<Signatu'"
         " [TR-069 E.3]\n"
         "spkg: hint: if it is a voucher, use the commands of 'spkg voucher'\n"
     )
