@@ -56,7 +56,7 @@ class DeviceAttribute:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """One device.  A field that is None or empty is unknown: a requirement on it is not met."""
+    """One device.  An empty field, or None, is unknown: a requirement on it is not met."""
 
     manufacturer: str | None = None
     oui: str | None = None

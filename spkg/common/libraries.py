@@ -36,7 +36,10 @@ def missing_library(error: BaseException) -> HostError | None:
     """Return the error to report if an import failed because a library is not installed."""
     name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if name == LINUX:
-        return HostError("this command needs Linux", hint="run it on Linux; build, sign and verify anywhere")
+        return HostError(
+            "this command needs Linux",
+            hint="run it on Linux; packages can be built, signed and verified anywhere",
+        )
     return _missing(name) if name in LIBRARIES else None
 
 

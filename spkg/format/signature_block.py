@@ -86,7 +86,7 @@ class Algorithm:
 
     @property
     def name(self) -> str:
-        """A short name, or the dotted number if there is none."""
+        """A short name if it has one, otherwise the dotted number."""
         for kind in (algos.DigestAlgorithmId, algos.SignedDigestAlgorithmId):
             named: str = kind.map(self.oid)
             if named != self.oid:

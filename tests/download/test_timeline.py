@@ -156,7 +156,7 @@ def test_it_is_drawn() -> None:
 
     lines = [text for _, text in timeline_lines(drawn(one, rate=200.0))]
 
-    assert lines[0].endswith("at 200 octets/s take 1 min 47 s (not verified)")
+    assert lines[0].endswith("at 200 bytes/s take 1 min 47 s (not verified)")
     assert lines[1].split() == ["state", "from", "to", "begins", "with", "deadline"]
     assert lines[2].split()[:2] == ["initial", "0"]
     assert lines[4].endswith("Recoverable Timeout 20 s     expires")

@@ -77,7 +77,7 @@ class TestOursByTheirs:
         block = sign(EMPTY_BLOCK, signer())
 
         assert judge(desk, block, "--verify-allow-broken", signed=FORGED) == [REFUSED]
-        assert "the attribute messageDigest is not that of" in refusal(block, signed=FORGED)
+        assert "the attribute messageDigest does not match" in refusal(block, signed=FORGED)
 
     def test_a_stranger_is_refused_by_both(self, desk: Desk) -> None:
         block = sign(EMPTY_BLOCK, signer())

@@ -62,5 +62,5 @@ def test_what_changes_a_root_says_that_it_needs_linux(args: tuple[str, ...], tmp
     assert (result.returncode, result.stdout) == (9, "")
     assert result.stderr == (
         "spkg: error: this command needs Linux\n"
-        "spkg: hint: run it on Linux; build, sign and verify anywhere\n"
+        "spkg: hint: run it on Linux; packages can be built, signed and verified anywhere\n"
     )
