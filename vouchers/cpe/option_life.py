@@ -45,7 +45,7 @@ class OptionState:
 
     @property
     def voucher_sn(self) -> int:
-        """VoucherSN: the serial number of the voucher; 0 if there is none, or it is not an unsignedInt."""
+        """VoucherSN: the serial number of the voucher; 0 without one, or if it is not an unsignedInt."""
         serial = self.serial or ""
         number = int(serial) if serial.isascii() and serial.isdecimal() else 0
         return number if number <= MAX_SN else 0

@@ -103,7 +103,7 @@ class OptionStore:
         self._database.close()
 
     def observe(self, provisioning_code: str | None, now: datetime | None) -> None:
-        """Store what is known of the environment: the provider, and the network time.
+        """Store the provider and the network time that are known now.
 
         A provisioning code that differs from the last one ends every Option that is not transferable.  A
         beginning and an end that have been seen are final, even if the clock is set back.
