@@ -337,8 +337,8 @@ FAULTS: Final = (
     ),
     _fault(
         "no room told as any refusal",
-        'the device takes {most}", reason=NO_ROOM)',
-        'the device takes {most}")',
+        'the device accepts {most}", reason=NO_ROOM)',
+        'the device accepts {most}")',
         "test_each_failure_has_its_status_and_its_fault_and_changes_nothing",
     ),
     _fault(

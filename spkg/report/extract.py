@@ -12,7 +12,7 @@ __all__ = ["extraction_document", "extraction_hints", "extraction_lines"]
 
 
 def extraction_document(done: Extraction, directory: str, trusted: TrustedPackage | None) -> Document:
-    """Return what ``extract --json`` prints; *trusted* is None if signatures were not checked."""
+    """Return what ``extract --json`` prints; without *trusted* the signatures were not checked."""
     return {
         "schema": "spkg.extract/1",
         "directory": directory,

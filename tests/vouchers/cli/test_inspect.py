@@ -3,11 +3,14 @@
 import json
 from base64 import encodebytes
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from tests.support.kit import root
 from tests.support.voucher_files import (
     CALLED,
     LINES,
@@ -21,7 +24,7 @@ from tests.support.voucher_files import (
     specification,
     told,
 )
-from tests.support.voucher_kit import IPTV, QOS
+from tests.support.voucher_kit import IPTV, QOS, signatory
 
 SEEN: Final = """not verified
 signature
@@ -47,8 +50,13 @@ INSPECTED: Final = {
             "serial": serial,
             "not_before": "2025-06-01T12:00:00Z",
             "not_after": "2049-06-01T12:00:00Z",
+            "key": "RSA 2048",
+            "sha256": sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
         }
-        for name, serial in ((CALLED, 4000), ("CN=Test Root", 1))
+        for name, serial, certificate in (
+            (CALLED, 4000, signatory().certificate),
+            ("CN=Test Root", 1, root().certificate),
+        )
     ],
     "options": [specification(IPTV), specification(QOS)],
     "problems": [],
