@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from spkg.build.compare import Difference, compare_packages
     from spkg.build.extract import extract_package, unsafe_extract_package
     from spkg.build.manifest import Manifest, load_manifest
-    from spkg.build.sign import sign_package
+    from spkg.build.sign import open_signed, sign_package
     from spkg.common.child_process import ChildKilledError
     from spkg.common.digests import Digest
     from spkg.cwmp.faults import UnknownMethodError, method_fault, transfer_fault
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from spkg.install.root_tree import RootTree
     from spkg.install.status import RootState, RootStatus, root_status
     from spkg.install.supervisor import Advance, Note, Recovered, apply_package, preview_package, recover_root
-    from spkg.trust.keygen import KeySet, make_keys
+    from spkg.trust.keygen import KeySet, make_keys, write_keys
     from spkg.trust.keys import (
         Identity,
         Signatory,
@@ -128,6 +128,7 @@ __all__ = [
     "make_keys",
     "method_fault",
     "open_package",
+    "open_signed",
     "open_source",
     "plan_build",
     "plan_installation",
@@ -139,6 +140,7 @@ __all__ = [
     "transfer_fault",
     "unsafe_extract_package",
     "verify_package",
+    "write_keys",
 ]
 
 _MODULES: Final = {
@@ -160,7 +162,7 @@ _MODULES: Final = {
         "Manifest",
         "load_manifest",
     ),
-    "build.sign": ("sign_package",),
+    "build.sign": ("open_signed", "sign_package"),
     "common.child_process": ("ChildKilledError",),
     "cwmp.faults": ("UnknownMethodError", "method_fault", "transfer_fault"),
     "common.digests": ("Digest",),
@@ -216,10 +218,7 @@ _MODULES: Final = {
         "preview_package",
         "recover_root",
     ),
-    "trust.keygen": (
-        "KeySet",
-        "make_keys",
-    ),
+    "trust.keygen": ("KeySet", "make_keys", "write_keys"),
     "trust.keys": (
         "Identity",
         "Signatory",

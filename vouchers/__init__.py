@@ -3,7 +3,7 @@
 A server takes serial numbers from a ledger and signs, for one device or for a list of them::
 
     issued = vouchers.VoucherIssuer(ledger, signer).issue(device, options)
-    report = vouchers.issue_batch(order, Path("devices.csv"), Path("out"), signer, ledger)
+    report = vouchers.issue_bulk(order, Path("devices.csv"), Path("out"), signer, ledger)
 
 A device trusts only what a verifier returns::
 
@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from vouchers.acs.bulk import BulkOrder, BulkReport, VoucherForm, issue_batch
+    from vouchers.acs.bulk import BulkOrder, BulkReport, VoucherForm, issue_bulk
     from vouchers.acs.device_list import ListedDevice, read_devices
     from vouchers.acs.issuer import Issued, VoucherIssuer, sign_numbered
     from vouchers.acs.ledger import Ledger, LedgerEntry
@@ -73,7 +73,7 @@ __all__ = [
     "get_options",
     "grant",
     "identity_of",
-    "issue_batch",
+    "issue_bulk",
     "known_options",
     "load_options",
     "read_devices",
@@ -90,7 +90,7 @@ _MODULES: Final = {
         "BulkReport",
         "VoucherForm",
         "BulkOrder",
-        "issue_batch",
+        "issue_bulk",
     ),
     "acs.device_list": (
         "ListedDevice",

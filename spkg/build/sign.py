@@ -1,14 +1,18 @@
 """Signing: a SignerInfo made with a key, checked before it is used, and added to a package (TR-069 E.5)."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from io import FileIO
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import padding, utils
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from spkg.common.atomic_output import write_all
+from spkg.common.atomic_output import new_file, write_all
 from spkg.common.digests import Digest
-from spkg.errors import FormatError, RefusedError
+from spkg.errors import FormatError, RefusedError, UsageError
 from spkg.format.package import MAX_FRONT_MATTER, Package
 from spkg.format.ranges import Range
 from spkg.format.signature_block import (
@@ -25,7 +29,7 @@ from spkg.verify.contents import compare_payload
 from spkg.verify.payload import Payload
 from spkg.verify.single_pass import Consumer, Progress
 
-__all__ = ["add_signature", "check_front_matter", "sign_package"]
+__all__ = ["add_signature", "check_front_matter", "open_signed", "sign_package"]
 
 
 def add_signature(
@@ -110,6 +114,34 @@ def sign_package(
     check_front_matter(package.signed, block)
     write_all(output, package.signed + block)
     compare_payload(package, payload, also=[_Copier(output, payload.length)], progress=progress)
+
+
+@contextmanager
+def open_signed(
+    source: Path, payload: Payload, output: Path | None, *, force: bool = False
+) -> Iterator[FileIO]:
+    """Open the file that a signed package is written to, which appears whole or not at all.
+
+    Args:
+        source: The file that the package was read from.
+        payload: The payload that was opened with it.
+        output: The new file; None to replace *source*, where a symbolic link stays a link.
+        force: Whether an existing *output* is replaced.
+
+    Raises:
+        UsageError: The output exists, or *source* is to be replaced and is not a regular file.
+        HostError: The file was changed in the meantime.
+        OSError: It can't be written.
+    """
+    if output is not None:
+        with new_file(output, force=force) as file:
+            yield file
+        return
+    if payload.descriptor is None:
+        raise UsageError(f"{source} is not a regular file: signing it needs -o OUT")
+    target = Path(os.path.realpath(source)) if source.is_symlink() else source
+    with new_file(target, replaces=os.fstat(payload.descriptor)) as file:
+        yield file
 
 
 class _Copier(Consumer):

@@ -116,7 +116,7 @@ def apply(
       spkg apply gateway.spkg --root root --device samples/gateway/device.toml --trust keys/ca.pem
 
     See: docs/installing.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from spkg.download.source import STREAM, local_file, open_source
     from spkg.install.apply import ApplyRequest
     from spkg.install.supervisor import apply_package, preview_package

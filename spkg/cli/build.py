@@ -54,7 +54,7 @@ def build(
           --key keys/signer.key --cert keys/signer.pem
 
     See: docs/building.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from spkg.build import builder as building
     from spkg.build.manifest import load_manifest
     from spkg.common.atomic_output import new_file

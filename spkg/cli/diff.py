@@ -28,7 +28,7 @@ def diff(before: Path, after: Path, as_json: bool) -> int:
       spkg diff gateway.spkg next.spkg
 
     See: docs/building.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from spkg.build.compare import compare_packages
     from spkg.report.diff import difference_document, difference_lines
     from spkg.verify.payload import open_package

@@ -43,7 +43,7 @@ def extract(
       spkg extract gateway.spkg out --manifest --trust keys/ca.pem
 
     See: docs/verifying.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from spkg.build import extract as extraction
     from spkg.report.extract import extraction_document, extraction_hints, extraction_lines
     from spkg.verify import signatures as verification

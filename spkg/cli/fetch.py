@@ -57,7 +57,7 @@ def fetch(
       spkg fetch https://acs.example.com/gateway.spkg -o gateway.spkg --trust keys/ca.pem
 
     See: docs/downloads.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from spkg.common.atomic_output import new_file
     from spkg.download.fetch import fetch_package
     from spkg.download.source import local_file, open_source

@@ -26,7 +26,7 @@ def inspect(package: Path, as_json: bool) -> None:
       spkg inspect gateway.spkg
 
     See: docs/tour.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from spkg.report.inspect import inspection_document, inspection_lines
     from spkg.verify.payload import inspect_package
 

@@ -1,14 +1,13 @@
 """``spkg keygen``."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from spkg.cli.app import command
-from spkg.cli.console import print_text
+from spkg.cli.arguments import now
+from spkg.cli.console import print_lines
 from spkg.cli.options import FILE, FORCE
-from spkg.common.printable import printable
 from spkg.errors import UsageError
 
 __all__ = ["keygen"]
@@ -28,31 +27,14 @@ def keygen(directory: Path, name: str, force: bool) -> None:
       spkg keygen keys
 
     See: docs/signing.md
-    """  # noqa: D301 - click keeps the lines behind \b
-    from cryptography.hazmat.primitives import serialization
+    """
+    from spkg.report.keygen import keys_lines
+    from spkg.trust.keygen import FILES, make_keys, refuse_existing_keys, write_keys
 
-    from spkg.common.atomic_output import new_files, refuse_existing
-    from spkg.trust.keygen import make_keys
-
-    names = ("ca.pem", "signer.pem", "signer.key")
-    for file in names:
-        refuse_existing(directory / file, force=force)
+    refuse_existing_keys(directory, force=force)
     try:
-        keys = make_keys(name, datetime.now(UTC).replace(microsecond=0))
+        keys = make_keys(name, now().replace(microsecond=0))
     except ValueError as exc:
         raise UsageError("--name must have 1 to 64 characters, valid in UTF-8") from exc
-    encoding = serialization.Encoding.PEM
-    contents = (
-        keys.root.public_bytes(encoding),
-        keys.signer.public_bytes(encoding),
-        keys.key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-    )
-    new_files(
-        directory,
-        [
-            (file, octets, mode)
-            for file, octets, mode in zip(names, contents, (None, None, 0o600), strict=True)
-        ],
-        force=force,
-    )
-    print_text(f"{printable(str(directory))}: {', '.join(names)}")
+    write_keys(directory, keys, force=force)
+    print_lines(keys_lines(str(directory), FILES))

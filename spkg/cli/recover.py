@@ -27,7 +27,7 @@ def recover(root: Path, discard_staged: bool, as_json: bool) -> None:
       spkg recover --root root
 
     See: docs/installing.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from spkg.install.status import RootState
     from spkg.install.supervisor import recover_root
     from spkg.report.recover import recovery_document, recovery_lines

@@ -1,6 +1,5 @@
 """``spkg sign``."""
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,8 @@ import click
 
 from spkg.cli.app import command
 from spkg.cli.arguments import check_output, key_files, package_source, read_identity, spare_inputs
-from spkg.cli.console import hint, print_text, progress_bar
+from spkg.cli.console import hint, print_lines, progress_bar
 from spkg.cli.options import FILE, FORCE, KEY, NO_PROGRESS, SIGNING_TIME
-from spkg.common.printable import amount, printable
 from spkg.errors import UsageError
 
 __all__ = ["sign"]
@@ -49,10 +47,10 @@ def sign(
       spkg sign gateway.spkg --digest sha256 --key keys/signer.key --cert keys/signer.pem
 
     See: docs/signing.md
-    """  # noqa: D301 - click keeps the lines behind \b
-    from spkg.build.sign import sign_package
-    from spkg.common.atomic_output import new_file
+    """
+    from spkg.build.sign import open_signed, sign_package
     from spkg.common.digests import Digest
+    from spkg.report.sign import signed_lines
     from spkg.trust.certificates import subject_of
     from spkg.trust.chain import doubts
     from spkg.verify.payload import open_package
@@ -65,27 +63,21 @@ def sign(
     identity = read_identity(**key)
     for doubt in doubts(identity.certificate, datetime.now(UTC)):
         hint(doubt)
-    with open_package(package_source(package)) as (opened, payload):
-        if output is None and payload.descriptor is None:
-            raise UsageError(f"{package} is not a regular file: signing it needs -o OUT")
-        # Signed in place, a link stays a link.
-        target = output or (Path(os.path.realpath(package)) if package.is_symlink() else package)
-        replaces = os.fstat(payload.descriptor) if output is None and payload.descriptor is not None else None
-        with (
-            progress_bar("signing", payload.length, wanted=not no_progress) as progress,
-            new_file(target, force=force, replaces=replaces) as file,
-        ):
-            sign_package(
-                opened,
-                payload,
-                file,
-                identity,
-                digest=Digest(digest),
-                signing_time=signing_time,
-                progress=progress,
-            )
-    signatures = amount(len(opened.block.signers) + 1, "signature")
-    who = subject_of(identity.certificate)
-    print_text(printable(f"{output or package}: signed by {who} with {digest}, {signatures}"))
+    with (
+        open_package(package_source(package)) as (opened, payload),
+        progress_bar("signing", payload.length, wanted=not no_progress) as progress,
+        open_signed(package, payload, output, force=force) as file,
+    ):
+        sign_package(
+            opened,
+            payload,
+            file,
+            identity,
+            digest=Digest(digest),
+            signing_time=signing_time,
+            progress=progress,
+        )
+    who, count = subject_of(identity.certificate), len(opened.block.signers) + 1
+    print_lines(signed_lines(str(output or package), who, digest, count))
     if digest == "sha256" and not opened.block.signers:
         hint("also sign with --digest sha1: readers that follow E.5 accept no other signature")

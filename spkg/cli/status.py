@@ -23,7 +23,7 @@ def status(root: Path, as_json: bool) -> None:
       spkg status --root root
 
     See: docs/installing.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from spkg.install.status import root_status
     from spkg.report.status import status_document, status_lines
 

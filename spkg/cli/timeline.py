@@ -34,7 +34,7 @@ def timeline(package: Path, rate: float, timeout: int, idle_timeout: int, as_jso
       spkg timeline gateway.spkg --rate 40kB/s
 
     See: docs/downloads.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from spkg.download.timeline import draw_timeline
     from spkg.report.timeline import timeline_document, timeline_hints, timeline_lines
     from spkg.verify.payload import open_package

@@ -39,7 +39,7 @@ def verify(
       spkg verify gateway.spkg --trust keys/ca.pem
 
     See: docs/verifying.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from spkg.report.lines import error_fields
     from spkg.report.verify import verification_document, verification_lines
     from spkg.verify import signatures as verification

@@ -5,15 +5,21 @@ The root's key is thrown away: nothing can be signed with it again.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-__all__ = ["KeySet", "make_keys"]
+from spkg.common.atomic_output import new_files, refuse_existing
 
+__all__ = ["FILES", "KeySet", "make_keys", "refuse_existing_keys", "write_keys"]
+
+FILES: Final = ("ca.pem", "signer.pem", "signer.key")
+"""The files of the root, of the signer, and of the signer's key."""
 KEY_BITS: Final = 2048
 LIFETIME: Final = timedelta(days=3650)
 
@@ -89,3 +95,26 @@ def _usage(*, signing: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def refuse_existing_keys(directory: Path, *, force: bool = False) -> None:
+    """Refuse to overwrite keys; called before any are made.
+
+    Raises:
+        UsageError: One of the files exists, and *force* is not given.
+    """
+    for file in FILES:
+        refuse_existing(directory / file, force=force)
+
+
+def write_keys(directory: Path, keys: KeySet, *, force: bool = False) -> None:
+    """Write the three files into a directory, which is made if it does not exist: all of them, or none.
+
+    Raises:
+        UsageError: One of them exists, and *force* is not given.
+        OSError: One can't be written.
+    """
+    key = keys.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    certificates = (keys.root.public_bytes(Encoding.PEM), keys.signer.public_bytes(Encoding.PEM))
+    contents = zip(FILES, (*certificates, key), (None, None, 0o600), strict=True)
+    new_files(directory, [*contents], force=force)

@@ -34,7 +34,7 @@ from vouchers.acs.templates import Template
 from vouchers.model import DeviceId
 from vouchers.signature.sign import VoucherSigner
 
-__all__ = ["BulkOrder", "BulkReport", "VoucherForm", "issue_batch", "issue_many"]
+__all__ = ["BulkOrder", "BulkReport", "VoucherForm", "issue_bulk", "issue_many"]
 
 DEVICES_AT_ONCE: Final = 200
 """The number of devices in one transaction of the ledger, and in one task of a worker process."""
@@ -100,7 +100,7 @@ class BulkOrder:
     """The number of processes that sign."""
 
 
-def issue_batch(
+def issue_bulk(
     order: BulkOrder,
     devices: Path | DeviceId,
     directory: Path,

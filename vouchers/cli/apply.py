@@ -48,7 +48,7 @@ def apply_vouchers(
       spkg voucher apply v.xml --trust keys/ca.pem --device device.toml --store options.db
 
     See: docs/vouchers.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from vouchers.cpe.apply import apply_vouchers as apply_all
     from vouchers.report import applied_document, applied_lines
 

@@ -26,7 +26,7 @@ def inspect_voucher(file: Path, as_json: bool) -> None:
       spkg voucher inspect v.xml
 
     See: docs/vouchers.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from vouchers.report import inspection, inspection_document, inspection_lines
     from vouchers.signature.shape import read_voucher
 

@@ -122,7 +122,7 @@ def issue(
           --key keys/signer.key --cert keys/signer.pem --ledger ledger.db -o v.xml
 
     See: docs/vouchers.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from spkg.common.digests import Digest
     from spkg.trust.chain import doubts
     from spkg.trust.keys import load_signatory
@@ -228,7 +228,7 @@ def _issue_many(
 ) -> None:
     """Issue a voucher to each of many devices."""
     from spkg.report.lines import progress_document
-    from vouchers.acs.bulk import issue_batch
+    from vouchers.acs.bulk import issue_bulk
     from vouchers.report import ISSUE, bulk_document, bulk_lines
 
     error: SpkgError | None = None
@@ -251,7 +251,7 @@ def _issue_many(
                     told = done
                     print_line(progress_document(ISSUE, done, total))
 
-            report = issue_batch(order, devices, directory, signer, open_ledger(url), progress=advance)
+            report = issue_bulk(order, devices, directory, signer, open_ledger(url), progress=advance)
         document |= bulk_document(report, str(directory))
         if report.rejected:
             lines = amount(report.rejected, "line")

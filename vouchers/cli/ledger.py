@@ -32,7 +32,7 @@ def list_ledger(
       spkg voucher ledger list --ledger ledger.db --batch december
 
     See: docs/vouchers.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     import json
 
     from vouchers.acs.ledger import Ledger
@@ -64,7 +64,7 @@ def export_ledger(ledger: str, as_json: bool) -> None:
       spkg voucher ledger export --ledger ledger.db > ledger.csv
 
     See: docs/vouchers.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     import csv
     import io
     import json
@@ -99,7 +99,7 @@ def void_serial(serial: int, ledger: str, as_json: bool) -> None:
       spkg voucher ledger void 1 --ledger ledger.db
 
     See: docs/vouchers.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from vouchers.acs.ledger import Ledger
 
     with Ledger(ledger, now, create=False) as opened:

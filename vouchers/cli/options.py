@@ -36,7 +36,7 @@ def options(store: Path, device_file: Path | None, name: str, at: datetime | Non
       spkg voucher options --store options.db --device device.toml
 
     See: docs/vouchers.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from spkg.device import load_device
     from vouchers.cpe.apply import known_options
     from vouchers.report import options_document, options_lines

@@ -37,7 +37,7 @@ def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **t
       spkg voucher rpc --store options.db --device device.toml --trust keys/ca.pem < request.xml
 
     See: docs/vouchers.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from spkg.cwmp.soap import MAX_ENVELOPE
     from vouchers.cpe.rpc import answer_rpc
 

@@ -26,7 +26,7 @@ def setup(name: str, store: Path, undo: bool) -> None:
       spkg voucher setup IPTV --store options.db
 
     See: docs/vouchers.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from vouchers.cpe.store import OptionStore
 
     with OptionStore(store) as opened:

@@ -42,7 +42,7 @@ def verify_voucher(
       spkg voucher verify v.xml --trust keys/ca.pem
 
     See: docs/vouchers.md
-    """  # noqa: D301 - click keeps the lines behind \b
+    """
     from spkg.report.lines import error_fields
     from vouchers.cpe.grant import grant
     from vouchers.report import verification_document, verification_lines
