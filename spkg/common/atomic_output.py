@@ -16,7 +16,7 @@ from typing import Final
 from spkg.common.portable import (
     BINARY,
     CLOSE_ON_EXEC,
-    DIRECTORY,
+    DIRECTORY_ONLY,
     NO_FOLLOW,
     lock,
     own,
@@ -215,7 +215,7 @@ def _locked(part: Path) -> Iterator[None]:
     """Lock a directory, so that no other run writes to it at the same time."""
     problem = f"{part} exists, and is not an interrupted bulk output"
     try:
-        descriptor = os.open(part, os.O_RDONLY | DIRECTORY | NO_FOLLOW | CLOSE_ON_EXEC)
+        descriptor = os.open(part, os.O_RDONLY | DIRECTORY_ONLY | NO_FOLLOW | CLOSE_ON_EXEC)
     except NotADirectoryError as exc:
         raise UsageError(problem) from exc
     try:
@@ -263,10 +263,10 @@ def _move_new(temporary: Path, path: Path) -> None:
 
 def _sync_directory(path: Path) -> None:
     """Make a rename durable, if the directory can be opened: the output exists in any case."""
-    if not DIRECTORY:  # a system whose directories can't be opened
+    if not DIRECTORY_ONLY:  # a system whose directories can't be opened
         return
     try:
-        descriptor = os.open(path, os.O_RDONLY | DIRECTORY | CLOSE_ON_EXEC)
+        descriptor = os.open(path, os.O_RDONLY | DIRECTORY_ONLY | CLOSE_ON_EXEC)
     except PermissionError:
         return
     try:

@@ -8,7 +8,7 @@ from typing import Final
 __all__ = [
     "BINARY",
     "CLOSE_ON_EXEC",
-    "DIRECTORY",
+    "DIRECTORY_ONLY",
     "FORKS",
     "NON_BLOCKING",
     "NO_FOLLOW",
@@ -23,7 +23,7 @@ __all__ = [
 
 BINARY: Final[int] = getattr(os, "O_BINARY", 0)
 CLOSE_ON_EXEC: Final[int] = getattr(os, "O_CLOEXEC", 0)
-DIRECTORY: Final[int] = getattr(os, "O_DIRECTORY", 0)
+DIRECTORY_ONLY: Final[int] = getattr(os, "O_DIRECTORY", 0)
 NON_BLOCKING: Final[int] = getattr(os, "O_NONBLOCK", 0)
 NO_FOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
 FORKS: Final = hasattr(os, "fork")

@@ -19,7 +19,7 @@ BASE64: Final = ("base64", "base64Binary", "string")
 """The types that servers state for base64: soapenc:base64, xsd:base64Binary, xsd:base64 of toolkits that mix
 the two, and xsd:string of those that have text and no schema, such as PHP's."""
 XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
-COUNT: Final = re.compile(r"\[(\d{1,9})\]\s*$", re.ASCII)
+STATED_COUNT: Final = re.compile(r"\[(\d{1,9})\]\s*$", re.ASCII)
 """The number of members at the end of an arrayType."""
 
 
@@ -43,7 +43,7 @@ def read_array(
     if len(members) > most:
         problem = f"expected at most {most} members, got {len(members)}"
         raise RefusedError(problem, field=field, section="A.2.1", reason=NO_ROOM)
-    stated = COUNT.search(array.get(f"{{{ENCODING}}}arrayType") or "")
+    stated = STATED_COUNT.search(array.get(f"{{{ENCODING}}}arrayType") or "")
     if stated is not None and int(stated[1]) != len(members):
         problem = f"expected {amount(int(stated[1]), 'member')} by its arrayType, got {len(members)}"
         raise FormatError(problem, field=field, section="3.5")

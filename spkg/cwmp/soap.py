@@ -27,7 +27,7 @@ __all__ = [
 CWMP: Final = "urn:dslforum-org:cwmp-1-0"
 SOAP: Final = "http://schemas.xmlsoap.org/soap/envelope/"
 ENCODING: Final = "http://schemas.xmlsoap.org/soap/encoding/"
-NEXT: Final = "http://schemas.xmlsoap.org/soap/actor/next"
+NEXT_ACTOR: Final = "http://schemas.xmlsoap.org/soap/actor/next"
 """The actor that means the reader of an envelope (SOAP 1.1, 4.2.2)."""
 MAX_ENVELOPE: Final = 4 << 20
 """The largest envelope, in bytes."""
@@ -166,5 +166,5 @@ def _must_be_understood(header: XmlElement) -> bool:
     return XML_BOOLEANS.get(header.get(f"{{{SOAP}}}mustUnderstand") or "0", True) and actor in {
         None,
         "",
-        NEXT,
+        NEXT_ACTOR,
     }

@@ -47,7 +47,7 @@ class WebTransport:
         self._patience = patience
         self._auth: AuthBase | None = None
         if login.username is not None:
-            self._auth = _Digest(login.username, login.password.decode("utf-8", "replace"))
+            self._auth = _DigestLogin(login.username, login.password.decode("utf-8", "replace"))
         self._session = _Session()
         self._session.trust_env = False  # no proxies or passwords from the environment
         self._session.verify = True if login.ca_bundle is None else str(login.ca_bundle)
@@ -91,7 +91,7 @@ class WebTransport:
     def _wants_basic(self, response: requests.Response) -> bool:
         """Whether a server that refused a login accepts Basic authentication, and not Digest."""
         asked = response.headers.get("WWW-Authenticate", "").lower()
-        return isinstance(self._auth, _Digest) and "basic" in asked and "digest " not in asked
+        return isinstance(self._auth, _DigestLogin) and "basic" in asked and "digest " not in asked
 
     def _get(self, location: Location, headers: dict[str, str], auth: AuthBase | None) -> requests.Response:
         with _breaking(location):
@@ -125,7 +125,7 @@ class _Session(requests.Session):
         return None
 
 
-class _Digest(HTTPDigestAuth):
+class _DigestLogin(HTTPDigestAuth):
     """Digest authentication that reads only a limited part of a refusal."""
 
     def build_digest_header(self, method: str, url: str) -> str | None:

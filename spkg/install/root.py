@@ -31,7 +31,7 @@ RESOLVE: Final = 0x01 | 0x02 | 0x04 | 0x08
 """RESOLVE_NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS and BENEATH."""
 RACES: Final = 128
 """How often a path is resolved again if it changed meanwhile."""
-DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+OPEN_DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 LISTABLE: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 SPECIAL_NAMES: Final = frozenset({b"", b".", b".."})
 """Names that no directory entry can have."""
@@ -190,7 +190,7 @@ class Root:
 
         def make(parent: int, name: bytes) -> None:
             os.mkdir(name, 0o700, dir_fd=parent)
-            with _open(name, DIRECTORY, parent) as made:
+            with _open(name, OPEN_DIRECTORY, parent) as made:
                 os.chmod(f"/proc/self/fd/{made}", mode)  # noqa: PTH101 - the umask may forbid opening it
 
         self._at(path, make)
@@ -298,16 +298,16 @@ class Root:
     def _directory(self, path: Parts) -> int:
         """Return a new descriptor of a directory beneath the root."""
         if not path:
-            return os.open(".", DIRECTORY, dir_fd=self._fd)
+            return os.open(".", OPEN_DIRECTORY, dir_fd=self._fd)
         if self.resolver is Resolver.OPENAT2:
             return _openat2(self._fd, path)
         return self._walk(path)
 
     def _walk(self, path: Parts) -> int:
-        current = os.open(".", DIRECTORY, dir_fd=self._fd)
+        current = os.open(".", OPEN_DIRECTORY, dir_fd=self._fd)
         for part in path:
             try:
-                following = os.open(part, DIRECTORY, dir_fd=current)
+                following = os.open(part, OPEN_DIRECTORY, dir_fd=current)
             finally:
                 os.close(current)
             current = following
@@ -456,7 +456,7 @@ def _names_in(descriptor: int) -> list[bytes]:
 
 
 def _openat2(directory: int, path: Parts) -> int:
-    how = struct.pack("=QQQ", DIRECTORY, 0, RESOLVE)
+    how = struct.pack("=QQQ", OPEN_DIRECTORY, 0, RESOLVE)
     for _ in range(RACES):
         descriptor = int(_libc.syscall(OPENAT2, directory, b"/".join(path), how, len(how)))
         if descriptor >= 0:
