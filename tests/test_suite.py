@@ -1,8 +1,11 @@
 """The rules of the suite: a test module stands by itself, in the folder that is called like what it tests."""
 
 import ast
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
@@ -100,3 +103,29 @@ def test_the_checks_above_can_fail(tmp_path: Path) -> None:
 
     assert [among_tests(imported(path)) for path in sorted(tmp_path.iterdir())] == [{"tests.test_suite"}] * 3
     assert name_of(tmp_path / "one.py") == "one"
+
+
+def test_pytest_looks_into_every_folder(pytestconfig: pytest.Config) -> None:
+    left_out = pytestconfig.getini("norecursedirs")
+    folders = {path.parent for path in MODULES if path.name.startswith("test_")}
+
+    assert [
+        relative(folder)
+        for folder in folders
+        for part in folder.relative_to(ROOT).parts
+        if any(fnmatch(part, pattern) for pattern in left_out)
+    ] == []
+
+
+def test_ruff_looks_at_every_module() -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--show-files", "."],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    looked_at = {Path(line) for line in found.stdout.splitlines()}
+    modules = [*MODULES, *ROOT.glob("spkg/**/*.py"), *ROOT.glob("vouchers/**/*.py"), ROOT / "cli.py"]
+    assert [relative(path) for path in modules if path not in looked_at] == []
