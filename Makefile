@@ -1,4 +1,4 @@
-# Everything a newcomer needs: `make demo`, then `make test`.  Both set up what they want in .venv.
+# Everything a newcomer needs: `make demo`, then `make test`.  Both set up what they need in .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -33,7 +33,7 @@ lint: $(VENV)/test  ## check style
 types: $(VENV)/test  ## check types
 	$(BIN)/mypy
 
-format: $(VENV)/test  ## mend style
+format: $(VENV)/test  ## fix style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -41,7 +41,7 @@ docs: $(VENV)/docs  ## build the pages into a site, build/docs; a broken link is
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
 	@echo "build/docs/index.html"
 
-pages: $(VENV)/run  ## write anew what in README and docs is made from the program
+pages: $(VENV)/run  ## regenerate the generated parts of README and docs
 	@$(BIN)/python -m tests.documents.refresh --write
 
 # Extras stay in the locks: an installer that checks hashes takes "coverage[toml]" only from such a line.

@@ -57,14 +57,14 @@ run spkg build "$out/extracted/manifest.toml" -o "$out/again.spkg" \
 run spkg sign "$out/again.spkg" --digest sha256 \
     --key "$out/keys/signer.key" --cert "$out/keys/signer.pem"
 run spkg diff "$out/gateway.spkg" "$out/again.spkg"
-echo "no difference: the same bytes"
+echo "# no difference: the same bytes"
 
 title "See what the next release changes"
 run spkg build "$sample/manifest.toml" -o "$out/next.spkg" --unsigned \
     --set package.version=6.3.9.42 --set package.maximum-version=6.3.9.41
 status=0
 run spkg diff "$out/gateway.spkg" "$out/next.spkg" || status=$?
-echo "exit status $status: they differ"
+echo "# exit status $status: they differ"
 
 title "Install it on a gateway with the previous release: first a dry run, then all of it at once"
 mkdir -p "$out/root/etc/init.d" "$out/root/www" "$out/root/data"
@@ -83,11 +83,11 @@ printf '#' >>"$out/tampered.spkg"
 status=0
 run spkg verify "$out/tampered.spkg" --trust "$out/keys/ca.pem" || status=$?
 [ "$status" -eq 4 ] || { echo "a tampered package was not refused: status $status" >&2; exit 1; }
-echo "exit status $status: not trusted"
+echo "# exit status $status: not trusted"
 status=0
 run spkg apply "$out/tampered.spkg" "$@" || status=$?
 [ "$status" -eq 4 ] || { echo "a tampered package was installed: status $status" >&2; exit 1; }
-echo "exit status $status: nothing was changed"
+echo "# exit status $status: nothing was changed"
 
 title "Issue a voucher on the operator's server, with unique serial numbers"
 set -- --key "$out/keys/signer.key" --cert "$out/keys/signer.pem"
@@ -113,6 +113,6 @@ sed 's/<Duration>12</<Duration>99</' "$out/voucher.xml" >"$out/forged.xml"
 status=0
 run spkg voucher apply "$out/forged.xml" "$@" || status=$?
 [ "$status" -eq 4 ] || { echo "a forged voucher was not refused: status $status" >&2; exit 1; }
-echo "exit status $status: not trusted"
+echo "# exit status $status: not trusted"
 
 printf '\nEverything is in %s.  Next: make test, or spkg --help (in .venv/bin).\n' "$out"

@@ -11,6 +11,17 @@ The stages are types, and each can only be made from the one before::
 ``apply_package`` does what the command line does: a confined child process changes the root, and the caller's
 process handles every outcome.  Names are imported when they are first used, so a program loads only what it
 needs.
+
+========== =========================================================================================
+build      load_manifest, plan_build, build_package, sign_package, open_signed, load_identity
+read       open_package, open_source (a file, a URL or a pipe), inspect_package, compare_packages
+trust      Policy, load_certificates, load_revocation_lists, verify_package, check_payload
+take apart extract_package, unsafe_extract_package, fetch_package
+install    load_device, ApplyRequest, preview_package, apply_package, recover_root, root_status
+errors     SpkgError and its subclasses; transfer_fault and method_fault give their FaultCodes
+========== =========================================================================================
+
+An Identity is a Signatory whose key is RSA, as packages need; vouchers take any Signatory.
 """
 
 from importlib import import_module

@@ -34,7 +34,7 @@ def local_file(source: str) -> Path | None:
 
 @contextmanager
 def open_source(
-    source: str,
+    source: str | Path,
     *,
     clock: Callable[[], float],
     timeouts: Timeouts | None = None,
@@ -46,7 +46,7 @@ def open_source(
     """Read the front matter of a package from any source, and give its payload, which is not yet read.
 
     Args:
-        source: A file, a URL (http, https, ftp, ftps, tftp, file), or ``-`` for *stream*.
+        source: A file, a URL (http, https, ftp, ftps, tftp, file), or ``-`` for *stream*; a path is a file.
         clock: Returns the time in seconds; it never jumps.
         timeouts: The timeouts until a command sets others; not needed for a file (E.4.7).
         login: The credentials for a server, and how to use them.
@@ -61,7 +61,7 @@ def open_source(
         HostError: Something that the download needs on this host is missing or invalid.
         OSError: A file can't be read, or no process can be started.
     """
-    file = local_file(source)
+    file = source if isinstance(source, Path) else local_file(source)
     if file is not None:
         with open_package(file) as opened:
             yield opened
@@ -74,7 +74,7 @@ def open_source(
         return
     from spkg.download.client import download  # noqa: PLC0415 - start-up: a file needs no network
 
-    location = Location.parse(source)
+    location = Location.parse(str(source))
     with download(location, login or Login(), clock, timeouts or Timeouts(), size=size) as arrival:
         arrival.note = note
         with open_arrival(arrival) as opened:

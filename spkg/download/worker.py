@@ -235,4 +235,6 @@ def system_words(error: OSError) -> str:
     """Return what an error of the system or of TLS says, in plain words."""
     if isinstance(error, ssl.SSLEOFError):
         return "the server closed the connection during the TLS handshake; it may want a client certificate"
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return "the server does not speak TLS on this port"
     return os_problem(error)[:MAX_SERVER_TEXT]

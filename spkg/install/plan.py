@@ -28,8 +28,8 @@ from spkg.format.commands import (
 from spkg.format.package import Command, Package
 from spkg.format.paths import RootPath, VersionedPath
 from spkg.install.effects import Effect, MakeDirectory, PutFile
-from spkg.install.gates import check_gates
 from spkg.install.planned_tree import Blob, Directory, Leaf, Node, Overlay
+from spkg.install.requirements import check_requirements
 from spkg.install.root import Parts, shown
 from spkg.install.root_tree import EntryKind, Room, Tree
 from spkg.verify.signatures import TrustedPackage
@@ -87,7 +87,7 @@ def plan_installation(
     """
     room = tree.room()
     # (1) E.4.10 to E.4.13: requirements for the device, wherever they are in the list.
-    notes = check_gates(trusted.package, device, room, refuse_unknown=refuse_unknown)
+    notes = check_requirements(trusted.package, device, room, refuse_unknown=refuse_unknown)
     # (2) The commands in their order.
     run = _Run(trusted.package, device, tree, room.free if in_place else None)
     for command in trusted.package.commands[start:]:

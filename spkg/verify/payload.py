@@ -232,7 +232,8 @@ def open_package(source: Path | BufferedIOBase) -> Iterator[tuple[Package, Paylo
         OSError: It can't be read.
     """
     with _opened(source) as (file, descriptor):
-        package = Package.read(file)
+        with _naming(source):
+            package = Package.read(file)
         payload = Payload(
             file,
             offset=package.payload_offset,
@@ -252,7 +253,8 @@ def inspect_package(source: Path | BufferedIOBase) -> Survey:
         OSError: It can't be read.
     """
     with _opened(source) as (file, descriptor):
-        surveyed = survey(file)
+        with _naming(source):
+            surveyed = survey(file)
         if surveyed.block is not None:
             offset = len(surveyed.signed) + len(surveyed.block.octets)
             length = surveyed.header.payload_length
@@ -271,10 +273,16 @@ def _opened(source: Path | BufferedIOBase) -> Iterator[tuple[BufferedIOBase, int
         return
     with source.open("rb") as file:
         regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-        try:
-            yield file, file.fileno() if regular else None
-        except FormatError as exc:
-            if exc.field == "header.preamble":  # a file of another kind: its name says most
-                exc.source = str(source)
-                exc.hint = exc.hint and exc.hint.replace("MANIFEST", exc.source)
-            raise
+        yield file, file.fileno() if regular else None
+
+
+@contextmanager
+def _naming(source: Path | BufferedIOBase) -> Iterator[None]:
+    """Name the file in the error that it is of another kind: its name says most."""
+    try:
+        yield
+    except FormatError as exc:
+        if isinstance(source, Path) and exc.field == "header.preamble":
+            exc.source = str(source)
+            exc.hint = exc.hint and exc.hint.replace("MANIFEST", exc.source)
+        raise

@@ -121,3 +121,11 @@ def test_diff_finds_a_difference_that_lies_in_the_octets_alone() -> None:
     assert result.stdout == (
         "the bytes differ, although every field is the same: the payloads, from byte 20 on\n"
     )
+
+
+@pytest.mark.parametrize("args", [("p.spkg", "ca.pem"), ("ca.pem", "p.spkg")])
+def test_the_file_that_is_no_package_is_named(args: tuple[str, str]) -> None:
+    result = run("diff", *args)
+
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith("spkg: error: ca.pem: offset 0x0000: header.preamble: not a signed package")

@@ -55,7 +55,7 @@ def list_ledger(
 
 @command("export")
 @LEDGER
-@JSON
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def export_ledger(ledger: str, as_json: bool) -> None:
     """Export the whole ledger as CSV or JSON lines.
 

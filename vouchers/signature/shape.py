@@ -36,6 +36,8 @@ __all__ = [
 
 MAX_VOUCHER: Final = 256 * 1024
 """The largest voucher, in bytes."""
+NDJSON_HINT: Final = "each line of NDJSON has a voucher in 'voucher'; '--format xml' writes files to apply"
+"""What to do with the output of a bulk run."""
 MAX_FILE: Final = MAX_VOUCHER * 3 // 2
 """The largest file of a voucher in base64, with its line breaks."""
 MAX_IN_SCOPE: Final = 8
@@ -94,7 +96,8 @@ def unwrap(octets: bytes) -> bytes:
     try:
         return b64decode(plain.translate(None, XML_BLANKS.encode()), validate=True)
     except ValueError as exc:
-        raise FormatError("not a voucher: neither XML nor base64", section="C.3") from exc
+        hint = NDJSON_HINT if plain.startswith(b"{") else None
+        raise FormatError("not a voucher: neither XML nor base64", section="C.3", hint=hint) from exc
 
 
 def read_voucher(octets: bytes) -> VoucherDocument:

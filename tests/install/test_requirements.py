@@ -19,8 +19,8 @@ from spkg.format.commands import (
     UnknownCommand,
     Version,
 )
-from spkg.install.gates import check_gates
 from spkg.install.plan import plan_installation
+from spkg.install.requirements import check_requirements
 from spkg.install.root_tree import Room
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, Draft, file, policy, read
@@ -33,7 +33,7 @@ PLACE: Final = "offset 0x0018: command[0]: "
 
 def gates(*records: Record, device: Device | None, **settings: Any) -> list[str]:
     package = read(Draft(records=records, signers=()).encode())
-    return check_gates(package, device, ROOM, **settings)
+    return check_requirements(package, device, ROOM, **settings)
 
 
 def refused(*records: Record, device: Device | None, **settings: Any) -> RefusedError:
@@ -249,11 +249,11 @@ def test_one_of_the_attributes_is_enough(gate: Record) -> None:
     [
         (
             attributes(VENDOR, 1, 8, 3),
-            "attributes of entity 0xff00d09e, class 1: requires one of 8, 3, the device has 7, 9",
+            "attributes of vendor 00D09E, class 1: requires one of 8, 3, the device has 7, 9",
         ),
         (
             attributes(0, 1, 7),
-            "attributes of entity 0x00000000, class 1: requires one of 7, the device has 3",
+            "standard attributes, class 1: requires one of 7, the device has 3",
         ),
     ],
 )
@@ -264,13 +264,13 @@ def test_other_attributes_are_refused(gate: Record, problem: str) -> None:
 @pytest.mark.parametrize(
     ("gate", "name"),
     [
-        (attributes(VENDOR, 3, 7), "entity 0xff00d09e, class 3"),
-        (attributes(0xFF00D09F, 1, 7), "entity 0xff00d09f, class 1"),
-        (attributes(0, 2, 7), "entity 0x00000000, class 2"),
+        (attributes(VENDOR, 3, 7), "attributes of vendor 00D09E, class 3"),
+        (attributes(0xFF00D09F, 1, 7), "attributes of vendor 00D09F, class 1"),
+        (attributes(0, 2, 7), "standard attributes, class 2"),
     ],
 )
 def test_entities_and_classes_that_nobody_knows_are_ignored_and_noted(gate: Record, name: str) -> None:
-    note = f"command[1]: attributes of {name} are unknown to the device and were ignored"
+    note = f"command[1]: {name}: the device file lists none of these, so this requirement was not checked"
 
     assert gates(Version(text="1"), gate, device=KNOWING) == [note]
     assert gates(Version(text="1"), gate, device=Device()) == [note]
@@ -359,5 +359,8 @@ def test_what_the_gates_ignored_is_in_the_plan_s_notes() -> None:
     )
 
     assert plan_installation(trusted, KNOWING, tree("bin/app")).notes == (
-        "command[0]: attributes of entity 0xff00d09e, class 3 are unknown to the device and were ignored",
+        (
+            "command[0]: attributes of vendor 00D09E, class 3: the device file lists none of these, so this "
+            "requirement was not checked"
+        ),
     )

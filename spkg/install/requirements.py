@@ -22,16 +22,17 @@ from spkg.format.commands import (
     Version,
     VersionCommand,
 )
+from spkg.format.entities import entity_text
 from spkg.format.package import Package
 from spkg.format.versions import meets_maximum, meets_minimum, parse_version
 from spkg.install.root_tree import Room
 
-__all__ = ["check_gates"]
+__all__ = ["check_requirements"]
 
 NO_DEVICE: Final = "name the device file with --device"
 
 
-def check_gates(
+def check_requirements(
     package: Package,
     device: Device | None,
     room: Room,
@@ -137,9 +138,11 @@ def _check_attributes(record: RequiredAttributes, device: Device | None) -> Iter
         for attribute in device.attributes
         if (attribute.defining_entity, attribute.class_) == (record.defining_entity, record.class_)
     }
-    name = f"attributes of entity 0x{record.defining_entity:08x}, class {record.class_}"
+    entity = entity_text(record.defining_entity)
+    name = f"attributes {entity}" if entity.startswith("of ") else f"{entity} attributes"
+    name = f"{name}, class {record.class_}"
     if not known:
-        yield f"{name} are unknown to the device and were ignored"
+        yield f"{name}: the device file lists none of these, so this requirement was not checked"
     elif known.isdisjoint(record.attributes):
         wanted = ", ".join(map(str, record.attributes))
         has = ", ".join(map(str, sorted(known)))
