@@ -128,4 +128,4 @@ def test_the_file_that_is_no_package_is_named(args: tuple[str, str]) -> None:
     result = run("diff", *args)
 
     assert (result.exit_code, result.stdout) == (3, "")
-    assert result.stderr.startswith("spkg: error: ca.pem: offset 0x0000: header.preamble: not a signed package")
+    assert result.stderr.startswith("spkg: error: ca.pem: offset 0x0000: header.preamble: not a signed pac")
