@@ -18,6 +18,8 @@ LIBRARIES: Final = {
 """The name to import, and what to install with pip."""
 
 
+TOGETHER: Final = ("lxml", "signxml")
+"""What vouchers need: named at once, if more than one is missing."""
 LINUX: Final = "fcntl"
 """A module of the standard library that is needed to change a root, and exists only on Linux."""
 
@@ -44,5 +46,6 @@ def missing_library(error: BaseException) -> HostError | None:
 
 
 def _missing(name: str) -> HostError:
-    problem = f"the library {name} is needed, but not installed"
-    return HostError(problem, hint=f"pip install {LIBRARIES[name]}")
+    others = [one for one in TOGETHER if one != name and find_spec(one) is None] if name in TOGETHER else []
+    install = " ".join(LIBRARIES[one] for one in (name, *others))
+    return HostError(f"the library {name} is needed, but not installed", hint=f"pip install {install}")

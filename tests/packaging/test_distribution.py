@@ -133,8 +133,8 @@ def test_what_a_gateway_has_is_enough(args: tuple[str, ...], gateway: Path, made
 @pytest.mark.parametrize(
     ("args", "library", "install"),
     [
-        (("voucher", "verify", "v.xml", *TRUST), "lxml", "lxml"),
-        (("voucher", "inspect", "a.spkg"), "lxml", "lxml"),
+        (("voucher", "verify", "v.xml", *TRUST), "lxml", "lxml signxml"),
+        (("voucher", "inspect", "a.spkg"), "lxml", "lxml signxml"),
         (("voucher", "ledger", "list", "--ledger", "l.db"), "sqlalchemy", "SQLAlchemy"),
         (("fetch", "http://127.0.0.1:9/a.spkg", "-o", "b.spkg", *TRUST), "requests", "requests"),
         (("fetch", "https://127.0.0.1:9/a.spkg", "-o", "b.spkg", *TRUST), "requests", "requests"),
