@@ -13,7 +13,7 @@ process handles every outcome.  Names are imported when they are first used, so 
 needs.
 
 ========== =========================================================================================
-build      load_manifest, plan_build, build_package, sign_package, open_signed, load_identity
+build      load_manifest, plan_build, build_package, new_file, sign_package, open_signed
 read       open_package, open_source (a file, a URL or a pipe), inspect_package, compare_packages
 trust      Policy, load_certificates, load_revocation_lists, verify_package, check_payload
 take apart extract_package, unsafe_extract_package, fetch_package
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from spkg.build.extract import extract_package, unsafe_extract_package
     from spkg.build.manifest import Manifest, load_manifest
     from spkg.build.sign import open_signed, sign_package
+    from spkg.common.atomic_output import new_file
     from spkg.common.child_process import ChildKilledError
     from spkg.common.digests import Digest
     from spkg.cwmp.faults import UnknownMethodError, method_fault, transfer_fault
@@ -138,6 +139,7 @@ __all__ = [
     "load_signatory",
     "make_keys",
     "method_fault",
+    "new_file",
     "open_package",
     "open_signed",
     "open_source",
@@ -174,6 +176,7 @@ _MODULES: Final = {
         "load_manifest",
     ),
     "build.sign": ("open_signed", "sign_package"),
+    "common.atomic_output": ("new_file",),
     "common.child_process": ("ChildKilledError",),
     "cwmp.faults": ("UnknownMethodError", "method_fault", "transfer_fault"),
     "common.digests": ("Digest",),
