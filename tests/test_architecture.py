@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from importlib import import_module
@@ -196,6 +197,28 @@ def test_the_checks_above_can_fail(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_no_module_is_called_like_one_of_the_standard_library_that_it_imports(path: Path) -> None:
     assert path.stem not in {name.partition(".")[0] for name in imported(path)} - {"spkg", "vouchers"}
+
+
+def defined(path: Path) -> Iterator[str]:
+    """Give the public classes, constants and aliases of a module."""
+    for node in ast.parse(path.read_text()).body:
+        match node:
+            case ast.ClassDef(name=name):
+                yield name
+            case ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)]):
+                yield name
+            case _:
+                pass
+
+
+def test_a_name_means_one_thing() -> None:
+    homes: defaultdict[str, list[str]] = defaultdict(list)
+    for path in MODULES:
+        for name in defined(path):
+            if not name.startswith("_"):
+                homes[name].append(relative(path))
+
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}
 
 
 def test_every_folder_is_part_of_what_is_installed() -> None:

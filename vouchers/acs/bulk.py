@@ -42,7 +42,7 @@ REJECTED: Final = "rejected.csv"
 INDEX: Final = "index.csv"
 """Lists the device of each voucher, in order.  NDJSON has no index: each line names its device."""
 
-Progress = Callable[[int], object]
+ListProgress = Callable[[int], object]
 Taken = Sequence[tuple[Want, tuple[int, ...]]]
 """Vouchers with the serial numbers reserved for them."""
 Written = Sequence[tuple[tuple[str, ...], bytes]]
@@ -107,7 +107,7 @@ def issue_bulk(
     signer: VoucherSigner,
     ledger: AbstractContextManager[Ledger],
     *,
-    progress: Progress | None = None,
+    progress: ListProgress | None = None,
 ) -> BulkReport:
     """Issue a voucher to each of many devices: write a new directory, then confirm it in the ledger.
 
@@ -146,7 +146,7 @@ def issue_many(
     signer: VoucherSigner,
     ledger: Ledger,
     *,
-    progress: Progress | None = None,
+    progress: ListProgress | None = None,
 ) -> BulkReport:
     """Write a voucher for each device into a directory, and the lines without one into ``rejected.csv``.
 
