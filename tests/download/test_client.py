@@ -8,12 +8,9 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from spkg.download.ftp import FtpTransport
 from spkg.download.http import SMALL, WebTransport
@@ -21,7 +18,7 @@ from spkg.download.url import Location, Login, file_of, is_url
 from spkg.download.worker import BrokenError
 from spkg.errors import LOGIN, TransferError, UsageError
 from tests.support.fake_servers import Script, nobody, serving
-from tests.support.kit import Certified, authority, certify
+from tests.support.real_servers import HOST, put_identity, server, web_root
 
 OCTETS = bytes(range(256)) * 8
 NOBODY = Login()
@@ -354,17 +351,17 @@ def speaking(octets: bytes) -> Iterator[str]:
     def answer() -> None:
         while True:
             try:
-                connection, _ = server.accept()
+                connection, _ = listener.accept()
             except OSError:
                 return
             with connection:
                 connection.recv(65536)
                 connection.sendall(octets)
 
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=answer, daemon=True).start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/p"
-        server.shutdown(socket.SHUT_RDWR)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/p"
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.mark.parametrize(
@@ -396,12 +393,6 @@ def test_chunks_come_as_octets_and_their_end_is_one() -> None:
 # HTTPS.
 
 
-def chain_file(directory: Path, who: Certified) -> Path:
-    key = who.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (path := directory / "server.pem").write_bytes(who.pem + key)
-    return path
-
-
 @contextmanager
 def behind_tls(script: Script, certificate: Path) -> Iterator[str]:
     """Serve with TLS."""
@@ -411,19 +402,14 @@ def behind_tls(script: Script, certificate: Path) -> Iterator[str]:
         yield url.replace("http:", "https:")
 
 
-def named(*names: x509.GeneralName, by: Certified) -> Certified:
-    return certify("A Server", by, purposes=None, extension=x509.SubjectAlternativeName(names))
-
-
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    (path := tmp_path / "ca.pem").write_bytes(authority().pem)
+    (path := tmp_path / "ca.pem").write_bytes(web_root().pem)
     return path
 
 
 def test_a_server_with_a_certificate_of_the_bundle_is_believed(tmp_path: Path, bundle: Path) -> None:
-    loopback = x509.IPAddress(ip_address("127.0.0.1"))
-    certificate = chain_file(tmp_path, named(loopback, by=authority()))
+    certificate = put_identity(tmp_path / "server.pem", server(HOST))
     script = Script(octets=OCTETS, answers=[REFUSAL])
     with behind_tls(script, certificate) as url:
         login = Login(username="alice", password=b"s3cret pass", ca_bundle=bundle)
@@ -437,15 +423,14 @@ def test_a_server_with_a_certificate_of_the_bundle_is_believed(tmp_path: Path, b
 
 
 def test_one_with_the_certificate_of_another_is_not(tmp_path: Path, bundle: Path) -> None:
-    certificate = chain_file(tmp_path, named(x509.DNSName("elsewhere.example"), by=authority()))
+    certificate = put_identity(tmp_path / "server.pem", server("elsewhere.example"))
     with behind_tls(Script(octets=OCTETS), certificate) as url:
         with pytest.raises(TransferError, match="certificate is not trusted"):
             transport(f"{url}/p", Login(ca_bundle=bundle)).open(0, None)
 
 
 def test_a_redirect_never_leads_out_of_tls(tmp_path: Path, bundle: Path) -> None:
-    loopback = x509.IPAddress(ip_address("127.0.0.1"))
-    certificate = chain_file(tmp_path, named(loopback, by=authority()))
+    certificate = put_identity(tmp_path / "server.pem", server(HOST))
     with serving(Script(octets=OCTETS)) as plain:
         script = Script(octets=OCTETS, answers=[(302, {"Location": f"{plain}/p"}, b"")])
         with behind_tls(script, certificate) as url:
@@ -482,8 +467,7 @@ def test_a_digest_is_that_of_the_password() -> None:
 
 
 def test_a_password_that_was_shown_over_tls_is_not_shown_in_clear(tmp_path: Path, bundle: Path) -> None:
-    loopback = x509.IPAddress(ip_address("127.0.0.1"))
-    certificate = chain_file(tmp_path, named(loopback, by=authority()))
+    certificate = put_identity(tmp_path / "server.pem", server(HOST))
     login = Login(username="alice", password=b"s3cret pass", ca_bundle=bundle)
     safe = Script(octets=OCTETS, answers=[REFUSAL])
     with behind_tls(safe, certificate) as there:
@@ -535,17 +519,17 @@ def ftp_server(*answers: bytes) -> Iterator[str]:
     def answer() -> None:
         with suppress(OSError):
             while True:
-                connection, _ = server.accept()
+                connection, _ = listener.accept()
                 with connection, suppress(OSError):
                     for octets in answers:
                         connection.sendall(octets)
                         if not connection.recv(4096):
                             break
 
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=answer, daemon=True).start()
-        yield f"ftp://127.0.0.1:{server.getsockname()[1]}/p"
-        server.shutdown(socket.SHUT_RDWR)
+        yield f"ftp://127.0.0.1:{listener.getsockname()[1]}/p"
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 READY, USER, IN = b"220 ready\r\n", b"331 who?\r\n", b"230 in\r\n"

@@ -7,14 +7,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tftpy
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from spkg.download import ftp
 from spkg.download.client import _check, _transport
@@ -24,7 +21,7 @@ from spkg.download.tftp import BLOCK, TftpTransport
 from spkg.download.url import Location, Login
 from spkg.download.worker import BrokenError, Transport
 from spkg.errors import LOGIN, TransferError
-from tests.support.kit import authority, certify
+from tests.support.real_servers import HOST, put_identity, server, web_root
 
 OCTETS = bytes(range(256)) * 40
 NAME = "ä b.spkg"
@@ -41,7 +38,7 @@ def files(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    (path := tmp_path / "ca.pem").write_bytes(authority().pem)
+    (path := tmp_path / "ca.pem").write_bytes(web_root().pem)
     return path
 
 
@@ -192,15 +189,8 @@ def test_a_server_that_knows_neither_size_nor_time_begins_anew(files: Path) -> N
         assert everything(one) == OCTETS
 
 
-def certificate(directory: Path, *names: x509.GeneralName) -> Path:
-    who = certify("A Server", authority(), purposes=None, extension=x509.SubjectAlternativeName(names))
-    key = who.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (path := directory / "server.pem").write_bytes(who.pem + key)
-    return path
-
-
 def test_commands_and_data_go_through_tls(files: Path, tmp_path: Path, bundle: Path) -> None:
-    path = certificate(tmp_path, x509.IPAddress(ip_address("127.0.0.1")))
+    path = put_identity(tmp_path / "server.pem", server(HOST))
     login = Login(username="alice", password=b"s3cret \xe4", ca_bundle=bundle)
     with ftp_server(files, path) as url:
         assert everything(asking(f"{url}/{QUOTED}", login)) == OCTETS
@@ -214,7 +204,7 @@ def test_commands_and_data_go_through_tls(files: Path, tmp_path: Path, bundle: P
 def test_tls_may_begin_with_the_connection(
     files: Path, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = certificate(tmp_path, x509.IPAddress(ip_address("127.0.0.1")))
+    path = put_identity(tmp_path / "server.pem", server(HOST))
     with ftp_server(files, path, implicit=True) as url:
         monkeypatch.setattr(ftp, "IMPLICIT", Location.parse(url).port)
         assert everything(asking(f"{url}/{QUOTED}", Login(ca_bundle=bundle))) == OCTETS

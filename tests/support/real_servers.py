@@ -96,7 +96,7 @@ def _certify(called: str, with_key: str, by: Certified | None = None) -> Certifi
     return Certified(key=own, certificate=builder.sign(issuing, hashes.SHA256()))
 
 
-def _put_identity(path: Path, who: Certified) -> Path:
+def put_identity(path: Path, who: Certified) -> Path:
     """Write a key and its certificate into one file, as servers read them."""
     octets = who.key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     path.write_bytes(octets + who.pem)
@@ -260,8 +260,8 @@ def nginx(files: Path, work: Path) -> Iterator[Nginx]:
         numbers = {one: stack.enter_context(_free_port()) for one in ports}
         (work / "nginx.conf").write_text(NGINX.format(files=files, host=HOST, **numbers))
         (work / "passwords").write_text(f"{USERNAME}:{{PLAIN}}{PASSWORD}\n")
-        _put_identity(work / "server.pem", server(HOST))
-        _put_identity(work / "elsewhere.pem", server(ELSEWHERE))
+        put_identity(work / "server.pem", server(HOST))
+        put_identity(work / "elsewhere.pem", server(ELSEWHERE))
         command = ("nginx", "-e", "stderr", "-p", f"{work}/", "-c", work / "nginx.conf")
         last = numbers["elsewhere"]
         stack.enter_context(_running(*command, directory=work, ready=lambda: _answers(HOST, last)))
@@ -344,7 +344,7 @@ def vsftpd(
         if data:
             settings |= {"pasv_min_port": str(data), "pasv_max_port": str(data)}
         if who is not None:
-            settings |= TLS | {"rsa_cert_file": str(_put_identity(work / "server.pem", who))}
+            settings |= TLS | {"rsa_cert_file": str(put_identity(work / "server.pem", who))}
             settings["implicit_ssl"] = "YES" if implicit else "NO"
         if password is not None:
             (work / "passwords").write_text(f"{password}\n")
