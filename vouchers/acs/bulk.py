@@ -7,7 +7,6 @@ point: the same batch, run again, writes the same vouchers with the same serial 
 import csv
 import json
 import multiprocessing
-import pickle
 import signal
 from base64 import b64encode
 from collections import deque
@@ -19,6 +18,7 @@ from functools import partial
 from io import FileIO
 from itertools import islice
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -339,7 +339,7 @@ def _row(issued: Issued) -> tuple[str, ...]:
 
 def _put(connection: Connection, message: object) -> None:
     """Send as Connection.send does, after whose errors Python 3.12 and 3.13 complain of an open buffer."""
-    connection.send_bytes(pickle.dumps(message))
+    connection.send_bytes(bytes(ForkingPickler.dumps(message)))
 
 
 def _send(connection: Connection, taken: Taken) -> None:
