@@ -225,9 +225,12 @@ class _Application(Group):
         extra |= {"standalone_mode": False, "obj": call}
         if args is None and not sys.warnoptions:
             warnings.simplefilter("ignore")  # those of libraries are of no use to the user
-        sys.exit(
-            _guard(lambda: super(_Application, self).main(given, *rest, **extra), call, ends=args is None)
-        )
+        ends = args is None
+        status = _guard(lambda: super(_Application, self).main(given, *rest, **extra), call, ends=ends)
+        if ends and hasattr(signal, "pthread_sigmask"):
+            # Python takes its handlers away before it is done, and a signal could change the exit status.
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        sys.exit(status)
 
 
 def application(listed: Mapping[str, ListedCommand], help_text: str) -> click.Group:

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -193,3 +194,27 @@ def test_a_signal_in_the_midst_of_building_leaves_nothing(here: Path) -> None:
 
     assert (running.returncode, stdout, stderr) == (143, b"", b"spkg: error: terminated\n")
     assert files(here) == there
+
+
+LATE = """
+import os, signal, sys
+class Late:
+    kill, own, number = staticmethod(os.kill), os.getpid(), getattr(signal, sys.argv.pop())
+    def __del__(self):
+        self.kill(self.own, self.number)
+late = Late()  # it goes when Python has taken away its handlers
+from spkg.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(("argument", "status"), [("--version", 0), ("--unknown", 2)])
+def test_a_signal_while_python_ends_does_not_change_the_exit_status(
+    name: str, argument: str, status: int
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LATE, argument, name], capture_output=True, timeout=PATIENCE, check=False
+    )
+
+    assert done.returncode == status, done.stderr
