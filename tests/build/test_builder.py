@@ -3,12 +3,10 @@
 import io
 import json
 import os
-import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha1
@@ -70,6 +68,7 @@ from tests.support.kit import (
     root,
     signer,
 )
+from tests.support.restrictions import at_most
 
 SHARED: Final = (
     "25504446 2d312e33 0a25e2e3 cfd30a0a 0a312030 206f626a 0a3c3c2f 57696474 68203220 3020522f 48656967"
@@ -138,17 +137,6 @@ def contents(octets: bytes) -> dict[str, bytes]:
 
 def offsets(octets: bytes) -> list[int]:
     return [one.record.file_offset for one in read(octets).files]
-
-
-@contextmanager
-def at_most(octets: int) -> Iterator[None]:
-    """Let no file grow beyond so many octets, as a full disk does; Python ignores SIGXFSZ."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 # What is in a package

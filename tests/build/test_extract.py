@@ -2,11 +2,9 @@
 
 import io
 import os
-import resource
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from hashlib import sha1
 from io import FileIO
 from pathlib import Path
@@ -59,6 +57,7 @@ from spkg.verify.contents import DamagedPayloadError
 from spkg.verify.payload import open_package
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy, read, signer
+from tests.support.restrictions import at_most, umask, without_privileges
 
 
 def write(directory: Path, draft: Draft) -> Path:
@@ -96,39 +95,6 @@ def draft(*files: tuple[str, bytes], before: tuple[Record, ...] = ()) -> Draft:
         records.append(file(path, contents, at=len(payload)))
         payload += contents
     return Draft(records=(*records, End()), payload=payload)
-
-
-@contextmanager
-def umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-@contextmanager
-def at_most(octets: int) -> Iterator[None]:
-    """Let no file grow beyond so many octets, as a full disk does; Python ignores SIGXFSZ."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@contextmanager
-def without_privileges() -> Iterator[None]:
-    """Be somebody to whom modes mean something."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 # Files and where they go

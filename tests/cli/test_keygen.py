@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import at_most, files, run
+from tests.support.commands import files, run
 from tests.support.package_files import furnish
+from tests.support.restrictions import at_most
 
 
 @pytest.fixture(autouse=True)

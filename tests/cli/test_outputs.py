@@ -6,8 +6,9 @@ from typing import Final
 
 import pytest
 
-from tests.support.commands import at_most, files, run
+from tests.support.commands import files, run
 from tests.support.package_files import furnish, genuine, unsigned
+from tests.support.restrictions import at_most
 
 WRITERS: Final = {
     "build": "build m.toml -o out --unsigned",

@@ -22,6 +22,7 @@ from tests.support.commands import files, run
 from tests.support.kit import KEYS, Draft, certify, key, read, root, second_signer, signer
 from tests.support.odd_certificates import ODD
 from tests.support.package_files import KEY, TRUST, furnish, genuine, unsigned
+from tests.support.restrictions import umask
 
 
 @pytest.fixture(autouse=True)
@@ -102,11 +103,8 @@ def test_a_signing_time_outside_the_years_of_utctime_is_stated_as_a_generalized_
 
 def test_signing_in_place_keeps_the_mode_of_the_file_whatever_the_umask() -> None:
     Path("u.spkg").chmod(0o664)
-    before = os.umask(0o077)
-    try:
+    with umask(0o077):
         result = run("sign", "u.spkg", *KEY)
-    finally:
-        os.umask(before)
 
     assert result.exit_code == 0
     assert Path("u.spkg").stat().st_mode & 0o777 == 0o664

@@ -7,8 +7,7 @@ import platform
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 from threading import Thread
@@ -20,34 +19,13 @@ from spkg.common.atomic_output import new_directory, new_file, new_files, refuse
 from spkg.errors import UsageError
 from tests.support.kit import ROOT
 from tests.support.planted_tree import listing
+from tests.support.restrictions import umask, without_privileges
 
 EXISTS_HINT: Final = "overwrite it with --force"
 
 
 class Broken(BaseException):
     """What an interrupt is: nothing that anybody catches on the way."""
-
-
-@contextmanager
-def umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-@contextmanager
-def without_privileges() -> Iterator[None]:
-    """Be somebody to whom modes mean something."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def nothing() -> None:

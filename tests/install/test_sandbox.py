@@ -43,6 +43,7 @@ from spkg.verify.payload import Payload
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, CONTENTS, Draft, entry, file, policy
 from tests.support.namespaces import bind, in_memory, isolated, mount_memory, not_judged
+from tests.support.restrictions import umask
 from tests.support.root_kit import METHODS, SECRET, Watch, deep, make_special, snapshot
 from tests.support.sampling import PROOF, SLICE
 
@@ -384,11 +385,8 @@ def test_no_privilege_is_kept_by_what_replaces_a_file(sandbox: Sandbox) -> None:
 
 
 def test_modes_do_not_hang_on_the_umask(sandbox: Sandbox) -> None:
-    before = os.umask(0o077)
-    try:
+    with umask(0o077):
         sandbox.apply(file("new/sub/app"), file("app"))
-    finally:
-        os.umask(before)
 
     modes = [stat.S_IMODE((sandbox.root / path).stat().st_mode) for path in ("new", "new/sub", "new/sub/app")]
     assert modes == [0o755, 0o755, 0o644]

@@ -1,11 +1,9 @@
 """The program as people and programs run it: in this process, or in one of its own."""
 
 import copy
-import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +18,6 @@ __all__ = [
     "PATIENCE",
     "PROGRAM",
     "USAGE",
-    "at_most",
     "error",
     "failure",
     "files",
@@ -62,17 +59,6 @@ def with_command(callback: Callable[[], None]) -> click.Group:
     group.commands = dict(main.commands)
     group.command("more", params=[click.Option(["--json", "as_json"], is_flag=True)])(lambda **_: callback())
     return group
-
-
-@contextmanager
-def at_most(octets: int) -> Iterator[None]:
-    """Let no file grow beyond so many octets, as a full disk does; Python ignores SIGXFSZ."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def files(directory: Path | str = ".") -> list[str]:

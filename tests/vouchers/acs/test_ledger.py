@@ -29,6 +29,7 @@ from spkg.errors import HostError, RefusedError, SpkgError, UsageError
 from tests.support import postgres as server
 from tests.support.kit import AT, ROOT
 from tests.support.postgres import GUEST, PASSWORD, USER, postgres
+from tests.support.restrictions import without_privileges
 from tests.support.sampling import amount, chance
 from tests.support.voucher_kit import DEVICE
 from vouchers.acs import ledger as module
@@ -899,13 +900,8 @@ def read_only(file: Path) -> Iterator[None]:
         if place.stat().st_uid == os.geteuid():
             place.chmod(place.stat().st_mode | 0o755)
     file.chmod(0o444)
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(65534)
-    try:
+    with without_privileges():
         yield
-    finally:
-        os.seteuid(before)
 
 
 def test_a_file_that_is_locked_for_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
