@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
+from spkg.common.portable import os_name
 from spkg.common.toml_document import Table, load_table
 from spkg.format.commands import ROLES
 from spkg.format.entities import read_entity
@@ -121,7 +122,7 @@ def read_device(document: Table) -> Device:
         links=_links(install),
         file_mode=PLAIN if "file-mode" not in install else _mode(install, "file-mode"),
         modes=tuple(_mode_rule(table) for table in install.tables("mode")),
-        recovery_command=install.texts("recovery-command"),
+        recovery_command=tuple(map(os_name, install.texts("recovery-command"))),
         max_extracted=install.size("max-extracted", MAX_SIZE),
         minimum_package_version=_version(install, "minimum-package-version"),
         attributes=frozenset(_attribute(table) for table in document.tables("attribute")),

@@ -25,6 +25,7 @@ __all__ = [
     "UnsafeError",
     "UntrustedError",
     "UsageError",
+    "file_name",
     "os_problem",
 ]
 
@@ -170,5 +171,14 @@ class HostError(SpkgError):
 def os_problem(error: OSError) -> str:
     """Return the message of an operating system error in the form of our own: the file first."""
     reason = error.strerror or str(error)
-    name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    name = "" if error.filename is None else f"{file_name(error.filename)}: "
     return f"{name}{reason[:1].lower()}{reason[1:]}"
+
+
+def file_name(path: str | bytes | os.PathLike[str]) -> str:
+    """Return the name of a file for people: UTF-8 if it is that, otherwise in the encoding of the locale."""
+    octets = os.fsencode(path)
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return os.fsdecode(octets)

@@ -22,7 +22,7 @@ from spkg.common.atomic_output import write_all
 from spkg.common.digests import Digest
 from spkg.common.portable import BINARY, CLOSE_ON_EXEC, NO_FOLLOW, NON_BLOCKING, read_at
 from spkg.common.worker_threads import Crew
-from spkg.errors import FormatError, HostError, os_problem
+from spkg.errors import FormatError, HostError, file_name, os_problem
 from spkg.format.commands import (
     ROLES,
     End,
@@ -393,7 +393,7 @@ class _PayloadWriter:
 
     def _error(self, file: PlannedFile, problem: str, section: str | None = None) -> FormatError:
         return FormatError(
-            f"{file.source}: {problem}",
+            f"{file_name(file.source)}: {problem}",
             source=self._manifest.source,
             field=f"{file.field}.from",
             section=section,

@@ -15,7 +15,7 @@ from typing import Final
 
 from spkg.build.manifest_writer import Rebuild, describe_manifest
 from spkg.common.atomic_output import new_directory, write_all
-from spkg.common.portable import BINARY, CLOSE_ON_EXEC, NO_FOLLOW, free_room
+from spkg.common.portable import BINARY, CLOSE_ON_EXEC, NO_FOLLOW, free_room, os_name
 from spkg.errors import HostError
 from spkg.format.package import Package, PayloadFile
 from spkg.format.ranges import Range
@@ -93,19 +93,19 @@ def unsafe_extract_package(
         wanted: defaultdict[Range, dict[str, int]] = defaultdict(dict)
         for file, place in zip(package.files, places, strict=True):
             wanted[file.range][place] = file.mode or DEFAULT_MODE
-        writers = [_Writer(range_, tree / next(iter(modes))) for range_, modes in wanted.items()]
+        writers = [_Writer(range_, tree / os_name(next(iter(modes)))) for range_, modes in wanted.items()]
         try:
             report = compare_payload(package, payload, also=writers, progress=progress)
         finally:
             for writer in writers:
                 writer.close()
         for modes in wanted.values():
-            first, *others = modes
+            first, *others = map(os_name, modes)
             for other in others:
                 _make(tree / other).close()
                 copyfile(tree / first, tree / other)
             for place, mode in modes.items():
-                _set_mode(tree / place, mode)
+                _set_mode(tree / os_name(place), mode)
 
         prefix = f"{FILES_DIRECTORY}/" if manifest else ""
         rebuild: Rebuild | None = None

@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
+from spkg.common.portable import os_name
 from spkg.common.toml_document import Table, load_table
 from spkg.format.commands import (
     RECORDS,
@@ -339,7 +340,7 @@ def _source(table: Table, directory: Path) -> Path:
     text = table.text("from")
     if not text or "\0" in text:
         raise table.error("from", "the path of the source is required")
-    return directory / text
+    return directory / os_name(text)
 
 
 def _flags(table: Table) -> int:

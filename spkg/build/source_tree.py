@@ -13,7 +13,7 @@ from typing import Final
 
 from spkg.build.manifest import TreeLinks, TreeStep
 from spkg.common.printable import toml_string
-from spkg.errors import FormatError
+from spkg.errors import FormatError, file_name
 from spkg.format.paths import RootPath
 
 __all__ = ["TreeFile", "TreeReport", "walk_tree"]
@@ -121,7 +121,7 @@ class _Walk:
 
         A slash at its end is ignored: that is how people write a directory.
         """
-        whole = os.fsdecode(path)
+        whole = _text(path)
         name = whole.rpartition("/")[2]
         matching: set[str] = set()
         for pattern in self._step.exclude:
@@ -188,9 +188,9 @@ class _Walk:
             raise self._error(path, str(exc)) from exc
 
     def _error(self, path: bytes, problem: str, *, exclude: bool = False) -> FormatError:
-        name = self._place(path)
+        name = file_name(self._place(path))
         # With a slash, the pattern matches only this path, not other files of that name.
-        pattern = toml_string("/" + escape(os.fsdecode(path)))
+        pattern = toml_string("/" + escape(_text(path)))
         hint = f"exclude = [{pattern}] leaves it out" if exclude else None
         if exclude and "link" in problem:
             hint = f'{hint}; links = "skip" leaves out all links, "copy" takes the files they lead to'
@@ -208,4 +208,9 @@ def _slashes(path: bytes) -> Iterator[int]:
 
 
 def _names(paths: list[bytes]) -> tuple[str, ...]:
-    return tuple(os.fsdecode(path) for path in sorted(paths))
+    return tuple(_text(path) for path in sorted(paths))
+
+
+def _text(path: bytes) -> str:
+    """Return a path as text, whatever the locale: manifests and packages are in UTF-8."""
+    return path.decode("utf-8", "surrogateescape")

@@ -1,6 +1,5 @@
 """``spkg apply``."""
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
@@ -32,6 +31,7 @@ from spkg.cli.arguments import (
 )
 from spkg.cli.console import ClosedOutput, OutputError, hint, print_line, print_lines, progress_bar
 from spkg.cli.options import FILE, NO_PROGRESS, ROOT, TRANSFER, TRANSFER_OPTIONS, TRUST, timeout_options
+from spkg.common.documents import json_text
 from spkg.common.stop_signals import hold_stop_signals
 from spkg.errors import SpkgError
 
@@ -264,7 +264,7 @@ def _write_report(path: Path, document: Mapping[str, Any]) -> None:
 
     try:
         with new_file(path, force=True) as file:
-            write_all(file, json.dumps(document, indent=2).encode() + b"\n")
+            write_all(file, json_text(document, indent=2).encode() + b"\n")
     except (OSError, SpkgError) as exc:
         problem = host_error(exc) if isinstance(exc, OSError) else exc
         hint(f"the report can't be written: {problem}")

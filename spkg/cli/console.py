@@ -1,6 +1,5 @@
 """What is printed: results on standard output, all else on standard error, everything escaped."""
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 import click
 
+from spkg.common.documents import json_text
 from spkg.common.printable import printable
 from spkg.errors import HostError, os_problem
 from spkg.report.lines import Line
@@ -84,12 +84,12 @@ def print_octets(octets: bytes) -> None:
 
 def print_document(document: Mapping[str, Any]) -> None:
     """Write a JSON document to standard output."""
-    print_text(json.dumps(document, indent=2))
+    print_text(json_text(document, indent=2))
 
 
 def print_line(document: Mapping[str, Any]) -> None:
     """Write a JSON document on one line."""
-    print_text(json.dumps(document))
+    print_text(json_text(document))
 
 
 def print_lines(lines: Iterable[Line]) -> None:

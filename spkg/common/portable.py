@@ -15,6 +15,7 @@ __all__ = [
     "READS_AT_ONCE",
     "free_room",
     "lock",
+    "os_name",
     "own",
     "read_at",
     "restrict",
@@ -30,6 +31,15 @@ FORKS: Final = hasattr(os, "fork")
 """Whether a process can fork."""
 READS_AT_ONCE: Final = hasattr(os, "preadv")
 """Whether several threads can read one file at different places."""
+
+
+def os_name(name: str) -> str:
+    """Return a name as the functions of the system take it, so that it is UTF-8 on disk, whatever the locale.
+
+    Names in packages and manifests are UTF-8 (decision 8); Python would write them in the encoding of the
+    locale.
+    """
+    return os.fsdecode(name.encode("utf-8", "surrogateescape"))
 
 
 def free_room(directory: Path) -> int | None:

@@ -1,9 +1,10 @@
 """Text for people: nothing from an input can control their terminal."""
 
+import re
 import unicodedata
 from typing import Final
 
-__all__ = ["amount", "is_hidden", "printable", "size", "toml_string"]
+__all__ = ["amount", "is_hidden", "printable", "size", "toml_string", "without_surrogates"]
 
 HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
 """Unicode categories of characters that are not visible: controls, direction overrides, separators."""
@@ -12,6 +13,10 @@ INVISIBLE: Final = frozenset(
     | {*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}
 )
 """Letters, marks and symbols that are invisible too."""
+SURROGATES: Final = re.compile("[\ud800-\udfff]")
+"""Characters that no encoding has; Python has them for bytes that it could not decode."""
+UNDECODED: Final = 0xDC00
+"""What Python adds to a byte that it could not decode."""
 TOML_ESCAPES: Final = {
     "\b": "\\b",
     "\t": "\\t",
@@ -34,9 +39,20 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(
-        char.encode("unicode_escape", "surrogatepass").decode("ascii") if is_hidden(char) else char
-        for char in text
+        char.encode("unicode_escape").decode("ascii") if is_hidden(char) else char
+        for char in without_surrogates(text)
     )
+
+
+def without_surrogates(text: str) -> str:
+    """Return *text* with its lone surrogates escaped: they stand for bytes that are not UTF-8."""
+    return SURROGATES.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """Return a byte that is not UTF-8, or any other lone surrogate, as an escape."""
+    code = ord(found[0])
+    return f"\\x{code - UNDECODED:02x}" if UNDECODED + 0x80 <= code <= UNDECODED + 0xFF else f"\\u{code:04x}"
 
 
 def amount(number: int, noun: str, several: str = "") -> str:

@@ -19,6 +19,7 @@ from cryptography.x509.oid import SignatureAlgorithmOID
 from OpenSSL import crypto
 
 from spkg.common.digests import Digest
+from spkg.common.times import write_time
 from spkg.errors import UntrustedError
 from spkg.trust.certificates import common_names_of, quiet, subject_of
 from spkg.trust.policy import ANY_PURPOSE, PACKAGE_PURPOSES, Policy
@@ -101,9 +102,9 @@ def doubts(
     except UntrustedError as exc:
         found.append(f"verifiers may reject this signature: {exc.problem}")
     if at < certificate.not_valid_before_utc:
-        found.append(f"{name} is not valid before {certificate.not_valid_before_utc.isoformat()}")
+        found.append(f"{name} is not valid before {write_time(certificate.not_valid_before_utc)}")
     if at > certificate.not_valid_after_utc:
-        found.append(f"{name} expired on {certificate.not_valid_after_utc.isoformat()}")
+        found.append(f"{name} expired on {write_time(certificate.not_valid_after_utc)}")
     return found
 
 

@@ -47,10 +47,8 @@ def process(
     *args: str | bytes, prefix: tuple[str, ...] = (), **settings: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run the program as a process."""
-    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **settings}
-    return subprocess.run(
-        [*prefix, *PROGRAM, *args], text=True, encoding="utf-8", timeout=PATIENCE, check=False, **settings
-    )
+    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", **settings}
+    return subprocess.run([*prefix, *PROGRAM, *args], text=True, timeout=PATIENCE, check=False, **settings)
 
 
 def with_command(callback: Callable[[], None]) -> click.Group:

@@ -5,7 +5,6 @@ point: the same batch, run again, writes the same vouchers with the same serial 
 """
 
 import csv
-import json
 import multiprocessing
 import signal
 from base64 import b64encode
@@ -25,6 +24,7 @@ from typing import Any, Final, Self
 from spkg.common.atomic_output import bulk_directory, write_all
 from spkg.common.child_process import forking
 from spkg.common.digests import Digest
+from spkg.common.documents import json_text
 from spkg.common.portable import FORKS
 from spkg.errors import FailedError
 from vouchers.acs.device_list import ListedDevice, read_devices
@@ -69,7 +69,7 @@ class VoucherForm(Enum):
             case VoucherForm.SOAP:
                 return set_vouchers_request([issued.octets], name=str(issued.serials[0]))
             case VoucherForm.NDJSON:
-                return json.dumps(_document(issued)).encode() + b"\n"
+                return json_text(_document(issued)).encode() + b"\n"
 
     @property
     def file(self) -> str | None:

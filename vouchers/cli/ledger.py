@@ -8,6 +8,7 @@ from spkg.cli.app import command
 from spkg.cli.arguments import now
 from spkg.cli.console import print_document, print_lines, print_text
 from spkg.cli.options import JSON
+from spkg.common.documents import json_text
 from spkg.common.printable import printable
 from vouchers.cli.shared import LEDGER
 
@@ -33,8 +34,6 @@ def list_ledger(
 
     See: docs/vouchers.md
     """
-    import json
-
     from vouchers.acs.ledger import Ledger
     from vouchers.report import entry_document, entry_line
 
@@ -49,7 +48,7 @@ def list_ledger(
         for entry in entries:
             if last is not None:
                 print_text(f"{last},")
-            last = json.dumps(entry_document(entry))
+            last = json_text(entry_document(entry))
         print_text(f"{last or ''}]}}")
 
 
@@ -67,7 +66,6 @@ def export_ledger(ledger: str, as_json: bool) -> None:
     """
     import csv
     import io
-    import json
 
     from vouchers.acs.ledger import Ledger, LedgerEntry
     from vouchers.report import entry_document
@@ -82,7 +80,7 @@ def export_ledger(ledger: str, as_json: bool) -> None:
             print_text(row(LedgerEntry.__dataclass_fields__))
         for entry in opened.entries():
             document = entry_document(entry)
-            print_text(json.dumps(document) if as_json else printable(row(document.values())))
+            print_text(json_text(document) if as_json else printable(row(document.values())))
 
 
 @command("void")
