@@ -22,6 +22,7 @@ from spkg.format.commands import (
 )
 from spkg.format.package import Package
 from spkg.format.signature_block import readable_name
+from spkg.trust.certificates import serial_text
 from spkg.verify.payload import CHUNK, Payload
 
 __all__ = ["Change", "Difference", "FileChange", "FileState", "compare_packages"]
@@ -139,7 +140,8 @@ def _signers(package: Package) -> list[tuple[str, str]]:
     for signer in package.block.signers:
         issuer = "an unknown issuer" if signer.issuer is None else readable_name(signer.issuer)
         name = package.block.subject_of(signer) or f"a signer certified by {issuer}"
-        found.append(("signer", f"{name}, serial {signer.serial}, {signer.digest_algorithm.name}"))
+        serial = "unknown" if signer.serial is None else serial_text(signer.serial)
+        found.append(("signer", f"{name}, serial {serial}, {signer.digest_algorithm.name}"))
     return found
 
 

@@ -8,7 +8,7 @@ from spkg.common.digests import Digest
 from spkg.common.documents import Document
 from spkg.common.times import write_time
 from spkg.errors import FormatError
-from spkg.trust.certificates import certificate_id, issuer_of, read_certificate, subject_of
+from spkg.trust.certificates import certificate_id, issuer_of, read_certificate, serial_text, subject_of
 
 __all__ = [
     "certificate_document",
@@ -28,7 +28,7 @@ def certificate_document(octets: bytes) -> Document:
     return {
         "subject": subject_of(certificate),
         "issuer": issuer_of(certificate),
-        "serial": serial,
+        "serial": serial_text(serial),
         "not_before": write_time(certificate.not_valid_before_utc),
         "not_after": write_time(certificate.not_valid_after_utc),
         "key": f"{kind} {getattr(key, 'key_size', '')}".strip(),

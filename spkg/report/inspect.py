@@ -13,6 +13,7 @@ from spkg.format.ranges import Range, uncovered
 from spkg.format.signature_block import SignatureBlock, SignerInfo, readable_name
 from spkg.report.certificates import certificate_document
 from spkg.report.lines import Line, Tone, columns, range_document
+from spkg.trust.certificates import serial_text
 
 __all__ = ["inspection_document", "inspection_lines"]
 
@@ -61,7 +62,10 @@ def inspection_lines(survey: Survey) -> Iterator[Line]:
     for index, signer in enumerate(block.signers):
         shown = _signer(index, signer, block)
         who = shown["subject"] or f"a signer certified by {shown['issuer'] or 'an unknown issuer'}"
-        yield Tone.PLAIN, f"  signature {index}: {who}, serial {shown['serial']}, {shown['digest']}"
+        yield (
+            Tone.PLAIN,
+            f"  signature {index}: {who}, serial {shown['serial'] or 'unknown'}, {shown['digest']}",
+        )
     for index, certificate in enumerate(_certificates(block)):
         if "problem" in certificate:
             yield Tone.BAD, f"  certificate {index}: {certificate['problem']}"
@@ -137,7 +141,7 @@ def _signer(index: int, signer: SignerInfo, block: SignatureBlock) -> Document:
         "index": index,
         "subject": block.subject_of(signer),
         "issuer": None if signer.issuer is None else readable_name(signer.issuer),
-        "serial": signer.serial,
+        "serial": None if signer.serial is None else serial_text(signer.serial),
         "digest": signer.digest_algorithm.name,
         "signature_algorithm": signer.signature_algorithm.name,
         "authenticated_attributes": None

@@ -7,7 +7,7 @@ from spkg.common.printable import size
 from spkg.common.times import write_time
 from spkg.errors import SpkgError
 from spkg.report.lines import NO_DATES, Line, Tone, range_document
-from spkg.trust.certificates import subject_of
+from spkg.trust.certificates import serial_text, subject_of
 from spkg.verify.contents import DamagedPayloadError, PayloadReport
 from spkg.verify.signatures import SignatureReport, TrustedPackage, UntrustedPackageError
 
@@ -94,7 +94,7 @@ def _signature(signature: SignatureReport) -> Document:
         "index": signature.index,
         "subject": signature.subject,
         "issuer": signature.issuer,
-        "serial": signature.serial,
+        "serial": None if signature.serial is None else serial_text(signature.serial),
         "digest": signature.digest,
         "signing_time": None if time is None else write_time(time),
         "status": "refused" if signature.signer is None else "accepted",

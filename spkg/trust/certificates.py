@@ -48,6 +48,7 @@ __all__ = [
     "issuer_of",
     "quiet",
     "read_certificate",
+    "serial_text",
     "subject_of",
 ]
 
@@ -60,6 +61,12 @@ def certificate_id(certificate: bytes) -> tuple[bytes, int]:
     """
     serial, _, issuer = _fields(certificate)[:3]
     return issuer.expect(SEQUENCE).der(), serial.integer(most=MAX_CERTIFICATE_SERIAL)
+
+
+def serial_text(number: int) -> str:
+    """Return the serial number of a certificate as openssl prints it: in hexadecimal, two digits a byte."""
+    digits = f"{abs(number):X}"
+    return f"{'-' if number < 0 else ''}{'0' * (len(digits) % 2)}{digits}"
 
 
 def _fields(certificate: bytes) -> list[BerElement]:

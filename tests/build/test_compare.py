@@ -388,8 +388,8 @@ def signed_by(*signers: Identity, digest: Digest = Digest.SHA1) -> Draft:
     return Draft(block=block)
 
 
-SIGNER: Final = "CN=Test Signer, serial 1000"
-SECOND: Final = "CN=Second Signer, serial 1001"
+SIGNER: Final = "CN=Test Signer, serial 03E8"
+SECOND: Final = "CN=Second Signer, serial 03E9"
 
 
 @pytest.mark.parametrize(
@@ -417,7 +417,7 @@ SECOND: Final = "CN=Second Signer, serial 1001"
                 Change(
                     name="signer",
                     before=f"{SIGNER}, sha1",
-                    after="CN=Test Signer, serial 7, sha1",
+                    after="CN=Test Signer, serial 07, sha1",
                 )
             ],
         ),
@@ -430,8 +430,8 @@ def test_the_signers_differ(before: Draft, after: Draft, changes: list[Change]) 
 @pytest.mark.parametrize(
     ("sid", "told"),
     [
-        (None, "a signer certified by CN=Test Root, serial 1000, sha1"),
-        (tlv(0x80, b"key"), "a signer certified by an unknown issuer, serial None, sha1"),
+        (None, "a signer certified by CN=Test Root, serial 03E8, sha1"),
+        (tlv(0x80, b"key"), "a signer certified by an unknown issuer, serial unknown, sha1"),
     ],
 )
 def test_a_signer_without_a_certificate_is_told_by_who_certified_it(sid: bytes | None, told: str) -> None:

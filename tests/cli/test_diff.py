@@ -71,7 +71,7 @@ def test_diff_tells_what_changes() -> None:
         '+ Version: "2"\n'
         "+ Add File: /new\n"
         "signers\n"
-        "- signer: CN=Test Signer, serial 1000, sha1\n"
+        "- signer: CN=Test Signer, serial 03E8, sha1\n"
         "files\n"
         f"- /bin/app  21 bytes  SHA-1 {SHA1}\n"
         f"+ /bin/app  12 bytes  SHA-1 {digest}\n"
@@ -107,7 +107,7 @@ def test_diff_prints_one_document() -> None:
         },
         "gates": [{"name": "Role", "before": None, "after": "web-content"}],
         "timeouts": [{"name": "Initial Timeout", "before": None, "after": "5 s"}],
-        "signers": [{"name": "signer", "before": "CN=Test Signer, serial 1000, sha1", "after": None}],
+        "signers": [{"name": "signer", "before": "CN=Test Signer, serial 03E8, sha1", "after": None}],
         "encoding": [],
     }
 

@@ -82,7 +82,7 @@ def test_what_is_hostile_is_shown_escaped() -> None:
         f'  0  0x0018  11  Description   "line\\nbreak{QUOTED}"',
         f"  1  0x003f  1   Extract File  /bin/{ESCAPED}, 21 bytes",
     ]
-    assert lines[11] == f"  signature 0: CN=Evil{ESCAPED}, serial 1000, sha1"
+    assert lines[11] == f"  signature 0: CN=Evil{ESCAPED}, serial 03E8, sha1"
 
 
 def test_damage_under_a_hostile_path_is_told_escaped() -> None:

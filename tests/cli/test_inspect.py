@@ -38,7 +38,7 @@ def test_inspect_shows_everything_and_says_that_nothing_is_verified() -> None:
         "  0  0x0018  1  Extract File  /bin/app, 21 bytes\n"
         "  1  0x005c  0  End\n"
         f"signature block: {front_size() - 100} bytes at 0x0064\n"
-        "  signature 0: CN=Test Signer, serial 1000, sha1\n"
+        "  signature 0: CN=Test Signer, serial 03E8, sha1\n"
         "  certificate 0: CN=Test Signer, RSA 2048, 2025-06-01 to 2049-06-01\n"
         f"    by CN=Test Root, SHA-256 {fingerprint()}\n"
         f"payload: 21 bytes at 0x{front_size():04x}\n"
@@ -84,7 +84,7 @@ def test_inspect_prints_one_document() -> None:
                     "index": 0,
                     "subject": "CN=Test Signer",
                     "issuer": "CN=Test Root",
-                    "serial": 1000,
+                    "serial": "03E8",
                     "digest": "sha1",
                     "signature_algorithm": "rsassa_pkcs1v15",
                     "authenticated_attributes": ["1.2.840.113549.1.9.3", "1.2.840.113549.1.9.4"],
@@ -95,7 +95,7 @@ def test_inspect_prints_one_document() -> None:
                 {
                     "subject": "CN=Test Signer",
                     "issuer": "CN=Test Root",
-                    "serial": 1000,
+                    "serial": "03E8",
                     "not_before": "2025-06-01T12:00:00Z",
                     "not_after": "2049-06-01T12:00:00Z",
                     "key": "RSA 2048",
@@ -167,7 +167,7 @@ def test_inspect_shows_a_certificate_that_cannot_be_read() -> None:
 
     assert (text.exit_code, text.stderr) == (0, "")
     assert text.stdout.splitlines()[9:11] == [
-        "  signature 0: a signer certified by CN=Test Root, serial 1000, sha1",
+        "  signature 0: a signer certified by CN=Test Root, serial 03E8, sha1",
         f"  certificate 0: {problem}",
     ]
     assert json.loads(document.stdout)["signature_block"]["certificates"] == [
@@ -264,7 +264,7 @@ def test_a_name_that_is_too_long_is_shown_as_it_is_and_without_warnings() -> Non
 
     assert (inspected.returncode, inspected.stderr) == (0, "")
     assert (verified.returncode, verified.stderr) == (0, "")
-    assert inspected.stdout.splitlines()[9] == f"  signature 0: CN={'x' * 70}, serial 1000, sha1"
+    assert inspected.stdout.splitlines()[9] == f"  signature 0: CN={'x' * 70}, serial 03E8, sha1"
 
 
 def test_a_serial_number_below_zero_is_shown_without_warnings() -> None:

@@ -32,7 +32,7 @@ ACCEPTED: Final = {
     "index": 0,
     "subject": "CN=Test Signer",
     "issuer": "CN=Test Root",
-    "serial": 1000,
+    "serial": "03E8",
     "digest": "sha1",
     "signing_time": None,
     "status": "accepted",

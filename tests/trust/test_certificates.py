@@ -1,5 +1,7 @@
 """Certificates: what is read of them, and what they may cost."""
 
+from pathlib import Path
+
 import pytest
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
@@ -8,8 +10,15 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.x509.oid import NameOID
 
 from spkg.errors import FormatError
-from spkg.trust.certificates import MAX_EXTENSIONS, MAX_X501_NAME, certificate_id, read_certificate
+from spkg.trust.certificates import (
+    MAX_EXTENSIONS,
+    MAX_X501_NAME,
+    certificate_id,
+    read_certificate,
+    serial_text,
+)
 from spkg.verify.signatures import verify_package
+from tests.judges.programs import must
 from tests.support.kit import AT, Certified, Draft, certify, key, name, policy, read, root, signer
 
 
@@ -79,3 +88,15 @@ def test_a_number_that_is_not_positive_disturbs_nothing(serial: int) -> None:
     package = read(Draft(signers=(odd.identity(),)).encode())
 
     assert [one.subject for one in verify_package(package, policy(), at=AT).signers] == ["CN=Test Signer"]
+
+
+@pytest.mark.judge("openssl")
+@pytest.mark.parametrize("number", [1, 0x7F, 0x80, 0xFFF, 1000, 0xABCDEF << 128, 0, -1, -1000])
+def test_a_serial_number_is_written_as_openssl_prints_it(number: int, tmp_path: Path) -> None:
+    (tmp_path / "c.der").write_bytes(numbered(number).der if number < 1 else certify("x", serial=number).der)
+
+    printed = must(
+        *["openssl", "x509", "-inform", "DER", "-in", "c.der", "-noout", "-serial"], cwd=tmp_path
+    ).text
+
+    assert printed == f"serial={serial_text(number)}\n"

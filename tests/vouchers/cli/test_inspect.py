@@ -54,8 +54,8 @@ INSPECTED: Final = {
             "sha256": sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
         }
         for name, serial, certificate in (
-            (CALLED, 4000, signatory().certificate),
-            ("CN=Test Root", 1, root().certificate),
+            (CALLED, "0FA0", signatory().certificate),
+            ("CN=Test Root", "01", root().certificate),
         )
     ],
     "options": [specification(IPTV), specification(QOS)],
