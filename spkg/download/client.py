@@ -67,7 +67,6 @@ class Download(Arrival):
         self._seen = bytearray()
         """The front matter received so far."""
         self._trusted = False
-        self._wanted = 0
         self._compared: int | None = None
         """How much of a front matter that is sent again was the same so far; None if none is compared."""
         self._begun = False
@@ -106,7 +105,6 @@ class Download(Arrival):
         """
         super().expect(total)
         self._trusted = True
-        self._wanted = total
         self._grant(total + (self._stated is None))
 
     def seek(self, offset: int, /) -> bool:

@@ -14,7 +14,6 @@ from typing import Final
 
 from spkg.download.timeouts import Deadline, Timeouts, Watch
 from spkg.errors import SIZE, TIMEOUT, TransferError
-from spkg.format.commands import End
 from spkg.format.package import Command, Package
 from spkg.format.ranges import Range
 from spkg.format.states import InstallationState
@@ -28,6 +27,8 @@ BEGIN_AGAIN: Final = "start the transfer again"
 """The hint for a transfer that can't be resumed."""
 GIVEN_UP_AFTER: Final = 3600
 """After how many seconds without a new byte a transfer is given up, if no timeout limits it."""
+END_AWAITED: Final = 10
+"""For how many seconds the end of a stream is awaited, once the whole package has arrived."""
 WANTED_INTERVAL: Final = 1000
 """After how many milliseconds without data to check whether the package is still wanted."""
 
@@ -52,6 +53,8 @@ class Arrival(ABC):
         self.watch = Watch.begin(clock(), timeouts)
         self.position = 0
         """The offset of the next byte."""
+        self._wanted = 0
+        """The size of the package, as its trusted header states it; 0 until then."""
         self._furthest = 0
         self._progressed = self.watch.begun
         """When the furthest byte came."""
@@ -80,7 +83,7 @@ class Arrival(ABC):
         if self.total is not None and self.total != total:
             problem = f"the package has {self.total} bytes, its header states {total}"
             raise TransferError(problem, section="E.3", reason=SIZE)
-        self.total = total
+        self.total = self._wanted = total
 
     def seek(self, offset: int, /) -> bool:  # noqa: ARG002 - for servers that can
         """Go to another offset, if that is possible."""
@@ -98,7 +101,8 @@ class Arrival(ABC):
             StartedOverError: The data that follows may be of another version.
         """
         while True:
-            self._wait()
+            if not self._wait():
+                return 0
             count = self._receive(view)
             if count is None:
                 continue
@@ -138,8 +142,10 @@ class Arrival(ABC):
         of = "" if total is None else f" of {total}"
         return TransferError(f"the transfer ended after {self.position}{of} bytes", offset=self.position)
 
-    def _wait(self) -> None:
-        """Wait until data is available.
+    def _wait(self) -> bool:
+        """Wait until data is available; return whether any is.
+
+        Once the whole package has arrived, no deadline counts: only its end is awaited, for a short time.
 
         Raises:
             TransferError: The deadline in force has passed.
@@ -148,15 +154,24 @@ class Arrival(ABC):
         ready.register(self.fileno(), select.POLLIN)
         while True:
             now = self._clock()
+            whole = 0 < self._wanted <= self.position
             deadline = self._deadline
-            if deadline.passed(now):
+            if deadline.passed(now) and not whole:
                 problem = f"the {deadline.title} of {deadline.seconds:g} s has passed"
-                section = None if self.watch.deadline is None else "E.4.7"  # without one, the limit is ours
-                raise TransferError(problem, offset=self.position, section=section, reason=TIMEOUT)
-            if ready.poll(min((deadline.at - now) * 1000 + 1, WANTED_INTERVAL)):
-                return
+                section, hint = ("E.4.7", None) if deadline.stated else (None, self._hint)
+                raise TransferError(problem, offset=self.position, section=section, hint=hint, reason=TIMEOUT)
+            last = self._progressed + END_AWAITED if whole else deadline.at
+            if ready.poll(max(0, min((last - now) * 1000 + 1, WANTED_INTERVAL))):
+                return True
+            if whole and now >= last:
+                return False
             if not self.wanted():
                 raise TransferError("the process that requested the package is gone", offset=self.position)
+
+    @property
+    def _hint(self) -> str | None:
+        """How to change the deadline in force, which no command has set."""
+        return None if self.watch.deadline is None else "set other limits with --timeout and --idle-timeout"
 
     @property
     def _deadline(self) -> Deadline:
@@ -231,8 +246,7 @@ class StreamedPayload(ArrivingPayload):
     def process(self, command: Command) -> None:
         """Count a command as processed: the state and the deadline may change."""
         self.command = command.index
-        if not isinstance(command.record, End):  # while data is expected, a deadline stays in force
-            self.arrival.watch = self.arrival.watch.process(command.record)
+        self.arrival.watch = self.arrival.watch.process(command.record)
 
     def heed(self, command: Command) -> None:
         """Note a command that is not carried out: its timeout is set, the state stays."""
@@ -246,7 +260,7 @@ class StreamedPayload(ArrivingPayload):
         self.arrival.watch = replace(self.arrival.watch, state=state)
 
     def conclude(self) -> None:
-        """Count all commands as processed; no more data is wanted."""
+        """Count all commands as processed: no command needs more data, and no timeout runs any more."""
         self.arrival.watch = self.arrival.watch.end()
 
     def supervise(self, *, note: Callable[[str], object], wanted: Callable[[], bool]) -> None:

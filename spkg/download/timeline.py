@@ -68,6 +68,7 @@ def draw_timeline(package: Package, rate: float, timeouts: Timeouts) -> Timeline
     watch = Watch.begin(0, timeouts)
     phases: list[Phase] = []
     begins, octets, begun_with = 0.0, 0, None
+    before = 0
     total = package.payload_offset + package.header.payload_length
 
     def close(ends: float) -> None:
@@ -95,7 +96,9 @@ def draw_timeline(package: Package, rate: float, timeouts: Timeouts) -> Timeline
         now = arrived / rate
         if not watch.timeouts.activity or 1 / rate < watch.timeouts.activity:  # else the next is too late
             watch = watch.octets(now)
-        passed = watch.passed(now)
+        # A deadline only ends the wait for more data, and behind the list nobody waits for a command's.
+        passed = watch.passed(now) if command is not None and arrived > before else None
+        before = arrived
         if passed is not None:
             close(max(begins, passed.at))
             return done(passed)

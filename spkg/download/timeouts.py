@@ -4,7 +4,7 @@ A :class:`Watch` is a value: each event gives a new one.  It never reads a clock
 clock that does not jump, given by the caller.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from spkg.format.commands import (
@@ -32,18 +32,20 @@ class Timeouts:
     activity: float = DEFAULT_ACTIVITY
     recoverable: float = 0
     unrecoverable: float = 0
+    stated: frozenset[str] = frozenset()
+    """The names of those that a command of the package has set; the others are limits of our own."""
 
     def after(self, record: Record) -> Self:
         """Return the timeouts after a command."""
         match record:
             case InitialTimeout(timeout=seconds):
-                return replace(self, initial=seconds)
+                return replace(self, initial=seconds, stated=self.stated | {"initial"})
             case InitialActivityTimeout(timeout=seconds):
-                return replace(self, activity=seconds)
+                return replace(self, activity=seconds, stated=self.stated | {"activity"})
             case RecoverableTimeout(timeout=seconds):
-                return replace(self, recoverable=seconds)
+                return replace(self, recoverable=seconds, stated=self.stated | {"recoverable"})
             case UnrecoverableTimeout(timeout=seconds):
-                return replace(self, unrecoverable=seconds)
+                return replace(self, unrecoverable=seconds, stated=self.stated | {"unrecoverable"})
             case _:
                 return self
 
@@ -58,6 +60,8 @@ class Deadline:
     """The timeout that was set."""
     title: str
     """Its name in Table 73."""
+    stated: bool = field(default=False, compare=False)
+    """Whether a command of the package has set it (E.4.7)."""
 
     def passed(self, now: float) -> bool:
         """Whether it has passed."""
@@ -94,7 +98,7 @@ class Watch:
         return replace(self, state=state_after(self.state, record), timeouts=self.timeouts.after(record))
 
     def end(self) -> Self:
-        """Return it after the whole list was processed, with or without an End."""
+        """Return it after the whole list was processed, with or without an End: no timeout runs any more."""
         return replace(self, state=InstallationState.INSTALLED)
 
     @property
@@ -102,11 +106,11 @@ class Watch:
         """The deadline in force that counts from the beginning; None if the download has no time limit."""
         match self.state:
             case InstallationState.INITIAL:
-                return _deadline("Initial Timeout", self.begun, self.timeouts.initial)
+                return self._limit("Initial Timeout", self.begun, "initial")
             case InstallationState.RECOVERABLE:
-                return _deadline("Recoverable Timeout", self.begun, self.timeouts.recoverable)
+                return self._limit("Recoverable Timeout", self.begun, "recoverable")
             case InstallationState.UNRECOVERABLE:
-                return _deadline("Unrecoverable Timeout", self.begun, self.timeouts.unrecoverable)
+                return self._limit("Unrecoverable Timeout", self.begun, "unrecoverable")
             case InstallationState.INSTALLED:
                 return None
 
@@ -115,7 +119,7 @@ class Watch:
         """The deadline in force, the earlier one of two; None if nothing limits the download."""
         limits = [self.download_deadline]
         if self.state is InstallationState.INITIAL:
-            limits.append(_deadline("Initial Activity Timeout", self.received, self.timeouts.activity))
+            limits.append(self._limit("Initial Activity Timeout", self.received, "activity"))
         running = [limit for limit in limits if limit is not None]
         return min(running, key=lambda deadline: deadline.at, default=None)
 
@@ -124,6 +128,7 @@ class Watch:
         deadline = self.deadline
         return deadline if deadline is not None and deadline.passed(now) else None
 
-
-def _deadline(title: str, start: float, seconds: float) -> Deadline | None:
-    return Deadline(at=start + seconds, seconds=seconds, title=title) if seconds else None
+    def _limit(self, title: str, start: float, name: str) -> Deadline | None:
+        seconds = getattr(self.timeouts, name)
+        stated = name in self.timeouts.stated
+        return Deadline(at=start + seconds, seconds=seconds, title=title, stated=stated) if seconds else None

@@ -60,7 +60,7 @@ def timeline_lines(found: Timeline) -> Iterator[Line]:
             if phase.command is None
             else f"command[{phase.command.index}] {phase.command.title}",
             "none" if phase.deadline is None else f"{phase.deadline.title} {_seconds(phase.deadline.at)}",
-            "" if phase.deadline is None else _margin(phase.deadline.at - phase.ends),
+            _margin(phase, found),
         )
         for phase in found.phases
     ]
@@ -101,8 +101,13 @@ def _bar(phase: Phase, last: float) -> str:
     return "".join(cells).rstrip()
 
 
-def _margin(seconds: float) -> str:
-    return "expires" if seconds <= 0 else f"{_seconds(seconds)} to spare"
+def _margin(phase: Phase, found: Timeline) -> str:
+    if phase.deadline is None:
+        return ""
+    seconds = phase.deadline.at - phase.ends
+    if seconds > 0:
+        return f"{_seconds(seconds)} to spare"
+    return "expires" if phase.deadline == found.passed else "passed, but no data is awaited"
 
 
 def _seconds(seconds: float) -> str:

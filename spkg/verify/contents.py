@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from spkg.common.digests import Digest
 from spkg.common.portable import READS_AT_ONCE
 from spkg.errors import CORRUPTED, Reason, UntrustedError
-from spkg.format.package import Package, PayloadFile
+from spkg.format.package import Command, Package, PayloadFile
 from spkg.format.ranges import Range, deepest_overlap, uncovered
 from spkg.verify.command_order import Sequencer
 from spkg.verify.payload import ArrivingPayload, Payload
@@ -186,8 +186,14 @@ def _hash_as_it_arrives(
         UntrustedError: The contents of a file do not match what was signed.
         TransferError: The deadline in force has passed, or the transfer failed.
     """
+
+    def process(command: Command) -> None:
+        payload.process(command)
+        if command is package.commands[-1]:  # with or without an End
+            payload.conclude()
+
     payload.expect()
-    sequence = Sequencer(package, payload.process if installing else payload.heed)
+    sequence = Sequencer(package, process if installing else payload.heed)
     sequence.advance()
     distribute(payload, [*judges(package.files, hashers, sequence.arrived), *also], progress)
 

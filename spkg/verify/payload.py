@@ -200,7 +200,7 @@ class ArrivingPayload(Payload, ABC):
 
     @abstractmethod
     def conclude(self) -> None:
-        """Count all commands as processed; no more data is needed."""
+        """Count all commands as processed: none needs more data, and no timeout runs any more."""
 
     @abstractmethod
     def supervise(self, *, note: Callable[[str], object], wanted: Callable[[], bool]) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from spkg.format.paths import RootPath
 from spkg.format.ranges import Range
 from spkg.format.states import InstallationState
 from spkg.report.apply import standing_document, standing_text
-from spkg.verify.contents import Hasher, check_payload
+from spkg.verify.contents import Hasher, check_payload, compare_payload
 from spkg.verify.payload import StartedOverError
 from spkg.verify.signatures import verify_package
 from spkg.verify.single_pass import distribute
@@ -115,10 +116,92 @@ def test_the_deadline_holds_while_octets_are_waited_for() -> None:
         with pytest.raises(TransferError) as caught:
             pipe.read(1)
 
-    assert str(caught.value) == (
-        "offset 0x000a: the Initial Activity Timeout of 60 s has passed [TR-069 E.4.7]"
-    )
+    assert str(caught.value) == "offset 0x000a: the Initial Activity Timeout of 60 s has passed"
+    assert caught.value.hint == "set other limits with --timeout and --idle-timeout"
     assert caught.value.reason == "timeout"
+
+
+def test_a_deadline_that_a_command_set_is_that_of_the_specification() -> None:
+    clock = Clock()
+    with piped(OCTETS[:FRONT], clock, shut=False) as pipe, open_arrival(pipe) as (_, payload):
+        payload.expect()
+        payload.process(Command(index=0, offset=0, length=0, record=InitialTimeout(timeout=5)))
+        clock.now += 5
+        with pytest.raises(TransferError) as caught:
+            pipe.read(1)
+
+    problem = f"offset 0x{FRONT:04x}: the Initial Timeout of 5 s has passed [TR-069 E.4.7]"
+    assert (str(caught.value), caught.value.hint) == (problem, None)
+
+
+SLOW = Draft(
+    records=(
+        file("/a", b"aaaa"),
+        InitialTimeout(timeout=1),
+        RecoverableTimeout(timeout=2),
+        Remove(path=RootPath.of("/b")),
+    ),
+    payload=b"aaaa" + b"rest",
+)
+"""A package whose last commands bring a deadline that is over, and whose payload goes on behind its file."""
+
+
+@pytest.mark.parametrize("end", [(), (End(),)], ids=["no End", "End"])
+@pytest.mark.parametrize("rest", [b"", b"rest"], ids=["nothing", "more"])
+@pytest.mark.parametrize("in_time", [False, True], ids=["late", "at once"])
+def test_no_deadline_holds_once_the_list_is_through(
+    end: tuple[End, ...],
+    rest: bytes,
+    in_time: bool,  # noqa: FBT001 - a parameter of pytest
+) -> None:
+    clock = Clock()
+    draft = Draft(records=(*SLOW.records, *end), payload=b"aaaa" + rest)
+    octets = draft.encode()
+    reading, writing = os.pipe()
+    os.write(writing, octets if in_time else octets[: len(draft.front) + 4])
+    with FileIO(reading), open_arrival(Pipe(reading, clock)) as (package, payload):
+        trusted = verify_package(package, policy(), at=AT)
+
+        def later(done: int) -> None:
+            """Let the deadlines pass with the last octet of the file."""
+            clock.now += 50
+            if not in_time:
+                os.write(writing, rest)
+            os.close(writing)
+            assert done == 4
+
+        compare_payload(trusted.package, payload, installing=True, progress=later)
+
+        assert payload.standing(clock.now).deadline is None
+
+
+def test_a_package_that_is_whole_is_not_waited_for_although_its_pipe_stays_open() -> None:
+    clock = Clock()
+    draft = Draft(records=SLOW.records, payload=b"aaaa")
+    with piped(draft.encode(), clock, shut=False) as pipe, open_arrival(pipe) as (package, payload):
+
+        def wanted() -> bool:
+            clock.now += stream.END_AWAITED
+            return True
+
+        pipe.wanted = wanted
+        report = compare_payload(package, payload, installing=True)
+
+    assert [one.problem for one in report.files] == [""]
+
+
+def test_what_follows_a_whole_package_is_seen_however_late_one_looks() -> None:
+    clock = Clock()
+    draft = Draft(records=SLOW.records, payload=b"aaaa")
+
+    def later(_octets: int) -> None:
+        clock.now += 5000
+
+    with piped(draft.encode() + b"!", clock, shut=False) as pipe, open_arrival(pipe) as (package, payload):
+        with pytest.raises(TransferError, match="more data follows after the") as caught:
+            compare_payload(package, payload, installing=True, progress=later)
+
+    assert caught.value.reason == "size"
 
 
 def test_the_deadline_holds_although_octets_are_there() -> None:
@@ -532,8 +615,9 @@ class Fickle(Arrival):
     def fileno(self) -> int:
         return 0
 
-    def _wait(self) -> None:
+    def _wait(self) -> bool:
         """It is all there."""
+        return True
 
     def _receive(self, view: memoryview) -> int:
         if self.breaks and self.position >= self.breaks[0]:

@@ -1,5 +1,7 @@
 """How a download would run: phases, deadlines, and where it would end."""
 
+from typing import Any
+
 import pytest
 
 from spkg.download.timeline import Timeline, draw_timeline
@@ -28,7 +30,7 @@ def package(*records: Record, octets: int = 0) -> Package:
     return read(Draft(records=records, payload=bytes(octets)).encode())
 
 
-def drawn(one: Package, rate: float = 1000, **timeouts: float) -> Timeline:
+def drawn(one: Package, rate: float = 1000, **timeouts: Any) -> Timeline:
     return draw_timeline(one, rate, Timeouts(**timeouts))
 
 
@@ -102,6 +104,34 @@ def test_a_deadline_that_is_over_when_its_state_is_entered_ends_it_at_once() -> 
     assert found.passed is not None
     assert found.phases[-1].state is InstallationState.RECOVERABLE
     assert found.ends == pytest.approx(when)
+
+
+LATE = (file("/a", bytes(10_000)), RecoverableTimeout(timeout=2), REMOVE)
+
+
+@pytest.mark.parametrize("end", [(), (End(),)], ids=["no End", "End"])
+@pytest.mark.parametrize("more", [0, 5000])
+def test_a_deadline_that_is_over_ends_nothing_where_no_command_waits_for_octets(
+    end: tuple[Record, ...], more: int
+) -> None:
+    one = package(*LATE, *end, octets=10_000 + more)
+
+    found = drawn(one)
+
+    assert found.passed is None
+    assert told(found)[-1][-1] == "Recoverable Timeout 2"
+    lines = [text for _, text in timeline_lines(found)]
+    assert lines[3].endswith("Recoverable Timeout 2 s      passed, but no data is awaited")
+    assert lines[-1].startswith("installed after ")
+
+
+def test_a_state_that_is_only_passed_through_ends_nothing() -> None:
+    through = RecoverableTimeout(timeout=2), REMOVE, Remove(path=RootPath.of("/b"), flags=1)
+
+    found = drawn(package(LATE[0], *through, file("/b", b"b", at=10_000), octets=10_001))
+
+    assert found.passed is None
+    assert [phase.state.value for phase in found.phases] == ["initial", "recoverable", "unrecoverable"]
 
 
 def test_octets_that_come_too_seldom_are_no_activity() -> None:
