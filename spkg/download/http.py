@@ -14,7 +14,7 @@ import urllib3
 from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth
 
 from spkg.download.url import Location, Login
-from spkg.download.worker import MAX_SERVER_TEXT, BrokenError, Transfer, system_words
+from spkg.download.worker import MAX_SERVER_TEXT, BrokenError, NotResumableError, Transfer, system_words
 from spkg.errors import ACCESS, CONTACT, LOGIN, TransferError, UsageError
 
 __all__ = ["WebTransport"]
@@ -30,6 +30,8 @@ DIGITS: Final = 19
 MOVED: Final = frozenset({301, 302, 303, 307, 308})
 LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses that may be different the next time."""
+WITHOUT_RANGE: Final = frozenset({401, 404, 407, 410, *LATER} - {500})
+"""Statuses that a request for a part of the file has for the same reason as one for all of it."""
 
 
 class WebTransport:
@@ -59,6 +61,7 @@ class WebTransport:
         """Request the file from an offset on.
 
         Raises:
+            NotResumableError: The server does not send the rest of the file.
             BrokenError: It failed, but may succeed later.
             TransferError: It failed for good.
         """
@@ -190,24 +193,32 @@ class _Nothing:
 def _answer(response: requests.Response, location: Location, offset: int, validator: str | None) -> Transfer:
     """Return the transfer of an answer with the file.
 
+    Args:
+        response: The answer.
+        location: The location that was requested.
+        offset: The offset of the first byte that is wanted.
+        validator: What identifies the version, if only a part of the file was requested.
+
     Raises:
+        NotResumableError: The server did not send the part that was requested.
         BrokenError: The server may have the file later.
         TransferError: The server does not have the file, or sent something else.
     """
+    status = response.status_code
     total = response.headers.get("Content-Range", "").partition("/")[2]
-    if response.status_code == requests.codes.requested_range_not_satisfiable and total == str(offset):
+    if status == requests.codes.requested_range_not_satisfiable and validator and total == str(offset):
         response.close()
         return _Nothing(offset, validator)  # the connection broke at the end of the file
     problem = _problem(response, offset, validator)
     if problem is not None:
         response.close()
-        kind = BrokenError if response.status_code in LATER else TransferError
+        if validator is not None and status not in WITHOUT_RANGE:
+            raise NotResumableError(f"{location}: {problem}")
+        kind = BrokenError if status in LATER else TransferError
         raise kind(f"{location}: {problem}", reason=ACCESS)
-    if response.status_code == requests.codes.ok:
+    if status == requests.codes.ok:
         return _WebTransfer(response, location, 0, _number(response.headers.get("Content-Length", "")))
-    return _WebTransfer(
-        response, location, offset, _number(response.headers["Content-Range"].partition("/")[2])
-    )
+    return _WebTransfer(response, location, offset, _number(total))
 
 
 def _problem(response: requests.Response, offset: int, validator: str | None) -> str | None:

@@ -15,7 +15,15 @@ from typing import Final, Protocol
 from spkg.download.worker_protocol import HEAD, FrameKind, TransferOrder, pack, receive_order, send_all
 from spkg.errors import SIZE, Reason, TransferError, os_problem
 
-__all__ = ["MAX_SERVER_TEXT", "BrokenError", "Downloader", "Transfer", "Transport", "system_words"]
+__all__ = [
+    "MAX_SERVER_TEXT",
+    "BrokenError",
+    "Downloader",
+    "NotResumableError",
+    "Transfer",
+    "Transport",
+    "system_words",
+]
 
 MAX_SERVER_TEXT: Final = 80
 """How many characters of a server's text are shown at most."""
@@ -42,6 +50,10 @@ class BrokenError(Exception):
     def __init__(self, problem: str, *, reason: Reason | None = None) -> None:
         super().__init__(problem)
         self.reason = reason
+
+
+class NotResumableError(Exception):
+    """The server does not send the rest of the file, but may send all of it."""
 
 
 class Transfer(Protocol):
@@ -84,6 +96,7 @@ class Transport(Protocol):
         Without a validator, or if the server can't do that, the answer begins at 0.
 
         Raises:
+            NotResumableError: The server does not send the rest; only with an offset and a validator.
             BrokenError: It failed, but may succeed later.
             TransferError: It failed for good.
         """
@@ -105,6 +118,10 @@ class Downloader:
         self._transfer: Transfer | None = None
         self._order = TransferOrder(number=0, offset=0, limit=0)
         self._validator: str | None = None
+        self._size: int | None = None
+        """The size of the version that the validator identifies, if the server stated it."""
+        self._resumes = True
+        """Whether the server is asked to resume: never again once it gave an unusable answer."""
         self._position = 0
         self._furthest = 0
         self._failures = 0
@@ -142,9 +159,7 @@ class Downloader:
         if wanted <= 0:
             return
         if self._transfer is None:
-            if self._transport is None:
-                self._transport = self._connect()
-            self._transfer = self._transport.open(self._position, self._validator)
+            self._transfer = self._open()
             expected, total = self._order.total, self._transfer.total
             if expected and total not in {None, expected}:
                 self._misfits += 1
@@ -153,11 +168,11 @@ class Downloader:
                     raise TransferError(problem, reason=SIZE)
                 raise BrokenError(problem)
             self._position = self._transfer.offset
-            self._validator = self._transfer.validator
+            self._validator, self._size = self._transfer.validator, self._transfer.total
             begins = {
                 "offset": self._position,
                 "total": self._transfer.total,
-                "resumable": self._validator is not None,
+                "resumable": self._resumes and self._validator is not None,
             }
             self._send(pack(FrameKind.BEGIN, self._order.number, begins))
             return
@@ -170,6 +185,31 @@ class Downloader:
             self._furthest = self._position
             self._failures = self._misfits = 0
         send_all(self._connection, HEAD.pack(FrameKind.OCTETS, self._order.number, len(octets)), octets)
+
+    def _open(self) -> Transfer:
+        """Request the file from the position on; from its beginning, if its server does not resume.
+
+        Raises:
+            BrokenError: It failed, but may succeed later.
+            TransferError: It failed for good.
+        """
+        if self._transport is None:
+            self._transport = self._connect()
+        if self._resumes:
+            try:
+                transfer = self._transport.open(self._position, self._validator)
+            except NotResumableError as exc:
+                problem = str(exc)
+            else:
+                expected = self._order.total or self._size
+                if not transfer.offset or expected is None or transfer.total in {None, expected}:
+                    return transfer
+                transfer.close()
+                problem = f"expected {expected} bytes, the server now has {transfer.total}"
+            self._resumes = False
+            note = {"text": f"{problem}: starting again from the beginning"}
+            self._send(pack(FrameKind.NOTE, self._order.number, note))
+        return self._transport.open(0, None)
 
     def _end(self, total: int | None) -> None:
         """Report the end of the file, unless only the connection may have ended."""

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli import main
+from spkg.download import client
 from spkg.download import stream as arrival_module
 from spkg.download import worker as downloader
 from spkg.download.client import Download, download
@@ -134,6 +135,86 @@ def test_a_download_that_is_cut_anywhere_goes_on_to_its_end(
         whole = cut == len(OCTETS) or (length and cut == len(OCTETS))
         assert script.ranged == [None] if whole else script.ranged[:2] == [None, *resumed]
     record_property("cuts", len(places))
+
+
+def partial(start: int, **changed: str | None) -> tuple[int, dict[str, str], bytes]:
+    """Return the answer to a range from an octet on, with other headers."""
+    headers = {"Content-Range": f"bytes {start}-{len(OCTETS) - 1}/{len(OCTETS)}", "ETag": '"1"'}
+    kept = {name: value for name, value in {**headers, **changed}.items() if value is not None}
+    return 206, kept, OCTETS[start:]
+
+
+def refusal(status: int, **headers: str) -> Callable[[int], tuple[int, dict[str, str], bytes]]:
+    return lambda _start: (status, headers, b"")
+
+
+UNUSABLE: Final = {
+    "an earlier octet": lambda start: partial(start - 1),
+    "a later octet": lambda start: partial(start + 1),
+    "another tag": lambda start: partial(start, ETag='"2"'),
+    "a weak tag": lambda start: partial(start, ETag='W/"1"'),
+    "no range": lambda start: partial(start, **{"Content-Range": None}),
+    "another unit": lambda start: partial(start, **{"Content-Range": f"blocks {start}-"}),
+    "another size": lambda start: partial(start, **{"Content-Range": f"bytes {start}-9/{len(OCTETS) + 1}"}),
+    "compressed": lambda start: partial(start, **{"Content-Encoding": "gzip"}),
+    "204": refusal(204),
+    "400": refusal(400),
+    "403": refusal(403),
+    "405": refusal(405),
+    "412": refusal(412),
+    "416": refusal(416),
+    "416 of a shorter file": refusal(416, **{"Content-Range": "bytes */7"}),
+    "500": refusal(500),
+    "501": refusal(501),
+}
+"""What servers answer that do not send what is behind an octet, although they would send the whole file."""
+
+
+@pytest.mark.parametrize("request_", [ANYHOW, IN_PLACE], ids=["all or nothing", "in place"])
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_a_resume_that_is_not_honoured_becomes_a_fresh_start(
+    request_: ApplyRequest, kind: str, tmp_path: Path
+) -> None:
+    for cut in (FRONT - 9, FRONT, FRONT + 299, FRONT + 420, len(OCTETS) - 1):
+        plant(place := tmp_path / str(cut))
+        script = Script(octets=OCTETS, cuts=[cut, 1, cut], partial=UNUSABLE[kind])
+        with serving(script) as url:
+            do(url, place, request_)
+
+        assert tree(place) == NEW
+        assert state_of(place) == "clean"
+        assert script.ranged == [None, f"bytes={cut}-", None, None, None]
+
+
+def test_a_server_that_is_only_busy_is_asked_for_the_rest_again(place: Path) -> None:
+    script = Script(octets=OCTETS, cuts=[FRONT + 420])
+    answers: list[Callable[[int], tuple[int, dict[str, str], bytes]]]
+    answers = [refusal(503), refusal(502), refusal(404), partial]
+
+    def answer(start: int) -> tuple[int, dict[str, str], bytes]:
+        return answers.pop(0)(start)
+
+    script.partial = answer
+    with serving(script) as url:
+        do(url, place)
+
+    assert tree(place) == NEW
+    assert script.ranged == [None, *[f"bytes={FRONT + 420}-"] * 4]
+
+
+def test_what_is_staged_is_kept_though_its_server_does_not_resume(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "MIN_SKIP", 1)
+    with serving(Script(octets=OCTETS)) as url, pytest.raises(Cut):
+        do(url, place, progress=cut_after(len(ONE) + 200))
+    read_again: list[int] = []
+    with serving(script := Script(octets=OCTETS, partial=refusal(403))) as url:
+        do(url, place, progress=read_again.append)
+
+    assert tree(place) == NEW
+    assert sum(read_again) < len(PACKAGE.payload) - len(ONE)
+    assert script.ranged == [None, f"bytes={len(OCTETS) - sum(read_again)}-", None]
 
 
 def test_a_server_that_cuts_again_and_again_is_asked_as_long_as_it_gives_something(place: Path) -> None:

@@ -4,7 +4,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -43,6 +43,8 @@ class Script:
     """How many octets come at once while it drips."""
     answers: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
     """Answers that are given before the file: status, headers, body."""
+    partial: Callable[[int], tuple[int, dict[str, str], bytes]] | None = None
+    """Gives the answer to each request for what is behind an octet."""
     extra: dict[str, str] = field(default_factory=dict)
     """More headers."""
     asked: list[Asked] = field(default_factory=list)
@@ -67,6 +69,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(*script.answers.pop(0))
             return
         start, wanted = 0, self.headers.get("Range", "")
+        if wanted and script.partial is not None:
+            self._answer(*script.partial(int(wanted.removeprefix("bytes=").partition("-")[0])))
+            return
         if script.ranges and wanted and self.headers.get("If-Range", script.etag) == script.etag:
             start = int(wanted.removeprefix("bytes=").partition("-")[0])
         self.send_response(206 if start else 200)
