@@ -106,9 +106,19 @@ def run_child(work: Callable[[Tell], Document], hear: Tell) -> Document:
                 raise
             status = 0
     if not answers:
-        how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"status {status >> 8}"
-        raise ChildKilledError(f"the process that changes the root was ended by {how}")
+        raise ChildKilledError(f"the process that changes the root was ended by {_end(status)}")
     return _answered(answers[0])
+
+
+def _end(status: int) -> str:
+    """Return how a process ended: by a signal with its name, or with a status."""
+    if not os.WIFSIGNALED(status):
+        return f"status {os.WEXITSTATUS(status)}"
+    number = os.WTERMSIG(status)
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 def _work(work: Callable[[Tell], Document], writing: int, mask: Iterable[int]) -> NoReturn:

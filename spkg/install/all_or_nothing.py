@@ -27,7 +27,7 @@ from spkg.install.own_directory import failing
 from spkg.install.plan import Plan
 from spkg.install.root import NewFile, Parts, Root
 from spkg.install.staged_file import Landing
-from spkg.install.transaction import OVER, SYNCED_ONE_BY_ONE, RecoveryOutcome, slot
+from spkg.install.transaction import OVER, SYNCED_ONE_BY_ONE, RecoveryOutcome, Settled, slot
 from spkg.verify.contents import Hasher, PayloadReport, compare_payload
 from spkg.verify.payload import ArrivingPayload, Payload
 from spkg.verify.single_pass import Progress
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-def settle_root(root: Root, *, keep: str | None = None) -> RecoveryOutcome:
+def settle_root(root: Root, *, keep: str | None = None) -> Settled:
     """Finish or undo an installation that a crash interrupted.
 
     Args:
@@ -52,11 +52,11 @@ def settle_root(root: Root, *, keep: str | None = None) -> RecoveryOutcome:
     """
     with failing():
         kept = keep is not None and transaction.is_staging(root) == keep
-        outcome = RecoveryOutcome.NOTHING if kept else transaction.settle_transaction(root)
+        settled = Settled(RecoveryOutcome.NOTHING) if kept else transaction.settle_transaction(root)
         for leftover in (*LEFTOVERS, OVER):
             if root.status(leftover) is not None:
                 root.remove_tree(leftover)
-    return outcome
+    return settled
 
 
 def install(
@@ -104,13 +104,13 @@ def install(
         except BaseException as exc:
             committing()  # cleaning up can't be undone either
             if not (arriving and _may_go_on(exc) and _has_staged(root)):
-                transaction.discard(root)
+                transaction.discard(root, exc)
             raise
-    outcome = transaction.finish(root, staged)
+    settled = transaction.finish(root, staged)
     with suppress(OSError, UnsafeError):  # all is done or undone; the rest is collected the next time
         transaction.settle_transaction(root)
-    if outcome is RecoveryOutcome.UNDONE:
-        raise FailedError("the changes could not be completed and were undone")
+    if settled.outcome is RecoveryOutcome.UNDONE:
+        raise FailedError(f"the changes could not be completed and were undone: {settled.cause}")
     return report
 
 

@@ -123,11 +123,11 @@ def apply(
     arriving = isinstance(payload, ArrivingPayload)
     with working_in(root):
         digest = digest_of(trusted)
-        recovered = settle_root(root, keep=digest if arriving and not request.in_place else None)
+        settled = settle_root(root, keep=digest if arriving and not request.in_place else None)
         if is_installed(trusted, root) and not request.again:
             if not arriving:
                 check_payload(trusted, payload)  # the signed bytes are the same, but the files may differ
-            return _already(trusted, recovered)
+            return _already(trusted, settled.outcome)
         start = _start(trusted, root, request)
         planned = _plan(trusted, root, request, start)
         entry = _entry(planned, request.when)
@@ -139,11 +139,16 @@ def apply(
             )
         else:
             install(planned, payload, root, entry, committing=committing, progress=progress)
-    return _applied(planned, recovered)
+    return _applied(planned, settled.outcome)
 
 
 def aftermath(
-    trusted: TrustedPackage, root: Root, request: ApplyRequest, *, arriving: bool = False
+    trusted: TrustedPackage,
+    root: Root,
+    request: ApplyRequest,
+    *,
+    arriving: bool = False,
+    killed: str = "the process that changes the root was killed",
 ) -> Applied:
     """Recover after the process that installed a package was killed, and return what it had done.
 
@@ -152,6 +157,7 @@ def aftermath(
         root: The root.
         request: How it was installed.
         arriving: Whether it was still being received, so that it can be resumed with the staged files.
+        killed: How that process ended, for the error.
 
     Raises:
         FailedError: The package is not installed; the root is as before or, in place, usable.
@@ -159,14 +165,17 @@ def aftermath(
         OSError: The root can't be read.
     """
     with working_in(root):
-        recovered = settle_root(root, keep=digest_of(trusted) if arriving else None)
-        done = installed_by(trusted, root, request, recovered)
+        settled = settle_root(root, keep=digest_of(trusted) if arriving else None)
+        done = installed_by(trusted, root, request, settled.outcome)
         if done is not None:
             return done
-        state, _ = root_state(root)
+        state, stopped = root_state(root)
+    if settled.cause:
+        killed = f"{killed}, and its changes could not be completed and were undone: {settled.cause}"
+    field = None if stopped is None else f"command[{stopped.command}]"
     if state is RootState.UNSAFE:
-        raise UnsafeError("the process that changed the root was killed in the unrecoverable state")
-    raise FailedError("the process that changed the root was killed")
+        raise UnsafeError(f"{killed} in the unrecoverable state", field=field)
+    raise FailedError(killed, field=field)
 
 
 def installed_by(
@@ -203,7 +212,7 @@ def recover_in(root: Root, *, discard: bool = False) -> RecoveryOutcome:
     if root.status(OWN) is None:
         return RecoveryOutcome.NOTHING
     with working_in(root):
-        return settle_root(root, keep=None if discard else is_staging(root))
+        return settle_root(root, keep=None if discard else is_staging(root)).outcome
 
 
 def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: ApplyRequest) -> Applied:

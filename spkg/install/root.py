@@ -138,7 +138,10 @@ class Root:
 
     def space(self) -> os.statvfs_result:
         """Return the size and free space of the file system."""
-        return os.fstatvfs(self._fd)
+        try:
+            return os.fstatvfs(self._fd)
+        except OSError as exc:
+            raise OSError(exc.errno, exc.strerror, shown(())) from exc
 
     def file_system(self) -> str:
         """Return the real path of the directory, below which mounts are looked for."""
@@ -153,6 +156,8 @@ class Root:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 yield False
+            except OSError as exc:
+                raise OSError(exc.errno, exc.strerror, shown(path)) from exc
             else:
                 yield True
         finally:
@@ -240,18 +245,18 @@ class Root:
 
     @contextmanager
     def _both(self, source: Parts, destination: Parts) -> Iterator[tuple[int, int]]:
-        """Open the directories of two paths; later errors are reported for the first."""
+        """Open the directories of two paths; later errors are reported for both, or the one in the tree."""
         _check(source)
         _check(destination)
-        at = source
+        at: tuple[Parts, ...] = (source,)
         try:
             with self._parent(source) as parent:
-                at = destination
+                at = (destination,)
                 with self._parent(destination) as other:
-                    at = source
+                    at = tuple(path for path in (source, destination) if path[:1] != (OWN_DIRECTORY,))
                     yield parent, other
         except OSError as exc:
-            raise OSError(exc.errno, exc.strerror, shown(at)) from exc
+            raise OSError(exc.errno, exc.strerror, " -> ".join(map(shown, at or (source,)))) from exc
 
     def _parent(self, path: Parts) -> "_Held":
         """Open the directory that contains the entry of a path.

@@ -130,7 +130,8 @@ def apply_package(
     later = _Later()
     later.call(hear, Note(text=f"{killed}: recovering"))
     try:
-        done = attempt(_settling(trusted, root, request, arriving=isinstance(payload, ArrivingPayload)))
+        arriving = isinstance(payload, ArrivingPayload)
+        done = attempt(_settling(trusted, root, request, arriving=arriving, killed=str(killed)))
     except ChildKilledError as exc:
         done = _killed_twice(exc, trusted, root, request)
     for problem in later.problems:
@@ -252,13 +253,13 @@ def _installing(
 
 
 def _settling(
-    trusted: TrustedPackage, root: Path, request: ApplyRequest, *, arriving: bool
+    trusted: TrustedPackage, root: Path, request: ApplyRequest, *, arriving: bool, killed: str
 ) -> Callable[[Tell], Document]:
     """Return the function that recovers in a child process, after the one that installed was killed."""
 
     def work(_told: Tell) -> Document:
         with _confined(root) as (opened, confined):
-            applied = applying.aftermath(trusted, opened, request, arriving=arriving)
+            applied = applying.aftermath(trusted, opened, request, arriving=arriving, killed=killed)
         return replace(applied, confined=confined).to_document()
 
     return work

@@ -21,7 +21,7 @@ import errno
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -38,6 +38,7 @@ __all__ = [
     "SYNCED_ONE_BY_ONE",
     "TXN",
     "RecoveryOutcome",
+    "Settled",
     "begin",
     "collect",
     "commit",
@@ -90,6 +91,19 @@ class RecoveryOutcome(Enum):
     """Its changes are complete."""
     UNDONE = "undone"
     """Its changes could not be completed and were undone."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The outcome of a transaction, and what prevented its changes from being completed."""
+
+    outcome: RecoveryOutcome
+    problems: tuple[OSError, ...] = ()
+
+    @property
+    def cause(self) -> str:
+        """What happened, each with its path; empty if nothing did or another process saw it."""
+        return "; ".join(dict.fromkeys(map(os_problem, self.problems)))
 
 
 def slot(kind: bytes, step: JournalStep) -> Parts:
@@ -214,7 +228,7 @@ def commit(root: Root, steps: Sequence[JournalStep], directories: Iterable[Parts
     return staged
 
 
-def finish(root: Root, steps: Sequence[JournalStep]) -> RecoveryOutcome:
+def finish(root: Root, steps: Sequence[JournalStep]) -> Settled:
     """Complete the changes of a journal, or undo them if that fails.
 
     Raises:
@@ -231,27 +245,27 @@ def finish(root: Root, steps: Sequence[JournalStep]) -> RecoveryOutcome:
         except OSError as exc:
             problems.append(exc)
         else:
-            return RecoveryOutcome.DONE
+            return Settled(RecoveryOutcome.DONE)
     try:
         _rely_on_names(root)
         _back(root, steps)
     except OSError as exc:
-        told = "; ".join(dict.fromkeys(map(os_problem, [*problems, exc])))
+        told = Settled(RecoveryOutcome.UNDONE, (*problems, exc)).cause
         raise UnsafeError(f"the changes can be neither completed nor undone: {told}", hint=RECOVER) from exc
-    return RecoveryOutcome.UNDONE
+    return Settled(RecoveryOutcome.UNDONE, tuple(problems))
 
 
-def settle_transaction(root: Root) -> RecoveryOutcome:
+def settle_transaction(root: Root) -> Settled:
     """Finish, undo or discard an interrupted transaction, and remove it; without one, do nothing.
 
     Raises:
         UnsafeError: The changes can be neither completed nor undone, or it is unknown what they are.
         OSError: Staged files can't be removed.
     """
-    outcome = _settle(root)
+    settled = _settle(root)
     if _has(root, TXN):
         collect(root)
-    return outcome
+    return settled
 
 
 def is_pending(root: Root) -> bool:
@@ -276,8 +290,12 @@ def collect(root: Root) -> None:
     root.remove_tree(OVER)
 
 
-def discard(root: Root) -> None:
+def discard(root: Root, reason: BaseException) -> None:
     """Remove a transaction whose changes have not begun, its journal first.
+
+    Args:
+        root: The root.
+        reason: Why.
 
     Raises:
         UnsafeError: It is unknown whether the journal is removed: recovery may still make the changes.
@@ -287,7 +305,8 @@ def discard(root: Root) -> None:
             root.unlink(JOURNAL)
             root.sync_directory(TXN)
     except OSError as exc:
-        problem = f"it is unknown whether the changes will be made: {os_problem(exc)}"
+        first = os_problem(reason) if isinstance(reason, OSError) else str(reason) or repr(reason)
+        problem = f"it is unknown whether the changes will be made: {first}; then {os_problem(exc)}"
         raise UnsafeError(problem, hint=RECOVER) from exc
     with suppress(OSError):  # leftovers do no harm and are removed the next time
         collect(root)
@@ -307,7 +326,7 @@ def write_whole(root: Root, path: Parts, octets: bytes) -> None:
         file.close()
 
 
-def _settle(root: Root) -> RecoveryOutcome:
+def _settle(root: Root) -> Settled:
     """Do what :func:`settle_transaction` does, except for removing the transaction.
 
     Raises:
@@ -315,10 +334,11 @@ def _settle(root: Root) -> RecoveryOutcome:
     """
     try:
         if not _has(root, TXN):
-            return RecoveryOutcome.NOTHING
+            return Settled(RecoveryOutcome.NOTHING)
         _rely_on_names(root)
         if not _has(root, JOURNAL):
-            return RecoveryOutcome.NOTHING if _has(root, DONE) else RecoveryOutcome.DISCARDED
+            done = _has(root, DONE)
+            return Settled(RecoveryOutcome.NOTHING if done else RecoveryOutcome.DISCARDED)
         steps = decode_journal(root.read(JOURNAL, MAX_JOURNAL))
     except OSError as exc:
         raise UnsafeError(f"it is unknown what is left to do: {os_problem(exc)}", hint=RECOVER) from exc

@@ -506,7 +506,9 @@ def test_where_the_child_is_killed_its_parent_recovers(when: str, status: int) -
 
     *_, last = events(result.stdout)
     assert result.returncode == last["exit"] == status
-    assert "spkg: hint: the process that changes the root was ended by signal 9: recovering" in result.stderr
+    how = "the process that changes the root was ended by signal 9 (SIGKILL)"
+    assert f"spkg: hint: {how}: recovering\n" in result.stderr
+    assert last.get("message") == (how if status else None)
     assert tree() == (NEW if when == "after" else OLD)
     assert len(last["changes"]) == (3 if when == "after" else 0)
     assert run("status", "--root", "root").stdout.startswith("root: clean\n")

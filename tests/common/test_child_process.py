@@ -223,7 +223,7 @@ def test_a_child_that_is_killed_is_told_from_one_that_fails() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         return {}
 
-    with pytest.raises(ChildKilledError, match="was ended by signal 9"):
+    with pytest.raises(ChildKilledError, match=r"was ended by signal 9 \(SIGKILL\)$"):
         run_child(work, ignore)
 
 

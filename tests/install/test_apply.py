@@ -381,7 +381,7 @@ def test_after_a_kill_it_is_known_whether_the_package_is_installed(desk: Path) -
         else:
             told.add(f"{len(applied.changes)} changes")
             assert tree(place) == NEW
-    assert told == {"7 changes", "the process that changed the root was killed"}
+    assert told == {"7 changes", "the process that changes the root was killed"}
 
 
 # In place.

@@ -43,7 +43,7 @@ from spkg.install.own_directory import working_in
 from spkg.install.plan import Plan, plan_installation
 from spkg.install.root import Parts, Root, shown
 from spkg.install.root_tree import RootTree
-from spkg.install.transaction import RecoveryOutcome
+from spkg.install.transaction import RecoveryOutcome, Settled
 from spkg.verify.payload import Payload
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, Draft, entry, policy, read
@@ -154,7 +154,7 @@ def install_plan(root: Root, planned: Plan, version: str = "2") -> None:
         install(planned, payload, root, entry(version=version))
 
 
-def restore(root: Root) -> RecoveryOutcome:
+def restore(root: Root) -> Settled:
     """Recover, as the command line does."""
     with working_in(root):
         return settle_root(root)
@@ -432,7 +432,7 @@ class Site:
         with Root(path) as root:
             restore(root)
             state = self.state(root)
-            again = restore(root)
+            again = restore(root).outcome
             left = [one.name for one in (path / ".spkg").iterdir() if one.name != "installed"]
             if again is not RecoveryOutcome.NOTHING or left or self.state(root) != state:
                 tally.problem(f"{where}: the second recovery changed something")

@@ -4,8 +4,10 @@ The program is run as processes.  strace kills the one that changes the root, or
 fail; file systems on loop devices lose their power, and small ones their room.
 """
 
+import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -156,6 +158,21 @@ def settle(bench: Bench) -> tuple[str, list[str]]:
     return tree, [what for is_wrong, what in wrong if is_wrong]
 
 
+def unnamed(ended: Ended, what: str) -> list[str]:
+    """Return what the message and the document lack, if an error of the system ended an installation."""
+    cause = {EIO: os.strerror(errno.EIO), ENOSPC: os.strerror(errno.ENOSPC)}.get(what)
+    if cause is None or ended.status == 0:
+        return []
+    wanted = cause[0].lower() + cause[1:]
+    message = ended.document["message"]
+    problems = [
+        (wanted not in message, f"{wanted} is not in {message!r}"),
+        (not re.search(r"(^|[ /])[^ ]*/[^ ]*: ", message), f"no path in {message!r}"),
+        (message not in ended.stderr, f"{message!r} is not in {ended.stderr!r}"),
+    ]
+    return [problem for is_wrong, problem in problems if is_wrong]
+
+
 def told(bench: Bench, ended: Ended, times: int) -> list[str]:
     """Return what is wrong with the status that an installation ended with."""
     tree, state = bench.tree(), bench.status()["state"]
@@ -194,7 +211,7 @@ def sweep(
             assert ended.status == -9, f"{point}: {ended}"
         else:
             assert ended.child_killed if what == KILL else ended.injected, f"{point}: {ended}"
-            wrong = told(bench, ended, times)
+            wrong = [*told(bench, ended, times), *unnamed(ended, what)]
             found[f"exit {ended.status}"] += 1
         tree, unsettled = settle(bench)
         if tree != TREES.get(ended.status, tree):
@@ -432,7 +449,8 @@ def sweep_in_place(
         if ended.status not in {-9, 0, 6, 7, 9}:
             problems.append(f"{point}: exit status {ended.status}: {ended.stderr}")
         found[f"{ended.status}, {bench.status()['state']}"] += 1
-        wrong = examine_in_place(bench, None if both else ended)
+        wrong = [] if both else unnamed(ended, what)
+        wrong += examine_in_place(bench, None if both else ended)
         problems += [f"{point}: {problem}" for problem in wrong]
     return found, problems
 

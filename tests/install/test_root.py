@@ -227,7 +227,8 @@ def test_a_path_that_leads_nowhere_is_told(root: Root, path: Parts, number: int)
     before = snapshot(root.path)
 
     for method in METHODS.keys() - TWO_PATHS - ({"status"} if number == errno.ENOENT else set()):
-        assert str(problem(method, root, path)) == text(number, shown(path)), method
+        named = {shown(path), f"{shown(path)} -> /fresh"} if method.endswith(" from") else {shown(path)}
+        assert str(problem(method, root, path)) in {text(number, one) for one in named}, method
 
     assert snapshot(root.path) == before
 
@@ -235,6 +236,27 @@ def test_a_path_that_leads_nowhere_is_told(root: Root, path: Parts, number: int)
 def test_a_destination_that_is_missing_is_told_by_its_own_path(root: Root) -> None:
     for method in TWO_PATHS:
         assert str(problem(method, root, (b"nothing", b"x"))) == text(errno.ENOENT, "/nothing/x")
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "named"),
+    [
+        ("file", "dir", "/file -> /dir"),
+        ("file", ".spkg/part", "/file"),
+        (".spkg/new", "dir", "/dir"),
+        (".spkg/new", ".spkg/part", "/.spkg/new"),
+    ],
+)
+def test_a_rename_that_fails_is_told_by_its_paths_in_the_tree(
+    root: Root, source: str, destination: str, named: str
+) -> None:
+    (root.path / ".spkg/part").mkdir(parents=True)
+    (root.path / ".spkg/new").touch()
+
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - its number and path are what is looked at
+        root.rename(split(source), split(destination))
+
+    assert str(caught.value) == text(errno.EISDIR, named)
 
 
 @pytest.mark.parametrize(

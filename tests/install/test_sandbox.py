@@ -555,7 +555,7 @@ def test_a_journal_that_is_too_long_is_not_committed(
 
         assert sandbox.tree() == before
         with Root(sandbox.root) as root:
-            assert settle_root(root) is RecoveryOutcome.NOTHING
+            assert settle_root(root).outcome is RecoveryOutcome.NOTHING
 
 
 def test_what_fails_while_the_root_is_locked_keeps_its_own_words(sandbox: Sandbox) -> None:

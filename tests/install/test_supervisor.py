@@ -142,7 +142,7 @@ def test_a_killed_child_is_settled_also_if_the_caller_raises(
     settled: list[None] = []
     monkeypatch.setattr("spkg.install.apply.apply", killed)
 
-    with pytest.raises(FailedError, match="was killed"):
+    with pytest.raises(FailedError, match="was ended by status 9"):
         install(PACKAGE, place, hear=breaking, settled=lambda: settled.append(None))
 
     assert tree(place / "root") == OLD
