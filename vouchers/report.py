@@ -112,7 +112,7 @@ def verification_lines(trusted: "TrustedVoucher", error: SpkgError | None) -> It
     yield Tone.GOOD, f"{subject_of(trusted.signer)}, {trusted.digest.value}: accepted"
     yield Tone.PLAIN, f"  trusted through {subject_of(trusted.path[-1])}"
     if not trusted.dates_checked:
-        yield Tone.BAD, NO_DATES
+        yield Tone.BAD, str(NO_DATES)
     for index, option in enumerate(trusted.voucher.options):
         yield Tone.HEADING, f"option {index}"
         yield from _option_lines(option)

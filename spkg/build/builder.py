@@ -20,6 +20,7 @@ from spkg.build.sign import add_signature, check_front_matter
 from spkg.build.source_tree import TreeReport, walk_tree
 from spkg.common.atomic_output import write_all
 from spkg.common.digests import Digest
+from spkg.common.findings import Finding
 from spkg.common.portable import BINARY, CLOSE_ON_EXEC, NO_FOLLOW, NON_BLOCKING, read_at
 from spkg.common.worker_threads import Crew
 from spkg.errors import FormatError, HostError, file_name, os_problem
@@ -191,20 +192,23 @@ def sources_size(plan: BuildPlan) -> int:
     return total
 
 
-def warnings(plan: BuildPlan) -> Iterator[str]:
+def warnings(plan: BuildPlan) -> Iterator[Finding]:
     """Yield what a release engineer should consider before the package is released."""
     parameters = plan.manifest.parameters
     upgrade = any(isinstance(one, Role) and one.role == ROLES["software-upgrade"] for one in parameters)
     if upgrade and not any(isinstance(one, MaximumVersion) for one in parameters):
-        yield "a software-upgrade without maximum-version can be applied over a newer release"
+        problem = "a software-upgrade without maximum-version can be applied over a newer release"
+        yield Finding(code="no-maximum-version", message=problem)
     stated = any(isinstance(one, InitialTimeout | InitialActivityTimeout) for one in parameters)
     if stated and plan.items and _leaves_initial_state(plan.items[0][1]):
-        yield f"{plan.items[0][0]} leaves the initial state at once, so the initial timeouts never apply"
+        problem = f"{plan.items[0][0]} leaves the initial state at once, so the initial timeouts never apply"
+        yield Finding(code="initial-timeouts", message=problem)
     for tree in plan.trees:
         if not tree.taken:
-            yield f"{tree.field} takes no files"
+            yield Finding(code="empty-tree", message=f"{tree.field} takes no files")
         for pattern in tree.unused_patterns:
-            yield f"{tree.field}.exclude: {pattern!r} matches nothing"
+            problem = f"{tree.field}.exclude: {pattern!r} matches nothing"
+            yield Finding(code="unused-pattern", message=problem)
 
 
 def arrange(plan: BuildPlan, contents: Sequence[Contents]) -> list[Record]:

@@ -29,7 +29,7 @@ from spkg.cli.arguments import (
     time_of,
     timestamp,
 )
-from spkg.cli.console import ClosedOutput, OutputError, hint, print_line, print_lines, progress_bar
+from spkg.cli.console import ClosedOutput, OutputError, hint, print_line, print_lines, progress_bar, warn
 from spkg.cli.options import FILE, NO_PROGRESS, ROOT, TRANSFER, TRANSFER_OPTIONS, TRUST, timeout_options
 from spkg.common.documents import json_text
 from spkg.common.stop_signals import hold_stop_signals
@@ -120,7 +120,7 @@ def apply(
     from spkg.download.source import STREAM, local_file, open_source
     from spkg.install.apply import ApplyRequest
     from spkg.install.supervisor import apply_package, preview_package
-    from spkg.report.apply import applied_hints, applied_lines, failure_document, result_document
+    from spkg.report.apply import applied_lines, applied_warnings, failure_document, result_document
     from spkg.report.lines import NO_DATES
     from spkg.verify.payload import ArrivingPayload
     from spkg.verify.signatures import verify_package
@@ -168,7 +168,7 @@ def apply(
                     login=login(**server, source=source) if package is None else None,
                     size=size,
                     stream=standard_input() if source == STREAM else None,
-                    note=hint,
+                    note=warn,
                 )
             )
             trusted = verify_package(opened, policy, at=time)
@@ -218,15 +218,17 @@ def apply(
         if dry_run and error is None:
             raise
         if error is None:
-            hint("the package is installed, but the result can't be written")
+            warn("the package is installed, but the result can't be written")
     if stopped is not None:
         stopped.told = True
         raise stopped
     if applied is not None:
-        for text in applied_hints(applied):
-            hint(text)
+        for finding in applied_warnings(applied):
+            warn(finding)
         if trusted is not None and not trusted.dates_checked:
-            hint(NO_DATES)
+            warn(NO_DATES)
+        if applied.already:
+            hint("to apply it again, use --again")
     if error is not None:
         raise DocumentedError(error) from error
 
@@ -244,7 +246,7 @@ def _listener(
     def hear(event: "Advance | Note") -> None:
         nonlocal done, told
         if isinstance(event, Note):
-            hint(event.text)
+            warn(event.text)
             return
         standing = {} if event.standing is None else standing_document(event.standing)
         done += event.octets
@@ -267,4 +269,4 @@ def _write_report(path: Path, document: Mapping[str, Any]) -> None:
             write_all(file, json_text(document, indent=2).encode() + b"\n")
     except (OSError, SpkgError) as exc:
         problem = host_error(exc) if isinstance(exc, OSError) else exc
-        hint(f"the report can't be written: {problem}")
+        warn(f"the report can't be written: {problem}")

@@ -8,8 +8,8 @@ import click
 
 from spkg.cli.app import command
 from spkg.cli.arguments import check_output, cores, given_options, key_files, read_identity, spare_inputs
-from spkg.cli.console import hint, print_document, print_lines, progress_bar
-from spkg.cli.options import FILE, FORCE, JOBS, JSON, KEY, NO_PROGRESS, SIGNING_TIME
+from spkg.cli.console import print_document, print_lines, progress_bar, warn
+from spkg.cli.options import FILE, FORCE, JOBS, JSON, KEY, NO_PROGRESS, SIGNING_TIME, STRICT
 from spkg.errors import UsageError
 
 __all__ = ["build"]
@@ -28,6 +28,7 @@ __all__ = ["build"]
     metavar="KEY=VALUE",
     help="Set a key of [package] or [timeouts], for example package.version=6.4.  Repeatable.",
 )
+@STRICT
 @JOBS
 @FORCE
 @NO_PROGRESS
@@ -37,6 +38,7 @@ def build(
     output: Path,
     unsigned: bool,
     overrides: tuple[str, ...],
+    strict: bool,
     jobs: int | None,
     force: bool,
     no_progress: bool,
@@ -58,6 +60,7 @@ def build(
     from spkg.build import builder as building
     from spkg.build.manifest import load_manifest
     from spkg.common.atomic_output import new_file
+    from spkg.common.findings import refuse_findings
     from spkg.report.build import build_document, build_lines
     from spkg.trust.chain import doubts
 
@@ -74,8 +77,11 @@ def build(
         raise UsageError(f"{packing} would pack the output file {output} into the package")
     identity = None if unsigned else read_identity(**key)
     doubted = [] if identity is None else doubts(identity.certificate, datetime.now(UTC))
-    for warning in (*building.warnings(plan), *doubted):
-        hint(warning)
+    found = [*building.warnings(plan), *doubted]
+    for finding in found:
+        warn(finding)
+    if strict:
+        refuse_findings(found)
     total = building.sources_size(plan)
     with (
         progress_bar("building", total, wanted=not no_progress) as progress,
@@ -85,6 +91,6 @@ def build(
             plan, file, identity, signing_time=signing_time, jobs=jobs or cores(), progress=progress
         )
     if as_json:
-        print_document(build_document(plan, report, str(output)))
+        print_document(build_document(plan, report, str(output), found))
     else:
         print_lines(build_lines(plan, report, str(output)))

@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from spkg.common.documents import json_text
+from spkg.common.findings import Finding
 from spkg.common.printable import printable
 from spkg.errors import HostError, os_problem
 from spkg.report.lines import Line
@@ -27,9 +28,12 @@ __all__ = [
     "print_text",
     "progress_bar",
     "say",
+    "warn",
     "writing",
 ]
 
+PREFIXES: Final = {"spkg: error:": "red", "spkg: warning:": "yellow", "spkg: hint:": "cyan"}
+"""How lines on standard error begin, and the colour of each on a terminal."""
 LONG_WORK: Final = 32 << 20
 """The number of bytes that make work long enough for a progress bar."""
 
@@ -110,7 +114,7 @@ def say(text: str) -> None:
     """Write a line to standard error."""
     shown = printable(text)
     if _colours(sys.stderr):
-        for word, colour in (("spkg: error:", "red"), ("spkg: hint:", "cyan")):
+        for word, colour in PREFIXES.items():
             if shown.startswith(word):
                 shown = click.style(word, fg=colour, bold=True) + shown[len(word) :]
     try:
@@ -122,6 +126,11 @@ def say(text: str) -> None:
 def hint(text: str) -> None:
     """Write a hint to standard error."""
     say(f"spkg: hint: {text}")
+
+
+def warn(warning: Finding | str) -> None:
+    """Write a warning to standard error."""
+    say(f"spkg: warning: {warning}")
 
 
 def _colours(stream: Any) -> bool:

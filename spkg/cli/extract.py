@@ -8,7 +8,7 @@ import click
 
 from spkg.cli.app import command
 from spkg.cli.arguments import given_options, package_source, read_policy, time_of
-from spkg.cli.console import hint, print_document, print_lines, progress_bar
+from spkg.cli.console import print_document, print_lines, progress_bar, warn
 from spkg.cli.options import FILE, JSON, NO_PROGRESS, TRUST
 from spkg.errors import UsageError
 
@@ -45,7 +45,7 @@ def extract(
     See: docs/verifying.md
     """
     from spkg.build import extract as extraction
-    from spkg.report.extract import extraction_document, extraction_hints, extraction_lines
+    from spkg.report.extract import extraction_document, extraction_lines, extraction_warnings
     from spkg.verify import signatures as verification
     from spkg.verify.payload import open_package
 
@@ -65,8 +65,8 @@ def extract(
                 done = extraction.extract_package(
                     trusted, payload, directory, manifest=manifest, progress=progress
                 )
-    for text in extraction_hints(done, trusted):
-        hint(text)
+    for text in extraction_warnings(done, trusted):
+        warn(text)
     if as_json:
         print_document(extraction_document(done, str(directory), trusted))
     else:

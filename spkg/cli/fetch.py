@@ -9,7 +9,7 @@ import click
 
 from spkg.cli.app import command
 from spkg.cli.arguments import check_output, login, read_policy, read_timeouts, time_of
-from spkg.cli.console import hint, print_document, print_lines, progress_bar
+from spkg.cli.console import print_document, print_lines, progress_bar, warn
 from spkg.cli.options import (
     FILE,
     FORCE,
@@ -77,7 +77,7 @@ def fetch(
         timeouts=read_timeouts(timeout, idle_timeout),
         login=login(**server, source=url) if local_file(url) is None else None,
         size=size,
-        note=hint,
+        note=warn,
     ) as (opened, payload):
         trusted = verify_package(opened, policy, at=time)
         with (
@@ -90,4 +90,4 @@ def fetch(
     else:
         print_lines(fetched_lines(trusted, report, output))
     if not trusted.dates_checked:
-        hint(NO_DATES)
+        warn(NO_DATES)

@@ -21,6 +21,7 @@ __all__ = [
     "NO_PROGRESS",
     "ROOT",
     "SIGNING_TIME",
+    "STRICT",
     "TRANSFER",
     "TRANSFER_OPTIONS",
     "TRUST",
@@ -102,6 +103,7 @@ def options(*options: Callable[[Handler], Handler]) -> Callable[[Handler], Handl
 
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+STRICT = click.option("--strict", is_flag=True, help="Refuse what would be warned of.")
 FORCE = click.option("--force", is_flag=True, help="Overwrite an existing output.")
 NO_PROGRESS = click.option("--no-progress", is_flag=True, help="Show no progress bar, even on a terminal.")
 JOBS = click.option(

@@ -2,17 +2,23 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from spkg.cli.app import command
 from spkg.cli.arguments import check_output, key_files, package_source, read_identity, spare_inputs
-from spkg.cli.console import hint, print_lines, progress_bar
-from spkg.cli.options import FILE, FORCE, KEY, NO_PROGRESS, SIGNING_TIME
+from spkg.cli.console import print_lines, progress_bar, warn
+from spkg.cli.options import FILE, FORCE, KEY, NO_PROGRESS, SIGNING_TIME, STRICT
+from spkg.common.findings import Finding, refuse_findings
 from spkg.errors import UsageError
 
 __all__ = ["sign"]
+
+SHA1_MISSING: Final = Finding(
+    code="sha1-missing",
+    message="also sign with --digest sha1: readers that follow E.5 accept no other signature",
+)
 
 
 @command("sign")
@@ -27,12 +33,14 @@ __all__ = ["sign"]
     help="Use this digest.  E.5 demands sha1; sha256 is for a second signature.",
 )
 @click.option("-o", "output", type=FILE, metavar="OUT", help="Write to OUT and leave PKG unchanged.")
+@STRICT
 @FORCE
 @NO_PROGRESS
 def sign(
     package: Path,
     digest: str,
     output: Path | None,
+    strict: bool,
     force: bool,
     no_progress: bool,
     signing_time: datetime | None,
@@ -61,23 +69,26 @@ def sign(
         check_output(output, force=force)
         spare_inputs(output, key_files(key))
     identity = read_identity(**key)
-    for doubt in doubts(identity.certificate, datetime.now(UTC)):
-        hint(doubt)
-    with (
-        open_package(package_source(package)) as (opened, payload),
-        progress_bar("signing", payload.length, wanted=not no_progress) as progress,
-        open_signed(package, payload, output, force=force) as file,
-    ):
-        sign_package(
-            opened,
-            payload,
-            file,
-            identity,
-            digest=Digest(digest),
-            signing_time=signing_time,
-            progress=progress,
-        )
+    with open_package(package_source(package)) as (opened, payload):
+        found = doubts(identity.certificate, datetime.now(UTC))
+        if digest == "sha256" and not opened.block.signers:
+            found.append(SHA1_MISSING)
+        for finding in found:
+            warn(finding)
+        if strict:
+            refuse_findings(found)
+        with (
+            progress_bar("signing", payload.length, wanted=not no_progress) as progress,
+            open_signed(package, payload, output, force=force) as file,
+        ):
+            sign_package(
+                opened,
+                payload,
+                file,
+                identity,
+                digest=Digest(digest),
+                signing_time=signing_time,
+                progress=progress,
+            )
     who, count = subject_of(identity.certificate), len(opened.block.signers) + 1
     print_lines(signed_lines(str(output or package), who, digest, count))
-    if digest == "sha256" and not opened.block.signers:
-        hint("also sign with --digest sha1: readers that follow E.5 accept no other signature")

@@ -6,7 +6,7 @@ import click
 
 from spkg.cli.app import command
 from spkg.cli.arguments import package_source, read_timeouts
-from spkg.cli.console import hint, print_document, print_lines
+from spkg.cli.console import print_document, print_lines, warn
 from spkg.cli.options import FILE, JSON, Rate, timeout_options
 
 __all__ = ["timeline"]
@@ -36,7 +36,7 @@ def timeline(package: Path, rate: float, timeout: int, idle_timeout: int, as_jso
     See: docs/downloads.md
     """
     from spkg.download.timeline import draw_timeline
-    from spkg.report.timeline import timeline_document, timeline_hints, timeline_lines
+    from spkg.report.timeline import timeline_document, timeline_lines, timeline_warnings
     from spkg.verify.payload import open_package
 
     with open_package(package_source(package)) as (opened, _):
@@ -45,5 +45,5 @@ def timeline(package: Path, rate: float, timeout: int, idle_timeout: int, as_jso
         print_document(timeline_document(found))
     else:
         print_lines(timeline_lines(found))
-    for text in timeline_hints(found):
-        hint(text)
+    for text in timeline_warnings(found):
+        warn(text)

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Self
 
 from spkg.common.documents import Document
+from spkg.common.findings import Finding
 from spkg.device import Device
 from spkg.errors import FailedError, RefusedError, UnsafeError, UsageError
 from spkg.format.commands import ROLES, Description, Reboot, Role, Version
@@ -66,7 +67,7 @@ class Applied:
 
     changes: tuple[Document, ...]
     """The changes: an action and a path each."""
-    notes: tuple[str, ...]
+    warnings: tuple[Finding, ...]
     skipped_unknown: tuple[Document, ...]
     reboot_required: bool
     recovered: RecoveryOutcome
@@ -83,8 +84,10 @@ class Applied:
     @classmethod
     def from_document(cls, document: Document) -> Self:
         """Return the value that :meth:`to_document` was called on."""
-        lists = {name: tuple(document[name]) for name in ("changes", "notes", "skipped_unknown")}
-        return cls(**{**document, **lists, "recovered": RecoveryOutcome(document["recovered"])})
+        lists = {name: tuple(document[name]) for name in ("changes", "skipped_unknown")}
+        warnings = tuple(Finding(**one) for one in document["warnings"])
+        recovered = RecoveryOutcome(document["recovered"])
+        return cls(**{**document, **lists, "warnings": warnings, "recovered": recovered})
 
 
 def digest_of(trusted: TrustedPackage) -> str:
@@ -335,7 +338,7 @@ def _entry(planned: Plan, when: str) -> Document:
 def _already(trusted: TrustedPackage, recovered: RecoveryOutcome) -> Applied:
     return Applied(
         changes=(),
-        notes=(),
+        warnings=(),
         skipped_unknown=(),
         # The answer to the first request may have been lost.
         reboot_required=any(isinstance(record, Reboot) for record in trusted.package.records),
@@ -347,7 +350,7 @@ def _already(trusted: TrustedPackage, recovered: RecoveryOutcome) -> Applied:
 def _applied(planned: Plan, recovered: RecoveryOutcome) -> Applied:
     return Applied(
         changes=_changes_of(planned.effects),
-        notes=planned.notes,
+        warnings=planned.warnings,
         skipped_unknown=tuple(
             {"index": command.index, "type": command.code} for command in planned.skipped_unknown
         ),

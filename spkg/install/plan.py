@@ -7,6 +7,7 @@ list, so a later command sees what an earlier one did.  Everything that can be r
 from dataclasses import dataclass
 from typing import Final, final
 
+from spkg.common.findings import Finding
 from spkg.common.sealed import Sealed
 from spkg.device import Device
 from spkg.errors import NO_ROOM, RefusedError
@@ -52,8 +53,8 @@ class Plan(Sealed, of=_SEAL, maker="spkg.plan_installation()"):
     """One for each path, in the order of the paths."""
     skipped_unknown: tuple[Command, ...]
     """The commands of unknown type."""
-    notes: tuple[str, ...]
-    """Notes for people on what was ignored."""
+    warnings: tuple[Finding, ...]
+    """What was ignored, or may not be what was meant."""
     reboot_required: bool
 
     @property
@@ -87,7 +88,7 @@ def plan_installation(
     """
     room = tree.room()
     # (1) E.4.10 to E.4.13: requirements for the device, wherever they are in the list.
-    notes = check_requirements(trusted.package, device, room, refuse_unknown=refuse_unknown)
+    ignored = check_requirements(trusted.package, device, room, refuse_unknown=refuse_unknown)
     # (2) The commands in their order.
     run = _Run(trusted.package, device, tree, room.free if in_place else None)
     for command in trusted.package.commands[start:]:
@@ -99,7 +100,7 @@ def plan_installation(
         skipped_unknown=tuple(
             command for command in trusted.package.commands if isinstance(command.record, UnknownCommand)
         ),
-        notes=(*notes, *run.notes),
+        warnings=(*ignored, *run.warnings),
         reboot_required=any(isinstance(record, Reboot) for record in trusted.package.records),
         seal=_SEAL,
     )
@@ -137,7 +138,7 @@ class _Run:
         self._files = {file.command: number for number, file in enumerate(package.files)}
         self._package = package
         self.overlay = Overlay(tree, self._device.links)
-        self.notes: list[str] = []
+        self.warnings: list[Finding] = []
 
     def do(self, command: Command) -> None:
         """Carry out a command; one that does not change files does nothing.
@@ -283,7 +284,8 @@ class _Run:
             case _:
                 pass
         if not stated and mode is None and replaced is not None and replaced & ~PERMISSIONS:
-            self.notes.append(f"{shown(position)}: bits of mode {replaced:04o} above 0777 were dropped")
+            problem = f"bits of mode {replaced:04o} above 0777 were dropped"
+            self.warnings.append(Finding(code="mode-bits-dropped", message=problem, path=shown(position)))
         if not stated:
             stated = next(one for one in (mode, replaced, self._device.file_mode) if one is not None)
         return Blob(file=number, mode=stated & PERMISSIONS, owner=owner)

@@ -6,6 +6,7 @@ They apply wherever they are in the command list, and all of them must be met (d
 from collections.abc import Iterator
 from typing import Final, NoReturn
 
+from spkg.common.findings import Finding
 from spkg.device import Device
 from spkg.errors import RefusedError
 from spkg.format.commands import (
@@ -38,8 +39,8 @@ def check_requirements(
     room: Room,
     *,
     refuse_unknown: bool = False,
-) -> list[str]:
-    """Check all requirements, and return notes on those that were ignored.
+) -> list[Finding]:
+    """Check all requirements, and return warnings on those that were ignored.
 
     Args:
         package: The package that has them.
@@ -50,7 +51,7 @@ def check_requirements(
     Raises:
         RefusedError: A requirement is not met.
     """
-    notes: list[str] = []
+    ignored: list[Finding] = []
     for command in package.commands:
         field = f"command[{command.index}]"
         try:
@@ -62,7 +63,10 @@ def check_requirements(
                 case StorageCommand() as record:
                     _check_storage(record, device, room)
                 case RequiredAttributes() as record:
-                    notes.extend(f"{field}: {note}" for note in _check_attributes(record, device))
+                    ignored.extend(
+                        Finding(code="requirement-ignored", message=f"{field}: {problem}")
+                        for problem in _check_attributes(record, device)
+                    )
                 case UnknownCommand() as record if refuse_unknown:
                     _refuse_unknown(record)
                 case _:
@@ -72,7 +76,7 @@ def check_requirements(
             raise
     if device is not None and device.minimum_package_version is not None:
         _check_package_version(package.records, device.minimum_package_version)
-    return notes
+    return ignored
 
 
 def _refuse_unknown(record: UnknownCommand) -> NoReturn:

@@ -4,19 +4,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from spkg.common.documents import Document
+from spkg.common.findings import Finding
 from spkg.common.printable import amount
 from spkg.cwmp.faults import MAX_FAULT_STRING, transfer_fault
 from spkg.errors import SpkgError
 from spkg.install.apply import Applied
 from spkg.install.transaction import RecoveryOutcome
-from spkg.report.lines import Line, Tone
+from spkg.report.lines import Line, Tone, warning_documents
 from spkg.verify.payload import Standing
 
 __all__ = [
     "OUTCOMES",
     "SCHEMA",
-    "applied_hints",
     "applied_lines",
+    "applied_warnings",
     "failure_document",
     "result_document",
     "standing_document",
@@ -72,7 +73,8 @@ def result_document(
         "complete_time": end,
         "changes": list(applied.changes),
         "skipped_unknown": list(applied.skipped_unknown),
-        "notes": list(applied.notes),
+        "notes": [str(warning) for warning in applied.warnings],
+        "warnings": warning_documents(applied_warnings(applied)),
         "recovered": applied.recovered.value,
         "confined": applied.confined,
     }
@@ -96,6 +98,7 @@ def failure_document(
         "changes": [],
         "skipped_unknown": [],
         "notes": [],
+        "warnings": [],
         "recovered": None,
         "confined": None,
     }
@@ -117,16 +120,15 @@ def applied_lines(applied: Applied, root: str, *, planned: bool) -> Iterator[Lin
     yield Tone.GOOD, f"{root}: {verb}, {amount(len(applied.changes), 'change')}{reboot}"
 
 
-def applied_hints(applied: Applied) -> Iterator[str]:
+def applied_warnings(applied: Applied) -> Iterator[Finding]:
     """Yield what is out of the ordinary."""
-    if applied.already:
-        yield "to apply it again, use --again"
     if applied.recovered is not RecoveryOutcome.NOTHING:
-        yield OUTCOMES[applied.recovered]
-    yield from applied.notes
+        yield Finding(code="recovered", message=OUTCOMES[applied.recovered])
+    yield from applied.warnings
     if applied.skipped_unknown:
         types = ", ".join(str(kind) for kind in sorted({one["type"] for one in applied.skipped_unknown}))
         count = amount(len(applied.skipped_unknown), "command")
-        yield f"skipped {count} of unknown type ({types})"
+        yield Finding(code="unknown-commands", message=f"skipped {count} of unknown type ({types})")
     if applied.confined is False:
-        yield "this kernel has no Landlock: the installer was not confined to the root"
+        problem = "this kernel has no Landlock: the installer was not confined to the root"
+        yield Finding(code="not-confined", message=problem)

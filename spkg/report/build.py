@@ -1,12 +1,13 @@
 """``spkg build``: what went into a package, and what a tree step left out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from spkg.build.builder import BuildPlan, BuildReport
 from spkg.build.source_tree import TreeReport
 from spkg.common.documents import Document
+from spkg.common.findings import Finding
 from spkg.common.printable import amount, size
-from spkg.report.lines import Line, Tone
+from spkg.report.lines import Line, Tone, warning_documents
 
 __all__ = ["build_document", "build_lines"]
 
@@ -14,7 +15,9 @@ NAMES_SHOWN = 5
 """How many names are shown to people; JSON has all of them."""
 
 
-def build_document(plan: BuildPlan, report: BuildReport, output: str) -> Document:
+def build_document(
+    plan: BuildPlan, report: BuildReport, output: str, findings: Sequence[Finding]
+) -> Document:
     """Return what ``build --json`` prints."""
     return {
         "schema": "spkg.build/1",
@@ -26,6 +29,7 @@ def build_document(plan: BuildPlan, report: BuildReport, output: str) -> Documen
         "command_list_length": report.header.command_list_length,
         "payload_length": report.header.payload_length,
         "trees": [_tree(tree) for tree in plan.trees],
+        "warnings": warning_documents(findings),
     }
 
 

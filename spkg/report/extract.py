@@ -8,7 +8,7 @@ from spkg.common.printable import amount, size
 from spkg.report.lines import NO_DATES, Line, Tone, range_document
 from spkg.verify.signatures import TrustedPackage
 
-__all__ = ["extraction_document", "extraction_hints", "extraction_lines"]
+__all__ = ["extraction_document", "extraction_lines", "extraction_warnings"]
 
 
 def extraction_document(done: Extraction, directory: str, trusted: TrustedPackage | None) -> Document:
@@ -43,14 +43,14 @@ def extraction_lines(done: Extraction, directory: str) -> Iterator[Line]:
     yield Tone.GOOD, f"{directory}: {amount(len(done.places), 'file')}, {size(octets)}{manifest}"
 
 
-def extraction_hints(done: Extraction, trusted: TrustedPackage | None) -> Iterator[str]:
+def extraction_warnings(done: Extraction, trusted: TrustedPackage | None) -> Iterator[str]:
     """Yield what is out of the ordinary."""
     if trusted is None:
         yield "no signature was checked: these files may come from anyone"
     elif not trusted.signers:
         yield "the package is not signed: these files may come from anyone"
     elif not trusted.dates_checked:
-        yield NO_DATES
+        yield str(NO_DATES)
     for index in done.renamed:
         path = done.report.files[index].file.record.path
         yield f"{path} is taken by another file: this one was written to {done.places[index]}"

@@ -9,7 +9,7 @@ from spkg.download.timeline import Phase, Timeline
 from spkg.format.states import InstallationState
 from spkg.report.lines import Line, Tone, columns
 
-__all__ = ["timeline_document", "timeline_hints", "timeline_lines"]
+__all__ = ["timeline_document", "timeline_lines", "timeline_warnings"]
 
 WIDTH: Final = 60
 """The width of the drawing, in characters."""
@@ -79,7 +79,7 @@ def timeline_lines(found: Timeline) -> Iterator[Line]:
         )
 
 
-def timeline_hints(found: Timeline) -> Iterator[str]:
+def timeline_warnings(found: Timeline) -> Iterator[str]:
     """Yield what a release engineer may not have intended."""
     for phase in found.phases:
         left = phase.state in {InstallationState.RECOVERABLE, InstallationState.UNRECOVERABLE}

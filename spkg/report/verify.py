@@ -56,7 +56,7 @@ def verification_lines(
     if trusted is not None and not signatures:
         yield Tone.BAD, "no signatures: accepted because of --unsafe-allow-unsigned"
     if trusted is not None and not trusted.dates_checked:
-        yield Tone.BAD, NO_DATES
+        yield Tone.BAD, str(NO_DATES)
     if report is None:
         return
     for file in report.files:

@@ -19,6 +19,7 @@ from cryptography.x509.oid import SignatureAlgorithmOID
 from OpenSSL import crypto
 
 from spkg.common.digests import Digest
+from spkg.common.findings import Finding
 from spkg.common.times import write_time
 from spkg.errors import UntrustedError
 from spkg.trust.certificates import common_names_of, quiet, subject_of
@@ -90,7 +91,7 @@ def check_signer(
 
 def doubts(
     certificate: x509.Certificate, at: datetime, purposes: frozenset[str] = PACKAGE_PURPOSES
-) -> list[str]:
+) -> list[Finding]:
     """Return why a verifier with the default policy would reject signatures of *certificate* at a time."""
     name = f"the certificate of {subject_of(certificate)}"
     found: list[str] = []
@@ -105,7 +106,7 @@ def doubts(
         found.append(f"{name} is not valid before {write_time(certificate.not_valid_before_utc)}")
     if at > certificate.not_valid_after_utc:
         found.append(f"{name} expired on {write_time(certificate.not_valid_after_utc)}")
-    return found
+    return [Finding(code="unfit-certificate", message=problem) for problem in found]
 
 
 def check_rsa_key(key: object) -> rsa.RSAPublicKey:

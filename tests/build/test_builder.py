@@ -969,6 +969,7 @@ def test_results_are_told_as_one_document(tmp_path: Path, signing: list[str]) ->
         "shared": 2,
         "command_list_length": 8 + 3 * (8 + 32 + 20) + len("/a/b/link"),
         "payload_length": 1,
+        "warnings": [],
         "trees": [
             {
                 "step": "step[0]",
@@ -986,7 +987,7 @@ def test_results_are_told_as_one_document(tmp_path: Path, signing: list[str]) ->
 
 
 def warned(directory: Path, text: str, files: Mapping[str, bytes] | None = None) -> list[str]:
-    return list(warnings(planned(make(directory, text, files))))
+    return [str(one) for one in warnings(planned(make(directory, text, files)))]
 
 
 OVER_NEWER: Final = "a software-upgrade without maximum-version can be applied over a newer release"
@@ -1072,7 +1073,7 @@ def test_warnings_are_hints_and_the_package_is_built(tmp_path: Path) -> None:
 
     result = CliRunner().invoke(main, ["build", str(manifest), "-o", str(tmp_path / "out"), "--unsigned"])
 
-    assert (result.exit_code, result.stderr) == (0, f"spkg: hint: {OVER_NEWER}\n")
+    assert (result.exit_code, result.stderr) == (0, f"spkg: warning: {OVER_NEWER}\n")
     assert read((tmp_path / "out").read_bytes()).records == (Role(role=1), End())
 
 

@@ -56,7 +56,7 @@ def test_where_the_kernel_has_no_landlock_the_same_is_done_and_that_is_said(
 
     assert (result.exit_code, result.stderr) == (
         0,
-        "spkg: hint: this kernel has no Landlock: the installer was not confined to the root\n",
+        "spkg: warning: this kernel has no Landlock: the installer was not confined to the root\n",
     )
     assert (again.exit_code, events(again.stdout)[-1]["confined"]) == (0, False)
     assert recovered.exit_code == 0
@@ -108,6 +108,7 @@ def test_the_events_end_with_the_result() -> None:
         ],
         "skipped_unknown": [],
         "notes": [],
+        "warnings": [],
         "recovered": "nothing",
     }
 
@@ -230,7 +231,7 @@ def test_without_a_clock_times_count_from_the_start_of_the_device_and_that_is_sa
 
     *_, last = events(result.stdout)
     assert last["start_time"].startswith("0000-00-")
-    assert result.stderr.startswith("spkg: hint: the dates of certificates")
+    assert result.stderr.startswith("spkg: warning: the dates of certificates")
 
 
 @pytest.mark.parametrize("option", [("--bogus",), ("--at", "never")])
@@ -266,7 +267,7 @@ def test_a_report_is_written_and_takes_nothing_back_where_it_can_not_be() -> Non
     assert json.loads(Path("r.json").read_text())["status"] == "installed"
     again = run("apply", "p.spkg", *APPLY, "--again", "--report", "nowhere/r.json")
     assert again.exit_code == 0
-    assert "spkg: hint: the report can't be written: nowhere" in again.stderr
+    assert "spkg: warning: the report can't be written: nowhere" in again.stderr
     Path("p.spkg").write_bytes(b"")
     assert run("apply", "p.spkg", *APPLY, "--report", "r.json").exit_code == 3
     assert json.loads(Path("r.json").read_text())["status"] == "malformed"
@@ -345,7 +346,7 @@ def test_a_failure_in_the_unrecoverable_state_runs_the_recovery_command_outside_
     assert (result.returncode, last["status"], last["fault"]["code"]) == (7, "unsafe", 9002)
     assert Path("recovered").read_text() == "argument"
     assert "words\n" in result.stderr
-    assert f"spkg: hint: {sys.executable} ended with status 0\n" in result.stderr
+    assert f"spkg: warning: {sys.executable} ended with status 0\n" in result.stderr
     assert run("status", "--root", "root").stdout.startswith("root: unsafe\n")
 
 
@@ -507,7 +508,7 @@ def test_where_the_child_is_killed_its_parent_recovers(when: str, status: int) -
     *_, last = events(result.stdout)
     assert result.returncode == last["exit"] == status
     how = "the process that changes the root was ended by signal 9 (SIGKILL)"
-    assert f"spkg: hint: {how}: recovering\n" in result.stderr
+    assert f"spkg: warning: {how}: recovering\n" in result.stderr
     assert last.get("message") == (how if status else None)
     assert tree() == (NEW if when == "after" else OLD)
     assert len(last["changes"]) == (3 if when == "after" else 0)
@@ -542,7 +543,7 @@ def test_what_the_second_child_finds_is_told(monkeypatch: pytest.MonkeyPatch) ->
     result = run("apply", "p.spkg", *APPLY, "--again")
 
     assert result.exit_code in {0, 6}  # 0 where both were in one second
-    assert f"spkg: hint: {KILL}: recovering\n" in result.stderr
+    assert f"spkg: warning: {KILL}: recovering\n" in result.stderr
 
 
 @pytest.mark.parametrize(("half", "status"), [(False, 6), (True, 7)])
@@ -582,7 +583,7 @@ def test_what_the_recovery_command_does_is_told(
     result = run("apply", "p.spkg", *APPLY, "--device", "d.toml", "--json")
 
     assert (result.exit_code, events(result.stdout)[-1]["status"]) == (7, "unsafe")
-    assert f"spkg: hint: {told}\n" in result.stderr
+    assert f"spkg: warning: {told}\n" in result.stderr
     assert Path("recovered").exists() == told.endswith("3")
 
 
@@ -618,5 +619,5 @@ def test_an_output_that_fails_takes_nothing_back(monkeypatch: pytest.MonkeyPatch
     assert run("apply", "p.spkg", *APPLY, "--dry-run").exit_code == 9
     done = run("apply", "p.spkg", *APPLY)
     assert (done.exit_code, tree()) == (0, NEW)
-    assert "spkg: hint: the package is installed, but the result can't be written\n" in done.stderr
+    assert "spkg: warning: the package is installed, but the result can't be written\n" in done.stderr
     assert run("apply", "p.spkg", *APPLY, "--again").exit_code == 7

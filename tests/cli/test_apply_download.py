@@ -99,7 +99,7 @@ def test_a_broken_connection_is_told_and_goes_on(url: str, script: Script) -> No
 
     assert result.exit_code == 0
     assert re.fullmatch(
-        rf"spkg: hint: the connection ended after {FRONT + 5000} of {len(OCTETS)} bytes: "
+        rf"spkg: warning: the connection ended after {FRONT + 5000} of {len(OCTETS)} bytes: "
         r"trying again in 0\.0 s\n",
         result.stderr,
     )

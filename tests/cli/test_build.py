@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from spkg.common.times import write_time
 from tests.support.commands import files, process, run
 from tests.support.kit import AT, certify, root
 from tests.support.package_files import KEY, MANIFEST, furnish, genuine
@@ -52,9 +53,9 @@ def test_build_tells_what_a_tree_step_took_and_left() -> None:
         "new.spkg: 6 commands, 3 files (2 sharing the contents of another), payload of 4 bytes, not signed\n"
     )
     assert result.stderr == (
-        "spkg: hint: a software-upgrade without maximum-version can be applied over a newer release\n"
-        "spkg: hint: step[0] leaves the initial state at once, so the initial timeouts never apply\n"
-        "spkg: hint: step[0].exclude: '*.o' matches nothing\n"
+        "spkg: warning: a software-upgrade without maximum-version can be applied over a newer release\n"
+        "spkg: warning: step[0] leaves the initial state at once, so the initial timeouts never apply\n"
+        "spkg: warning: step[0].exclude: '*.o' matches nothing\n"
     )
 
 
@@ -91,6 +92,7 @@ def test_build_prints_one_document() -> None:
         "shared": 0,
         "command_list_length": 72,
         "payload_length": 8,
+        "warnings": [],
         "trees": [
             {
                 "step": "step[0]",
@@ -140,10 +142,37 @@ def test_a_doubt_is_told_and_the_package_is_signed_all_the_same() -> None:
     expired = certify("Old Signer", root(), start=AT.replace(year=2001), end=AT.replace(year=2002))
     Path("old.pem").write_bytes(expired.pem)
     key = ("--key", "signer.key", "--cert", "old.pem")
-    doubt = f"spkg: hint: the certificate of CN=Old Signer expired on {AT.replace(year=2002).isoformat()}\n"
+    when = write_time(AT.replace(year=2002))
+    doubt = f"spkg: warning: the certificate of CN=Old Signer expired on {when}\n"
 
     built = run("build", "m.toml", "-o", "new.spkg", *key)
     signed = run("sign", "u.spkg", *key)
 
     assert (built.exit_code, built.stderr) == (0, doubt)
     assert (signed.exit_code, signed.stderr) == (0, doubt)
+
+
+def test_strict_turns_warnings_into_a_refusal() -> None:
+    Path("tree").mkdir()
+    Path("m.toml").write_text('[[step]]\nextract-tree = "/"\nfrom = "tree"\n')
+
+    result = run("build", "m.toml", "-o", "new.spkg", "--unsigned", "--strict", "--json")
+
+    assert (result.exit_code, Path("new.spkg").exists()) == (5, False)
+    assert result.stderr == (
+        "spkg: warning: step[0] takes no files\n"
+        "spkg: error: step[0] takes no files (empty-tree)\n"
+        "spkg: hint: without --strict, warnings stop nothing\n"
+    )
+    assert json.loads(result.stdout)["status"] == "refused"
+
+
+def test_warnings_are_listed_in_the_document() -> None:
+    Path("tree").mkdir()
+    Path("m.toml").write_text('[[step]]\nextract-tree = "/"\nfrom = "tree"\n')
+
+    result = run("build", "m.toml", "-o", "new.spkg", "--unsigned", "--json")
+
+    assert json.loads(result.stdout)["warnings"] == [
+        {"code": "empty-tree", "message": "step[0] takes no files", "path": None}
+    ]

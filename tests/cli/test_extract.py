@@ -74,9 +74,10 @@ def test_extract_tells_what_is_out_of_the_ordinary() -> None:
     assert result.exit_code == 0
     assert result.stdout == "out: 2 files, 25 bytes, and manifest.toml\n"
     assert result.stderr == (
-        "spkg: hint: /app is taken by another file: this one was written to rootfs/app.2\n"
-        "spkg: hint: left out 2 bytes at 0x00000015 of the payload, which no command covers\n"
-        "spkg: hint: another builder wrote this package: building from the manifest gives different bytes\n"
+        "spkg: warning: /app is taken by another file: this one was written to rootfs/app.2\n"
+        "spkg: warning: left out 2 bytes at 0x00000015 of the payload, which no command covers\n"
+        "spkg: warning: another builder wrote this package: "
+        "building from the manifest gives different bytes\n"
     )
 
 
@@ -86,7 +87,7 @@ def test_extract_takes_what_nobody_vouches_for_where_it_is_told_to() -> None:
     document = json.loads(run("extract", "u.spkg", "again", "--unsafe-skip-signatures", "--json").stdout)
 
     assert (result.exit_code, result.stdout) == (0, "out: 1 file, 21 bytes\n")
-    assert result.stderr == "spkg: hint: no signature was checked: these files may come from anyone\n"
+    assert result.stderr == "spkg: warning: no signature was checked: these files may come from anyone\n"
     assert (document["verified"], document["dates_checked"]) == (False, None)
 
 
@@ -94,9 +95,8 @@ def test_extract_says_what_it_did_not_check() -> None:
     unsigned_taken = run("extract", "u.spkg", "out", "--unsafe-allow-unsigned")
     undated = run("extract", "p.spkg", "undated", "--trust", "ca.pem", "--no-clock")
 
-    assert (
-        unsigned_taken.stderr == "spkg: hint: the package is not signed: these files may come from anyone\n"
-    )
+    told = "spkg: warning: the package is not signed: these files may come from anyone\n"
+    assert unsigned_taken.stderr == told
     assert undated.stderr == (
-        "spkg: hint: the dates of certificates and revocation lists were not checked: there is no clock\n"
+        "spkg: warning: the dates of certificates and revocation lists were not checked: there is no clock\n"
     )

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from spkg.build.sign import sign_package
+from spkg.cli.sign import SHA1_MISSING
 from tests.support.commands import files, run
 from tests.support.kit import KEYS, Draft, certify, key, read, root, second_signer, signer
 from tests.support.odd_certificates import ODD
@@ -71,7 +72,7 @@ def test_a_package_that_is_signed_with_sha256_alone_is_told_to_depart_from_the_t
 
     assert result.exit_code == 0
     assert result.stderr == (
-        "spkg: hint: also sign with --digest sha1: readers that follow E.5 accept no other signature\n"
+        "spkg: warning: also sign with --digest sha1: readers that follow E.5 accept no other signature\n"
     )
 
 
@@ -131,9 +132,10 @@ def test_a_package_that_somebody_else_signed_meanwhile_is_not_overwritten(
 
     result = run("sign", "u.spkg", "--digest", "sha256", *KEY)
 
+    problem = "u.spkg was changed by another program in the meantime; it is left as it is"
     assert (result.exit_code, result.stderr) == (
         9,
-        "spkg: error: u.spkg was changed by another program in the meantime; it is left as it is\n",
+        f"spkg: warning: {SHA1_MISSING}\nspkg: error: {problem}\n",
     )
     assert Path("u.spkg").read_bytes() == genuine()
     assert not list(here.glob(".*"))
@@ -334,3 +336,16 @@ def test_a_certificate_that_is_odd_signs_nothing(kind: str) -> None:
     assert (result.exit_code, result.stdout) == (9, "")
     assert result.stderr.startswith("spkg: error: odd.der: the certificate can't be read: ")
     assert Path("u.spkg").read_bytes() == unsigned()
+
+
+def test_strict_signs_nothing_that_is_warned_of(here: Path) -> None:
+    before = (here / "u.spkg").read_bytes()
+
+    result = run("sign", "u.spkg", *KEY, "--digest", "sha256", "--strict")
+
+    assert (result.exit_code, (here / "u.spkg").read_bytes()) == (5, before)
+    assert result.stderr == (
+        f"spkg: warning: {SHA1_MISSING}\n"
+        f"spkg: error: {SHA1_MISSING} (sha1-missing)\n"
+        "spkg: hint: without --strict, warnings stop nothing\n"
+    )

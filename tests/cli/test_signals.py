@@ -157,7 +157,7 @@ def test_a_signal_that_is_ignored_from_the_start_stays_ignored(here: Path) -> No
 
     assert (running.returncode, stderr) == (
         0,
-        b"spkg: hint: no signature was checked: these files may come from anyone\n",
+        b"spkg: warning: no signature was checked: these files may come from anyone\n",
     )
     assert Path("out/big").stat().st_size == len(payload)
 

@@ -29,9 +29,10 @@ OPTIONS: Final = {
     "keygen": ("DIR", {"--name", "--force"}),
     "build": (
         "MANIFEST",
-        {"-o", "--unsigned", "--set", "--jobs", "--force", "--no-progress", "--json"} | KEY_OPTIONS,
+        {"-o", "--unsigned", "--set", "--strict", "--jobs", "--force", "--no-progress", "--json"}
+        | KEY_OPTIONS,
     ),
-    "sign": ("PKG", {"--digest", "-o", "--force", "--no-progress"} | KEY_OPTIONS),
+    "sign": ("PKG", {"--digest", "-o", "--strict", "--force", "--no-progress"} | KEY_OPTIONS),
     "inspect": ("PKG", {"--json"}),
     "verify": ("PKG", {"--jobs", "--no-progress", "--json"} | TRUST_OPTIONS),
     "extract": (

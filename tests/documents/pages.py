@@ -18,12 +18,14 @@ import click
 from click.testing import CliRunner
 
 from cli import main
+from spkg.common.findings import CODES
 
 __all__ = [
     "COMMANDS",
     "DOCS",
     "README",
     "ROOT",
+    "WARNINGS",
     "Block",
     "blocks",
     "commands",
@@ -31,12 +33,14 @@ __all__ = [
     "name_of",
     "pages",
     "prose",
+    "warnings_page",
 ]
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = ROOT / "README.md"
 DOCS: Final = ROOT / "docs"
 COMMANDS: Final = DOCS / "commands.md"
+WARNINGS: Final = DOCS / "warnings.md"
 FENCE: Final = re.compile(r"^(`{3,}|~{3,})(.*)$")
 
 
@@ -119,3 +123,10 @@ def commands_page() -> str:
         f"## spkg {' '.join(words)}\n\n```text\n{help_of(*words)}\n```\n" for words, _ in commands(main)
     ]
     return "\n".join(parts)
+
+
+def warnings_page() -> str:
+    """Return docs/warnings.md, with the table of codes as the program has it."""
+    head = WARNINGS.read_text().partition("| code |")[0]
+    rows = "".join(f"| `{code}` | {meaning} |\n" for code, meaning in CODES.items())
+    return f"{head}| code | what it means |\n|---|---|\n{rows}"

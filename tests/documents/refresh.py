@@ -8,13 +8,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.documents.pages import COMMANDS, blocks, commands_page, name_of, pages
+from tests.documents.pages import COMMANDS, WARNINGS, blocks, commands_page, name_of, pages, warnings_page
 from tests.documents.running import refreshed
 
 
 def _fresh() -> Iterator[tuple[Path, str]]:
     """Give each page that is made from the program, whole or in part, with the text it should have."""
     yield COMMANDS, commands_page()
+    yield WARNINGS, warnings_page()
     for page in pages():
         if any(block.info == "console" for block in blocks(page)):
             yield page, refreshed(page)

@@ -7,7 +7,8 @@ import pytest
 
 from cli import main
 from spkg.cli.app import EXIT_FOR
-from tests.documents.pages import COMMANDS, DOCS, commands, commands_page
+from spkg.common.findings import CODES
+from tests.documents.pages import COMMANDS, DOCS, WARNINGS, commands, commands_page, warnings_page
 
 ALL = {" ".join(words): command for words, command in commands(main)}
 
@@ -28,3 +29,8 @@ def test_the_page_of_exit_statuses_has_every_one() -> None:
     rows = re.findall(r"^\| ([0-9]+) \|", page, re.MULTILINE)
 
     assert {int(row) for row in rows} == {0, 1, 10, *EXIT_FOR.values()}
+
+
+def test_the_page_of_warnings_lists_every_code() -> None:
+    assert WARNINGS.read_text() == warnings_page(), "make pages"
+    assert list(CODES) == sorted(CODES)

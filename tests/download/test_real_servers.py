@@ -181,10 +181,10 @@ def tree() -> dict[str, bytes]:
     }
 
 
-BROKE: Final = r"spkg: hint: .+: trying again in 0\.[3-7] s\n"
+BROKE: Final = r"spkg: warning: .+: trying again in 0\.[3-7] s\n"
 """The pattern of what is told where a connection broke, once."""
 ENDED: Final = (
-    rf"spkg: hint: the connection ended after (\d+) of {len(OCTETS)} bytes: trying again in 0\.[3-7] s\n"
+    rf"spkg: warning: the connection ended after (\d+) of {len(OCTETS)} bytes: trying again in 0\.[3-7] s\n"
 )
 """The same where it was no more than ended."""
 

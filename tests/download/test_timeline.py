@@ -19,7 +19,7 @@ from spkg.format.commands import (
 from spkg.format.package import Package
 from spkg.format.paths import RootPath
 from spkg.format.states import InstallationState
-from spkg.report.timeline import timeline_document, timeline_hints, timeline_lines
+from spkg.report.timeline import timeline_document, timeline_lines, timeline_warnings
 from tests.support.kit import Draft, file, read
 
 REMOVE = Remove(path=RootPath.of("/old"))
@@ -203,7 +203,7 @@ def test_a_state_that_is_left_at_once_is_told() -> None:
     at_once = drawn(package(InitialTimeout(timeout=9), REMOVE, file("/a"), octets=100))
     later = drawn(package(InitialTimeout(timeout=9), file("/a"), REMOVE, octets=100))
 
-    assert list(timeline_hints(at_once)) == [
+    assert list(timeline_warnings(at_once)) == [
         "command[1] Remove File leaves the initial state at once, so the initial timeouts never apply"
     ]
-    assert list(timeline_hints(later)) == []
+    assert list(timeline_warnings(later)) == []

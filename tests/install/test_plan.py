@@ -795,7 +795,7 @@ def test_a_mode_comes_from_the_first_of_five_that_says(  # noqa: PLR0917 - the c
             replaces=None if before is None else before.kind,
         ),
     )
-    assert made_plan.notes == notes
+    assert tuple(map(str, made_plan.warnings)) == notes
 
 
 def test_without_a_device_a_file_gets_0644_or_what_it_had() -> None:
@@ -821,7 +821,7 @@ def test_a_version_has_the_mode_and_owner_of_the_version_that_would_move() -> No
     made_plan = planned(where, versioned("app.011"))
 
     assert PutFile(path=(b"app.011",), file=0, mode=0o750, owner=(7, 8), replaces=None) in made_plan.effects
-    assert made_plan.notes == ("/app.011: bits of mode 2750 above 0777 were dropped",)
+    assert tuple(map(str, made_plan.warnings)) == ("/app.011: bits of mode 2750 above 0777 were dropped",)
 
 
 def test_the_mode_of_a_file_that_moved_is_that_of_the_file_that_replaces_it() -> None:
@@ -942,7 +942,7 @@ def test_commands_that_are_about_no_file_change_nothing() -> None:
 
     made_plan = planned(where, Version(text="1"), Description(text="x"), End())
 
-    assert (made_plan.effects, made_plan.notes, made_plan.skipped_unknown) == ((), (), ())
+    assert (made_plan.effects, made_plan.warnings, made_plan.skipped_unknown) == ((), (), ())
     assert where.calls == Counter(room=1)
 
 

@@ -16,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from spkg.build.sign import add_signature
 from spkg.common.digests import Digest
+from spkg.common.findings import Finding
 from spkg.errors import UntrustedError
 from spkg.format.commands import End, StrongDigests
 from spkg.format.signature_block import EMPTY_BLOCK, load_block
@@ -641,7 +642,9 @@ def test_certificates_of_one_name_and_number_are_not_all_tried() -> None:
 def test_a_certificate_that_no_verifier_takes_is_doubted_when_it_signs(
     settings: dict[str, Any], doubt: str
 ) -> None:
-    assert doubts(certify("Signer", root(), **settings).certificate, AT) == [doubt]
+    found = doubts(certify("Signer", root(), **settings).certificate, AT)
+
+    assert found == [Finding(code="unfit-certificate", message=doubt)]
 
 
 # A trusted package is only made by verify().

@@ -11,8 +11,9 @@ import click
 
 from spkg.cli.app import DocumentedError, FailureReporter, command, exit_status, failure_fields, host_error
 from spkg.cli.arguments import check_output, cores, key_files, key_inputs, now, spare_inputs
-from spkg.cli.console import hint, print_line, print_lines, print_octets, progress_bar
-from spkg.cli.options import FILE, FORCE, JOBS, KEY, NO_PROGRESS
+from spkg.cli.console import hint, print_line, print_lines, print_octets, progress_bar, warn
+from spkg.cli.options import FILE, FORCE, JOBS, KEY, NO_PROGRESS, STRICT
+from spkg.common.findings import Finding, refuse_findings
 from spkg.common.printable import amount
 from spkg.errors import FormatError, SpkgError, UsageError
 from vouchers.cli.shared import open_ledger, this_device
@@ -88,6 +89,7 @@ def _last_line(options: Mapping[str, Any]) -> FailureReporter | None:
     "-o", "output", type=FILE, metavar="OUT", help="Write the voucher to OUT; - is standard output."
 )
 @click.option("--out-dir", type=FILE, metavar="DIR", help="Write vouchers into DIR, a new directory.")
+@STRICT
 @JOBS
 @FORCE
 @NO_PROGRESS
@@ -105,6 +107,7 @@ def issue(
     form: str | None,
     output: Path | None,
     out_dir: Path | None,
+    strict: bool,
     jobs: int | None,
     force: bool,
     no_progress: bool,
@@ -151,11 +154,17 @@ def issue(
         spare_inputs(output, [*inputs, *key_files(key)])
     templates = load_options(options_file)
     signatory = load_signatory(*key_inputs(**key))
-    for doubt in doubts(signatory.certificate, datetime.now(UTC), VOUCHER_PURPOSES):
-        hint(doubt)
+    found = doubts(signatory.certificate, datetime.now(UTC), VOUCHER_PURPOSES)
     for template in templates:
         if template.is_over(now()):
-            hint(f"the Option {template.ident!r} has already ended: every device will refuse this voucher")
+            problem = (
+                f"the Option {template.ident!r} has already ended: every device will refuse this voucher"
+            )
+            found.append(Finding(code="already-ended", message=problem))
+    for finding in found:
+        warn(finding)
+    if strict:
+        refuse_findings(found)
     signer = VoucherSigner(signatory, Digest(digest))
     device = None if device_file is None else identity_of(this_device(device_file))
     if out_dir is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spkg.cli.arguments import about, now, read_input, read_policy
-from spkg.cli.console import hint
+from spkg.cli.console import warn
 from spkg.cli.options import FILE, no_stream, trust_options
 
 if TYPE_CHECKING:
@@ -78,5 +78,5 @@ def open_ledger(url: str) -> "Iterator[Ledger]":
 
     with Ledger(url, now) as opened:
         if opened.created:
-            hint("the ledger is new: use one ledger per signing key, and back it up")
+            warn("the ledger is new: use one ledger per signing key, and back it up")
         yield opened

@@ -219,7 +219,7 @@ def test_a_ledger_that_is_new_is_told_once() -> None:
     new = run(*SINGLE, "-o", "a.xml")
     old = run(*SINGLE, "-o", "b.xml")
 
-    hint = "spkg: hint: the ledger is new: use one ledger per signing key, and back it up\n"
+    hint = "spkg: warning: the ledger is new: use one ledger per signing key, and back it up\n"
     assert (new.exit_code, old.exit_code) == (0, 0)
     assert (new.stderr, old.stderr) == (hint, "")
 
@@ -240,8 +240,17 @@ def test_an_option_that_is_over_is_told() -> None:
 
     assert (result.exit_code, result.stderr) == (
         0,
-        "spkg: hint: the Option 'IPTV' has already ended: every device will refuse this voucher\n",
+        "spkg: warning: the Option 'IPTV' has already ended: every device will refuse this voucher\n",
     )
+
+
+def test_strict_issues_nothing_that_is_warned_of() -> None:
+    Path("options.toml").write_text(OPTIONS.replace("2026", "2020"))
+
+    result = run(*SINGLE, "--strict", "-o", "v.xml")
+
+    assert (result.exit_code, Path("v.xml").exists()) == (5, False)
+    assert result.stderr.endswith("spkg: hint: without --strict, warnings stop nothing\n")
 
 
 def test_a_ledger_in_a_directory_that_is_not_there_is_told() -> None:

@@ -1,0 +1,74 @@
+"""What may be wrong without stopping anything: warnings, each with a code that never changes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal, get_args
+
+from spkg.errors import RefusedError
+
+__all__ = ["CODES", "Finding", "WarningCode", "refuse_findings"]
+
+WarningCode = Literal[
+    "already-ended",
+    "dates-not-checked",
+    "empty-tree",
+    "initial-timeouts",
+    "mode-bits-dropped",
+    "no-maximum-version",
+    "not-confined",
+    "recovered",
+    "requirement-ignored",
+    "sha1-missing",
+    "unfit-certificate",
+    "unknown-commands",
+    "unused-pattern",
+]
+"""The kind of a warning, in a word that never changes (docs/warnings.md)."""
+
+CODES: Final = MappingProxyType[WarningCode, str](
+    {
+        "already-ended": "an Option of the voucher has ended already, so every device will refuse it",
+        "dates-not-checked": "without a clock, no dates of certificates and revocation lists were checked",
+        "empty-tree": "a step takes a tree in which there is no file",
+        "initial-timeouts": "the first step leaves the initial state, so its timeouts never apply",
+        "mode-bits-dropped": "a mode had bits above 0777, which are never set",
+        "no-maximum-version": "a software-upgrade can be applied over a newer release",
+        "not-confined": "the kernel could not confine the installer to the root",
+        "recovered": "an interrupted installation was finished, undone or discarded first",
+        "requirement-ignored": "an attribute requirement is unknown to the device, and was ignored (E.4.13)",
+        "sha1-missing": "readers that follow E.5 accept only SHA-1 signatures; the package has another",
+        "unfit-certificate": "verifiers with the default policy may reject signatures of the certificate",
+        "unknown-commands": "commands of unknown types were skipped (E.4)",
+        "unused-pattern": "a pattern matches nothing",
+    }
+)
+"""What each code means, in one line."""
+
+if CODES.keys() != set(get_args(WarningCode)):
+    raise AssertionError("a code of warnings has no meaning, or a meaning no code")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that may be wrong, but stops nothing: a warning."""
+
+    code: WarningCode
+    message: str
+    """For people: lower case, without a full stop."""
+    path: str | None = None
+    """The path in the package or below the root that it is about, if it is about one."""
+
+    def __str__(self) -> str:
+        return self.message if self.path is None else f"{self.path}: {self.message}"
+
+
+def refuse_findings(findings: Iterable[Finding]) -> None:
+    """Refuse what has warnings, as ``--strict`` demands.
+
+    Raises:
+        RefusedError: There are some; all of them are named.
+    """
+    named = [f"{finding} ({finding.code})" for finding in findings]
+    if named:
+        raise RefusedError("; ".join(named), hint="without --strict, warnings stop nothing")
