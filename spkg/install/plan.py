@@ -29,6 +29,7 @@ from spkg.format.commands import (
 from spkg.format.package import Command, Package
 from spkg.format.paths import RootPath, VersionedPath
 from spkg.install.effects import Effect, MakeDirectory, PutFile
+from spkg.install.fixed_entries import check_fixed
 from spkg.install.planned_tree import Blob, Directory, Leaf, Node, Overlay
 from spkg.install.requirements import check_requirements
 from spkg.install.root import Parts, shown
@@ -93,7 +94,6 @@ def plan_installation(
     run = _Run(trusted.package, device, tree, room.free if in_place else None)
     for command in trusted.package.commands[start:]:
         run.do(command)
-    # (3) Room for all new files in addition to the existing ones.
     made = Plan(
         trusted=trusted,
         effects=run.overlay.effects(),
@@ -104,6 +104,9 @@ def plan_installation(
         reboot_required=any(isinstance(record, Reboot) for record in trusted.package.records),
         seal=_SEAL,
     )
+    # (3) What has to go can be moved away.
+    check_fixed(made.effects, tree)
+    # (4) Room for all new files in addition to the existing ones.
     _check_room(made, device, room, in_place=in_place)
     return made
 

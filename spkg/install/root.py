@@ -12,12 +12,13 @@ import os
 import stat
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from spkg.format.paths import OWN_DIRECTORY
+from spkg.install.file_attributes import is_fixed, mount_number
 
 __all__ = ["NewFile", "Parts", "Resolver", "Root", "shown", "split"]
 
@@ -135,6 +136,22 @@ class Root:
             return octets
 
         return self._at(path, read)
+
+    def fixed(self, path: Parts, *, whole: bool = False) -> tuple[Parts, str] | None:
+        """Return an entry that can be neither removed nor renamed, and why; None if none is known.
+
+        Args:
+            path: The entry.
+            whole: Whether to look at everything below it, too.
+        """
+        try:
+            with self._parent(path) as parent:
+                why = is_fixed(path[-1] if path else b"", parent)
+        except OSError:
+            return None
+        if why is not None:
+            return path, why
+        return self._fixed_below(path) if whole else None
 
     def space(self) -> os.statvfs_result:
         """Return the size and free space of the file system."""
@@ -321,6 +338,21 @@ class Root:
                 raise OSError(errno.EXDEV, "a mount point")
         return current
 
+    def _fixed_below(self, path: Parts) -> tuple[Parts, str] | None:
+        """Look at everything below a directory; only directories are opened."""
+        waiting = [path]
+        while waiting:
+            at = waiting.pop()
+            with suppress(OSError), self._opened(at) as descriptor, os.scandir(descriptor) as entries:
+                for entry in entries:
+                    below = (*at, os.fsencode(entry.name))
+                    why = is_fixed(below[-1], descriptor)
+                    if why is not None:
+                        return below, why
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(below)
+        return None
+
     def _remove_tree(self, parent: int, name: bytes) -> None:
         """Remove a tree without recursion; directories too deep to be kept open are carried up in it."""
         stack: list[tuple[int, bytes, list[bytes]]] = []
@@ -481,6 +513,9 @@ def _has_openat2(directory: int) -> bool:
 
 def _mount_of(descriptor: int) -> int:
     """Return the number of the mount: a bind mount shares its device number, but has its own mount number."""
+    number = mount_number(descriptor)
+    if number is not None:
+        return number
     try:
         with open(f"/proc/self/fdinfo/{descriptor}", "rb") as file:  # noqa: PTH123 - a path of the kernel
             for line in file:

@@ -86,6 +86,10 @@ class Tree(Protocol):
         """Return the target of a symbolic link."""
         ...
 
+    def fixed(self, path: Parts, *, whole: bool = False) -> tuple[Parts, str] | None:
+        """Return an entry that can be neither removed nor renamed, and why; *whole*: also one below it."""
+        ...
+
     def room(self) -> Room:
         """Return the space of the file system and the memory."""
         ...
@@ -135,6 +139,10 @@ class RootTree:
     def target(self, path: Parts) -> bytes:
         """Return the target of a symbolic link."""
         return self._root.target(path)
+
+    def fixed(self, path: Parts, *, whole: bool = False) -> tuple[Parts, str] | None:
+        """Return an entry that can be neither removed nor renamed, and why; *whole*: also one below it."""
+        return self._root.fixed(path, whole=whole)
 
     def room(self) -> Room:
         """Return the space of the file system and the memory."""

@@ -25,6 +25,7 @@ class Memory:
     mounts: frozenset[Parts] = frozenset()
     folds: bool = False
     space: Room = SPACIOUS
+    attributes: dict[Parts, str] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
 
     def entry(self, path: Parts) -> TreeEntry | None:
@@ -39,6 +40,10 @@ class Memory:
     def target(self, path: Parts) -> bytes:
         self.calls["target"] += 1
         return self.targets[path]
+
+    def fixed(self, path: Parts, *, whole: bool = False) -> tuple[Parts, str] | None:
+        found = {one: why for one, why in self.attributes.items() if one[: len(path)] == path}
+        return next(((one, why) for one, why in found.items() if whole or one == path), None)
 
     def room(self) -> Room:
         self.calls["room"] += 1

@@ -1,11 +1,22 @@
 """What takes from this process, for a while, something that it may do."""
 
+import fcntl
 import os
 import resource
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
 
-__all__ = ["at_most", "umask", "without_privileges"]
+from tests.support.namespaces import not_judged
+
+__all__ = ["APPEND_ONLY", "IMMUTABLE", "at_most", "fixed", "umask", "without_privileges"]
+
+GET_ATTRIBUTES: Final = 0x80086601
+SET_ATTRIBUTES: Final = 0x40086602
+IMMUTABLE: Final = 0x10
+APPEND_ONLY: Final = 0x20
 
 
 @contextmanager
@@ -40,3 +51,20 @@ def without_privileges() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+@contextmanager
+def fixed(path: Path, attribute: int = IMMUTABLE) -> Iterator[None]:
+    """Make a file or a directory immutable or append-only, as chattr does, wherever it is moved meanwhile."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        before = struct.unpack("L", fcntl.ioctl(descriptor, GET_ATTRIBUTES, bytes(8)))[0]
+        fcntl.ioctl(descriptor, SET_ATTRIBUTES, struct.pack("L", before | attribute))
+    except OSError as exc:
+        os.close(descriptor)
+        not_judged(f"no file can be made immutable here: {exc.strerror}")
+    try:
+        yield
+    finally:
+        fcntl.ioctl(descriptor, SET_ATTRIBUTES, struct.pack("L", before))
+        os.close(descriptor)

@@ -34,9 +34,11 @@ class Inode:
     contents: bytes = b""
     """Of a file, or the target of a link."""
     entries: dict[bytes, int] = field(default_factory=dict)
+    fixed: bool = False
+    """Whether it is immutable."""
 
     def copy(self) -> "Inode":
-        return Inode(self.type, self.mode, self.contents, dict(self.entries))
+        return Inode(self.type, self.mode, self.contents, dict(self.entries), self.fixed)
 
 
 Disk = dict[int, Inode]
@@ -141,6 +143,11 @@ class Simulation(Root):
             self._change(Entries(((parent, name, inode),)))
         self.settle()
 
+    def fix(self, path: Parts) -> None:
+        """Make an entry immutable."""
+        for disk in (self._disk, self._durable):
+            disk[self._find(path)].fixed = True
+
     def settle(self) -> None:
         """Let all that was done be durable."""
         self._durable = {number: inode.copy() for number, inode in self._disk.items()}
@@ -199,6 +206,13 @@ class Simulation(Root):
         if len(inode.contents) > limit:
             raise _error(errno.EFBIG, path)
         return inode.contents
+
+    def fixed(self, path: Parts, *, whole: bool = False) -> tuple[Parts, str] | None:
+        inode = self._disk[self._find(path)] if self._has(path) else None
+        if inode is None or inode.fixed:
+            return None if inode is None else (path, "immutable")
+        found = (self.fixed((*path, name), whole=True) for name in inode.entries if whole)
+        return next((one for one in found if one is not None), None)
 
     def space(self) -> os.statvfs_result:
         return os.statvfs_result((4096, 4096, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 0, 255))
@@ -349,6 +363,11 @@ class Simulation(Root):
         return inode
 
     def _change(self, change: Change) -> None:
+        if isinstance(change, Entries):
+            for directory, name, inode in change.changes:
+                there = self._disk[directory].entries.get(name)
+                if any(one is not None and self._disk[one].fixed for one in (directory, there, inode)):
+                    raise _error(errno.EPERM, (name,))
         change.apply(self._disk)
         self._log.append(change)
 
@@ -363,6 +382,13 @@ class Simulation(Root):
                 raise _error(errno.ENOENT, path)
             number = inode.entries[name]
         return number
+
+    def _has(self, path: Parts) -> bool:
+        try:
+            self._find(path)
+        except OSError:
+            return False
+        return True
 
     def _directory_at(self, path: Parts) -> int:
         number = self._find(path)

@@ -1,0 +1,50 @@
+"""Refuse what the attributes of an entry forbid: one that is immutable or append-only stays where it is."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from spkg.errors import RefusedError
+from spkg.install.effects import DeleteEntry, Effect, MoveEntry
+from spkg.install.root import Parts, shown
+from spkg.install.root_tree import EntryKind, Tree
+
+__all__ = ["check_fixed"]
+
+FLAGS: Final = {"immutable": "i", "append-only": "a"}
+"""The attributes, as chattr spells them."""
+
+
+def check_fixed(effects: Iterable[Effect], tree: Tree) -> None:
+    """Check that everything that has to be removed, replaced or moved can be.
+
+    Raises:
+        RefusedError: An entry, one below it or its directory is immutable or append-only.
+    """
+    directories: dict[Parts, tuple[Parts, str] | None] = {}
+    for path, kind in _touched(effects):
+        above = path[:-1]
+        if above not in directories:
+            directories[above] = tree.fixed(above)
+        found = directories[above]
+        if found is not None and (found[1] == "immutable" or kind is not None):
+            raise _refused(*found)
+        if kind is not None:
+            found = tree.fixed(path, whole=kind is EntryKind.DIRECTORY)
+            if found is not None:
+                raise _refused(*found)
+
+
+def _touched(effects: Iterable[Effect]) -> Iterator[tuple[Parts, EntryKind | None]]:
+    """Give the paths at which something changes, and what has to go from there."""
+    for effect in effects:
+        if isinstance(effect, DeleteEntry):
+            yield effect.path, effect.kind
+            continue
+        yield effect.path, effect.replaces
+        if isinstance(effect, MoveEntry):
+            yield effect.source, EntryKind.FILE
+
+
+def _refused(path: Parts, why: str) -> RefusedError:
+    problem = f"{shown(path)} is {why}, it and its entries can't be removed, replaced or moved"
+    return RefusedError(problem, hint=f"take the attribute away with 'chattr -{FLAGS[why]}'")
