@@ -38,6 +38,10 @@ class Before(Enum):
     """It got a second name when the step was staged: the path is never empty."""
     AWAY = "away"
     """It is moved away before the step is done."""
+    COPIED = "copied"
+    """A directory that can't be renamed: there is a copy, and it is removed before the step is done."""
+    LOST = "lost"
+    """It is replaced or removed, and can't be brought back: there was no room to keep it."""
 
 
 @dataclass(frozen=True, kw_only=True)

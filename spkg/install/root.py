@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
+from itertools import count
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -40,6 +41,14 @@ COPY_CHUNK: Final = 1 << 18
 """How many bytes are copied at once."""
 DEEP: Final = 64
 """How many directories are open at the same time while a tree is removed."""
+
+OVERLAYFS: Final = 0x794C7630
+"""The type of an overlayfs, as the kernel reports it."""
+STATFS_OCTETS: Final = 256
+"""More than the result of statfs has on any machine; it begins with the type."""
+NOT_EMPTY: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
+UNKNOWN_ATTRIBUTE: Final = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP})
+"""Errors for an extended attribute that can't be set here, or by this user."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -81,6 +90,8 @@ class Root:
         if resolver is None:
             resolver = Resolver.OPENAT2 if _has_openat2(self._fd) else Resolver.WALK
         self.resolver = resolver
+        self.layered = _type_of(self._fd) == OVERLAYFS
+        """Whether it is on an overlayfs: what is in a lower layer is copied before it changes."""
         self._open: dict[Parts, int] = {}
 
     def __enter__(self) -> Self:
@@ -217,6 +228,57 @@ class Root:
 
         self._at(path, make)
 
+    def mkdir_like(self, model: Parts, path: Parts) -> None:
+        """Make a directory with the mode, owner and attributes of another one, in the installer's own."""
+        with self._opened(model) as other:
+            found = os.fstat(other)
+            attributes = {name: os.getxattr(other, name) for name in os.listxattr(other)}
+
+        def make(parent: int, name: bytes) -> None:
+            os.mkdir(name, 0o700, dir_fd=parent)
+            os.chmod(name, 0o700, dir_fd=parent)  # the umask may forbid opening it
+            with _open(name, LISTABLE, parent) as made:
+                _set_owner(made, (found.st_uid, found.st_gid))
+                for attribute, octets in attributes.items():
+                    try:
+                        os.setxattr(made, attribute, octets)
+                    except OSError as exc:
+                        if exc.errno not in UNKNOWN_ATTRIBUTE:
+                            raise
+                os.fchmod(made, stat.S_IMODE(found.st_mode))
+
+        self._at(path, make)
+
+    def can_move(self, path: Parts, obstacle: Parts) -> bool:
+        """Whether a directory can be renamed: one in a lower layer of an overlayfs can't.
+
+        Nothing changes: a directory is never renamed to one that is not empty, but why tells.
+
+        Args:
+            path: The directory.
+            obstacle: Another one that is not empty, in the installer's own.
+        """
+        if obstacle[:1] != (OWN_DIRECTORY,):
+            raise ValueError("another program could empty the obstacle")
+        try:
+            with self._both(path, obstacle) as (parent, other):
+                os.rename(path[-1], obstacle[-1], src_dir_fd=parent, dst_dir_fd=other)
+        except OSError as exc:
+            if exc.errno != errno.EXDEV and exc.errno not in NOT_EMPTY:
+                raise
+            return exc.errno != errno.EXDEV
+        raise ValueError("the obstacle was empty")
+
+    def bring_up(self, path: Parts) -> None:
+        """Have an overlayfs copy an entry to its upper layer, as before any change; nothing else changes."""
+
+        def touch(parent: int, name: bytes) -> None:
+            found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            times = (found.st_atime_ns, found.st_mtime_ns)
+            os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
+
+        self._at(path, touch)
+
     def rename(self, source: Parts, destination: Parts) -> None:
         """Rename an entry; a file that exists at the destination is replaced."""
         self._forget(source)
@@ -243,6 +305,9 @@ class Root:
 
     def sync_directory(self, path: Parts) -> None:
         """Make the entries of a directory durable."""
+        if self.layered:
+            self.sync_all()  # the directories above it may be new in the upper layer
+            return
         with self._opened(path) as descriptor:
             os.fsync(descriptor)
 
@@ -356,7 +421,7 @@ class Root:
     def _remove_tree(self, parent: int, name: bytes) -> None:
         """Remove a tree without recursion; directories too deep to be kept open are carried up in it."""
         stack: list[tuple[int, bytes, list[bytes]]] = []
-        carried = 0
+        numbers = count()
         waiting = [name]
         try:
             while waiting or stack:
@@ -370,12 +435,8 @@ class Root:
                 entry = names.pop()
                 if not stat.S_ISDIR(os.stat(entry, dir_fd=above, follow_symlinks=False).st_mode):
                     os.unlink(entry, dir_fd=above)
-                elif len(stack) == DEEP:
-                    top, _, listed = stack[0]
-                    while _exists(b"%d" % carried, top):
-                        carried += 1
-                    os.rename(entry, b"%d" % carried, src_dir_fd=above, dst_dir_fd=top)
-                    listed.append(b"%d" % carried)
+                elif len(stack) >= DEEP and _carry(entry, above, stack[0], numbers):
+                    pass
                 else:
                     descriptor = os.open(entry, LISTABLE, dir_fd=above)
                     stack.append((descriptor, entry, []))
@@ -407,18 +468,10 @@ class NewFile:
         """Set the mode, regardless of the umask, and the owner if one is given and may be set."""
         try:
             if owner is not None:
-                self._set_owner(owner)
+                _set_owner(self._descriptor, owner)
             os.fchmod(self._descriptor, mode)
         except OSError as exc:
             raise self._located(exc) from exc
-
-    def _set_owner(self, owner: tuple[int, int]) -> None:
-        try:
-            os.fchown(self._descriptor, *owner)
-        except OSError as exc:
-            # Not allowed, or unknown in this user namespace.
-            if exc.errno not in {errno.EPERM, errno.EINVAL}:
-                raise
 
     def read(self) -> Iterator[memoryview]:
         """Give what was written, from the beginning; each piece is valid until the next one."""
@@ -479,6 +532,29 @@ def _open(name: bytes, flags: int, parent: int) -> Iterator[int]:
         os.close(descriptor)
 
 
+def _set_owner(descriptor: int, owner: tuple[int, int]) -> None:
+    try:
+        os.fchown(descriptor, *owner)
+    except OSError as exc:
+        # Not allowed, or unknown in this user namespace.
+        if exc.errno not in {errno.EPERM, errno.EINVAL}:
+            raise
+
+
+def _carry(entry: bytes, above: int, top: tuple[int, bytes, list[bytes]], numbers: Iterator[int]) -> bool:
+    """Move a directory up to where it is removed later; False if it lies in a lower layer of an overlayfs."""
+    directory, _, names = top
+    carried = next(name for name in map(b"%d".__mod__, numbers) if not _exists(name, directory))
+    try:
+        os.rename(entry, carried, src_dir_fd=above, dst_dir_fd=directory)
+    except OSError as exc:
+        if exc.errno != errno.EXDEV:
+            raise
+        return False
+    names.append(carried)
+    return True
+
+
 def _exists(name: bytes, parent: int) -> bool:
     try:
         os.stat(name, dir_fd=parent, follow_symlinks=False)
@@ -501,6 +577,14 @@ def _openat2(directory: int, path: Parts) -> int:
         if ctypes.get_errno() not in {errno.EAGAIN, errno.EINTR}:
             break
     raise _error(path)
+
+
+def _type_of(descriptor: int) -> int:
+    """Return the type of the file system of an open directory; 0 if it is unknown."""
+    found = ctypes.create_string_buffer(STATFS_OCTETS)
+    if _libc.fstatfs(descriptor, found) != 0:
+        return 0
+    return ctypes.c_ulong.from_buffer(found).value & 0xFFFFFFFF
 
 
 def _has_openat2(directory: int) -> bool:

@@ -21,13 +21,14 @@ import errno
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from spkg.errors import NO_ROOM, FailedError, UnsafeError, os_problem
 from spkg.install.effects import DIRECTORY_MODE
 from spkg.install.journal import MAX_JOURNAL, Before, JournalStep, Verb, decode_journal, encode_journal
+from spkg.install.old_entries import Reserve, bring_up, clear_away, keep_old, put_back
 from spkg.install.root import Parts, Root, shown
 from spkg.install.root_tree import OWN
 
@@ -73,9 +74,12 @@ GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """Errors for a directory that does not exist, or is not a directory."""
 ATTEMPTS: Final = 2
 """How often completing the changes is tried: some failures do not happen twice."""
-NO_LINK: Final = frozenset({errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
-"""Errors for a file that can't have a second name, here or for this user."""
 RECOVER: Final = "run 'spkg recover' to try again"
+NOT_KEPT: Final = "they can't be undone: the overlayfs had no room to keep old files"
+RESERVED: Final = 1 << 15
+"""What a transaction on an overlayfs takes in addition to the journal once all is staged, in bytes."""
+RESERVED_INODES: Final = 4
+"""The same in inodes, in addition to one for each step."""
 SYNCED_ONE_BY_ONE: Final = 8
 """Up to this many files or directories are synced one by one; more, by one sync of the file system."""
 
@@ -203,8 +207,7 @@ def commit(root: Root, steps: Sequence[JournalStep], directories: Iterable[Parts
         FailedError: There are more steps than fit into a journal; nothing has changed yet.
         OSError: Something can't be staged; nothing has changed yet.
     """
-    staged = [_keep(root, step) for step in steps]
-    tops = {step.path: step for step in staged if step.verb is Verb.DIRECTORY}
+    tops = {step.path: step for step in steps if step.verb is Verb.DIRECTORY}
     made: list[Parts] = []
     for path in sorted(directories):  # those above come first
         depth = next(depth for depth in range(len(path), 0, -1) if path[:depth] in tops)
@@ -212,8 +215,12 @@ def commit(root: Root, steps: Sequence[JournalStep], directories: Iterable[Parts
         root.mkdir(made[-1], DIRECTORY_MODE)
     for marker in (PLACING, BACK, UNPLACED):
         root.create(_spare(marker)).close()
+    if root.layered:
+        bring_up(root, steps)
+    reserve = Reserve(octets=2 * len(encode_journal(steps)) + RESERVED, inodes=RESERVED_INODES + len(steps))
+    staged = [keep_old(root, step, slot(b"old", step), TXN, reserve) for step in steps]
     puts = sum(step.verb is Verb.PUT for step in staged)
-    if puts + len(made) > SYNCED_ONE_BY_ONE:
+    if root.layered or puts + len(made) > SYNCED_ONE_BY_ONE:
         root.sync_all()
     else:
         for directory in [*made, *((*TXN, name) for name in SLOTS), TXN, OWN, ()]:
@@ -246,6 +253,9 @@ def finish(root: Root, steps: Sequence[JournalStep]) -> Settled:
             problems.append(exc)
         else:
             return Settled(RecoveryOutcome.DONE)
+    if any(step.before is Before.LOST for step in steps):
+        told = "; ".join(dict.fromkeys(map(os_problem, problems)))
+        raise UnsafeError(f"the changes can't be completed: {told}; {NOT_KEPT}", hint=RECOVER)
     try:
         _rely_on_names(root)
         _back(root, steps)
@@ -347,19 +357,6 @@ def _settle(root: Root) -> Settled:
     return finish(root, steps)
 
 
-def _keep(root: Root, step: JournalStep) -> JournalStep:
-    """Give a second name to the entry that a step replaces; if that is not allowed, move it away before."""
-    if step.before is not Before.KEPT:
-        return step
-    try:
-        root.link(step.path, slot(b"old", step))
-    except OSError as exc:
-        if exc.errno not in NO_LINK:
-            raise
-        return replace(step, before=Before.AWAY)
-    return step
-
-
 def _forward(root: Root, steps: Sequence[JournalStep]) -> None:
     placed = [step for step in steps if step.verb in PLACED]
     if not _has(root, PLACING):
@@ -369,6 +366,9 @@ def _forward(root: Root, steps: Sequence[JournalStep]) -> None:
         # (2) Then entries that are in the way or to be removed: a whole tree by one rename.
         leaving = [step for step in steps if step.before is Before.AWAY]
         _shift(root, [(step.path, slot(b"old", step)) for step in leaving])
+        waiting = [step for step in steps if step.verb is not Verb.DIRECTORY or _has(root, slot(b"mk", step))]
+        if clear_away(root, waiting):
+            root.sync_all()
         # (3) New directories, with those below them, are placed durably before anything moves in.
         made = [step for step in steps if step.verb is Verb.DIRECTORY]
         _place(root, [(slot(b"mk", step), step.path) for step in made])
@@ -396,8 +396,13 @@ def _back(root: Root, steps: Sequence[JournalStep]) -> None:
         _shift(root, [(step.path, slot(b"mk", step)) for step in made])
         _mark(root, UNPLACED)
     # (3) Old entries come back, trees before the files that were moved out of them.
-    kept = [step for step in steps if step.before is not Before.NOTHING]
+    kept = [step for step in steps if step.before in {Before.KEPT, Before.AWAY}]
     _place(root, [(slot(b"old", step), step.path) for step in kept])
+    copied = [step for step in steps if step.before is Before.COPIED]
+    for step in copied:
+        put_back(root, slot(b"old", step), step.path)
+    if copied:
+        root.sync_all()
     _place(root, [(slot(b"mov", step), step.source) for step in steps if step.source is not None])
     _done(root)
 

@@ -4,12 +4,15 @@ What is done is seen at once and written to a log.  ``fsync`` of a file makes it
 a directory its entries, ``syncfs`` all that came before; each other operation of the log may have reached the
 disk or not, whatever became of those before it.  A rename is one operation, and durable once both of its
 directories are.  So a :class:`Simulation` is what is seen now, and can tell all that a power cut may leave.
+
+A simulation may be an overlayfs: what was planted lies in a lower layer.  A directory of it can't be renamed,
+and what changes or gets another name is copied up before, with the directories above it, which takes room.
 """
 
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import compress, count, product
@@ -108,13 +111,23 @@ class Simulation(Root):
 
     Args:
         disk: What is there, all of it durable; from now on it is the simulation's.
+        lower: The inodes in the lower layer of an overlayfs; None for another file system.
+        raised: Those of them that are copied up.
     """
+
+    room: int = 1 << 20
+    """How many blocks and how many inodes are said to be free."""
 
     tap: Callable[[str, Parts], None]
     """Is told every primitive and its path before it is done, and may raise in its place."""
 
-    def __init__(self, disk: Disk | None = None) -> None:
+    def __init__(
+        self, disk: Disk | None = None, lower: Iterable[int] | None = None, raised: Iterable[int] = ()
+    ) -> None:
         self._durable = {ROOT: Inode(stat.S_IFDIR, 0o755)} if disk is None else disk
+        self.layered = lower is not None
+        self._lower = set(lower or ())
+        self._raised = set(raised)
         self._disk = {number: inode.copy() for number, inode in self._durable.items()}
         self._born: Disk = {}
         self._log: list[Change | Sync] = []
@@ -155,7 +168,33 @@ class Simulation(Root):
 
     def copy(self) -> "Simulation":
         """Return another one of what is seen, all of it durable."""
-        return Simulation({number: inode.copy() for number, inode in self._disk.items()})
+        return self._of({number: inode.copy() for number, inode in self._disk.items()})
+
+    def layer(self) -> "Simulation":
+        """Return an overlayfs whose lower layer is what is seen, but for the installer's own directory."""
+        own = {number for path, number in self._paths() if path[:1] == (b".spkg",)}
+        disk = {number: inode.copy() for number, inode in self._disk.items()}
+        return Simulation(disk, set(disk) - own, {ROOT})
+
+    def _of(self, disk: Disk) -> "Simulation":
+        made = Simulation(disk, self._lower if self.layered else None, self._raised)
+        made.room = self.room
+        return made
+
+    def _paths(self) -> Iterator[tuple[Parts, int]]:
+        waiting: list[tuple[Parts, int]] = [((), ROOT)]
+        while waiting:
+            path, number = waiting.pop()
+            yield path, number
+            waiting += [((*path, name), below) for name, below in self._disk[number].entries.items()]
+
+    def _raise(self, path: Parts) -> None:
+        """Copy what is at a path up, and the directories above it, as far as it is not."""
+        for depth in range(1, len(path) + 1):
+            number = self._find(path[:depth])
+            if number in self._lower - self._raised:
+                self.tap("copy up", path[:depth])
+                self._raised.add(number)
 
     def seen(self) -> Tree:
         """Return the tree, but for the installer's own directory."""
@@ -215,7 +254,8 @@ class Simulation(Root):
         return next((one for one in found if one is not None), None)
 
     def space(self) -> os.statvfs_result:
-        return os.statvfs_result((4096, 4096, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 0, 255))
+        size, free = 1 << 20, self.room
+        return os.statvfs_result((4096, 4096, size, free, free, size, free, free, 0, 255))
 
     def file_system(self) -> str:
         return str(self.path)
@@ -236,6 +276,18 @@ class Simulation(Root):
         self.tap("fchmod", path)
         self._change(Mode(inode, mode))
 
+    def mkdir_like(self, model: Parts, path: Parts) -> None:
+        self.mkdir(path, self._disk[self._directory_at(model)].mode)
+
+    def can_move(self, path: Parts, obstacle: Parts) -> bool:
+        self.tap("probe", path)
+        assert self._disk[self._directory_at(obstacle)].entries
+        return self._directory_at(path) not in self._lower
+
+    def bring_up(self, path: Parts) -> None:
+        self.tap("utime", path)
+        self._raise(path)
+
     def rename(self, source: Parts, destination: Parts) -> None:
         self.tap("rename", destination)
         moving = self._find(source)
@@ -254,6 +306,10 @@ class Simulation(Root):
                 raise _error(errno.ENOTEMPTY, destination)
         elif there is not None and is_directory:
             raise _error(errno.ENOTDIR, destination)
+        if is_directory and moving in self._lower:
+            raise _error(errno.EXDEV, source)
+        self._raise(source)
+        self._raise(destination[:-1])
         self._change(Entries(((parent, name, None), (other, new, moving))))
 
     def link(self, source: Parts, destination: Parts) -> None:
@@ -264,12 +320,15 @@ class Simulation(Root):
             raise _error(errno.EPERM, source)
         if name in self._disk[parent].entries:
             raise _error(errno.EEXIST, destination)
+        self._raise(source)
+        self._raise(destination[:-1])
         self._change(Entries(((parent, name, inode),)))
 
     def unlink(self, path: Parts) -> None:
         self.tap("unlink", path)
         if self._disk[self._find(path)].type == stat.S_IFDIR:
             raise _error(errno.EISDIR, path)
+        self._raise(path[:-1])
         parent, name = self._place(path)
         self._change(Entries(((parent, name, None),)))
 
@@ -281,11 +340,15 @@ class Simulation(Root):
         for name in list(inode.entries):
             self.remove_tree((*path, name))
         self.tap("rmdir", path)
+        self._raise(path[:-1])
         parent, name = self._place(path)
         self._change(Entries(((parent, name, None),)))
 
     def sync_directory(self, path: Parts) -> None:
         inode = self._directory_at(path)
+        if self.layered:
+            self.sync_all()
+            return
         self.tap("fsync", path)
         self._log.append(Sync(inode))
 
@@ -344,7 +407,7 @@ class Simulation(Root):
             change = self._log[position]
             assert not isinstance(change, Sync)  # only changes are ever pending
             change.apply(disk)
-        return Simulation(disk)
+        return self._of(disk)
 
     # Inodes.
 
@@ -358,6 +421,7 @@ class Simulation(Root):
         parent, name = self._place(path)
         if name in self._disk[parent].entries:
             raise _error(errno.EEXIST, path)
+        self._raise(path[:-1])
         inode = self._make(type_, mode)
         self._change(Entries(((parent, name, inode),)))
         return inode
