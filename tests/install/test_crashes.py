@@ -710,7 +710,7 @@ def test_what_was_not_kept_is_said_where_the_changes_can_not_be_completed(scenar
     assert caught.value.problem.startswith("the changes can't be completed: ")
     assert caught.value.problem.endswith(": input/output error; " + transaction.NOT_KEPT)
     assert caught.value.hint == "run 'spkg recover' to try again"
-    assert restore(root) is RecoveryOutcome.DONE
+    assert restore(root).outcome is RecoveryOutcome.DONE
     assert state_of(root) == scenario.new
 
 

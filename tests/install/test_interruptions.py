@@ -621,6 +621,10 @@ CUTS: Final = [
     pytest.param(("in-place", "ext4", 2, 1), id="in-place-ext4"),
     pytest.param(("in-place", "xfs", 2, 3), id="in-place-xfs", marks=LONG),
     pytest.param(("format", "ext4", 2, 2), id="format-ext4", marks=LONG),
+    pytest.param(("all", "overlayfs", 2, 1), id="all-overlayfs"),
+    pytest.param(("many", "overlayfs", 2, 3), id="many-overlayfs", marks=LONG),
+    pytest.param(("in-place", "overlayfs", 2, 2), id="in-place-overlayfs", marks=LONG),
+    pytest.param(("format", "overlayfs", 2, 2), id="format-overlayfs", marks=LONG),
 ]
 """What, where, how the power is cut, and which share of the primitives has its turn in the proof."""
 

@@ -644,6 +644,8 @@ FILE_SYSTEMS: Final = {
     "xfs": (300, ("mkfs.xfs", "-q", "-f"), "loop"),
 }
 """The size in MiB, how it is made, and mounted: ext4 without the help it gives to those who don't sync."""
+OVERLAY: Final = "overlayfs"
+"""An overlayfs of two layers on ext4: what is planted lies in the lower one."""
 
 
 MOST: Final = 300
@@ -756,12 +758,29 @@ def begun_of(found: Tree, trees: Sequence[Tree]) -> int | None:
     return None if index is None else index + (found != trees[index])
 
 
-def _mount(kind: str, image: Path, place: Path) -> None:
-    subprocess.run(["mount", "-o", FILE_SYSTEMS[kind][2], image, place], check=True)
+def _mount(kind: str, image: Path, place: Path) -> Path:
+    """Mount an image, and return where its own file system is: an overlayfs is mounted over that."""
+    if kind != OVERLAY:
+        subprocess.run(["mount", "-o", FILE_SYSTEMS[kind][2], image, place], check=True)
+        return place
+    (below := place.with_name("below")).mkdir(exist_ok=True)
+    _mount("ext4", image, below)
+    lay_over(below, place)
+    return below
+
+
+def lay_over(below: Path, place: Path, *options: str) -> None:
+    """Mount an overlayfs whose layers are directories of another file system."""
+    for name in ("lower", "upper", "work"):
+        (below / name).mkdir(exist_ok=True)
+    layers = (f"lowerdir={below}/lower", f"upperdir={below}/upper", f"workdir={below}/work", *options)
+    subprocess.run(["mount", "-t", "overlay", "-o", ",".join(layers), "none", place], check=True)
 
 
 def _unmount(place: Path) -> None:
     subprocess.run(["umount", place], check=True)
+    if os.path.ismount(below := place.with_name("below")):
+        subprocess.run(["umount", below], check=True)
 
 
 def cut(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -772,20 +791,21 @@ def cut(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     place, fresh, image, package = desk / "mount", desk / "fresh", desk / "image", desk / "package"
     place.mkdir()
     package.write_bytes(scenario.package)
-    size, make, _ = FILE_SYSTEMS[kind]
+    size, make, _ = FILE_SYSTEMS["ext4" if kind == OVERLAY else kind]
     with fresh.open("wb") as file:
         file.truncate(size << 20)
     subprocess.run([*make, fresh], check=True)
-    _mount(kind, fresh, place)
-    (root := place / "root").mkdir()
-    plant(scenario.garden, root)
+    planted = _mount(kind, fresh, place)
+    root = place / "root"
+    planted = planted / "lower" / "root" if kind == OVERLAY else root
+    planted.mkdir()
+    plant(scenario.garden, planted)
     _unmount(place)
     at = request["first"]
     while True:
         subprocess.run(["cp", "--sparse=always", fresh, image], check=True)
-        _mount(kind, image, place)
         told = desk / "told"
-        top = os.open(place, os.O_RDONLY)
+        top = os.open(_mount(kind, image, place), os.O_RDONLY)
 
         def stop(
             top: int = top,
