@@ -3,19 +3,18 @@
 Redirects are followed here, because they decide which server a password is sent to.
 """
 
-import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, Final
-from urllib.parse import urldefrag, urljoin
+from urllib.parse import quote, urldefrag, urljoin
 
 import requests
 import urllib3
 from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth
 
+from spkg.download.http_answer import breaking, read_answer
 from spkg.download.url import Location, Login
-from spkg.download.worker import MAX_SERVER_TEXT, BrokenError, NotResumableError, Transfer, system_words
-from spkg.errors import ACCESS, CONTACT, LOGIN, TransferError, UsageError
+from spkg.download.worker import Transfer
+from spkg.errors import ACCESS, LOGIN, TransferError, UsageError
 
 __all__ = ["WebTransport"]
 
@@ -25,13 +24,9 @@ SMALL: Final = 1 << 16
 """How many bytes of an answer other than the file are read at most."""
 CONNECT: Final = 30
 """How long making a connection may take, in seconds."""
-DIGITS: Final = 19
-"""The longest size that is accepted, in digits."""
 MOVED: Final = frozenset({301, 302, 303, 307, 308})
-LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
-"""Statuses that may be different the next time."""
-WITHOUT_RANGE: Final = frozenset({401, 404, 407, 410, *LATER} - {500})
-"""Statuses that a request for a part of the file has for the same reason as one for all of it."""
+NOT_QUOTED: Final = "".join(set(map(chr, range(128))) - {" "})
+"""What stays as it is in the target of a redirect; spaces and all beyond ASCII are quoted."""
 
 
 class WebTransport:
@@ -70,7 +65,7 @@ class WebTransport:
         for _ in range(REDIRECTS + 1):
             response = self._ask(location, ranged)
             if response.status_code not in MOVED:
-                return _answer(response, location, offset, validator if ranged else None)
+                return read_answer(response, location, offset, validator if ranged else None)
             location = _moved(response, location)
         raise TransferError(f"{self._location}: more than {REDIRECTS} redirects", reason=ACCESS)
 
@@ -97,7 +92,7 @@ class WebTransport:
         return isinstance(self._auth, _DigestLogin) and "basic" in asked and "digest " not in asked
 
     def _get(self, location: Location, headers: dict[str, str], auth: AuthBase | None) -> requests.Response:
-        with _breaking(location):
+        with breaking(location):
             return self._session.get(
                 location.url,
                 headers=headers,
@@ -145,100 +140,6 @@ class _DigestLogin(HTTPDigestAuth):
         return r
 
 
-class _WebTransfer:
-    """An answer with the file, or the rest of it."""
-
-    def __init__(
-        self, response: requests.Response, location: Location, offset: int, total: int | None
-    ) -> None:
-        self._response = response
-        self._location = location
-        self.offset = offset
-        self.total = total
-        response.raw.enforce_content_length = False  # the reader checks the length
-        tag = response.headers.get("ETag", "")
-        # Two files with the same weak tag may differ.
-        self.validator = tag if tag.startswith('"') else None
-
-    def read(self, size: int) -> bytes:
-        """Return the available bytes, at most *size*; none at the end.
-
-        Raises:
-            BrokenError: The connection broke.
-        """
-        with _breaking(self._location):
-            octets: bytes = self._response.raw.read1(size)
-            return octets
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._response.close()
-
-
-class _Nothing:
-    """An answer without any more bytes."""
-
-    def __init__(self, total: int, validator: str | None) -> None:
-        self.offset = self.total = total
-        self.validator = validator
-
-    def read(self, size: int) -> bytes:  # noqa: ARG002 - there is nothing to read
-        """Return nothing."""
-        return b""
-
-    def close(self) -> None:
-        """Do nothing: the connection is already closed."""
-
-
-def _answer(response: requests.Response, location: Location, offset: int, validator: str | None) -> Transfer:
-    """Return the transfer of an answer with the file.
-
-    Args:
-        response: The answer.
-        location: The location that was requested.
-        offset: The offset of the first byte that is wanted.
-        validator: What identifies the version, if only a part of the file was requested.
-
-    Raises:
-        NotResumableError: The server did not send the part that was requested.
-        BrokenError: The server may have the file later.
-        TransferError: The server does not have the file, or sent something else.
-    """
-    status = response.status_code
-    total = response.headers.get("Content-Range", "").partition("/")[2]
-    if status == requests.codes.requested_range_not_satisfiable and validator and total == str(offset):
-        response.close()
-        return _Nothing(offset, validator)  # the connection broke at the end of the file
-    problem = _problem(response, offset, validator)
-    if problem is not None:
-        response.close()
-        if validator is not None and status not in WITHOUT_RANGE:
-            raise NotResumableError(f"{location}: {problem}")
-        kind = BrokenError if status in LATER else TransferError
-        raise kind(f"{location}: {problem}", reason=ACCESS)
-    if status == requests.codes.ok:
-        return _WebTransfer(response, location, 0, _number(response.headers.get("Content-Length", "")))
-    return _WebTransfer(response, location, offset, _number(total))
-
-
-def _problem(response: requests.Response, offset: int, validator: str | None) -> str | None:
-    """Return why an answer is not the one that was requested; None if it is."""
-    if response.status_code not in {requests.codes.ok, requests.codes.partial}:
-        return f"{response.status_code} {str(response.reason)[:MAX_SERVER_TEXT]}"
-    encoding = response.headers.get("Content-Encoding", "identity").lower()
-    if encoding != "identity":
-        return f"the server compressed the file with {encoding}, which was not requested"
-    if response.status_code == requests.codes.partial:
-        begins = response.headers.get("Content-Range", "").lower().startswith(f"bytes {offset}-")
-        if validator is None or not begins or response.headers.get("ETag", validator) != validator:
-            return "the server sent a range that was not requested"
-    return None
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= DIGITS else None
-
-
 def _moved(response: requests.Response, location: Location) -> Location:
     """Return the location that a redirect leads to.
 
@@ -246,8 +147,13 @@ def _moved(response: requests.Response, location: Location) -> Location:
         TransferError: It must not be followed.
     """
     _drain(response)
+    stated = response.headers.get("Location", "").strip()
+    if not stated:
+        raise TransferError(f"{location}: a redirect without a Location", reason=ACCESS)
     try:
-        target, _ = urldefrag(urljoin(location.url, response.headers.get("Location", "")))
+        # Quoted byte for byte, whatever their encoding: the server knows what it meant.
+        stated = quote(stated, NOT_QUOTED, "latin-1")
+        target, _ = urldefrag(urljoin(location.url, stated))
         moved = Location.parse(target)
     except (UsageError, ValueError) as exc:
         problem = exc.problem if isinstance(exc, UsageError) else "not a valid URL"
@@ -265,49 +171,3 @@ def _drain(response: requests.Response) -> None:
             response.close()
     except (urllib3.exceptions.HTTPError, OSError):
         response.close()
-
-
-@contextmanager
-def _breaking(location: Location) -> Iterator[None]:
-    """Turn errors that may not happen again into :class:`BrokenError`, others into :class:`TransferError`."""
-    try:
-        yield
-    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
-        bottom = _bottom(exc)
-        if isinstance(bottom, ssl.SSLCertVerificationError):
-            problem = f"{location}: the server's certificate is not trusted: {bottom.verify_message}"
-            hint = "use --ca-bundle for a private certificate authority"
-            raise TransferError(problem, reason=CONTACT, hint=hint) from exc
-        contact = isinstance(exc, requests.exceptions.ConnectionError | requests.exceptions.Timeout)
-        problem = f"{location}: {_said(bottom)}"
-        raise BrokenError(problem, reason=CONTACT if contact else None) from exc
-    except ValueError as exc:
-        raise BrokenError(f"{location}: the server's answer is malformed") from exc
-
-
-def _bottom(problem: BaseException) -> BaseException:
-    """Return the innermost of nested errors."""
-    while True:
-        inner = getattr(problem, "reason", None)
-        if not isinstance(inner, BaseException):
-            inner = next((one for one in problem.args if isinstance(one, BaseException)), None)
-        if inner is None and isinstance(problem, urllib3.exceptions.NewConnectionError):
-            inner = problem.__cause__
-        if inner is None:
-            return problem
-        problem = inner
-
-
-def _said(problem: BaseException) -> str:
-    """Return the text of an error, in plain words for the common ones."""
-    match problem:
-        case urllib3.exceptions.NameResolutionError():
-            return "the host name can't be resolved"
-        case urllib3.exceptions.ConnectTimeoutError():
-            return "the connection timed out"
-        case urllib3.exceptions.ReadTimeoutError():
-            return "the server sent no data in time"
-        case OSError():
-            return system_words(problem)
-        case _:
-            return str(problem)[:MAX_SERVER_TEXT]

@@ -45,11 +45,17 @@ class BrokenError(Exception):
     Args:
         problem: What happened.
         reason: As for :class:`TransferError`.
+        busy: Whether the server is there, and wants to be asked later.
+        delay: How many seconds it asks to wait.
     """
 
-    def __init__(self, problem: str, *, reason: Reason | None = None) -> None:
+    def __init__(
+        self, problem: str, *, reason: Reason | None = None, busy: bool = False, delay: float | None = None
+    ) -> None:
         super().__init__(problem)
         self.reason = reason
+        self.busy = busy
+        self.delay = delay
 
 
 class NotResumableError(Exception):
@@ -254,10 +260,12 @@ class Downloader:
             TransferError: It was asked often enough.
         """
         self._failures += 1
-        if self._failures >= CONTACTS and not self._furthest:
+        if self._failures >= CONTACTS and not self._furthest and not problem.busy:
             raise TransferError(str(problem), reason=problem.reason)
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures - 1, 10))
-        pause *= random.uniform(0.75, 1.25)  # noqa: S311 - gateways must not all come back at once
+        varied = random.uniform(0.75, 1.25)  # noqa: S311 - gateways must not all come back at once
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures - 1, 10)) * varied
+        if problem.delay:
+            pause = problem.delay * max(1, varied)
         note = {"text": f"{problem}: trying again in {pause:.1f} s"}
         self._send(pack(FrameKind.NOTE, self._order.number, note))
         return self._listen(pause)

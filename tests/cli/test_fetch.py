@@ -73,6 +73,22 @@ def test_what_is_fetched_wrong_is_not_there(
     assert sorted(path.name for path in Path().iterdir()) == ["ca.pem", "root"]
 
 
+def test_a_web_page_in_place_of_a_package_failed_to_transfer(url: str, script: Script) -> None:
+    script.answers = [(200, {"Content-Type": "text/html"}, b"<html>please log in<")] * 2
+
+    fetched = run("fetch", url, "-o", "out.spkg", *TRUST)
+    applied = run("apply", url, "--root", "root", *TRUST, "--json")
+
+    problem = f"{url}: the server sent a web page (text/html), not a package"
+    hint = "the server, or a portal on the way to it, may require a login"
+    assert fetched.exit_code == applied.exit_code == 8
+    assert fetched.stderr == f"spkg: error: {problem}\nspkg: hint: {hint}\n"
+    document = json.loads(applied.stdout)
+    assert (document["status"], document["reason"]) == ("transfer-failed", "access")
+    assert document["fault"] == {"code": 9010, "string": problem}
+    assert document["hint"] == hint
+
+
 def test_fetch_wants_a_url_and_overwrites_nothing(url: str, script: Script) -> None:
     Path("there").write_text("there")
 

@@ -198,6 +198,126 @@ def test_a_size_that_is_none_is_not_believed(length: str) -> None:
             assert "Content-Length" in str(exc) or "invalid literal" in str(exc)  # noqa: PT017
 
 
+@pytest.mark.parametrize("coding", ["", "identity", "Identity", "aws-chunked", "binary", "utf-8", "none"])
+def test_what_changes_no_octet_is_no_compression(coding: str) -> None:
+    with serving(Script(octets=OCTETS, extra={"Content-Encoding": coding})) as url:
+        assert everything(transport(f"{url}/p")) == OCTETS
+
+
+@pytest.mark.parametrize("coding", ["gzip", "X-GZIP", "br", "zstd", "deflate", "compress", "utf-8, br"])
+def test_compressed_octets_are_not_the_file(coding: str) -> None:
+    named = coding.lower().split(", ")[-1]
+    with (
+        serving(Script(octets=OCTETS, extra={"Content-Encoding": coding})) as url,
+        pytest.raises(TransferError, match=f"compressed the file with {named}, which was not requested"),
+    ):
+        transport(f"{url}/p").open(0, None)
+
+
+def test_chunks_override_a_length() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with speaking(head + b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n") as url:
+        answer = transport(url).open(0, None)
+        assert answer.total is None
+        assert b"".join(iter(lambda: answer.read(100), b"")) == b"hello world"
+
+
+PAGE = b"<html>please log in</html>"
+OTHER_PAGES = {
+    "a doctype": b"\xef\xbb\xbf\r\n<!DOCTYPE HTML PUBLIC><title>Portal</title>",
+    "XHTML": b'<?xml version="1.0"?>\n<!-- > -->\n<html xmlns="http://www.w3.org/1999/xhtml">',
+    "a script": b"<script>location='/login'</script>",
+}
+
+
+def test_a_web_page_is_no_package() -> None:
+    page = {"Content-Type": "text/html; charset=utf-8"}
+    for body in (PAGE, b"please log in"):
+        with (
+            serving(Script(octets=OCTETS, answers=[(200, page, body)])) as url,
+            pytest.raises(TransferError) as caught,
+        ):
+            transport(f"{url}/p").open(0, None)
+
+        assert str(caught.value) == f"{url}/p: the server sent a web page (text/html), not a package"
+        assert caught.value.reason == "access"
+        assert caught.value.hint == "the server, or a portal on the way to it, may require a login"
+
+
+@pytest.mark.parametrize("body", OTHER_PAGES.values(), ids=OTHER_PAGES)
+@pytest.mark.parametrize("stated", ["application/octet-stream", ""])
+def test_a_web_page_is_known_by_its_first_octets(body: bytes, stated: str) -> None:
+    marked = f" (marked {stated})" if stated else ""
+    with (
+        serving(Script(octets=OCTETS, answers=[(200, {"Content-Type": stated}, body)])) as url,
+        pytest.raises(TransferError) as caught,
+    ):
+        transport(f"{url}/p").open(0, None)
+
+    assert str(caught.value) == f"{url}/p: the server sent a web page{marked}, not a package"
+
+
+def test_a_web_page_that_breaks_off_is_one() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with (
+        speaking(head + b"5\r\n<html\r\nff\r\n>") as url,
+        pytest.raises(TransferError, match="the server sent a web page, not a package"),
+    ):
+        transport(url).open(0, None)
+
+
+def test_a_package_is_one_whatever_its_server_calls_it() -> None:
+    octets = b"2WIRE_SP" + OCTETS
+    with serving(Script(octets=octets, extra={"Content-Type": "text/html"})) as url:
+        assert everything(transport(f"{url}/p")) == octets
+        assert everything(transport(f"{url}/p"), 1000, '"1"') == octets[1000:]
+
+
+DATE = "Sun, 29 Nov 2026 10:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "delay"),
+    [
+        ({}, None),
+        ({"Retry-After": "5"}, 5),
+        ({"Retry-After": "9" * 19}, 86400),
+        ({"Retry-After": "9" * 20}, None),
+        ({"Retry-After": "-1"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "Sun, 29 Nov 2026 10:01:30 GMT", "Date": DATE}, 90),
+        ({"Retry-After": "Sun, 29 Nov 2026 09:00:00 GMT", "Date": DATE}, 0),
+        ({"Retry-After": "Sun, 29 Nov 2026 10:01:30 -0000", "Date": DATE}, None),
+        ({"Retry-After": "Sun, 29 Nov 2026 10:01:30 GMT", "Date": "today"}, None),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_server_says_when_to_ask_again(status: int, headers: dict[str, str], delay: float) -> None:
+    said = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    with speaking(f"HTTP/1.1 {status} Busy\r\n{said}\r\n".encode()) as url:
+        with pytest.raises(BrokenError, match=f"/p: {status} Busy") as caught:
+            transport(url).open(0, None)
+
+    assert (caught.value.busy, caught.value.delay) == (True, delay)
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/my firmware 1.0.spkg", "/my%20firmware%201.0.spkg"),
+        ("/f\u00c3\u00bcr.spkg", "/f%C3%BCr.spkg"),
+        ("/f\u00fcr.spkg", "/f%FCr.spkg"),
+        ("/a%20b c", "/a%20b%20c"),
+        (" /x\t", "/x"),
+    ],
+)
+def test_the_target_of_a_redirect_is_quoted_where_its_server_did_not(target: str, path: str) -> None:
+    with serving(script := Script(octets=OCTETS, answers=[(302, {"Location": target}, b"")])) as url:
+        assert everything(transport(f"{url}/p")) == OCTETS
+
+    assert script.asked[-1].path == path
+
+
 def test_redirects_are_followed_five_times() -> None:
     with serving(script := Script(octets=OCTETS)) as url:
         script.answers = [(302, {"Location": f"/hop{number}"}, b"") for number in range(5)]
@@ -216,6 +336,8 @@ def test_redirects_are_followed_five_times() -> None:
         ("file:///etc/passwd", "invalid redirect: unsupported URL scheme 'file'"),
         ("http://user:pass@127.0.0.1/p", "invalid redirect: a URL must not carry credentials"),
         ("http://127.0.0.1:bad/p", "invalid redirect: not a valid URL"),
+        ("/a\x01b", "invalid redirect: a URL must have only printable ASCII characters"),
+        ("", "a redirect without a Location"),
     ],
 )
 def test_a_redirect_to_elsewhere_is_refused(target: str, problem: str) -> None:

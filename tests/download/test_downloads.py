@@ -238,6 +238,53 @@ def test_one_that_gives_nothing_more_is_asked_until_a_timeout_ends_it(place: Pat
     assert state_of(place) == "clean"
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_server_is_asked_again_until_a_timeout_ends_it(status: int, place: Path) -> None:
+    script = Script(octets=OCTETS, answers=[(status, {}, b"")] * 20)
+    with serving(script) as url:
+        do(url, place)
+        assert tree(place) == NEW
+        script.answers = [(status, {}, b"")] * 9999
+        with pytest.raises(TransferError, match=r"the Initial Timeout of 1[.]5 s has passed"):
+            do(url, place, ApplyRequest(device=None, again=True), Timeouts(initial=1.5))
+
+
+def test_a_busy_server_is_not_asked_earlier_than_it_says(place: Path) -> None:
+    notes: list[str] = []
+    begun = monotonic()
+    script = Script(octets=OCTETS, answers=[(503, {"Retry-After": "1"}, b"")] * 2)
+    with serving(script) as url, arriving(url) as arrival:
+        arrival.note = notes.append
+        with open_arrival(arrival):
+            assert monotonic() - begun >= 2
+
+    waits = [re.fullmatch(r".+: 503 Service Unavailable: trying again in (1\.[0-3]) s", one) for one in notes]
+    assert len(waits) == 2
+    assert all(waits)
+
+
+def test_a_delay_beyond_the_deadline_is_ended_by_it(place: Path) -> None:
+    with (
+        serving(script := Script(octets=OCTETS, answers=[(503, {"Retry-After": "3600"}, b"")])) as url,
+        pytest.raises(TransferError, match=r"the Initial Timeout of 1[.]5 s has passed"),
+    ):
+        do(url, place, timeouts=Timeouts(initial=1.5))
+
+    assert len(script.asked) == 1
+
+
+def test_a_web_page_in_the_middle_is_a_break(place: Path) -> None:
+    page = (200, {"Content-Type": "text/html"}, b"<html>please log in</html>")
+    script = Script(octets=OCTETS, cuts=[FRONT + 7])
+    with serving(script) as url, arriving(url) as arrival:
+        with open_arrival(arrival) as (opened, payload), Root(place) as root:
+            script.answers = [page] * 2
+            apply(verify_package(opened, policy(), at=AT), payload, root, ANYHOW)
+
+    assert tree(place) == NEW
+    assert len(script.asked) == 4
+
+
 def test_where_no_timeout_ends_it_a_long_time_without_an_octet_does(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
