@@ -20,6 +20,10 @@ COMMANDS: Final = {
     "verify": ListedCommand(
         where="spkg.cli.verify:verify", help="Check the signatures of PKG and the digest of every file."
     ),
+    "list": ListedCommand(
+        where="spkg.cli.list:list_files", help="List the files in PKG; nothing is verified."
+    ),
+    "cat": ListedCommand(where="spkg.cli.cat:cat", help="Print the contents of the file PATH in PKG."),
     "extract": ListedCommand(
         where="spkg.cli.extract:extract", help="Extract the files of PKG into DIR, installing nothing."
     ),

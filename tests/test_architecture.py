@@ -63,11 +63,12 @@ ONLY_IN = {
     "urllib": ("spkg/download/url.py", "spkg/download/http.py", "vouchers/acs/device_list.py"),
     "ftplib": ("spkg/download/ftp.py",),
     "tftpy": ("spkg/download/tftp.py",),
+    "tempfile": ("spkg/cli/cat.py",),
     "socket": ("spkg/download/",),
     "ssl": ("spkg/download/",),
 }
 """Libraries that a few modules, or the folders that end in a slash, have to themselves."""
-NEVER = {"subprocess", "pickle", "tempfile"}
+NEVER = {"subprocess", "pickle"}
 """What no module of the library has any business with."""
 COMMAND_LINE = {"cli", "spkg.__main__", "spkg.cli", "vouchers.cli"}
 OUTSIDE = {"time", "now", "today", "getenv", "environ", "environb", "utcnow"}

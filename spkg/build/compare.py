@@ -5,7 +5,7 @@ Nothing is verified here.  The contents of the two packages are compared, and th
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Final
@@ -21,11 +21,12 @@ from spkg.format.commands import (
     VersionCommand,
 )
 from spkg.format.package import Package
+from spkg.format.ranges import Range
 from spkg.format.signature_block import readable_name
 from spkg.trust.certificates import serial_text
 from spkg.verify.payload import CHUNK, Payload
 
-__all__ = ["Change", "Difference", "FileChange", "FileState", "compare_packages"]
+__all__ = ["Change", "Difference", "FileChange", "FileState", "Summary", "compare_packages"]
 
 GATES: Final = (VersionCommand, Role, StorageCommand, RequiredAttributes)
 """The requirements that decide whether a device may install the package (decision 17)."""
@@ -42,6 +43,8 @@ class FileState:
     sha1: bytes
     sha256: bytes | None
     mode: int
+    place: Range = field(compare=False)
+    """Where its contents are in the payload, which is no difference between files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +66,20 @@ class FileChange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Summary:
+    """How many files differ, and how much larger the second package's files are together."""
+
+    added: int
+    removed: int
+    changed: int
+    octets: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Difference:
     """Everything that differs; equal packages are identical, byte for byte."""
 
+    summary: Summary
     header: tuple[Change, ...]
     commands: tuple[Change, ...]
     gates: tuple[Change, ...]
@@ -111,6 +125,12 @@ def compare_packages(before: tuple[Package, Payload], after: tuple[Package, Payl
         if place is not None:
             encoding.append(f"the payloads, from byte {place} on")
     return Difference(
+        summary=Summary(
+            added=sum(file.before is None for file in files),
+            removed=sum(file.after is None for file in files),
+            changed=sum(None not in {file.before, file.after} for file in files),
+            octets=_length(other) - _length(one),
+        ),
         header=header,
         commands=commands,
         gates=gates,
@@ -119,6 +139,10 @@ def compare_packages(before: tuple[Package, Payload], after: tuple[Package, Payl
         signers=signers,
         encoding=tuple(encoding),
     )
+
+
+def _length(package: Package) -> int:
+    return sum(file.record.file_length for file in package.files)
 
 
 def _shown(package: Package, kinds: type[Record] | tuple[type[Record], ...]) -> list[tuple[str, str]]:
@@ -191,7 +215,11 @@ def _states(package: Package) -> dict[str, list[FileState]]:
         path = "/" + "/".join(part.decode() for part in file.record.path.parts)
         states[path].append(
             FileState(
-                length=file.record.file_length, sha1=file.record.hash, sha256=file.sha256, mode=file.mode
+                length=file.record.file_length,
+                sha1=file.record.hash,
+                sha256=file.sha256,
+                mode=file.mode,
+                place=file.range,
             )
         )
     return states

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from typing import Final
 
-__all__ = ["amount", "is_hidden", "printable", "size", "toml_string", "without_surrogates"]
+__all__ = ["amount", "is_hidden", "printable", "rough_size", "size", "toml_string", "without_surrogates"]
 
 HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
 """Unicode categories of characters that are not visible: controls, direction overrides, separators."""
@@ -58,6 +58,12 @@ def _escaped(found: re.Match[str]) -> str:
 def amount(number: int, noun: str, several: str = "") -> str:
     """Return a number with its noun, such as ``1 file`` or ``2 files``."""
     return f"{number} {noun}" if number == 1 else f"{number} {several or noun + 's'}"
+
+
+def rough_size(octets: int) -> str:
+    """Return a number of bytes in three digits or so, such as ``293 KiB``, where no more are of use."""
+    number, unit = size(octets).split(" ")
+    return f"{float(number):.0f} {unit}" if float(number) >= 10 else f"{number} {unit}"
 
 
 def size(octets: int) -> str:

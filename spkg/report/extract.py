@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from spkg.build.extract import Extraction
 from spkg.common.documents import Document
 from spkg.common.printable import amount, size
-from spkg.report.lines import NO_DATES, Line, Tone, range_document
+from spkg.report.lines import NO_DATES, Line, Tone, mode_text, range_document
 from spkg.verify.signatures import TrustedPackage
 
 __all__ = ["extraction_document", "extraction_lines", "extraction_warnings"]
@@ -25,7 +25,7 @@ def extraction_document(done: Extraction, directory: str, trusted: TrustedPackag
                 "place": place,
                 "length": one.file.record.file_length,
                 "sha1": one.sha1.hex(),
-                "mode": f"{one.file.mode:04o}" if one.file.mode else None,
+                "mode": mode_text(one.file.mode),
             }
             for one, place in zip(done.report.files, done.places, strict=True)
         ],

@@ -17,6 +17,7 @@ __all__ = [
     "columns",
     "error_document",
     "error_fields",
+    "mode_text",
     "progress_document",
     "range_document",
     "warning_documents",
@@ -66,6 +67,11 @@ def error_fields(error: SpkgError | None, status: int, word: str, message: str) 
 def error_document(fields: Mapping[str, Any]) -> Document:
     """Return the document of a command that failed."""
     return {"schema": "spkg.error/1", **fields}
+
+
+def mode_text(mode: int) -> str | None:
+    """Return the mode of a file as JSON has it, such as ``0640``; None if the package states none."""
+    return f"{mode:04o}" if mode else None
 
 
 def range_document(one: Range) -> Document:

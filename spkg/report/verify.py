@@ -6,7 +6,7 @@ from spkg.common.documents import Document
 from spkg.common.printable import size
 from spkg.common.times import write_time
 from spkg.errors import SpkgError
-from spkg.report.lines import NO_DATES, Line, Tone, range_document
+from spkg.report.lines import NO_DATES, Line, Tone, mode_text, range_document
 from spkg.trust.certificates import serial_text, subject_of
 from spkg.verify.contents import DamagedPayloadError, PayloadReport
 from spkg.verify.signatures import SignatureReport, TrustedPackage, UntrustedPackageError
@@ -108,7 +108,7 @@ def _file(report: PayloadReport, index: int) -> Document:
         "command": one.file.command,
         "path": str(one.file.record.path),
         "length": one.file.record.file_length,
-        "mode": f"{one.file.mode:04o}" if one.file.mode else None,
+        "mode": mode_text(one.file.mode),
         "sha1": one.sha1.hex(),
         "sha256": None if one.sha256 is None else one.sha256.hex(),
         "status": "damaged" if one.problem else "intact",

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli import main
-from spkg.build.compare import Change, Difference, FileChange, FileState, compare_packages
+from spkg.build.compare import Change, Difference, FileChange, FileState, Summary, compare_packages
 from spkg.build.sign import add_signature
 from spkg.common.digests import Digest
 from spkg.errors import FormatError
@@ -36,6 +36,7 @@ from spkg.format.commands import (
     MinimumNonVolatileStorage,
     MinimumVersion,
     Move,
+    PayloadCommand,
     Reboot,
     Record,
     RecoverableTimeout,
@@ -50,6 +51,7 @@ from spkg.format.commands import (
 )
 from spkg.format.package import Header, encode_commands
 from spkg.format.paths import RootPath, TreePath
+from spkg.format.ranges import Range
 from spkg.format.signature_block import EMPTY_BLOCK, load_block
 from spkg.trust.ber import tlv
 from spkg.trust.keys import Identity
@@ -68,7 +70,16 @@ from tests.support.kit import (
     signer,
 )
 
-NOTHING: Final = Difference(header=(), commands=(), gates=(), timeouts=(), files=(), signers=(), encoding=())
+NOTHING: Final = Difference(
+    summary=Summary(added=0, removed=0, changed=0, octets=0),
+    header=(),
+    commands=(),
+    gates=(),
+    timeouts=(),
+    files=(),
+    signers=(),
+    encoding=(),
+)
 
 
 def differ(before: bytes, after: bytes) -> Difference:
@@ -90,6 +101,21 @@ def state(contents: bytes = CONTENTS, *, sha256: bool = False, mode: int = 0) ->
         sha1=sha1(contents, usedforsecurity=False).digest(),
         sha256=Digest.SHA256.of(contents) if sha256 else None,
         mode=mode,
+        place=Range(0, 0),  # no part of the difference
+    )
+
+
+def counted(before: Draft, after: Draft, files: Sequence[FileChange]) -> Summary:
+    """Return how many files differ, and how much larger those of the second package are."""
+    old, new = (
+        sum(record.file_length for record in draft.records if isinstance(record, PayloadCommand))
+        for draft in (before, after)
+    )
+    return Summary(
+        added=sum(one.before is None for one in files),
+        removed=sum(one.after is None for one in files),
+        changed=sum(one.before is not None and one.after is not None for one in files),
+        octets=new - old,
     )
 
 
@@ -118,6 +144,7 @@ def only(
 ) -> None:
     """Make sure that this is all the difference, and that there is one the other way round."""
     expected = Difference(
+        summary=counted(before, after, files),
         header=sized(before, after),
         commands=tuple(commands),
         gates=tuple(gates),
@@ -726,6 +753,7 @@ def test_every_category_is_told_and_10(tmp_path: Path) -> None:
 
     assert (result.exit_code, result.stderr) == (10, "")
     assert result.stdout == (
+        "1 changed, +1 byte\n"
         "header\n"
         f"- command_list_length: {len(before.signed) - 24}\n"
         f"+ command_list_length: {len(after.signed) - 24}\n"
@@ -755,6 +783,7 @@ def test_a_difference_in_octets_alone_is_told(tmp_path: Path) -> None:
 
     assert (result.exit_code, result.stderr) == (10, "")
     assert result.stdout == (
+        "no file added, removed or changed\n"
         "the bytes differ, although every field is the same: the payloads, from byte 0 on\n"
     )
 
@@ -787,6 +816,7 @@ def test_one_document_has_all_keys(tmp_path: Path) -> None:
         "schema": "spkg.diff/1",
         "verified": False,
         "equal": False,
+        "summary": {"added": 1, "removed": 1, "changed": 1, "octets": 0},
         "header": [
             {
                 "name": "command_list_length",
@@ -832,6 +862,7 @@ def test_one_document_says_that_packages_are_equal(tmp_path: Path) -> None:
         "schema": "spkg.diff/1",
         "verified": False,
         "equal": True,
+        "summary": {"added": 0, "removed": 0, "changed": 0, "octets": 0},
         "header": [],
         "commands": [],
         "files": {"added": [], "removed": [], "changed": []},

@@ -76,6 +76,9 @@ DOCUMENTED: Final = (
     "verify nothing.spkg --trust ca.pem",
     "extract p.spkg out --unsafe-skip-signatures",
     "diff p.spkg u.spkg",
+    "diff p.spkg u.spkg --text",
+    "list p.spkg",
+    "list nothing.spkg",
     "inspect nothing.spkg",
     "inspect --nothing",
 )

@@ -139,6 +139,10 @@ def test_a_package_from_a_pipe_is_extracted() -> None:
     assert Path("out/bin/app").read_bytes() == CONTENTS
 
 
+def test_a_package_from_a_pipe_is_listed() -> None:
+    assert piped(genuine(), "list", "-") == (0, run("list", "p.spkg").stdout, "")
+
+
 def test_a_package_from_a_pipe_is_signed() -> None:
     status, _, stderr = piped(unsigned(), "sign", "-", "-o", "new.spkg", *KEY)
 
@@ -159,11 +163,16 @@ def test_a_package_from_a_pipe_is_compared(order: tuple[str, str]) -> None:
     ],
     ids=["cut", "trailing"],
 )
-@pytest.mark.parametrize("command", ["verify", "extract", "sign"])
+@pytest.mark.parametrize("command", ["verify", "extract", "sign", "cat"])
 def test_a_payload_of_the_wrong_size_from_a_pipe_is_malformed(
     command: str, octets: Callable[[], bytes], problem: str, here: Path
 ) -> None:
-    rest = {"verify": TRUST, "extract": ("out", *TRUST), "sign": ("-o", "out", "--digest", "sha256", *KEY)}
+    rest = {
+        "verify": TRUST,
+        "extract": ("out", *TRUST),
+        "sign": ("-o", "out", "--digest", "sha256", *KEY),
+        "cat": ("/bin/app", *TRUST),
+    }
     there = files(here)
 
     status, _, stderr = piped(octets(), command, "-", *rest[command])
@@ -189,6 +198,7 @@ def test_an_empty_pipe_is_malformed() -> None:
     [
         "extract p.spkg out --trust ca.pem --at 2026-06-01",
         "extract p.spkg out --unsafe-skip-signatures",
+        "cat p.spkg /bin/app --trust ca.pem --at 2026-06-01",
         "sign p.spkg -o out --key signer.key --cert signer.pem --digest sha256",
     ],
 )
@@ -214,15 +224,17 @@ def test_a_payload_that_was_tampered_with_is_neither_extracted_nor_signed(args: 
     ],
     ids=["cut", "cut off", "trailing"],
 )
-@pytest.mark.parametrize("command", ["inspect", "verify", "extract", "sign", "diff"])
+@pytest.mark.parametrize("command", ["inspect", "list", "verify", "extract", "cat", "sign", "diff"])
 def test_a_payload_of_the_wrong_size_is_malformed(
     command: str, change: Callable[[bytes], bytes], place: int, problem: str, here: Path
 ) -> None:
     Path("p.spkg").write_bytes(change(genuine()))
     rest = {
         "inspect": (),
+        "list": (),
         "verify": TRUST,
         "extract": ("out", *TRUST),
+        "cat": ("/bin/app", *TRUST),
         "sign": ("-o", "out", "--digest", "sha256", *KEY),
         "diff": ("u.spkg",),
     }

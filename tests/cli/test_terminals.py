@@ -68,7 +68,10 @@ def test_a_terminal_has_colours(colours: None) -> None:
     )
     assert on_terminal("diff", "p.spkg", "u.spkg") == (
         10,
-        "\x1b[1msigners\x1b[0m\n\x1b[33m- signer: CN=Test Signer, serial 03E8, sha1\x1b[0m\n",
+        (
+            "\x1b[1mno file added, removed or changed\x1b[0m\n"
+            "\x1b[1msigners\x1b[0m\n\x1b[33m- signer: CN=Test Signer, serial 03E8, sha1\x1b[0m\n"
+        ),
     )
     assert on_terminal("verify", "p.spkg") == (
         2,

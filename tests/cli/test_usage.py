@@ -39,7 +39,9 @@ OPTIONS: Final = {
         "PKG DIR",
         {"--unsafe-skip-signatures", "--manifest", "--no-progress", "--json"} | TRUST_OPTIONS,
     ),
-    "diff": ("A B", {"--json"}),
+    "list": ("PKG", {"--json"}),
+    "cat": ("PKG PATH", TRUST_OPTIONS),
+    "diff": ("A B", {"--text", "--json"}),
     "apply": (
         "SOURCE",
         {
