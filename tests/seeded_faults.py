@@ -108,6 +108,18 @@ FAULTS: Final = (
         "test_what_is_no_block_is_refused_with_its_reason",
     ),
     _fault(
+        "the error of the last file that failed, not of the first one",
+        "if number < self._failed:",
+        "if True:",
+        "test_of_several_files_that_can_not_be_written_the_first_one_is_named",
+    ),
+    _fault(
+        "a piece that is overwritten before it is hashed",
+        "pieces=PIECES_AHEAD",
+        "pieces=1",
+        "test_several_jobs_install_what_one_installs",
+    ),
+    _fault(
         "an unsigned package",
         "if not policy.unsafe_allow_unsigned:",
         "if policy.signers:",

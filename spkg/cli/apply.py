@@ -20,6 +20,7 @@ from spkg.cli.app import (
     stop_words,
 )
 from spkg.cli.arguments import (
+    cores,
     device_of,
     login,
     read_policy,
@@ -30,7 +31,7 @@ from spkg.cli.arguments import (
     timestamp,
 )
 from spkg.cli.console import ClosedOutput, OutputError, hint, print_line, print_lines, progress_bar, warn
-from spkg.cli.options import FILE, NO_PROGRESS, ROOT, TRANSFER, TRANSFER_OPTIONS, TRUST, timeout_options
+from spkg.cli.options import FILE, JOBS, NO_PROGRESS, ROOT, TRANSFER, TRANSFER_OPTIONS, TRUST, timeout_options
 from spkg.common.documents import json_text
 from spkg.common.stop_signals import hold_stop_signals
 from spkg.errors import SpkgError
@@ -84,6 +85,7 @@ def _print_failure(error: SpkgError | None, status: int, message: str) -> None:
 @click.option("--command-key", metavar="KEY", help="Put the CommandKey of the Download into the result.")
 @timeout_options(600)
 @TRANSFER_OPTIONS
+@JOBS
 @NO_PROGRESS
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object per line; the last one is the result."
@@ -102,6 +104,7 @@ def apply(
     timeout: int,
     idle_timeout: int,
     size: int,
+    jobs: int | None,
     no_progress: bool,
     as_json: bool,
     **rest: Any,
@@ -158,7 +161,7 @@ def apply(
             report = wanted
         policy, time = read_policy(**rest), time_of(at, no_clock=no_clock)
         device: Device | None = device_of(device_file, software_version, provisioning_code)
-        request = ApplyRequest(device=device, when=start, **wishes)
+        request = ApplyRequest(device=device, when=start, jobs=jobs or cores(), **wishes)
         with opening:
             opened, payload = opening.enter_context(
                 open_source(

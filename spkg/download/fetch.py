@@ -7,7 +7,8 @@ from io import FileIO
 from spkg.common.atomic_output import write_all
 from spkg.common.digests import Digest
 from spkg.format.ranges import Range, uncovered
-from spkg.verify.contents import Hasher, PayloadReport, compare_payload
+from spkg.verify.contents import PayloadReport, compare_payload
+from spkg.verify.hasher import Hasher
 from spkg.verify.payload import Payload
 from spkg.verify.signatures import TrustedPackage
 from spkg.verify.single_pass import Consumer, Progress

@@ -28,7 +28,8 @@ from spkg.install.plan import Plan
 from spkg.install.root import NewFile, Parts, Root
 from spkg.install.staged_file import Landing
 from spkg.install.transaction import OVER, SYNCED_ONE_BY_ONE, RecoveryOutcome, Settled, slot
-from spkg.verify.contents import Hasher, PayloadReport, compare_payload
+from spkg.verify.contents import PayloadReport, compare_payload
+from spkg.verify.hasher import Hasher
 from spkg.verify.payload import ArrivingPayload, Payload
 from spkg.verify.single_pass import Progress
 
@@ -67,6 +68,7 @@ def install(
     *,
     committing: Callable[[], object] = lambda: None,
     progress: Progress | None = None,
+    jobs: int = 1,
 ) -> PayloadReport:
     """Carry out a plan, inside :func:`working_in` and after :func:`settle_root`.
 
@@ -78,6 +80,7 @@ def install(
         committing: Called at the point of no return; after that, nothing may be raised from outside, for
             example by a signal.
         progress: Called with the number of bytes done.
+        jobs: How many threads hash and write the files of a package in a regular file.
 
     Raises:
         DamagedPayloadError: The contents of a file do not match the signed digest; nothing has changed.
@@ -96,7 +99,7 @@ def install(
             own.append(_own_step(root, CHECKPOINT, Verb.DELETE, len(plan.effects) + 1))
         transaction.begin(root, package=entry["package"] if arriving else None)
         try:
-            report = _stage(plan, payload, root, steps, progress)
+            report = _stage(plan, payload, root, steps, progress, jobs)
             transaction.write_whole(root, slot(b"new", record), octets)
             directories = [effect.path for effect in plan.effects if isinstance(effect, MakeDirectory)]
             committing()
@@ -137,8 +140,13 @@ def _own_step(root: Root, path: Parts, verb: Verb, number: int) -> JournalStep:
     )
 
 
-def _stage(
-    plan: Plan, payload: Payload, root: Root, steps: Sequence[JournalStep], progress: Progress | None
+def _stage(  # noqa: PLR0917 - what an installation needs
+    plan: Plan,
+    payload: Payload,
+    root: Root,
+    steps: Sequence[JournalStep],
+    progress: Progress | None,
+    jobs: int,
 ) -> PayloadReport:
     """Write the files of all puts, and check the whole payload against the signed digests."""
     puts: defaultdict[Range, list[tuple[JournalStep, PutFile]]] = defaultdict(list)
@@ -161,7 +169,7 @@ def _stage(
         return stagers[-1]
 
     try:
-        return compare_payload(package, payload, make=make, installing=True, progress=progress)
+        return compare_payload(package, payload, make=make, installing=True, jobs=jobs, progress=progress)
     finally:
         for stager in stagers:
             stager.close()
@@ -198,7 +206,7 @@ class _Stager(Landing):
         Hasher.begin(self)
         self._file = self._root.reopen(self._path)
         for octets in self._file.read():
-            Hasher.feed(self, octets)
+            self.hash(octets)
 
     def rewind(self) -> bool:
         """Also forget what an earlier download left."""

@@ -59,6 +59,8 @@ class ApplyRequest:
     """Also install a package that is already the last one installed."""
     unsafe_force: bool = False
     """Also if the root is unsafe or another package was started, and this one is not a recovery package."""
+    jobs: int = 1
+    """How many threads hash and write files; a package that is still arriving needs but one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,19 +131,29 @@ def apply(
         settled = settle_root(root, keep=digest if arriving and not request.in_place else None)
         if is_installed(trusted, root) and not request.again:
             if not arriving:
-                check_payload(trusted, payload)  # the signed bytes are the same, but the files may differ
+                # The signed bytes are the same, but the files may differ.
+                check_payload(trusted, payload, jobs=request.jobs)
             return _already(trusted, settled.outcome)
         start = _start(trusted, root, request)
         planned = _plan(trusted, root, request, start)
         entry = _entry(planned, request.when)
         if request.in_place:
             if not arriving:
-                check_payload(trusted, payload)  # damage must be found before commands take effect
+                # Damage must be found before commands take effect.
+                check_payload(trusted, payload, jobs=request.jobs)
             install_in_place(
                 planned, request.device, payload, root, entry, start, committing=committing, progress=progress
             )
         else:
-            install(planned, payload, root, entry, committing=committing, progress=progress)
+            install(
+                planned,
+                payload,
+                root,
+                entry,
+                committing=committing,
+                progress=progress,
+                jobs=request.jobs,
+            )
     return _applied(planned, settled.outcome)
 
 
@@ -239,7 +251,7 @@ def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: Appl
         done = _applied(
             _plan(trusted, root, request, _start(trusted, root, request)), RecoveryOutcome.NOTHING
         )
-    check_payload(trusted, payload)
+    check_payload(trusted, payload, jobs=request.jobs)
     return done
 
 

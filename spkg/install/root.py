@@ -349,9 +349,13 @@ class Root:
         above = path[:-1]
         if above[:1] != (OWN_DIRECTORY,):
             return _Held(self._directory(above), close=True)
-        if above not in self._open:
-            self._open[above] = self._directory(above)
-        return _Held(self._open[above], close=False)
+        known = self._open.get(above)
+        if known is None:
+            opened = self._directory(above)
+            known = self._open.setdefault(above, opened)
+            if known != opened:  # another thread was faster
+                os.close(opened)
+        return _Held(known, close=False)
 
     def _forget(self, path: Parts) -> None:
         """Close directories that are open at a path and below it: they may be about to move."""

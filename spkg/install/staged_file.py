@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from spkg.common.digests import Digest
 from spkg.format.ranges import Range
 from spkg.install.root import NewFile, Parts, Root
-from spkg.verify.contents import Hasher
+from spkg.verify.hasher import Hasher
 
 __all__ = ["Landing"]
 
@@ -19,6 +19,8 @@ class Landing(Hasher):
         wanted: The range of the payload.
         algorithms: The digests to compute.
     """
+
+    KEEPS = True
 
     def __init__(self, root: Root, path: Parts, wanted: Range, algorithms: Iterable[Digest]) -> None:
         super().__init__(wanted, algorithms)
@@ -37,9 +39,8 @@ class Landing(Hasher):
         self._root.unlink(self._path)
         return super().rewind()
 
-    def feed(self, octets: memoryview) -> None:
-        """Hash and write the next bytes."""
-        super().feed(octets)
+    def keep(self, octets: memoryview) -> None:
+        """Write the next bytes."""
         assert self._file is not None  # begin comes before
         self._file.write(octets)
 

@@ -1,14 +1,14 @@
 """The files of a payload, compared with the digests that were signed (TR-069 E.4.3).
 
-In a regular file several ranges are hashed in parallel; a pipe is read in one pass, and each byte goes to all
-consumers that need it.
+In a regular file several ranges are fed to their hashers in parallel; a pipe is read in one pass, and each
+byte goes to all consumers that need it.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar
 
 from spkg.common.digests import Digest
 from spkg.common.portable import READS_AT_ONCE
@@ -16,49 +16,20 @@ from spkg.errors import CORRUPTED, Reason, UntrustedError
 from spkg.format.package import Command, Package, PayloadFile
 from spkg.format.ranges import Range, deepest_overlap, uncovered
 from spkg.verify.command_order import Sequencer
-from spkg.verify.payload import ArrivingPayload, Payload
+from spkg.verify.hasher import Hasher
+from spkg.verify.payload import PARALLEL_FROM, ArrivingPayload, Payload
 from spkg.verify.signatures import TrustedPackage
 from spkg.verify.single_pass import Consumer, Progress, distribute
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 __all__ = [
     "DamagedPayloadError",
     "FileReport",
-    "Hasher",
     "PayloadReport",
     "check_file",
     "check_payload",
     "compare_payload",
     "judges",
 ]
-
-PARALLEL_FROM: Final = 1 << 22
-"""The smallest payload, in bytes, that is hashed in parallel: for less, threads are not worth it."""
-
-
-class Hasher(Consumer):
-    """A consumer that computes the digests of its range."""
-
-    def __init__(self, wanted: Range, algorithms: Iterable[Digest]) -> None:
-        self.range = wanted
-        self._algorithms = tuple(algorithms)
-        self._running: dict[Digest, _Hash] = {}
-
-    def begin(self) -> None:
-        """Start over with no bytes."""
-        self._running = {algorithm: algorithm.new() for algorithm in self._algorithms}
-
-    def feed(self, octets: memoryview) -> None:
-        """Hash the next bytes."""
-        for running in self._running.values():
-            running.update(octets)
-
-    @property
-    def digests(self) -> dict[Digest, bytes]:
-        """The digests of what was fed."""
-        return {algorithm: running.digest() for algorithm, running in self._running.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,10 +105,10 @@ def compare_payload(
     Args:
         package: The package that was read.
         payload: Its payload, from the beginning.
-        make: Makes the hasher of a range, which may do more with the bytes.
+        make: Makes the hasher of a range, which may do more with the bytes, in a thread of its own.
         also: More consumers of the payload; they get the bytes before these are compared.
         installing: Whether the commands are carried out, which moves the deadlines of an arriving package.
-        jobs: As for :func:`check_payload`; with *make* or *also* everything is done in one pass.
+        jobs: As for :func:`check_payload`; with *also* everything is done in one pass.
         sha256: As for :func:`check_payload`.
         progress: Called with the number of bytes done.
 
@@ -151,12 +122,14 @@ def compare_payload(
     strong = sha256 or any(file.sha256 is not None for file in files)
     algorithms = Digest if strong else [Digest.SHA1]
     # A hasher may need less than its range, if it already has a part of it.
-    hashers = {wanted: make(wanted, algorithms) for wanted in frozenset(file.range for file in files)}
+    hashers = {wanted: make(wanted, algorithms) for wanted in dict.fromkeys(file.range for file in files)}
 
     if isinstance(payload, ArrivingPayload):
         _hash_as_it_arrives(package, payload, hashers, also, progress, installing=installing)
-    elif make is Hasher and not also and _is_worth_threads(payload, hashers, jobs):
-        _hash_in_parallel(payload, hashers.values(), jobs, progress)
+    elif not also and _is_worth_threads(payload, hashers, jobs):
+        from spkg.verify.parallel import feed_in_parallel  # noqa: PLC0415 - start-up: one job needs no threads
+
+        feed_in_parallel(payload, [*hashers.values()], jobs, progress)
     else:
         distribute(payload, [*hashers.values(), *also], progress)
 
@@ -198,44 +171,16 @@ def _hash_as_it_arrives(
     distribute(payload, [*judges(package.files, hashers, sequence.arrived), *also], progress)
 
 
-def _is_worth_threads(payload: Payload, ranges: Collection[Range], jobs: int) -> bool:
-    """Whether ranges can be hashed in parallel, and are large enough to benefit."""
+def _is_worth_threads(payload: Payload, hashers: Mapping[Range, Hasher], jobs: int) -> bool:
+    """Whether hashers can be fed in parallel, and get enough bytes to benefit."""
     return (
         jobs > 1
-        and len(ranges) > 1
+        and (len(hashers) > 1 or any(hasher.KEEPS for hasher in hashers.values()))
         and payload.length >= PARALLEL_FROM
         and READS_AT_ONCE
         and payload.descriptor is not None
-        and len(deepest_overlap(ranges)) == 1
+        and len(deepest_overlap(hashers)) == 1
     )
-
-
-def _hash_in_parallel(
-    payload: Payload, hashers: Collection[Hasher], jobs: int, progress: Progress | None
-) -> None:
-    """Hash ranges of a regular file that do not overlap, several at a time, the longest first.
-
-    Raises:
-        FormatError: The payload is shorter or longer than the header states.
-        OSError: It can't be read, or no thread can be started.
-    """
-    from spkg.common.worker_threads import Crew  # noqa: PLC0415 - start-up: one job needs no threads
-
-    def run(hasher: Hasher) -> None:
-        hasher.begin()
-        for octets in payload.read_range(hasher.range):
-            if crew.leaving:
-                break
-            hasher.feed(octets)
-            if progress is not None:
-                progress(len(octets))
-
-    with Crew(min(jobs, len(hashers))) as crew:
-        for hasher in sorted(hashers, key=lambda hasher: hasher.range.length, reverse=True):
-            crew.hand(partial(run, hasher))
-        for _ in hashers:
-            crew.wait()
-    payload.measure()
 
 
 class _Judge(Consumer):

@@ -7,7 +7,8 @@ from typing import IO
 from spkg.common.digests import Digest
 from spkg.errors import RefusedError
 from spkg.format.package import Package, PayloadFile
-from spkg.verify.contents import Hasher, check_file
+from spkg.verify.contents import check_file
+from spkg.verify.hasher import Hasher
 from spkg.verify.payload import Payload
 from spkg.verify.signatures import TrustedPackage
 from spkg.verify.single_pass import distribute

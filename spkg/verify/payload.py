@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BufferedIOBase
+from itertools import cycle
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -20,6 +21,7 @@ from spkg.format.states import InstallationState
 
 __all__ = [
     "CHUNK",
+    "PARALLEL_FROM",
     "ArrivingPayload",
     "ByteSource",
     "Payload",
@@ -32,6 +34,8 @@ __all__ = [
 
 CHUNK: Final = 1 << 18
 """How many bytes are read at once: enough to be fast, few enough to stay in a core's cache."""
+PARALLEL_FROM: Final = 1 << 22
+"""The fewest bytes that are worth threads."""
 
 
 class StartedOverError(Exception):
@@ -96,16 +100,21 @@ class Payload:
         while self._position < position:
             self.read_into(scrap[: position - self._position])
 
-    def read_range(self, wanted: Range) -> Iterator[memoryview]:
-        """Yield a range in pieces, if the payload is a regular file; each piece is only valid until the next.
+    def read_range(self, wanted: Range, *, pieces: int = 1) -> Iterator[memoryview]:
+        """Yield a range in pieces, if the payload is a regular file.
+
+        Args:
+            wanted: The range.
+            pieces: How many of them are valid at a time: the first one is until so many more are taken.
 
         Raises:
             FormatError: The payload is shorter than the header states.
         """
         assert self.descriptor is not None  # ranges are only read from regular files
-        buffer = memoryview(bytearray(CHUNK))
+        buffers = cycle([memoryview(bytearray(min(CHUNK, wanted.length))) for _ in range(pieces)])
         position = wanted.start
         while position < wanted.end:
+            buffer = next(buffers)
             count = os.preadv(self.descriptor, [buffer[: wanted.end - position]], self.offset + position)
             if not count:
                 self.check_size(position)

@@ -47,7 +47,7 @@ OPTIONS: Final = {
         {
             *("--root", "--device", "--software-version", "--provisioning-code", "--dry-run", "--in-place"),
             *("--refuse-unknown", "--again", "--unsafe-force", "--report", "--command-key"),
-            *("--unsafe-streaming", "--no-progress", "--json"),
+            *("--unsafe-streaming", "--jobs", "--no-progress", "--json"),
         }
         | TRUST_OPTIONS
         | TRANSFER_OPTIONS,

@@ -28,7 +28,8 @@ from spkg.format.paths import RootPath
 from spkg.format.ranges import Range
 from spkg.format.states import InstallationState
 from spkg.report.apply import standing_document, standing_text
-from spkg.verify.contents import Hasher, check_payload, compare_payload
+from spkg.verify.contents import check_payload, compare_payload
+from spkg.verify.hasher import Hasher
 from spkg.verify.payload import StartedOverError
 from spkg.verify.signatures import verify_package
 from spkg.verify.single_pass import distribute

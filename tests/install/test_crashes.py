@@ -7,6 +7,7 @@ fails; the power fails, in a simulation that loses whatever was not made durable
 import errno
 import io
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ from itertools import count
 from pathlib import Path
 from random import Random
 from shutil import rmtree
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, Final
 
 import pytest
@@ -154,13 +155,24 @@ class Scenario:
     def carry_out(self, root: Root) -> None:
         install_plan(root, self.plan)
 
+    def carry_out_in_threads(self, root: Root) -> None:
+        """Do the same from a regular file, with a thread for each file of the payload."""
+        with TemporaryFile() as file:
+            file.write(PAYLOAD)
+            file.seek(0)
+            payload = Payload(file, offset=0, length=len(PAYLOAD), descriptor=file.fileno())
+            install_plan(root, self.plan, payload=payload, jobs=3)
 
-def install_plan(root: Root, planned: Plan, version: str = "2") -> None:
+
+def install_plan(
+    root: Root, planned: Plan, version: str = "2", *, payload: Payload | None = None, jobs: int = 1
+) -> None:
     """Install, as the command line does, but that the plan is there already."""
     with working_in(root):
         settle_root(root)
-        payload = Payload(io.BytesIO(PAYLOAD), offset=0, length=len(PAYLOAD))
-        install(planned, payload, root, entry(version=version))
+        if payload is None:
+            payload = Payload(io.BytesIO(PAYLOAD), offset=0, length=len(PAYLOAD))
+        install(planned, payload, root, entry(version=version), jobs=jobs)
 
 
 def restore(root: Root) -> Settled:
@@ -479,6 +491,31 @@ def test_a_kill_before_any_change_leaves_the_old_tree_or_the_new(
     assert min(tally.found["old"], tally.found["new"]) >= least(3)
 
 
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have threads for the smallest files, too."""
+    for name in ("contents.PARALLEL_FROM", "parallel.PARALLEL_FROM", "parallel.SMALL_RANGE"):
+        monkeypatch.setattr(f"spkg.verify.{name}", 0)
+
+
+@pytest.mark.usefixtures("threads")
+@scenarios
+def test_a_kill_while_threads_write_leaves_the_old_tree_or_the_new(
+    scenario: Scenario, ground: Path, tapped: Tapped, record_property: Callable[[str, object], None]
+) -> None:
+    site, tally = Site(scenario, ground, tapped), Tally()
+
+    for number in sample(range(site.changes), every=3):
+        path = site.start()
+        assert site.hindered(path, Fault(number, but=SYNCS), scenario.carry_out_in_threads)
+        site.judge(tally, path, f"kill {number}")
+        assert threading.active_count() == 1
+
+    record_property("found", dict(tally.found))
+    assert tally.problems == []
+    assert min(tally.found["old"], tally.found["new"]) >= least(3)
+
+
 @scenarios
 def test_a_kill_of_the_recovery_leaves_the_old_tree_or_the_new(
     scenario: Scenario, ground: Path, tapped: Tapped, record_property: Callable[[str, object], None]
@@ -746,6 +783,22 @@ def test_a_power_cut_leaves_the_old_tree_or_the_new(
     record_property("found", dict(tally.found))
     assert tally.problems == []
     assert min(tally.found["old"], tally.found["new"]) >= least(21)
+
+
+@pytest.mark.usefixtures("threads")
+@scenarios
+def test_a_power_cut_after_threads_wrote_leaves_the_old_tree_or_the_new(
+    scenario: Scenario, record_property: Callable[[str, object], None]
+) -> None:
+    tally, root = Tally(), scenario.start()
+
+    scenario.carry_out_in_threads(root)
+    stays(tally, scenario, root, "installed")
+    cut_power(tally, scenario, root, "installed", most=6 if PROOF else 3, samples=100 if PROOF else 10)
+
+    record_property("found", dict(tally.found))
+    assert tally.problems == []
+    assert min(tally.found["old"], tally.found["new"]) >= least(3)
 
 
 @scenarios

@@ -14,8 +14,8 @@ from spkg.common.digests import Digest
 from spkg.errors import FormatError
 from spkg.format.commands import Add, End, StrongDigests
 from spkg.format.ranges import Range, deepest_overlap, uncovered
-from spkg.verify.contents import PARALLEL_FROM, DamagedPayloadError, PayloadReport, check_payload
-from spkg.verify.payload import CHUNK, open_package
+from spkg.verify.contents import DamagedPayloadError, PayloadReport, check_payload
+from spkg.verify.payload import CHUNK, PARALLEL_FROM, open_package
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy
 

@@ -85,8 +85,8 @@ def test_a_payload_longer_than_any_header_can_state_is_refused_without_reading_i
 
     assert usage.status == 3
     assert usage.stderr == (
-        f"spkg: error: offset 0x{len(front) + MAX_PAYLOAD:04x}: payload: octets follow behind the "
-        "4294967295 that the header states [TR-069 E.3]\n"
+        f"spkg: error: offset 0x{len(front) + MAX_PAYLOAD:04x}: payload: more data follows after the "
+        "4294967295 bytes that the header states [TR-069 E.3]\n"
     )
     assert usage.cpu < 2
     assert usage.resident < MEMORY

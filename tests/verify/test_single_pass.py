@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from spkg.common.digests import Digest
 from spkg.format.ranges import Range
-from spkg.verify.contents import Hasher
+from spkg.verify.hasher import Hasher
 from spkg.verify.payload import Payload
 from spkg.verify.single_pass import Consumer, distribute
 from tests.support.kit import CONTENTS
