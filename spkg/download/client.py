@@ -4,7 +4,6 @@ import os
 import select
 import signal
 import socket
-import ssl
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -17,10 +16,11 @@ from spkg.common.landlock import confine
 from spkg.common.libraries import require
 from spkg.download.stream import BEGIN_AGAIN, Arrival
 from spkg.download.timeouts import Timeouts
+from spkg.download.tls import tls_context
 from spkg.download.url import Location, Login
 from spkg.download.worker import Downloader, Transport
 from spkg.download.worker_protocol import HEAD, FrameKind, TransferOrder, pack, send_all, send_order, unpack
-from spkg.errors import SIZE, HostError, TransferError
+from spkg.errors import SIZE, TransferError
 from spkg.verify.payload import StartedOverError
 
 __all__ = ["Download", "download"]
@@ -263,6 +263,7 @@ def download(
         size: The size of the package in bytes; 0 if unknown.
 
     Raises:
+        UsageError: The login is not for this kind of URL.
         HostError: Something that the download needs on this host is missing or invalid.
         OSError: No process can be started, or a file can't be read.
     """
@@ -296,12 +297,15 @@ def _check(location: Location, login: Login) -> None:
     """Check in this process what would make the download process fail."""
     if location.scheme in LIBRARY:
         require(LIBRARY[location.scheme])
-    if login.ca_bundle is not None and not login.ca_bundle.is_fifo():  # a FIFO can be read only once
-        login.ca_bundle.open("rb").close()
-        try:
-            ssl.create_default_context(cafile=str(login.ca_bundle))
-        except ssl.SSLError as exc:
-            raise HostError(f"{login.ca_bundle} has no CA certificates") from exc
+    login.check_use(location)
+    files = (login.ca_bundle, login.client_cert, login.client_key)
+    named = [file for file in files if file is not None]
+    for file in named:
+        file.stat()
+    if named and not any(file.is_fifo() for file in named):  # a FIFO can be read only once
+        for file in named:
+            file.open("rb").close()
+        tls_context(login)
 
 
 def _serve(  # pragma: no cover - a confined process can't record its coverage

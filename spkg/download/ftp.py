@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+from spkg.download.tls import tls_context, tls_refusal
 from spkg.download.url import Location, Login
 from spkg.download.worker import MAX_SERVER_TEXT, BrokenError, Transfer, system_words
 from spkg.errors import ACCESS, CONTACT, LOGIN, TransferError
@@ -120,8 +121,7 @@ class _Tls(_Bounded, ftplib.FTP_TLS):
     """A connection whose data reuses the TLS session of its commands, as many servers require."""
 
     def __init__(self, login: Login, *, implicit: bool, timeout: float) -> None:
-        context = ssl.create_default_context(cafile=None if login.ca_bundle is None else str(login.ca_bundle))
-        super().__init__(context=context, timeout=timeout, encoding=PATH_ENCODING)
+        super().__init__(context=tls_context(login), timeout=timeout, encoding=PATH_ENCODING)
         self._implicit = implicit
 
     def begin(self) -> None:
@@ -193,17 +193,16 @@ def _breaking(location: Location) -> Iterator[None]:
     """Turn errors that may not happen again into :class:`BrokenError`, others into :class:`TransferError`."""
     try:
         yield
-    except ssl.SSLCertVerificationError as exc:
-        problem = f"{location}: the server's certificate is not trusted: {exc.verify_message}"
-        hint = "use --ca-bundle for a private certificate authority"
-        raise TransferError(problem, reason=CONTACT, hint=hint) from exc
     except (ftplib.error_perm, ftplib.error_proto) as exc:
         raise TransferError(f"{location}: {str(exc)[:MAX_SERVER_TEXT]}", reason=ACCESS) from exc
     except ftplib.Error as exc:
         raise BrokenError(f"{location}: {str(exc)[:MAX_SERVER_TEXT]}", reason=ACCESS) from exc
+    except OSError as exc:
+        refusal = tls_refusal(location, exc)
+        if refusal is not None:
+            raise refusal from exc
+        raise BrokenError(f"{location}: {system_words(exc)}", reason=CONTACT) from exc
     except ValueError as exc:
         raise BrokenError(f"{location}: the server's answer is malformed") from exc
     except EOFError as exc:
         raise BrokenError(f"{location}: the server closed the connection") from exc
-    except OSError as exc:
-        raise BrokenError(f"{location}: {system_words(exc)}", reason=CONTACT) from exc

@@ -3,15 +3,24 @@
 Redirects are followed here, because they decide which server a password is sent to.
 """
 
-from contextlib import suppress
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import quote, urldefrag, urljoin
 
 import requests
 import urllib3
-from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth
 
+from spkg.common.printable import printable
 from spkg.download.http_answer import breaking, read_answer
+from spkg.download.http_login import (
+    BasicProof,
+    DigestProof,
+    Proof,
+    UnanswerableError,
+    digest_proof,
+    read_challenges,
+)
+from spkg.download.tls import tls_context
 from spkg.download.url import Location, Login
 from spkg.download.worker import Transfer
 from spkg.errors import ACCESS, LOGIN, TransferError, UsageError
@@ -24,6 +33,9 @@ SMALL: Final = 1 << 16
 """How many bytes of an answer other than the file are read at most."""
 CONNECT: Final = 30
 """How long making a connection may take, in seconds."""
+LOGINS: Final = 2
+"""How often a challenge is answered: again only if the server says that its nonce was too old."""
+PROXY_HEADER: Final = "proxy-authorization"
 MOVED: Final = frozenset({301, 302, 303, 307, 308})
 NOT_QUOTED: Final = "".join(set(map(chr, range(128))) - {" "})
 """What stays as it is in the target of a redirect; spaces and all beyond ASCII are quoted."""
@@ -42,15 +54,15 @@ class WebTransport:
         self._location = location
         self._login = login
         self._patience = patience
-        self._auth: AuthBase | None = None
-        if login.username is not None:
-            self._auth = _DigestLogin(login.username, login.password.decode("utf-8", "replace"))
-        self._session = _Session()
-        self._session.trust_env = False  # no proxies or passwords from the environment
-        self._session.verify = True if login.ca_bundle is None else str(login.ca_bundle)
-        self._session.headers = requests.structures.CaseInsensitiveDict(
-            {"User-Agent": "spkg", "Accept": "*/*", "Accept-Encoding": "identity"}
-        )
+        self._proof: Proof | None = None
+        """What shows the server who asks, once it wanted to know."""
+        self._headers = {name: value for name, value in login.headers if name.lower() != PROXY_HEADER}
+        self._known = _Session(login, known=True)
+
+    @cached_property
+    def _unknown(self) -> "_Session":
+        """The session for servers that redirects lead to."""
+        return _Session(self._login, known=False)
 
     def open(self, offset: int, validator: str | None) -> Transfer:
         """Request the file from an offset on.
@@ -70,74 +82,159 @@ class WebTransport:
         raise TransferError(f"{self._location}: more than {REDIRECTS} redirects", reason=ACCESS)
 
     def _ask(self, location: Location, headers: dict[str, str]) -> requests.Response:
-        """Request a file from one server; again, if it asks for Basic authentication."""
-        known = location.origin == self._location.origin
-        response = self._get(location, headers, self._auth if known else None)
-        if response.status_code == requests.codes.unauthorized and known and self._wants_basic(response):
-            self._auth = self._basic(location)
-            _drain(response)
-            response = self._get(location, headers, self._auth)
-        if response.status_code == requests.codes.unauthorized:
-            response.close()
-            problem = "the server requires a login" if self._auth is None else "login failed"
-            hint = "use --username with --password-env or --password-file" if self._auth is None else None
-            if self._auth is not None and not known:
-                hint = "use this server's URL: after a redirect to another server, no credentials are sent"
-            raise TransferError(f"{location}: {problem}", reason=LOGIN, hint=hint)
-        return response
-
-    def _wants_basic(self, response: requests.Response) -> bool:
-        """Whether a server that refused a login accepts Basic authentication, and not Digest."""
-        asked = response.headers.get("WWW-Authenticate", "").lower()
-        return isinstance(self._auth, _DigestLogin) and "basic" in asked and "digest " not in asked
-
-    def _get(self, location: Location, headers: dict[str, str], auth: AuthBase | None) -> requests.Response:
-        with breaking(location):
-            return self._session.get(
-                location.url,
-                headers=headers,
-                auth=auth,
-                stream=True,
-                allow_redirects=False,
-                timeout=(CONNECT, self._patience),
-            )
-
-    def _basic(self, location: Location) -> AuthBase:
-        """Return Basic authentication.
+        """Request a file from one server, and log in where it wants that.
 
         Raises:
-            TransferError: It would send the password in clear text.
+            BrokenError: It failed, but may succeed later.
+            TransferError: It failed for good.
         """
-        if location.scheme != "https" and not self._login.unsafe_basic:
-            problem = f"{location}: the server requires the password in clear text"
-            hint = "use https, or --unsafe-basic to send it anyway"
-            raise TransferError(problem, reason=LOGIN, hint=hint)
-        return HTTPBasicAuth((self._login.username or "").encode(), self._login.password)
+        if location.origin != self._location.origin:
+            return self._let_in(self._unknown.ask(location, headers, self._patience), location)
+        response = self._ask_known(location, headers)
+        for attempt in range(LOGINS):
+            if response.status_code != requests.codes.unauthorized or self._login.username is None:
+                break
+            proof = self._answer(response, location)
+            stale = isinstance(proof, DigestProof) and proof.stale
+            if proof is None or proof == self._proof or (attempt and not stale):
+                break
+            self._proof = proof
+            _drain(response)
+            response = self._ask_known(location, headers)
+        return self._let_in(response, location)
 
+    def _ask_known(self, location: Location, headers: dict[str, str]) -> requests.Response:
+        """Request a file from the server that the credentials are for."""
+        headers = {**self._headers, **headers}
+        if self._proof is not None:
+            target = requests.Request("GET", location.sent_url).prepare().path_url
+            headers["Authorization"] = self._proof.header("GET", target)
+        return self._known.ask(location, headers, self._patience)
 
-class _Session(requests.Session):
-    """A session that ignores redirects: requests would read the whole body of one."""
+    def _let_in(self, response: requests.Response, location: Location) -> requests.Response:
+        """Return an answer, unless it is that the login is missing or wrong.
 
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - always ignored
-        """Return nothing."""
+        Raises:
+            TransferError: It is.
+        """
+        if response.status_code != requests.codes.unauthorized:
+            return response
+        response.close()
+        nobody = self._login.username is None and "authorization" not in map(str.lower, self._headers)
+        problem = "the server requires a login" if nobody else "login failed"
+        hint = "use --username with --password-env or --password-file" if nobody else None
+        if not nobody and location.origin != self._location.origin:
+            hint = "use this server's URL: after a redirect to another server, no credentials are sent"
+        raise TransferError(f"{location}: {problem}", reason=LOGIN, hint=hint)
+
+    def _answer(self, response: requests.Response, location: Location) -> Proof | None:
+        """Return what the server wants to see; None if it wants what is not known.
+
+        Raises:
+            TransferError: It would show the password, or is not supported.
+        """
+        name = self._login.username or ""
+        challenges = read_challenges(response.raw.headers.getlist("WWW-Authenticate"))
+        digests = [one for one in challenges if one.scheme == "digest"]
+        problem = None
+        if digests:
+            try:
+                return digest_proof(digests, name, self._login.password)
+            except UnanswerableError as exc:
+                problem = f"{location}: login failed: {printable(str(exc))}"
+        if any(one.scheme == "basic" for one in challenges):
+            if location.scheme == "https" or self._login.unsafe_basic:
+                return BasicProof(username=name, password=self._login.password)
+            if problem is None:
+                response.close()
+                problem = f"{location}: the server requires the password in clear text"
+                hint = "use https, or --unsafe-basic to send it anyway"
+                raise TransferError(problem, reason=LOGIN, hint=hint)
+        if problem is not None:
+            response.close()
+            raise TransferError(problem, reason=LOGIN)
         return None
 
 
-class _DigestLogin(HTTPDigestAuth):
-    """Digest authentication that reads only a limited part of a refusal."""
+class _Session(requests.Session):
+    """A session that takes nothing from the environment, and that ignores redirects.
 
-    def build_digest_header(self, method: str, url: str) -> str | None:
-        """Return the answer to a challenge, with the name in the same bytes that were hashed."""
-        header: str | None = super().build_digest_header(method, url)  # type: ignore[no-untyped-call]
-        return None if header is None else header.encode().decode("latin-1")
+    Args:
+        login: How to reach a server.
+        known: Whether it is the server that the login is for.
 
-    def handle_401(self, r: requests.Response, **kwargs: Any) -> requests.Response:
-        """Read the rest of a refusal, so that its connection can be used again."""
-        if r.status_code == requests.codes.unauthorized:
-            _drain(r)
-        with suppress(KeyError):  # the challenge is incomplete: the login fails
-            r = super().handle_401(r, **kwargs)  # type: ignore[no-untyped-call]
-        return r
+    Raises:
+        HostError: The certificates for TLS are not valid.
+        OSError: They can't be read.
+    """
+
+    def __init__(self, login: Login, *, known: bool) -> None:
+        super().__init__()
+        self.trust_env = False  # no proxies or passwords from the environment
+        self._for_proxy = {name: value for name, value in login.headers if name.lower() == PROXY_HEADER}
+        self._adapter = _Adapter(login, self._for_proxy, known=known)
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, self._adapter)
+        if login.proxy is not None:
+            self.proxies = {"http": login.proxy, "https": login.proxy}
+        self.headers = requests.structures.CaseInsensitiveDict(
+            {"User-Agent": "spkg", "Accept": "*/*", "Accept-Encoding": "identity"}
+        )
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - always ignored
+        """Return nothing: requests would read the whole body of a redirect."""
+        return None
+
+    def ask(self, location: Location, headers: dict[str, str], patience: float) -> requests.Response:
+        """Request a file.
+
+        Raises:
+            BrokenError: It failed, but may succeed later.
+            TransferError: It failed for good.
+        """
+        self._adapter.location = location
+        if location.scheme == "http" and self.proxies:
+            headers = {**headers, **self._for_proxy}  # for https they are part of CONNECT
+        with breaking(location):
+            return self.get(
+                location.sent_url,
+                headers={"Host": location.authority, **headers},
+                stream=True,
+                allow_redirects=False,
+                timeout=(CONNECT, patience),
+            )
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Connections whose TLS is set here alone: requests would choose other certificates."""
+
+    location: Location
+    """The location that is requested next."""
+
+    def __init__(self, login: Login, for_proxy: dict[str, str], *, known: bool) -> None:
+        self._context = tls_context(login, known=known)
+        self._for_proxy = for_proxy
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **settings: Any) -> None:
+        """Set how TLS is used without a proxy."""
+        super().init_poolmanager(*args, ssl_context=self._context, **settings)
+
+    def proxy_manager_for(self, proxy: str, **settings: Any) -> Any:
+        """Set how it is used through a proxy."""
+        return super().proxy_manager_for(proxy, ssl_context=self._context, **settings)
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:  # noqa: ARG002 - there is only one
+        """Return the headers of CONNECT."""
+        return self._for_proxy
+
+    def build_connection_pool_key_attributes(self, *_: Any, **__: Any) -> tuple[Any, Any]:
+        """Return where to connect to, with the zone of an IPv6 address, which requests does not know."""
+        where = self.location
+        return {"scheme": where.scheme, "host": where.host, "port": where.port}, {}
+
+    def cert_verify(self, *_: Any, **__: Any) -> None:
+        """Do nothing: all is set."""
 
 
 def _moved(response: requests.Response, location: Location) -> Location:

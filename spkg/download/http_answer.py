@@ -3,7 +3,7 @@
 Nothing that a server says about a body is believed if its first bytes show something else.
 """
 
-import ssl
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
@@ -13,6 +13,7 @@ import requests
 import urllib3
 
 from spkg.common.printable import printable
+from spkg.download.tls import tls_refusal
 from spkg.download.url import Location
 from spkg.download.worker import MAX_SERVER_TEXT, BrokenError, NotResumableError, Transfer, system_words
 from spkg.errors import ACCESS, CONTACT, TransferError
@@ -36,6 +37,10 @@ COMPRESSIONS: Final = frozenset(
 """Content codings that change the bytes; what else servers write there, such as ``aws-chunked``, does not."""
 FIRST: Final = 1 << 10
 """How many bytes of a body that is not a package are examined."""
+TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3}) ?(.*)")
+"""How the library reports that a proxy does not connect to the server."""
+PROXY_STATUS: Final = 407
+PROXY_LOGIN: Final = "write a line 'Proxy-Authorization: ...' into the file of --header-file"
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 PAGE_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
 PAGE_BEGINNINGS: Final = (b"<!doctype html", b"<html", b"<head", b"<body", b"<title", b"<meta", b"<script")
@@ -150,7 +155,7 @@ def read_answer(
             raise NotResumableError(problem)
         if status in LATER:
             raise BrokenError(problem, reason=ACCESS, busy=status in BUSY, delay=_delay(response))
-        raise TransferError(problem, reason=ACCESS)
+        raise TransferError(problem, reason=ACCESS, hint=PROXY_LOGIN if status == PROXY_STATUS else None)
     if status == requests.codes.partial:
         return _WebTransfer(response, location, offset, _number(total))
     length = response.headers.get("Content-Length", "")
@@ -209,15 +214,28 @@ def breaking(location: Location) -> Iterator[None]:
         yield
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
         bottom = _bottom(exc)
-        if isinstance(bottom, ssl.SSLCertVerificationError):
-            problem = f"{location}: the server's certificate is not trusted: {bottom.verify_message}"
-            hint = "use --ca-bundle for a private certificate authority"
-            raise TransferError(problem, reason=CONTACT, hint=hint) from exc
+        refusal = tls_refusal(location, bottom)
+        if refusal is not None:
+            raise refusal from exc
+        if isinstance(exc, requests.exceptions.ProxyError):
+            raise _proxy_error(location, bottom) from exc
         contact = isinstance(exc, requests.exceptions.ConnectionError | requests.exceptions.Timeout)
         problem = f"{location}: {_said(bottom)}"
         raise BrokenError(problem, reason=CONTACT if contact else None) from exc
     except ValueError as exc:
         raise BrokenError(f"{location}: the server's answer is malformed") from exc
+
+
+def _proxy_error(location: Location, bottom: BaseException) -> BrokenError | TransferError:
+    """Return the error for a proxy that can't be reached, or does not connect to the server."""
+    answer = TUNNEL.match(str(bottom))
+    if answer is None:
+        return BrokenError(f"{location}: the proxy: {_said(bottom)}", reason=CONTACT)
+    status = int(answer[1])
+    problem = f"{location}: the proxy answered {status} {answer[2][:MAX_SERVER_TEXT]}".rstrip()
+    if status in LATER:
+        return BrokenError(problem, reason=CONTACT)
+    return TransferError(problem, reason=CONTACT, hint=PROXY_LOGIN if status == PROXY_STATUS else None)
 
 
 def _bottom(problem: BaseException) -> BaseException:

@@ -5,6 +5,7 @@ A URL with credentials is refused, and the query, which may be secret, is never 
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import ascii_letters, digits
 from typing import Final, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -16,6 +17,9 @@ __all__ = ["PORTS", "Location", "Login", "file_of", "is_url"]
 PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "ftps": 21, "tftp": 69}
 """The supported protocols, and their default ports."""
 
+ZONE: Final = frozenset(f"{ascii_letters}{digits}-._~")
+"""What the name of a network interface in a URL consists of."""
+
 
 def is_url(source: str) -> bool:
     """Whether a source is a URL, and not a path."""
@@ -24,7 +28,11 @@ def is_url(source: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Login:
-    """The credentials for a server, and how to use them."""
+    """The credentials for a server, and how to reach it; nothing of it is ever sent to another server.
+
+    Raises:
+        UsageError: Some of it contradicts the rest.
+    """
 
     username: str | None = None
     password: bytes = field(default=b"", repr=False)
@@ -32,6 +40,45 @@ class Login:
     """Whether the password may be sent in clear text, if an HTTP server requires that."""
     ca_bundle: Path | None = None
     """The CA certificates to trust for servers, instead of the system's."""
+    no_clock: bool = False
+    """Whether there is no clock: the dates of the server's certificates are not checked."""
+    client_cert: Path | None = None
+    """The certificate to show to a server that asks for one, and its chain, in PEM."""
+    client_key: Path | None = None
+    """Its key in PEM, if that is in another file."""
+    client_key_password: bytes | None = field(default=None, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """More headers of HTTP requests, by name; ``Proxy-Authorization`` goes to the proxy alone."""
+    proxy: str | None = None
+    """The URL of the HTTP proxy to use."""
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        names = {name.lower() for name, _ in self.headers}
+        if self.username is not None and "authorization" in names:
+            raise UsageError("--username and an Authorization header are mutually exclusive")
+        if self.proxy is None and "proxy-authorization" in names:
+            raise UsageError("a Proxy-Authorization header needs --proxy")
+        if self.client_cert is None and self.client_key is not None:
+            raise UsageError("--client-key needs --client-cert")
+        if self.client_cert is None and self.client_key_password is not None:
+            raise UsageError("a passphrase needs --client-cert")
+        if self.proxy is not None:
+            check_proxy(self.proxy)
+
+    def check_use(self, location: "Location") -> None:
+        """Check that all of it has a use.
+
+        Raises:
+            UsageError: The protocol of the location has none for a part of it.
+        """
+        secure, web = location.scheme.endswith("s"), location.scheme.startswith("http")
+        if self.proxy is not None and not web:
+            raise UsageError(f"--proxy needs a URL of http or https, not {location.scheme}")
+        if self.headers and not web:
+            raise UsageError(f"--header-file needs a URL of http or https, not {location.scheme}")
+        if self.client_cert is not None and not secure:
+            raise UsageError(f"--client-cert needs a URL of https or ftps, not {location.scheme}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +87,7 @@ class Location:
 
     scheme: str
     host: str
+    """A name or an address; that of IPv6 without brackets, and with its zone after a ``%``."""
     port: int
     target: str
     """Path and query, as in the URL."""
@@ -69,7 +117,7 @@ class Location:
                 raise UsageError(f"a URL of {parts.scheme} must not have control characters in its path")
         return cls(
             scheme=parts.scheme,
-            host=parts.hostname,
+            host=_host(parts.hostname),
             port=parts.port or PORTS[parts.scheme],
             target=_target(parts),
         )
@@ -82,9 +130,21 @@ class Location:
     @property
     def url(self) -> str:
         """The whole URL."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port == PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{host}{port}{self.target}"
+        return f"{self.scheme}://{self._authority(self.host.replace('%', '%25'))}{self.target}"
+
+    @property
+    def sent_url(self) -> str:
+        """The URL as a server may see it: a zone means something on this host alone (RFC 6874)."""
+        return f"{self.scheme}://{self.authority}{self.target}"
+
+    @property
+    def authority(self) -> str:
+        """Host and port as a server may see them."""
+        return self._authority(self.host.partition("%")[0])
+
+    def _authority(self, host: str) -> str:
+        bracketed = f"[{host}]" if ":" in host else host
+        return bracketed if self.port == PORTS[self.scheme] else f"{bracketed}:{self.port}"
 
     @property
     def path(self) -> str:
@@ -127,6 +187,35 @@ def _split(url: str) -> SplitResult:
     except ValueError as exc:
         raise UsageError("not a valid URL") from exc
     return parts
+
+
+def check_proxy(url: str) -> None:
+    """Check the URL of a proxy.
+
+    Raises:
+        UsageError: It is not valid, carries credentials, or is not one of http.
+    """
+    parts = _split(url) if url.isascii() and url.isprintable() and " " not in url else urlsplit("")
+    if parts.username is not None or parts.password is not None:
+        hint = "write a line 'Proxy-Authorization: ...' into the file of --header-file"
+        raise UsageError("the URL of a proxy must not carry credentials: other users can see it", hint=hint)
+    extra = parts.path not in {"", "/"} or parts.query or parts.fragment
+    if parts.scheme != "http" or not parts.hostname or extra:
+        raise UsageError("--proxy takes a URL of http, such as http://proxy.example:3128")
+
+
+def _host(host: str) -> str:
+    """Return a host; the zone of an IPv6 address may be marked by ``%25`` (RFC 6874) or by a bare ``%``.
+
+    Raises:
+        UsageError: Its zone is not valid.
+    """
+    address, percent, zone = host.partition("%")
+    if not percent:
+        return host
+    if ":" not in address or not (zone := zone.removeprefix("25")) or not set(zone) <= ZONE:
+        raise UsageError("not a valid URL")
+    return f"{address}%{zone}"
 
 
 def _target(parts: SplitResult) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Protocol
 
+from spkg.download.tls import tls_words
 from spkg.download.worker_protocol import HEAD, FrameKind, TransferOrder, pack, receive_order, send_all
 from spkg.errors import SIZE, Reason, TransferError, os_problem
 
@@ -281,8 +282,6 @@ class Downloader:
 
 def system_words(error: OSError) -> str:
     """Return what an error of the system or of TLS says, in plain words."""
-    if isinstance(error, ssl.SSLEOFError):
-        return "the server closed the connection during the TLS handshake; it may want a client certificate"
-    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
-        return "the server does not speak TLS on this port"
+    if isinstance(error, ssl.SSLError):
+        return tls_words(error)
     return os_problem(error)[:MAX_SERVER_TEXT]

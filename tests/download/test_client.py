@@ -398,6 +398,98 @@ def test_a_digest_is_preferred_and_used_again() -> None:
     assert "s3cret" not in str([script.asked, second.asked])
 
 
+STALE = (401, {"WWW-Authenticate": 'Digest realm="r", nonce="2", qop="auth", stale=TRUE'}, b"")
+
+
+def sent(script: Script) -> list[str]:
+    return [one.headers.get("authorization", "-") for one in script.asked]
+
+
+def test_a_nonce_that_is_too_old_is_no_wrong_password() -> None:
+    with serving(script := Script(octets=OCTETS, answers=[DIGEST, STALE])) as url:
+        asking = transport(f"{url}/p", ALICE)
+        assert everything(asking) == OCTETS
+        script.answers = [STALE]
+        assert everything(asking) == OCTETS
+        script.answers = [STALE, STALE, STALE]
+        with pytest.raises(TransferError, match="login failed"):
+            asking.open(0, None)
+
+    counts = [re.sub(r'.*nonce="(\w+)".*nc=0*(\d+).*', r"\1 \2", one) for one in sent(script)]
+    assert counts == ["-", "n 1", "2 1", "2 2", "2 1", "2 2", "2 1", "2 1"]
+
+
+def test_of_several_digests_the_strongest_is_answered_alone() -> None:
+    weak = 'Digest realm="w", nonce="w", qop="auth", algorithm=MD5'
+    strong = 'Digest realm="s", nonce="s", qop="auth", algorithm=SHA-256'
+    challenges = f"WWW-Authenticate: {weak}\r\nWWW-Authenticate: {strong}\r\n"
+    refusal = f"HTTP/1.1 401 Unauthorized\r\n{challenges}Content-Length: 0\r\nConnection: close\r\n\r\n"
+    with speaking(refusal.encode()) as url, pytest.raises(TransferError, match="login failed"):
+        transport(url, ALICE).open(0, None)
+    with serving(script := Script(octets=OCTETS)) as url:
+        script.answers = [(401, {"WWW-Authenticate": f"{weak}, {strong}"}, b"")]
+        assert everything(transport(f"{url}/p", ALICE)) == OCTETS
+
+    header = sent(script)[-1]
+    assert 'realm="s", nonce="s"' in header
+    assert "algorithm=SHA-256" in header
+    assert header.count("nonce=") == 2  # with cnonce
+
+
+@pytest.mark.parametrize(
+    ("challenge", "problem"),
+    [
+        (
+            'Digest realm="r", nonce="n", qop="auth-int"',
+            "login failed: expected digest qop auth, got auth-int",
+        ),
+        (
+            'Digest realm="r", nonce="n", algorithm=SHA-1\xff, Negotiate',
+            "login failed: expected digest algorithm SHA-256 or MD5, got SHA-1\xff",
+        ),
+        ("Digest qop=auth", "login failed: the server's digest challenge has no realm or no nonce"),
+        ("Negotiate", "login failed"),
+    ],
+)
+def test_a_login_of_an_unsupported_kind_is_named(challenge: str, problem: str) -> None:
+    with (
+        serving(
+            script := Script(octets=OCTETS, answers=[(401, {"WWW-Authenticate": challenge}, b"")])
+        ) as url,
+        pytest.raises(TransferError) as caught,
+    ):
+        transport(f"{url}/p", ALICE).open(0, None)
+
+    assert (str(caught.value), caught.value.reason) == (f"{url}/p: {problem}", LOGIN)
+    assert sent(script) == ["-"]
+
+
+def test_basic_is_used_where_a_digest_is_not_supported(tmp_path: Path, bundle: Path) -> None:
+    both = (401, {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth-int", Basic realm="r"'}, b"")
+    certificate = put_identity(tmp_path / "server.pem", server(HOST))
+    with behind_tls(script := Script(octets=OCTETS, answers=[both]), certificate) as url:
+        login = Login(username="alice", password=b"s3cret pass", ca_bundle=bundle)
+        assert everything(transport(f"{url}/p", login)) == OCTETS
+    with serving(plain := Script(octets=OCTETS, answers=[both])) as url:
+        with pytest.raises(TransferError, match="login failed: expected digest qop auth, got auth-int"):
+            transport(f"{url}/p", ALICE).open(0, None)
+
+    assert sent(script) == ["-", basic(ALICE)]
+    assert sent(plain) == ["-"]
+
+
+def test_a_wrong_password_in_clear_text_is_sent_once(tmp_path: Path, bundle: Path) -> None:
+    certificate = put_identity(tmp_path / "server.pem", server(HOST))
+    with behind_tls(script := Script(octets=OCTETS, answers=[REFUSAL] * 5), certificate) as url:
+        asking = transport(f"{url}/p", Login(username="alice", password=b"s3cret pass", ca_bundle=bundle))
+        with pytest.raises(TransferError, match="login failed"):
+            asking.open(0, None)
+        with pytest.raises(TransferError, match="login failed"):
+            asking.open(0, None)
+
+    assert sent(script) == ["-", basic(ALICE), basic(ALICE)]
+
+
 def test_who_is_not_let_in_is_told_so() -> None:
     with (
         serving(Script(octets=OCTETS, answers=[DIGEST] * 5)) as url,

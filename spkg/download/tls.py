@@ -1,0 +1,122 @@
+"""TLS to servers: whom to trust, which certificate to show, and what went wrong, in plain words.
+
+Nothing in the environment has a say: neither SSL_CERT_FILE and SSL_CERT_DIR nor SSLKEYLOGFILE is read.
+"""
+
+import ssl
+from pathlib import Path
+from typing import Final
+
+from spkg.download.url import Location, Login
+from spkg.errors import CONTACT, HostError, TransferError
+
+__all__ = ["tls_context", "tls_refusal", "tls_words"]
+
+WITHOUT_TIME: Final = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME, which has no name in Python: no dates are checked."""
+AUTHORITIES: Final = "use --ca-bundle for a private certificate authority"
+SHOW: Final = "use --client-cert and --client-key to show a certificate to the server"
+NOT_ACCEPTED: Final = "the server does not accept the client certificate"
+NO_TLS: Final = "the server does not speak TLS on this port"
+TOO_OLD: Final = "the server speaks no version of TLS that is accepted: expected 1.2 or later"
+REFUSALS: Final[dict[str | None, tuple[str, str | None]]] = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": ("the server requires a client certificate", SHOW),
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": (
+        "the server refused the TLS handshake; it may want a client certificate",
+        SHOW,
+    ),
+    "SSLV3_ALERT_BAD_CERTIFICATE": (NOT_ACCEPTED, None),
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": (f"{NOT_ACCEPTED}: it has expired", None),
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": (f"{NOT_ACCEPTED}: it was revoked", None),
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": (NOT_ACCEPTED, None),
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": (f"{NOT_ACCEPTED}: it is of an unsupported kind", None),
+    "TLSV1_ALERT_ACCESS_DENIED": (NOT_ACCEPTED, None),
+    "TLSV1_ALERT_UNKNOWN_CA": (f"{NOT_ACCEPTED}: its authority is unknown there", None),
+    "TLSV1_UNRECOGNIZED_NAME": ("the server has no certificate for this host name", None),
+    "WRONG_VERSION_NUMBER": (NO_TLS, None),
+    "HTTP_REQUEST": (NO_TLS, None),
+    "PACKET_LENGTH_TOO_LONG": (NO_TLS, None),
+    "RECORD_LAYER_FAILURE": (NO_TLS, None),
+    "TLSV1_ALERT_PROTOCOL_VERSION": (TOO_OLD, None),
+    "UNSUPPORTED_PROTOCOL": (TOO_OLD, None),
+}
+"""What a server refuses in the same way again, by OpenSSL's name: in plain words, and what to do."""
+
+
+def tls_context(login: Login, *, known: bool = True) -> ssl.SSLContext:
+    """Return the settings for connections to a server.
+
+    Args:
+        login: Whom to trust, and which certificate to show.
+        known: Whether it is the server that the login is for; to others no certificate is shown.
+
+    Raises:
+        HostError: The file of authorities or the client's certificate or key is not valid.
+        OSError: A file can't be read.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it checks the chain and the host
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.hostname_checks_common_name = False
+    if login.no_clock:
+        context.verify_flags |= WITHOUT_TIME
+    if login.ca_bundle is not None:
+        try:
+            context.load_verify_locations(login.ca_bundle)
+        except ssl.SSLError as exc:
+            raise HostError(f"{login.ca_bundle} has no CA certificates") from exc
+    else:
+        system = ssl.get_default_verify_paths()  # load_default_certs would prefer the environment's
+        file, directory = Path(system.openssl_cafile), Path(system.openssl_capath)
+        if file.is_file():
+            context.load_verify_locations(cafile=file)
+        if directory.is_dir():
+            context.load_verify_locations(capath=directory)
+    if known and login.client_cert is not None:
+        _load_identity(context, login.client_cert, login.client_key, login.client_key_password)
+    return context
+
+
+def _load_identity(context: ssl.SSLContext, cert: Path, key: Path | None, password: bytes | None) -> None:
+    """Load a client's certificate and key.
+
+    Raises:
+        HostError: They are not valid, or do not belong together.
+        OSError: A file can't be read.
+    """
+    asked = False
+
+    def answer() -> bytes:
+        nonlocal asked
+        asked = True
+        return password or b""  # without an answer OpenSSL would ask on the terminal
+
+    try:
+        context.load_cert_chain(cert, key, answer)
+    except (ssl.SSLError, ValueError) as exc:
+        if getattr(exc, "reason", None) == "KEY_VALUES_MISMATCH":
+            raise HostError(f"{key or cert}: the key does not belong to the certificate in {cert}") from exc
+        if asked:
+            problem = "the passphrase is wrong" if password else "the key is encrypted"
+            hint = "use --client-key-password-env or --client-key-password-file"
+            raise HostError(f"{key or cert}: {problem}", hint=None if password else hint) from exc
+        files = cert if key is None else f"{cert} and {key}"
+        raise HostError(f"{files}: expected a certificate and its key in PEM") from exc
+
+
+def tls_refusal(location: Location, error: BaseException) -> TransferError | None:
+    """Return the error for what will not be different the next time; None for any other."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        problem = f"{location}: the server's certificate is not trusted: {error.verify_message}"
+        return TransferError(problem, reason=CONTACT, hint=AUTHORITIES)
+    if isinstance(error, ssl.SSLError) and error.reason in REFUSALS:
+        problem, hint = REFUSALS[error.reason]
+        return TransferError(f"{location}: {problem}", reason=CONTACT, hint=hint)
+    return None
+
+
+def tls_words(error: ssl.SSLError) -> str:
+    """Return what an error of TLS means, in plain words."""
+    if isinstance(error, ssl.SSLEOFError):
+        return "the server closed the connection during the TLS handshake; it may want a client certificate"
+    reason = (error.reason or "unknown error").replace("_", " ").lower()
+    return f"TLS failed: {reason}"
