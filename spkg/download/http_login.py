@@ -24,7 +24,9 @@ __all__ = [
 ]
 
 TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-CHALLENGE_PART: Final = re.compile(rf"({TOKEN})(?:\s*(=)\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,\"]*)))?", re.DOTALL)
+CHALLENGE_PART: Final = re.compile(
+    rf"({TOKEN})(?:\s*(=)\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,\"]*)))?", re.DOTALL
+)
 """A scheme, or the name of a parameter with its value, quoted or not."""
 MOST_PARTS: Final = 100
 """How many schemes and parameters are read at most."""
