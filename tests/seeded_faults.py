@@ -522,6 +522,12 @@ FAULTS: Final = (
         "test_columns_are_found_by_their_names",
     ),
     _fault(
+        "rubbish fatal",
+        "if root.status(candidate) is None or root.sweep(candidate) is None:",
+        "if root.status(candidate) is None or root.remove_tree(candidate) is None:",
+        "test_nothing_that_is_left_over_blocks_anything",
+    ),
+    _fault(
         "a network that is open to the installer",
         "if _libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0 or _call(RESTRICT_SELF, rules, 0) != 0:",
         "if False:",

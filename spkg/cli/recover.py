@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from spkg.cli.app import DocumentedError, command
-from spkg.cli.console import hint, print_document, print_lines
+from spkg.cli.console import hint, print_document, print_lines, warn
 from spkg.cli.options import JSON, ROOT
 from spkg.errors import UnsafeError
 
@@ -37,6 +37,8 @@ def recover(root: Path, discard_staged: bool, as_json: bool) -> None:
         print_document(recovery_document(done))
     else:
         print_lines(recovery_lines(done, str(root)))
+    for finding in done.warnings:
+        warn(finding)
     if done.state in {RootState.PARTIAL, RootState.PENDING}:
         hint("to continue, apply the same package with --in-place")
     if done.state is RootState.UNSAFE:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from spkg.cli.app import command
-from spkg.cli.console import print_document, print_lines
+from spkg.cli.console import print_document, print_lines, warn
 from spkg.cli.options import JSON, ROOT
 
 __all__ = ["status"]
@@ -32,3 +32,5 @@ def status(root: Path, as_json: bool) -> None:
         print_document(status_document(found))
     else:
         print_lines(status_lines(found, str(root)))
+    for finding in found.warnings:
+        warn(finding)

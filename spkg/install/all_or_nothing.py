@@ -19,15 +19,16 @@ from spkg.errors import (
 )
 from spkg.format.ranges import Range
 from spkg.install import transaction
-from spkg.install.checkpoint import CHECKPOINT, LEFTOVERS
+from spkg.install.checkpoint import CHECKPOINT
 from spkg.install.effects import MakeDirectory, PutFile
 from spkg.install.history import RECORD, record_with
 from spkg.install.journal import Before, JournalStep, Verb, steps_of
+from spkg.install.leftovers import clear_leftovers
 from spkg.install.own_directory import failing
 from spkg.install.plan import Plan
 from spkg.install.root import NewFile, Parts, Root
 from spkg.install.staged_file import Landing
-from spkg.install.transaction import OVER, SYNCED_ONE_BY_ONE, RecoveryOutcome, Settled, slot
+from spkg.install.transaction import SYNCED_ONE_BY_ONE, RecoveryOutcome, Settled, slot
 from spkg.verify.contents import PayloadReport, compare_payload
 from spkg.verify.hasher import Hasher
 from spkg.verify.payload import ArrivingPayload, Payload
@@ -48,15 +49,13 @@ def settle_root(root: Root, *, keep: str | None = None) -> Settled:
             resumed: the SHA-256 of its signed bytes, in hex.
 
     Raises:
-        FailedError: Staged files can't be removed; the tree is not left half-changed.
+        FailedError: Staged files can't be moved away; the tree is not left half-changed.
         UnsafeError: The changes can be neither completed nor undone, or it is unknown what they are.
     """
     with failing():
         kept = keep is not None and transaction.is_staging(root) == keep
         settled = Settled(RecoveryOutcome.NOTHING) if kept else transaction.settle_transaction(root)
-        for leftover in (*LEFTOVERS, OVER):
-            if root.status(leftover) is not None:
-                root.remove_tree(leftover)
+        clear_leftovers(root)
     return settled
 
 

@@ -20,12 +20,13 @@ from spkg.install.checkpoint import Checkpoint, load_checkpoint
 from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
 from spkg.install.history import installed, is_last
 from spkg.install.in_place import install_in_place
+from spkg.install.leftovers import leftover_warnings
 from spkg.install.own_directory import check_own, working_in
 from spkg.install.plan import Plan, plan_installation
 from spkg.install.root import Root, shown
 from spkg.install.root_tree import OWN, EntryKind, RootTree
 from spkg.install.status import RootState, root_state
-from spkg.install.transaction import JOURNAL, RecoveryOutcome, is_pending, is_staging, staged
+from spkg.install.transaction import JOURNAL, RecoveryOutcome, Settled, is_pending, is_staging, staged
 from spkg.verify.contents import check_payload
 from spkg.verify.payload import ArrivingPayload, Payload
 from spkg.verify.signatures import TrustedPackage
@@ -74,6 +75,8 @@ class Applied:
     reboot_required: bool
     recovered: RecoveryOutcome
     """What happened to an earlier installation that was interrupted."""
+    cause: str = ""
+    """If that was undone: what prevented it from being finished."""
     already: bool = False
     """Whether the package was already installed, so that nothing had to be done."""
     confined: bool | None = None
@@ -133,7 +136,7 @@ def apply(
             if not arriving:
                 # The signed bytes are the same, but the files may differ.
                 check_payload(trusted, payload, jobs=request.jobs)
-            return _already(trusted, settled.outcome)
+            return _already(trusted, settled, root)
         start = _start(trusted, root, request)
         planned = _plan(trusted, root, request, start)
         entry = _entry(planned, request.when)
@@ -154,7 +157,7 @@ def apply(
                 progress=progress,
                 jobs=request.jobs,
             )
-    return _applied(planned, settled.outcome)
+        return _applied(planned, settled, root)
 
 
 def aftermath(
@@ -181,7 +184,7 @@ def aftermath(
     """
     with working_in(root):
         settled = settle_root(root, keep=digest_of(trusted) if arriving else None)
-        done = installed_by(trusted, root, request, settled.outcome)
+        done = installed_by(trusted, root, request, settled)
         if done is not None:
             return done
         state, stopped = root_state(root)
@@ -197,7 +200,7 @@ def installed_by(
     trusted: TrustedPackage,
     root: Root,
     request: ApplyRequest,
-    recovered: RecoveryOutcome = RecoveryOutcome.NOTHING,
+    settled: Settled | None = None,
 ) -> Applied | None:
     """Return what a request has changed, if the record says that it was completed.
 
@@ -207,11 +210,11 @@ def installed_by(
     """
     if not is_installed(trusted, root) or (last := installed(root)[0])["time"] != request.when:
         return None
-    done = _already(trusted, recovered)
+    done = _already(trusted, settled or Settled(RecoveryOutcome.NOTHING), root)
     return replace(done, already=False, changes=tuple(last["changes"] or ()))
 
 
-def recover_in(root: Root, *, discard: bool = False) -> RecoveryOutcome:
+def recover_in(root: Root, *, discard: bool = False) -> Settled:
     """Finish or undo an interrupted installation; a root that never had an installation is left alone.
 
     Args:
@@ -225,9 +228,9 @@ def recover_in(root: Root, *, discard: bool = False) -> RecoveryOutcome:
         OSError: The root can't be read.
     """
     if root.status(OWN) is None:
-        return RecoveryOutcome.NOTHING
+        return Settled(RecoveryOutcome.NOTHING)
     with working_in(root):
-        return settle_root(root, keep=None if discard else is_staging(root)).outcome
+        return settle_root(root, keep=None if discard else is_staging(root))
 
 
 def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: ApplyRequest) -> Applied:
@@ -246,11 +249,10 @@ def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: Appl
         hint = "run 'spkg recover' to finish or undo it"
         raise RefusedError("an installation in this root was interrupted", hint=hint)
     if is_installed(trusted, root) and not request.again:
-        done = _already(trusted, RecoveryOutcome.NOTHING)
+        done = _already(trusted, Settled(RecoveryOutcome.NOTHING), root)
     else:
-        done = _applied(
-            _plan(trusted, root, request, _start(trusted, root, request)), RecoveryOutcome.NOTHING
-        )
+        planned = _plan(trusted, root, request, _start(trusted, root, request))
+        done = _applied(planned, Settled(RecoveryOutcome.NOTHING), root)
     check_payload(trusted, payload, jobs=request.jobs)
     return done
 
@@ -347,27 +349,29 @@ def _entry(planned: Plan, when: str) -> Document:
     }
 
 
-def _already(trusted: TrustedPackage, recovered: RecoveryOutcome) -> Applied:
+def _already(trusted: TrustedPackage, settled: Settled, root: Root) -> Applied:
     return Applied(
         changes=(),
-        warnings=(),
+        warnings=leftover_warnings(root),
         skipped_unknown=(),
         # The answer to the first request may have been lost.
         reboot_required=any(isinstance(record, Reboot) for record in trusted.package.records),
-        recovered=recovered,
+        recovered=settled.outcome,
+        cause=settled.cause,
         already=True,
     )
 
 
-def _applied(planned: Plan, recovered: RecoveryOutcome) -> Applied:
+def _applied(planned: Plan, settled: Settled, root: Root) -> Applied:
     return Applied(
         changes=_changes_of(planned.effects),
-        warnings=planned.warnings,
+        warnings=(*planned.warnings, *leftover_warnings(root)),
         skipped_unknown=tuple(
             {"index": command.index, "type": command.code} for command in planned.skipped_unknown
         ),
         reboot_required=planned.reboot_required,
-        recovered=recovered,
+        recovered=settled.outcome,
+        cause=settled.cause,
     )
 
 

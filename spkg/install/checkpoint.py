@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from spkg.format.states import InstallationState
+from spkg.install.leftovers import vacant
 from spkg.install.root import Parts, Root
 from spkg.install.root_tree import OWN
 from spkg.install.transaction import write_whole
@@ -15,7 +16,6 @@ from spkg.install.transaction import write_whole
 __all__ = [
     "ARRIVED",
     "CHECKPOINT",
-    "LEFTOVERS",
     "MADE",
     "PART",
     "Checkpoint",
@@ -32,8 +32,6 @@ MADE: Final[Parts] = (*OWN, b"made")
 """The directory that is being made."""
 ARRIVED: Final[Parts] = (*OWN, b"arrived")
 """The files received so far whose commands are still to come."""
-LEFTOVERS: Final = (CHECKPOINT_DRAFT, PART, MADE, ARRIVED)
-"""What a crash may leave behind in addition to the checkpoint."""
 MAX_CHECKPOINT: Final = 4096
 
 
@@ -109,10 +107,9 @@ def save_checkpoint(root: Root, checkpoint: Checkpoint) -> None:
     Raises:
         OSError: It can't be written; the previous one is still valid.
     """
-    if root.status(CHECKPOINT_DRAFT) is not None:
-        root.unlink(CHECKPOINT_DRAFT)
-    write_whole(root, CHECKPOINT_DRAFT, checkpoint.encode())
-    root.rename(CHECKPOINT_DRAFT, CHECKPOINT)
+    draft = vacant(root, CHECKPOINT_DRAFT)
+    write_whole(root, draft, checkpoint.encode())
+    root.rename(draft, CHECKPOINT)
     root.sync_directory(OWN)
 
 

@@ -28,6 +28,7 @@ from spkg.install.checkpoint import (
 )
 from spkg.install.effects import DIRECTORY_MODE, DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
 from spkg.install.history import RECORD, is_last, record_with
+from spkg.install.leftovers import OVER, vacant
 from spkg.install.own_directory import failing
 from spkg.install.plan import Plan, plan_command
 from spkg.install.root import Parts, Root
@@ -145,6 +146,8 @@ class _Run:
         }
         self._wanted = Counter(file.range for file in self._files.values())
         """How many commands still need a range."""
+        self._arrived: Parts = ARRIVED
+        """Where the files that have arrived are kept."""
 
     def as_it_arrives(self, payload: ArrivingPayload) -> None:
         """Do each command as soon as its data has arrived and was checked."""
@@ -159,8 +162,9 @@ class _Run:
         if found is not None and found.package == self.at.package:  # else the clocks start with this download
             payload.resume(package.commands[: self._start], self.at.state)
         sequence = Sequencer(package, process, self._start)
-        landings = {wanted: Landing(root, _place(wanted), wanted, Digest) for wanted in self._wanted}
-        self._root.mkdir(ARRIVED, PRIVATE)
+        self._arrived = vacant(root, ARRIVED)
+        landings = {wanted: Landing(root, self._place(wanted), wanted, Digest) for wanted in self._wanted}
+        root.mkdir(self._arrived, PRIVATE)
         try:
             sequence.advance()
             consumers = list(judges(self._files.values(), landings, sequence.arrived))
@@ -168,8 +172,8 @@ class _Run:
         finally:
             for landing in landings.values():
                 landing.close()
-            with suppress(OSError):  # the next installation removes it
-                self._root.remove_tree(ARRIVED)
+            with suppress(OSError):
+                root.sweep(self._arrived)  # or the next installation does
         payload.conclude()
 
     def do(self, command: Command) -> None:
@@ -192,14 +196,14 @@ class _Run:
                 _make(root, effect.path)
         for effect in effects:
             if isinstance(effect, PutFile) and file is not None:
-                self._stage(effect, file)
-                root.rename(PART, effect.path)
+                part = self._stage(effect, file)
+                root.rename(part, effect.path)
                 _sync(root, [effect.path[:-1], OWN])
         # A new version is placed before the old ones are removed; a version that moves is removed last.
         deletes = [effect for effect in effects if isinstance(effect, DeleteEntry)]
         for gone in deletes:
             if gone.kind is EntryKind.DIRECTORY:
-                root.remove_tree(gone.path)
+                _remove_tree(root, gone.path)
             else:
                 root.unlink(gone.path)
         _sync(root, [gone.path[:-1] for gone in deletes])
@@ -207,26 +211,30 @@ class _Run:
             if isinstance(effect, MoveEntry):
                 _move(root, effect.source, effect.path)
 
-    def _stage(self, put: PutFile, file: PayloadFile) -> None:
-        """Write the file of a command to PART, checked against its signed digest."""
+    def _stage(self, put: PutFile, file: PayloadFile) -> Parts:
+        """Write the file of a command, checked against its signed digest, and return where it is."""
         root = self._root
-        if root.status(PART) is not None:
-            root.unlink(PART)
+        part = vacant(root, PART)
         if not isinstance(self._payload, ArrivingPayload):
-            _write_part(root, put, self._compared(file))
-            return
-        there = _place(file.range)
+            _write_part(root, part, put, self._compared(file))
+            return part
+        there = self._place(file.range)
         self._wanted[file.range] -= 1
         kept = root.reopen(there)
         try:
             if self._wanted[file.range]:
-                _write_part(root, put, kept.read())
-                return
+                _write_part(root, part, put, kept.read())
+                return part
             kept.set_mode(put.mode, put.owner)
             kept.sync()
         finally:
             kept.close()
-        root.rename(there, PART)
+        root.rename(there, part)
+        return part
+
+    def _place(self, wanted: Range) -> Parts:
+        """Return the path at which a range is kept."""
+        return (*self._arrived, b"%d.%d" % wanted)
 
     def _compared(self, file: PayloadFile) -> Iterator[memoryview]:
         """Give the bytes of a file, and raise at the end if they do not match the signed digest."""
@@ -240,14 +248,9 @@ class _Run:
         check_file(file, {digest: one.digest() for digest, one in running.items()})
 
 
-def _place(wanted: Range) -> Parts:
-    """Return the path at which a range is kept."""
-    return (*ARRIVED, b"%d.%d" % wanted)
-
-
-def _write_part(root: Root, put: PutFile, pieces: Iterable[memoryview]) -> None:
-    """Write PART durably."""
-    part = root.create(PART)
+def _write_part(root: Root, path: Parts, put: PutFile, pieces: Iterable[memoryview]) -> None:
+    """Write the file of a command durably."""
+    part = root.create(path)
     try:
         for octets in pieces:
             part.write(octets)
@@ -257,12 +260,25 @@ def _write_part(root: Root, put: PutFile, pieces: Iterable[memoryview]) -> None:
         part.close()
 
 
+def _remove_tree(root: Root, path: Parts) -> None:
+    """Remove a tree; what can't be removed of it is at least moved out of the way."""
+    try:
+        root.remove_tree(path)
+    except OSError as exc:
+        over = vacant(root, OVER)
+        try:
+            root.rename(path, over)
+        except OSError:
+            raise exc from None
+        root.sync_directory(OWN)
+        root.sweep(over)
+
+
 def _make(root: Root, path: Parts) -> None:
     """Make a directory that has its final mode from the start."""
-    if root.status(MADE) is not None:
-        root.remove_tree(MADE)
-    root.mkdir(MADE, DIRECTORY_MODE)
-    root.rename(MADE, path)
+    made = vacant(root, MADE)
+    root.mkdir(made, DIRECTORY_MODE)
+    root.rename(made, path)
     _sync(root, [path[:-1], OWN])
 
 
@@ -282,8 +298,7 @@ def _sync(root: Root, directories: Iterable[Parts]) -> None:
 
 def _write(root: Root, path: Parts, octets: bytes) -> None:
     """Replace one of the installer's own files."""
-    if root.status(PART) is not None:
-        root.unlink(PART)
-    write_whole(root, PART, octets)
-    root.rename(PART, path)
+    part = vacant(root, PART)
+    write_whole(root, part, octets)
+    root.rename(part, path)
     root.sync_directory(OWN)

@@ -301,6 +301,25 @@ class Root:
         self._forget(path)
         self._at(path, self._remove_tree)
 
+    def sweep(self, path: Parts) -> OSError | None:
+        """Remove as much as possible of the entry at a path and everything below it.
+
+        Returns:
+            The first problem, with the path of what can't be removed; None if nothing is left.
+        """
+        self._forget(path)
+        problems: list[OSError] = []
+
+        def note(exc: OSError, below: Parts) -> None:
+            problems.append(OSError(exc.errno, exc.strerror, shown((*path, *below[1:]))))
+
+        try:
+            self._at(path, lambda parent, name: self._remove_tree(parent, name, note))
+        except OSError as exc:
+            problems.append(exc)
+        gone = self.status(path) is None if problems else True
+        return None if gone else problems[0]
+
     # Making changes durable.
 
     def sync_directory(self, path: Parts) -> None:
@@ -422,31 +441,56 @@ class Root:
                         waiting.append(below)
         return None
 
-    def _remove_tree(self, parent: int, name: bytes) -> None:
-        """Remove a tree without recursion; directories too deep to be kept open are carried up in it."""
+    def _check_mount(self, descriptor: int) -> None:
+        """Raise OSError if a directory is not on the mount of the root."""
+        if _mount_of(descriptor) != self._mount:
+            raise OSError(errno.EXDEV, "a mount point")
+
+    def _entered(self, name: bytes, above: int) -> tuple[int, bytes, list[bytes]]:
+        """Open a directory to remove it; return its descriptor, its name and what is in it."""
+        descriptor = os.open(name, LISTABLE, dir_fd=above)
+        try:
+            self._check_mount(descriptor)
+            return descriptor, name, _names_in(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+
+    def _remove_tree(
+        self, parent: int, name: bytes, problem: Callable[[OSError, Parts], object] | None = None
+    ) -> None:
+        """Remove a tree without recursion; directories too deep to be kept open are carried up in it.
+
+        Args:
+            parent: The directory that it is in.
+            name: Its name.
+            problem: Called with what can't be removed, to go on with the rest; without it, that is raised.
+        """
         stack: list[tuple[int, bytes, list[bytes]]] = []
         numbers = count()
         waiting = [name]
         try:
             while waiting or stack:
-                above = stack[-1][0] if stack else parent
                 names = stack[-1][2] if stack else waiting
-                if not names:
-                    descriptor, own, _ = stack.pop()
-                    os.close(descriptor)
-                    os.rmdir(own, dir_fd=stack[-1][0] if stack else parent)
-                    continue
-                entry = names.pop()
-                if not stat.S_ISDIR(os.stat(entry, dir_fd=above, follow_symlinks=False).st_mode):
-                    os.unlink(entry, dir_fd=above)
-                elif len(stack) >= DEEP and _carry(entry, above, stack[0], numbers):
-                    pass
+                emptied = not names
+                if names:
+                    entry = names.pop()
                 else:
-                    descriptor = os.open(entry, LISTABLE, dir_fd=above)
-                    stack.append((descriptor, entry, []))
-                    if _mount_of(descriptor) != self._mount:
-                        raise OSError(errno.EXDEV, "a mount point")
-                    stack[-1][2].extend(_names_in(descriptor))
+                    descriptor, entry, _ = stack.pop()
+                    os.close(descriptor)
+                above = stack[-1][0] if stack else parent
+                at = (*(own for _, own, _ in stack), entry)
+                try:
+                    if emptied:
+                        os.rmdir(entry, dir_fd=above)
+                    elif not stat.S_ISDIR(os.stat(entry, dir_fd=above, follow_symlinks=False).st_mode):
+                        os.unlink(entry, dir_fd=above)
+                    elif len(stack) < DEEP or not _carry(entry, above, stack[0], numbers):
+                        stack.append(self._entered(entry, above))
+                except OSError as exc:
+                    if problem is None:
+                        raise
+                    problem(exc, at)
         finally:
             for descriptor, _, _ in stack:
                 os.close(descriptor)

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from spkg.common.findings import Finding
 from spkg.install.checkpoint import Checkpoint, load_checkpoint
 from spkg.install.history import InstalledPackage, installed_packages
-from spkg.install.root import Root
+from spkg.install.leftovers import leftover_warnings, leftovers
+from spkg.install.root import Root, shown
 from spkg.install.transaction import is_pending, is_staging, staged
 
 __all__ = ["RootState", "RootStatus", "StagedPackage", "root_state", "root_status", "staged_package"]
@@ -44,6 +46,9 @@ class RootStatus:
     staged: StagedPackage | None
     installed: tuple[InstalledPackage, ...]
     """The installed packages, the last one first."""
+    leftovers: tuple[str, ...]
+    """What earlier installations left over: paths below the root, in the installer's own directory."""
+    warnings: tuple[Finding, ...]
 
 
 def root_status(root: Path) -> RootStatus:
@@ -60,6 +65,8 @@ def root_status(root: Path) -> RootStatus:
             in_place=stopped,
             staged=staged_package(opened),
             installed=installed_packages(opened),
+            leftovers=tuple(map(shown, leftovers(opened))),
+            warnings=leftover_warnings(opened),
         )
 
 

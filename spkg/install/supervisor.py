@@ -15,12 +15,14 @@ from typing import Any, Final
 
 from spkg.common.child_process import ChildKilledError, Tell, run_child
 from spkg.common.documents import Document
+from spkg.common.findings import Finding
 from spkg.common.landlock import confine
 from spkg.common.stop_signals import STOP_SIGNALS, hold_stop_signals
 from spkg.errors import FailedError, UnsafeError, os_problem
 from spkg.format.states import InstallationState
 from spkg.install import apply as applying
 from spkg.install.apply import Applied, ApplyRequest
+from spkg.install.leftovers import leftover_warnings
 from spkg.install.root import Root
 from spkg.install.status import RootState, root_state
 from spkg.install.transaction import RecoveryOutcome
@@ -70,6 +72,9 @@ class Recovered:
     state: RootState
     failed: bool
     """Whether an installation in place failed, other than by a crash."""
+    cause: str = ""
+    """If an installation was undone: what prevented it from being finished."""
+    warnings: tuple[Finding, ...] = ()
 
 
 def apply_package(
@@ -183,14 +188,24 @@ def recover_root(root: Path, *, discard: bool = False) -> Recovered:
 
     def work(_tell: Tell) -> Document:
         with _confined(root) as (opened, _):
-            outcome = applying.recover_in(opened, discard=discard)
+            settled = applying.recover_in(opened, discard=discard)
             state, stopped = root_state(opened)
-        failed = stopped is not None and stopped.failed
-        return {"outcome": outcome.value, "state": state.value, "failed": failed}
+            warnings = leftover_warnings(opened)
+        return {
+            "outcome": settled.outcome.value,
+            "state": state.value,
+            "failed": stopped is not None and stopped.failed,
+            "cause": settled.cause,
+            "warnings": [asdict(one) for one in warnings],
+        }
 
     done = run_child(work, lambda _: None)
     return Recovered(
-        outcome=RecoveryOutcome(done["outcome"]), state=RootState(done["state"]), failed=done["failed"]
+        outcome=RecoveryOutcome(done["outcome"]),
+        state=RootState(done["state"]),
+        failed=done["failed"],
+        cause=done["cause"],
+        warnings=tuple(Finding(**one) for one in done["warnings"]),
     )
 
 

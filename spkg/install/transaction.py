@@ -28,13 +28,13 @@ from typing import Final
 from spkg.errors import NO_ROOM, FailedError, UnsafeError, os_problem
 from spkg.install.effects import DIRECTORY_MODE
 from spkg.install.journal import MAX_JOURNAL, Before, JournalStep, Verb, decode_journal, encode_journal
+from spkg.install.leftovers import OVER, vacant
 from spkg.install.old_entries import Reserve, bring_up, clear_away, keep_old, put_back
 from spkg.install.root import Parts, Root, shown
 from spkg.install.root_tree import OWN
 
 __all__ = [
     "JOURNAL",
-    "OVER",
     "PRIVATE",
     "SYNCED_ONE_BY_ONE",
     "TXN",
@@ -55,8 +55,6 @@ __all__ = [
 ]
 
 TXN: Final[Parts] = (*OWN, b"txn")
-OVER: Final[Parts] = (*OWN, b"over")
-"""The remains of a transaction that is over."""
 JOURNAL: Final[Parts] = (*TXN, b"journal")
 DONE: Final[Parts] = (*TXN, b"done")
 JOURNAL_DRAFT: Final[Parts] = (*TXN, b"draft")
@@ -129,9 +127,12 @@ def begin(root: Root, package: str | None = None) -> None:
     if not going_on:
         root.mkdir(TXN, PRIVATE)
     try:
-        for name in root.names(TXN):
-            if name not in {b"new", PACKAGE[-1]}:
-                root.remove_tree((*TXN, name))  # staged too late to be relied on
+        # What was staged too late to be relied on goes, and everything if that does not.
+        late = [(*TXN, name) for name in root.names(TXN) if name not in {b"new", PACKAGE[-1]}]
+        if [path for path in late if root.sweep(path) is not None]:
+            collect(root)
+            root.mkdir(TXN, PRIVATE)
+            going_on = False
         for name in SLOTS:
             if not _has(root, (*TXN, name)):
                 root.mkdir((*TXN, name), PRIVATE)
@@ -142,7 +143,7 @@ def begin(root: Root, package: str | None = None) -> None:
             root.sync_directory(OWN)
     except BaseException:
         with suppress(OSError):
-            root.remove_tree(TXN)
+            root.sweep(TXN)
         raise
 
 
@@ -172,12 +173,14 @@ def staged(root: Root) -> dict[Parts, int]:
 def keep_staged(root: Root, wanted: Mapping[Parts, int]) -> dict[Parts, int]:
     """Return the staged files with which a download can be resumed, and remove all others.
 
+    If one can't be removed, all are set aside, and none is kept.
+
     Args:
         root: The root.
         wanted: How many bytes each file will have.
 
     Raises:
-        OSError: Something can't be removed.
+        OSError: Staging can't begin anew.
     """
     kept: dict[Parts, int] = {}
     for name in root.names((*TXN, b"new")):
@@ -188,8 +191,11 @@ def keep_staged(root: Root, wanted: Mapping[Parts, int]) -> dict[Parts, int]:
         ours = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
         if ours and found.st_size <= wanted.get(path, -1):
             kept[path] = found.st_size
-        else:
-            root.remove_tree(path)
+        elif root.sweep(path) is not None:
+            package = is_staging(root)
+            collect(root)
+            begin(root, package)
+            return {}
     return kept
 
 
@@ -270,7 +276,7 @@ def settle_transaction(root: Root) -> Settled:
 
     Raises:
         UnsafeError: The changes can be neither completed nor undone, or it is unknown what they are.
-        OSError: Staged files can't be removed.
+        OSError: Staged files can't be moved away.
     """
     settled = _settle(root)
     if _has(root, TXN):
@@ -290,14 +296,15 @@ def is_pending(root: Root) -> bool:
 def collect(root: Root) -> None:
     """Remove the files of a transaction, once its journal is done or before there is one.
 
+    What can't be removed is left over, and stops nothing.
+
     Raises:
-        OSError: They can't be removed; this can be tried again at any time.
+        OSError: They can't be moved away; this can be tried again at any time.
     """
-    if _has(root, OVER):
-        root.remove_tree(OVER)
-    root.rename(TXN, OVER)  # from here on, nothing can be mistaken for a transaction
+    over = vacant(root, OVER)
+    root.rename(TXN, over)  # from here on, nothing can be mistaken for a transaction
     root.sync_directory(OWN)
-    root.remove_tree(OVER)
+    root.sweep(over)
 
 
 def discard(root: Root, reason: BaseException) -> None:

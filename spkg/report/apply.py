@@ -14,11 +14,11 @@ from spkg.report.lines import Line, Tone, warning_documents
 from spkg.verify.payload import Standing
 
 __all__ = [
-    "OUTCOMES",
     "SCHEMA",
     "applied_lines",
     "applied_warnings",
     "failure_document",
+    "outcome_text",
     "result_document",
     "standing_document",
     "standing_text",
@@ -34,6 +34,11 @@ OUTCOMES: Final = {
     RecoveryOutcome.UNDONE: "undid an interrupted installation that could not be finished",
 }
 """What recovery did, for people."""
+
+
+def outcome_text(outcome: RecoveryOutcome, cause: str) -> str:
+    """Return what recovery did, and what prevented more, for people."""
+    return f"{OUTCOMES[outcome]} ({cause})" if cause else OUTCOMES[outcome]
 
 
 def standing_document(standing: Standing) -> Document:
@@ -123,7 +128,7 @@ def applied_lines(applied: Applied, root: str, *, planned: bool) -> Iterator[Lin
 def applied_warnings(applied: Applied) -> Iterator[Finding]:
     """Yield what is out of the ordinary."""
     if applied.recovered is not RecoveryOutcome.NOTHING:
-        yield Finding(code="recovered", message=OUTCOMES[applied.recovered])
+        yield Finding(code="recovered", message=outcome_text(applied.recovered, applied.cause))
     yield from applied.warnings
     if applied.skipped_unknown:
         types = ", ".join(str(kind) for kind in sorted({one["type"] for one in applied.skipped_unknown}))

@@ -7,7 +7,7 @@ from spkg.common.documents import Document
 from spkg.common.printable import amount, size
 from spkg.install.history import InstalledPackage
 from spkg.install.status import RootState, RootStatus
-from spkg.report.lines import Line, Tone, columns
+from spkg.report.lines import Line, Tone, columns, warning_documents
 
 __all__ = [
     "status_document",
@@ -31,6 +31,8 @@ def status_document(status: RootStatus) -> Document:
         },
         "staged": None if status.staged is None else asdict(status.staged),
         "installed": [_installed(one) for one in status.installed],
+        "leftovers": list(status.leftovers),
+        "warnings": warning_documents(status.warnings),
     }
 
 
@@ -44,6 +46,8 @@ def status_lines(status: RootStatus, root: str) -> Iterator[Line]:
     if staged is not None:
         begun = f"{size(staged.octets)} of package {staged.package[:16]} are staged"
         yield Tone.PLAIN, f"  {begun}: its download can be resumed"
+    for path in status.leftovers:
+        yield Tone.PLAIN, f"  left over: {path}"
     rows = [
         (
             f"  {one.when}",

@@ -44,7 +44,9 @@ def test_recovering_a_clean_root_changes_nothing() -> None:
     assert json.loads(document.stdout) == {
         "schema": "spkg.recover/1",
         "outcome": "nothing",
+        "cause": None,
         "state": "clean",
+        "warnings": [],
     }
     assert not Path("root/.spkg").exists()
 

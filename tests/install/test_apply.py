@@ -247,7 +247,7 @@ def test_a_damaged_record_is_told_before_anything_changes(place: Path) -> None:
 
 def recover_root_of(place: Path) -> tuple[RecoveryOutcome, str]:
     with Root(place) as root:
-        outcome = recover_in(root)
+        outcome = recover_in(root).outcome
         return outcome, root_state(root)[0].value
 
 
@@ -554,7 +554,7 @@ def test_in_place_a_failure_leaves_the_root_usable_and_partial(
     assert (found.command, found.state, found.failed) == (index, state, True)
     with Root(place) as root:
         assert root_state(root)[0].value == "partial"
-        assert recover_in(root) is RecoveryOutcome.NOTHING
+        assert recover_in(root).outcome is RecoveryOutcome.NOTHING
     # The same one goes on, and any other one is taken as well.
     do(STEPS, place, IN_PLACE)
     assert tree(place) == STEPPED

@@ -40,9 +40,10 @@ from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.install import transaction
 from spkg.install.all_or_nothing import install, settle_root
 from spkg.install.history import RECORD
+from spkg.install.leftovers import leftovers
 from spkg.install.own_directory import working_in
 from spkg.install.plan import Plan, plan_installation
-from spkg.install.root import Parts, Root, shown
+from spkg.install.root import Parts, Root, shown, split
 from spkg.install.root_tree import RootTree
 from spkg.install.transaction import RecoveryOutcome, Settled
 from spkg.verify.payload import Payload
@@ -989,3 +990,81 @@ def problems_of_power_cuts(scenario: Scenario) -> list[str]:
         scenario.carry_out(root)
     cut_power(tally, scenario, root, "installed", most=4, samples=4)
     return tally.problems
+
+
+# What ended it is named, and what can't be removed afterwards stops nothing.
+
+NEW: Final = split("/new")
+
+
+def hinder(
+    root: Simulation,
+    *hindered: tuple[str, Parts],
+    when: Callable[[Root], bool],
+    error: BaseException | None = None,
+) -> None:
+    """Let operations fail as on a broken disk, or in another way, from when something is so."""
+
+    def tap(name: str, path: Parts = ()) -> None:
+        if (name, path) not in hindered:
+            return
+        root.tap = lambda *_: None
+        begun = when(root)
+        root.tap = tap
+        if begun:
+            raise error or OSError(errno.EIO, os.strerror(errno.EIO), shown(path))
+
+    root.tap = tap
+
+
+def journalled(root: Root) -> bool:
+    return root.status(transaction.JOURNAL) is not None
+
+
+def test_what_undid_an_installation_is_named() -> None:
+    root = SCENARIOS[0].start()
+    hinder(root, ("rename", NEW), when=journalled)
+
+    with pytest.raises(FailedError) as caught:
+        SCENARIOS[0].carry_out(root)
+
+    wanted = "the changes could not be completed and were undone: /new: input/output error"
+    assert str(caught.value) == wanted
+
+
+def test_what_undid_an_interrupted_installation_is_named() -> None:
+    root = SCENARIOS[0].start()
+    hinder(root, ("rename", NEW), when=journalled, error=Killed())
+    with pytest.raises(Killed):
+        SCENARIOS[0].carry_out(root)
+    hinder(root, ("rename", NEW), when=journalled)
+
+    settled = restore(root)
+
+    assert (settled.outcome, settled.cause) == (RecoveryOutcome.UNDONE, "/new: input/output error")
+
+
+def test_why_an_installation_was_given_up_is_not_hidden_by_what_could_not_be_cleared_away() -> None:
+    root = SCENARIOS[0].start()
+    hinder(root, ("fsync", transaction.TXN), ("unlink", transaction.JOURNAL), when=journalled)
+
+    with pytest.raises(UnsafeError) as caught:
+        SCENARIOS[0].carry_out(root)
+
+    assert str(caught.value) == (
+        "it is unknown whether the changes will be made: "
+        "/.spkg/txn: input/output error; then /.spkg/txn/journal: input/output error"
+    )
+
+
+def test_what_was_set_aside_is_cleared_away_by_whoever_comes_next() -> None:
+    formatted = SCENARIOS[6]
+    root = formatted.start()
+    plan = formatted.plan
+    root.fix(split("/e/b"))
+
+    install_plan(root, plan)
+    install_plan(root, EMPTY.plan, "3")
+
+    assert leftovers(root) == (split("/.spkg/over/old/2/b"),)
+    assert root.names(split("/.spkg")) == [b"installed", b"over"]

@@ -617,7 +617,7 @@ def test_removing_a_deep_tree_needs_few_descriptors(place: Path) -> None:
     most = 0
 
     class Counting(Root):
-        def _remove_tree(self, parent: int, name: bytes) -> None:
+        def _remove_tree(self, parent: int, name: bytes, problem: Any = None) -> None:
             nonlocal most
             real = os.rmdir
 
@@ -628,7 +628,7 @@ def test_removing_a_deep_tree_needs_few_descriptors(place: Path) -> None:
 
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(os, "rmdir", rmdir)
-                super()._remove_tree(parent, name)
+                super()._remove_tree(parent, name, problem)
 
     before = len(descriptors())
     with Counting(place) as root:

@@ -729,13 +729,13 @@ def _examined(scenario: Scenario, package: Path, root: Path) -> dict[str, Any]:
         complete = seen(root) == trees[-1]
         begun = begun_of(seen(root), trees) if scenario.in_place else None
         try:
-            outcome = applying.recover_in(there).value
+            outcome = applying.recover_in(there).outcome.value
         except SpkgError as exc:
             outcome = f"{exc.STATUS}: {exc}"
         tree = judge(seen(root), trees) if not scenario.in_place else ""
         after = root_state(there)[0].value
         try:
-            again = applying.recover_in(there).value
+            again = applying.recover_in(there).outcome.value
         except SpkgError as exc:
             again = f"{exc.STATUS}: {exc}"
     if scenario.in_place:

@@ -344,6 +344,20 @@ class Simulation(Root):
         parent, name = self._place(path)
         self._change(Entries(((parent, name, None),)))
 
+    def sweep(self, path: Parts) -> OSError | None:
+        if not self._has(path):
+            return None
+        inode = self._disk[self._find(path)]
+        if inode.type == stat.S_IFDIR:
+            problems = [one for name in list(inode.entries) if (one := self.sweep((*path, name)))]
+            if problems:
+                return problems[0]
+        try:
+            self.remove_tree(path)
+        except OSError as exc:
+            return exc
+        return None
+
     def sync_directory(self, path: Parts) -> None:
         inode = self._directory_at(path)
         if self.layered:

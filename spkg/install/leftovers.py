@@ -1,0 +1,94 @@
+"""What is left over of earlier work in ``.spkg``: nothing that anybody waits for, and never in the way.
+
+It is removed as far as possible.  What can't be (an immutable file, a read-only snapshot, a mount) keeps its
+name or gets one with a number, and every later run tries again.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import count
+from typing import Final
+
+from spkg.common.findings import Finding
+from spkg.install.root import Parts, Root, shown
+from spkg.install.root_tree import OWN
+
+__all__ = ["OVER", "clear_leftovers", "leftover_warnings", "leftovers", "vacant"]
+
+OVER: Final[Parts] = (*OWN, b"over")
+"""The remains of a transaction that is over."""
+SPENT: Final = re.compile(rb"(over|part|made|arrived|checkpoint\.new)(\.[1-9][0-9]*)?")
+"""The names of what only the run that made it needs."""
+LISTED: Final = 100
+"""How many leftovers are named at most."""
+
+
+def vacant(root: Root, path: Parts) -> Parts:
+    """Return a path at which nothing is: this one, cleared if possible, or the next free one with a number.
+
+    Raises:
+        OSError: The root can't be read.
+    """
+    for number in count():
+        candidate = path if number == 0 else (*path[:-1], b"%s.%d" % (path[-1], number))
+        if root.status(candidate) is None or root.sweep(candidate) is None:
+            return candidate
+    raise AssertionError  # counting never ends
+
+
+def clear_leftovers(root: Root) -> None:
+    """Remove what is left over, as far as possible.
+
+    Raises:
+        OSError: The root can't be read.
+    """
+    for path in _spent(root):
+        root.sweep(path)
+
+
+def leftovers(root: Root) -> tuple[Parts, ...]:
+    """Return what is left over: files, and directories with nothing in them; of many the first ones.
+
+    Raises:
+        OSError: The root can't be read.
+    """
+    found: list[Parts] = []
+    for path in _spent(root):
+        for leaf in _leaves(root, path):
+            if len(found) == LISTED:
+                return tuple(found)
+            found.append(leaf)
+    return tuple(found)
+
+
+def leftover_warnings(root: Root) -> tuple[Finding, ...]:
+    """Return the warning about what is left over; none if nothing is, or the root can't be read."""
+    try:
+        found = leftovers(root)
+    except OSError:
+        return ()
+    if not found:
+        return ()
+    more = "" if len(found) == 1 else f", with {len(found) - 1} more"
+    problem = f"is left over and could not be removed yet{more}: no harm is done, and later runs try again"
+    return (Finding(code="leftovers", message=problem, path=shown(found[0])),)
+
+
+def _spent(root: Root) -> list[Parts]:
+    if root.status(OWN) is None:
+        return []
+    return [(*OWN, name) for name in root.names(OWN) if SPENT.fullmatch(name)]
+
+
+def _leaves(root: Root, top: Parts) -> Iterator[Parts]:
+    """Give what has nothing below it, or can't be looked into."""
+    waiting = [top]
+    while waiting:
+        path = waiting.pop()
+        try:
+            below = root.names(path)
+        except OSError:  # not a directory, or a mount
+            below = []
+        if not below:
+            yield path
+        waiting += [(*path, name) for name in reversed(below)]

@@ -1,0 +1,246 @@
+"""What is left over and can't be removed stops nothing, is named, and is tried again by later runs."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from spkg.format.commands import End, RemoveSubTree, Role
+from spkg.format.paths import TreePath
+from spkg.install.all_or_nothing import settle_root
+from spkg.install.leftovers import LISTED, leftover_warnings, leftovers
+from spkg.install.own_directory import working_in
+from spkg.install.root import Root, split
+from spkg.install.transaction import TXN, begin, keep_staged, write_whole
+from tests.support.commands import run
+from tests.support.installation import APPLY, events, furnish_root, mark_unsafe, tree
+from tests.support.kit import CONTENTS, Draft, file
+from tests.support.namespaces import isolated, mount_memory
+from tests.support.restrictions import APPEND_ONLY, IMMUTABLE, fixed
+
+PACKAGE = "ab" * 32
+WARNING = "is left over and could not be removed yet: no harm is done, and later runs try again"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory to work in, with a root and packages for it."""
+    monkeypatch.chdir(tmp_path)
+    furnish_root()
+    for name in ("a", "b", "c"):
+        Path(f"{name}.spkg").write_bytes(Draft(records=(file(f"/{name}/{name}"), End())).encode())
+    rescue = (Role(role=2), file("/rescued"), End())
+    Path("rescue.spkg").write_bytes(Draft(records=rescue).encode())
+    return tmp_path
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
+def leave(path: str, stack: ExitStack, attribute: int = IMMUTABLE) -> None:
+    """Leave a file below .spkg that can't be removed, with one beside it that can."""
+    left = Path("root/.spkg", path)
+    left.parent.mkdir(parents=True, exist_ok=True)
+    Path("root/.spkg").chmod(0o700)
+    left.write_text("left")
+    if left.parent.name != ".spkg":
+        left.with_name("other").write_text("goes")
+    stack.enter_context(fixed(left, attribute))
+
+
+def status() -> dict[str, object]:
+    found: dict[str, object] = json.loads(run("status", "--root", "root", "--json").stdout)
+    return {name: found[name] for name in ("state", "leftovers", "warnings")}
+
+
+PLACES = [
+    "over/old/0/resolv.conf",
+    "over",
+    "txn/old/0/resolv.conf",
+    "txn/new/0",
+    "txn/mk/0/deep/er",
+    "part",
+    "made/x",
+    "arrived/0.21",
+    "checkpoint.new",
+]
+
+
+@pytest.mark.parametrize("attribute", [IMMUTABLE, APPEND_ONLY])
+@pytest.mark.parametrize("path", PLACES)
+def test_nothing_that_is_left_over_blocks_anything(path: str, attribute: int, stack: ExitStack) -> None:
+    leave(path, stack, attribute)
+
+    for name, how in (("a", ()), ("b", ("--in-place",)), ("c", ("--unsafe-force",))):
+        result = run("apply", f"{name}.spkg", *APPLY, *how, "--json")
+        last = events(result.stdout)[-1]
+        assert result.exit_code == 0, result.stderr
+        assert [one["code"] for one in last["warnings"] if one["code"] != "recovered"] == ["leftovers"]
+        assert f"root/{name}/{name}" in tree()
+    recovered = run("recover", "--root", "root", "--json")
+    assert (recovered.exit_code, json.loads(recovered.stdout)["state"]) == (0, "clean")
+
+    lies = "/.spkg/" + path.replace("txn/", "over/", 1)
+    warning = {"code": "leftovers", "message": WARNING, "path": lies}
+    assert status() == {"state": "clean", "leftovers": [lies], "warnings": [warning]}
+    assert json.loads(recovered.stdout)["warnings"] == [warning]
+    text = run("status", "--root", "root")
+    assert f"  left over: {lies}\n" in text.stdout
+    assert text.stderr == f"spkg: warning: {lies}: {WARNING}\n"
+
+
+@pytest.mark.parametrize("path", PLACES)
+def test_what_is_left_over_goes_once_it_can(path: str) -> None:
+    with ExitStack() as stack:
+        leave(path, stack)
+        assert run("recover", "--root", "root").exit_code == 0
+
+    assert run("recover", "--root", "root").stderr == ""
+    assert status() == {"state": "clean", "leftovers": [], "warnings": []}
+    assert not [path for path in Path("root/.spkg").iterdir() if path.name != "installed"]
+
+
+def test_what_is_left_over_twice_has_two_names(stack: ExitStack) -> None:
+    for number in range(3):
+        leave("txn/old/0/file", stack)
+        result = run("recover", "--root", "root")
+        assert result.exit_code == 0
+        more = f", with {number} more" if number else ""
+        assert f"could not be removed yet{more}: no harm is done" in result.stderr
+
+    assert status()["leftovers"] == [f"/.spkg/over{name}/old/0/file" for name in ("", ".1", ".2")]
+
+
+def test_a_directory_that_can_not_be_emptied_is_left_over_with_what_is_in_it(stack: ExitStack) -> None:
+    for name in ("a", "b"):
+        Path("root/.spkg/over/old/fixed").mkdir(parents=True, exist_ok=True)
+        Path("root/.spkg/over/old/fixed", name).touch()
+    Path("root/.spkg").chmod(0o700)
+    stack.enter_context(fixed(Path("root/.spkg/over/old/fixed")))
+
+    assert run("apply", "a.spkg", *APPLY).exit_code == 0
+
+    assert status()["leftovers"] == ["/.spkg/over/old/fixed/a", "/.spkg/over/old/fixed/b"]
+
+
+def test_a_package_that_leaves_the_unsafe_state_is_not_stopped(stack: ExitStack) -> None:
+    mark_unsafe()
+    leave("over/old/0/file", stack)
+    leave("part", stack)
+
+    assert run("apply", "rescue.spkg", *APPLY).exit_code == 0
+    assert status()["state"] == "clean"
+
+
+def cleared_around_a_mount(place: Path) -> None:
+    """Settle a root with a mount among what is left over."""
+    root = place / "root"
+    (root / ".spkg/over/old/0/mounted").mkdir(parents=True)
+    (root / ".spkg").chmod(0o700)
+    mount_memory(root / ".spkg/over/old/0/mounted")
+    (root / ".spkg/over/old/0/mounted/file").write_text("of somebody else")
+    (root / ".spkg/over/old/0/ours").touch()
+    with Root(root) as opened, working_in(opened):
+        settle_root(opened)
+        found = leftovers(opened)
+    assert found == (split("/.spkg/over/old/0/mounted"),)
+    assert (root / ".spkg/over/old/0/mounted/file").read_text() == "of somebody else"
+
+
+def test_a_mount_among_what_is_left_over_is_neither_entered_nor_in_the_way(tmp_path: Path) -> None:
+    isolated(cleared_around_a_mount, tmp_path)
+
+
+def test_of_many_leftovers_the_first_are_named() -> None:
+    (over := Path("root/.spkg/over")).mkdir(parents=True)
+    Path("root/.spkg").chmod(0o700)
+    for number in range(LISTED + 5):
+        (over / f"{number:03}").touch()
+
+    with Root(Path("root")) as root:
+        found, (warning,) = leftovers(root), leftover_warnings(root)
+
+    assert found == tuple(split(f"/.spkg/over/{number:03}") for number in range(LISTED))
+    assert (warning.path, f"with {LISTED - 1} more" in warning.message) == ("/.spkg/over/000", True)
+
+
+# Staged files of a download that can't be resumed.
+
+
+@pytest.fixture
+def staging() -> Iterator[Root]:
+    with Root(Path("root")) as root, working_in(root):
+        begin(root, PACKAGE)
+        write_whole(root, (*TXN, b"new", b"0"), CONTENTS)
+        yield root
+
+
+@pytest.mark.parametrize("path", ["new/0", "old/0", "mk/0"])
+def test_a_download_begins_anew_where_its_remains_can_not_be_removed(
+    staging: Root, path: str, stack: ExitStack
+) -> None:
+    Path("root/.spkg/txn", path).touch()
+    stack.enter_context(fixed(Path("root/.spkg/txn", path)))
+
+    begin(staging, PACKAGE)
+    kept = keep_staged(staging, {})
+
+    assert kept == {}
+    assert {path.name for path in Path("root/.spkg/txn").iterdir()} == {"new", "mov", "old", "mk", "package"}
+    assert not list(Path("root/.spkg/txn/new").iterdir())
+    assert [path[:3] for path in leftovers(staging)] == [split(f"/.spkg/over/{path[:-2]}")]
+
+
+def test_a_download_keeps_what_it_can_use(staging: Root, stack: ExitStack) -> None:
+    Path("root/.spkg/txn/mk/0").touch()
+    stack.enter_context(fixed(Path("root/.spkg/txn/new/0")))
+
+    begin(staging, PACKAGE)
+
+    assert keep_staged(staging, {(*TXN, b"new", b"0"): len(CONTENTS)}) == {
+        (*TXN, b"new", b"0"): len(CONTENTS)
+    }
+
+
+# A kernel or a file system that does not tell what is immutable: it is found when it has to go.
+
+
+@pytest.mark.parametrize("how", [(), ("--in-place",)])
+@pytest.mark.parametrize("inside", ["www/sub/file", "www/sub"])
+def test_a_tree_with_something_immutable_in_it_is_removed(
+    inside: str, how: tuple[str, ...], stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spkg.install.file_attributes._statx", None)
+    Path("root/www/sub").mkdir(parents=True)
+    for name in ("file", "other"):
+        Path("root/www/sub", name).touch()
+    leaving = RemoveSubTree(path=TreePath.of("/www"))
+    Path("p.spkg").write_bytes(Draft(records=(leaving, file("/new"), End())).encode())
+    stack.enter_context(fixed(Path("root", inside)))
+
+    first, second = run("apply", "p.spkg", *APPLY, *how), run("apply", "a.spkg", *APPLY, *how)
+
+    assert (first.exit_code, second.exit_code) == (0, 0), first.stderr
+    assert sorted(path.name for path in Path("root").iterdir()) == [".spkg", "a", "new", "old"]
+    names = ["file"] if inside.endswith("file") else ["file", "other"]
+    place = "over/sub" if how else "over/old/1/sub"
+    assert status()["leftovers"] == [f"/.spkg/{place}/{name}" for name in names]
+
+
+def test_in_place_a_tree_that_can_neither_be_removed_nor_moved_is_told(
+    stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spkg.install.file_attributes._statx", None)
+    Path("root/www").mkdir()
+    Path("root/www/file").touch()
+    Path("p.spkg").write_bytes(Draft(records=(RemoveSubTree(path=TreePath.of("/www")), End())).encode())
+    stack.enter_context(fixed(Path("root/www")))
+
+    result = run("apply", "p.spkg", *APPLY, "--in-place")
+
+    assert (result.exit_code, "/www: operation not permitted" in result.stderr) == (6, True), result.stderr
