@@ -358,10 +358,10 @@ def _written_over() -> None:
     """In place a file is removed before the new one is there."""
     stage = _inplace._Run._stage
 
-    def staged(run: _inplace._Run, put: Any, *rest: Any) -> None:
+    def staged(run: _inplace._Run, put: Any, *rest: Any) -> Any:
         if run._root.status(put.path) is not None:
             run._root.unlink(put.path)
-        stage(run, put, *rest)
+        return stage(run, put, *rest)
 
     _inplace._Run._stage = staged
 
