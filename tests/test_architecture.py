@@ -73,7 +73,12 @@ NEVER = {"subprocess", "pickle"}
 COMMAND_LINE = {"cli", "spkg.__main__", "spkg.cli", "vouchers.cli"}
 OUTSIDE = {"time", "now", "today", "getenv", "environ", "environb", "utcnow"}
 """The clock and the environment, which come as arguments."""
-WRITERS = {"spkg/common/atomic_output.py", "spkg/build/extract.py", "spkg/install/root.py"}
+WRITERS = {
+    "spkg/common/atomic_output.py",
+    "spkg/common/part_files.py",
+    "spkg/build/extract.py",
+    "spkg/install/root.py",
+}
 """Modules that make files; others have a Root do it, always called ``root`` or ``_root``."""
 MAKES_FILES = {
     "mkdir",

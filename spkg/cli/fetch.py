@@ -9,7 +9,7 @@ import click
 
 from spkg.cli.app import command
 from spkg.cli.arguments import check_output, login, read_policy, read_timeouts, time_of
-from spkg.cli.console import print_document, print_lines, progress_bar, warn
+from spkg.cli.console import hint, print_document, print_lines, progress_bar, warn
 from spkg.cli.options import (
     FILE,
     FORCE,
@@ -50,7 +50,8 @@ def fetch(
     """Download the package at URL and verify it.
 
     Nothing is installed.  Without a trusted signature the download stops before the payload; if a file does
-    not match its signed digest, it stops at that file.  FILE appears once everything is verified.
+    not match its signed digest, it stops at that file.  FILE appears once everything is verified.  What a
+    download that was interrupted or killed left beside FILE is resumed by the next one.
 
     \b
     Example:
@@ -59,7 +60,8 @@ def fetch(
     See: docs/downloads.md
     """
     from spkg.common.atomic_output import new_file
-    from spkg.download.fetch import fetch_package
+    from spkg.common.printable import size as octets
+    from spkg.download.fetch import can_resume_fetch, fetch_package
     from spkg.download.source import local_file, open_source
     from spkg.download.url import is_url
     from spkg.report.fetch import fetched_document, fetched_lines
@@ -71,6 +73,13 @@ def fetch(
     server = {name: rest.pop(name) for name in TRANSFER}
     check_output(output, force=force)
     policy, time = read_policy(**rest), time_of(at, no_clock=no_clock)
+
+    def leave(reason: BaseException, part: Path) -> bool:
+        """Keep what has arrived, if the next run can resume it, and say so."""
+        if can_resume_fetch(reason):
+            hint(f"{octets(part.stat().st_size)} are kept in {part}: the same command resumes there")
+        return can_resume_fetch(reason)
+
     with open_source(
         url,
         clock=monotonic,
@@ -82,7 +91,7 @@ def fetch(
         trusted = verify_package(opened, policy, at=time)
         with (
             progress_bar("fetching", payload.length, wanted=not no_progress, slow=True) as progress,
-            new_file(output, force=force) as file,
+            new_file(output, force=force, leave=leave) as file,
         ):
             report = fetch_package(trusted, payload, file, progress)
     if as_json:

@@ -4,29 +4,16 @@ Files are written next to their final place, then renamed.  The only module that
 """
 
 import os
-import secrets
-import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from spkg.common.portable import (
-    BINARY,
-    CLOSE_ON_EXEC,
-    DIRECTORY_ONLY,
-    NO_FOLLOW,
-    lock,
-    own,
-    restrict,
-    sync_all,
-)
+from spkg.common.part_files import clear_inside, part_directory, part_file
+from spkg.common.portable import CLOSE_ON_EXEC, DIRECTORY_ONLY, NO_FOLLOW, lock, own, restrict, sync_all
 from spkg.errors import HostError, UsageError
-
-LONGEST_NAME: Final = 200
-"""How many bytes of a name become part of the name of its temporary file."""
 
 PARTLY: Final = ".unfinished"
 """The file that marks a directory as an unfinished bulk output of ours."""
@@ -54,9 +41,16 @@ def refuse_existing(path: Path, *, force: bool) -> None:
 
 @contextmanager
 def new_file(
-    path: Path, *, force: bool = False, mode: int | None = None, replaces: os.stat_result | None = None
+    path: Path,
+    *,
+    force: bool = False,
+    mode: int | None = None,
+    replaces: os.stat_result | None = None,
+    leave: Callable[[BaseException, Path], bool] | None = None,
 ) -> Iterator[FileIO]:
     """Open a file that appears at *path* when the block ends, whole, or not at all when it raises.
+
+    What an earlier run left beside *path* when it was killed is removed.
 
     Args:
         path: Where it appears; a symbolic link there is replaced, not followed.
@@ -64,6 +58,9 @@ def new_file(
         mode: Its permissions, whatever the umask; None for the default permissions of a new file.
         replaces: The existing file, as it was when it was read.  Its permissions carry over, and its owner
             if that is allowed; at the end it must still exist, unchanged.
+        leave: If given, the file may begin with what an earlier run left, which the block then has to check;
+            it is left for the next run if the block raises something for which this, called with the error
+            and the name of the unfinished file, returns true.
 
     Raises:
         UsageError: The output already exists, now or at the end.
@@ -73,12 +70,10 @@ def new_file(
     force = force or replaces is not None
     mode = mode if replaces is None else stat.S_IMODE(replaces.st_mode)
     refuse_existing(path, force=force)
-    temporary = _beside(path)
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | CLOSE_ON_EXEC | BINARY
-    try:
-        # Inside the try, so that a signal right after the file is created leaves nothing behind either.
+    part = part_file(path, 0o666 if mode is None else 0o600, leave=leave)
+    with ExitStack() as stack:
         with _named(path):
-            descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
+            temporary, descriptor = stack.enter_context(part)
         # The file object has the final name, so errors while writing name that.
         with FileIO(str(path), "r+", opener=lambda *_: descriptor) as file:
             if replaces is not None:
@@ -94,9 +89,6 @@ def new_file(
             temporary.replace(path)
         else:
             _move_new(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
     _sync_directory(path.parent)
 
 
@@ -140,13 +132,19 @@ def new_directory(path: Path) -> Iterator[Path]:
         OSError: It can't be written.
     """
     empty = path.is_dir()
+    if empty:
+        clear_inside(path)
     _refuse_filled(path)
-    temporary = path / f".{secrets.token_hex(4)}.part" if empty else _beside(path)
+    with part_directory(path, inside=empty) as temporary:
+        yield from _filled(path, temporary, empty=empty)
+    _sync_directory(path if empty else path.parent)
+
+
+def _filled(path: Path, temporary: Path, *, empty: bool) -> Iterator[Path]:
+    """Yield a temporary directory to fill, and move what is in it to its place."""
     moves: list[tuple[Path, Path]] = []
     done = False
     try:
-        with _named(path):
-            temporary.mkdir()
         yield temporary
         if empty:
             moves += [(entry, path / entry.name) for entry in temporary.iterdir()]
@@ -167,8 +165,6 @@ def new_directory(path: Path) -> Iterator[Path]:
     finally:
         if not done:
             _move_back(moves)
-            shutil.rmtree(temporary, ignore_errors=True)
-    _sync_directory(path if empty else path.parent)
 
 
 @contextmanager
@@ -285,12 +281,6 @@ def write_all(output: FileIO, octets: bytes | memoryview) -> None:
     with _named(output.name):
         while view:
             view = view[output.write(view) :]
-
-
-def _beside(path: Path) -> Path:
-    """Return an unused name in the directory of *path*, within the limit for names."""
-    name = os.fsdecode(os.fsencode(path.name)[:LONGEST_NAME])
-    return path.with_name(f".{name}.{secrets.token_hex(4)}.part")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import os
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -10,10 +11,12 @@ __all__ = [
     "CLOSE_ON_EXEC",
     "DIRECTORY_ONLY",
     "FORKS",
+    "LOCKS",
     "NON_BLOCKING",
     "NO_FOLLOW",
     "READS_AT_ONCE",
     "free_room",
+    "is_own",
     "lock",
     "os_name",
     "own",
@@ -29,6 +32,8 @@ NON_BLOCKING: Final[int] = getattr(os, "O_NONBLOCK", 0)
 NO_FOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
 FORKS: Final = hasattr(os, "fork")
 """Whether a process can fork."""
+LOCKS: Final = find_spec("fcntl") is not None
+"""Whether a process can lock a file."""
 READS_AT_ONCE: Final = hasattr(os, "preadv")
 """Whether several threads can read one file at different places."""
 
@@ -87,6 +92,11 @@ def own(descriptor: int, user: int, group: int) -> None:
             os.fchown(descriptor, user, group)
 
 
+def is_own(status: os.stat_result) -> bool:
+    """Whether a file belongs to the user that this process runs as, if the system has users."""
+    return not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+
+
 def sync_all() -> None:
     """Write everything to disk, if the system can do that in one call."""
     if hasattr(os, "sync"):
@@ -94,11 +104,15 @@ def sync_all() -> None:
 
 
 def lock(descriptor: int) -> bool:
-    """Lock a file or directory until it is closed; return False if another process holds the lock."""
-    try:
-        import fcntl  # noqa: PLC0415 - not on every system
-    except ImportError:
+    """Lock a file or directory until it is closed; return False if another process holds the lock.
+
+    Raises:
+        OSError: The file system has no locks.
+    """
+    if not LOCKS:
         return True  # creating the same file a second time is refused anyway
+    import fcntl  # noqa: PLC0415 - not on every system
+
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -27,7 +27,7 @@ BEGIN_AGAIN: Final = "start the transfer again"
 """The hint for a transfer that can't be resumed."""
 GIVEN_UP_AFTER: Final = 3600
 """After how many seconds without a new byte a transfer is given up, if no timeout limits it."""
-END_AWAITED: Final = 10
+END_AWAITED: Final = 5
 """For how many seconds the end of a stream is awaited, once the whole package has arrived."""
 WANTED_INTERVAL: Final = 1000
 """After how many milliseconds without data to check whether the package is still wanted."""

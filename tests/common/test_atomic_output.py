@@ -1,9 +1,7 @@
 """Outputs: whole or not at all, and nothing of others overwritten, now or while one is being made."""
 
-import ctypes
 import errno
 import os
-import platform
 import stat
 import subprocess
 import sys
@@ -17,6 +15,7 @@ import pytest
 
 from spkg.common.atomic_output import new_directory, new_file, new_files, refuse_existing, write_all
 from spkg.errors import UsageError
+from tests.support.denied_calls import LINK_CALLS, without_calls
 from tests.support.kit import ROOT
 from tests.support.planted_tree import listing
 from tests.support.restrictions import umask, without_privileges
@@ -336,52 +335,9 @@ def test_a_directory_that_was_made_for_files_goes_with_them(tmp_path: Path) -> N
 # File systems without hard links
 
 
-class _Instruction(ctypes.Structure):
-    _fields_ = (
-        ("code", ctypes.c_uint16),
-        ("if_true", ctypes.c_uint8),
-        ("if_false", ctypes.c_uint8),
-        ("k", ctypes.c_uint32),
-    )
-
-
-class _Program(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_uint16), ("instructions", ctypes.POINTER(_Instruction)))
-
-
-LINK_CALLS: Final = {"x86_64": (86, 265), "aarch64": (37,)}
-"""The numbers of link and linkat in Linux."""
-
-
-def _forbid_links() -> None:
-    """Have the kernel answer this thread as FAT does: it may not make hard links (seccomp)."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    load, equal, answer = 0x20, 0x15, 0x06
-    steps = [(load, 0, 0, 0)]  # the number of the call
-    for number in LINK_CALLS[platform.machine()]:
-        steps += [(equal, 0, 1, number), (answer, 0, 0, 0x00050000 | errno.EPERM)]
-    steps.append((answer, 0, 0, 0x7FFF0000))  # allow all others
-    instructions = (_Instruction * len(steps))(*(_Instruction(*one) for one in steps))
-    program = _Program(len(steps), instructions)
-    assert prctl(38, 1, 0, 0, 0) == 0, os.strerror(ctypes.get_errno())  # PR_SET_NO_NEW_PRIVS
-    assert prctl(22, 2, ctypes.byref(program)) == 0, os.strerror(ctypes.get_errno())  # PR_SET_SECCOMP
-
-
 def without_links(work: Callable[[], None]) -> BaseException | None:
-    """Run *work* in a thread of its own, where no hard link can be made; return what it raised."""
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            _forbid_links()
-            work()
-        except BaseException as exc:  # noqa: BLE001 - handed on to the thread of the test
-            raised.append(exc)
-
-    thread = Thread(target=run)
-    thread.start()
-    thread.join()
-    return raised[0] if raised else None
+    """Run *work* where no hard link can be made, as on FAT; return what it raised."""
+    return without_calls(LINK_CALLS, errno.EPERM, work)
 
 
 def test_there_are_no_hard_links_where_these_tests_say_so(tmp_path: Path) -> None:
