@@ -19,6 +19,8 @@ from spkg.format.versions import parse_version
 __all__ = ["Device", "DeviceAttribute", "LinkPolicy", "ModeRule", "load_device", "read_device"]
 
 PLAIN: Final = 0o644
+MAX_PROVISIONING_CODE: Final = 64
+"""The longest ProvisioningCode, in characters (Appendix B)."""
 MAX_OPTION_NAME: Final = 64
 """The longest OptionName, in characters."""
 MAX_SIZE: Final = (1 << 63) - 1
@@ -108,13 +110,17 @@ def read_device(document: Table) -> Device:
     oui = facts.text("oui")
     if oui is not None and re.fullmatch("[0-9A-F]{6}", oui) is None:
         raise facts.error("oui", f"must be an OUI of six upper-case hexadecimal digits, got {oui[:40]!r}")
+    code = facts.text("provisioning-code")
+    if code is not None and len(code) > MAX_PROVISIONING_CODE:
+        problem = f"must have at most {MAX_PROVISIONING_CODE} characters, got {len(code)}"
+        raise facts.error("provisioning-code", problem, section="B")
     device = Device(
         manufacturer=facts.text("manufacturer"),
         oui=oui,
         product_class=facts.text("product-class"),
         serial_number=facts.text("serial-number"),
         software_version=facts.text("software-version"),
-        provisioning_code=facts.text("provisioning-code"),
+        provisioning_code=code,
         supported_options=_supported(options),
         non_volatile=storage.size("non-volatile", MAX_SIZE),
         volatile=storage.size("volatile", MAX_SIZE),

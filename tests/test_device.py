@@ -49,6 +49,12 @@ def test_a_device_file_may_say_nothing() -> None:
     assert device("[options]\nsupported = []").supported_options == ()
 
 
+def test_a_provisioning_code_may_have_64_characters() -> None:
+    code = "é" * 64
+
+    assert device(f'[device]\nprovisioning-code = "{code}"').provisioning_code == code
+
+
 def test_a_medium_may_be_larger_than_a_package() -> None:
     assert device('[storage]\nnon-volatile = "64GiB"').non_volatile == 64 << 30
 
@@ -83,6 +89,10 @@ def test_links_can_be_followed_in_the_root() -> None:
         (
             '[install]\nroles = ["upgrade"]',
             f"install.roles: each must be one of {', '.join(ROLES)}, got 'upgrade' [TR-069 E.4.11]",
+        ),
+        (
+            "[device]\nprovisioning-code = '" + "x" * 65 + "'",
+            "device.provisioning-code: must have at most 64 characters, got 65 [TR-069 B]",
         ),
         (
             '[install]\nsymlinks = "follow"',

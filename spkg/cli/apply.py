@@ -31,7 +31,17 @@ from spkg.cli.arguments import (
     timestamp,
 )
 from spkg.cli.console import ClosedOutput, OutputError, hint, print_line, print_lines, progress_bar, warn
-from spkg.cli.options import FILE, JOBS, NO_PROGRESS, ROOT, TRANSFER, TRANSFER_OPTIONS, TRUST, timeout_options
+from spkg.cli.options import (
+    FILE,
+    JOBS,
+    NO_PROGRESS,
+    ROOT,
+    TRANSFER,
+    TRANSFER_OPTIONS,
+    TRUST,
+    at_most_characters,
+    timeout_options,
+)
 from spkg.common.documents import json_text
 from spkg.common.stop_signals import hold_stop_signals
 from spkg.errors import SpkgError
@@ -44,6 +54,8 @@ if TYPE_CHECKING:
 
 __all__ = ["apply"]
 
+MAX_COMMAND_KEY: Final = 32
+"""The longest CommandKey, in characters (Table 28)."""
 WISHES: Final = ("in_place", "unsafe_streaming", "refuse_unknown", "again", "unsafe_force")
 """The options that are passed on to the installation."""
 
@@ -82,7 +94,12 @@ def _print_failure(error: SpkgError | None, status: int, message: str) -> None:
 @click.option("--again", is_flag=True, help="Apply the package even if it was installed last.")
 @click.option("--unsafe-force", is_flag=True, help="Accept any package, even if the root needs recovery.")
 @click.option("--report", type=FILE, metavar="FILE", help="Also write the result to FILE, as JSON.")
-@click.option("--command-key", metavar="KEY", help="Put the CommandKey of the Download into the result.")
+@click.option(
+    "--command-key",
+    metavar="KEY",
+    callback=at_most_characters(MAX_COMMAND_KEY),
+    help="Put the CommandKey of the Download into the result.",
+)
 @timeout_options(600)
 @TRANSFER_OPTIONS
 @JOBS

@@ -217,8 +217,11 @@ def device_of(
     """Return what is known about the device; None if nothing is."""
     from dataclasses import replace
 
-    from spkg.device import Device, load_device
+    from spkg.device import MAX_PROVISIONING_CODE, Device, load_device
 
+    if len(provisioning_code or "") > MAX_PROVISIONING_CODE:
+        problem = f"--provisioning-code must have at most {MAX_PROVISIONING_CODE} characters"
+        raise UsageError(f"{problem}, got {len(provisioning_code or '')}")
     if file is None and software_version is None and provisioning_code is None:
         return None
     device = Device() if file is None else load_device(file)

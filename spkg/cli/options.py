@@ -28,6 +28,7 @@ __all__ = [
     "File",
     "Rate",
     "Time",
+    "at_most_characters",
     "no_stream",
     "options",
     "timeout_options",
@@ -100,6 +101,17 @@ def options(*options: Callable[[Handler], Handler]) -> Callable[[Handler], Handl
         return function
 
     return add
+
+
+def at_most_characters(most: int) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """Return a callback that refuses a longer value."""
+
+    def check(_: click.Context, param: click.Parameter, value: str | None) -> str | None:
+        if value is not None and len(value) > most:
+            raise UsageError(f"{param.opts[0]} must have at most {most} characters, got {len(value)}")
+        return value
+
+    return check
 
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

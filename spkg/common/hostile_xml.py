@@ -5,6 +5,7 @@ All XML is read here, within limits that are checked before and after parsing.
 
 import re
 from base64 import b64decode, b64encode
+from collections.abc import Iterator
 from typing import Final, cast
 
 from lxml import etree
@@ -22,6 +23,7 @@ __all__ = [
     "check_plain",
     "children",
     "escape",
+    "glimpsed_events",
     "malformed",
     "parse",
     "path_of",
@@ -36,6 +38,8 @@ MAX_LENIENT: Final = 1 << 15
 """The most elements of a document in which unknown elements are ignored."""
 MAX_NAMESPACES: Final = 512
 """The most namespace declarations; a voucher has two for each Option, and two more."""
+GLIMPSE: Final = 1 << 14
+"""How many bytes of a document that is too large are parsed at once."""
 MAX_LINES: Final = 10_000
 """The last line for which the offset of an error is computed."""
 XML_BLANKS: Final = " \t\r\n"
@@ -142,6 +146,36 @@ def parse(octets: bytes, what: str, most: int, *, section: str, lenient: bool = 
         if root.getprevious() is not None or root.getnext() is not None:
             raise FormatError("a comment or processing instruction outside the root", section=section)
     return root
+
+
+def glimpsed_events(octets: bytes) -> Iterator[tuple[str, XmlElement]]:
+    """Yield the starts and ends of elements, as far as a document is well formed and has few of them.
+
+    This is for documents that are too large to be parsed as a whole.
+    """
+    if b"<!DOCTYPE" in octets:
+        return
+    parser = etree.XMLPullParser(
+        events=("start", "end"),
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    left = 2 * MAX_LENIENT
+    for place in range(0, len(octets), GLIMPSE):
+        try:
+            parser.feed(octets[place : place + GLIMPSE])
+            events = cast("list[tuple[str, XmlElement]]", [*parser.read_events()])
+        except etree.XMLSyntaxError:
+            return
+        yield from events[:left]
+        left -= len(events)
+        if left <= 0:
+            return
 
 
 def check_plain(root: XmlElement, attributes: int) -> None:

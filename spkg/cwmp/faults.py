@@ -89,9 +89,15 @@ REASONS: Final[dict[tuple[type[SpkgError], Reason], Faults]] = {
         (kind, NO_ROOM): Faults(FaultCode.DOWNLOAD_FAILURE, FaultCode.RESOURCES_EXCEEDED)
         for kind in (RefusedError, FailedError, HostError)
     },
+    # Well formed, but not what the table allows: Options of one voucher for different devices (Table 62).
+    (FormatError, RefusedError.REASON): Faults(FaultCode.DOWNLOAD_FAILURE, FaultCode.REQUEST_DENIED),
     (TransferError, LOGIN): Faults(FaultCode.AUTHENTICATION_FAILURE, FaultCode.INTERNAL_ERROR),
 }
 """The FaultCodes for some reasons, used before FAULTS; never for an UnsafeError, whatever caused it."""
+
+
+WITHOUT_RESOURCES: Final = frozenset({"GetOptions"})
+"""The methods that do not know 9004: GetOptions has 9000 to 9003 (A.4.1.4)."""
 
 
 def transfer_fault(error: SpkgError) -> FaultCode:
@@ -99,9 +105,13 @@ def transfer_fault(error: SpkgError) -> FaultCode:
     return _faults(error).transfer
 
 
-def method_fault(error: SpkgError) -> FaultCode:
-    """Return the FaultCode that answers a method that failed."""
-    return _faults(error).method
+def method_fault(error: SpkgError, method: str = "") -> FaultCode:
+    """Return the FaultCode that answers a method that failed; one that the *method* knows."""
+    code = _faults(error).method
+    if code is FaultCode.RESOURCES_EXCEEDED and method in WITHOUT_RESOURCES:
+        refused = isinstance(error, RefusedError)  # the request is too large, not the store too full
+        return FaultCode.INVALID_ARGUMENTS if refused else FaultCode.INTERNAL_ERROR
+    return code
 
 
 def _faults(error: SpkgError) -> Faults:

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from spkg.common.hostile_xml import XML_BLANKS, XML_BOOLEANS, XmlElement, escape, malformed, parse
+from spkg.common.hostile_xml import (
+    XML_BLANKS,
+    XML_BOOLEANS,
+    XmlElement,
+    escape,
+    glimpsed_events,
+    malformed,
+    parse,
+)
 from spkg.common.printable import printable
 from spkg.cwmp.faults import CLIENT, MAX_FAULT_STRING
 from spkg.errors import NO_ROOM, RefusedError
@@ -19,6 +27,8 @@ __all__ = [
     "MAX_NAME_SHOWN",
     "Envelope",
     "fault_response",
+    "glimpse_envelope",
+    "method_of",
     "own_text",
     "read_envelope",
     "write_envelope",
@@ -35,6 +45,10 @@ MAX_NAME_SHOWN: Final = 128
 """How many characters of an unknown name are shown."""
 HEADERS: Final = {f"{{{CWMP}}}{name}": name for name in ("ID", "HoldRequests", "NoMoreRequests")}
 """The headers of Table 3."""
+
+
+ID_PLACE: Final = (f"{{{CWMP}}}ID", f"{{{SOAP}}}Header", f"{{{SOAP}}}Envelope")
+"""Where the cwmp:ID of an envelope is: its tag, and those of the elements around it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +111,23 @@ def read_envelope(octets: bytes) -> Envelope:
         no_more_requests=XML_BOOLEANS.get(flags["NoMoreRequests"], False),
         problem=problems[0] if problems else None,
     )
+
+
+def glimpse_envelope(octets: bytes) -> tuple[str, str | None]:
+    """Return the tag of the call and the cwmp:ID of an envelope that is too large, if they can be read."""
+    name: str | None = None
+    for event, element in glimpsed_events(octets):
+        above = [one.tag for one in element.iterancestors()]
+        if event == "start" and above == [f"{{{SOAP}}}Body", f"{{{SOAP}}}Envelope"]:
+            return element.tag, name
+        if event == "end" and [element.tag, *above] == [*ID_PLACE]:
+            name = own_text(element)
+    return "", name
+
+
+def method_of(tag: str) -> str:
+    """Return the name of the method that a call is for."""
+    return tag.removeprefix(f"{{{CWMP}}}")
 
 
 def write_envelope(body: str, name: str | None) -> bytes:

@@ -83,6 +83,24 @@ def test_a_package_that_comes_again_changes_nothing() -> None:
     assert result.stderr == "spkg: hint: to apply it again, use --again\n"
 
 
+@pytest.mark.parametrize(
+    ("option", "most"),
+    [("--command-key", 32), ("--provisioning-code", 64)],
+    ids=["CommandKey", "ProvisioningCode"],
+)
+def test_a_name_of_the_server_is_no_longer_than_its_table_allows(option: str, most: int) -> None:
+    problem = f"{option} must have at most {most} characters, got {most + 1}"
+
+    text = run("apply", "p.spkg", *APPLY, option, "é" * (most + 1))
+    document = run("apply", "p.spkg", *APPLY, option, "é" * (most + 1), "--json")
+    longest = run("apply", "p.spkg", *APPLY, option, "é" * most, "--dry-run")
+
+    assert (text.exit_code, text.stdout, text.stderr) == (2, "", f"spkg: error: {problem}\n")
+    assert (document.exit_code, events(document.stdout)[-1]["message"]) == (2, problem)
+    assert longest.exit_code == 0
+    assert tree() == OLD
+
+
 def test_the_events_end_with_the_result() -> None:
     result = run("apply", "p.spkg", *APPLY, "--json", "--command-key", "k1")
 

@@ -90,6 +90,7 @@ def test_every_class_of_errors_was_looked_at() -> None:
         (UnsafeError("x", reason=NO_ROOM), 9002, 9002),
         (UnsafeError("x", reason=LOGIN), 9002, 9002),
         (FormatError("x", reason=LOGIN), 9010, 9003),
+        (FormatError("x", reason="refused"), 9010, 9001),
         (FailedError("x", reason="untrusted"), 9010, 9002),
         (ChildKilledError("x"), 9010, 9002),
         (DamagedPayloadError("x", PayloadReport(files=(), uncovered=())), 9010, 9001),

@@ -161,6 +161,9 @@ def issue(
                 f"the Option {template.ident!r} has already ended: every device will refuse this voucher"
             )
             found.append(Finding(code="already-ended", message=problem))
+    if serial is not None:
+        problem = f"nothing remembers the serial number {serial}: a second voucher with it would be refused"
+        found.append(Finding(code="serial-not-remembered", message=problem))
     for finding in found:
         warn(finding)
     if strict:

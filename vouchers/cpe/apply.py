@@ -124,9 +124,10 @@ def known_options(
             except HostError as exc:
                 note(f"the time and the provisioning code are not stored: {exc}")
         supported = None if device is None else device.supported_options
-        known = None if supposed else code
-        found = get_options(opened, now, supported, name, real=not supposed, provisioning_code=known)
-        due = opened.next_change(now, {option.name for option in found}, real=not supposed)
+        real = not supposed
+        found = get_options(opened, now, supported, name, real=real, provisioning_code=code)
+        names = {option.name for option in found}
+        due = opened.next_change(now, names, real=real, provisioning_code=code)
     return KnownOptions(options=tuple(found), at=now, next_change=due)
 
 

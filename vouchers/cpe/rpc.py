@@ -10,7 +10,16 @@ from typing import Final
 from spkg.common.hostile_xml import XML_BLANKS, XmlElement
 from spkg.cwmp.arrays import BASE64, follow, read_array
 from spkg.cwmp.faults import UnknownMethodError, method_fault
-from spkg.cwmp.soap import CWMP, MAX_NAME_SHOWN, Envelope, fault_response, own_text, read_envelope
+from spkg.cwmp.soap import (
+    CWMP,
+    MAX_NAME_SHOWN,
+    Envelope,
+    fault_response,
+    glimpse_envelope,
+    method_of,
+    own_text,
+    read_envelope,
+)
 from spkg.device import MAX_OPTION_NAME, Device
 from spkg.errors import NO_ROOM, HostError, RefusedError, SpkgError, UsageError
 from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
@@ -24,6 +33,8 @@ from vouchers.signature.verify import Verifier
 __all__ = ["answer", "answer_rpc"]
 
 KNOWN: Final = f"{{{CWMP}}}"
+READS: Final = "GetOptions"
+"""The method that changes nothing."""
 
 
 def answer_rpc(
@@ -57,15 +68,32 @@ def answer_rpc(
     try:
         request = read_envelope(octets)
     except RefusedError as exc:
-        return fault_response(method_fault(exc), str(exc), None)
+        tag, name = glimpse_envelope(octets)
+        return fault_response(method_fault(exc, method_of(tag)), str(exc), name)
+    method = _method(request)
     try:
-        with OptionStore(path, create=True) as store:
-            return answer(request, store, verifier, device, now, supposed=supposed)
+        with _store(path, method, note) as store:
+            return answer(request, store, verifier, device, now, supposed=supposed, note=note)
     except HostError as exc:
         if request.is_empty:
             raise
         note(str(exc))
-        return fault_response(method_fault(exc), str(exc), request.id)
+        return fault_response(method_fault(exc, method), str(exc), request.id)
+
+
+def _method(request: Envelope) -> str:
+    return "" if request.body is None else method_of(request.body.tag)
+
+
+def _store(path: Path, method: str, note: Callable[[str], object]) -> OptionStore:
+    """Open the store; if there is no room to make one, GetOptions is answered from an empty one."""
+    try:
+        return OptionStore(path, create=True)
+    except HostError as exc:
+        if method != READS or exc.reason != NO_ROOM:
+            raise
+        note(str(exc))
+        return OptionStore(None, create=True)
 
 
 def answer(
@@ -76,6 +104,7 @@ def answer(
     now: datetime | None,
     *,
     supposed: bool = False,
+    note: Callable[[str], object] = lambda _text: None,
 ) -> bytes | None:
     """Return the envelope that answers a request; None if it asks for nothing.
 
@@ -86,14 +115,22 @@ def answer(
         device: This device.
         now: The network time; None if it is not established.
         supposed: Whether that time is hypothetical, so that nothing is stored of it.
+        note: Called with a message if the store can be read but not written.
 
     Raises:
         FormatError: The device has no identity.
         HostError: The store can't be written, and the envelope asks for nothing.
     """
     identity_of(device)
+    method = _method(request)
     try:
-        store.observe(device.provisioning_code, None if supposed else now)
+        try:
+            store.observe(device.provisioning_code, None if supposed else now)
+        except HostError as exc:
+            # GetOptions changes nothing, so it needs no room; what was not stored is seen again.
+            if method != READS:
+                raise
+            note(f"the time and the provisioning code are not stored: {exc}")
         if request.is_empty:
             return None
         call = _Call(request, store, verifier, device, now, supposed=supposed)
@@ -106,7 +143,7 @@ def answer(
     except SpkgError as exc:
         if request.is_empty:
             raise
-        return fault_response(method_fault(exc), str(exc), request.id)
+        return fault_response(method_fault(exc, method), str(exc), request.id)
 
 
 @dataclass(frozen=True)
@@ -159,7 +196,14 @@ def _get_options(call: _Call) -> bytes:
         raise UsageError(problem, field="OptionName", section="A.4.1.4")
     # Without network time the last one counts: no Option begins or ends before there is a new one (C.2).
     at = call.at or call.store.last_time() or EPOCH
-    found = get_options(call.store, at, call.device.supported_options, name, real=not call.supposed)
+    found = get_options(
+        call.store,
+        at,
+        call.device.supported_options,
+        name,
+        real=not call.supposed,
+        provisioning_code=call.device.provisioning_code,
+    )
     return options_response(found, call.request.id)
 
 

@@ -61,21 +61,21 @@ class OptionStore:
     """The Options of one device.
 
     Args:
-        path: The file.
+        path: The file; None for a store in memory.
         create: Whether to create a file that does not exist.
 
     Raises:
         HostError: It is not a store, or can't be opened.
     """
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
+    def __init__(self, path: Path | None, *, create: bool = False) -> None:
         self._path = path
-        if path.exists() and not path.is_file():
+        if path is not None and path.exists() and not path.is_file():
             raise HostError(f"{path} is not a regular file")
         mode = "rwc" if create else "rw"
         with self._telling():
             self._database = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={mode}",
+                ":memory:" if path is None else f"{path.absolute().as_uri()}?mode={mode}",
                 uri=True,
                 timeout=STORE_LOCK_TIMEOUT,
                 isolation_level=None,
@@ -184,25 +184,33 @@ class OptionStore:
         Raises:
             HostError: The store can't be read.
         """
-        lives = {life.name: life for life in self.lives()}
-        with self._telling():
-            before = self._fact(CODE)
-        if None not in {before, provisioning_code} and before != provisioning_code:
-            lives = {name: life.with_another_provider() for name, life in lives.items()}
+        lives = {life.name: life for life in self.lives(provisioning_code)}
         names = sorted(lives) if supported is None else supported
         return [lives[name].at(at, real=real) if name in lives else unvouchered(name) for name in names]
 
-    def lives(self) -> list[Life]:
+    def lives(self, provisioning_code: str | None = None) -> list[Life]:
         """Return all Options that have had a voucher.
+
+        Args:
+            provisioning_code: As for :meth:`options`.
 
         Raises:
             HostError: The store can't be read.
         """
         with self._telling():
-            return [_life(row) for row in self._database.execute(ALL)]
+            lives = [_life(row) for row in self._database.execute(ALL)]
+            before = self._fact(CODE)
+        if None in {before, provisioning_code} or before == provisioning_code:
+            return lives
+        return [life.with_another_provider() for life in lives]
 
     def next_change(
-        self, at: datetime, names: Container[str] | None = None, *, real: bool = False
+        self,
+        at: datetime,
+        names: Container[str] | None = None,
+        *,
+        real: bool = False,
+        provisioning_code: str | None = None,
     ) -> datetime | None:
         """Return when the next Option begins or ends after a time, without a voucher; None if none does.
 
@@ -210,11 +218,12 @@ class OptionStore:
             at: The time.
             names: The Options that matter; None for all.
             real: Whether that is the network time, not a hypothetical one.
+            provisioning_code: As for :meth:`options`.
 
         Raises:
             HostError: The store can't be read.
         """
-        lives = (life for life in self.lives() if names is None or life.name in names)
+        lives = (life for life in self.lives(provisioning_code) if names is None or life.name in names)
         return next_change(lives, at, real=real)
 
     def last_time(self) -> datetime | None:

@@ -22,7 +22,7 @@ from signxml.verifier import SignatureConfiguration, VerifyResult, XMLVerifier
 from spkg.common.digests import Digest
 from spkg.common.hostile_xml import PlainParser, XmlElement, base64_of, canonical
 from spkg.common.sealed import Sealed
-from spkg.errors import FormatError, UntrustedError
+from spkg.errors import FormatError, RefusedError, UntrustedError
 from spkg.trust.certificates import read_certificate, subject_of
 from spkg.trust.chain import check_signer
 from spkg.trust.policy import Policy
@@ -135,7 +135,8 @@ class Verifier:
         try:
             voucher = Voucher(options=tuple(options))
         except ValueError as exc:
-            raise FormatError(str(exc), section="C.3") from exc
+            # Each Option is valid: they are for different devices, which SetVouchers has to deny (Table 62).
+            raise FormatError(str(exc), section="C.3, Table 62", reason=RefusedError.REASON) from exc
         return TrustedVoucher(
             voucher=voucher,
             digest=digest,

@@ -193,12 +193,31 @@ def test_an_output_is_none_of_the_inputs(output: str, which: str) -> None:
     assert listing(Path()) == before
 
 
+def not_remembered(serial: int) -> str:
+    problem = "a second voucher with it would be refused"
+    return f"spkg: warning: nothing remembers the serial number {serial}: {problem}\n"
+
+
+def test_each_number_that_is_given_is_warned_of() -> None:
+    for _ in range(2):
+        result = run(*ISSUE, "--device", "device.toml", "--serial", "5", "-o", "v.xml", "--force")
+        assert (result.exit_code, result.stderr) == (0, not_remembered(5))
+    Path("v.xml").unlink()
+
+    strict = run(*ISSUE, "--device", "device.toml", "--serial", "5", "-o", "v.xml", "--strict")
+
+    assert strict.exit_code == 5
+    assert strict.stderr.startswith(f"{not_remembered(5)}spkg: error: nothing remembers the serial number 5")
+    assert not Path("v.xml").exists()
+
+
 def test_numbers_may_be_given_without_a_ledger() -> None:
     before = {*listing(Path())}
 
     result = run(*ISSUE, "--device", "device.toml", "--serial", "4001", "-o", "v.xml")
 
     assert result.stdout == "v.xml: 2 Options for 00D09E 123456789, serials 4001, 4002\n"
+    assert result.stderr == not_remembered(4001)
     assert Path("v.xml").read_bytes() == xml([4001, 4002])
     assert {*listing(Path())} == {*before, "v.xml"}
 
@@ -209,7 +228,11 @@ def test_numbers_that_are_given_end_with_the_last_one() -> None:
 
     assert last.exit_code == 0
     assert Path("v.xml").read_bytes() == xml([MAX_SERIAL - 1, MAX_SERIAL])
-    assert failed(beyond, 2, "--serial 4294967295: the numbers of 2 Options would exceed 4294967295")
+    assert (beyond.exit_code, beyond.stdout) == (2, "")
+    assert beyond.stderr == (
+        f"{not_remembered(MAX_SERIAL)}"
+        "spkg: error: --serial 4294967295: the numbers of 2 Options would exceed 4294967295\n"
+    )
     assert not Path("w.xml").exists()
 
 

@@ -194,8 +194,14 @@ def test_asking_about_another_time_changes_nothing(device: str) -> None:
     ]
 
     assert [result.exit_code for result in results] == [0, 0]
-    assert "IPTV  disabled, expired at 2027-05-01T00:00:00Z" in results[0].stdout
-    assert "IPTV  enabled until 2027-05-01T00:00:00Z" in results[1].stdout
+    changed = "IPTV  disabled, the provider has changed"
+    ended, enabled = (
+        (changed, changed)
+        if device == "other.toml"
+        else ("IPTV  disabled, expired at 2027-05-01T00:00:00Z", "IPTV  enabled until 2027-05-01T00:00:00Z")
+    )
+    assert ended in results[0].stdout
+    assert enabled in results[1].stdout
     assert Path("o.db").read_bytes() == before
     assert sorted(path.name for path in Path().glob("o.db*")) == ["o.db"]
 
@@ -223,14 +229,24 @@ def test_an_option_that_was_enabled_at_once_is_enabled_whatever_the_clock_says_n
     assert told(supposed)[1].startswith("VPN  disabled until 2040-01-01T00:00:00Z      voucher 4004\n")
 
 
-def test_asking_about_another_time_a_new_provider_has_not_come_yet() -> None:
+def test_asking_about_another_time_shows_what_a_new_provider_ends_and_stores_nothing() -> None:
     applied("vpn.xml")
     Path("device.toml").write_text((DEVICE_FILE + SUPPORTED).replace("ISP-1", "ISP-2"))
 
     result = run("options", *HERE, "--name", "VPN", *TIME)
 
-    assert told(result) == (0, "VPN  enabled      voucher 4004\n", "")
+    assert told(result) == (0, "VPN  disabled, the provider has changed      voucher 4004\n", "")
     assert [one["ended"] for one in structs()] == [None]
+
+
+def test_what_a_new_provider_ends_changes_no_more() -> None:
+    applied("v.xml")
+    Path("device.toml").write_text(DEVICE_FILE.replace("ISP-1", "ISP-2"))
+
+    with_device, without = (run("options", *where, *TIME, "--json") for where in (HERE, STORE))
+
+    assert json.loads(with_device.stdout)["next_change"] is None
+    assert json.loads(without.stdout)["next_change"] == "2027-05-01T00:00:00Z"
 
 
 def test_asking_about_now_remembers_a_new_provider() -> None:

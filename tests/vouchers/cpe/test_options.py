@@ -948,6 +948,29 @@ def test_any_change_of_the_provisioning_code_is_one(store: OptionStore, codes: t
     assert enabled(store) == []
 
 
+def test_another_provider_ends_also_what_has_not_begun_yet(store: OptionStore) -> None:
+    store.observe("ISP-1", AT)
+    put(store, replace(ON, start=AT + DAY))
+    put(store, replace(ON, ident="VPN", serial="3", start=AT + DAY, transferable=True))
+
+    store.observe("ISP-2", AT + SECOND)
+
+    assert state(store, AT + DAY).ending is Ending.PROVIDER
+    assert enabled(store, AT + DAY) == ["VPN"]
+
+
+def test_what_governs_without_limit_stays_where_a_voucher_has_ended_on_arrival(store: OptionStore) -> None:
+    put(store, ON)
+
+    with pytest.raises(RefusedError) as caught:
+        granted(replace(TEN_DAYS, serial="9", start=AT - 10 * DAY))
+
+    assert str(caught.value) == "the Option 'QoS' expired at 2026-06-01T12:00:00Z [TR-069 C.2]"
+    assert state(store).serial == "1"
+    assert enabled(store, LAST) == ["QoS"]
+    assert put(store, replace(TEN_DAYS, serial="9", start=AT)) == [True]
+
+
 def test_another_provider_is_one_also_without_a_clock(store: OptionStore) -> None:
     store.observe("ISP-1", None)
     put(store, MINE)

@@ -1,11 +1,13 @@
 """SetVouchers and GetOptions as SOAP: what is asked, answered and refused (TR-069 3.5, A.2, A.4.1, A.5)."""
 
+import os
 import re
 import sqlite3
 import unicodedata
 from base64 import b64encode, encodebytes
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from ctypes import CDLL
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +30,8 @@ from spkg.errors import (
     RefusedError,
 )
 from tests.support.kit import AT, authority
+from tests.support.namespaces import isolated
+from tests.support.restrictions import at_most
 from tests.support.rpc_kit import (
     AFTER,
     BEFORE,
@@ -51,10 +55,12 @@ from tests.support.rpc_kit import (
     option,
     set_vouchers,
 )
+from tests.support.voucher_forge import OPTION, figure, forge
 from tests.support.voucher_kit import DEVICE, IPTV, QOS, policy, signed
 from vouchers.acs.request import set_vouchers_request
 from vouchers.cpe.apply import check_vouchers
 from vouchers.cpe.messages import options_response, vouchers_response
+from vouchers.cpe.rpc import answer_rpc
 from vouchers.cpe.store import MAX_STORED_OPTIONS, OptionStore
 from vouchers.model import Mode, Option, Voucher
 from vouchers.signature.shape import MAX_VOUCHER
@@ -1362,13 +1368,10 @@ def test_a_store_that_is_broken_is_an_internal_error(store: OptionStore, tmp_pat
     assert answer == fault(9002, f"{tmp_path}/options.db: no such table: option", "1")
 
 
-@pytest.mark.parametrize("call", [get_options(), set_vouchers(genuine())])
-def test_a_store_that_can_not_be_written_is_an_internal_error(
-    store: OptionStore, tmp_path: Path, call: str
-) -> None:
+def test_a_store_that_can_not_be_written_is_an_internal_error(store: OptionStore, tmp_path: Path) -> None:
     store._database.execute("PRAGMA query_only = ON")
 
-    answer = ask(store, envelope(call, named("1")))
+    answer = ask(store, envelope(set_vouchers(genuine()), named("1")))
 
     assert answer == fault(9002, f"{tmp_path}/options.db: attempt to write a readonly database", "1")
 
@@ -1407,6 +1410,119 @@ def test_a_medium_that_is_full_is_no_room(store: OptionStore, tmp_path: Path) ->
     )
 
     assert answer == fault(9004, f"{tmp_path}/options.db: database or disk is full", "1")
+    assert store.lives() == []
+
+
+# GetOptions changes nothing, and knows 9000 to 9003 (A.4.1.4).
+
+
+QOS_ON_NEXT_DAY: Final = option("QoS", 4002, 1, 2, "2026-06-02T12:00:00Z", transferable=1)
+
+
+def answer_from(path: Path, octets: bytes, device: Device = HERE) -> tuple[bytes | None, list[str]]:
+    """Return the answer of a device whose store is at *path*, and what its user is told."""
+    notes: list[str] = []
+    return answer_rpc(octets, path, Verifier(policy()), device, AT + DAY, note=notes.append), notes
+
+
+def test_options_are_told_where_nothing_can_be_written(store: OptionStore, tmp_path: Path) -> None:
+    path = tmp_path / "options.db"
+    ask(store, envelope(set_vouchers(genuine())))
+    ask(store, envelope(get_options("IPTV")))
+
+    with at_most(0):
+        answer, notes = answer_from(path, envelope(get_options(), named("1")), PROVIDER)
+        granted, _ = answer_from(path, envelope(set_vouchers(genuine()), named("2")), PROVIDER)
+
+    assert answer == listed(QOS_ON, IPTV_OVER, option("VoIP"), name="1")
+    assert notes == [f"the time and the provisioning code are not stored: {path}: disk I/O error"]
+    assert granted == fault(9002, f"{path}: disk I/O error", "2")
+    assert ask(store, envelope(get_options())) == listed(*AFTER)
+
+
+def _on_a_full_disk(place: Path) -> None:
+    """Ask where there is no room: without a store, and with one."""
+    libc = CDLL(None, use_errno=True)
+    assert libc.mount(b"none", os.fsencode(place), b"tmpfs", 0, b"size=128k") == 0
+    path, empty = place / "options.db", place / "empty.db"
+    answer_from(path, envelope(set_vouchers(genuine())))
+    with (place / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+        while filler.write(bytes(4096)):
+            pass
+    full = "database or disk is full"
+
+    assert answer_from(path, envelope(get_options()), PROVIDER) == (
+        listed(QOS_ON_NEXT_DAY, IPTV_OVER, option("VoIP")),
+        [f"the time and the provisioning code are not stored: {path}: {full}"],
+    )
+    assert answer_from(empty, envelope(get_options())) == (listed(*BEFORE), [f"{empty}: {full}"])
+    denied = f"{empty}: {full}"
+    assert answer_from(empty, envelope(set_vouchers(genuine()))) == (fault(9004, denied), [denied])
+
+
+def test_options_are_told_on_a_full_disk(tmp_path: Path) -> None:
+    isolated(_on_a_full_disk, tmp_path)
+
+
+def test_options_of_a_store_that_can_not_be_read_are_not_told(tmp_path: Path) -> None:
+    path = tmp_path / "options.db"
+    path.write_bytes(b"no store")
+
+    answer, _ = answer_from(path, envelope(get_options(), named("1")))
+
+    assert answer == fault(9002, f"{path}: file is not a database", "1")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RefusedError("x", reason=NO_ROOM), 9003),
+        (HostError("x", reason=NO_ROOM), 9002),
+        (HostError("x"), 9002),
+        (RefusedError("x"), 9001),
+    ],
+)
+def test_get_options_knows_no_9004(error: RefusedError | HostError, code: int) -> None:
+    assert method_fault(error, "GetOptions") == code
+
+
+LARGE: Final = f"expected an envelope of at most {MAX_ENVELOPE} bytes, got more [TR-069 A.2.1]"
+
+
+@pytest.mark.parametrize(
+    ("request_of", "code", "name"),
+    [
+        (lambda: envelope(get_options("x" * MAX_ENVELOPE), named("1")), 9003, "1"),
+        (lambda: envelope(get_options("x" * MAX_ENVELOPE)), 9003, None),
+        (lambda: envelope(get_options(), f"{named('2')}<x:a>{'y' * MAX_ENVELOPE}</x:a>"), 9003, "2"),
+        (lambda: envelope(set_vouchers("z" * MAX_ENVELOPE), named("a &amp; b")), 9004, "a &amp; b"),
+        (lambda: envelope("<x:GetOptions/>" + " " * MAX_ENVELOPE), 9004, None),
+        (lambda: envelope("<x:a><cwmp:GetOptions/></x:a>" + " " * MAX_ENVELOPE), 9004, None),
+        (lambda: envelope(f"{set_vouchers()}{get_options()}" + " " * MAX_ENVELOPE), 9004, None),
+        (lambda: envelope("", "<x:b><x:c/></x:b>" * 20_000 + named("3")) + b" " * MAX_ENVELOPE, 9004, None),
+        (lambda: b"<!DOCTYPE a>" + envelope(get_options()) + b" " * MAX_ENVELOPE, 9004, None),
+        (lambda: b"no XML" + envelope(get_options()) + b" " * MAX_ENVELOPE, 9004, None),
+        (lambda: b"<a>" * MAX_ENVELOPE, 9004, None),
+        (lambda: b" " * (MAX_ENVELOPE + 1), 9004, None),
+    ],
+)
+def test_an_envelope_that_is_too_large_is_answered_as_its_method_wants(
+    request_of: Callable[[], bytes], code: int, name: str | None, tmp_path: Path
+) -> None:
+    answer, notes = answer_from(tmp_path / "options.db", request_of())
+
+    assert answer == fault(code, LARGE, name)
+    assert notes == []
+
+
+def test_options_of_one_voucher_for_different_devices_are_denied(store: OptionStore) -> None:
+    mixed = forge(figure(OPTION, OPTION.replace(">4001<", ">4002<").replace("123456789", "123456780")))
+
+    answer = ask(store, envelope(set_vouchers(mixed), named("1")))
+
+    assert answer == fault(
+        9001, "VoucherList[0]: DeviceId: all Options must be for the same device [TR-069 C.3, Table 62]", "1"
+    )
     assert store.lives() == []
 
 

@@ -834,7 +834,10 @@ def test_all_options_of_a_voucher_are_for_one_device(change: tuple[str, str]) ->
     alike = forge(figure(OPTION, edited(OPTION, ("2Wire", "Two Wire"))))
 
     assert holds(octets)
-    assert refusal(octets) == "FormatError: DeviceId: all Options must be for the same device [TR-069 C.3]"
+    assert (
+        refusal(octets)
+        == "FormatError: DeviceId: all Options must be for the same device [TR-069 C.3, Table 62]"
+    )
     assert len(verified(alike).voucher.options) == 2
 
 
