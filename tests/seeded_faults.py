@@ -522,6 +522,12 @@ FAULTS: Final = (
         "test_columns_are_found_by_their_names",
     ),
     _fault(
+        "ABI 1 confined",
+        "if version < (1 if descriptor is None else RENAMES_FROM):",
+        "if version < 1:",
+        "test_under_each_version_of_landlock_everything_can_be_installed",
+    ),
+    _fault(
         "rubbish fatal",
         "if root.status(candidate) is None or root.sweep(candidate) is None:",
         "if root.status(candidate) is None or root.remove_tree(candidate) is None:",

@@ -24,6 +24,8 @@ READ: Final = READ_FILE | 1 << 3
 """For files and directories."""
 RIGHTS: Final = {1: 13, 2: 14, 3: 15, 5: 16}
 """How many file access rights each version of Landlock has."""
+RENAMES_FROM: Final = 2
+"""Version 1 (Linux 5.13 to 5.18) refuses every rename and link from one directory to another."""
 NETWORK_FROM: Final = 4
 SCOPES_FROM: Final = 6
 READABLE: Final = ("/proc", "/dev/null", "/usr/share/zoneinfo")
@@ -41,10 +43,10 @@ def confine(descriptor: int | None) -> int:  # pragma: no cover - it can't write
         descriptor: The directory.  Without one no file can be changed, and everything else is allowed.
 
     Returns:
-        0 if the kernel has no Landlock: then nothing is confined.
+        0 if the kernel has no Landlock, or one that lets no directory change: then nothing is confined.
     """
     version = _call(CREATE_RULESET, None, 0, VERSION_FLAG)
-    if version < 1:
+    if version < (1 if descriptor is None else RENAMES_FROM):
         return 0
     rights = (1 << RIGHTS[max(known for known in RIGHTS if known <= version)]) - 1
     if descriptor is None:

@@ -27,6 +27,9 @@ __all__ = [
 SCHEMA: Final = "spkg.apply/1"
 """The schema of each of its JSON lines."""
 MARKS: Final = {"put": "+", "delete": "-", "move": ">", "make-directory": "+"}
+UNCONFINED: Final = (
+    "the kernel has no Landlock of Linux 5.19 or later: the installer was not confined to the root"
+)
 OUTCOMES: Final = {
     RecoveryOutcome.NOTHING: "nothing was left to recover",
     RecoveryOutcome.DISCARDED: "discarded an installation that had not changed anything yet",
@@ -135,5 +138,4 @@ def applied_warnings(applied: Applied) -> Iterator[Finding]:
         count = amount(len(applied.skipped_unknown), "command")
         yield Finding(code="unknown-commands", message=f"skipped {count} of unknown type ({types})")
     if applied.confined is False:
-        problem = "this kernel has no Landlock: the installer was not confined to the root"
-        yield Finding(code="not-confined", message=problem)
+        yield Finding(code="not-confined", message=UNCONFINED)
