@@ -31,7 +31,8 @@ __version__: Final = "0.2.0"
 """The version of both packages, and of the distribution."""
 
 if TYPE_CHECKING:
-    from spkg.build.builder import BuildPlan, BuildReport, build_package, plan_build
+    from spkg.build.build_plan import BuildPlan, plan_build
+    from spkg.build.builder import BuildReport, build_package
     from spkg.build.compare import Difference, compare_packages
     from spkg.build.extract import extract_package, unsafe_extract_package
     from spkg.build.manifest import Manifest, load_manifest
@@ -157,12 +158,8 @@ __all__ = [
 ]
 
 _MODULES: Final = {
-    "build.builder": (
-        "BuildPlan",
-        "BuildReport",
-        "build_package",
-        "plan_build",
-    ),
+    "build.build_plan": ("BuildPlan", "plan_build"),
+    "build.builder": ("BuildReport", "build_package"),
     "build.compare": (
         "Difference",
         "compare_packages",

@@ -6,17 +6,17 @@ A device file is read, never written: the device updates the version in it after
 import re
 from dataclasses import dataclass, field
 from enum import Enum
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
 from spkg.common.portable import os_name
 from spkg.common.toml_document import Table, load_table
 from spkg.format.commands import ROLES
-from spkg.format.entities import read_entity
+from spkg.format.entities import read_entity, read_vendor
+from spkg.format.modes import ModeRule, read_mode, read_mode_rule
 from spkg.format.versions import parse_version
 
-__all__ = ["Device", "DeviceAttribute", "LinkPolicy", "ModeRule", "load_device", "read_device"]
+__all__ = ["Device", "DeviceAttribute", "LinkPolicy", "load_device", "read_device"]
 
 PLAIN: Final = 0o644
 MAX_PROVISIONING_CODE: Final = 64
@@ -33,19 +33,6 @@ class LinkPolicy(Enum):
     REFUSE = "refuse"
     FOLLOW_IN_ROOT = "follow-in-root"
     """The link is followed as if the root were ``/``."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModeRule:
-    """The mode of files for which the package states none."""
-
-    pattern: str
-    """Such as ``/bin/*``, for the whole path; ``*`` also matches slashes."""
-    mode: int
-
-    def matches(self, path: str) -> bool:
-        """Whether the rule applies to the file at *path*, which begins with a slash."""
-        return fnmatchcase(path, self.pattern)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +113,8 @@ def read_device(document: Table) -> Device:
         volatile=storage.size("volatile", MAX_SIZE),
         roles=_roles(install),
         links=_links(install),
-        file_mode=PLAIN if "file-mode" not in install else _mode(install, "file-mode"),
-        modes=tuple(_mode_rule(table) for table in install.tables("mode")),
+        file_mode=PLAIN if "file-mode" not in install else read_mode(install, "file-mode"),
+        modes=tuple(read_mode_rule(table) for table in install.tables("mode")),
         recovery_command=tuple(map(os_name, install.texts("recovery-command"))),
         max_extracted=install.size("max-extracted", MAX_SIZE),
         minimum_package_version=_version(install, "minimum-package-version"),
@@ -153,13 +140,26 @@ def _supported(table: Table) -> tuple[str, ...] | None:
 
 
 def _roles(table: Table) -> frozenset[int]:
+    """Return the accepted roles: names of standard roles, and vendors, each for all of its roles (E.4.11)."""
     if "roles" not in table:
         return frozenset(ROLES.values())
-    names = table.texts("roles")
-    if not set(names) <= ROLES.keys():
-        problem = f"each must be one of {', '.join(ROLES)}, got {min({*names} - ROLES.keys())[:40]!r}"
+    return frozenset(
+        _vendor_role(role) if isinstance(role, Table) else _standard_role(table, role)
+        for role in table.elements("roles")
+    )
+
+
+def _vendor_role(table: Table) -> int:
+    entity = read_vendor(table, "vendor")
+    table.finish()
+    return entity
+
+
+def _standard_role(table: Table, role: object) -> int:
+    if not isinstance(role, str) or role not in ROLES:
+        problem = f'each must be one of {", ".join(ROLES)} or {{ vendor = "OUI" }}, got {role!r:.40}'
         raise table.error("roles", problem, section="E.4.11")
-    return frozenset(ROLES[name] for name in names)
+    return ROLES[role]
 
 
 def _links(table: Table) -> LinkPolicy:
@@ -169,22 +169,6 @@ def _links(table: Table) -> LinkPolicy:
     except ValueError as exc:
         problem = f'must be "refuse" or "follow-in-root", got {(text or "")[:40]!r}'
         raise table.error("symlinks", problem) from exc
-
-
-def _mode(table: Table, key: str) -> int:
-    text = table.text(key)
-    if text is None or re.fullmatch("0?[0-7]{3}", text) is None:
-        raise table.error(key, 'must be a mode in octal digits, such as "0755"')
-    return int(text, 8)
-
-
-def _mode_rule(table: Table) -> ModeRule:
-    pattern = table.text("path")
-    if pattern is None or not pattern.startswith("/"):
-        raise table.error("path", "must be a pattern that begins with a slash")
-    rule = ModeRule(pattern=pattern, mode=_mode(table, "mode"))
-    table.finish()
-    return rule
 
 
 def _version(table: Table, key: str) -> tuple[int, ...] | None:

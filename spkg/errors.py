@@ -73,11 +73,14 @@ class SpkgError(Exception):
     Args:
         problem: What is wrong, lower case, without a full stop.
         source: The file with the problem, if there are several.
+        line: Where in a text, as editors count lines.
         offset: Where in the input, in bytes from its beginning.
         field: The path of the field, such as ``command[3].path_length``.
         section: The clause that is violated, such as ``E.4.3``.
         hint: What the reader can do next.
         reason: Why it failed, if not for the reason of the class.
+        others: What else was found wrong at the same time.
+        unlisted: How many more there are.
     """
 
     STATUS: ClassVar[str] = "error"
@@ -90,23 +93,32 @@ class SpkgError(Exception):
         problem: str,
         *,
         source: str | None = None,
+        line: int | None = None,
         offset: int | None = None,
         field: str | None = None,
         section: str | None = None,
         hint: str | None = None,
         reason: Reason | None = None,
+        others: "tuple[SpkgError, ...]" = (),
+        unlisted: int = 0,
     ) -> None:
         super().__init__(problem)
         self.problem = problem
         self.source = source
+        self.line = line
         self.offset = offset
         self.field = field
         self.section = section
         self.hint = hint
         self.reason: Reason = reason or self.REASON
+        self.others = others
+        self.unlisted = unlisted
 
     def __str__(self) -> str:
-        file = "" if self.source is None else f"{self.source}: "
+        line = "" if self.line is None else f"{self.line}: "
+        file = f"line {line}" if line else ""
+        if self.source is not None:
+            file = f"{self.source}:{line or ' '}"
         place = "" if self.offset is None else f"offset 0x{self.offset:04x}: "
         subject = "" if self.field is None else f"{self.field}: "
         clause = "" if self.section is None else f" [TR-069 {self.section}]"

@@ -1,15 +1,20 @@
 """Device files: what is read, what is refused, and versions."""
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from spkg.common.toml_document import parse_table
-from spkg.device import Device, DeviceAttribute, LinkPolicy, ModeRule, load_device, read_device
+from spkg.device import Device, DeviceAttribute, LinkPolicy, load_device, read_device
 from spkg.errors import FormatError
 from spkg.format.commands import ROLES
+from spkg.format.modes import ModeRule
 from spkg.format.versions import meets_maximum, meets_minimum
 from tests.support.kit import ROOT
+from tests.support.messages import without_lines
+
+OUI: Final = "must be an OUI of six upper-case hexadecimal digits"
+ROLE: Final = f'each must be one of {", ".join(ROLES)} or {{ vendor = "OUI" }}'
 
 
 def device(text: str) -> Device:
@@ -72,6 +77,12 @@ def test_the_first_rule_that_is_for_a_path_says_its_mode() -> None:
     assert [device(text).mode_for(path) for path in ("/etc/a/b.sh", "/etc", "/bin/sh")] == [0o600, None, None]
 
 
+def test_the_roles_of_a_vendor_can_be_accepted() -> None:
+    text = '[install]\nroles = ["web-content", { vendor = "00D09E" }, { vendor = "ABCDEF" }]'
+
+    assert device(text).roles == frozenset({3, 0xFF00D09E, 0xFFABCDEF})
+
+
 def test_links_can_be_followed_in_the_root() -> None:
     assert device('[install]\nsymlinks = "follow-in-root"').links is LinkPolicy.FOLLOW_IN_ROOT
 
@@ -88,7 +99,19 @@ def test_links_can_be_followed_in_the_root() -> None:
         ),
         (
             '[install]\nroles = ["upgrade"]',
-            f"install.roles: each must be one of {', '.join(ROLES)}, got 'upgrade' [TR-069 E.4.11]",
+            f"install.roles: {ROLE}, got 'upgrade' [TR-069 E.4.11]",
+        ),
+        (
+            '[install]\nroles = [{ vendor = "00d09e" }]',
+            f"install.roles[0].vendor: {OUI}",
+        ),
+        (
+            '[install]\nroles = ["web-content", {}]',
+            f"install.roles[1].vendor: {OUI}",
+        ),
+        (
+            '[install]\nroles = [{ vendor = "00D09E", arguments = "" }]',
+            "install.roles[0].arguments: unknown key",
         ),
         (
             "[device]\nprovisioning-code = '" + "x" * 65 + "'",
@@ -137,7 +160,7 @@ def test_what_is_no_device_is_refused_with_its_place(text: str, problem: str) ->
     with pytest.raises(FormatError) as caught:
         device(text)
 
-    assert str(caught.value) == f"device.toml: {problem}"
+    assert without_lines(str(caught.value)) == f"device.toml: {problem}"
 
 
 @pytest.mark.parametrize(

@@ -3,74 +3,51 @@
 Reading one checks everything that can be checked without looking at the sources.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
-from spkg.common.portable import os_name
-from spkg.common.toml_document import Table, load_table
+from spkg.build.steps import ManifestStep, RecordStep, made, read_stated_mode, read_step
+from spkg.common.obstacles import Obstacles
+from spkg.common.toml_document import Override, Table, load_table
 from spkg.format.commands import (
-    RECORDS,
     ROLES,
-    VENDOR_TYPES,
-    Add,
-    AddVersioned,
     Description,
-    Extract,
-    ExtractVersioned,
-    Format,
     InitialActivityTimeout,
     InitialTimeout,
     MaximumVersion,
+    Metadata,
     MinimumNonVolatileStorage,
     MinimumVersion,
     MinimumVolatileStorage,
-    Move,
-    MoveCommand,
-    MoveVersioned,
-    PayloadCommand,
     Reboot,
     Record,
     RecoverableTimeout,
-    Remove,
-    RemoveCommand,
-    RemoveSubTree,
-    RemoveVersioned,
     RequiredAttributes,
     Role,
     StorageCommand,
     TimeoutCommand,
-    UnknownCommand,
     UnrecoverableTimeout,
     Version,
     VersionCommand,
 )
 from spkg.format.entities import read_entity, read_vendor
-from spkg.format.fields import UNSAFE
-from spkg.format.paths import RootPath, TreePath, VersionedPath
+from spkg.format.modes import ModeRule
 from spkg.format.versions import parse_version
 
 __all__ = [
-    "BARE_VERBS",
-    "MOVE_VERBS",
-    "PAYLOAD_VERBS",
-    "REMOVE_VERBS",
     "STORAGE_KEYS",
     "TIMEOUT_KEYS",
     "VERSION_KEYS",
-    "FileStep",
     "Manifest",
-    "ManifestStep",
-    "RecordStep",
-    "TreeLinks",
-    "TreeStep",
+    "SourceModes",
     "load_manifest",
     "read_manifest",
 ]
 
-# What each key and verb means, for reading a manifest and for writing one.
+# What each key means, for reading a manifest and for writing one.
 VERSION_KEYS: Final[dict[str, type[VersionCommand]]] = {
     "minimum-version": MinimumVersion,
     "maximum-version": MaximumVersion,
@@ -85,66 +62,16 @@ TIMEOUT_KEYS: Final[dict[str, type[TimeoutCommand]]] = {
     "recoverable": RecoverableTimeout,
     "unrecoverable": UnrecoverableTimeout,
 }
-PAYLOAD_VERBS: Final[dict[str, tuple[type[PayloadCommand], type[RootPath]]]] = {
-    "extract": (Extract, RootPath),
-    "extract-versioned": (ExtractVersioned, VersionedPath),
-    "add": (Add, RootPath),
-    "add-versioned": (AddVersioned, VersionedPath),
-}
-REMOVE_VERBS: Final[dict[str, tuple[type[RemoveCommand], type[RootPath]]]] = {
-    "remove": (Remove, RootPath),
-    "remove-versioned": (RemoveVersioned, VersionedPath),
-    "remove-tree": (RemoveSubTree, TreePath),
-}
-MOVE_VERBS: Final[dict[str, tuple[type[MoveCommand], type[RootPath]]]] = {
-    "move": (Move, RootPath),
-    "move-versioned": (MoveVersioned, VersionedPath),
-}
-BARE_VERBS: Final[dict[str, type[Record]]] = {"format": Format, "reboot": Reboot}
-VERBS: Final = (*PAYLOAD_VERBS, "extract-tree", *REMOVE_VERBS, *MOVE_VERBS, *BARE_VERBS, "vendor")
 
 
-class TreeLinks(Enum):
-    """What a tree step does with symbolic links, which the format can't carry."""
+class SourceModes(Enum):
+    """What a package states of the modes of its sources."""
 
-    ERROR = "error"
-    SKIP = "skip"
-    COPY = "copy"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileStep:
-    """A step that carries a file."""
-
-    field: str
-    """Where the step is in the manifest, for errors."""
-    command: type[PayloadCommand]
-    path: RootPath
-    source: Path
-    flags: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class TreeStep:
-    """A step that carries every regular file of a directory."""
-
-    field: str
-    path: TreePath
-    source: Path
-    exclude: tuple[str, ...]
-    links: TreeLinks
-    flags: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordStep:
-    """A step that needs no source."""
-
-    field: str
-    record: Record
-
-
-ManifestStep = FileStep | TreeStep | RecordStep
+    NONE = "none"
+    EXECUTABLE = "executable"
+    """0755 or 0644, by the owner's execute bit, and never wider than the source."""
+    EXACT = "exact"
+    """The nine bits of the source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,74 +84,163 @@ class Manifest:
     """The commands before the steps, in the order they have on the wire."""
     steps: tuple[ManifestStep, ...]
     strong_digests: bool
-    file_modes: bool
+    file_modes: SourceModes
+    modes: tuple[ModeRule, ...]
+    """The modes of files by their paths; the last rule that fits wins."""
     share_payload: bool
 
+    def mode_for(self, path: str) -> int | None:
+        """Return the mode from the last rule that applies to *path*, which begins with a slash."""
+        return next((rule.mode for rule in reversed(self.modes) if rule.matches(path)), None)
 
-def load_manifest(path: Path, overrides: Mapping[str, str] | None = None) -> Manifest:
+
+def load_manifest(
+    path: Path,
+    overrides: Mapping[str, str] | None = None,
+    definitions: Mapping[str, str] | None = None,
+) -> Manifest:
     """Read a manifest.
 
     Args:
         path: The file; sources are relative to its directory.
         overrides: Values that replace those of the file, by ``table.key``.
+        definitions: What ``${NAME}`` stands for in the strings of the file, by its name.
 
     Raises:
         FormatError: It is not a manifest, or no package can be built from it.
         OSError: It can't be read.
     """
-    return read_manifest(load_table(path, overrides), path.parent)
+    return read_manifest(load_table(path, overrides, definitions or {}), path.parent)
 
 
 def read_manifest(document: Table, directory: Path) -> Manifest:
     """Return *document* as a manifest, with sources relative to *directory*.
 
     Raises:
-        FormatError: It is not a manifest, or no package can be built from it.
+        FormatError: It is not a manifest, or no package can be built from it; all that is wrong is in it.
     """
-    package = document.table("package")
-    parameters = _package(package)
-    timeouts = document.table("timeouts")
-    parameters += _timeouts(timeouts)
-    parameters += _required_attributes(document.tables("required-attributes"))
-    tables = document.tables("step")
-    steps = tuple(_step(table, f"step[{index}]", directory) for index, table in enumerate(tables))
-    for table, step in list(zip(tables, steps, strict=True))[:-1]:
-        if isinstance(step, RecordStep) and isinstance(step.record, Reboot):
-            raise table.error("reboot", "a reboot must be the last step", section=Reboot.SECTION)
-    manifest = Manifest(
+    found = Obstacles()
+    parameters: list[Record] = []
+    rules: list[ModeRule] = []
+    steps: list[ManifestStep] = []
+    package = timeouts = Table({}, document.source)
+    with found.collecting():
+        package = document.table("package")
+    parameters += _package(package, found)
+    with found.collecting():
+        timeouts = document.table("timeouts")
+    parameters += _timeouts(timeouts, found)
+    parameters += _required_attributes(_tables(document, "required-attributes", found), found)
+    parameters += _metadata(document, found)
+    strong = share = None
+    kind = SourceModes.NONE
+    with found.collecting():
+        strong = package.boolean("strong-digests")
+    with found.collecting():
+        kind = _source_modes(package)
+    with found.collecting():
+        share = package.boolean("share-payload")
+    for table in _tables(document, "mode", found):
+        with found.collecting():
+            rules.append(_rule(table))
+    tables = _tables(document, "step", found)
+    for index, table in enumerate(tables):
+        with found.collecting():
+            step = read_step(table, directory)
+            steps.append(step)
+            if isinstance(step, RecordStep) and isinstance(step.record, Reboot) and index + 1 < len(tables):
+                raise table.error("reboot", "a reboot must be the last step", section=Reboot.SECTION)
+    for table in (package, timeouts, document):
+        with found.collecting():
+            table.finish()
+    found.raise_all()
+    return Manifest(
         source=document.source,
         parameters=tuple(parameters),
-        steps=steps,
-        strong_digests=package.boolean("strong-digests") or False,
-        file_modes=package.boolean("file-modes") or False,
-        share_payload=package.boolean("share-payload") is not False,
+        steps=tuple(steps),
+        strong_digests=strong or False,
+        file_modes=kind,
+        modes=tuple(rules),
+        share_payload=share is not False,
     )
-    package.finish()
-    timeouts.finish()
-    document.finish()
-    return manifest
 
 
-def _package(table: Table) -> list[Record]:
+def _tables(document: Table, key: str, found: Obstacles) -> Sequence[Table]:
+    with found.collecting():
+        return document.tables(key)
+    return ()
+
+
+def _source_modes(table: Table) -> SourceModes:
+    stated = table.any("file-modes")
+    text = stated.text if isinstance(stated, Override) else stated
+    names: dict[Any, SourceModes] = {
+        None: SourceModes.NONE,
+        False: SourceModes.NONE,
+        "false": SourceModes.NONE,
+        True: SourceModes.EXECUTABLE,
+        "true": SourceModes.EXECUTABLE,
+        "executable": SourceModes.EXECUTABLE,
+        "exact": SourceModes.EXACT,
+    }
+    if not isinstance(text, str | bool | None) or text not in names or (stated in ("true", "false")):
+        raise table.error("file-modes", f'must be "exact", "executable", true or false, got {text!r:.60}')
+    return names[text]
+
+
+def _rule(table: Table) -> ModeRule:
+    pattern = table.text("path")
+    if pattern is None or not pattern.startswith("/"):
+        raise table.error("path", "must be a pattern that begins with a slash")
+    rule = ModeRule(pattern=pattern, mode=read_stated_mode(table, "mode"))
+    table.finish()
+    return rule
+
+
+def _metadata(document: Table, found: Obstacles) -> Sequence[Metadata]:
+    """Return the free keys of [metadata], which people and programs read, and no device acts on."""
+    if "metadata" not in document:
+        return ()
+    entries: list[tuple[str, str]] = []
+    with found.collecting():
+        table = document.table("metadata")
+        for key in sorted(table.keys()):
+            with found.collecting():
+                text = table.text(key)
+                assert text is not None  # the key exists
+                entries.append((key, text))
+        try:
+            return [Metadata(entries=tuple(entries))]
+        except ValueError as exc:
+            raise document.error("metadata", str(exc)) from exc
+    return ()
+
+
+def _package(table: Table, found: Obstacles) -> list[Record]:
     """Return the parameters of [package] in the order they have on the wire."""
     records: list[Record] = []
-    version = table.text("version")
-    if version is not None:
-        records.append(Version(text=version))
-    description = table.text("description")
-    if description is not None:
-        records.append(Description(text=description))
-    role = table.any("role")
-    if role is not None:
-        records.append(_role(table, role))
+    with found.collecting():
+        version = table.text("version")
+        if version is not None:
+            records.append(Version(text=version))
+    with found.collecting():
+        description = table.text("description")
+        if description is not None:
+            records.append(Description(text=description))
+    with found.collecting():
+        role = table.any("role")
+        if role is not None:
+            records.append(_role(table, role))
     for key, bound in VERSION_KEYS.items():
-        text = table.text(key)
-        if text is not None:
-            records.append(bound(version=_made(table, key, parse_version, text)))
+        with found.collecting():
+            text = table.text(key)
+            if text is not None:
+                records.append(bound(version=made(table, key, parse_version, text)))
     for key, storage in STORAGE_KEYS.items():
-        size = table.size(key)
-        if size is not None:
-            records.append(storage(storage_size=size))
+        with found.collecting():
+            size = table.size(key)
+            if size is not None:
+                records.append(storage(storage_size=size))
     return records
 
 
@@ -243,25 +259,29 @@ def _role(table: Table, role: Any) -> Role:
     return Role(role=ROLES[name])
 
 
-def _timeouts(table: Table) -> list[Record]:
+def _timeouts(table: Table, found: Obstacles) -> list[Record]:
     records: list[Record] = []
     for key, command in TIMEOUT_KEYS.items():
-        seconds = table.duration(key)
-        if seconds is not None:
-            records.append(command(timeout=seconds))
+        with found.collecting():
+            seconds = table.duration(key)
+            if seconds is not None:
+                records.append(command(timeout=seconds))
     return records
 
 
-def _required_attributes(tables: Sequence[Table]) -> list[RequiredAttributes]:
+def _required_attributes(tables: Sequence[Table], found: Obstacles) -> list[Record]:
     records: list[RequiredAttributes] = []
     for table in tables:
-        record = _attributes(table)
-        if any(
-            (one.defining_entity, one.class_) == (record.defining_entity, record.class_) for one in records
-        ):
-            raise table.error("class", "a class of a defining-entity may occur only once", section="E.4.13")
-        records.append(record)
-    return records
+        with found.collecting():
+            record = _attributes(table)
+            if any(
+                (one.defining_entity, one.class_) == (record.defining_entity, record.class_)
+                for one in records
+            ):
+                problem = "a class of a defining-entity may occur only once"
+                raise table.error("class", problem, section="E.4.13")
+            records.append(record)
+    return [*records]
 
 
 def _attributes(table: Table) -> RequiredAttributes:
@@ -274,89 +294,3 @@ def _attributes(table: Table) -> RequiredAttributes:
     if not values:
         raise table.error("values", "expected an array of at least one number", section="E.4.13")
     return RequiredAttributes(defining_entity=number, class_=kind, attributes=values)
-
-
-def _step(table: Table, field: str, directory: Path) -> ManifestStep:
-    found = [verb for verb in VERBS if verb in table]
-    if len(found) > 1:
-        raise table.error("", f"expected exactly one verb, got {', '.join(found)}")
-    if not found:
-        table.expect(*VERBS, "from", "to", "unsafe", "value", "exclude", "links")
-        raise table.error("", f"expected exactly one of the verbs {', '.join(VERBS)}")
-    verb = found[0]
-    step: ManifestStep
-    if verb in BARE_VERBS:
-        if table.boolean(verb) is not True:
-            raise table.error(verb, "must be true")
-        step = RecordStep(field=field, record=BARE_VERBS[verb]())
-    elif verb == "vendor":
-        step = RecordStep(field=field, record=_vendor(table))
-    elif verb == "extract-tree":
-        step = TreeStep(
-            field=field,
-            path=_path(table, verb, TreePath),
-            source=_source(table, directory),
-            exclude=table.texts("exclude"),
-            links=_links(table),
-            flags=_flags(table),
-        )
-    elif verb in PAYLOAD_VERBS:
-        command, kind = PAYLOAD_VERBS[verb]
-        path = _path(table, verb, kind)
-        source = _source(table, directory)
-        step = FileStep(field=field, command=command, path=path, source=source, flags=_flags(table))
-    elif verb in REMOVE_VERBS:
-        remove, kind = REMOVE_VERBS[verb]
-        step = RecordStep(field=field, record=remove(path=_path(table, verb, kind), flags=_flags(table)))
-    else:
-        move, kind = MOVE_VERBS[verb]
-        source_path, destination = _path(table, verb, kind), _path(table, "to", kind)
-        record = move(source_path=source_path, destination_path=destination, flags=_flags(table))
-        step = RecordStep(field=field, record=record)
-    table.finish()
-    return step
-
-
-def _vendor(table: Table) -> UnknownCommand:
-    code = table.integer("vendor")
-    value = table.octets("value") or b""
-    if code is None or code not in VENDOR_TYPES:
-        raise table.error("vendor", f"expected a type from 1000 to 9999, got {code}", section="Table 68")
-    if code in RECORDS:
-        raise table.error(
-            "vendor", f"{code} is an extension of spkg: set strong-digests or file-modes instead"
-        )
-    return UnknownCommand(number=code, value=value)
-
-
-def _path(table: Table, key: str, kind: type[RootPath]) -> Any:
-    text = table.text(key)
-    if text is None:
-        raise table.error(key, "a path is required")
-    return _made(table, key, kind.of, text)
-
-
-def _source(table: Table, directory: Path) -> Path:
-    text = table.text("from")
-    if not text or "\0" in text:
-        raise table.error("from", "the path of the source is required")
-    return directory / os_name(text)
-
-
-def _flags(table: Table) -> int:
-    return UNSAFE if table.boolean("unsafe") else 0
-
-
-def _links(table: Table) -> TreeLinks:
-    text = table.text("links")
-    try:
-        return TreeLinks(text or "error")
-    except ValueError as exc:
-        raise table.error("links", f'expected "error", "skip" or "copy", got {text!r:.60}') from exc
-
-
-def _made(table: Table, key: str, make: Callable[[str], Any], text: str) -> Any:
-    try:
-        return make(text)
-    except ValueError as exc:
-        raise table.error(key, str(exc)) from exc

@@ -8,25 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spkg.build.builder import EXECUTABLE_MODE, PLAIN_MODE, Contents, arrange, plan_build
-from spkg.build.manifest import (
-    BARE_VERBS,
-    MOVE_VERBS,
-    PAYLOAD_VERBS,
-    REMOVE_VERBS,
-    STORAGE_KEYS,
-    TIMEOUT_KEYS,
-    VERSION_KEYS,
-    read_manifest,
-)
-from spkg.common.printable import toml_string
+from spkg.build.build_plan import Contents, arrange, plan_build
+from spkg.build.manifest import STORAGE_KEYS, TIMEOUT_KEYS, VERSION_KEYS, read_manifest
+from spkg.build.steps import BARE_VERBS, MOVE_VERBS, PAYLOAD_VERBS, REMOVE_VERBS
+from spkg.common.printable import toml_key, toml_string
 from spkg.common.toml_document import parse_table
 from spkg.errors import FormatError
 from spkg.format.commands import (
     ROLES,
     Description,
-    FileModes,
     Format,
+    Metadata,
     MoveCommand,
     PayloadCommand,
     Reboot,
@@ -85,9 +77,9 @@ def _lines(package: Package, sources: Sequence[str], *, share: bool) -> Iterator
     for record in records:
         match record:
             case Version(text=text):
-                yield f"version = {toml_string(text)}"
+                yield f"version = {_string(text)}"
             case Description(text=text):
-                yield f"description = {toml_string(text)}"
+                yield f"description = {_string(text)}"
             case Role():
                 yield f"role = {_role(record)}"
             case VersionCommand(version=version):
@@ -96,8 +88,6 @@ def _lines(package: Package, sources: Sequence[str], *, share: bool) -> Iterator
                 yield f"{_key(STORAGE_KEYS, record)} = {octets}"
             case StrongDigests():
                 yield "strong-digests = true"
-            case FileModes():
-                yield "file-modes = true"
             case _:
                 pass
     if not share:
@@ -113,7 +103,11 @@ def _lines(package: Package, sources: Sequence[str], *, share: bool) -> Iterator
             yield f"defining-entity = {_entity(record.defining_entity)}"
             yield f"class = {record.class_}"
             yield f"values = {list(record.attributes)}"
-    remaining = iter(sources)
+    for record in records:
+        if isinstance(record, Metadata):
+            yield "\n[metadata]"
+            yield from (f"{toml_key(name)} = {_string(value)}" for name, value in record.entries)
+    remaining = iter(zip(sources, (file.mode for file in package.files), strict=True))
     for record in records:
         step = list(_step(record, remaining))
         if step:
@@ -121,16 +115,19 @@ def _lines(package: Package, sources: Sequence[str], *, share: bool) -> Iterator
             yield from step
 
 
-def _step(record: Record, sources: Iterator[str]) -> Iterator[str]:
+def _step(record: Record, sources: Iterator[tuple[str, int]]) -> Iterator[str]:
     match record:
         case PayloadCommand(path=path):
-            yield f"{VERB_OF[type(record)]} = {toml_string(str(path))}"
-            yield f"from = {toml_string(next(sources))}"
+            source, mode = next(sources)
+            yield f"{VERB_OF[type(record)]} = {_string(str(path))}"
+            yield f"from = {_string(source)}"
+            if mode:  # stated here: the umask may have changed that of the extracted file
+                yield f'mode = "{mode:04o}"'
         case RemoveCommand(path=path):
-            yield f"{VERB_OF[type(record)]} = {toml_string(str(path))}"
+            yield f"{VERB_OF[type(record)]} = {_string(str(path))}"
         case MoveCommand(source_path=source, destination_path=destination):
-            yield f"{VERB_OF[type(record)]} = {toml_string(str(source))}"
-            yield f"to = {toml_string(str(destination))}"
+            yield f"{VERB_OF[type(record)]} = {_string(str(source))}"
+            yield f"to = {_string(str(destination))}"
         case Format() | Reboot():
             yield f"{VERB_OF[type(record)]} = true"
         case UnknownCommand(number=number, value=value):
@@ -140,6 +137,11 @@ def _step(record: Record, sources: Iterator[str]) -> Iterator[str]:
             return
     if getattr(record, "flags", 0) & UNSAFE:
         yield "unsafe = true"
+
+
+def _string(text: str) -> str:
+    """Return a string of the manifest, in which a dollar sign may begin a placeholder."""
+    return toml_string(text.replace("$", "$$"))
 
 
 def _key(keys: Mapping[str, type[Record]], record: Record) -> str:
@@ -165,7 +167,8 @@ def _entity(number: int) -> str:
 def _rebuild(package: Package, text: str, *, share: bool) -> Rebuild:
     """Return whether building *text* gives the header and command list of *package* again."""
     try:
-        plan = plan_build(read_manifest(parse_table(text.encode(), "manifest.toml"), Path()))
+        manifest = read_manifest(parse_table(text.encode(), "manifest.toml", definitions={}), Path())
+        plan = plan_build(manifest, look=False)
     except FormatError as exc:
         return Rebuild(same=False, problem=str(exc))
     position = 0
@@ -183,7 +186,7 @@ def _rebuild(package: Package, text: str, *, share: bool) -> Rebuild:
                 length=record.file_length,
                 sha1=record.hash,
                 sha256=file.sha256 or b"",
-                mode=EXECUTABLE_MODE if file.mode & 0o100 else PLAIN_MODE,
+                mode=file.mode,
             )
         )
     commands = encode_commands(arrange(plan, contents))

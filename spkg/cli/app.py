@@ -323,9 +323,13 @@ def _fail(error: SpkgError, report: FailureReporter | None) -> int:
             return _fail(HostError(str(exc)), None)
         except ClosedOutput:
             return status
-    say(f"spkg: error: {error}")
-    if error.hint:
-        say(f"spkg: hint: {error.hint}")
+    found = (error, *error.others)
+    for one in found:
+        say(f"spkg: error: {one}")
+    if error.unlisted:
+        say(f"spkg: error: and {error.unlisted} more")
+    for advice in dict.fromkeys(one.hint for one in found if one.hint):
+        say(f"spkg: hint: {advice}")
     return status
 
 

@@ -1,26 +1,59 @@
 """``spkg build``."""
 
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from spkg.cli.app import command
-from spkg.cli.arguments import check_output, cores, given_options, key_files, read_identity, spare_inputs
-from spkg.cli.console import print_document, print_lines, progress_bar, warn
+from spkg.cli.arguments import (
+    check_output,
+    cores,
+    given_options,
+    key_files,
+    read_identity,
+    read_input,
+    spare_inputs,
+)
+from spkg.cli.console import (
+    print_document,
+    print_lines,
+    progress_bar,
+    say_lines,
+    warn,
+    writing,
+)
 from spkg.cli.options import FILE, FORCE, JOBS, JSON, KEY, NO_PROGRESS, SIGNING_TIME, STRICT
-from spkg.errors import UsageError
+from spkg.errors import HostError, UsageError
+
+if TYPE_CHECKING:
+    from spkg.build.manifest import Manifest
 
 __all__ = ["build"]
+
+STANDARD = Path("-")
 
 
 @command("build")
 @click.argument("manifest", type=FILE)
-@click.option("-o", "output", required=True, type=FILE, metavar="PKG", help="Write the package to PKG.")
+@click.option("-o", "output", type=FILE, metavar="PKG", help="Write the package to PKG.")
 @KEY
 @SIGNING_TIME
 @click.option("--unsigned", is_flag=True, help="Build a package without a signature.")
+@click.option("--check", is_flag=True, help="Do everything but write the package.")
+@STRICT
+@click.option(
+    "--define",
+    "definitions",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Replace ${NAME} in the strings of the manifest by VALUE.  Repeatable.",
+)
 @click.option(
     "--set",
     "overrides",
@@ -28,17 +61,18 @@ __all__ = ["build"]
     metavar="KEY=VALUE",
     help="Set a key of [package] or [timeouts], for example package.version=6.4.  Repeatable.",
 )
-@STRICT
 @JOBS
 @FORCE
 @NO_PROGRESS
 @JSON
 def build(
     manifest: Path,
-    output: Path,
+    output: Path | None,
     unsigned: bool,
-    overrides: tuple[str, ...],
+    check: bool,
     strict: bool,
+    definitions: tuple[str, ...],
+    overrides: tuple[str, ...],
     jobs: int | None,
     force: bool,
     no_progress: bool,
@@ -48,7 +82,9 @@ def build(
 ) -> None:
     """Build a package from MANIFEST and sign it.
 
-    The same inputs always give the same bytes.  Either --key and --cert or --unsigned is required.
+    The same inputs always give the same bytes.  Either --key and --cert or --unsigned is required, except
+    with --check.  MANIFEST may be -, standard input: its sources are relative to the current directory.
+    With -o - the package is written to standard output.
 
     \b
     Example:
@@ -57,40 +93,95 @@ def build(
 
     See: docs/building.md
     """
-    from spkg.build import builder as building
-    from spkg.build.manifest import load_manifest
-    from spkg.common.atomic_output import new_file
+    from spkg.build.build_plan import packs, plan_build, sources_size
+    from spkg.build.build_warnings import build_warnings
+    from spkg.build.builder import build_package, check_build, stream_package
     from spkg.common.findings import refuse_findings
     from spkg.report.build import build_document, build_lines
     from spkg.trust.chain import doubts
 
-    if unsigned == bool(given_options([*key, "signing_time"])) or (not unsigned and key["key"] is None):
-        raise UsageError("expected either --key and --cert, or --unsigned")
-    check_output(output, force=force)
-    pairs = [entry.partition("=") for entry in overrides]
-    if not all(name and equals for name, equals, _ in pairs):
-        raise UsageError("--set takes KEY=VALUE, for example package.version=6.4")
-    plan = building.plan_build(load_manifest(manifest, {name: value for name, _, value in pairs}))
-    spare_inputs(output, [("the manifest", manifest), *key_files(key)])
-    packing = building.packs(plan, output)
-    if packing is not None:
-        raise UsageError(f"{packing} would pack the output file {output} into the package")
-    identity = None if unsigned else read_identity(**key)
+    _check_usage(output, unsigned=unsigned, check=check, as_json=as_json, key=key)
+    streaming = output == STANDARD
+    if output is not None and not streaming:
+        check_output(output, force=force)
+    plan = plan_build(
+        _load(
+            manifest, _pairs("--set", "KEY=VALUE", overrides), _pairs("--define", "NAME=VALUE", definitions)
+        )
+    )
+    if output is not None and not streaming:
+        spare_inputs(output, [("the manifest", manifest), *key_files(key)])
+        packing = packs(plan, output)
+        if packing is not None:
+            raise UsageError(f"{packing} would pack the output file {output} into the package")
+    identity = None if key["key"] is None else read_identity(**key)
     doubted = [] if identity is None else doubts(identity.certificate, datetime.now(UTC))
-    found = [*building.warnings(plan), *doubted]
-    for finding in found:
+    findings = [*build_warnings(plan), *doubted]
+    for finding in findings:
         warn(finding)
     if strict:
-        refuse_findings(found)
-    total = building.sources_size(plan)
-    with (
-        progress_bar("building", total, wanted=not no_progress) as progress,
-        new_file(output, force=force) as file,
-    ):
-        report = building.build_package(
-            plan, file, identity, signing_time=signing_time, jobs=jobs or cores(), progress=progress
-        )
+        refuse_findings(findings)
+    total = sources_size(plan) * (2 if streaming and not check else 1)
+    with progress_bar("building", total, wanted=not no_progress) as progress:
+        work: dict[str, Any] = {"jobs": jobs or cores(), "progress": progress}
+        if check or output is None:
+            report = check_build(plan, identity, **work)
+        elif streaming:
+            with _standard_output() as file:
+                report = stream_package(plan, file, identity, signing_time=signing_time, **work)
+        else:
+            from spkg.common.atomic_output import new_file
+
+            with new_file(output, force=force) as file:
+                report = build_package(plan, file, identity, signing_time=signing_time, **work)
+    written = None if check or output is None else str(output)
     if as_json:
-        print_document(build_document(plan, report, str(output), found))
+        print_document(build_document(plan, report, written, findings))
+    elif streaming and not check:
+        say_lines(build_lines(plan, report, "standard output"))
     else:
-        print_lines(build_lines(plan, report, str(output)))
+        print_lines(build_lines(plan, report, written))
+
+
+def _check_usage(
+    output: Path | None, *, unsigned: bool, check: bool, as_json: bool, key: Mapping[str, Any]
+) -> None:
+    """Refuse options that contradict each other."""
+    given = bool(given_options([*key, "signing_time"]))
+    if (unsigned and given) or (given and key["key"] is None) or not (unsigned or given or check):
+        raise UsageError("expected either --key and --cert, or --unsigned")
+    if output is None and not check:
+        raise UsageError("-o PKG is required, except with --check")
+    if output == STANDARD and as_json:
+        raise UsageError("-o - and --json exclude each other")
+    if output == STANDARD and not check and sys.stdout is not None and sys.stdout.isatty():
+        raise UsageError("a package is not written to a terminal")
+
+
+def _pairs(option: str, form: str, entries: Sequence[str]) -> dict[str, str]:
+    """Return the names and values of a repeatable option."""
+    pairs = [entry.partition("=") for entry in entries]
+    if not all(name and equals for name, equals, _ in pairs):
+        example = "package.version=6.4" if option == "--set" else "VERSION=6.4"
+        raise UsageError(f"{option} takes {form}, for example {example}")
+    return {name: value for name, _, value in pairs}
+
+
+def _load(manifest: Path, overrides: Mapping[str, str], definitions: Mapping[str, str]) -> "Manifest":
+    from spkg.build.manifest import load_manifest, read_manifest
+    from spkg.common.toml_document import MAX_DOCUMENT, parse_table
+
+    if manifest != STANDARD:
+        return load_manifest(manifest, overrides, definitions)
+    octets = read_input(manifest, MAX_DOCUMENT)
+    return read_manifest(parse_table(octets, "standard input", overrides, definitions), Path())
+
+
+@contextmanager
+def _standard_output() -> Iterator[FileIO]:
+    """Open standard output for the bytes of a package."""
+    if sys.stdout is None:
+        raise HostError("standard output is closed")
+    with writing():
+        sys.stdout.flush()
+        yield FileIO(sys.stdout.fileno(), "wb", closefd=False)

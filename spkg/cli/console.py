@@ -28,6 +28,7 @@ __all__ = [
     "print_text",
     "progress_bar",
     "say",
+    "say_lines",
     "warn",
     "writing",
 ]
@@ -131,6 +132,12 @@ def hint(text: str) -> None:
 def warn(warning: Finding | str) -> None:
     """Write a warning to standard error."""
     say(f"spkg: warning: {warning}")
+
+
+def say_lines(lines: Iterable[Line]) -> None:
+    """Write lines for people to standard error: standard output is for something else."""
+    for _, text in lines:
+        say(text)
 
 
 def _colours(stream: Any) -> bool:

@@ -8,8 +8,8 @@ import click
 
 from spkg.cli.app import command
 from spkg.cli.arguments import check_output, key_files, package_source, read_identity, spare_inputs
-from spkg.cli.console import print_lines, progress_bar, warn
-from spkg.cli.options import FILE, FORCE, KEY, NO_PROGRESS, SIGNING_TIME, STRICT
+from spkg.cli.console import print_document, print_lines, progress_bar, warn
+from spkg.cli.options import FILE, FORCE, JSON, KEY, NO_PROGRESS, SIGNING_TIME, STRICT
 from spkg.common.findings import Finding, refuse_findings
 from spkg.errors import UsageError
 
@@ -36,6 +36,7 @@ SHA1_MISSING: Final = Finding(
 @STRICT
 @FORCE
 @NO_PROGRESS
+@JSON
 def sign(
     package: Path,
     digest: str,
@@ -43,6 +44,7 @@ def sign(
     strict: bool,
     force: bool,
     no_progress: bool,
+    as_json: bool,
     signing_time: datetime | None,
     **key: Any,
 ) -> None:
@@ -58,7 +60,7 @@ def sign(
     """
     from spkg.build.sign import open_signed, sign_package
     from spkg.common.digests import Digest
-    from spkg.report.sign import signed_lines
+    from spkg.report.sign import signed_document, signed_lines
     from spkg.trust.certificates import subject_of
     from spkg.trust.chain import doubts
     from spkg.verify.payload import open_package
@@ -91,4 +93,8 @@ def sign(
                 progress=progress,
             )
     who, count = subject_of(identity.certificate), len(opened.block.signers) + 1
-    print_lines(signed_lines(str(output or package), who, digest, count))
+    name = str(output or package)
+    if as_json:
+        print_document(signed_document(name, who, digest, opened, found))
+    else:
+        print_lines(signed_lines(name, who, digest, count))

@@ -4,7 +4,16 @@ import re
 import unicodedata
 from typing import Final
 
-__all__ = ["amount", "is_hidden", "printable", "rough_size", "size", "toml_string", "without_surrogates"]
+__all__ = [
+    "amount",
+    "is_hidden",
+    "printable",
+    "rough_size",
+    "size",
+    "toml_key",
+    "toml_string",
+    "without_surrogates",
+]
 
 HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
 """Unicode categories of characters that are not visible: controls, direction overrides, separators."""
@@ -17,6 +26,8 @@ SURROGATES: Final = re.compile("[\ud800-\udfff]")
 """Characters that no encoding has; Python has them for bytes that it could not decode."""
 UNDECODED: Final = 0xDC00
 """What Python adds to a byte that it could not decode."""
+BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+"""A key of TOML that needs no quotes."""
 TOML_ESCAPES: Final = {
     "\b": "\\b",
     "\t": "\\t",
@@ -81,6 +92,11 @@ def size(octets: int) -> str:
 def toml_string(text: str) -> str:
     """Return *text* as a TOML basic string."""
     return f'"{"".join(map(_in_toml, text))}"'
+
+
+def toml_key(text: str) -> str:
+    """Return *text* as a TOML key, in quotes only where they are needed."""
+    return text if BARE_KEY.fullmatch(text) else toml_string(text)
 
 
 def _in_toml(char: str) -> str:

@@ -9,10 +9,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
+from spkg.common.obstacles import Obstacles
 from spkg.common.reader import U32_MAX
+from spkg.common.toml_definitions import fill_placeholders
+from spkg.common.toml_lines import TomlLines, TomlPath, field_name
 from spkg.errors import FormatError, UsageError
 
-__all__ = ["Override", "Table", "load_table", "parse_table"]
+__all__ = ["MAX_DOCUMENT", "Override", "Table", "load_table", "parse_table"]
 
 MAX_DOCUMENT: Final = 1 << 24
 """The largest document that is read, in bytes."""
@@ -33,17 +36,30 @@ class Table:
     Args:
         values: As tomllib returns them.
         source: The document, for errors.
-        field: The path of the table in it.
+        lines: The line numbers of the document, if they are known.
+        path: The path of the table in it.
     """
 
-    def __init__(self, values: Mapping[str, Any], source: str, field: str = "") -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        source: str,
+        lines: TomlLines | None = None,
+        path: TomlPath = (),
+    ) -> None:
         self._values = values
         self.source = source
-        self._field = field
+        self._lines = lines
+        self._path = path
         self._known: list[str] = []
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
+
+    @property
+    def name(self) -> str:
+        """The path of the table, as errors show it."""
+        return field_name(self._path)
 
     def error(self, key: str, problem: str, *, section: str | None = None) -> FormatError:
         """Return the error that states *problem* for the value of *key*."""
@@ -51,8 +67,16 @@ class Table:
             strangers = [name for name in self._values if name not in self._known]
             near = get_close_matches(key, strangers, n=1)
             problem += f"; unknown key {near[0]!r}; did you mean {key!r}?" if near else ""
-        field = ".".join(part for part in (self._field, key) if part)
-        return FormatError(problem, source=self.source, field=field or None, section=section)
+        field = field_name((*self._path, key) if key else self._path)
+        return FormatError(
+            problem, source=self.source, line=self.line_of(key), field=field or None, section=section
+        )
+
+    def line_of(self, key: str = "") -> int | None:
+        """Return the line of a key, or that of the table if it is missing; None if it is not known."""
+        if self._lines is None or isinstance(self._values.get(key), Override):
+            return None
+        return self._lines.line_of((*self._path, key) if key in self._values else self._path)
 
     def text(self, key: str) -> str | None:
         """Return a string, or None if the key is missing.
@@ -148,9 +172,26 @@ class Table:
         """Whether the value is a whole number."""
         return type(self._values.get(key)) is int
 
+    def keys(self) -> tuple[str, ...]:
+        """Return the keys, for a table whose keys are free."""
+        return tuple(self._values)
+
     def any(self, key: str) -> Any:
         """Return the value as it is, or None if the key is missing."""
         return self._take(key)
+
+    def elements(self, key: str) -> list[Any]:
+        """Return the elements of an array, tables as :class:`Table`, empty if the key is missing.
+
+        Raises:
+            FormatError: The value is something else.
+        """
+        return [
+            Table(element, self.source, self._lines, (*self._path, key, index))
+            if isinstance(element, dict)
+            else element
+            for index, element in enumerate(self._array(key))
+        ]
 
     def table(self, key: str) -> "Table":
         """Return a table, an empty one if the key is missing.
@@ -163,7 +204,7 @@ class Table:
             value = {}
         if not isinstance(value, dict):
             raise self.error(key, "must be a table")
-        return Table(value, self.source, f"{self._field}.{key}" if self._field else key)
+        return Table(value, self.source, self._lines, (*self._path, key))
 
     def tables(self, key: str) -> list["Table"]:
         """Return an array of tables, empty if the key is missing.
@@ -174,8 +215,10 @@ class Table:
         value = self._array(key)
         if not all(isinstance(element, dict) for element in value):
             raise self.error(key, f"must be an array of tables, written as [[{key}]]")
-        field = f"{self._field}.{key}" if self._field else key
-        return [Table(element, self.source, f"{field}[{index}]") for index, element in enumerate(value)]
+        return [
+            Table(element, self.source, self._lines, (*self._path, key, index))
+            for index, element in enumerate(value)
+        ]
 
     def expect(self, *keys: str) -> None:
         """Check that there are no other keys; if one of these is missing, another may be a misspelling of it.
@@ -190,13 +233,15 @@ class Table:
         """Check that the table has no unknown keys, that is, none that were not read.
 
         Raises:
-            FormatError: It has one.
+            FormatError: It has some.
         """
+        found = Obstacles()
         for key in self._values:
             if key not in self._known:
                 near = get_close_matches(key, self._known, n=1)
                 meant = f"; did you mean {near[0]!r}?" if near else ""
-                raise self.error(key, f"unknown key{meant}")
+                found.add(self.error(key, f"unknown key{meant}"))
+        found.raise_all()
 
     def _take(self, key: str) -> Any:
         self._known.append(key)
@@ -231,12 +276,17 @@ class Table:
         return number
 
 
-def load_table(path: Path, overrides: Mapping[str, str] | None = None) -> Table:
+def load_table(
+    path: Path,
+    overrides: Mapping[str, str] | None = None,
+    definitions: Mapping[str, str] | None = None,
+) -> Table:
     """Read a TOML document.
 
     Args:
         path: The file.
         overrides: Values that replace those of the document, by ``table.key``.
+        definitions: What ``${NAME}`` stands for in its strings; None if they have no placeholders.
 
     Raises:
         FormatError: It is not a TOML document.
@@ -244,15 +294,21 @@ def load_table(path: Path, overrides: Mapping[str, str] | None = None) -> Table:
         OSError: It can't be read.
     """
     with path.open("rb") as file:
-        return parse_table(file.read(MAX_DOCUMENT + 1), path.name, overrides)
+        return parse_table(file.read(MAX_DOCUMENT + 1), path.name, overrides, definitions)
 
 
-def parse_table(octets: bytes, source: str, overrides: Mapping[str, str] | None = None) -> Table:
+def parse_table(
+    octets: bytes,
+    source: str,
+    overrides: Mapping[str, str] | None = None,
+    definitions: Mapping[str, str] | None = None,
+) -> Table:
     """Read a TOML document from memory; otherwise like :func:`load_table`."""
     if len(octets) > MAX_DOCUMENT:
         raise FormatError(f"the document has more than {MAX_DOCUMENT} bytes", source=source)
     try:
-        values = tomllib.loads(octets.removeprefix(BOM_UTF8).decode())
+        text = octets.removeprefix(BOM_UTF8).decode()
+        values = tomllib.loads(text)
     except UnicodeDecodeError as exc:
         raise FormatError(f"not UTF-8: {exc.reason}", source=source, offset=exc.start) from exc
     except tomllib.TOMLDecodeError as exc:
@@ -262,10 +318,13 @@ def parse_table(octets: bytes, source: str, overrides: Mapping[str, str] | None 
         raise FormatError("nested too deeply", source=source) from exc
     except ValueError as exc:  # a number with thousands of digits
         raise FormatError(str(exc).partition(";")[0].lower(), source=source) from exc
-    for name, text in (overrides or {}).items():
+    lines = TomlLines(text)
+    if definitions is not None:
+        fill_placeholders(values, definitions, source, lines, MAX_DOCUMENT)
+    for name, setting in (overrides or {}).items():
         table, dot, key = name.partition(".")
         within = values.setdefault(table, {}) if dot and key and "." not in key else None
         if not isinstance(within, dict):
             raise UsageError(f"--set {name}: expected table.key, such as package.version")
-        within[key] = Override(text)
-    return Table(values, source)
+        within[key] = Override(setting)
+    return Table(values, source, lines)

@@ -1,13 +1,14 @@
 """One line of text for a command, for people."""
 
 from spkg.common.digests import Digest
-from spkg.common.printable import amount, size, toml_string
+from spkg.common.printable import amount, size, toml_key, toml_string
 from spkg.format.commands import (
     ROLES,
     Description,
     End,
     FileModes,
     Format,
+    Metadata,
     MoveCommand,
     PayloadCommand,
     Reboot,
@@ -57,6 +58,8 @@ def summary(record: Record) -> str:
             return f"SHA-256 of {amount(len(record.digests), 'file')}"
         case FileModes():
             return f"modes of {amount(len(record.modes), 'file')}"
+        case Metadata(entries=entries):
+            return ", ".join(f"{toml_key(name)} = {toml_string(value)}" for name, value in entries)
         case UnknownCommand():
             return _octets(record.value)
         case End() | Reboot() | Format():

@@ -15,6 +15,7 @@ from spkg.format.fields import (
     UNSAFE,
     Codec,
     Digests,
+    Entries,
     Flags,
     Integer,
     Integers,
@@ -27,6 +28,7 @@ from spkg.format.fields import (
     Remainder,
     Span,
     Text,
+    read_entries,
 )
 from spkg.format.paths import RootPath, TreePath, VersionedPath
 
@@ -47,6 +49,7 @@ __all__ = [
     "InitialTimeout",
     "Layout",
     "MaximumVersion",
+    "Metadata",
     "MinimumNonVolatileStorage",
     "MinimumVersion",
     "MinimumVolatileStorage",
@@ -83,6 +86,8 @@ STRONG_DIGESTS_MARK: Final = b"SPKG-D01"
 """What the Value of our command 9256 begins with; otherwise the command is another vendor's."""
 FILE_MODES_MARK: Final = b"SPKG-M01"
 """What the Value of our command 9257 begins with."""
+METADATA_MARK: Final = b"SPKG-T01"
+"""What the Value of our command 9258 begins with."""
 
 
 ROLES: Final = {
@@ -472,6 +477,16 @@ class FileModes(Record, code=9257, title="File Modes", section="E.4"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Metadata(Record, code=9258, title="Metadata", section="E.4"):
+    """Keys and values for people and programs; nothing acts on them."""
+
+    MARK: ClassVar[bytes] = METADATA_MARK
+
+    mark: Annotated[bytes, Magic(METADATA_MARK)] = METADATA_MARK
+    entries: Annotated[tuple[tuple[str, str], ...], Entries()]
+
+
+@dataclass(frozen=True, kw_only=True)
 class UnknownCommand(Record):
     """A type that this reader does not know: skipped, kept and shown (E.4)."""
 
@@ -498,10 +513,16 @@ def decode(code: int, reader: Reader) -> Record:
         FormatError: The Value breaks the rules of its type.
     """
     record = RECORDS.get(code)
-    if record is None or not _begins_with(record.MARK, reader):
+    if record is None or not _begins_with(record.MARK, reader) or (record is Metadata and _is_odd(reader)):
         return UnknownCommand(number=code, value=reader.take(reader.left, "value"))
     return record.decode(reader)
 
 
 def _begins_with(mark: bytes, reader: Reader) -> bool:
     return len(mark) <= reader.left and reader.peek(reader.position, len(mark)) == mark
+
+
+def _is_odd(reader: Reader) -> bool:
+    """Whether metadata is not in the form that is written: it must not stop the installation of a package."""
+    octets = reader.peek(reader.position, reader.left)
+    return read_entries(octets.removeprefix(METADATA_MARK)) is None

@@ -4,6 +4,7 @@ The records of :mod:`spkg.format.commands` name these in their annotations, in w
 and ``inspect`` all use that one declaration.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ __all__ = [
     "UNSAFE",
     "Codec",
     "Digests",
+    "Entries",
     "Flags",
     "Integer",
     "Integers",
@@ -28,6 +30,7 @@ __all__ = [
     "Remainder",
     "Span",
     "Text",
+    "read_entries",
 ]
 
 UNSAFE: Final = 1
@@ -230,6 +233,47 @@ class Digests(Codec):
 
     def show(self, value: tuple[bytes, ...]) -> list[str]:
         return [digest.hex() for digest in value]
+
+
+class Entries(Codec):
+    """A JSON object of strings up to the end of the Value, in the one form in which it is written."""
+
+    MOST: ClassVar[int] = 16 << 10
+
+    def decode(self, reader: Reader, field: str) -> tuple[tuple[str, str], ...]:
+        entries = read_entries(reader.take(reader.left, field))
+        if entries is None:
+            raise reader.error(field, "expected a JSON object of strings, sorted and without blanks")
+        return entries
+
+    def check(self, value: tuple[tuple[str, str], ...]) -> None:
+        if [name for name, _ in value] != sorted({name for name, _ in value}):
+            raise ValueError("the keys must be unique and sorted")
+        size = len(self.encode(value))
+        if size > self.MOST:
+            raise ValueError(f"the metadata has {size} bytes, the limit is {self.MOST}")
+
+    def encode(self, value: tuple[tuple[str, str], ...]) -> bytes:
+        return json.dumps(dict(value), ensure_ascii=False, separators=(",", ":")).encode()
+
+    def show(self, value: tuple[tuple[str, str], ...]) -> dict[str, str]:
+        return dict(value)
+
+
+def read_entries(octets: bytes) -> tuple[tuple[str, str], ...] | None:
+    """Return the entries that :class:`Entries` writes as *octets*; None if it never writes that."""
+    codec = Entries()
+    if len(octets) > codec.MOST:
+        return None
+    try:
+        found = json.loads(octets.decode())
+        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+            return None
+        entries = tuple(found.items())
+        codec.check(entries)
+        return entries if codec.encode(entries) == octets else None
+    except (ValueError, RecursionError):
+        return None
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from spkg.format.commands import (
     RemoveVersioned,
     UnknownCommand,
 )
+from spkg.format.modes import PERMISSIONS, widened
 from spkg.format.package import Command, Package
 from spkg.format.paths import RootPath, VersionedPath
 from spkg.install.effects import Effect, MakeDirectory, PutFile
@@ -40,7 +41,6 @@ __all__ = ["Plan", "plan_command", "plan_installation"]
 
 OVERHEAD: Final = 16
 """The transaction's own directories, markers, journal and record, in files or blocks."""
-PERMISSIONS: Final = 0o777
 _SEAL: Final = object()
 
 
@@ -289,6 +289,14 @@ class _Run:
         if not stated and mode is None and replaced is not None and replaced & ~PERMISSIONS:
             problem = f"bits of mode {replaced:04o} above 0777 were dropped"
             self.warnings.append(Finding(code="mode-bits-dropped", message=problem, path=shown(position)))
+        own = mode
+        if own is None and isinstance(old, Leaf):
+            own = replaced
+        if stated and own is not None and widened(stated, own):
+            problem = (
+                f"the package states mode {stated:04o}, wider than {own & PERMISSIONS:04o} on the device"
+            )
+            self.warnings.append(Finding(code="mode-widened", message=problem, path=shown(position)))
         if not stated:
             stated = next(one for one in (mode, replaced, self._device.file_mode) if one is not None)
         return Blob(file=number, mode=stated & PERMISSIONS, owner=owner)

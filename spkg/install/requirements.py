@@ -23,7 +23,7 @@ from spkg.format.commands import (
     Version,
     VersionCommand,
 )
-from spkg.format.entities import entity_text
+from spkg.format.entities import entity_text, vendor_of
 from spkg.format.package import Package
 from spkg.format.versions import meets_maximum, meets_minimum, parse_version
 from spkg.install.root_tree import Room
@@ -111,7 +111,9 @@ def _check_role(role: int, device: Device | None) -> None:
     if role not in accepted:
         names = {number: name for name, number in ROLES.items()}
         name = names.get(role, f"0x{role:08x}")
-        raise RefusedError(f"the device does not accept the role {name}", section=Role.SECTION)
+        vendor = vendor_of(role)
+        hint = None if vendor is None else f'roles = [{{ vendor = "{vendor}" }}] in [install] accepts it'
+        raise RefusedError(f"the device does not accept the role {name}", section=Role.SECTION, hint=hint)
 
 
 def _check_storage(record: StorageCommand, device: Device | None, room: Room) -> None:
@@ -131,22 +133,18 @@ def _check_storage(record: StorageCommand, device: Device | None, room: Room) ->
 
 def _check_attributes(record: RequiredAttributes, device: Device | None) -> Iterator[str]:
     """Compare with the device's attributes of the same entity and class; if it has none, ignore them."""
-    if device is None:
-        raise RefusedError(
-            "requires attributes, but those of the device are unknown",
-            section=record.SECTION,
-            hint=NO_DEVICE,
-        )
     known = {
         attribute.value
-        for attribute in device.attributes
+        for attribute in (frozenset() if device is None else device.attributes)
         if (attribute.defining_entity, attribute.class_) == (record.defining_entity, record.class_)
     }
     entity = entity_text(record.defining_entity)
     name = f"attributes {entity}" if entity.startswith("of ") else f"{entity} attributes"
     name = f"{name}, class {record.class_}"
     if not known:
-        yield f"{name}: the device file lists none of these, so this requirement was not checked"
+        # Without a device file, every entity and class is unknown, and E.4.13 demands to ignore that.
+        why = "there is no device file" if device is None else "the device file lists none of these"
+        yield f"{name}: {why}, so this requirement was not checked"
     elif known.isdisjoint(record.attributes):
         wanted = ", ".join(map(str, record.attributes))
         has = ", ".join(map(str, sorted(known)))

@@ -1,8 +1,9 @@
 """``spkg build``: what went into a package, and what a tree step left out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
-from spkg.build.builder import BuildPlan, BuildReport
+from spkg.build.build_plan import BuildPlan
+from spkg.build.builder import BuildReport
 from spkg.build.source_tree import TreeReport
 from spkg.common.documents import Document
 from spkg.common.findings import Finding
@@ -16,24 +17,27 @@ NAMES_SHOWN = 5
 
 
 def build_document(
-    plan: BuildPlan, report: BuildReport, output: str, findings: Sequence[Finding]
+    plan: BuildPlan, report: BuildReport, output: str | None, findings: Iterable[Finding]
 ) -> Document:
-    """Return what ``build --json`` prints."""
+    """Return what ``build --json`` prints; *output* is None if nothing was written."""
     return {
         "schema": "spkg.build/1",
         "output": output,
-        "signed": report.signed,
+        "size": report.size,
+        "signed": report.signer is not None,
+        "signed_sha256": report.signed_sha256.hex(),
+        "signer": report.signer,
+        "warnings": warning_documents(findings),
         "commands": report.commands,
         "files": report.files,
         "shared": report.shared,
         "command_list_length": report.header.command_list_length,
         "payload_length": report.header.payload_length,
         "trees": [_tree(tree) for tree in plan.trees],
-        "warnings": warning_documents(findings),
     }
 
 
-def build_lines(plan: BuildPlan, report: BuildReport, output: str) -> Iterator[Line]:
+def build_lines(plan: BuildPlan, report: BuildReport, output: str | None) -> Iterator[Line]:
     """Yield what ``build`` prints."""
     for tree in plan.trees:
         yield Tone.PLAIN, f"{tree.field}: {amount(len(tree.taken), 'file')} taken"
@@ -53,9 +57,10 @@ def build_lines(plan: BuildPlan, report: BuildReport, output: str) -> Iterator[L
                 yield Tone.PLAIN, f"  {amount(len(names), one, several)}{what}: {shown}"
     shared = f" ({report.shared} sharing the contents of another)" if report.shared else ""
     payload = size(report.header.payload_length)
-    signed = "signed" if report.signed else "not signed"
+    signed = "not signed" if report.signer is None else "signed"
     contents = f"{amount(report.commands, 'command')}, {amount(report.files, 'file')}{shared}"
-    yield Tone.GOOD, f"{output}: {contents}, payload of {payload}, {signed}"
+    name = "checked, nothing written" if output is None else output
+    yield Tone.GOOD, f"{name}: {contents}, payload of {payload}, {signed}"
 
 
 def _tree(tree: TreeReport) -> Document:

@@ -52,6 +52,19 @@ def error_fields(error: SpkgError | None, status: int, word: str, message: str) 
         word: The name of the status.
         message: The message for people.
     """
+    fields = _error_fields(error, status, word, message)
+    if error is not None and error.line is not None:
+        fields["line"] = error.line
+    if error is not None and error.others:
+        fields["problems"] = [
+            {"message": str(one), "source": one.source, "line": one.line, "field": one.field}
+            for one in (error, *error.others)
+        ]
+        fields["unlisted"] = error.unlisted
+    return fields
+
+
+def _error_fields(error: SpkgError | None, status: int, word: str, message: str) -> Document:
     return {
         "status": word,
         "exit": status,

@@ -7,7 +7,7 @@ purpose of the signer's certificate, the strength of keys and digests) is checke
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, TypeVar
 
@@ -20,6 +20,7 @@ from OpenSSL import crypto
 
 from spkg.common.digests import Digest
 from spkg.common.findings import Finding
+from spkg.common.printable import amount
 from spkg.common.times import write_time
 from spkg.errors import UntrustedError
 from spkg.trust.certificates import common_names_of, quiet, subject_of
@@ -41,6 +42,8 @@ MAX_EXPONENT: Final = (1 << 32) + 1
 """A larger one makes verification slow."""
 NO_CHECK_TIME: Final = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME, which pyOpenSSL does not name."""
+EXPIRES_SOON: Final = timedelta(days=90)
+"""How long before the end of a certificate it is time to get another one."""
 
 PSS: Final = SignatureAlgorithmOID.RSASSA_PSS
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
@@ -92,7 +95,7 @@ def check_signer(
 def doubts(
     certificate: x509.Certificate, at: datetime, purposes: frozenset[str] = PACKAGE_PURPOSES
 ) -> list[Finding]:
-    """Return why a verifier with the default policy would reject signatures of *certificate* at a time."""
+    """Return why a verifier with the default policy would reject signatures of *certificate*, now or soon."""
     name = f"the certificate of {subject_of(certificate)}"
     found: list[str] = []
     try:
@@ -104,9 +107,15 @@ def doubts(
         found.append(f"verifiers may reject this signature: {exc.problem}")
     if at < certificate.not_valid_before_utc:
         found.append(f"{name} is not valid before {write_time(certificate.not_valid_before_utc)}")
-    if at > certificate.not_valid_after_utc:
-        found.append(f"{name} expired on {write_time(certificate.not_valid_after_utc)}")
-    return [Finding(code="unfit-certificate", message=problem) for problem in found]
+    end = certificate.not_valid_after_utc
+    if at > end:
+        found.append(f"{name} expired on {write_time(end)}")
+    findings = [Finding(code="unfit-certificate", message=message) for message in found]
+    if at <= end < at + EXPIRES_SOON:
+        days = amount((end - at).days, "day")
+        message = f"{name} expires in {days}, on {write_time(end)}"
+        findings.append(Finding(code="certificate-expires", message=message))
+    return findings
 
 
 def check_rsa_key(key: object) -> rsa.RSAPublicKey:

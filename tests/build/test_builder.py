@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from hashlib import sha1
+from hashlib import sha1, sha256
 from io import FileIO
 from pathlib import Path
 from typing import Any, Final
@@ -19,15 +19,8 @@ from click.testing import CliRunner
 from cryptography import x509
 
 from cli import main
-from spkg.build.builder import (
-    BuildPlan,
-    BuildReport,
-    PlannedFile,
-    build_package,
-    plan_build,
-    sources_size,
-    warnings,
-)
+from spkg.build.build_plan import BuildPlan, PlannedFile, plan_build, sources_size
+from spkg.build.builder import BuildReport, build_package
 from spkg.build.manifest import load_manifest
 from spkg.common.atomic_output import new_file
 from spkg.common.digests import Digest
@@ -43,7 +36,6 @@ from spkg.format.commands import (
     Reboot,
     Record,
     Remove,
-    Role,
     StrongDigests,
     UnknownCommand,
     Version,
@@ -68,6 +60,7 @@ from tests.support.kit import (
     root,
     signer,
 )
+from tests.support.messages import without_lines
 from tests.support.restrictions import at_most
 
 SHARED: Final = (
@@ -125,7 +118,7 @@ def error(manifest: Path, kind: type[SpkgError] = FormatError, **settings: Any) 
     assert type(caught.value) is kind
     assert [entry.name for entry in manifest.parent.glob(".*")] == []
     assert not manifest.with_name("out.spkg").exists()
-    return str(caught.value)
+    return without_lines(str(caught.value))
 
 
 def contents(octets: bytes) -> dict[str, bytes]:
@@ -193,7 +186,9 @@ def test_a_package_holds_parameters_steps_and_end_then_the_signature_and_the_pay
         commands=10,
         files=2,
         shared=0,
-        signed=True,
+        signer="CN=Test Signer",
+        signed_sha256=sha256(read(octets).signed).digest(),
+        size=len(octets),
     )
 
 
@@ -213,7 +208,13 @@ def test_a_package_without_steps_holds_end_alone(tmp_path: Path) -> None:
 
     assert octets == Draft(records=(End(),), payload=b"", signers=()).encode()
     assert report == BuildReport(
-        header=Header(command_list_length=8, payload_length=0), commands=1, files=0, shared=0, signed=False
+        header=Header(command_list_length=8, payload_length=0),
+        commands=1,
+        files=0,
+        shared=0,
+        signer=None,
+        signed_sha256=sha256(octets[:32]).digest(),
+        size=len(octets),
     )
 
 
@@ -385,17 +386,22 @@ def test_extensions_stand_behind_the_parameters_and_speak_of_each_file_in_order(
     ("source", "mode"),
     [
         (0o644, 0o644),
-        (0o600, 0o644),
+        (0o600, 0o600),
+        (0o640, 0o640),
+        (0o000, 0o600),
         (0o444, 0o644),
         (0o666, 0o644),
         (0o677, 0o644),
-        (0o700, 0o755),
-        (0o500, 0o755),
+        (0o700, 0o700),
+        (0o500, 0o700),
+        (0o750, 0o750),
         (0o777, 0o755),
-        (0o4711, 0o755),
+        (0o4711, 0o711),
     ],
 )
-def test_a_mode_is_that_of_a_program_or_of_a_plain_file(tmp_path: Path, source: int, mode: int) -> None:
+def test_a_mode_is_that_of_a_program_or_of_a_plain_file_and_never_wider_than_the_source(
+    tmp_path: Path, source: int, mode: int
+) -> None:
     manifest = make(tmp_path, f"[package]\nfile-modes = true\n{steps('a')}", {"a": b"A"})
     (tmp_path / "a").chmod(source)
 
@@ -545,8 +551,8 @@ def test_each_source_is_read_once_however_many_digests_and_steps_want_it(
     assert octets <= after - before < octets + 100_000
 
 
-def test_planning_needs_no_source_but_trees(tmp_path: Path) -> None:
-    plan = planned(make(tmp_path, steps("nowhere")))
+def test_a_plan_can_be_made_before_there_are_sources(tmp_path: Path) -> None:
+    plan = plan_build(load_manifest(make(tmp_path, steps("nowhere"))), look=False)
 
     assert [one.source for one in plan.files] == [tmp_path / "nowhere"]
 
@@ -559,12 +565,6 @@ def test_progress_is_told_every_octet_of_the_sources(tmp_path: Path) -> None:
 
     assert told == [CHUNK, CHUNK, 5, 1]
     assert sum(told) == sources_size(planned(manifest))
-
-
-def test_the_size_of_sources_is_told_as_far_as_they_are_there(tmp_path: Path) -> None:
-    manifest = make(tmp_path, steps("a", "nowhere", "b"), {"a": b"12", "b": b"345"})
-
-    assert sources_size(planned(manifest)) == 5
 
 
 def appended(path: Path) -> None:
@@ -653,7 +653,14 @@ def test_a_source_below_a_file_is_named_with_its_step(tmp_path: Path) -> None:
 def test_a_source_that_is_a_directory_is_refused(tmp_path: Path) -> None:
     manifest = make(tmp_path, steps("d"), {"d/a": b"A"})
 
-    assert error(manifest) == f"m.toml: step[0].from: {tmp_path}/d: not a regular file"
+    assert error(manifest) == f"m.toml: step[0].from: {tmp_path}/d: a directory, expected a file"
+
+
+def test_a_directory_as_the_source_of_a_file_points_to_extract_tree(tmp_path: Path) -> None:
+    with pytest.raises(FormatError) as caught:
+        planned(make(tmp_path, steps("d"), {"d/a": b"A"}))
+
+    assert caught.value.hint == "to extract every file below a directory, use extract-tree"
 
 
 def test_a_source_that_is_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> None:
@@ -675,9 +682,9 @@ def test_a_source_that_is_a_socket_is_refused(tmp_path: Path, monkeypatch: pytes
 
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("socket")
-        problem = error(manifest, HostError)
+        problem = error(manifest)
 
-    assert problem == f"m.toml: step[0].from: {tmp_path}/socket: no such device or address"
+    assert problem == f"m.toml: step[0].from: {tmp_path}/socket: not a regular file"
 
 
 def test_a_source_whose_octets_can_not_be_read_is_named_with_its_step(tmp_path: Path) -> None:
@@ -703,7 +710,8 @@ def test_a_link_that_takes_the_place_of_a_file_of_a_tree_is_not_followed(tmp_pat
     with pytest.raises(HostError) as caught, new_file(tmp_path / "out") as output:
         build_package(plan, output, None)
 
-    assert str(caught.value) == (f"m.toml: step[0].from: {tmp_path}/t/a: too many levels of symbolic links")
+    problem = f"m.toml:3: step[0].from: {tmp_path}/t/a: too many levels of symbolic links"
+    assert str(caught.value) == problem
 
 
 @pytest.mark.parametrize(
@@ -758,8 +766,30 @@ def test_a_tree_that_passes_the_limit_is_named_as_the_step_it_is(tmp_path: Path)
     manifest = make(tmp_path, text, {f"t/{number}": b"" for number in range(10)})
 
     assert error(manifest) == (
-        "m.toml: step[1]: the command list would have 65620 bytes, the limit is 65535, exceeded here "
-        "[TR-069 E.3]"
+        "m.toml: step[1]: the command list would have 65620 bytes, the limit is 65535, exceeded here: "
+        "8 of 10 files fit [TR-069 E.3]"
+    )
+
+
+def test_what_extensions_cost_is_told_where_a_command_list_is_too_long(tmp_path: Path) -> None:
+    text = (
+        '[package]\nstrong-digests = true\nfile-modes = "exact"\n'
+        '[[step]]\nextract-tree = "/"\nfrom = "t"\n[[step]]\nremove = "/x"\n'
+    )
+    manifest = make(tmp_path, text, {f"t/f{number:04}": b"" for number in range(1000)})
+
+    with pytest.raises(FormatError) as caught:
+        planned(manifest)
+
+    # End 8, the heads of the extensions 20 and 16; each file 66, and 32 and 4 more; the last step 22.
+    assert (65535 - 8 - 20 - 16) // (66 + 36) == 642
+    assert str(caught.value) == (
+        "m.toml:6: step[0]: the command list would have 102066 bytes, the limit is 65535, exceeded here: "
+        "642 of 1000 files fit [TR-069 E.3]"
+    )
+    assert caught.value.hint == (
+        "carry the files in one image or archive that the device unpacks, or build several packages; "
+        "strong digests cost 32 bytes a file, 32000 in all, modes cost 4 bytes a file, 4000 in all"
     )
 
 
@@ -795,8 +825,10 @@ def test_a_tree_far_beyond_the_limit_is_refused_in_no_time(tmp_path: Path) -> No
 
     assert ended.returncode == 3
     assert ended.stderr == (
-        "spkg: error: m.toml: step[0]: the command list would have 198008 bytes, the limit is 65535, "
-        "exceeded here [TR-069 E.3]\n"
+        "spkg: error: m.toml:3: step[0]: the command list would have 198008 bytes, the limit is 65535, "
+        "exceeded here: 992 of 3000 files fit [TR-069 E.3]\n"
+        "spkg: hint: carry the files in one image or archive that the device unpacks, "
+        "or build several packages\n"
     )
 
 
@@ -837,7 +869,7 @@ def test_sources_that_are_too_much_together_are_refused(tmp_path: Path) -> None:
         build_package(planned(manifest), output, None)
 
     assert str(caught.value) == (
-        f"m.toml: step[2].from: {tmp_path}/c: "
+        f"m.toml:9: step[2].from: {tmp_path}/c: "
         "the payload would exceed the limit of 4294967295 bytes [TR-069 E.3]"
     )
 
@@ -963,13 +995,16 @@ def test_results_are_told_as_one_document(tmp_path: Path, signing: list[str]) ->
     assert json.loads(result.stdout) == {
         "schema": "spkg.build/1",
         "output": f"{tmp_path}/out",
+        "size": len(Path(tmp_path, "out").read_bytes()),
         "signed": True,
+        "signed_sha256": sha256(read(Path(tmp_path, "out").read_bytes()).signed).hexdigest(),
+        "signer": "CN=Test Signer",
+        "warnings": [],
         "commands": 4,
         "files": 3,
         "shared": 2,
         "command_list_length": 8 + 3 * (8 + 32 + 20) + len("/a/b/link"),
         "payload_length": 1,
-        "warnings": [],
         "trees": [
             {
                 "step": "step[0]",
@@ -981,100 +1016,6 @@ def test_results_are_told_as_one_document(tmp_path: Path, signing: list[str]) ->
             }
         ],
     }
-
-
-# What a release engineer should think about
-
-
-def warned(directory: Path, text: str, files: Mapping[str, bytes] | None = None) -> list[str]:
-    return [str(one) for one in warnings(planned(make(directory, text, files)))]
-
-
-OVER_NEWER: Final = "a software-upgrade without maximum-version can be applied over a newer release"
-AT_ONCE: Final = "step[0] leaves the initial state at once, so the initial timeouts never apply"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", []),
-        ('role = "software-upgrade"', [OVER_NEWER]),
-        ('role = "software-upgrade"\nminimum-version = "1"', [OVER_NEWER]),
-        ('role = "software-upgrade"\nmaximum-version = "1"', []),
-        ('role = "software-recovery"', []),
-        ('role = { vendor = "000001" }', []),
-        ("strong-digests = true", []),
-    ],
-)
-def test_an_upgrade_that_knows_no_newest_version_is_warned_of(
-    tmp_path: Path, text: str, expected: list[str]
-) -> None:
-    assert warned(tmp_path, f"[package]\n{text}") == expected
-
-
-@pytest.mark.parametrize("timeout", ["initial = 1", "initial-activity = 1"])
-@pytest.mark.parametrize(
-    ("step", "leaves"),
-    [
-        ('remove = "/a"', True),
-        ('remove-versioned = "/a.001"', True),
-        ('remove-tree = "/"', True),
-        ("format = true", True),
-        ('extract = "/a"\nfrom = "a"', False),
-        ('extract = "/a"\nfrom = "a"\nunsafe = true', True),
-        ('extract-tree = "/"\nfrom = "t"\nunsafe = true', True),
-        ('move = "/a"\nto = "/b"', False),
-        ('move = "/a"\nto = "/b"\nunsafe = true', True),
-        ("vendor = 1000", False),
-        ("reboot = true", False),
-    ],
-)
-def test_initial_timeouts_that_never_apply_are_warned_of(
-    tmp_path: Path, timeout: str, step: str, *, leaves: bool
-) -> None:
-    files = {"a": b"", "t/a": b""}
-
-    assert warned(tmp_path, f"[timeouts]\n{timeout}\n[[step]]\n{step}", files) == [AT_ONCE] * leaves
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '[timeouts]\nrecoverable = 1\nunrecoverable = 1\n[[step]]\nremove = "/a"',
-        '[timeouts]\ninitial = 1\n[[step]]\nvendor = 1000\n[[step]]\nremove = "/a"',
-        "[timeouts]\ninitial = 1",
-    ],
-)
-def test_timeouts_that_may_apply_are_not_warned_of(tmp_path: Path, text: str) -> None:
-    assert warned(tmp_path, text) == []
-
-
-def test_trees_that_take_nothing_and_patterns_that_match_nothing_are_warned_of(tmp_path: Path) -> None:
-    text = """
-        [[step]]
-        extract-tree = "/a"
-        from = "t"
-        exclude = ["*.map", "used", "mispelt"]
-        [[step]]
-        extract-tree = "/b"
-        from = "t"
-        exclude = ["*"]
-    """
-
-    assert warned(tmp_path, text, {"t/used": b"", "t/x": b""}) == [
-        "step[0].exclude: '*.map' matches nothing",
-        "step[0].exclude: 'mispelt' matches nothing",
-        "step[1] takes no files",
-    ]
-
-
-def test_warnings_are_hints_and_the_package_is_built(tmp_path: Path) -> None:
-    manifest = make(tmp_path, '[package]\nrole = "software-upgrade"')
-
-    result = CliRunner().invoke(main, ["build", str(manifest), "-o", str(tmp_path / "out"), "--unsigned"])
-
-    assert (result.exit_code, result.stderr) == (0, f"spkg: warning: {OVER_NEWER}\n")
-    assert read((tmp_path / "out").read_bytes()).records == (Role(role=1), End())
 
 
 def test_a_plan_is_what_is_built_whatever_became_of_the_manifest(tmp_path: Path) -> None:

@@ -8,16 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spkg.build.manifest import (
-    FileStep,
-    Manifest,
-    ManifestStep,
-    RecordStep,
-    TreeLinks,
-    TreeStep,
-    load_manifest,
-    read_manifest,
-)
+from spkg.build.manifest import Manifest, SourceModes, load_manifest, read_manifest
+from spkg.build.steps import FileStep, ManifestStep, RecordStep, TreeLinks, TreeStep
 from spkg.common.toml_document import MAX_DOCUMENT, Override, Table, parse_table
 from spkg.errors import FormatError, UsageError
 from spkg.format.commands import (
@@ -30,6 +22,7 @@ from spkg.format.commands import (
     InitialActivityTimeout,
     InitialTimeout,
     MaximumVersion,
+    Metadata,
     MinimumNonVolatileStorage,
     MinimumVersion,
     MinimumVolatileStorage,
@@ -50,6 +43,7 @@ from spkg.format.commands import (
 from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.format.versions import parse_version
 from tests.support.kit import SAMPLE
+from tests.support.messages import without_lines
 
 HERE: Final = Path("here")
 VERBS: Final = (
@@ -62,6 +56,8 @@ SIZE: Final = 'must be a number of bytes, or a size such as "16MiB"'
 TIME: Final = 'must be a number of seconds, or a time such as "10min"'
 VERSION: Final = "must be a version such as 6.3.9, got"
 OUI: Final = "must be an OUI of six upper-case hexadecimal digits"
+MODE: Final = 'must be a mode in octal digits, such as "0755"'
+MODES: Final = 'must be "exact", "executable", true or false'
 ROLE: Final = (
     "expected software-upgrade, software-recovery, web-content, vendor-configuration "
     'or { vendor = "OUI" }, got '
@@ -78,9 +74,10 @@ def step(text: str) -> ManifestStep:
 
 
 def error(text: str, overrides: Mapping[str, str] | None = None) -> str:
+    """Return what is wrong, without the line: lines have tests of their own."""
     with pytest.raises(FormatError) as caught:
         parse(text, overrides)
-    return str(caught.value)
+    return without_lines(str(caught.value))
 
 
 # What stands before the steps
@@ -226,7 +223,8 @@ def test_nothing_at_all_is_a_manifest_of_an_empty_package() -> None:
         parameters=(),
         steps=(),
         strong_digests=False,
-        file_modes=False,
+        file_modes=SourceModes.NONE,
+        modes=(),
         share_payload=True,
     )
 
@@ -234,19 +232,188 @@ def test_nothing_at_all_is_a_manifest_of_an_empty_package() -> None:
 @pytest.mark.parametrize(
     ("text", "switches"),
     [
-        ("strong-digests = true", (True, False, True)),
-        ("strong-digests = false", (False, False, True)),
-        ("file-modes = true", (False, True, True)),
-        ("file-modes = false", (False, False, True)),
-        ("share-payload = true", (False, False, True)),
-        ("share-payload = false", (False, False, False)),
+        ("strong-digests = true", (True, True)),
+        ("strong-digests = false", (False, True)),
+        ("share-payload = true", (False, True)),
+        ("share-payload = false", (False, False)),
     ],
 )
 def test_the_switches_of_a_package_are_off_but_for_sharing(text: str, switches: tuple[bool, ...]) -> None:
     manifest = parse(f"[package]\n{text}")
 
-    assert (manifest.strong_digests, manifest.file_modes, manifest.share_payload) == switches
+    assert (manifest.strong_digests, manifest.share_payload) == switches
     assert manifest.parameters == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("", SourceModes.NONE),
+        ("file-modes = false", SourceModes.NONE),
+        ("file-modes = true", SourceModes.EXECUTABLE),
+        ('file-modes = "executable"', SourceModes.EXECUTABLE),
+        ('file-modes = "exact"', SourceModes.EXACT),
+    ],
+)
+def test_the_modes_of_the_sources_are_taken_in_one_of_two_ways(text: str, kind: SourceModes) -> None:
+    assert parse(f"[package]\n{text}").file_modes is kind
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("true", SourceModes.EXECUTABLE),
+        ("executable", SourceModes.EXECUTABLE),
+        ("exact", SourceModes.EXACT),
+        ("false", SourceModes.NONE),
+    ],
+)
+def test_the_way_can_be_set_from_outside(value: str, kind: SourceModes) -> None:
+    manifest = parse('[package]\nfile-modes = "exact"', {"package.file-modes": value})
+
+    assert manifest.file_modes is kind
+
+
+def test_of_several_rules_for_modes_the_last_that_fits_wins() -> None:
+    manifest = parse(
+        '[[mode]]\npath = "/bin/*"\nmode = "0755"\n'
+        '[[mode]]\npath = "/bin/x*"\nmode = "700"\n'
+        '[[mode]]\npath = "/*.key"\nmode = "0600"\n'
+    )
+
+    places = ("/bin/a", "/bin/xz", "/bin/d/x.key", "/lib/a", "bin/a")
+    assert [manifest.mode_for(path) for path in places] == [0o755, 0o700, 0o600, None, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('path = "bin/*"\nmode = "0755"', ".path: must be a pattern that begins with a slash"),
+        ('mode = "0755"', ".path: must be a pattern that begins with a slash"),
+        ('path = "/bin/*"', f".mode: {MODE}"),
+        ('path = "/bin/*"\nmode = "1777"', f".mode: {MODE}"),
+        ('path = "/bin/*"\nmode = "0000"', ".mode: mode 0000 can't be stated in a package"),
+        ('path = "/bin/*"\nmode = "0755"\nowner = 0', ".owner: unknown key"),
+    ],
+)
+def test_a_wrong_rule_for_modes_is_named(text: str, message: str) -> None:
+    assert error(f"[[mode]]\n{text}") == f"m.toml: mode[0]{message}"
+
+
+# Metadata
+
+
+def test_metadata_is_one_command_behind_the_other_parameters() -> None:
+    text = (
+        '[metadata]\nticket = "A-1"\n"built by" = "ci\u00e4"\n\n[[required-attributes]]\n'
+        'defining-entity = 0\nclass = 1\nvalues = [1]\n[package]\nversion = "1"\n'
+    )
+
+    assert parse(text).parameters == (
+        Version(text="1"),
+        RequiredAttributes(defining_entity=0, class_=1, attributes=(1,)),
+        Metadata(entries=(("built by", "ciä"), ("ticket", "A-1"))),
+    )
+
+
+def test_metadata_may_be_empty_or_missing() -> None:
+    assert parse("[metadata]").parameters == (Metadata(entries=()),)
+    assert parse("").parameters == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[metadata]\nk = 1", f"m.toml: metadata.k: {STRING}"),
+        ('[metadata]\nk = ["a"]', f"m.toml: metadata.k: {STRING}"),
+        ("metadata = 1", "m.toml: metadata: must be a table"),
+        (
+            f'[metadata]\nk = "{"x" * (16384 - 7)}"',
+            "m.toml: metadata: the metadata has 16385 bytes, the limit is 16384",
+        ),
+    ],
+)
+def test_metadata_holds_strings_up_to_a_limit(text: str, message: str) -> None:
+    assert error(text) == message
+
+
+def test_metadata_may_be_as_long_as_the_limit() -> None:
+    (record,) = parse(f'[metadata]\nk = "{"x" * (16384 - 8)}"').parameters
+
+    assert len(record.encode()) == 8 + 16384
+
+
+# Everything that is wrong
+
+
+def test_all_that_is_wrong_is_told_at_once_with_its_lines() -> None:
+    text = """
+[package]
+version = 1
+colour = "red"
+maximum-version = "x"
+[timeouts]
+initial = "soon"
+recoverable = 5
+[[step]]
+extract = "/a"
+[[step]]
+reboot = true
+[[step]]
+extract = "/ok"
+from = "ok"
+[[step]]
+remove = ""
+move = "/x"
+[[mode]]
+path = "/x"
+mode = "9"
+[metadata]
+a = 1
+b = 2
+"""
+
+    with pytest.raises(FormatError) as caught:
+        parse(text)
+
+    assert [str(one) for one in (caught.value, *caught.value.others)] == [
+        "m.toml:3: package.version: must be a string in quotes",
+        "m.toml:4: package.colour: unknown key",
+        "m.toml:5: package.maximum-version: must be a version such as 6.3.9, got 'x'",
+        'm.toml:7: timeouts.initial: must be a number of seconds, or a time such as "10min"',
+        "m.toml:9: step[0].from: the path of the source is required",
+        "m.toml:12: step[1].reboot: a reboot must be the last step [TR-069 E.4.8]",
+        "m.toml:16: step[3]: expected exactly one verb, got remove, move",
+        f"m.toml:21: mode[0].mode: {MODE}",
+        "m.toml:23: metadata.a: must be a string in quotes",
+        "m.toml:24: metadata.b: must be a string in quotes",
+    ]
+
+
+def test_a_value_from_the_command_line_has_no_line() -> None:
+    with pytest.raises(FormatError) as caught:
+        parse('[package]\nversion = "1"\nminimum-version = "x"', {"package.minimum-version": "y"})
+
+    assert caught.value.line is None
+
+
+def test_the_placeholders_of_a_manifest_are_filled(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(
+        '[package]\nversion = "${V}"\n[[step]]\nextract = "/a/$$${V}"\nfrom = "${DIR}/a"\n'
+    )
+
+    manifest = load_manifest(tmp_path / "m.toml", definitions={"V": "6.4", "DIR": "out"})
+
+    assert manifest.parameters == (Version(text="6.4"),)
+    assert manifest.steps == (
+        FileStep(
+            field="step[0]",
+            command=Extract,
+            path=RootPath(b"/a/$6.4"),
+            source=tmp_path / "out/a",
+            flags=0,
+        ),
+    )
 
 
 # The steps
@@ -503,7 +670,7 @@ def test_an_override_that_names_no_key_of_a_table_is_wrong_usage(text: str, name
         ("pakage.version", "1", "m.toml: pakage: unknown key; did you mean 'package'?"),
         ("package.role", "upgrade", f"m.toml: package.role: {ROLE}'upgrade' [TR-069 E.4.11]"),
         ("package.version", "6.4\udcff", "m.toml: package.version: the text can't be written in UTF-8"),
-        ("package.file-modes", "yes", "m.toml: package.file-modes: must be true or false"),
+        ("package.file-modes", "yes", f"m.toml: package.file-modes: {MODES}, got 'yes'"),
         (
             "package.minimum-version",
             "5.x",
@@ -608,7 +775,8 @@ def test_a_document_may_be_as_large_as_the_limit() -> None:
             "package.minimum-non-volatile-storage: must be from 0 to 4294967295, got 4294967296",
         ),
         ("strong-digests = 1", "package.strong-digests: must be true or false"),
-        ('file-modes = "true"', "package.file-modes: must be true or false"),
+        ('file-modes = "true"', f"package.file-modes: {MODES}, got 'true'"),
+        ("file-modes = 1", f"package.file-modes: {MODES}, got 1"),
         ("share-payload = []", "package.share-payload: must be true or false"),
         ('verison = "1"', "package.verison: unknown key; did you mean 'version'?"),
         (
@@ -768,7 +936,10 @@ FROM: Final = "the path of the source is required"
         ('extract = "/a"\nfrom = ""', f".from: {FROM}"),
         ('extract = "/a"\nfrom = "a\\u0000"', f".from: {FROM}"),
         ('extract = "/a"\nfrom = 1', f".from: {STRING}"),
-        ('extract = "/a"\nfrom = "a"\nmode = "0755"', ".mode: unknown key"),
+        ('remove = "/a"\nmode = "0755"', ".mode: unknown key; did you mean 'remove'?"),
+        ('extract = "/a"\nfrom = "a"\nmode = "4755"', f".mode: {MODE}"),
+        ('extract-tree = "/a"\nfrom = "a"\nmode = 755', f".mode: {STRING}"),
+        ('add = "/a"\nfrom = "a"\nmode = "000"', ".mode: mode 0000 can't be stated in a package"),
         ('extract = "/a"\nfrom = "a"\nlinks = "skip"', ".links: unknown key"),
         (
             'extract-versioned = "/a"\nfrom = "a"',
@@ -793,8 +964,13 @@ FROM: Final = "the path of the source is required"
         ("vendor = true", ".vendor: must be a number from 0 to 4294967295"),
         ('vendor = "1000"', ".vendor: must be a number from 0 to 4294967295"),
         ("vendor = -1", ".vendor: must be from 0 to 4294967295, got -1"),
-        ("vendor = 9256", ".vendor: 9256 is an extension of spkg: set strong-digests or file-modes instead"),
-        ("vendor = 9257", ".vendor: 9257 is an extension of spkg: set strong-digests or file-modes instead"),
+        *(
+            (
+                f"vendor = {code}",
+                f".vendor: {code} is an extension of spkg: state it in [package] or [metadata] instead",
+            )
+            for code in (9256, 9257, 9258)
+        ),
         ('vendor = 1000\nvalue = "0g"', ".value: must be bytes in hex, got '0g'"),
         ("vendor = 1000\nvalue = 10", f".value: {STRING}"),
         ('vendor = 1000\nvalues = ""', ".values: unknown key; did you mean 'value'?"),

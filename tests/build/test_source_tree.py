@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spkg.build.manifest import TreeLinks, TreeStep
-from spkg.build.source_tree import MAX_LINKS_COPIED, TreeFile, TreeReport, walk_tree
-from spkg.errors import FormatError
+from spkg.build.source_tree import MAX_LINKS_COPIED, TreeDirectory, TreeFile, TreeReport, walk_tree
+from spkg.build.steps import TreeLinks, TreeStep
+from spkg.common.obstacles import MOST_OBSTACLES
+from spkg.errors import FormatError, HostError
 from spkg.format.paths import RootPath, TreePath
 
 HINT = 'exclude = ["/{}"] leaves it out'
@@ -55,10 +56,17 @@ def refusal(root: Path, path: str = "/", *exclude: str, links: TreeLinks = TreeL
     return caught.value
 
 
+def links_hint(*patterns: str) -> str:
+    """Return the advice where links are in the way of a step with these patterns."""
+    listed = ", ".join(f'"{pattern}"' for pattern in patterns)
+    more = 'links = "skip" leaves out all links, "copy" takes the files they lead to'
+    return f"exclude = [{listed}] leaves it out; {more}"
+
+
 def advice(hint: str | None) -> list[str]:
     """Return the patterns that a hint advises, as a manifest would have them."""
     assert hint is not None
-    patterns: list[str] = tomllib.loads(hint.partition(" leaves it out")[0])["exclude"]
+    patterns: list[str] = tomllib.loads(hint.partition(" leaves ")[0])["exclude"]
     return patterns
 
 
@@ -88,6 +96,7 @@ def test_a_report_says_what_was_taken_and_what_was_left(tmp_path: Path) -> None:
         excluded=("a/y.map", "gone", "only/m.map"),
         skipped_links=("a/link", "zz"),
         copied_links=(),
+        directories=(TreeDirectory(path="/www/a", mode=0o40755),),
         empty_directories=("empty", "hollow", "hollow/inner", "only"),
         unused_patterns=("*.tmp",),
     )
@@ -136,6 +145,7 @@ def test_an_empty_tree_takes_nothing(tmp_path: Path) -> None:
         excluded=(),
         skipped_links=(),
         copied_links=(),
+        directories=(),
         empty_directories=(),
         unused_patterns=(),
     )
@@ -381,7 +391,7 @@ def test_a_link_that_leads_to_no_file_is_refused(tmp_path: Path, target: str) ->
     error = refusal(root, "/", "/pipe", links=TreeLinks.COPY)
 
     assert str(error) == f"m.toml: step[3].from: {root}/link: a symbolic link that does not lead to a file"
-    assert error.hint == LINK_HINT.format("link")
+    assert error.hint == links_hint("/pipe", "/link")
 
 
 @pytest.mark.parametrize("links", [{"a": "a"}, {"a": "b", "b": "a"}, {"a": "d/../b", "d/x": "/", "b": "/a"}])
@@ -391,7 +401,7 @@ def test_links_in_a_circle_are_refused(tmp_path: Path, links: dict[str, str]) ->
     error = refusal(root, "/", "b", "x", links=TreeLinks.COPY)
 
     assert str(error) == f"m.toml: step[3].from: {root}/a: more than 40 symbolic links in a row"
-    assert error.hint == LINK_HINT.format("a")
+    assert error.hint == links_hint("b", "x", "/a")
 
 
 def test_as_many_links_are_followed_as_linux_follows(tmp_path: Path) -> None:
@@ -419,13 +429,66 @@ def test_one_link_more_is_refused_as_linux_does(tmp_path: Path) -> None:
 # What no package can carry
 
 
-def test_of_several_errors_it_is_always_the_first_that_is_told(tmp_path: Path) -> None:
-    links = {f"l{number}": "x" for number in range(30)}
-    root = make(tmp_path / "r", "x", links=dict(reversed(links.items())))
+def test_all_obstacles_are_told_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    root = make(tmp_path / "r", "x", "d/x", links={"e": "x", "d/b": "x", "d/a": "x", "d-": "x"})
+    os.mkfifo(root / "d/pipe")
+    (root / os.fsdecode(b"d/caf\xe9")).write_text("")
 
-    assert str(refusal(root)) == (
-        f"m.toml: step[3].from: {root}/l0: a symbolic link, which the format can't carry"
-    )
+    error = refusal(root, "/", "*.map")
+
+    prefix = f"m.toml: step[3].from: {root}"
+    link = "a symbolic link, which the format can't carry"
+    assert [str(one) for one in (error, *error.others)] == [
+        f"{prefix}/d-: {link}",
+        f"{prefix}/d/a: {link}",
+        f"{prefix}/d/b: {link}",
+        f"{prefix}/d/caf\udce9: the path is not UTF-8: unexpected end of data at byte 6",
+        f"{prefix}/d/pipe: neither a file nor a directory, so the format can't carry it",
+        f"{prefix}/e: {link}",
+    ]
+    assert advice(error.hint) == ["*.map", "/d-", "/d/a", "/d/b", "/d/caf?", "/d/pipe", "/e"]
+    assert taken(walk(root, "/", *advice(error.hint))) == ["/d/x", "/x"]
+
+
+def test_of_very_many_obstacles_the_first_are_told_and_the_others_counted(tmp_path: Path) -> None:
+    names = sorted((f"l{number}" for number in range(MOST_OBSTACLES + 9)), key=str.encode)
+    root = make(tmp_path / "r", "x", links=dict.fromkeys(reversed(names), "x"))
+
+    error = refusal(root)
+
+    assert len(error.others) == MOST_OBSTACLES - 1
+    assert error.unlisted == 9
+    assert advice(error.hint) == [f"/{name}" for name in names[:MOST_OBSTACLES]]
+
+
+def test_of_a_directory_that_can_not_be_carried_its_files_are_not_told(tmp_path: Path) -> None:
+    root = make(tmp_path / "r", "x")
+    (root / os.fsdecode(b"caf\xe9/d")).mkdir(parents=True)
+    for name in "abc":
+        (root / os.fsdecode(b"caf\xe9/d") / name).write_text("")
+
+    error = refusal(root)
+
+    problem = "the path is not UTF-8: unexpected end of data at byte 4"
+    assert str(error) == f"m.toml: step[3].from: {root}/caf\udce9: {problem}"
+    assert error.others == ()
+    assert taken(walk(root, "/", *advice(error.hint))) == ["/x"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_directories_that_can_not_be_read_are_told_together(tmp_path: Path) -> None:
+    root = make(tmp_path / "r", "x", "a/x", "b/x")
+    for name in "ab":
+        (root / name).chmod(0)
+
+    with pytest.raises(HostError) as caught:
+        walk(root)
+
+    for name in "ab":
+        (root / name).chmod(0o755)
+    assert [str(one) for one in (caught.value, *caught.value.others)] == [
+        f"m.toml: step[3].from: {root}/{name}: permission denied" for name in "ab"
+    ]
 
 
 def test_a_pipe_is_refused(tmp_path: Path) -> None:
@@ -478,11 +541,11 @@ def test_a_name_that_is_no_utf_8_can_be_excluded(tmp_path: Path) -> None:
         ("/", "/".join(["d" * 200] * 5) + "/x" * 10, "the path has 1025 bytes, the limit is 1024"),
         ("/", "d/" * 32 + "x", "the path has 33 parts, the limit is 32"),
         ("/" + "p/" * 20, "d/" * 12 + "x", "the path has 33 parts, the limit is 32"),
-        ("/", ".spkg/x", "the path is in the installer's own directory .spkg"),
+        ("/", ".spkg", "the path is in the installer's own directory .spkg"),
     ],
 )
 def test_a_path_beyond_the_limits_is_refused(tmp_path: Path, path: str, name: str, problem: str) -> None:
-    root = make(tmp_path / "r", name)
+    root = make(tmp_path / "r", name if name != ".spkg" else ".spkg/x")
 
     assert str(refusal(root, path)) == f"m.toml: step[3].from: {root}/{name}: {problem}"
 

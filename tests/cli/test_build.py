@@ -1,13 +1,14 @@
 """``spkg build``: what it makes of a manifest, and what it tells of that."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from spkg.common.times import write_time
 from tests.support.commands import files, process, run
-from tests.support.kit import AT, certify, root
+from tests.support.kit import AT, certify, read, root
 from tests.support.package_files import KEY, MANIFEST, furnish, genuine
 
 
@@ -86,7 +87,10 @@ def test_build_prints_one_document() -> None:
     assert json.loads(result.stdout) == {
         "schema": "spkg.build/1",
         "output": "new.spkg",
+        "size": Path("new.spkg").stat().st_size,
         "signed": False,
+        "signed_sha256": sha256(read(Path("new.spkg").read_bytes()).signed).hexdigest(),
+        "signer": None,
         "commands": 2,
         "files": 1,
         "shared": 0,

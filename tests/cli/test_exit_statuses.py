@@ -124,7 +124,7 @@ def test_a_malformed_package_is_3_and_located_to_the_octet() -> None:
 
 def test_a_malformed_manifest_is_3_and_located_to_the_key() -> None:
     Path("m.toml").write_text('[package]\nversoin = "1"\n')
-    message = "m.toml: package.versoin: unknown key; did you mean 'version'?"
+    message = "m.toml:2: package.versoin: unknown key; did you mean 'version'?"
     args = ("build", "m.toml", "-o", "new.spkg", "--unsigned")
 
     text, document = run(*args), run(*args, "--json")
@@ -132,7 +132,7 @@ def test_a_malformed_manifest_is_3_and_located_to_the_key() -> None:
     assert (text.exit_code, text.stdout, text.stderr) == (3, "", f"spkg: error: {message}\n")
     assert json.loads(document.stdout) == error(
         "malformed", 3, message, source="m.toml", field="package.versoin"
-    )
+    ) | {"line": 2}
 
 
 def test_an_untrusted_package_is_4() -> None:

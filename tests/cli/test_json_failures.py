@@ -12,7 +12,6 @@ from tests.support.commands import run
     [
         ("keygen", "--name", "--json"),  # a name, though an odd one
         ("keygen", "--json", "k"),  # keygen has no such option
-        ("sign", "p.spkg", "--json"),
         ("verify", "--trust", "--json"),  # a file
         ("verify", "--", "--json", "p.spkg"),  # a package
         ("--json",),

@@ -114,7 +114,7 @@ def test_a_source_that_is_missing_is_named_as_the_manifest_has_it(locale: dict[s
     result = process("build", "m.toml", "-o", "m.spkg", "--unsigned", env=locale)
 
     assert result.returncode == 9
-    assert result.stderr == "spkg: error: m.toml: step[0].from: datä: no such file or directory\n"
+    assert result.stderr == "spkg: error: m.toml:3: step[0].from: datä: no such file or directory\n"
 
 
 @pytest.mark.judge("localedef")

@@ -29,10 +29,11 @@ OPTIONS: Final = {
     "keygen": ("DIR", {"--name", "--force"}),
     "build": (
         "MANIFEST",
-        {"-o", "--unsigned", "--set", "--strict", "--jobs", "--force", "--no-progress", "--json"}
+        {"-o", "--unsigned", "--check", "--strict", "--define", "--set", "--jobs", "--force"}
+        | {"--no-progress", "--json"}
         | KEY_OPTIONS,
     ),
-    "sign": ("PKG", {"--digest", "-o", "--strict", "--force", "--no-progress"} | KEY_OPTIONS),
+    "sign": ("PKG", {"--digest", "-o", "--strict", "--force", "--no-progress", "--json"} | KEY_OPTIONS),
     "inspect": ("PKG", {"--json"}),
     "verify": ("PKG", {"--jobs", "--no-progress", "--json"} | TRUST_OPTIONS),
     "extract": (
@@ -76,7 +77,10 @@ WRONG: Final[dict[str, tuple[str, str | None]]] = {
     "inspect p.spkg u.spkg": ("got unexpected extra argument (u.spkg)", USAGES["inspect"]),
     "diff p.spkg": ("missing argument 'B'", USAGES["diff"]),
     "diff - -": ("only one of the packages can come from standard input", None),
-    "build m.toml --unsigned": ("missing option '-o'", USAGES["build"]),
+    "build m.toml --unsigned": ("-o PKG is required, except with --check", None),
+    "build m.toml --check --cert signer.pem": EITHER_KEY,
+    "build m.toml --check --define VERSION": ("--define takes NAME=VALUE, for example VERSION=6.4", None),
+    "build m.toml --check --define =6.4": ("--define takes NAME=VALUE, for example VERSION=6.4", None),
     "build m.toml -o new.spkg": EITHER_KEY,
     "build m.toml -o new.spkg --cert signer.pem": EITHER_KEY,
     "build m.toml -o new.spkg --unsigned --key signer.key --cert signer.pem": EITHER_KEY,
@@ -98,7 +102,6 @@ WRONG: Final[dict[str, tuple[str, str | None]]] = {
         USAGES["verify"],
     ),
     "build m.toml -o . --unsigned --force": (". is a directory", None),
-    "build m.toml -o - --unsigned": ("a package can't be written to standard output", None),
     "sign p.spkg -o - --digest sha256 --key signer.key --cert signer.pem": (
         "a package can't be written to standard output",
         None,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from spkg.device import Device, LinkPolicy, ModeRule
+from spkg.device import Device, LinkPolicy
 from spkg.errors import NO_ROOM, RefusedError
 from spkg.format.commands import (
     Add,
@@ -32,6 +32,7 @@ from spkg.format.commands import (
     UnknownCommand,
     Version,
 )
+from spkg.format.modes import ModeRule
 from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, PutFile
 from spkg.install.effects import MoveEntry as Moved
@@ -743,6 +744,7 @@ def test_what_is_gone_clashes_with_nothing() -> None:
 # Modes and owners.
 
 RULES: Final = (ModeRule(pattern="/bin/*", mode=0o755), ModeRule(pattern="/bin/app", mode=0o700))
+WIDENED: Final = "/bin/app: mode {} of the package is wider than the device's {}"
 THERE: Final = TreeEntry(kind=EntryKind.FILE, mode=0o4711, owner=(7, 8))
 
 
@@ -757,6 +759,10 @@ THERE: Final = TreeEntry(kind=EntryKind.FILE, mode=0o4711, owner=(7, 8))
         (0, (), LINK, 0o640, 0o640, ()),
         (0, (), replace(THERE, mode=0o711), None, 0o711, ()),
         (0, (), replace(THERE, mode=0), None, 0, ()),
+        (0o644, (), replace(THERE, mode=0o600), None, 0o644, (WIDENED.format("0644", "0600"),)),
+        (0o755, RULES[1:], replace(THERE, mode=0o777), None, 0o755, (WIDENED.format("0755", "0700"),)),
+        (0o640, (), replace(THERE, mode=0o4444), None, 0o640, ()),
+        (0o644, (), LINK, 0o600, 0o644, ()),
         (0, (ModeRule(pattern="/BIN/*", mode=0o700),), None, None, 0o644, ()),
     ],
     ids=[
@@ -768,6 +774,10 @@ THERE: Final = TreeEntry(kind=EntryKind.FILE, mode=0o4711, owner=(7, 8))
         "a link has none",
         "no bits above",
         "none at all",
+        "wider than that of the replaced file",
+        "wider than the rule of the device",
+        "not wider for group and others",
+        "a link, and the device's for all files, are not widened",
         "patterns know case",
     ],
 )

@@ -185,6 +185,16 @@ def test_a_reserved_or_a_vendor_s_role_is_never_a_standard_one(role: int) -> Non
         assert problem == f"the device does not accept the role {name}"
 
 
+@pytest.mark.parametrize("arguments", [b"", b"\0\xff any"])
+def test_the_roles_of_a_vendor_that_the_device_names_are_accepted(arguments: bytes) -> None:
+    device = Device(roles=frozenset({1, VENDOR}))
+
+    assert gates(Role(role=VENDOR, arguments=arguments), device=device) == []
+    refusal = refused(Role(role=VENDOR + 1, arguments=arguments), device=device)
+    assert refusal.problem == "the device does not accept the role 0xff00d09f"
+    assert refusal.hint == 'roles = [{ vendor = "00D09F" }] in [install] accepts it'
+
+
 def test_of_several_roles_all_have_to_be_accepted() -> None:
     exc = refused(Role(role=1), Role(role=4), device=Device(roles=frozenset({1})))
 
@@ -282,11 +292,17 @@ def test_each_class_is_a_gate_of_its_own() -> None:
     assert refused(*records, device=KNOWING).field == "command[1]"
 
 
-def test_attributes_want_a_device() -> None:
-    exc = refused(attributes(VENDOR, 1, 7), device=None)
+@pytest.mark.parametrize(
+    ("gate", "name"),
+    [
+        (attributes(VENDOR, 1, 7), "attributes of vendor 00D09E, class 1"),
+        (attributes(0, 1, 7), "standard attributes, class 1"),
+    ],
+)
+def test_without_a_device_every_entity_and_class_is_unknown(gate: Record, name: str) -> None:
+    note = f"command[0]: {name}: there is no device file, so this requirement was not checked"
 
-    assert str(exc) == f"{PLACE}requires attributes, but those of the device are unknown [TR-069 E.4.13]"
-    assert exc.hint == "name the device file with --device"
+    assert gates(gate, device=None) == [note]
 
 
 # What the device asks of the package.

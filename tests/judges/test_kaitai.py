@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spkg.build.builder import build_package, plan_build
+from spkg.build.build_plan import plan_build
+from spkg.build.builder import build_package
 from spkg.build.manifest import load_manifest
 from spkg.errors import FormatError
 from spkg.format.commands import (

@@ -6,7 +6,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from spkg.build.builder import build_package, plan_build
+from spkg.build.build_plan import plan_build
+from spkg.build.builder import build_package
 from spkg.build.manifest import load_manifest
 from spkg.build.sign import sign_package
 from spkg.common.digests import Digest
