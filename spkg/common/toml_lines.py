@@ -46,7 +46,7 @@ class TomlLines:
         self._lines: dict[TomlPath, int] | None = None
 
     def line_of(self, path: TomlPath) -> int | None:
-        """Return the line of a value, or else of the innermost table around it; None if there is none."""
+        """Return the line of a value, or else of the innermost table around it; None without both."""
         if self._lines is None:
             self._lines = {}
             # A path may be found again, as a header inside another table: the first line counts.

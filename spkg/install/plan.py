@@ -293,9 +293,7 @@ class _Run:
         if own is None and isinstance(old, Leaf):
             own = replaced
         if stated and own is not None and widened(stated, own):
-            problem = (
-                f"the package states mode {stated:04o}, wider than {own & PERMISSIONS:04o} on the device"
-            )
+            problem = f"mode {stated:04o} of the package is wider than the device's {own & PERMISSIONS:04o}"
             self.warnings.append(Finding(code="mode-widened", message=problem, path=shown(position)))
         if not stated:
             stated = next(one for one in (mode, replaced, self._device.file_mode) if one is not None)

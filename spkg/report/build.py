@@ -19,7 +19,7 @@ NAMES_SHOWN = 5
 def build_document(
     plan: BuildPlan, report: BuildReport, output: str | None, findings: Iterable[Finding]
 ) -> Document:
-    """Return what ``build --json`` prints; *output* is None if nothing was written."""
+    """Return what ``build --json`` prints; without *output*, nothing was written."""
     return {
         "schema": "spkg.build/1",
         "output": output,

@@ -21,6 +21,7 @@ from spkg.common.digests import Digest
 from spkg.common.toml_document import parse_table
 from spkg.errors import FormatError, HostError, RefusedError
 from tests.support.kit import AT
+from tests.support.messages import without_lines
 from tests.support.voucher_kit import DEVICE, signatory, verified
 from vouchers.acs.device_list import MAX_LINE, ListedDevice, read_devices
 from vouchers.acs.issuer import Issued, VoucherIssuer, sign_voucher
@@ -46,7 +47,7 @@ def refusal(text: str) -> str:
     """Return why a file of Options is none."""
     with pytest.raises(FormatError) as caught:
         read(text)
-    return str(caught.value)
+    return without_lines(str(caught.value))
 
 
 def test_options_need_a_name_and_a_mode_alone(tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ def test_a_device_file_that_is_none_ends_with_3() -> None:
     status, answer, errors = rpc(GET, *HERE, *TIME)
 
     assert (status, answer) == (3, b"")
-    assert errors.startswith("spkg: error: device.toml: ")
+    assert errors.startswith("spkg: error: device.toml:2: ")
     assert not Path("options.db").exists()
 
 

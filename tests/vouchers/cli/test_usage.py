@@ -134,7 +134,7 @@ def test_a_device_that_is_malformed_is_named() -> None:
 
     verify, apply = run("verify", "v.xml", *TRUST, "--device", "device.toml"), run("apply", "v.xml", *APPLY)
 
-    wanted = failed(3, "device.toml: device.oui: must be a string in quotes")
+    wanted = failed(3, "device.toml:2: device.oui: must be a string in quotes")
     assert (told(verify), told(apply)) == (wanted, wanted)
 
 
