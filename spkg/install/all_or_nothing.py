@@ -16,6 +16,7 @@ from spkg.errors import (
     FailedError,
     TransferError,
     UnsafeError,
+    os_problem,
 )
 from spkg.format.ranges import Range
 from spkg.install import transaction
@@ -27,8 +28,9 @@ from spkg.install.leftovers import clear_leftovers
 from spkg.install.own_directory import failing
 from spkg.install.plan import Plan
 from spkg.install.root import NewFile, Parts, Root
+from spkg.install.root_tree import OWN
 from spkg.install.staged_file import Landing
-from spkg.install.transaction import SYNCED_ONE_BY_ONE, RecoveryOutcome, Settled, slot
+from spkg.install.transaction import RECOVER, SYNCED_ONE_BY_ONE, RecoveryOutcome, Settled, slot
 from spkg.verify.contents import PayloadReport, compare_payload
 from spkg.verify.hasher import Hasher
 from spkg.verify.payload import ArrivingPayload, Payload
@@ -41,7 +43,7 @@ __all__ = [
 
 
 def settle_root(root: Root, *, keep: str | None = None) -> Settled:
-    """Finish or undo an installation that a crash interrupted.
+    """Finish or undo an installation that a crash interrupted; what is found then is durable.
 
     Args:
         root: The root.
@@ -49,12 +51,19 @@ def settle_root(root: Root, *, keep: str | None = None) -> Settled:
             resumed: the SHA-256 of its signed bytes, in hex.
 
     Raises:
-        FailedError: Staged files can't be moved away; the tree is not left half-changed.
+        FailedError: Staged files can't be moved away, or what is found can't be made durable; the tree is not
+            left half-changed.
         UnsafeError: The changes can be neither completed nor undone, or it is unknown what they are.
     """
-    with failing():
+    try:
         kept = keep is not None and transaction.is_staging(root) == keep
+    except OSError as exc:
+        raise UnsafeError(f"it is unknown what is left to do: {os_problem(exc)}", hint=RECOVER) from exc
+    with failing():
         settled = Settled(RecoveryOutcome.NOTHING) if kept else transaction.settle_transaction(root)
+        # The record, the checkpoint or their directory may have been written just before a crash.
+        root.sync_directory(OWN)
+        root.sync_directory(())
         clear_leftovers(root)
     return settled
 
@@ -95,6 +104,7 @@ def install(
         # This installation ends one in place that was not finished.
         own = [record]
         if root.status(CHECKPOINT) is not None:
+            root.sync_all()  # the plan counts on what that one has done, and a crash may have left unsynced
             own.append(_own_step(root, CHECKPOINT, Verb.DELETE, len(plan.effects) + 1))
         transaction.begin(root, package=entry["package"] if arriving else None)
         try:

@@ -12,7 +12,7 @@ from typing import Self
 from spkg.common.documents import Document
 from spkg.common.findings import Finding
 from spkg.device import Device
-from spkg.errors import FailedError, RefusedError, UnsafeError, UsageError
+from spkg.errors import FailedError, RefusedError, UnsafeError, UsageError, os_problem
 from spkg.format.commands import ROLES, Description, Reboot, Role, Version
 from spkg.format.states import InstallationState
 from spkg.install.all_or_nothing import install, settle_root
@@ -26,7 +26,15 @@ from spkg.install.plan import Plan, plan_installation
 from spkg.install.root import Root, shown
 from spkg.install.root_tree import OWN, EntryKind, RootTree
 from spkg.install.status import RootState, root_state
-from spkg.install.transaction import JOURNAL, RecoveryOutcome, Settled, is_pending, is_staging, staged
+from spkg.install.transaction import (
+    JOURNAL,
+    RECOVER,
+    RecoveryOutcome,
+    Settled,
+    is_pending,
+    is_staging,
+    staged,
+)
 from spkg.verify.contents import check_payload
 from spkg.verify.payload import ArrivingPayload, Payload
 from spkg.verify.signatures import TrustedPackage
@@ -37,6 +45,7 @@ __all__ = [
     "ApplyRequest",
     "aftermath",
     "apply",
+    "ensure_durable",
     "installed_by",
     "is_half_done",
     "preview",
@@ -179,11 +188,17 @@ def aftermath(
 
     Raises:
         FailedError: The package is not installed; the root is as before or, in place, usable.
-        UnsafeError: The package is not installed, and the root needs recovery.
+        UnsafeError: The package is not installed, and the root needs recovery; or it is unknown whether it
+            will still be installed after a power cut.
         OSError: The root can't be read.
     """
     with working_in(root):
-        settled = settle_root(root, keep=digest_of(trusted) if arriving else None)
+        try:
+            settled = settle_root(root, keep=digest_of(trusted) if arriving else None)
+        except FailedError as exc:
+            if is_half_done(root) or installed_by(trusted, root, request) is not None:
+                raise UnsafeError(f"the recovery stopped: {exc.problem}", hint=RECOVER) from exc
+            raise
         done = installed_by(trusted, root, request, settled)
         if done is not None:
             return done
@@ -205,13 +220,28 @@ def installed_by(
     """Return what a request has changed, if the record says that it was completed.
 
     Raises:
-        FailedError: The record can't be read.
-        OSError: The root can't be read.
+        UnsafeError: The record can't be read, so that it is unknown.
     """
-    if not is_installed(trusted, root) or (last := installed(root)[0])["time"] != request.when:
-        return None
+    try:
+        if not is_installed(trusted, root) or (last := installed(root)[0])["time"] != request.when:
+            return None
+    except (FailedError, OSError) as exc:
+        problem = exc.problem if isinstance(exc, FailedError) else os_problem(exc)
+        raise UnsafeError(f"it is unknown what was done: {problem}", hint=RECOVER) from exc
     done = _already(trusted, settled or Settled(RecoveryOutcome.NOTHING), root)
     return replace(done, already=False, changes=tuple(last["changes"] or ()))
+
+
+def ensure_durable(root: Root) -> None:
+    """Make durable what was written to a root before the process that did it was killed.
+
+    Raises:
+        UnsafeError: A power cut may still undo it.
+    """
+    try:
+        root.sync_all()
+    except OSError as exc:
+        raise UnsafeError(f"a power cut may undo what was done: {os_problem(exc)}", hint=RECOVER) from exc
 
 
 def recover_in(root: Root, *, discard: bool = False) -> Settled:

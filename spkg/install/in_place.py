@@ -76,6 +76,10 @@ def install_in_place(  # noqa: PLR0917 - what an installation needs, and where i
     run = _Run(plan, device, payload, root, start, committing, progress)
     try:
         with failing():
+            if load_checkpoint(root) is not None:
+                # The effect of a command may have been left by a process that was killed before it synced:
+                # finding it counts as having done it only once it is durable.
+                root.sync_all()
             if isinstance(payload, ArrivingPayload):
                 run.as_it_arrives(payload)
             else:
@@ -275,9 +279,10 @@ def _remove_tree(root: Root, path: Parts) -> None:
 
 
 def _make(root: Root, path: Parts) -> None:
-    """Make a directory that has its final mode from the start."""
+    """Make a directory that has its final mode from the start, also after a power cut."""
     made = vacant(root, MADE)
     root.mkdir(made, DIRECTORY_MODE)
+    root.sync_directory(made)
     root.rename(made, path)
     _sync(root, [path[:-1], OWN])
 

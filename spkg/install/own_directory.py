@@ -27,16 +27,16 @@ FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 def working_in(root: Root) -> Iterator[None]:
     """Make the installer's own directory if it is missing, and lock out other installers.
 
+    It is not durable before it is settled: a killed process may have made it, too.
+
     Raises:
         RefusedError: Another installer is running, the path is not a directory, or others can write to it.
         FailedError: It can't be made.
         OSError: It can't be read or locked.
     """
     if root.status(OWN) is None:
-        with failing():
-            with suppress(FileExistsError):  # another installer was faster
-                root.mkdir(OWN, transaction.PRIVATE)
-            root.sync_directory(())  # its files must be found after a power cut
+        with failing(), suppress(FileExistsError):  # another installer was faster
+            root.mkdir(OWN, transaction.PRIVATE)
     check_own(root)
     with root.locked(OWN) as free:
         if not free:

@@ -328,7 +328,12 @@ class Root:
             self.sync_all()  # the directories above it may be new in the upper layer
             return
         with self._opened(path) as descriptor:
-            os.fsync(descriptor)
+            try:
+                os.fsync(descriptor)
+            except OSError as exc:
+                if exc.errno != errno.EINVAL:
+                    raise
+                self.sync_all()  # a file system that syncs no directories alone, as squashfs
 
     def sync_all(self) -> None:
         """Make all writes to this file system durable."""

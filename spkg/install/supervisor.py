@@ -25,7 +25,7 @@ from spkg.install.apply import Applied, ApplyRequest
 from spkg.install.leftovers import leftover_warnings
 from spkg.install.root import Root
 from spkg.install.status import RootState, root_state
-from spkg.install.transaction import RecoveryOutcome
+from spkg.install.transaction import RECOVER, RecoveryOutcome
 from spkg.verify.payload import ArrivingPayload, Payload, Standing, TimeLeft
 from spkg.verify.signatures import TrustedPackage
 from spkg.verify.single_pass import Progress
@@ -115,9 +115,9 @@ def apply_package(
     def heard(document: Document) -> None:
         hear(_event(document))
 
-    def attempt(work: Callable[[Tell], Document]) -> Applied:
+    def attempt(work: Callable[[], Applied]) -> Applied:
         try:
-            done = run_child(work, heard)
+            done = work()
         except UnsafeError as exc:
             later = _Later()
             later.call(settled)
@@ -126,19 +126,28 @@ def apply_package(
                 exc.add_note(f"meanwhile: {problem!r}")
             raise
         settled()
-        return Applied.from_document(done)
+        return done
+
+    def in_child(work: Callable[[Tell], Document]) -> Applied:
+        return Applied.from_document(run_child(work, heard))
+
+    def recover(killed: ChildKilledError) -> Applied:
+        arriving = isinstance(payload, ArrivingPayload)
+        try:
+            try:
+                return in_child(_settling(trusted, root, request, arriving=arriving, killed=str(killed)))
+            except ChildKilledError as exc:
+                return _killed_twice(exc, trusted, root, request)
+        except OSError as exc:  # the one that was killed may have left the tree half-changed
+            raise UnsafeError(f"it is unknown what is left to do: {os_problem(exc)}", hint=RECOVER) from exc
 
     try:
-        return attempt(_installing(trusted, payload, root, request, clock))
+        return attempt(lambda: in_child(_installing(trusted, payload, root, request, clock)))
     except ChildKilledError as exc:
         killed = exc
     later = _Later()
     later.call(hear, Note(text=f"{killed}: recovering"))
-    try:
-        arriving = isinstance(payload, ArrivingPayload)
-        done = attempt(_settling(trusted, root, request, arriving=arriving, killed=str(killed)))
-    except ChildKilledError as exc:
-        done = _killed_twice(exc, trusted, root, request)
+    done = attempt(lambda: recover(killed))
     for problem in later.problems:
         raise problem
     return done
@@ -286,16 +295,16 @@ def _killed_twice(
     """Return what was done nevertheless; the recovery failed and can be tried again.
 
     Raises:
-        UnsafeError: The root may be half-changed.
+        UnsafeError: The root may be half-changed, or it is unknown whether the changes are durable.
         FailedError: The root is as before.
     """
-    hint = "run 'spkg recover' to try again"
     with Root(root) as opened:
         if applying.is_half_done(opened):
-            raise UnsafeError(f"{exc}, twice", hint=hint) from exc
+            raise UnsafeError(f"{exc}, twice", hint=RECOVER) from exc
+        applying.ensure_durable(opened)  # a journal just done or discarded must not come back
         found = applying.installed_by(trusted, opened, request)
     if found is None:
-        raise FailedError(f"{exc}, twice", hint=hint) from exc
+        raise FailedError(f"{exc}, twice", hint=RECOVER) from exc
     return found
 
 

@@ -36,6 +36,7 @@ from spkg.install.root_tree import OWN
 __all__ = [
     "JOURNAL",
     "PRIVATE",
+    "RECOVER",
     "SYNCED_ONE_BY_ONE",
     "TXN",
     "RecoveryOutcome",
@@ -73,6 +74,7 @@ GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 ATTEMPTS: Final = 2
 """How often completing the changes is tried: some failures do not happen twice."""
 RECOVER: Final = "run 'spkg recover' to try again"
+"""The hint for changes that are neither complete nor undone."""
 NOT_KEPT: Final = "they can't be undone: the overlayfs had no room to keep old files"
 RESERVED: Final = 1 << 15
 """What a transaction on an overlayfs takes in addition to the journal once all is staged, in bytes."""

@@ -138,6 +138,9 @@ class Simulation(Root):
     def close(self) -> None:
         pass
 
+    def fileno(self) -> int:
+        return -1  # there is nothing to be confined to
+
     def plant(self, garden: Garden) -> None:
         """Make a tree, durable at once."""
         for path, node in garden:
