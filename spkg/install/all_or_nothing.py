@@ -20,7 +20,7 @@ from spkg.errors import (
 )
 from spkg.format.ranges import Range
 from spkg.install import transaction
-from spkg.install.checkpoint import CHECKPOINT
+from spkg.install.checkpoint import CHECKPOINT, remove_spare
 from spkg.install.effects import MakeDirectory, PutFile
 from spkg.install.history import RECORD, record_with
 from spkg.install.journal import Before, JournalStep, Verb, steps_of
@@ -65,6 +65,7 @@ def settle_root(root: Root, *, keep: str | None = None) -> Settled:
         root.sync_directory(OWN)
         root.sync_directory(())
         clear_leftovers(root)
+        remove_spare(root)
     return settled
 
 

@@ -4,6 +4,7 @@ This module decides how: all or nothing or in place; from the beginning, resumed
 is already installed.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -138,6 +139,8 @@ def apply(
     """
     _check_source(payload, request)
     arriving = isinstance(payload, ArrivingPayload)
+    # A dry run does not make the installer's own directory, and has to see the same room.
+    space = root.space() if root.status(OWN) is None else None
     with working_in(root):
         digest = digest_of(trusted)
         settled = settle_root(root, keep=digest if arriving and not request.in_place else None)
@@ -147,7 +150,7 @@ def apply(
                 check_payload(trusted, payload, jobs=request.jobs)
             return _already(trusted, settled, root)
         start = _start(trusted, root, request)
-        planned = _plan(trusted, root, request, start)
+        planned = _plan(trusted, root, request, start, space)
         entry = _entry(planned, request.when)
         if request.in_place:
             if not arriving:
@@ -352,12 +355,18 @@ def _start(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> Checkp
     )
 
 
-def _plan(trusted: TrustedPackage, root: Root, request: ApplyRequest, start: Checkpoint) -> Plan:
+def _plan(
+    trusted: TrustedPackage,
+    root: Root,
+    request: ApplyRequest,
+    start: Checkpoint,
+    space: os.statvfs_result | None = None,
+) -> Plan:
     there = staged(root).values() if is_staging(root) else ()
     return plan_installation(
         trusted,
         request.device,
-        RootTree(root, reusable=(sum(there), len(there))),
+        RootTree(root, reusable=(sum(there), len(there)), space=space),
         refuse_unknown=request.refuse_unknown,
         in_place=request.in_place,
         start=start.command,

@@ -21,11 +21,15 @@ __all__ = [
     "Checkpoint",
     "load_checkpoint",
     "remove_checkpoint",
+    "remove_spare",
     "save_checkpoint",
 ]
 
 CHECKPOINT: Final[Parts] = (*OWN, b"checkpoint")
 CHECKPOINT_DRAFT: Final[Parts] = (*OWN, b"checkpoint.new")
+"""Where the first one is written."""
+CHECKPOINT_SPARE: Final[Parts] = (*OWN, b"checkpoint.spare")
+"""Where each other one is written."""
 PART: Final[Parts] = (*OWN, b"part")
 """The file of the current command."""
 MADE: Final[Parts] = (*OWN, b"made")
@@ -107,9 +111,15 @@ def save_checkpoint(root: Root, checkpoint: Checkpoint) -> None:
     Raises:
         OSError: It can't be written; the previous one is still valid.
     """
-    draft = vacant(root, CHECKPOINT_DRAFT)
-    write_whole(root, draft, checkpoint.encode())
-    root.rename(draft, CHECKPOINT)
+    written = _rewritten(root, CHECKPOINT_SPARE, checkpoint.encode())
+    if not written:
+        written = vacant(root, CHECKPOINT_DRAFT)
+        write_whole(root, written, checkpoint.encode())
+    # What was the checkpoint is the next spare: in the middle of the work there may be no inode left.
+    if written != CHECKPOINT_SPARE or not root.exchange(CHECKPOINT_SPARE, CHECKPOINT):
+        root.rename(written, CHECKPOINT)
+        if root.status(CHECKPOINT_SPARE) is None:
+            root.create(CHECKPOINT_SPARE).close()
     root.sync_directory(OWN)
 
 
@@ -121,3 +131,31 @@ def remove_checkpoint(root: Root) -> None:
     """
     root.unlink(CHECKPOINT)
     root.sync_directory(OWN)
+    remove_spare(root)
+
+
+def remove_spare(root: Root) -> None:
+    """Remove the file for the next checkpoint, if there is no checkpoint.
+
+    Raises:
+        OSError: The root can't be read.
+    """
+    if root.status(CHECKPOINT) is None and root.status(CHECKPOINT_SPARE) is not None:
+        root.sweep(CHECKPOINT_SPARE)
+
+
+def _rewritten(root: Root, path: Parts, octets: bytes) -> Parts:
+    """Replace the contents of a file that nothing relies on, and return its path, or nothing."""
+    if root.status(path) is None:
+        return ()
+    try:
+        file = root.reopen(path)
+    except OSError:
+        return ()
+    try:
+        file.empty()
+        file.write(octets)
+        file.sync()
+    finally:
+        file.close()
+    return path

@@ -4,6 +4,7 @@ Planning is pure: it reads the tree and changes nothing.  The commands run on an
 list, so a later command sees what an earlier one did.  Everything that can be refused is refused here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -29,18 +30,17 @@ from spkg.format.commands import (
 from spkg.format.modes import PERMISSIONS, widened
 from spkg.format.package import Command, Package
 from spkg.format.paths import RootPath, VersionedPath
-from spkg.install.effects import Effect, MakeDirectory, PutFile
+from spkg.install.effects import Effect, PutFile
 from spkg.install.fixed_entries import check_fixed
 from spkg.install.planned_tree import Blob, Directory, Leaf, Node, Overlay
 from spkg.install.requirements import check_requirements
+from spkg.install.room import RoomLeft, check_room
 from spkg.install.root import Parts, shown
-from spkg.install.root_tree import EntryKind, Room, Tree
+from spkg.install.root_tree import EntryKind, Tree
 from spkg.verify.signatures import TrustedPackage
 
 __all__ = ["Plan", "plan_command", "plan_installation"]
 
-OVERHEAD: Final = 16
-"""The transaction's own directories, markers, journal and record, in files or blocks."""
 _SEAL: Final = object()
 
 
@@ -91,7 +91,8 @@ def plan_installation(
     # (1) E.4.10 to E.4.13: requirements for the device, wherever they are in the list.
     ignored = check_requirements(trusted.package, device, room, refuse_unknown=refuse_unknown)
     # (2) The commands in their order.
-    run = _Run(trusted.package, device, tree, room.free if in_place else None)
+    sizes = [file.record.file_length for file in trusted.package.files]
+    run = _Run(trusted.package, device, tree, RoomLeft(tree, room, sizes) if in_place else None)
     for command in trusted.package.commands[start:]:
         run.do(command)
     made = Plan(
@@ -106,8 +107,10 @@ def plan_installation(
     )
     # (3) What has to go can be moved away.
     check_fixed(made.effects, tree)
-    # (4) Room for all new files in addition to the existing ones.
-    _check_room(made, device, room, in_place=in_place)
+    # (4) Room for all new files in addition to the existing ones; in place, the commands have taken it.
+    _check_amount(made, device, sizes, in_place=in_place)
+    if not in_place:
+        check_room(made.effects, sizes, tree, room)
     return made
 
 
@@ -132,11 +135,11 @@ class _Run:
         package: The package of the commands.
         device: The device that the tree belongs to.
         tree: The existing tree.
-        free: The free bytes, if each file has to fit into the space that is free at that point; else None.
+        left: What is free, if each command has to fit into what those before it left; else None.
     """
 
-    def __init__(self, package: Package, device: Device | None, tree: Tree, free: int | None) -> None:
-        self._free = free
+    def __init__(self, package: Package, device: Device | None, tree: Tree, left: RoomLeft | None) -> None:
+        self._left = left
         self._device = Device() if device is None else device
         self._files = {file.command: number for number, file in enumerate(package.files)}
         self._package = package
@@ -233,6 +236,9 @@ class _Run:
         target, destination = self._place(record.destination_path)
         self._file(target, destination, record.destination_path)
         if destination != source:
+            if self._left is not None:
+                self._left.change(source)
+                self._left.move(node)
             self.overlay.set(directory, position[:-1], name, None)
             self._set(target, destination, None)
             self.overlay.set(target, destination[:-1], destination[-1], node)
@@ -240,30 +246,26 @@ class _Run:
     def _set(self, directory: Directory, position: Parts, node: Blob | None) -> None:
         """Put a file of the payload at a path, or nothing, and keep track of the free space."""
         before = self.overlay.child(directory, position[:-1], position[-1])
-        if self._free is not None and node is not None:
-            size = self._package.files[node.file].record.file_length
-            if size > self._free:
-                raise RefusedError(f"{size} bytes are needed, {self._free} are free", reason=NO_ROOM)
-            self._free -= size
+        if self._left is not None:
+            self._left.change(position)
+            if node is not None:
+                self._left.put(node.file)
         self.overlay.set(directory, position[:-1], position[-1], node)
-        match before:
-            case Directory():
-                self._free = None  # the size of its contents is unknown
-            case Leaf(entry=entry) if self._free is not None and entry.kind is EntryKind.FILE:
-                self._free += entry.size
-            case Blob(file=file) if self._free is not None:
-                self._free += self._package.files[file].record.file_length
-            case _:
-                pass
+        if self._left is not None and before is not None:
+            self._left.remove(self.overlay.within(before, position))
 
     def _clear(self) -> None:
+        if self._left is not None:
+            self._left.remove(self.overlay.everything())
         self.overlay.clear()
-        self._free = None
 
     def _place(self, path: RootPath) -> tuple[Directory, Parts]:
         """Return the directory for a file, made if it is missing."""
+        made = self.overlay.made
         found = self.overlay.find(path.parts, make=True)
         assert found is not None  # missing directories were made
+        if self._left is not None:
+            self._left.make(self.overlay.made - made)
         return found
 
     def _file(self, directory: Directory, position: Parts, path: RootPath) -> Leaf | Blob | None:
@@ -311,21 +313,9 @@ def _lowest(names: list[bytes]) -> bytes:
     return min(decimal)[1] if decimal else min(names)
 
 
-def _check_room(made: Plan, device: Device | None, room: Room, *, in_place: bool) -> None:
-    """Refuse what does not fit: a hundred bytes of commands can require 4 GiB, many times over."""
-    files = made.trusted.package.files
-    sizes = [files[put.file].record.file_length for put in made.puts]
-    written = sum(file.record.file_length for file in files) if in_place else sum(sizes)
+def _check_amount(made: Plan, device: Device | None, sizes: Sequence[int], *, in_place: bool) -> None:
+    """Refuse more than the device takes of one package."""
     most = None if device is None else device.max_extracted
+    written = sum(sizes) if in_place else sum(sizes[put.file] for put in made.puts)
     if most is not None and written > most:
         raise RefusedError(f"the files have {written} bytes, the device accepts {most}", reason=NO_ROOM)
-    if in_place:
-        return
-    directories = sum(isinstance(effect, MakeDirectory) for effect in made.effects)
-    blocks = sum(-(-size // room.block) for size in sizes) + directories + OVERHEAD
-    if blocks * room.block > room.free:
-        needed = blocks * room.block
-        raise RefusedError(f"{needed} bytes are needed, {room.free} are free", reason=NO_ROOM)
-    inodes = len(sizes) + directories + OVERHEAD
-    if room.inodes is not None and inodes > room.inodes:
-        raise RefusedError(f"{inodes} inodes are needed, {room.inodes} are free", reason=NO_ROOM)

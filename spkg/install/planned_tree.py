@@ -47,8 +47,10 @@ class Blob:
 class Directory:
     """A directory: an existing one at its ``origin``, or a new one."""
 
-    def __init__(self, origin: Parts | None) -> None:
+    def __init__(self, origin: Parts | None, *, lower: bool = False) -> None:
         self.origin = origin
+        self.lower = lower
+        """Whether it may be in a lower layer only."""
         self.before: dict[bytes, Node] = {}
         """The entries that were there before, as far as they are loaded."""
         self.children: dict[bytes, Node | None] = {}
@@ -74,6 +76,8 @@ class Overlay:
         self._tree = tree
         self._links = links
         self._root = Directory(())
+        self.made = 0
+        """How many directories were made."""
         self._spelled: dict[tuple[Parts, str], bytes] = {}
         self._listed: dict[tuple[Parts, str], bytes] = {}
         self._mounts = tree.mounts
@@ -105,6 +109,7 @@ class Overlay:
                 return None
             if node is None:
                 node = Directory(None)
+                self.made += 1
                 self.set(directory, position, name, node)
             if (
                 isinstance(node, Leaf)
@@ -175,6 +180,24 @@ class Overlay:
             if node is not None:
                 self.set(self._root, (), name, None)
 
+    def within(self, node: Node, position: Parts) -> Iterator[Node]:
+        """Give an entry, and everything below it."""
+        waiting: list[tuple[Node, Parts]] = [(node, position)]
+        while waiting:
+            one, at = waiting.pop()
+            yield one
+            if isinstance(one, Directory):
+                self._load_all(one, at)
+                below = [(name, found) for name, found in one.children.items() if found is not None]
+                waiting += [(found, (*at, name)) for name, found in below]
+
+    def everything(self) -> Iterator[Node]:
+        """Give everything in the root."""
+        self._load_all(self._root, ())
+        for name, node in self._root.children.items():
+            if node is not None:
+                yield from self.within(node, (name,))
+
     def effects(self) -> tuple[Effect, ...]:
         """Return the operations for all paths that differ from before, in the order of the paths."""
         moved = {
@@ -219,7 +242,9 @@ class Overlay:
             return None
         if entry.own:
             raise RefusedError(f"{shown(path)} is the installer's own directory")
-        return Directory(path) if entry.kind is EntryKind.DIRECTORY else Leaf(origin=path, entry=entry)
+        if entry.kind is EntryKind.DIRECTORY:
+            return Directory(path, lower=entry.lower)
+        return Leaf(origin=path, entry=entry)
 
     def _load_all(self, directory: Directory, position: Parts) -> None:
         if directory.whole:

@@ -42,6 +42,10 @@ COPY_CHUNK: Final = 1 << 18
 DEEP: Final = 64
 """How many directories are open at the same time while a tree is removed."""
 
+EXCHANGE: Final = 1 << 1
+"""RENAME_EXCHANGE."""
+NO_EXCHANGE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+"""Errors of a kernel or file system that can't exchange two names."""
 OVERLAYFS: Final = 0x794C7630
 """The type of an overlayfs, as the kernel reports it."""
 STATFS_OCTETS: Final = 256
@@ -90,7 +94,9 @@ class Root:
         if resolver is None:
             resolver = Resolver.OPENAT2 if _has_openat2(self._fd) else Resolver.WALK
         self.resolver = resolver
-        self.layered = _type_of(self._fd) == OVERLAYFS
+        self.kind = _type_of(self._fd)
+        """The type of the file system, as the kernel numbers them; 0 if it is unknown."""
+        self.layered = self.kind == OVERLAYFS
         """Whether it is on an overlayfs: what is in a lower layer is copied before it changes."""
         self._open: dict[Parts, int] = {}
 
@@ -285,6 +291,17 @@ class Root:
         self._forget(destination)
         with self._both(source, destination) as (parent, other):
             os.rename(source[-1], destination[-1], src_dir_fd=parent, dst_dir_fd=other)
+
+    def exchange(self, one: Parts, other: Parts) -> bool:
+        """Let two files change their names at once, without room for a third; False if the system can't."""
+        with self._both(one, other) as (parent, others):
+            if hasattr(_libc, "renameat2"):
+                if _libc.renameat2(parent, one[-1], others, other[-1], EXCHANGE) == 0:
+                    return True
+                number = ctypes.get_errno()
+                if number not in NO_EXCHANGE:
+                    raise OSError(number, os.strerror(number))
+        return False
 
     def link(self, source: Parts, destination: Parts) -> None:
         """Give an entry that is not a directory a second name."""
@@ -523,6 +540,14 @@ class NewFile:
             if owner is not None:
                 _set_owner(self._descriptor, owner)
             os.fchmod(self._descriptor, mode)
+        except OSError as exc:
+            raise self._located(exc) from exc
+
+    def empty(self) -> None:
+        """Remove the contents."""
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
         except OSError as exc:
             raise self._located(exc) from exc
 

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from spkg.format.paths import OWN_DIRECTORY
 from spkg.install.root import Parts, Root
+from spkg.install.upper_layer import upper_layer
 
 __all__ = ["OWN", "EntryKind", "Room", "RootTree", "Tree", "TreeEntry"]
 
@@ -19,6 +20,11 @@ OWN: Final[Parts] = (OWN_DIRECTORY,)
 """The installer's own directory."""
 FOLDING: Final = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "cifs", "smb3", "hfs", "hfsplus"})
 """File systems that ignore the case of names."""
+
+STATUS_BLOCK: Final = 512
+"""The unit in which the status of a file counts what it takes."""
+TMPFS: Final = 0x01021994
+"""The type of a tmpfs, as the kernel reports it."""
 
 
 class EntryKind(Enum):
@@ -41,6 +47,12 @@ class TreeEntry:
     owner: tuple[int, int] = (0, 0)
     """User and group."""
     size: int = 0
+    octets: int | None = None
+    """What it takes of the file system, in bytes; None if that is its size."""
+    links: int = 1
+    """How many names it has."""
+    lower: bool = False
+    """Whether it may be in a lower layer of an overlayfs only: it is copied before it changes."""
     own: bool = False
     """Whether it is the installer's own directory, however it is spelled."""
 
@@ -59,6 +71,8 @@ class Room:
     """The least space that a file takes, in bytes."""
     memory: int
     """The size of the volatile storage, in bytes."""
+    names_count: bool = False
+    """Whether a second name of a file takes an inode, as on tmpfs."""
 
 
 class Tree(Protocol):
@@ -72,6 +86,11 @@ class Tree(Protocol):
     @property
     def folds(self) -> bool:
         """Whether the file system ignores the case of names."""
+        ...
+
+    @property
+    def layered(self) -> bool:
+        """Whether the file system is an overlayfs."""
         ...
 
     def entry(self, path: Parts) -> TreeEntry | None:
@@ -101,13 +120,18 @@ class RootTree:
     Args:
         root: The root.
         reusable: How many bytes, in how many files, are already staged by an installation that is resumed.
+        space: The space of the file system; None for that which it has now.
     """
 
-    def __init__(self, root: Root, *, reusable: tuple[int, int] = (0, 0)) -> None:
+    def __init__(
+        self, root: Root, *, reusable: tuple[int, int] = (0, 0), space: os.statvfs_result | None = None
+    ) -> None:
         self._root = root
+        self._space = space
         self._octets, self._files = reusable
         own = root.status(OWN)
         self._own = None if own is None else (own.st_dev, own.st_ino)
+        self.layered = root.layered
         with open("/proc/self/mountinfo", "rb") as file:  # noqa: PTH123 - a fixed path of the kernel
             mounts = [line.split() for line in file]
         place = os.fsencode(root.file_system())
@@ -118,6 +142,7 @@ class RootTree:
         )
         nearest = max((point for point in points if above[: len(point)] == point), key=len, default=())
         self.folds = points.get(nearest, b"").decode() in FOLDING
+        self._upper = upper_layer(mounts, above) if self.layered else None
 
     def entry(self, path: Parts) -> TreeEntry | None:
         """Return the entry at a path."""
@@ -129,6 +154,9 @@ class RootTree:
             mode=stat.S_IMODE(found.st_mode),
             owner=(found.st_uid, found.st_gid),
             size=found.st_size,
+            octets=found.st_blocks * STATUS_BLOCK,
+            links=found.st_nlink,
+            lower=self._upper is not None and self._upper.lacks(path),
             own=(found.st_dev, found.st_ino) == self._own,
         )
 
@@ -146,11 +174,12 @@ class RootTree:
 
     def room(self) -> Room:
         """Return the space of the file system and the memory."""
-        found = self._root.space()
+        found = self._root.space() if self._space is None else self._space
         return Room(
             size=found.f_blocks * found.f_frsize,
             free=found.f_bavail * found.f_frsize + self._octets,
             inodes=found.f_favail + self._files if found.f_files else None,
+            names_count=self._root.kind == TMPFS,
             block=found.f_frsize,
             memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         )

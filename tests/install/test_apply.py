@@ -43,6 +43,7 @@ from spkg.install.apply import Applied, ApplyRequest, aftermath, apply, preview,
 from spkg.install.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from spkg.install.history import installed
 from spkg.install.own_directory import working_in
+from spkg.install.room import IN_PLACE_OVERHEAD
 from spkg.install.root import Root
 from spkg.install.status import root_state
 from spkg.install.transaction import RecoveryOutcome, is_pending
@@ -677,13 +678,15 @@ def test_in_place_a_file_that_does_not_fit_at_its_time_is_refused_before_anythin
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = os.statvfs(place)
-    full = os.statvfs_result((*room[:4], 0, *room[5:]))
+    block = room.f_frsize
+    full = os.statvfs_result((*room[:4], 1 + IN_PLACE_OVERHEAD, *room[5:]))
     monkeypatch.setattr(Root, "space", lambda _: full)
 
-    with pytest.raises(RefusedError, match="21 bytes are needed, 0 are free") as caught:
-        do(changing(file("/x")), place, IN_PLACE)
+    problem = rf"command\[2\]: {block} bytes are needed, 0 are free"
+    with pytest.raises(RefusedError, match=problem) as caught:
+        do(changing(file("/x"), file("/y")), place, IN_PLACE)
     assert (caught.value.reason, transfer_fault(caught.value)) == (NO_ROOM, 9010)
-    plant(place, {"big": bytes(100)})
+    plant(place, {"big": bytes(block)})
     do(changing(Remove(path=P("/big")), file("/x"), file("/y")), place, IN_PLACE)
     assert {"x", "y"} <= tree(place).keys()
 

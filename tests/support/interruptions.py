@@ -682,6 +682,7 @@ class Primitives:
         os.open = opened
         libc: Any = root_module._libc
         libc.syncfs = self._counted("syncfs", libc.syncfs)
+        libc.renameat2 = self._counted("exchange", libc.renameat2)
 
     def _counted(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*arguments: Any, **more: Any) -> Any:

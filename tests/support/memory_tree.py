@@ -24,6 +24,7 @@ class Memory:
     targets: dict[Parts, bytes] = field(default_factory=dict)
     mounts: frozenset[Parts] = frozenset()
     folds: bool = False
+    layered: bool = False
     space: Room = SPACIOUS
     attributes: dict[Parts, str] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)

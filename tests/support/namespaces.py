@@ -17,6 +17,8 @@ NEW_USERS: Final = 0x10000000
 PRIVATE: Final = 1 << 18
 RECURSIVE: Final = 1 << 14
 BIND: Final = 1 << 12
+READ_ONLY: Final = 1
+REMOUNT: Final = 1 << 5
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -48,9 +50,27 @@ def not_judged(why: str) -> None:
     pytest.skip(f"NOT JUDGED: {why}")
 
 
-def mount_memory(point: Path) -> None:
+def mount_memory(point: Path, options: str = "") -> None:
     """Mount a new file system in memory."""
-    _check(_libc.mount(b"none", os.fsencode(point), b"tmpfs", 0, None))
+    _check(_libc.mount(b"none", os.fsencode(point), b"tmpfs", 0, options.encode()))
+
+
+def mount_layers(below: Path, point: Path, *options: str) -> None:
+    """Mount an overlayfs of the directories ``lower``, ``upper`` and ``work`` of another file system."""
+    for name in ("lower", "upper", "work"):
+        (below / name).mkdir(exist_ok=True)
+    layers = (f"lowerdir={below}/lower", f"upperdir={below}/upper", f"workdir={below}/work", *options)
+    _check(_libc.mount(b"none", os.fsencode(point), b"overlay", 0, ",".join(layers).encode()))
+
+
+def make_read_only(point: Path) -> None:
+    """Let nothing more be written below a mount."""
+    _check(_libc.mount(None, os.fsencode(point), None, REMOUNT | READ_ONLY, None))
+
+
+def unmount(point: Path) -> None:
+    """Take a mount away."""
+    _check(_libc.umount2(os.fsencode(point), 0))
 
 
 def bind(source: Path, point: Path) -> None:

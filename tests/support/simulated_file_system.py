@@ -84,6 +84,20 @@ class Octets:
 
 
 @dataclass(frozen=True)
+class Empty:
+    """The contents of a file are gone."""
+
+    inode: int
+
+    @property
+    def inodes(self) -> frozenset[int]:
+        return frozenset((self.inode,))
+
+    def apply(self, disk: Disk) -> None:
+        disk[self.inode].contents = b""
+
+
+@dataclass(frozen=True)
 class Mode:
     inode: int
     mode: int
@@ -103,7 +117,7 @@ class Sync:
     inode: int | None
 
 
-Change = Entries | Octets | Mode
+Change = Entries | Octets | Empty | Mode
 
 
 class Simulation(Root):
@@ -125,6 +139,7 @@ class Simulation(Root):
         self, disk: Disk | None = None, lower: Iterable[int] | None = None, raised: Iterable[int] = ()
     ) -> None:
         self._durable = {ROOT: Inode(stat.S_IFDIR, 0o755)} if disk is None else disk
+        self.kind = 0
         self.layered = lower is not None
         self._lower = set(lower or ())
         self._raised = set(raised)
@@ -230,7 +245,7 @@ class Simulation(Root):
         except FileNotFoundError:
             return None
         inode = self._disk[number]
-        return os.stat_result((inode.type | inode.mode, number, 1, 1, 0, 0, len(inode.contents), 0, 0, 0))
+        return _status(inode, number)
 
     def names(self, path: Parts) -> list[bytes]:
         self.tap("names", path)
@@ -273,6 +288,10 @@ class Simulation(Root):
         inode = self._new(path, stat.S_IFREG, 0o600)
         return SimulatedFile(self, inode, path)
 
+    def reopen(self, path: Parts) -> NewFile:
+        self.tap("open", path)
+        return SimulatedFile(self, self._find(path), path)
+
     def mkdir(self, path: Parts, mode: int) -> None:
         self.tap("mkdir", path)
         inode = self._new(path, stat.S_IFDIR, 0o700)
@@ -314,6 +333,13 @@ class Simulation(Root):
         self._raise(source)
         self._raise(destination[:-1])
         self._change(Entries(((parent, name, None), (other, new, moving))))
+
+    def exchange(self, one: Parts, other: Parts) -> bool:
+        self.tap("exchange", other)
+        parent, name = self._place(one)
+        others, new = self._place(other)
+        self._change(Entries(((parent, name, self._find(other)), (others, new, self._find(one)))))
+        return True
 
     def link(self, source: Parts, destination: Parts) -> None:
         self.tap("link", destination)
@@ -502,6 +528,10 @@ class SimulatedFile(NewFile):
                 part = Octets(self._inode, len(self._contents), bytes(octets[first:last]))
                 self._simulation._change(part)
 
+    def empty(self) -> None:
+        self._simulation.tap("truncate", self._path)
+        self._simulation._change(Empty(self._inode))
+
     def read(self) -> Iterator[memoryview]:
         yield memoryview(self._contents)
 
@@ -515,6 +545,13 @@ class SimulatedFile(NewFile):
 
     def close(self) -> None:
         pass
+
+
+def _status(inode: Inode, number: int) -> os.stat_result:
+    """Return a status, with the times and the blocks of Linux."""
+    size = len(inode.contents)
+    fields = (inode.type | inode.mode, number, 1, 1, 0, 0, size, 0, 0, 0, *[0.0] * 3, *[0] * 3)
+    return os.stat_result((*fields, 4096, -(-size // 4096) * 8, 0))
 
 
 def _error(number: int, path: Parts) -> OSError:

@@ -1,0 +1,131 @@
+"""What an installation takes of the file system is counted before it begins, for both modes, and right."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from spkg.errors import NO_ROOM, RefusedError, SpkgError
+from spkg.format.commands import End, Format, Record, Remove, RemoveSubTree
+from spkg.format.paths import RootPath, TreePath
+from spkg.install import apply as applying
+from spkg.install.apply import ApplyRequest
+from spkg.install.root import Root
+from spkg.install.status import RootState, root_state
+from spkg.verify.payload import open_package
+from spkg.verify.signatures import verify_package
+from tests.support.kit import AT, Draft, policy
+from tests.support.naive_installer import PAYLOAD, interpret, piece, seen
+from tests.support.namespaces import isolated, mount_layers, mount_memory, unmount
+
+pytestmark = pytest.mark.part("power")
+OLD: Final = ("old/a", "old/b", "old/deep/c", "replaced", "gone")
+CHANGES: Final[dict[str, tuple[Record, ...]]] = {
+    "new files": (*(piece(f"/new/{name}", 0) for name in "abcdefgh"), End()),
+    "replaced": (piece("/replaced", 0), piece("/old/a", 1), piece("/old/deep/c", 3), End()),
+    "one after another": (
+        Remove(path=RootPath.of("/gone")),
+        piece("/x", 0),
+        RemoveSubTree(path=TreePath.of("/old")),
+        *(piece(f"/old/{name}", 1) for name in "abcd"),
+        piece("/replaced", 3),
+        End(),
+    ),
+    "all anew": (Format(), *(piece(f"/{name}", 1) for name in "abcdef"), End()),
+}
+
+
+def outcome(work: Callable[[], object]) -> str:
+    """Return what becomes of an installation, in a word."""
+    try:
+        work()
+    except SpkgError as exc:
+        refused = isinstance(exc, RefusedError) and exc.reason == NO_ROOM
+        return "refused" if refused else f"{exc.STATUS}: {exc}"
+    return "done"
+
+
+def planted(root: Path) -> None:
+    root.mkdir()
+    for name in OLD:
+        (place := root / name).parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(bytes(5000))
+        place.chmod(0o644)
+
+
+def tried(package: Path, root: Path, *, in_place: bool) -> tuple[str, str]:
+    """Return what the dry run says of an installation, and what the real one does."""
+    request = ApplyRequest(device=None, in_place=in_place)
+
+    def run(work: Callable[..., object]) -> str:
+        with open_package(package) as (opened, payload), Root(root) as there:
+            trusted = verify_package(opened, policy(), at=AT)
+            return outcome(lambda: work(trusted, payload, there, request))
+
+    return run(applying.preview), run(applying.apply)
+
+
+def sweep(tmp_path: Path, name: str, sizes: list[str], *, in_place: bool, layered: bool) -> None:
+    """Install on file systems of all sizes; what does not fit is refused, and what fits is done."""
+    records = CHANGES[name]
+    (package := tmp_path / "package").write_bytes(Draft(records=records, payload=PAYLOAD).encode())
+    (below := tmp_path / "below").mkdir()
+    found: list[str] = []
+    for size in sizes:
+        mount_memory(below, size)
+        place = below
+        if layered:
+            (tmp_path / "lower").mkdir(exist_ok=True)
+            mount_memory(tmp_path / "lower")
+            planted(tmp_path / "lower/root")
+            (place := tmp_path / "place").mkdir(exist_ok=True)
+            for one in ("upper", "work"):
+                (below / one).mkdir()
+            (below / "lower").symlink_to(tmp_path / "lower")
+            mount_layers(below, place)
+        else:
+            planted(place / "root")
+        before = seen(place / "root")
+
+        dry, real = tried(package, place / "root", in_place=in_place)
+
+        assert dry == real, f"{size}: the dry run says {dry}, the real one {real}"
+        if real == "refused":
+            assert seen(place / "root") == before, size
+        else:
+            assert real == "done", f"{size}: {real}"
+            assert seen(place / "root") == interpret(records, PAYLOAD, before), size
+        with Root(place / "root") as there:
+            assert root_state(there)[0] is RootState.CLEAN
+        found.append(real)
+        if layered:
+            unmount(place)
+            unmount(tmp_path / "lower")
+        unmount(below)
+        if found[-3:] == ["done"] * 3:
+            break
+    assert found[0] == "refused"
+    assert found[-1] == "done"
+    assert found == sorted(found, reverse=True)  # once it fits, more room does no harm
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == "one after another" else pytest.mark.proof) for name in CHANGES],
+)
+@pytest.mark.parametrize("in_place", [False, True], ids=["all-or-nothing", "in-place"])
+@pytest.mark.parametrize("layered", [False, True], ids=["tmpfs", "overlayfs"])
+@pytest.mark.parametrize("what", ["inodes", "octets"])
+def test_what_does_not_fit_is_refused_before_anything_and_what_fits_is_installed(
+    name: str, what: str, tmp_path: Path, *, in_place: bool, layered: bool
+) -> None:
+    isolated(_sweep, tmp_path, name, what, in_place, layered)
+
+
+def _sweep(tmp_path: Path, name: str, what: str, in_place: bool, layered: bool) -> None:  # noqa: FBT001
+    first, step, unit = (8, 1, "") if what == "inodes" else (16, 8, "k")
+    option = "nr_inodes" if what == "inodes" else "size"
+    first += 0 if layered else 2 if what == "inodes" else len(OLD) * 8  # what is planted fits
+    sizes = [f"{option}={number}{unit}" for number in range(first, first + 60 * step, step)]
+    sweep(tmp_path, name, sizes, in_place=in_place, layered=layered)
