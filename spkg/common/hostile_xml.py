@@ -107,7 +107,7 @@ def parse(octets: bytes, what: str, most: int, *, section: str, lenient: bool = 
         what: What it is, for errors.
         most: The most bytes that it may have.
         section: The clause that requires it.
-        lenient: Whether comments and processing instructions are ignored instead of refused.
+        lenient: Whether comments and processing instructions are ignored instead of refused within the root.
 
     Raises:
         FormatError: It is not such a document, or exceeds the limits.
@@ -143,8 +143,10 @@ def parse(octets: bytes, what: str, most: int, *, section: str, lenient: bool = 
             # Signing may ignore them while reading does not: they have split names in two before.
             problem = "contains a comment or processing instruction"
             raise malformed(strange.getparent(), problem, section=section)
-        if root.getprevious() is not None or root.getnext() is not None:
-            raise FormatError("a comment or processing instruction outside the root", section=section)
+        # A comment beside the root is no part of any element, so nobody signs or reads it.
+        beside = [*root.itersiblings(preceding=True), *root.itersiblings()]
+        if any(one.tag is not etree.Comment for one in beside):
+            raise FormatError("a processing instruction outside the root", section=section)
     return root
 
 

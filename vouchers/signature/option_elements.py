@@ -1,10 +1,11 @@
 """An Option as XML: written as in Figure 5, and read (TR-069 C.3, Tables 62 and 63)."""
 
 import re
+from collections.abc import Collection
 from hashlib import sha256
 from typing import Final
 
-from spkg.common.hostile_xml import XML_BOOLEANS, XmlElement, children, escape, malformed, text_of
+from spkg.common.hostile_xml import XML_BOOLEANS, XmlElement, escape, malformed, text_of
 from spkg.common.times import read_time, write_time
 from vouchers.model import NAMES, DeviceId, Extra, Mode, Option
 from vouchers.months import Units
@@ -64,13 +65,16 @@ def read_option(element: XmlElement) -> Option:
     for name in ("VSerialNum", "DeviceId", "OptionIdent", "OptionDesc", "Mode"):
         if name not in found:
             raise malformed(element, f"{name} is missing", section="C.3, Table 62")
-    device = [text_of(child) for child in children(found["DeviceId"], *DEVICE_ELEMENTS)]
+    device = _members(found["DeviceId"], DEVICE_ELEMENTS)
     start, duration, units = values.get("StartDate"), values.get("Duration"), values.get("DurationUnits")
     try:
         return Option(
             serial=values["VSerialNum"],
             device=DeviceId(
-                manufacturer=device[0], oui=device[1], product_class=device[2], serial_number=device[3]
+                manufacturer=device["Manufacturer"],
+                oui=device["OUI"],
+                product_class=device["ProductClass"],
+                serial_number=device["SerialNumber"],
             ),
             ident=values["OptionIdent"],
             description=values["OptionDesc"],
@@ -83,6 +87,14 @@ def read_option(element: XmlElement) -> Option:
         )
     except ValueError as exc:
         raise malformed(element, str(exc)[:200], section="C.3, Tables 62 and 63") from exc
+
+
+def _members(element: XmlElement, names: Collection[str]) -> dict[str, str]:
+    """Return the texts of the members of a struct: each once, in any order, as in SOAP 1.1, 5.4.1."""
+    members = {child.tag: text_of(child) for child in element}
+    if len(members) != len(element) or members.keys() != {*names}:
+        raise malformed(element, f"must contain exactly {', '.join(names)}")
+    return members
 
 
 def _unsigned(text: str) -> int:

@@ -67,7 +67,7 @@ class VoucherDocument:
     """The URI of each Reference's DigestMethod."""
     signature: bytes
     certificates: tuple[bytes, ...]
-    """In DER, the signer's first; not trusted yet."""
+    """In DER, in any order; not trusted yet."""
     key_value: KeyNumbers | None
     """The signer's key according to KeyValue; None if there is no KeyValue."""
     root: XmlElement = field(repr=False)
@@ -192,10 +192,12 @@ def _key_info(element: XmlElement) -> tuple[KeyNumbers | None, tuple[bytes, ...]
     """Return the contents of KeyValue, and the certificates."""
     parts = {child.tag: child for child in element}
     if len(parts) != len(element) or f"{_DS}X509Data" not in parts:
-        raise malformed(element, "must contain one X509Data and at most one KeyValue")
+        raise malformed(element, "must contain one X509Data, and at most one KeyName and one KeyValue")
     data, value = parts.pop(f"{_DS}X509Data"), parts.pop(f"{_DS}KeyValue", None)
+    if f"{_DS}KeyName" in parts:
+        text_of(parts.pop(f"{_DS}KeyName"))  # a name for people: the certificate says who signs
     if parts:
-        raise malformed(element, "must contain only KeyValue and X509Data")
+        raise malformed(element, "must contain only KeyName, KeyValue and X509Data")
     if not {child.tag for child in data} <= X509:
         raise malformed(data, "must contain only X509IssuerSerial, X509SubjectName and X509Certificate")
     for child in data:

@@ -31,6 +31,7 @@ from vouchers.signature.algorithms import (
     DIGESTS,
     DSIG,
     KeyNumbers,
+    PublicKey,
     Scheme,
     check_key,
     digest_of_method,
@@ -96,7 +97,7 @@ class Verifier:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._known: dict[tuple[bytes, ...], _Known] = {}
+        self._known: dict[tuple[KeyNumbers | None, tuple[bytes, ...]], _Known] = {}
 
     def verify(self, document: VoucherDocument, at: datetime | None) -> TrustedVoucher:
         """Return what was signed.
@@ -116,7 +117,7 @@ class Verifier:
             )
         digest = self._digest(document)
         # (2) The signer's certificate must lead to an anchor and be for signing; the policy may want a name.
-        known = self._path(document.certificates, at)
+        known = self._path(document, at)
         # (3) The key must have a kind and size of this method, and KeyValue must not be a different key.
         scheme = known.scheme(digest)
         if scheme.uri != document.method or len(document.signature) != scheme.length:
@@ -165,17 +166,19 @@ class Verifier:
             )
         return digest
 
-    def _path(self, certificates: tuple[bytes, ...], at: datetime | None) -> _Known:
+    def _path(self, document: VoucherDocument, at: datetime | None) -> _Known:
         """Return the path to an anchor, from the cache if it is valid at this time."""
-        known = self._known.get(certificates)
+        named = (document.key_value, document.certificates)
+        known = self._known.get(named)
         # Nothing is cached with revocation lists: they have dates of their own.
         if known is not None and at is not None and known.since <= at <= known.until:
             return known
         try:
-            leaf, *pool = map(read_certificate, certificates)
+            pool = [*map(read_certificate, document.certificates)]
         except FormatError as exc:
             raise UntrustedError(exc.problem, section="C.3") from exc
-        path = check_signer(leaf, pool, self._policy, at)
+        leaf = _signer_of(pool, document.key_value)
+        path = check_signer(leaf, [one for one in pool if one is not leaf], self._policy, at)
         public = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         known = _Known(
             path=path,
@@ -188,8 +191,30 @@ class Verifier:
         if at is not None and not self._policy.crls:
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
-            self._known[certificates] = known
+            self._known[named] = known
         return known
+
+
+def _signer_of(pool: Sequence[x509.Certificate], key_value: KeyNumbers | None) -> x509.Certificate:
+    """Return the signer's certificate, which may be anywhere in X509Data.
+
+    It is that of KeyValue, or the only one that certifies no other one; in doubt it is the first.  A voucher
+    that was forged gains nothing here: the signature must be that of the certificate, which must be trusted.
+    """
+    if key_value is not None:
+        keys = ((one, one.public_key()) for one in pool)
+        matching = (
+            one for one, key in keys if isinstance(key, PublicKey) and key_value_of(key)[1] == key_value
+        )
+        return next(matching, pool[0])
+    issuers = {one.issuer for one in pool if one.issuer != one.subject}
+    ends = [one for one in pool if one.subject not in issuers]
+    return ends[0] if len(ends) == 1 else pool[0]
+
+
+def _has_key(certificate: x509.Certificate, key_value: KeyNumbers) -> bool:
+    key = certificate.public_key()
+    return isinstance(key, PublicKey) and key_value_of(key)[1] == key_value
 
 
 def verify_voucher(document: VoucherDocument, policy: Policy, at: datetime | None) -> TrustedVoucher:

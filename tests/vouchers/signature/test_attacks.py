@@ -7,6 +7,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import permutations
 from typing import Any, Final
 
 import pytest
@@ -148,7 +149,7 @@ INSERTED: Final = [
     (f'<Transform Algorithm="{C14N}">', "", "Signature.SignedInfo.Reference.Transforms.Transform", 7),
     ("</KeyInfo>\n", "", "Signature", 1),
 ]
-BESIDE: Final = f"FormatError: a comment or processing instruction outside the root{C3}"
+BESIDE: Final = f"FormatError: a processing instruction outside the root{C3}"
 
 
 @pytest.mark.parametrize(("before", "behind", "element", "line"), INSERTED)
@@ -176,8 +177,17 @@ def test_no_processing_instruction_comes_in_and_none_is_signed(
     )
 
 
-@pytest.mark.parametrize("node", [b"<!-- -->", b"<?x y?>"])
-def test_nothing_stands_beside_the_signature(node: bytes) -> None:
+def test_comments_may_stand_beside_the_signature() -> None:
+    beside = b"<!-- <Signature/> -->"
+
+    for octets in (beside * 3 + GENUINE + beside, b'<?xml version="1.0"?>\n' + beside + GENUINE):
+        assert holds(octets)
+        assert xmlsec_holds(octets)
+        assert verified(octets).voucher == Voucher(options=(IPTV,))
+
+
+@pytest.mark.parametrize("node", [b"<?x y?>", b"<!-- --><?x y?><!-- -->"])
+def test_nothing_else_stands_beside_the_signature(node: bytes) -> None:
     for octets in (node + GENUINE, GENUINE + node, b'<?xml version="1.0"?>\n' + node + GENUINE):
         assert holds(octets)
         assert xmlsec_holds(octets)
@@ -402,6 +412,7 @@ SIGNED_SHAPES: Final[dict[str, dict[str, Changes]]] = {
         "id-of-info": [("<SignedInfo>", '<SignedInfo Id="s">')],
         "id-of-value": [("<SignatureValue>", '<SignatureValue Id="s">')],
         "id-of-key-info": [("<KeyInfo>", '<KeyInfo Id="s">')],
+        "id-of-key-name": [("<X509Data>", '<KeyName Id="s">a</KeyName><X509Data>')],
         "id-twice": [("<Option>", '<Option Id="option0">')],
         "id-of-xml": [("<Option>", '<Option xml:id="option0">')],
         "type-of-object": [('Id="option0">', 'Id="option0" MimeType="text/xml">')],
@@ -414,11 +425,10 @@ SIGNED_SHAPES: Final[dict[str, dict[str, Changes]]] = {
     "Signature.SignedInfo.Reference: expected the URI #o of the Object at the same position (line 5)": {
         "id-of-option": [('Id="option0">', 'Id="o">'), ("<Option>", '<Option Id="option0">')],
     },
-    "Signature.KeyInfo: must contain only KeyValue and X509Data (line 14)": {
+    "Signature.KeyInfo: must contain only KeyName, KeyValue and X509Data (line 14)": {
         "retrieval-method": [
             ("<X509Data>", '<RetrievalMethod URI="http://127.0.0.1/"></RetrievalMethod><X509Data>')
         ],
-        "key-name": [("<X509Data>", "<KeyName>signer</KeyName><X509Data>")],
         "der-encoded-key": [
             (
                 KEY_VALUE,
@@ -429,7 +439,8 @@ SIGNED_SHAPES: Final[dict[str, dict[str, Changes]]] = {
             ("<X509Data>", f'<d:KeyInfoReference xmlns:d="{DS11}" URI="#k"></d:KeyInfoReference><X509Data>')
         ],
     },
-    "Signature.KeyInfo: must contain one X509Data and at most one KeyValue (line 14)": {
+    "Signature.KeyInfo: must contain one X509Data, and at most one KeyName and one KeyValue (line 14)": {
+        "two-key-names": [("<X509Data>", "<KeyName>signer</KeyName>" * 2 + "<X509Data>")],
         "two-x509-data": [("</X509Data>", "</X509Data><X509Data></X509Data>")],
         "two-keys": [(KEY_VALUE, KEY_VALUE * 2)],
         "key-alone": [(KEY_INFO, KEY_VALUE)],
@@ -618,6 +629,10 @@ WRAPPED: Final[dict[str, dict[str, Changes]]] = {
             (OBJECT, MINE.replace("option0", "evil")),
             ("</X509Data>", f"<X509SubjectName>{OBJECT}</X509SubjectName></X509Data>"),
         ],
+        "moved-into-key-name": [
+            (OBJECT, MINE.replace("option0", "evil")),
+            ("<X509Data>", f"<KeyName>{OBJECT}</KeyName><X509Data>"),
+        ],
         "moved-into-signature-value": [
             (OBJECT, MINE.replace("option0", "evil")),
             ("</SignatureValue>", f"{OBJECT}</SignatureValue>"),
@@ -627,6 +642,12 @@ WRAPPED: Final[dict[str, dict[str, Changes]]] = {
         "the-same-id-in-subject": [
             (OBJECT, MINE),
             ("<X509Data>", f"<X509Data><X509SubjectName>{OBJECT}</X509SubjectName>"),
+        ],
+    },
+    "Signature.KeyInfo.KeyName: must contain only text (line 16)": {
+        "the-same-id-in-key-name": [
+            (OBJECT, MINE),
+            ("<X509Data>", f"<KeyName>{OBJECT}</KeyName><X509Data>"),
         ],
     },
     f"{X509}.X509IssuerSerial: must contain exactly X509IssuerName, X509SerialNumber (line 16)": {
@@ -641,7 +662,7 @@ WRAPPED: Final[dict[str, dict[str, Changes]]] = {
             ("<SignatureValue>", f"<SignatureValue>{OBJECT}"),
         ],
     },
-    "Signature.KeyInfo: must contain only KeyValue and X509Data (line 14)": {
+    "Signature.KeyInfo: must contain only KeyName, KeyValue and X509Data (line 14)": {
         "the-same-id-in-key-info": [(OBJECT, MINE), ("<KeyInfo>", f"<KeyInfo>{OBJECT}")],
     },
     "Voucher: must be a Signature of XML-Signature (line 1)": {
@@ -775,7 +796,7 @@ def test_no_manifest_stands_between_signature_and_objects() -> None:
             "</Signature>",
             "Signature: must contain exactly SignedInfo, SignatureValue, KeyInfo, Object, Object (line 1)",
         ),
-        (0, "</KeyInfo>", "Signature.KeyInfo: must contain only KeyValue and X509Data (line 14)"),
+        (0, "</KeyInfo>", "Signature.KeyInfo: must contain only KeyName, KeyValue and X509Data (line 14)"),
     ],
 )
 def test_no_second_signed_info_confuses(info: int, place: str, problem: str) -> None:
@@ -972,6 +993,77 @@ def test_the_first_certificate_is_the_signers_wherever_others_stand() -> None:
     assert refusal(behind) == "UntrustedError: CN=Voucher Signer: self-signed certificate"
     assert holds(before, STRANGER)
     assert refusal(before) == "UntrustedError: the signature of CN=Voucher Signer is not valid"
+
+
+@pytest.mark.parametrize("keyed", [None, STRANGER, signatory()], ids=["no key", "their key", "the key"])
+def test_wherever_certificates_stand_an_attacker_gains_nothing(keyed: Signatory | None) -> None:
+    # Theirs are an authority in the name of the root, and a leaf of it in the name of the signer.
+    false = authority("Test Root", with_key="other", serial=1)
+    leaf = certify("Voucher Signer", false, with_key="second", serial=4000)
+    who = Signatory(key=leaf.key, certificate=leaf.certificate, chain=(false.certificate,))
+    pool = (leaf.certificate, false.certificate, signatory().certificate, root().certificate)
+    mine = Signatory(key=signing_key("second"), certificate=leaf.certificate, chain=())
+    value = "" if keyed is None else key_value((mine if keyed is STRANGER else keyed).key)
+    text = figure(FORGED, who=who, keyed=False)
+    data = text[text.index("<X509Certificate>") : text.index("</X509Data>")]
+
+    for order in permutations(pool):
+        given = "".join(
+            f"<X509Certificate>{b64encode(one.public_bytes(Encoding.DER)).decode()}</X509Certificate>"
+            for one in order
+        )
+        shown = edited(
+            text, (data, given), ("<X509Data>", f"<KeyName>root</KeyName>{value_of(value)}<X509Data>")
+        )
+        octets = forge(shown, who)
+
+        assert holds(octets, who)
+        assert refusal(octets).startswith("UntrustedError: ")
+
+
+def value_of(key: str) -> str:
+    return f"<KeyValue>{key}</KeyValue>" if key else ""
+
+
+@pytest.mark.parametrize("keyed", [False, True], ids=["no key", "keyed"])
+def test_certificates_may_come_in_any_order(*, keyed: bool) -> None:
+    middle = authority("Middle", root(), with_key="second", serial=2)
+    leaf = certify("Voucher Signer", middle)
+    who = Signatory(
+        key=leaf.key, certificate=leaf.certificate, chain=(middle.certificate, root().certificate)
+    )
+    text = figure(who=who, keyed=keyed)
+    data = text[text.index("<X509Certificate>") : text.index("</X509Data>")]
+
+    for order in permutations((who.certificate, *who.chain)):
+        given = "".join(
+            f"<X509Certificate>{b64encode(one.public_bytes(Encoding.DER)).decode()}</X509Certificate>"
+            for one in order
+        )
+        trusted = verified(forge(edited(text, (data, given)), who))
+
+        assert trusted.path == (who.certificate, *who.chain)
+
+
+def test_where_two_certificates_may_be_the_signers_it_is_the_first() -> None:
+    other = certify("Voucher Signer", root(), with_key="second", serial=4001)
+    text = figure(keyed=False)
+    mine = text.partition("<X509Certificate>")[2].partition("</X509Certificate>")[0]
+    more = b64encode(other.der).decode()
+    first = forge(edited(text, (mine, f"{mine}</X509Certificate><X509Certificate>{more}")))
+    last = forge(edited(text, (mine, f"{more}</X509Certificate><X509Certificate>{mine}")))
+
+    assert verified(first).voucher == Voucher(options=(IPTV,))
+    assert refusal(last) == "UntrustedError: the signature of CN=Voucher Signer is not valid"
+
+
+@pytest.mark.parametrize("text", ["", "signer", "CN=Nobody", "x" * 1000])
+def test_a_key_name_is_taken_and_means_nothing(text: str) -> None:
+    octets = forge(edited(figure(), ("<X509Data>", f"<KeyName>{text}</KeyName><X509Data>")))
+
+    assert holds(octets)
+    assert xmlsec_holds(octets)
+    assert verified(octets).signer == signatory().certificate
 
 
 def test_a_certificate_in_the_name_of_the_signer_is_not_his() -> None:
