@@ -146,7 +146,7 @@ class Root:
                     number = {stat.S_IFDIR: errno.EISDIR, stat.S_IFLNK: errno.ELOOP}.get(stat.S_IFMT(mode))
                     told = "not a regular file" if number is None else os.strerror(number)
                     raise OSError(number or errno.EINVAL, told)
-                with open(f"/proc/self/fd/{found}", "rb") as file:  # noqa: PTH123 - this very file
+                with open(_readable(found, name, parent), "rb") as file:
                     octets = file.read(limit + 1)
             if len(octets) > limit:
                 raise OSError(errno.EFBIG, f"larger than {limit} bytes")
@@ -178,7 +178,7 @@ class Root:
             raise OSError(exc.errno, exc.strerror, shown(())) from exc
 
     def file_system(self) -> str:
-        """Return the real path of the directory, below which mounts are looked for."""
+        """Return the real path of the directory, below which mounts are looked for; this needs /proc."""
         return os.readlink(f"/proc/self/fd/{self._fd}")  # noqa: PTH115 - a fixed path of the kernel
 
     @contextmanager
@@ -230,7 +230,11 @@ class Root:
         def make(parent: int, name: bytes) -> None:
             os.mkdir(name, 0o700, dir_fd=parent)
             with _open(name, OPEN_DIRECTORY, parent) as made:
-                os.chmod(f"/proc/self/fd/{made}", mode)  # noqa: PTH101 - the umask may forbid opening it
+                try:
+                    os.chmod(f"/proc/self/fd/{made}", mode)  # noqa: PTH101 - the umask may forbid opening it
+                except FileNotFoundError:  # there is no /proc
+                    with _open(b".", LISTABLE, made) as listable:
+                        os.fchmod(listable, mode)
 
         self._at(path, make)
 
@@ -608,6 +612,26 @@ def _open(name: bytes, flags: int, parent: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _readable(found: int, name: bytes, parent: int) -> int:
+    """Return a descriptor with which a regular file that was found can be read.
+
+    Raises:
+        OSError: It can't be opened; FileNotFoundError never, since it was found.
+    """
+    try:
+        return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC)  # this very file
+    except FileNotFoundError:  # there is no /proc, as early in a boot
+        pass
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+    except FileNotFoundError as exc:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE)) from exc
+    if not os.path.samestat(os.fstat(descriptor), os.fstat(found)):
+        os.close(descriptor)
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+    return descriptor
 
 
 def _set_owner(descriptor: int, owner: tuple[int, int]) -> None:

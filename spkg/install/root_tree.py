@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
+from spkg.errors import HostError, os_problem
 from spkg.format.paths import OWN_DIRECTORY
 from spkg.install.root import Parts, Root
 from spkg.install.upper_layer import upper_layer
@@ -121,6 +122,9 @@ class RootTree:
         root: The root.
         reusable: How many bytes, in how many files, are already staged by an installation that is resumed.
         space: The space of the file system; None for that which it has now.
+
+    Raises:
+        HostError: There is no /proc, so that mounts below the root would be overlooked.
     """
 
     def __init__(
@@ -132,9 +136,7 @@ class RootTree:
         own = root.status(OWN)
         self._own = None if own is None else (own.st_dev, own.st_ino)
         self.layered = root.layered
-        with open("/proc/self/mountinfo", "rb") as file:  # noqa: PTH123 - a fixed path of the kernel
-            mounts = [line.split() for line in file]
-        place = os.fsencode(root.file_system())
+        mounts, place = _mount_table(root)
         above = split_mount(place)
         points = {split_mount(_unescaped(fields[4])): fields[fields.index(b"-") + 1] for fields in mounts}
         self.mounts = frozenset(
@@ -183,6 +185,20 @@ class RootTree:
             block=found.f_frsize,
             memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         )
+
+
+def _mount_table(root: Root) -> tuple[list[list[bytes]], bytes]:
+    """Return the fields of all mounts, and the real path of a root.
+
+    Raises:
+        HostError: There is no /proc.
+    """
+    try:
+        with open("/proc/self/mountinfo", "rb") as file:  # noqa: PTH123 - a fixed path of the kernel
+            return [line.split() for line in file], os.fsencode(root.file_system())
+    except OSError as exc:
+        hint = "mount /proc: the kernel lists mounts below the root only there"
+        raise HostError(os_problem(exc), hint=hint) from exc
 
 
 def split_mount(path: bytes) -> Parts:
