@@ -120,6 +120,18 @@ FAULTS: Final = (
         "test_several_jobs_install_what_one_installs",
     ),
     _fault(
+        "a directory that stays open whatever others do with it",
+        "if self._uses >= STAY:",
+        "if False:",
+        "test_a_directory_that_others_move_is_found_again_after_a_few_operations",
+    ),
+    _fault(
+        "a directory that stays open after the root itself moved it",
+        "if known[: len(path)] == path]:",
+        "if False]:",
+        "test_a_directory_that_the_root_moves_itself_is_left_at_once",
+    ),
+    _fault(
         "an unsigned package",
         "if not policy.unsafe_allow_unsigned:",
         "if policy.signers:",

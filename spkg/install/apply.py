@@ -363,14 +363,15 @@ def _plan(
     space: os.statvfs_result | None = None,
 ) -> Plan:
     there = staged(root).values() if is_staging(root) else ()
-    return plan_installation(
-        trusted,
-        request.device,
-        RootTree(root, reusable=(sum(there), len(there)), space=space),
-        refuse_unknown=request.refuse_unknown,
-        in_place=request.in_place,
-        start=start.command,
-    )
+    with root.staying():
+        return plan_installation(
+            trusted,
+            request.device,
+            RootTree(root, reusable=(sum(there), len(there)), space=space),
+            refuse_unknown=request.refuse_unknown,
+            in_place=request.in_place,
+            start=start.command,
+        )
 
 
 def _entry(planned: Plan, when: str) -> Document:

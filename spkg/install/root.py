@@ -34,6 +34,8 @@ RESOLVE: Final = 0x01 | 0x02 | 0x04 | 0x08
 RACES: Final = 128
 """How often a path is resolved again if it changed meanwhile."""
 OPEN_DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+HOW: Final = struct.pack("=QQQ", OPEN_DIRECTORY, 0, RESOLVE)
+"""The argument of openat2 for a directory."""
 LISTABLE: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 SPECIAL_NAMES: Final = frozenset({b"", b".", b".."})
 """Names that no directory entry can have."""
@@ -41,6 +43,8 @@ COPY_CHUNK: Final = 1 << 18
 """How many bytes are copied at once."""
 DEEP: Final = 64
 """How many directories are open at the same time while a tree is removed."""
+STAY: Final = 64
+"""How many operations stay in the directories that they find, at most."""
 
 EXCHANGE: Final = 1 << 1
 """RENAME_EXCHANGE."""
@@ -99,6 +103,8 @@ class Root:
         self.layered = self.kind == OVERLAYFS
         """Whether it is on an overlayfs: what is in a lower layer is copied before it changes."""
         self._open: dict[Parts, int] = {}
+        self._staying = False
+        self._uses = 0
 
     def __enter__(self) -> Self:
         return self
@@ -114,6 +120,19 @@ class Root:
     def fileno(self) -> int:
         """Return the descriptor of the directory."""
         return self._fd
+
+    @contextmanager
+    def staying(self) -> Iterator[None]:
+        """Keep the directories open that are worked in, for a few operations each, as if these were one.
+
+        As during any operation, a directory that another program moves meanwhile takes them with it.
+        """
+        before, self._staying = self._staying, True
+        try:
+            yield
+        finally:
+            self._staying = before
+            self._leave()
 
     # Reading.
 
@@ -364,6 +383,7 @@ class Root:
     def _at(self, path: Parts, work: Callable[[int, bytes], _Result]) -> _Result:
         """Call *work* with the directory of a path, and the name in it."""
         _check(path)
+        self._look_again()
         try:
             with self._parent(path) as parent:
                 return work(parent, path[-1])
@@ -375,6 +395,7 @@ class Root:
         """Open the directories of two paths; later errors are reported for both, or the one in the tree."""
         _check(source)
         _check(destination)
+        self._look_again()
         at: tuple[Parts, ...] = (source,)
         try:
             with self._parent(source) as parent:
@@ -389,11 +410,16 @@ class Root:
         """Open the directory that contains the entry of a path.
 
         The installer's own directories stay open: no other program uses them, and every file goes through
-        them.  Any other directory is resolved again each time, since it may have been moved.
+        them.  Any other directory is resolved again each time, or every few times where this stays in it,
+        since it may have been moved.
         """
         above = path[:-1]
-        if above[:1] != (OWN_DIRECTORY,):
-            return _Held(self._directory(above), close=True)
+        if not above:
+            return _Held(self._fd, close=False)
+        if above[0] != OWN_DIRECTORY:
+            if not self._staying:
+                return _Held(self._directory(above), close=True)
+            self._uses += 1
         known = self._open.get(above)
         if known is None:
             opened = self._directory(above)
@@ -401,6 +427,17 @@ class Root:
             if known != opened:  # another thread was faster
                 os.close(opened)
         return _Held(known, close=False)
+
+    def _look_again(self) -> None:
+        """Begin an operation: after a few of them, all directories are resolved again."""
+        if self._uses >= STAY:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Close the directories that are not the installer's own."""
+        for known in [known for known in self._open if known[0] != OWN_DIRECTORY]:
+            os.close(self._open.pop(known))
+        self._uses = 0
 
     def _forget(self, path: Parts) -> None:
         """Close directories that are open at a path and below it: they may be about to move."""
@@ -671,9 +708,8 @@ def _names_in(descriptor: int) -> list[bytes]:
 
 
 def _openat2(directory: int, path: Parts) -> int:
-    how = struct.pack("=QQQ", OPEN_DIRECTORY, 0, RESOLVE)
     for _ in range(RACES):
-        descriptor = int(_libc.syscall(OPENAT2, directory, b"/".join(path), how, len(how)))
+        descriptor = int(_libc.syscall(OPENAT2, directory, b"/".join(path), HOW, len(HOW)))
         if descriptor >= 0:
             return descriptor
         if ctypes.get_errno() not in {errno.EAGAIN, errno.EINTR}:

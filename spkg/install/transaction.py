@@ -226,7 +226,8 @@ def commit(root: Root, steps: Sequence[JournalStep], directories: Iterable[Parts
     if root.layered:
         bring_up(root, steps)
     reserve = Reserve(octets=2 * len(encode_journal(steps)) + RESERVED, inodes=RESERVED_INODES + len(steps))
-    staged = [keep_old(root, step, slot(b"old", step), TXN, reserve) for step in steps]
+    with root.staying():
+        staged = [keep_old(root, step, slot(b"old", step), TXN, reserve) for step in steps]
     puts = sum(step.verb is Verb.PUT for step in staged)
     if root.layered or puts + len(made) > SYNCED_ONE_BY_ONE:
         root.sync_all()
@@ -418,20 +419,22 @@ def _back(root: Root, steps: Sequence[JournalStep]) -> None:
 
 def _shift(root: Root, pairs: Sequence[tuple[Parts, Parts]]) -> None:
     """Move entries away, each to its own place, unless that is already done."""
-    for path, place in pairs:
-        if not _has(root, place):
-            root.rename(path, place)
+    with root.staying():
+        for path, place in pairs:
+            if not _has(root, place):
+                root.rename(path, place)
     _sync(root, pairs)
 
 
 def _place(root: Root, pairs: Sequence[tuple[Parts, Parts]]) -> None:
     """Move entries from their places to their paths, unless that is already done."""
-    for place, path in pairs:
-        try:
-            root.rename(place, path)
-        except FileNotFoundError:
-            if _has(root, place):
-                raise
+    with root.staying():
+        for place, path in pairs:
+            try:
+                root.rename(place, path)
+            except FileNotFoundError:
+                if _has(root, place):
+                    raise
     _sync(root, pairs)
 
 

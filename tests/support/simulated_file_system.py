@@ -238,6 +238,10 @@ class Simulation(Root):
 
     # What the installer calls.
 
+    @contextmanager
+    def staying(self) -> Iterator[None]:
+        yield
+
     def status(self, path: Parts) -> os.stat_result | None:
         self.tap("status", path)
         try:
