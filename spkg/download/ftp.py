@@ -12,7 +12,14 @@ from typing import Any, Final
 
 from spkg.download.tls import tls_context, tls_refusal
 from spkg.download.url import Location, Login
-from spkg.download.worker import MAX_SERVER_TEXT, BrokenError, Transfer, system_words
+from spkg.download.worker import (
+    MAX_SERVER_TEXT,
+    BrokenError,
+    NotResumableError,
+    Transfer,
+    read_size,
+    system_words,
+)
 from spkg.errors import ACCESS, CONTACT, LOGIN, TransferError
 
 __all__ = ["FtpTransport"]
@@ -21,6 +28,8 @@ PATH_ENCODING: Final = "latin-1"
 """Bytes are passed through: the encoding of file names is up to the server."""
 MAX_SAID: Final = 1 << 16
 """The longest answer, in characters."""
+CLOSING: Final = "421"
+"""The answer to any command of a server that closes the connection."""
 IMPLICIT: Final = 990
 """The port on which TLS begins with the connection."""
 
@@ -44,6 +53,7 @@ class FtpTransport:
         """Request the file from an offset on.
 
         Raises:
+            NotResumableError: The server does not send the rest of the file.
             BrokenError: It failed, but may succeed later.
             TransferError: It failed for good.
         """
@@ -54,7 +64,7 @@ class FtpTransport:
                 server.voidcmd("TYPE I")
                 total, time = None, None
                 with suppress(ftplib.error_perm):  # servers need not support these
-                    total = server.size(path)
+                    total = read_size(server.sendcmd(f"SIZE {path}").partition(" ")[2].strip())
                     time = server.sendcmd(f"MDTM {path}").partition(" ")[2]
                 now = None if total is None or time is None else f"{total} {time}"
                 start = offset if now is not None and now == validator else 0
@@ -94,8 +104,25 @@ class FtpTransport:
         return server
 
 
-class _Bounded:
-    """Limits the length of answers, so that a server can't fill the memory."""
+class _Careful:
+    """Limits the length of answers, so that a server can't fill the memory, and tells that of REST apart."""
+
+    def sendcmd(self, cmd: str) -> str:
+        """Send a command, and return its answer."""
+        try:
+            answer: str = super().sendcmd(cmd)  # type: ignore[misc]
+        except (ftplib.error_perm, ftplib.error_temp) as exc:
+            if cmd.startswith("REST ") and not str(exc).startswith(CLOSING):
+                raise NotResumableError(f"the server does not resume: {str(exc)[:MAX_SERVER_TEXT]}") from exc
+            raise
+        return answer
+
+    def makepasv(self) -> tuple[str, int]:
+        """Return where to connect for data: an address of IPv6 keeps its zone."""
+        where: tuple[str, int] = super().makepasv()  # type: ignore[misc]
+        host, port = where
+        peer = self.sock.getpeername()  # type: ignore[attr-defined]
+        return (f"{host}%{peer[3]}" if len(peer) == 4 and peer[3] else host), port
 
     def getline(self) -> str:
         """Return a line of an answer."""
@@ -113,11 +140,11 @@ class _Bounded:
         return answer
 
 
-class _Plain(_Bounded, ftplib.FTP):
+class _Plain(_Careful, ftplib.FTP):
     """A connection in clear text."""
 
 
-class _Tls(_Bounded, ftplib.FTP_TLS):
+class _Tls(_Careful, ftplib.FTP_TLS):
     """A connection whose data reuses the TLS session of its commands, as many servers require."""
 
     def __init__(self, login: Login, *, implicit: bool, timeout: float) -> None:
@@ -126,6 +153,7 @@ class _Tls(_Bounded, ftplib.FTP_TLS):
 
     def begin(self) -> None:
         """Begin TLS, unless it began with the connection."""
+        self.host = self.host.partition("%")[0]  # no certificate has the zone of an address
         if not self._implicit:
             self.auth()
 
@@ -136,7 +164,7 @@ class _Tls(_Bounded, ftplib.FTP_TLS):
         self.host, self.port = host, port
         plain = socket.create_connection((host, port), self.timeout)
         self.af = plain.family
-        self.sock = self.context.wrap_socket(plain, server_hostname=host)
+        self.sock = self.context.wrap_socket(plain, server_hostname=host.partition("%")[0])
         self.file = self.sock.makefile("r", encoding=self.encoding)
         self.welcome = self.getresp()
         return self.welcome

@@ -15,14 +15,19 @@ import urllib3
 from spkg.common.printable import printable
 from spkg.download.tls import tls_refusal
 from spkg.download.url import Location
-from spkg.download.worker import MAX_SERVER_TEXT, BrokenError, NotResumableError, Transfer, system_words
+from spkg.download.worker import (
+    MAX_SERVER_TEXT,
+    BrokenError,
+    NotResumableError,
+    Transfer,
+    read_size,
+    system_words,
+)
 from spkg.errors import ACCESS, CONTACT, TransferError
 from spkg.format.package import PREAMBLE
 
 __all__ = ["breaking", "read_answer"]
 
-DIGITS: Final = 19
-"""The longest number that is accepted, in digits."""
 BUSY: Final = frozenset({429, 503})
 """Statuses of a server that wants to be asked later."""
 LATER: Final = BUSY | {408, 500, 502, 504}
@@ -157,10 +162,10 @@ def read_answer(
             raise BrokenError(problem, reason=ACCESS, busy=status in BUSY, delay=_delay(response))
         raise TransferError(problem, reason=ACCESS, hint=PROXY_LOGIN if status == PROXY_STATUS else None)
     if status == requests.codes.partial:
-        return _WebTransfer(response, location, offset, _number(total))
+        return _WebTransfer(response, location, offset, read_size(total))
     length = response.headers.get("Content-Length", "")
     chunked = "Transfer-Encoding" in response.headers  # it overrides a length (RFC 9112, 6.3)
-    return _WebTransfer(response, location, 0, None if chunked else _number(length))
+    return _WebTransfer(response, location, 0, None if chunked else read_size(length))
 
 
 def _problem(response: requests.Response, offset: int, validator: str | None) -> str | None:
@@ -177,14 +182,10 @@ def _problem(response: requests.Response, offset: int, validator: str | None) ->
     return None
 
 
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= DIGITS else None
-
-
 def _delay(response: requests.Response) -> float | None:
     """Return how many seconds the server asks to wait (Retry-After); None if it does not say."""
     text = response.headers.get("Retry-After", "").strip()
-    seconds: float | None = _number(text)
+    seconds: float | None = read_size(text)
     if seconds is None:
         with suppress(ValueError, TypeError, OverflowError):  # not a date, or one of an unknown zone
             # By the server's clock: this host may have none.

@@ -23,11 +23,14 @@ __all__ = [
     "NotResumableError",
     "Transfer",
     "Transport",
+    "read_size",
     "system_words",
 ]
 
 MAX_SERVER_TEXT: Final = 80
 """How many characters of a server's text are shown at most."""
+DIGITS: Final = 19
+"""The longest size that is accepted, in digits."""
 FRAME_SIZE: Final = 1 << 18
 """The most bytes of one frame."""
 CONTACTS: Final = 3
@@ -278,6 +281,11 @@ class Downloader:
 
     def _send(self, frame: bytes) -> None:
         send_all(self._connection, frame)
+
+
+def read_size(text: str) -> int | None:
+    """Return the size that a server states; None if it is not a number that a file can have."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= DIGITS else None
 
 
 def system_words(error: OSError) -> str:
