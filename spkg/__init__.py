@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from spkg.cwmp.faults import UnknownMethodError, method_fault, transfer_fault
     from spkg.device import Device, load_device
     from spkg.download.fetch import fetch_package
+    from spkg.download.request_headers import load_headers
     from spkg.download.source import open_source
     from spkg.download.timeline import Timeline, draw_timeline
     from spkg.download.timeouts import Timeouts
@@ -134,6 +135,7 @@ __all__ = [
     "inspect_package",
     "load_certificates",
     "load_device",
+    "load_headers",
     "load_identity",
     "load_manifest",
     "load_revocation_lists",
@@ -182,6 +184,7 @@ _MODULES: Final = {
         "load_device",
     ),
     "download.fetch": ("fetch_package",),
+    "download.request_headers": ("load_headers",),
     "download.source": ("open_source",),
     "download.timeline": (
         "Timeline",

@@ -22,6 +22,7 @@ from spkg.cli.app import (
 from spkg.cli.arguments import (
     cores,
     device_of,
+    key_files,
     login,
     read_policy,
     read_timeouts,
@@ -166,9 +167,10 @@ def apply(
         if report is not None:
             anchors = [("--trust", file) for file in rest["trust"]]
             lists = [("--crl", file) for file in rest["crls"]]
-            others = [("--ca-bundle", server["ca_bundle"]), ("--password-file", server["password_file"])]
             wanted, report = report, None  # until it is known to overwrite no input
-            spare_inputs(wanted, [("--device", device_file), *anchors, *lists, *others], what="report")
+            spare_inputs(
+                wanted, [("--device", device_file), *anchors, *lists, *key_files(server)], what="report"
+            )
             spare_inputs(wanted, [("SOURCE", Path(source))], what="report")
             report = wanted
         package = local_file(source)
@@ -185,7 +187,7 @@ def apply(
                     source,
                     clock=monotonic,
                     timeouts=read_timeouts(timeout, idle_timeout),
-                    login=login(**server, source=source) if package is None else None,
+                    login=login(**server, source=source, no_clock=no_clock) if package is None else None,
                     size=size,
                     stream=standard_input() if source == STREAM else None,
                     note=warn,

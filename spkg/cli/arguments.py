@@ -7,12 +7,12 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
 
-from spkg.errors import FormatError, HostError, UsageError
+from spkg.errors import FormatError, HostError, UsageError, os_problem
 
 if TYPE_CHECKING:
     from spkg.device import Device
@@ -42,6 +42,10 @@ __all__ = [
     "time_of",
     "timestamp",
 ]
+
+STANDARD_ERROR: Final = 2
+MAX_SECRET: Final = 4096
+"""The longest password or passphrase, in bytes."""
 
 
 def read_policy(
@@ -117,18 +121,38 @@ def key_inputs(
     return key, cert, chain, secret("--key-password", key_password_env, key_password_file)
 
 
-def secret(option: str, variable: str | None, path: Path | None) -> bytes | None:
-    """Return the value of an environment variable or the first line of a file; None if neither is named."""
-    if variable is not None and path is not None:
-        raise UsageError(f"{option}-env and {option}-file are mutually exclusive")
+def secret(
+    option: str, variable: str | None, path: Path | None, descriptor: int | None = None
+) -> bytes | None:
+    """Return the value of a variable, or the first line of a file or descriptor; None if none is named."""
+    ways = {"env": variable, "file": path, "fd": descriptor}
+    given = [f"{option}-{name}" for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} and {given[1]} are mutually exclusive")
     if variable is not None:
         if variable not in os.environ:
             raise UsageError(f"the environment variable {variable} is not set")
         return os.environb[os.fsencode(variable)]
     if path is not None:
         with path.open("rb") as file:
-            return file.readline(4096).rstrip(b"\r\n")
-    return None
+            return file.readline(MAX_SECRET).rstrip(b"\r\n")
+    return None if descriptor is None else _read_secret(option, descriptor)
+
+
+def _read_secret(option: str, descriptor: int) -> bytes:
+    """Return the first line of a descriptor, which is then closed, so that no other process has it."""
+    octets = b""
+    try:
+        while b"\n" not in octets and len(octets) < MAX_SECRET:
+            more = os.read(descriptor, MAX_SECRET - len(octets))
+            if not more:
+                break
+            octets += more
+        if descriptor > STANDARD_ERROR:
+            os.close(descriptor)
+    except OSError as exc:
+        raise HostError(f"{option}-fd {descriptor}: {os_problem(exc)}") from exc
+    return octets.partition(b"\n")[0].rstrip(b"\r")
 
 
 def package_source(name: Path) -> Path | BufferedReader:
@@ -244,23 +268,51 @@ def login(
     username: str | None,
     password_env: str | None,
     password_file: Path | None,
+    password_fd: int | None,
     unsafe_basic: bool,
     ca_bundle: Path | None,
+    client_cert: Path | None,
+    client_key: Path | None,
+    client_key_password_env: str | None,
+    client_key_password_file: Path | None,
+    header_file: Path | None,
+    proxy: str | None,
+    no_clock: bool,
     source: str,
 ) -> "Login":
     """Return the login for a file server."""
+    from spkg.download.request_headers import load_headers
     from spkg.download.url import Location, Login
 
-    if source != "-":
-        Location.parse(source)  # credentials in a URL are the first thing to complain about
-    if (password_env or password_file) and username is None:
+    # Credentials in a URL are the first thing to complain about.
+    location = None if source == "-" else Location.parse(source)
+    passwords = (password_env, password_file, password_fd)
+    if username is None and any(one is not None for one in passwords):
         raise UsageError("a password needs --username")
-    password = secret("--password", password_env, password_file)
-    if source != "-":
+    if location is None and password_fd == 0:
+        raise UsageError("standard input can't be both the package and the password")
+    password = secret("--password", *passwords)
+    if location is not None:
         if username is not None and password is None:
-            raise UsageError("--username needs --password-env or --password-file")
+            raise UsageError("--username needs --password-env, --password-file or --password-fd")
         if password is not None and not {*b"\r\n\0"}.isdisjoint(password):
             raise UsageError("the password must not contain line breaks or NUL")
         if username is not None and not username.isprintable():
             raise UsageError("--username must not contain control characters")
-    return Login(username=username, password=password or b"", unsafe_basic=unsafe_basic, ca_bundle=ca_bundle)
+    found = Login(
+        username=username,
+        password=password or b"",
+        unsafe_basic=unsafe_basic,
+        ca_bundle=ca_bundle,
+        no_clock=no_clock,
+        client_cert=client_cert,
+        client_key=client_key,
+        client_key_password=secret(
+            "--client-key-password", client_key_password_env, client_key_password_file
+        ),
+        headers=() if header_file is None else load_headers(header_file),
+        proxy=proxy,
+    )
+    if location is not None:
+        found.check_use(location)
+    return found

@@ -84,7 +84,7 @@ def fetch(
         url,
         clock=monotonic,
         timeouts=read_timeouts(timeout, idle_timeout),
-        login=login(**server, source=url) if local_file(url) is None else None,
+        login=login(**server, source=url, no_clock=no_clock) if local_file(url) is None else None,
         size=size,
         note=warn,
     ) as (opened, payload):

@@ -223,6 +223,12 @@ TRANSFER_OPTIONS = options(
         "--password-file", type=FILE, metavar="FILE", help="Read the password from the first line of FILE."
     ),
     click.option(
+        "--password-fd",
+        type=click.IntRange(0),
+        metavar="N",
+        help="Read the password from the first line of file descriptor N.",
+    ),
+    click.option(
         "--unsafe-basic",
         is_flag=True,
         help="Allow basic authentication over http, exposing the password.",
@@ -230,6 +236,33 @@ TRANSFER_OPTIONS = options(
     click.option(
         "--ca-bundle", type=FILE, metavar="PEM", help="Trust only these authorities for the server."
     ),
+    click.option(
+        "--client-cert", type=FILE, metavar="PEM", help="Show the certificate in PEM to the server (TLS)."
+    ),
+    click.option(
+        "--client-key",
+        type=FILE,
+        metavar="PEM",
+        help="Read its key from PEM; default: the file of the certificate.",
+    ),
+    click.option(
+        "--client-key-password-env",
+        metavar="VARIABLE",
+        help="Read that key's passphrase from this environment variable.",
+    ),
+    click.option(
+        "--client-key-password-file",
+        type=FILE,
+        metavar="FILE",
+        help="Read that key's passphrase from the first line of FILE.",
+    ),
+    click.option(
+        "--header-file",
+        type=FILE,
+        metavar="FILE",
+        help="Send the headers in FILE, a 'Name: value' a line, to the server of the URL alone.",
+    ),
+    click.option("--proxy", metavar="URL", help="Use this HTTP proxy; the environment's are ignored."),
     click.option(
         "--size",
         type=click.IntRange(0),
@@ -272,5 +305,18 @@ def no_stream(_context: click.Context, parameter: click.Parameter, value: Path) 
     return value
 
 
-TRANSFER: Final = ("username", "password_env", "password_file", "unsafe_basic", "ca_bundle")
+TRANSFER: Final = (
+    "username",
+    "password_env",
+    "password_file",
+    "password_fd",
+    "unsafe_basic",
+    "ca_bundle",
+    "client_cert",
+    "client_key",
+    "client_key_password_env",
+    "client_key_password_file",
+    "header_file",
+    "proxy",
+)
 """The options of :data:`TRANSFER_OPTIONS` that concern the server."""

@@ -231,7 +231,8 @@ class _Adapter(requests.adapters.HTTPAdapter):
     def build_connection_pool_key_attributes(self, *_: Any, **__: Any) -> tuple[Any, Any]:
         """Return where to connect to, with the zone of an IPv6 address, which requests does not know."""
         where = self.location
-        return {"scheme": where.scheme, "host": where.host, "port": where.port}, {}
+        host = f"[{where.host}]" if ":" in where.host else where.host
+        return {"scheme": where.scheme, "host": host, "port": where.port}, {}
 
     def cert_verify(self, *_: Any, **__: Any) -> None:
         """Do nothing: all is set."""

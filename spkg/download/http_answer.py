@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException, IncompleteRead
 from typing import Final
 
 import requests
@@ -263,5 +264,9 @@ def _said(problem: BaseException) -> str:
             return "the server sent no data in time"
         case OSError():
             return system_words(problem)
+        case IncompleteRead():
+            return "the connection broke"
+        case HTTPException():
+            return "the server's answer is malformed"
         case _:
-            return str(problem)[:MAX_SERVER_TEXT]
+            return printable(str(problem))[:MAX_SERVER_TEXT]

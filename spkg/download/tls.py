@@ -108,8 +108,9 @@ def tls_refusal(location: Location, error: BaseException) -> TransferError | Non
     if isinstance(error, ssl.SSLCertVerificationError):
         problem = f"{location}: the server's certificate is not trusted: {error.verify_message}"
         return TransferError(problem, reason=CONTACT, hint=AUTHORITIES)
-    if isinstance(error, ssl.SSLError) and error.reason in REFUSALS:
-        problem, hint = REFUSALS[error.reason]
+    reason = getattr(error, "reason", None)  # only those of OpenSSL have one
+    if isinstance(error, ssl.SSLError) and reason in REFUSALS:
+        problem, hint = REFUSALS[reason]
         return TransferError(f"{location}: {problem}", reason=CONTACT, hint=hint)
     return None
 
@@ -118,5 +119,5 @@ def tls_words(error: ssl.SSLError) -> str:
     """Return what an error of TLS means, in plain words."""
     if isinstance(error, ssl.SSLEOFError):
         return "the server closed the connection during the TLS handshake; it may want a client certificate"
-    reason = (error.reason or "unknown error").replace("_", " ").lower()
+    reason = (getattr(error, "reason", None) or "unknown error").replace("_", " ").lower()
     return f"TLS failed: {reason}"

@@ -175,7 +175,11 @@ def test_nobody_there_is_8(here: Path) -> None:
             (),
             "unsupported URL scheme 'sftp': expected one of file, ftp, ftps, http, https, tftp",
         ),
-        ("http://127.0.0.1/p", ("--username", "bob"), "--username needs --password-env or --password-file"),
+        (
+            "http://127.0.0.1/p",
+            ("--username", "bob"),
+            "--username needs --password-env, --password-file or --password-fd",
+        ),
         ("http://127.0.0.1/p", ("--password-env", "PW"), "a password needs --username"),
         (
             "http://127.0.0.1/p",

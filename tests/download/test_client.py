@@ -34,6 +34,8 @@ ALICE = Login(username="alice", password=b"s3cret pass")
         ("ftps://host:990/p", "ftps", "host", 990, "/p"),
         ("tftp://[::1]/p", "tftp", "::1", 69, "/p"),
         ("HTTP://Host/P", "http", "host", 80, "/P"),
+        ("http://[fe80::1%25eth0.1]:8/p%20q", "http", "fe80::1%eth0.1", 8, "/p%20q"),
+        ("ftp://[FE80::1%Eth0]/p", "ftp", "fe80::1%Eth0", 21, "/p"),
     ],
 )
 def test_a_url_is_taken_apart(url: str, scheme: str, host: str, port: int, target: str) -> None:
@@ -57,6 +59,9 @@ def test_a_url_is_taken_apart(url: str, scheme: str, host: str, port: int, targe
         ("ftp://host/p?x", "a URL of ftp must not have a query"),
         ("http://host:99999/p", "not a valid URL"),
         ("http://[::1/p", "not a valid URL"),
+        ("http://[fe80::1%25]/p", "not a valid URL"),
+        ("http://[fe80::1%25a%2fb]/p", "not a valid URL"),
+        ("http://ho%25st/p", "not a valid URL"),
         ("http://host/a b", "a URL must have only printable ASCII characters, and no spaces"),
         ("http://host/a\r\nX: y", "a URL must have only printable ASCII characters, and no spaces"),
         ("http://höst/", "a URL must have only printable ASCII characters, and no spaces"),
@@ -76,6 +81,15 @@ def test_what_is_shown_of_a_url_has_no_query() -> None:
     assert str(location) == "https://[::1]:444/a/p?…"
     assert location.url == "https://[::1]:444/a/p?token=secret"
     assert (location.path, location.origin) == ("a/p", ("https", "::1", 444))
+
+
+def test_a_zone_is_for_this_host_alone() -> None:
+    location = Location.parse("https://[fe80::1%eth0]:444/p")
+
+    assert location.url == str(location) == "https://[fe80::1%25eth0]:444/p"
+    assert location.sent_url == "https://[fe80::1]:444/p"
+    assert (location.authority, location.origin) == ("[fe80::1]:444", ("https", "fe80::1%eth0", 444))
+    assert Location.parse(location.url) == location
 
 
 def test_a_login_does_not_show_its_password() -> None:
@@ -383,6 +397,25 @@ def test_unless_that_is_asked_for() -> None:
     assert [one.headers.get("authorization") for one in script.asked] == [None, basic(ALICE)]
 
 
+def test_a_server_behind_a_zone_is_asked_without_it() -> None:
+    heads: list[bytes] = []
+
+    def answer() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            heads.append(connection.recv(65536))
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listening:
+        threading.Thread(target=answer, daemon=True).start()
+        port = listening.getsockname()[1]
+        assert everything(transport(f"http://[::1%251]:{port}/a%20b?%25")) == b"hi"
+
+    (head,) = heads
+    assert head.startswith(b"GET /a%20b?%25 HTTP/1.1\r\n")
+    assert f"\r\nHost: [::1]:{port}\r\n".encode() in head
+
+
 def test_a_digest_is_preferred_and_used_again() -> None:
     both = (401, {"WWW-Authenticate": f'Basic realm="r", {DIGEST[1]["WWW-Authenticate"]}'}, b"")
     with serving(script := Script(octets=OCTETS, answers=[DIGEST])) as url:
@@ -606,8 +639,9 @@ def test_chunks_come_as_octets_and_their_end_is_one() -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     with speaking(head + b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n") as url:
         assert everything(transport(url)) == b"hello world"
-    with speaking(head + b"5\r\nhello\r\n6\r\n wo") as url, pytest.raises(BrokenError):
-        everything(transport(url))
+    with speaking(head + b"5\r\nhello\r\n6\r\n wo") as url:
+        with pytest.raises(BrokenError, match=r"/p: the connection broke$"):
+            everything(transport(url))
     with speaking(head + b"5\r\nhello\r\nzz\r\n wo") as url, pytest.raises(BrokenError):
         everything(transport(url))
 

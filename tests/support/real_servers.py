@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -65,7 +65,25 @@ def server(called: str) -> Certified:
     return _certify(called, "other", web_root())
 
 
-def _certify(called: str, with_key: str, by: Certified | None = None) -> Certified:
+@cache
+def client(called: str) -> Certified:
+    """Return the key of a client, and its certificate."""
+    return _certify(called, "signer", web_root(), ExtendedKeyUsageOID.CLIENT_AUTH)
+
+
+@cache
+def untimely_server(called: str) -> Certified:
+    """Return the key of a server, and its certificate, which is valid long after the tests are run."""
+    return _certify(called, "other", web_root(), begins=AT.replace(year=2090))
+
+
+def _certify(
+    called: str,
+    with_key: str,
+    by: Certified | None = None,
+    purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
+    begins: datetime = AT - timedelta(days=365),
+) -> Certified:
     """Certify a test key for TLS, with all that the strictest of clients want."""
     own = key(with_key)
     issuing = own if by is None else by.key
@@ -76,8 +94,8 @@ def _certify(called: str, with_key: str, by: Certified | None = None) -> Certifi
         .issuer_name(name(called) if by is None else by.certificate.subject)
         .public_key(own.public_key())
         .serial_number(int.from_bytes(hashlib.sha256(called.encode()).digest()[:8]))
-        .not_valid_before(AT - timedelta(days=365))
-        .not_valid_after(LAST)
+        .not_valid_before(begins)
+        .not_valid_after(max(LAST, begins + timedelta(days=365)))
         .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
         .add_extension(x509.KeyUsage(**{one: one in usages for one in USAGES}), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(own.public_key()), critical=False)
@@ -90,9 +108,9 @@ def _certify(called: str, with_key: str, by: Certified | None = None) -> Certifi
             names: x509.GeneralName = x509.IPAddress(ip_address(called))
         except ValueError:
             names = x509.DNSName(called)
-        builder = builder.add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
-        ).add_extension(x509.SubjectAlternativeName([names]), critical=False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False).add_extension(
+            x509.SubjectAlternativeName([names]), critical=False
+        )
     return Certified(key=own, certificate=builder.sign(issuing, hashes.SHA256()))
 
 
