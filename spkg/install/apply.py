@@ -138,6 +138,7 @@ def apply(
         OSError: The root can't be read.
     """
     _check_source(payload, request)
+    _check_writable(trusted, root, request)
     arriving = isinstance(payload, ArrivingPayload)
     # A dry run does not make the installer's own directory, and has to see the same room.
     space = root.space() if root.status(OWN) is None else None
@@ -278,6 +279,7 @@ def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: Appl
     """
     _check_source(payload, request)
     check_own(root)
+    _check_writable(trusted, root, request)
     if is_pending(root):
         hint = "run 'spkg recover' to finish or undo it"
         raise RefusedError("an installation in this root was interrupted", hint=hint)
@@ -317,6 +319,13 @@ def _check_source(payload: Payload, request: ApplyRequest) -> None:
     ):
         hint = "save it to a file, or add --unsafe-streaming: a broken stream may leave the root half-changed"
         raise UsageError("--in-place needs the package in a file", hint=hint)
+
+
+def _check_writable(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> None:
+    """Refuse a root in which nothing can be written, if something has to be."""
+    if root.space().f_flag & os.ST_RDONLY and (request.again or not is_installed(trusted, root)):
+        hint = "remount it with 'mount -o remount,rw', or use the layer that can be written"
+        raise RefusedError("the root is on a file system that is mounted read-only", hint=hint)
 
 
 def _start(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> Checkpoint:

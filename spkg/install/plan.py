@@ -186,6 +186,7 @@ class _Run:
             versions = self.overlay.versions(directory, position[:-1], record.path.base)
         if isinstance(record, Add | AddVersioned) and (old is not None or versions):
             return
+        _check_replaceable(old, record.path)
         # The mode may come from the replaced file: the same path, or the version that would move.
         if old is None and versions:
             old = self.overlay.child(directory, position[:-1], _lowest(versions))
@@ -236,6 +237,9 @@ class _Run:
         target, destination = self._place(record.destination_path)
         self._file(target, destination, record.destination_path)
         if destination != source:
+            _check_replaceable(
+                self.overlay.child(target, destination[:-1], destination[-1]), record.destination_path
+            )
             if self._left is not None:
                 self._left.change(source)
                 self._left.move(node)
@@ -300,6 +304,15 @@ class _Run:
         if not stated:
             stated = next(one for one in (mode, replaced, self._device.file_mode) if one is not None)
         return Blob(file=number, mode=stated & PERMISSIONS, owner=owner)
+
+
+def _check_replaceable(old: Node | None, path: RootPath) -> None:
+    """Refuse to put a file in the place of a device, FIFO or socket: what uses it would lose it."""
+    if isinstance(old, Leaf) and old.entry.kind is EntryKind.OTHER:
+        raise RefusedError(
+            f"{shown(path.parts)} is a {old.entry.kind.value} (device, FIFO or socket), expected a file",
+            hint="a package that means it removes the special file first",
+        )
 
 
 def _lowest(names: list[bytes]) -> bytes:

@@ -35,7 +35,7 @@ class EntryKind(Enum):
     DIRECTORY = "directory"
     LINK = "symbolic link"
     OTHER = "special file"
-    """A device, FIFO or socket: replaced or removed, never opened."""
+    """A device, FIFO or socket: removed or moved, never replaced or opened."""
 
 
 @dataclass(frozen=True, kw_only=True)

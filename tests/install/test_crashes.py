@@ -201,7 +201,13 @@ PLAIN: Final = (
         garden=at(
             bin=DIRECTORY, bin__app=OLD, bin__twin=Twin((b"bin", b"app")), link=Link(b"bin"), fifo=Special()
         ),
-        records=(piece("/bin/app", 1), piece("/link", 0), piece("/fifo", 3), remove("/bin/twin")),
+        records=(
+            piece("/bin/app", 1),
+            piece("/link", 0),
+            remove("/fifo"),
+            piece("/fifo", 3),
+            remove("/bin/twin"),
+        ),
     ),
     Scenario(
         name="chain",

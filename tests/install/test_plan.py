@@ -126,15 +126,44 @@ def test_extract_replaces_a_file_and_add_does_not() -> None:
     assert effects(tree("app"), file("app", kind=Add)) == ()
 
 
-@pytest.mark.parametrize(("what", "kind"), [(LINK, EntryKind.LINK), (OTHER, EntryKind.OTHER)])
-def test_links_and_special_files_are_replaced_by_extract_and_are_there_for_add(
-    what: TreeEntry, kind: EntryKind
-) -> None:
-    where = Memory({(b"app",): what})
+def test_a_link_is_replaced_by_extract_and_is_there_for_add() -> None:
+    where = Memory({(b"app",): LINK})
 
-    assert effects(where, file("app")) == (put("/app", replaces=kind),)
+    assert effects(where, file("app")) == (put("/app", replaces=EntryKind.LINK),)
     assert effects(where, file("app", kind=Add)) == ()
     assert where.calls["target"] == 0
+
+
+@pytest.mark.parametrize(
+    ("record", "section"),
+    [
+        (file("/dev/mtd.001"), "E.4.3"),
+        (versioned("/dev/mtd.001"), "E.4.3"),
+        (move("/f", "/dev/mtd.001"), "E.4.5"),
+        (move_versioned("/v.001", "/dev/mtd.001"), "E.4.5"),
+    ],
+)
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_device_is_not_replaced_by_a_file(record: Record, section: str, *, in_place: bool) -> None:
+    where = tree("dev/", "f", "v.001")
+    where.entries[(b"dev", b"mtd.001")] = OTHER
+
+    with pytest.raises(RefusedError) as caught:
+        plan_installation(trusted(record), None, where, in_place=in_place)
+
+    problem = "/dev/mtd.001 is a special file (device, FIFO or socket), expected a file"
+    assert (caught.value.problem, caught.value.field) == (problem, "command[0]")
+    assert caught.value.section == section
+    assert caught.value.hint == "a package that means it removes the special file first"
+
+
+def test_a_device_is_there_for_add_and_can_be_removed_or_moved_away_before() -> None:
+    where = Memory({(b"app",): OTHER, (b"tty",): OTHER})
+
+    assert effects(where, file("app", kind=Add)) == ()
+    assert effects(where, remove("app"), file("app")) == (put("/app", replaces=EntryKind.OTHER),)
+    assert effects(where, move("app", "old"), file("app")) == (put("/app"), moved("/app", "/old"))
+    assert effects(where, move("app", "app")) == ()
 
 
 @pytest.mark.parametrize("kind", [Extract, Add])

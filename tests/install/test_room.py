@@ -17,7 +17,7 @@ from spkg.verify.payload import open_package
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, Draft, policy
 from tests.support.naive_installer import PAYLOAD, interpret, piece, seen
-from tests.support.namespaces import isolated, mount_layers, mount_memory, unmount
+from tests.support.namespaces import isolated, make_read_only, mount_layers, mount_memory, unmount
 
 pytestmark = pytest.mark.part("power")
 OLD: Final = ("old/a", "old/b", "old/deep/c", "replaced", "gone")
@@ -129,3 +129,26 @@ def _sweep(tmp_path: Path, name: str, what: str, in_place: bool, layered: bool) 
     first += 0 if layered else 2 if what == "inodes" else len(OLD) * 8  # what is planted fits
     sizes = [f"{option}={number}{unit}" for number in range(first, first + 60 * step, step)]
     sweep(tmp_path, name, sizes, in_place=in_place, layered=layered)
+
+
+def _read_only(tmp_path: Path) -> None:
+    (package := tmp_path / "package").write_bytes(
+        Draft(records=(piece("/a", 0), End()), payload=PAYLOAD).encode()
+    )
+    (place := tmp_path / "place").mkdir()
+    mount_memory(place)
+    (fresh := place / "fresh").mkdir()
+    (used := place / "used").mkdir()
+    assert tried(package, used, in_place=False) == ("done", "done")
+    make_read_only(place)
+
+    for in_place in (False, True):
+        told = "refused: the root is on a file system that is mounted read-only"
+        assert tried(package, fresh, in_place=in_place) == (told, told)
+        assert list(fresh.iterdir()) == []
+        assert tried(package, used, in_place=in_place) == ("done", "done")  # it is installed already
+    unmount(place)
+
+
+def test_a_root_that_can_not_be_written_is_refused(tmp_path: Path) -> None:
+    isolated(_read_only, tmp_path)

@@ -213,13 +213,21 @@ class _Model:
 
     def _write(self, record: PayloadCommand, path: Parts, replaced: Node | None) -> None:
         end = record.file_offset + record.file_length
+        self._no_special(path)
         mode = replaced.mode if isinstance(replaced, File) else 0o644
         self.tree[path] = File(self._payload[record.file_offset : end], mode)
 
     def _rename(self, source: Parts, destination: RootPath) -> None:
         """Give a file the name of another, wherever that is."""
         path = self._file_path(destination, make=True)
+        if path != source:
+            self._no_special(path)
         self.tree[path] = self.tree.pop(source)
+
+    def _no_special(self, path: Parts) -> None:
+        """A device is not replaced by a file (decision 20)."""
+        if isinstance(self.tree.get(path), Special):
+            raise RefusedByModelError
 
 
 def _lowest(versions: Sequence[Parts]) -> Parts:
