@@ -27,17 +27,22 @@ from tests.support.real_servers import (
     ELSEWHERE,
     HOST,
     PASSWORD,
+    PROXY_LOGIN,
     USERNAME,
     Asked,
     Challenge,
     Nginx,
     Vsftpd,
+    client,
     digest_server,
     nginx,
+    openssl_server,
     own_host,
+    put_identity,
     relay,
     server,
     tftpd,
+    tinyproxy,
     vsftpd,
     web_root,
 )
@@ -67,8 +72,12 @@ OLD: Final = {"old": b"old"}
 NEW: Final = {"bin/app": CONTENTS, "lib/large": LARGE}
 INSTALLED: Final = "root: installed, 5 changes\n"
 FETCHED: Final = "got.spkg: 1.0 MiB, 2 files, all as signed by CN=Test Signer\n"
-MISLEADING: Final = {f"{protocol}_proxy": f"http://{HOST}:1" for protocol in ("http", "https", "ftp", "all")}
-"""What is said in the environment of proxies, and is nothing to anybody here."""
+MISLEADING: Final = {
+    **{f"{protocol}_proxy": f"http://{HOST}:1" for protocol in ("http", "https", "ftp", "all")},
+    **dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), "web.pem"),
+    "SSLKEYLOGFILE": "no such directory/keys",
+}
+"""What the environment says of proxies and of authorities, and is nothing to anybody here."""
 
 
 class Result(NamedTuple):
@@ -449,6 +458,85 @@ class TestNginxPasswords:
         assert_fetched(result, ENDED)
         asked = [(one.status, one.login) for one in web.asked(3)]
         assert asked == [(401, ""), (200, basic(PASSWORD)), (206, basic(PASSWORD))]
+
+
+@pytest.mark.judge("nginx")
+@pytest.mark.judge("tinyproxy")
+class TestTinyproxy:
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_a_package_comes_through_a_proxy(
+        self, spkg: Program, web: Nginx, here: Path, scheme: str
+    ) -> None:
+        port = web.plain if scheme == "http" else web.secure
+        url = f"{scheme}://{HOST}:{port}/p.spkg"
+        (here / "proxy").mkdir()
+        with tinyproxy(here / "proxy", web.secure) as proxy:
+            applied = spkg.apply(url, *WEB, "--proxy", proxy.url)
+            fetched = spkg.fetch(url, *WEB, "--proxy", proxy.url)
+            asked = proxy.requests()
+
+        assert_installed(applied)
+        assert_fetched(fetched)
+        assert asked == [f"GET {url}" if scheme == "http" else f"CONNECT {HOST}:{port}"] * 2
+        assert [one.status for one in web.asked(2)] == [200, 200]
+
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_what_broke_goes_on_through_it(self, spkg: Program, web: Nginx, here: Path, scheme: str) -> None:
+        (here / "proxy").mkdir()
+        with (
+            relay(HOST, web.plain if scheme == "http" else web.secure, after=HALF) as relayed,
+            tinyproxy(here / "proxy", relayed) as proxy,
+        ):
+            result = spkg.apply(f"{scheme}://{HOST}:{relayed}/p.spkg", *WEB, "--proxy", proxy.url)
+
+        assert (result.status, tree()) == (0, NEW), result.stderr
+        assert [one.status for one in web.asked(2)] == [200, 206]
+
+    def test_a_proxy_that_wants_a_login_is_given_it_by_a_header(
+        self, spkg: Program, web: Nginx, here: Path
+    ) -> None:
+        url = f"https://{HOST}:{web.secure}/p.spkg"
+        word = base64.b64encode(PROXY_LOGIN.replace(" ", ":").encode()).decode()
+        Path("headers").write_text(f"Proxy-Authorization: Basic {word}\n")
+        (here / "proxy").mkdir()
+        with tinyproxy(here / "proxy", web.secure, closed=True) as proxy:
+            refused = spkg.apply(url, *WEB, "--proxy", proxy.url, "--json")
+            fetched = spkg.fetch(url, *WEB, "--proxy", proxy.url, "--header-file", "headers")
+
+        hint = "write a line 'Proxy-Authorization: ...' into the file of --header-file"
+        problem = f"{url}: the proxy answered 407 Proxy Authentication Required"
+        assert_failed(refused, problem, hint, reason="contact")
+        assert_fetched(fetched)
+        assert [one.login for one in web.asked(1)] == [""]
+
+    def test_a_port_that_it_does_not_connect_to_is_final(self, spkg: Program, web: Nginx, here: Path) -> None:
+        url = f"https://{HOST}:{web.elsewhere}/p.spkg"
+        (here / "proxy").mkdir()
+        with tinyproxy(here / "proxy", web.secure) as proxy:
+            result = spkg.apply(url, *WEB, "--proxy", proxy.url, "--json")
+
+        assert_failed(result, f"{url}: the proxy answered 403 Access violation", reason="contact")
+
+
+@pytest.mark.judge("openssl")
+class TestOpensslServer:
+    @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+    def test_a_client_certificate_is_shown(self, spkg: Program, here: Path, version: str) -> None:
+        put_identity(Path("client.pem"), client("gateway"))
+        with openssl_server(here / "files", here / "work", version) as url:
+            applied = spkg.apply(f"{url}/p.spkg", *WEB, "--client-cert", "client.pem")
+            fetched = spkg.fetch(f"{url}/p.spkg", *WEB, "--client-cert", "client.pem")
+
+        assert_installed(applied)
+        assert_fetched(fetched)
+
+    def test_one_that_is_missing_is_named(self, spkg: Program, here: Path) -> None:
+        with openssl_server(here / "files", here / "work", "-tls1_2") as url:
+            result = spkg.apply(f"{url}/p.spkg", *WEB, "--json")
+
+        problem = f"{url}/p.spkg: the server refused the TLS handshake; it may want a client certificate"
+        hint = "use --client-cert and --client-key to show a certificate to the server"
+        assert_failed(result, problem, hint, reason="contact")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 import select
 import shutil
@@ -284,6 +285,78 @@ def nginx(files: Path, work: Path) -> Iterator[Nginx]:
         last = numbers["elsewhere"]
         stack.enter_context(_running(*command, directory=work, ready=lambda: _answers(HOST, last)))
         yield Nginx(log=work / "access", **numbers)
+
+
+# tinyproxy, and the server of openssl.
+
+TINYPROXY: Final = """
+Port {port}
+Listen {host}
+Timeout 30
+MaxClients 20
+LogLevel Connect
+LogFile "{log}"
+ConnectPort {allowed}
+{login}
+"""
+PROXY_LOGIN: Final = "proxy opensesame"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tinyproxy:
+    """A proxy for http, and for https to one port."""
+
+    url: str
+    log: Path
+
+    def requests(self) -> list[str]:
+        """Return methods and targets of all requests."""
+        found = re.findall(r"Request \(file descriptor \d+\): (\S+ \S+) ", self.log.read_text())
+        return list(map(str, found))
+
+
+@contextmanager
+def tinyproxy(work: Path, allowed: int, *, closed: bool = False) -> Iterator[Tinyproxy]:
+    """Run a proxy.
+
+    Args:
+        work: An empty directory for all that it writes.
+        allowed: The port of https that it connects to.
+        closed: Whether it wants a login.
+    """
+    with _free_port() as port:
+        login = f"BasicAuth {PROXY_LOGIN}" if closed else ""
+        conf, log = work / "tinyproxy.conf", work / "proxy.log"
+        conf.write_text(TINYPROXY.format(port=port, host=HOST, log=log, allowed=allowed, login=login))
+        command = ("tinyproxy", "-d", "-c", conf)
+        with _running(*command, directory=work, ready=lambda: _answers(HOST, port)):
+            yield Tinyproxy(url=f"http://{HOST}:{port}", log=log)
+
+
+@contextmanager
+def openssl_server(files: Path, work: Path, *options: str) -> Iterator[str]:
+    """Serve files by https to those who show a certificate, and give the URL of the directory.
+
+    Args:
+        files: The directory that is shown.
+        work: An empty directory for all else.
+        options: More options of s_server.
+    """
+    put_identity(work / "server.pem", server(HOST))
+    (work / "web.pem").write_bytes(web_root().pem)
+    with _free_port() as port:
+        command = ["openssl", "s_server", "-accept", f"{HOST}:{port}", "-cert", str(work / "server.pem")]
+        command += [
+            "-CAfile",
+            str(work / "web.pem"),
+            "-Verify",
+            "2",
+            "-verify_return_error",
+            "-quiet",
+            "-WWW",
+        ]
+        with _running(*command, *options, directory=files, ready=lambda: _answers(HOST, port)):
+            yield f"https://{HOST}:{port}"
 
 
 # vsftpd: FTP, in clear or with TLS, for whoever calls himself anonymous.
