@@ -185,13 +185,14 @@ types:
         type: u4
         valid:
           expr: |
-            has_empty_value ? _ == 0 :
-            has_integer_value ? _ == 4 :
+            has_empty_value ? _ == 0 or _root.header.minor_version > 0 :
+            has_integer_value ? _ == 4 or _ > 4 and _root.header.minor_version > 0 :
             has_version_value ? _ >= 4 and _ % 4 == 0 :
             has_attributes_value ? _ >= 12 and _ % 4 == 0 :
             true
         doc: |
           Octets of the value. Checked where the format of the value fixes it,
+          which a later minor version may have made longer (decision),
           down to arrays, which are neither empty (decision) nor broken off.
       - id: value
         -orig-id: Value

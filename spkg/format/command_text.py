@@ -19,6 +19,7 @@ from spkg.format.commands import (
     StorageCommand,
     StrongDigests,
     TimeoutCommand,
+    UncheckedCommand,
     UnknownCommand,
     Version,
     VersionCommand,
@@ -60,6 +61,8 @@ def summary(record: Record) -> str:
             return f"modes of {amount(len(record.modes), 'file')}"
         case Metadata(entries=entries):
             return ", ".join(f"{toml_key(name)} = {toml_string(value)}" for name, value in entries)
+        case UncheckedCommand():
+            return f"hash type {record.hash_type}, which is unknown: {_octets(record.value)}"
         case UnknownCommand():
             return _octets(record.value)
         case End() | Reboot() | Format():

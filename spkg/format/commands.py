@@ -69,6 +69,7 @@ __all__ = [
     "StorageCommand",
     "StrongDigests",
     "TimeoutCommand",
+    "UncheckedCommand",
     "UnknownCommand",
     "UnrecoverableTimeout",
     "Version",
@@ -127,6 +128,9 @@ class Record:
     MARK: ClassVar[bytes] = b""
     """What the Value begins with, if this is one of our own vendor commands."""
 
+    rest: bytes = field(default=b"", repr=False)
+    """What a later minor version of the format has added to the end of the Value (decision 3)."""
+
     def __init_subclass__(cls, code: int | None = None, title: str = "", section: str = "E.4") -> None:
         if code is not None:
             cls.CODE, cls.TITLE, cls.SECTION = code, title, section
@@ -160,8 +164,12 @@ class Record:
         return sum(cls.codecs()[before].size for before in names[: names.index(name)])
 
     @classmethod
-    def decode(cls, reader: Reader) -> Self:
+    def decode(cls, reader: Reader, *, later: bool = False) -> Self:
         """Read the Value, which is the innermost frame of *reader*.
+
+        Args:
+            reader: Positioned at the Value.
+            later: Whether the package is of a later minor version, whose Values may be longer.
 
         Raises:
             FormatError: The Value breaks the rules of its section.
@@ -171,7 +179,7 @@ class Record:
         located = {name: codec for name, codec in cls.codecs().items() if isinstance(codec, Located)}
         make: Callable[..., Self] = cls
         if not located:
-            return make(**values)
+            return make(**values, rest=reader.take(reader.left if later else 0, "rest"))
 
         spans: dict[str, Span] = {name: values[name] for name in located}
         fixed = reader.position - start
@@ -202,7 +210,7 @@ class Record:
         codecs = self.codecs()
         located = {name: codec for name, codec in codecs.items() if isinstance(codec, Located)}
         if not located:
-            return b"".join(codec.encode(getattr(self, name)) for name, codec in codecs.items())
+            return b"".join(codec.encode(getattr(self, name)) for name, codec in codecs.items()) + self.rest
 
         fixed = sum(codec.size for codec in codecs.values())
         contents = {name: codec.octets(getattr(self, name)) for name, codec in located.items()}
@@ -231,6 +239,8 @@ class Record:
             shown[name.rstrip("_")] = codec.show(getattr(self, name))
             if isinstance(codec, Flags):
                 shown["unsafe"] = bool(getattr(self, name) & UNSAFE)
+        if self.rest:
+            shown["rest"] = self.rest.hex()
         return shown
 
 
@@ -418,14 +428,14 @@ class Role(Record, code=20, title="Role", section="E.4.11"):
     arguments: Annotated[bytes, Remainder()] = b""
 
     @classmethod
-    def decode(cls, reader: Reader) -> Self:
+    def decode(cls, reader: Reader, *, later: bool = False) -> Self:
         """Read the Value; only a vendor's role can have arguments, so all others have a fixed length.
 
         Raises:
             FormatError: The Value breaks the rules of its section.
         """
-        record = super().decode(reader)
-        if record.arguments and record.role in ROLES.values():
+        record = super().decode(reader, later=later)
+        if record.arguments and record.role in ROLES.values() and not later:
             problem = f"a standard role has no arguments, got {len(record.arguments)} bytes"
             raise reader.error("arguments", problem)
         return record
@@ -506,8 +516,28 @@ class UnknownCommand(Record):
         return "Vendor-specific" if self.code in VENDOR_TYPES else "Unknown"
 
 
-def decode(code: int, reader: Reader) -> Record:
+@dataclass(frozen=True, kw_only=True)
+class UncheckedCommand(UnknownCommand):
+    """An extract or add command with a hash of a later minor version: kept and shown, never carried out.
+
+    Skipping it would install half a package, so a package that has one is refused.
+    """
+
+    hash_type: int
+
+    @property
+    def title(self) -> str:
+        """What Table 68 calls it."""
+        return RECORDS[self.code].TITLE
+
+
+def decode(code: int, reader: Reader, *, later: bool = False) -> Record:
     """Read the Value of a command of type *code*, which is the innermost frame of *reader*.
+
+    Args:
+        code: The Type.
+        reader: Positioned at the Value.
+        later: Whether the package is of a later minor version: Values may be longer, hashes of other types.
 
     Raises:
         FormatError: The Value breaks the rules of its type.
@@ -515,7 +545,20 @@ def decode(code: int, reader: Reader) -> Record:
     record = RECORDS.get(code)
     if record is None or not _begins_with(record.MARK, reader) or (record is Metadata and _is_odd(reader)):
         return UnknownCommand(number=code, value=reader.take(reader.left, "value"))
-    return record.decode(reader)
+    if later and issubclass(record, PayloadCommand):
+        hash_type = _hash_type(record, reader)
+        if hash_type != SHA1:
+            value = reader.take(reader.left, "value")
+            return UncheckedCommand(number=code, hash_type=hash_type, value=value)
+    return record.decode(reader, later=later and not record.MARK)
+
+
+def _hash_type(record: type[PayloadCommand], reader: Reader) -> int:
+    """Return the hash type; SHA-1 if the Value is cut off before it, which is found when it is read."""
+    place = record.place_of("hash_type")
+    if reader.left < place + 4:
+        return SHA1
+    return int.from_bytes(reader.peek(reader.position + place, 4))
 
 
 def _begins_with(mark: bytes, reader: Reader) -> bool:

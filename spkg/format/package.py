@@ -10,7 +10,7 @@ from itertools import count, zip_longest
 from typing import Final, Self
 
 from spkg.common.reader import ByteStream, Reader
-from spkg.errors import FormatError
+from spkg.errors import FormatError, RefusedError
 from spkg.format.commands import (
     RECORDS,
     End,
@@ -19,6 +19,7 @@ from spkg.format.commands import (
     Reboot,
     Record,
     StrongDigests,
+    UncheckedCommand,
     UnknownCommand,
     decode,
 )
@@ -224,7 +225,8 @@ class Package:
         placed = [(command.index, command.record) for command in self.commands]
         strong = next((record.digests for _, record in placed if isinstance(record, StrongDigests)), None)
         modes = next((record.modes for _, record in placed if isinstance(record, FileModes)), None)
-        files = [(index, record) for index, record in placed if isinstance(record, PayloadCommand)]
+        # A command that can't be checked has its place in the lists of digests and modes, too.
+        files = [(index, record) for index, record in placed if record.code in PAYLOAD_CODES]
         return tuple(
             PayloadFile(
                 command=index,
@@ -233,7 +235,19 @@ class Package:
                 mode=0 if modes is None else modes[number],
             )
             for number, (index, record) in enumerate(files)
+            if isinstance(record, PayloadCommand)
         )
+
+    def refuse_unchecked(self) -> None:
+        """Refuse a package whose contents can't be checked.
+
+        Raises:
+            RefusedError: A command has a hash of a type that this reader does not know.
+        """
+        for command in self.commands:
+            if isinstance(command.record, UncheckedCommand):
+                problem = f"{command.title} has hash type {command.record.hash_type}, which can't be checked"
+                raise RefusedError(f"command[{command.index}]: {problem}", section="E.4.3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,7 +279,9 @@ def survey(stream: ByteStream) -> Survey:
     try:
         try:
             with reader.within(header.command_list_length, "", "E.4"):
-                commands.extend(_commands(reader))  # keeps the commands before the one that raises
+                commands.extend(
+                    _commands(reader, later=header.minor > 0)
+                )  # keeps the commands before the one that raises
                 tail = reader.take(reader.left, "command_list")
         except FormatError as exc:
             framing.append(exc)
@@ -295,7 +311,7 @@ def encode_commands(records: Iterable[Record]) -> bytes:
     return b"".join(pieces)
 
 
-def _commands(reader: Reader) -> Iterator[Command | DamagedCommand]:
+def _commands(reader: Reader, *, later: bool) -> Iterator[Command | DamagedCommand]:
     """Read commands up to End or to the end of the list.
 
     Raises:
@@ -316,7 +332,7 @@ def _commands(reader: Reader) -> Iterator[Command | DamagedCommand]:
         section = RECORDS[code].SECTION if code in RECORDS else UnknownCommand.SECTION
         try:
             with reader.within(length, name, section):
-                record = decode(code, reader)
+                record = decode(code, reader, later=later)
         except FormatError as exc:
             reader.take(start + length - reader.position, name)
             exc.__traceback__ = None  # there may be thousands, and each would keep its stack frames

@@ -87,6 +87,7 @@ def plan_installation(
         RefusedError: A requirement is not met, a command can't be done in this tree, or there is no room.
         OSError: The tree can't be read.
     """
+    trusted.package.refuse_unchecked()
     room = tree.room()
     # (1) E.4.10 to E.4.13: requirements for the device, wherever they are in the list.
     ignored = check_requirements(trusted.package, device, room, refuse_unknown=refuse_unknown)

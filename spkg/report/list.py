@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from spkg.common.documents import Document
-from spkg.common.printable import amount, size
+from spkg.common.printable import amount, size, toml_key, toml_string
+from spkg.format.commands import Metadata
 from spkg.format.package import Package, PayloadFile
 from spkg.report.lines import Line, Tone, columns, mode_text
 
@@ -30,6 +31,7 @@ def listing_document(package: Package) -> Document:
             }
             for file in package.files
         ],
+        "metadata": dict(_metadata(package)),
     }
 
 
@@ -39,8 +41,14 @@ def listing_lines(package: Package) -> Iterator[Line]:
     width = max((len(row[1]) for row in rows), default=0)
     for line in columns((mode, length.rjust(width), *rest) for mode, length, *rest in rows):
         yield Tone.PLAIN, line
+    for key, value in _metadata(package):
+        yield Tone.PLAIN, f"{toml_key(key)} = {toml_string(value)}"
     octets = sum(file.record.file_length for file in package.files)
     yield Tone.BAD, f"{amount(len(rows), 'file')}, {size(octets)}; nothing is verified"
+
+
+def _metadata(package: Package) -> tuple[tuple[str, str], ...]:
+    return tuple(entry for one in package.records if isinstance(one, Metadata) for entry in one.entries)
 
 
 def _row(file: PayloadFile) -> tuple[str, str, str, str]:

@@ -81,6 +81,7 @@ def check_payload(
         progress: Called with the number of bytes done.
 
     Raises:
+        RefusedError: A file has a hash of a type that is unknown here.
         DamagedPayloadError: The contents of files do not match what was signed.
         UntrustedError: The same, for the first such file of an arriving package.
         FormatError: The payload is shorter or longer than the header states.
@@ -113,11 +114,13 @@ def compare_payload(
         progress: Called with the number of bytes done.
 
     Raises:
+        RefusedError: A file has a hash of a type that is unknown here.
         DamagedPayloadError: The contents of files do not match.
         UntrustedError: The same, for the first such file of an arriving package.
         FormatError: The payload is shorter or longer than the header states.
         TransferError: The deadline in force has passed, or the transfer failed.
     """
+    package.refuse_unchecked()
     files = package.files
     strong = sha256 or any(file.sha256 is not None for file in files)
     algorithms = Digest if strong else [Digest.SHA1]

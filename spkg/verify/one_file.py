@@ -44,10 +44,12 @@ def copy_file(trusted: TrustedPackage, payload: Payload, file: PayloadFile, outp
         output: An empty file that nobody reads yet.
 
     Raises:
+        RefusedError: A file has a hash of a type that is unknown here.
         UntrustedError: The contents do not match what was signed.
         FormatError: The payload is shorter or longer than the header states.
         OSError: The output can't be written.
     """
+    trusted.package.refuse_unchecked()
     if file not in trusted.package.files:
         raise ValueError("the file is of another package")
     algorithms = [Digest.SHA1] if file.sha256 is None else [*Digest]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spkg.format.commands import Add, End, ExtractVersioned, FileModes, Remove
+from spkg.format.commands import Add, End, ExtractVersioned, FileModes, Metadata, Remove
 from spkg.format.paths import RootPath, VersionedPath
 from tests.support.commands import process, run
 from tests.support.kit import CONTENTS, Draft, file
@@ -28,6 +28,7 @@ EMPTY = sha1(b"", usedforsecurity=False).hexdigest()
 def write_several() -> None:
     """Write a package with all that a list can show."""
     records = (
+        Metadata(entries=(("build", "42"), ("host", "a\x1bb"))),
         FileModes(modes=(0o640, 0o4, 0)),
         Remove(path=RootPath(b"gone")),
         file("etc/x\x1b[2J", CONTENTS),
@@ -50,6 +51,8 @@ def test_files_are_listed_as_by_ls() -> None:
         f"-rw-r-----  21  {SHA1}  etc/x\\x1b[2J\n"
         f"-------r--   0  {EMPTY}  /empty\n"
         f"-?????????  21  {SHA1}  /app.001\n"
+        'build = "42"\n'
+        'host = "a\\u001bb"\n'
         "3 files, 42 bytes; nothing is verified\n"
     )
 
@@ -64,10 +67,11 @@ def test_files_are_listed_in_one_document() -> None:
         "schema": "spkg.list/1",
         "verified": False,
         "files": [
-            {"path": "etc/x\x1b[2J", "mode": "0640", "length": 21, "sha1": SHA1, "command": 2},
-            {"path": "/empty", "mode": "0004", "length": 0, "sha1": EMPTY, "command": 3},
-            {"path": "/app.001", "mode": None, "length": 21, "sha1": SHA1, "command": 4},
+            {"path": "etc/x\x1b[2J", "mode": "0640", "length": 21, "sha1": SHA1, "command": 3},
+            {"path": "/empty", "mode": "0004", "length": 0, "sha1": EMPTY, "command": 4},
+            {"path": "/app.001", "mode": None, "length": 21, "sha1": SHA1, "command": 5},
         ],
+        "metadata": {"build": "42", "host": "a\x1bb"},
     }
 
 

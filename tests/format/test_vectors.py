@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli import main
-from spkg.errors import FormatError, SpkgError
+from spkg.errors import FormatError, RefusedError, SpkgError
 from spkg.format.package import Package, survey
 from spkg.verify.contents import DamagedPayloadError, check_payload
 from spkg.verify.payload import open_package
@@ -27,6 +27,7 @@ for module in pkgutil.iter_modules(make.__path__):
 
 NAMES = sorted(path.stem for path in HERE.glob("*.vec"))
 AT = kit.AT.isoformat()
+VERDICTS = {0: "trusted", 3: "malformed", 4: "untrusted", 5: "refused"}
 
 
 def outcome(path: Path) -> str:
@@ -42,6 +43,8 @@ def outcome(path: Path) -> str:
         return f"damaged: {exc.problem}"
     except UntrustedPackageError as exc:
         return f"untrusted: {exc.problem}"
+    except RefusedError as exc:
+        return f"refused: {exc.problem}"
     return "trusted"
 
 
@@ -83,7 +86,7 @@ def test_the_error_names_the_section(name: str, package: Path) -> None:
 def test_the_command_line_gives_the_status_and_one_line(name: str, package: Path) -> None:
     vector = load(HERE / f"{name}.vec")
     package.write_bytes(vector.octets)
-    status = {"trusted": 0, "format": 3, "untrusted": 4, "damaged": 4}[
+    status = {"trusted": 0, "format": 3, "untrusted": 4, "damaged": 4, "refused": 5}[
         vector.expect.split(" ")[0].rstrip(":")
     ]
 
@@ -93,7 +96,7 @@ def test_the_command_line_gives_the_status_and_one_line(name: str, package: Path
 
     assert result.exit_code == status
     assert len(result.stderr.splitlines()) == (status != 0)
-    assert json.loads(result.stdout)["verdict"] == {0: "trusted", 3: "malformed", 4: "untrusted"}[status]
+    assert json.loads(result.stdout)["verdict"] == VERDICTS[status]
 
 
 @pytest.mark.parametrize("name", NAMES)

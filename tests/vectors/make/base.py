@@ -15,8 +15,8 @@ KEYS: Final = ("comment", "section", "expect")
 class Vector:
     """One scenario with one outcome.
 
-    ``expect`` is ``trusted``, ``untrusted: REASON``, ``damaged: REASON`` or ``format error at 0xOFFSET``,
-    for a policy that trusts ``root.pem`` at the time in ``tests/support/kit.py``.
+    ``expect`` is ``trusted``, ``untrusted: REASON``, ``damaged: REASON``, ``refused: REASON`` or
+    ``format error at 0xOFFSET``, for a policy that trusts ``root.pem`` at the time of the kit.
     """
 
     name: str

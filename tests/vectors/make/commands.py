@@ -33,7 +33,7 @@ from spkg.format.commands import (
     UnrecoverableTimeout,
     Version,
 )
-from spkg.format.package import encode_commands
+from spkg.format.package import Header, encode_commands
 from spkg.format.paths import RootPath, TreePath, VersionedPath
 from tests.support.kit import CONTENTS, Draft, file
 from tests.vectors.make.base import vector
@@ -347,6 +347,68 @@ def role_of_2_octets() -> bytes:
 def storage_of_8_octets() -> bytes:
     """A storage size has 32 bits, not 64."""
     return raw(21, u32(0, 1))
+
+
+# A later minor version: what it has added is kept, and what can't be checked is refused.
+
+
+def later(*records: Record, payload: bytes = CONTENTS) -> bytes:
+    """Return a package of minor version 1."""
+    header = Header(minor=1, command_list_length=len(encode_commands(records)), payload_length=len(payload))
+    return Draft(records=records, payload=payload, header=header.encode()).encode()
+
+
+def of_later(code: int, value: bytes) -> bytes:
+    """Return a package of minor version 1 with one command of any Value, and a file that fits."""
+    return later(UnknownCommand(number=code, value=value), file("/bin/app"), End())
+
+
+@vector(section="E.3", expect="trusted")
+def later_timeout_of_8_octets() -> bytes:
+    """A later minor version may have added to the Value: the timeout is that of the first four octets."""
+    return of_later(14, u32(60, 7))
+
+
+@vector(section="E.3", expect="trusted")
+def later_storage_of_8_octets() -> bytes:
+    """The size is that of the first four octets, and is still required."""
+    return of_later(21, u32(1, 0))
+
+
+@vector(section="E.3", expect="trusted")
+def later_end_with_a_value() -> bytes:
+    """End still ends the list, whatever a later minor version has added to it."""
+    return later(file("/bin/app"), UnknownCommand(number=0, value=u32(7)))
+
+
+@vector(section="E.3", expect="trusted")
+def later_role_with_arguments() -> bytes:
+    """A standard role of a later minor version may have arguments."""
+    return of_later(20, u32(1) + b"more")
+
+
+@vector(section="E.4.7", expect="format error at 0x20")
+def later_timeout_of_3_octets() -> bytes:
+    """No compatible change makes a Value shorter."""
+    return of_later(14, b"\x00\x00\x01")
+
+
+@vector(section="E.4.10", expect="format error at 0x20")
+def later_version_gate_of_6_octets() -> bytes:
+    """An array that fills its Value can't be longer by half an element."""
+    return of_later(18, u32(6) + b"\x00\x01")
+
+
+@vector(section="E.4.3", expect="format error at 0x28")
+def later_extract_cut_before_its_hash_type() -> bytes:
+    """A Value that ends before the hash type is cut off in any version."""
+    return of_later(1, u32(0, 32))
+
+
+@vector(section="E.4.3", expect="refused: command[0]: Extract File has hash type 2, which can't be checked")
+def later_hash_type_2() -> bytes:
+    """A hash that a later minor version may define: the file can't be checked, so nothing is installed."""
+    return of_later(1, extract(hash_type=2))
 
 
 @vector(section="E.4.13", expect="format error at 0x28")
