@@ -1,5 +1,6 @@
 """How a command runs and ends: the table from errors to exit statuses, and the place that catches them."""
 
+import gc
 import signal
 import sys
 import warnings
@@ -230,6 +231,8 @@ class _Application(Group):
         if ends and hasattr(signal, "pthread_sigmask"):
             # Python takes its handlers away before it is done, and a signal could change the exit status.
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        if ends:
+            gc.freeze()  # or Python would look for garbage in all that is left, and the process ends anyway
         sys.exit(status)
 
 
