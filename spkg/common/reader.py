@@ -80,7 +80,12 @@ class Reader:
         Raises:
             FormatError: Fewer than four bytes are left.
         """
-        return int.from_bytes(self.take(4, field), "big")
+        limit, start = self._frames[-1].end, self._position
+        end = start + 4
+        if end > len(self._buffer) or (limit is not None and end > limit):
+            return int.from_bytes(self.take(4, field), "big")
+        self._position = end
+        return int.from_bytes(self._buffer[start:end], "big")
 
     def peek(self, start: int, count: int) -> bytes:
         """Return *count* bytes from offset *start*, inside the innermost frame, without moving the cursor."""

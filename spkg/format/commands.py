@@ -158,6 +158,12 @@ class Record:
         return {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
 
     @classmethod
+    @cache
+    def located(cls) -> dict[str, Located]:
+        """Those of them that have an offset and a length in the fixed part."""
+        return {name: codec for name, codec in cls.codecs().items() if isinstance(codec, Located)}
+
+    @classmethod
     def place_of(cls, name: str) -> int:
         """Return the position of a field in the fixed part, in bytes from the beginning of the Value."""
         names = list(cls.codecs())
@@ -176,7 +182,7 @@ class Record:
         """
         start, length = reader.position, reader.left
         values = {name: codec.decode(reader, name) for name, codec in cls.codecs().items()}
-        located = {name: codec for name, codec in cls.codecs().items() if isinstance(codec, Located)}
+        located = cls.located()
         make: Callable[..., Self] = cls
         if not located:
             return make(**values, rest=reader.take(reader.left if later else 0, "rest"))
@@ -207,8 +213,7 @@ class Record:
 
     def encode(self) -> bytes:
         """Return the Value: for a decoded record, the bytes it was decoded from."""
-        codecs = self.codecs()
-        located = {name: codec for name, codec in codecs.items() if isinstance(codec, Located)}
+        codecs, located = self.codecs(), self.located()
         if not located:
             return b"".join(codec.encode(getattr(self, name)) for name, codec in codecs.items()) + self.rest
 

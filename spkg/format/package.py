@@ -4,7 +4,7 @@ Reading checks frames and limits, and decides what is malformed; it trusts nothi
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count, zip_longest
 from typing import Final, Self
@@ -165,11 +165,11 @@ class PayloadFile:
     """The strong digest, if the package has them."""
     mode: int
     """The file mode, 0 if the package states none."""
+    range: Range = field(init=False, compare=False)
+    """Where it is in the payload."""
 
-    @property
-    def range(self) -> Range:
-        """Where it is in the payload."""
-        return Range(self.record.file_offset, self.record.file_length)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "range", Range(self.record.file_offset, self.record.file_length))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -360,13 +360,12 @@ def _check_list(
                     problem = _problem(command, "type", 0, "Reboot must be the last command before End")
                 case PayloadCommand() as record:
                     end = record.file_offset + record.file_length
-                    place = HEAD_SIZE + record.place_of("file_length")
                     if end > header.payload_length:
                         text = f"the file ends at {end}, after the payload of {header.payload_length} bytes"
-                        problem = _problem(command, "file_length", place, text)
+                        problem = _problem(command, "file_length", _place(record), text)
                     elif command.index == crowded:
                         text = f"more than {MAX_OVERLAP} files share bytes of the payload"
-                        problem = _problem(command, "file_length", place, text)
+                        problem = _problem(command, "file_length", _place(record), text)
                 case StrongDigests(digests=listed) | FileModes(modes=listed):
                     if command.code in seen:
                         text = f"there must be only one {command.title} command"
@@ -392,6 +391,11 @@ def _crowded(commands: Sequence[Command | DamagedCommand]) -> int | None:
     if len(deepest) <= MAX_OVERLAP:
         return None
     return max(index for one, index in ranges if one in deepest)
+
+
+def _place(record: PayloadCommand) -> int:
+    """Return where the length of a file is stated, in bytes from the beginning of its command."""
+    return HEAD_SIZE + record.place_of("file_length")
 
 
 def _problem(command: Command, field: str, place: int, problem: str) -> FormatError:

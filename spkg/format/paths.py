@@ -4,7 +4,7 @@ A path of one of these types contains no ``..``, no empty part and no NUL, and i
 code checks that again (decision 8).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 __all__ = ["MAX_PART", "MAX_PATH", "MAX_PATH_DEPTH", "RootPath", "TreePath", "VersionedPath"]
@@ -32,6 +32,8 @@ class RootPath:
     """
 
     octets: bytes
+    parts: tuple[bytes, ...] = field(init=False, compare=False, repr=False)
+    """The names from the root down; different spellings of a path have the same parts."""
 
     def __post_init__(self) -> None:
         octets = self.octets
@@ -45,7 +47,7 @@ class RootPath:
             octets.decode()
         except UnicodeDecodeError as exc:
             raise ValueError(f"the path is not UTF-8: {exc.reason} at byte {exc.start}") from exc
-        parts = self._parts()
+        parts = tuple(self._parts())
         if len(parts) > MAX_PATH_DEPTH:
             raise ValueError(f"the path has {len(parts)} parts, the limit is {MAX_PATH_DEPTH}")
         for part in parts:
@@ -57,6 +59,7 @@ class RootPath:
                 raise ValueError(f"a part of the path has {len(part)} bytes, the limit is {MAX_PART}")
         if parts and parts[0] == OWN_DIRECTORY:
             raise ValueError("the path is in the installer's own directory .spkg")
+        object.__setattr__(self, "parts", parts)
 
     @classmethod
     def of(cls, text: str) -> Self:
@@ -69,11 +72,6 @@ class RootPath:
             return cls(text.encode())
         except UnicodeEncodeError as exc:
             raise ValueError("the path can't be written in UTF-8") from exc
-
-    @property
-    def parts(self) -> tuple[bytes, ...]:
-        """The names from the root down; different spellings of a path have the same parts."""
-        return tuple(self._parts())
 
     @property
     def name(self) -> str:

@@ -20,7 +20,6 @@ from spkg.install.all_or_nothing import install, settle_root
 from spkg.install.checkpoint import Checkpoint, load_checkpoint
 from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
 from spkg.install.history import installed, is_last
-from spkg.install.in_place import install_in_place
 from spkg.install.leftovers import leftover_warnings
 from spkg.install.own_directory import check_own, working_in
 from spkg.install.plan import Plan, plan_installation
@@ -157,6 +156,8 @@ def apply(
             if not arriving:
                 # Damage must be found before commands take effect.
                 check_payload(trusted, payload, jobs=request.jobs)
+            from spkg.install.in_place import install_in_place  # noqa: PLC0415 - start-up: it is the exception
+
             install_in_place(
                 planned, request.device, payload, root, entry, start, committing=committing, progress=progress
             )

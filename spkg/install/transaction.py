@@ -225,7 +225,8 @@ def commit(root: Root, steps: Sequence[JournalStep], directories: Iterable[Parts
         root.create(_spare(marker)).close()
     if root.layered:
         bring_up(root, steps)
-    reserve = Reserve(octets=2 * len(encode_journal(steps)) + RESERVED, inodes=RESERVED_INODES + len(steps))
+    octets = RESERVED + (2 * len(encode_journal(steps)) if root.layered else 0)
+    reserve = Reserve(octets=octets, inodes=RESERVED_INODES + len(steps))
     with root.staying():
         staged = [keep_old(root, step, slot(b"old", step), TXN, reserve) for step in steps]
     puts = sum(step.verb is Verb.PUT for step in staged)
@@ -234,11 +235,11 @@ def commit(root: Root, steps: Sequence[JournalStep], directories: Iterable[Parts
     else:
         for directory in [*made, *((*TXN, name) for name in SLOTS), TXN, OWN, ()]:
             root.sync_directory(directory)
-    octets = encode_journal(staged)
-    if len(octets) > MAX_JOURNAL:
-        problem = f"the journal would have {len(octets)} bytes, the limit is {MAX_JOURNAL}"
+    journal = encode_journal(staged)
+    if len(journal) > MAX_JOURNAL:
+        problem = f"the journal would have {len(journal)} bytes, the limit is {MAX_JOURNAL}"
         raise FailedError(problem, reason=NO_ROOM)
-    write_whole(root, JOURNAL_DRAFT, octets)
+    write_whole(root, JOURNAL_DRAFT, journal)
     root.rename(JOURNAL_DRAFT, JOURNAL)
     root.sync_directory(TXN)
     return staged
