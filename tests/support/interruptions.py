@@ -269,6 +269,11 @@ def _no_sync_of_all() -> None:
     _root.sync_all = lambda _self: None
 
 
+def _nothing_made_sure_of() -> None:
+    """The parent of two killed children says what it sees."""
+    _applying.ensure_durable = lambda _root: None
+
+
 def _journal_first() -> None:
     """The journal is in force before all is staged."""
     commit = _transaction.commit
@@ -369,6 +374,7 @@ def _written_over() -> None:
 SEEDS: Final[dict[str, Callable[[], None]]] = {
     "no file sync": _no_file_sync,
     "no sync of all": _no_sync_of_all,
+    "nothing made sure of": _nothing_made_sure_of,
     "journal first": _journal_first,
     "checkpoint late": _checkpoint_late,
     "state forgotten": _state_forgotten,
@@ -642,6 +648,7 @@ DROPPED: Final = 2
 FILE_SYSTEMS: Final = {
     "ext4": (16, ("mkfs.ext4", "-q", "-F", "-J", "size=4"), "loop,noauto_da_alloc"),
     "xfs": (300, ("mkfs.xfs", "-q", "-f"), "loop"),
+    "btrfs": (128, ("mkfs.btrfs", "-q", "-f"), "loop,commit=300"),
 }
 """The size in MiB, how it is made, and mounted: ext4 without the help it gives to those who don't sync."""
 OVERLAY: Final = "overlayfs"
@@ -653,12 +660,19 @@ MOST: Final = 300
 
 
 class Primitives:
-    """Counts what changes a file system, in this process, and does something before one of them."""
+    """Counts what changes a file system, in this process, and does something before one of them.
 
-    def __init__(self, at: int, act: Callable[[], object]) -> None:
+    Args:
+        at: The number of that one, from 1.
+        act: What is done then.
+        only: The names of those that count; all where there are none.
+    """
+
+    def __init__(self, at: int, act: Callable[[], object], only: frozenset[str] = frozenset()) -> None:
         self.seen: list[str] = []
         self._at = at
         self._act = act
+        self._only = only
         for name in (
             "rename",
             "link",
@@ -685,6 +699,9 @@ class Primitives:
         libc.renameat2 = self._counted("exchange", libc.renameat2)
 
     def _counted(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        if self._only and name not in self._only:
+            return work
+
         def counted(*arguments: Any, **more: Any) -> Any:
             self.seen.append(name)
             if len(self.seen) == self._at:
