@@ -505,8 +505,18 @@ class Both:
         return f"{self.first}; {self.second}"
 
 
-def attempt(tally: Tally, scenario: Scenario, root: Simulation, fault: Fault | Both) -> None:
-    """Install while a fault hinders it, judge what is said of it, and recover once the fault is gone."""
+def attempt(
+    tally: Tally, scenario: Scenario, root: Simulation, fault: Fault | Both, *, stays: bool = False
+) -> None:
+    """Install while a fault hinders it, judge what is said of it, and recover once the fault is gone.
+
+    Args:
+        tally: What is found.
+        scenario: What is installed.
+        root: Where.
+        fault: What hinders it.
+        stays: Whether it also hinders a recovery, and another one, before it is gone.
+    """
     promised: State | None = None
     root.tap = fault
     try:
@@ -523,7 +533,28 @@ def attempt(tally: Tally, scenario: Scenario, root: Simulation, fault: Fault | B
         promised = None
     elif promised is not None and state_of(root) != promised:
         tally.problem(f"{scenario}: {fault}: not what was reported")
+    for _ in range(2 * stays):
+        recover_while_it_stays(tally, scenario, root, fault, promised)
     settle(tally, scenario, root, str(fault), promised)
+
+
+def recover_while_it_stays(
+    tally: Tally, scenario: Scenario, root: Simulation, fault: Fault | Both, promised: State | None
+) -> None:
+    """Recover while a fault hinders that too: what is said of it is true, and what was promised stays."""
+    root.tap = fault
+    over = False
+    try:
+        restore(root)
+        over = True
+    except FailedError:
+        over = True  # the tree is not half-changed
+    except (OSError, UnsafeError):
+        pass
+    root.tap = nothing
+    states = {"old": scenario.old, "new": scenario.new} if promised is None else {"what was said": promised}
+    if (over or promised is not None) and state_of(root) not in states.values():
+        tally.problem(f"{scenario}: {fault}: recovered while it stays, expected {' or '.join(states)}")
 
 
 def install_until(scenario: Scenario, root: Simulation, fault: Fault) -> None:
@@ -576,6 +607,24 @@ def test_a_failing_file_system_leaves_what_is_reported(
     record_property("found", dict(tally.found))
     assert tally.problems == []
     assert min(tally.found["old"], tally.found["new"]) >= least(3)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "once" not in KINDS[kind]])
+@scenarios
+def test_a_fault_that_stays_over_the_recovery_leaves_what_is_reported(
+    scenario: Scenario, kind: str, record_property: Callable[[str, object], None]
+) -> None:
+    tally = Tally()
+
+    for number in numbers(every=2):
+        fault = Fault(number, errno.EIO if number % 2 else errno.ENOSPC, **KINDS[kind])
+        attempt(tally, scenario, scenario.start(), fault, stays=True)
+        if not fault.hindered:
+            break
+
+    record_property("found", dict(tally.found))
+    assert tally.problems == []
+    assert min(tally.found["old"], tally.found["new"]) >= least(2)
 
 
 @pytest.mark.parametrize("kind", ["killed", *KINDS])

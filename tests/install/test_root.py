@@ -545,6 +545,23 @@ def test_what_can_not_be_written_is_told_with_its_path() -> None:
     assert str(caught.value) == text(errno.ENOSPC, "/dir/file")
 
 
+def test_where_no_directory_can_be_synced_alone_everything_is() -> None:
+    with pytest.raises(OSError, match="Invalid argument"):
+        fsync("/proc/self")
+
+    with Root(Path("/proc/self")) as root:
+        root.sync_directory(())
+        root.sync_directory((b"task",))
+
+
+def fsync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def test_a_file_takes_the_place_of_another_at_once(root: Root) -> None:
     held = os.open(root.path / "dir/file", os.O_RDONLY)
     root.rename((b"file",), (b"dir", b"file"))

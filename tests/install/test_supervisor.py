@@ -14,6 +14,10 @@ import spkg
 from spkg.errors import FailedError, RefusedError, UnsafeError
 from spkg.format.commands import End, Remove, Version
 from spkg.format.paths import RootPath
+from spkg.format.states import InstallationState
+from spkg.install.checkpoint import Checkpoint, save_checkpoint
+from spkg.install.own_directory import working_in
+from spkg.install.root import Root
 from spkg.verify.payload import Payload
 from spkg.verify.signatures import TrustedPackage
 from tests.support.kit import AT, CONTENTS, Draft, file, policy
@@ -114,6 +118,42 @@ def test_the_recovery_command_runs_whatever_the_caller_raises(
     assert caught.value.__notes__[0] == f"meanwhile: {kind('nobody listens')!r}"
 
 
+def killed(*_: object, **__: object) -> NoReturn:
+    os._exit(9)
+
+
+def test_the_recovery_command_runs_also_if_the_recovering_child_is_killed(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unrecoverable = Checkpoint(package="ab" * 32, command=3, state=InstallationState.UNRECOVERABLE)
+    with Root(place / "root") as opened, working_in(opened):
+        save_checkpoint(opened, unrecoverable)
+    monkeypatch.setattr("spkg.install.apply.apply", killed)
+    monkeypatch.setattr("spkg.install.apply.aftermath", killed)
+
+    with pytest.raises(UnsafeError, match="twice"):
+        install(PACKAGE, place, recovering(place))
+
+    assert (place / "recovered").exists()
+
+
+def test_where_nobody_can_recover_it_is_unknown_what_is_left(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object, **__: object) -> NoReturn:
+        raise OSError(5, "Input/output error", "/.spkg")
+
+    monkeypatch.setattr("spkg.install.apply.apply", killed)
+    monkeypatch.setattr("spkg.install.apply.aftermath", gone)
+
+    with pytest.raises(UnsafeError) as caught:
+        install(PACKAGE, place, recovering(place))
+
+    assert str(caught.value) == "it is unknown what is left to do: /.spkg: input/output error"
+    assert caught.value.hint == "run 'spkg recover' to try again"
+    assert (place / "recovered").exists()
+
+
 def test_everything_is_let_go_before_the_recovery_command(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,9 +172,6 @@ def test_everything_is_let_go_before_the_recovery_command(
 def test_a_killed_child_is_settled_also_if_the_caller_raises(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_: object, **__: object) -> NoReturn:
-        os._exit(9)
-
     def breaking(event: object) -> None:
         if isinstance(event, spkg.Note):
             raise BrokenPipeError
