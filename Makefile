@@ -67,6 +67,7 @@ $(VENV)/python:
 $(VENV)/run: $(VENV)/python .requirements/run.lock pyproject.toml
 	@$(PIP) install --require-hashes -r .requirements/run.lock
 	@$(PIP) install --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+	@$(BIN)/python -m compileall -q spkg vouchers
 	@touch $@
 
 $(VENV)/test: $(VENV)/run .requirements/test.lock

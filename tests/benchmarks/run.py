@@ -2,7 +2,8 @@
 
 What is compared runs in turn, A B A B …, so that a machine that slows down slows down both; figures are
 medians over the pairs, with the least and the most behind them.  It measures and does not judge: the exit
-status is 0 unless something could not run.  It needs nothing but Python, ``openssl`` and ``cp``.
+status is 0 unless something could not run.  It needs nothing but Python, ``openssl`` and ``cp``; OSTree and
+Mender are measured beside where Debian's packages ``ostree``, ``mender-client`` and ``mender-artifact`` are.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shutil import disk_usage, rmtree
+from shutil import disk_usage, rmtree, which
 from statistics import median
 from tempfile import TemporaryDirectory, gettempdir, mkdtemp
 from typing import IO, Final, Literal
@@ -184,11 +185,21 @@ COMPARED: Final = {
 }
 """What is measured of vouchers, what it is called, and how long it may take, to the other's time."""
 
+MENDER: Final = """
+set -e
+mount -t tmpfs none /etc/mender
+echo artifact_name=none >/etc/mender/artifact_info
+mender --config "$1/mender.conf" --data "$1/data" install "$1/many.mender"
+exec sync -f "$1/landed"
+"""
+"""Installs with Mender, which wants to know what is there already, in a mount namespace of its own."""
+
 NOTES: Final = """
 Ratios (x) are to 'openssl dgst -sha1' of the package (verify), to 'cp' and 'openssl dgst -sha1' of the
 sources (build), to these and 'sync -f' (apply), to 'cp -r' and 'sync -f' (many files), and to
 'python -c "import click, cryptography.x509"' (the small package).  The start-up, measured as 'spkg verify' of
-the small package, is subtracted from all other figures of packages: its row bounds it.  Vouchers of two
+the small package, is subtracted from all other figures of packages: its row bounds it.  OSTree pulls a commit
+of the files into a repository and checks it out; Mender installs them as a directory.  Vouchers of two
 Options are compared by their time: with the bare key signing as much, with parsing, shape, canonical XML and
 key alone (verified), and with python-xmlsec.  Memory is the most of all runs, resident."""
 HEADINGS: Final = ("row", "figure", "min-max", "target", "", "medians")
@@ -210,6 +221,11 @@ class Bench:
         return [self.path / f"file{number}" for number in range(FILES)]
 
     @property
+    def whole(self) -> list[Path]:
+        """One file as large as all of them together."""
+        return [self.path / "whole"]
+
+    @property
     def large(self) -> Path:
         """The large package."""
         return self.path / "large.spkg"
@@ -222,13 +238,18 @@ class Bench:
     def prepare(self) -> None:
         """Make keys, sources and packages; what this reads and writes is in memory afterwards."""
         room = disk_usage(self.path).free
-        if room < 5 * self.size:  # sources, their copies, two packages, and one that is written
-            raise FailedError(f"{self.path} has {room >> 20} MiB of room, not {5 * self.size >> 20}")
+        if room < 7 * self.size:  # sources twice, their copies, three packages, and what is written
+            raise FailedError(f"{self.path} has {room >> 20} MiB of room, not {7 * self.size >> 20}")
+        # As an installation does; or what changed since would be compiled at each start.
+        run(sys.executable, "-m", "compileall", "-q", ROOT / "spkg", ROOT / "vouchers")
         run(*SPKG, "keygen", self.path / "keys")
         for source in self.sources:
             _fill(source, self.size // FILES)
         _describe(self.path / "large.toml", self.sources)
         self.build(self.large)
+        _fill(self.whole[0], self.size)
+        _describe(self.path / "whole.toml", self.whole)
+        self.build(self.path / "whole.spkg", "whole.toml")
 
         (self.path / "many").mkdir()
         sources = [self.path / "many" / f"file{number}" for number in range(MANY)]
@@ -261,33 +282,33 @@ class Bench:
         os.sync()  # what others wrote must not be carried out, and counted, while this runs
         return self.build(package)
 
-    def copy_and_digest(self) -> Usage:
+    def copy_and_digest(self, sources: Sequence[Path] = ()) -> Usage:
         """Do with ``cp`` and ``openssl`` what building has to do in any case."""
         copies = self.path / "copies"
         copies.mkdir(exist_ok=True)
         for copy in copies.iterdir():
             copy.unlink()
         os.sync()
-        copied = run("cp", *self.sources, copies)
-        hashed = run("openssl", "dgst", "-sha1", *self.sources)
+        copied = run("cp", *(sources or self.sources), copies)
+        hashed = run("openssl", "dgst", "-sha1", *(sources or self.sources))
         return replace(copied, wall=copied.wall + hashed.wall, cpu=copied.cpu + hashed.cpu)
 
-    def apply(self, package: Path) -> Usage:
+    def apply(self, package: Path, *more: str) -> Usage:
         """Install a package in an empty root."""
         root = Path(mkdtemp(dir=self.path, prefix="root-"))
         os.sync()
         trust = self.path / "keys" / "ca.pem"
-        return run(*SPKG, "apply", package, "--root", root, "--trust", trust, "--no-progress")
+        return run(*SPKG, "apply", package, "--root", root, "--trust", trust, "--no-progress", *more)
 
-    def apply_large(self) -> Usage:
-        """Install the large package, where there is no room for it several times."""
+    def apply_large(self, package: Path, *more: str) -> Usage:
+        """Install a large package, where there is no room for it several times."""
         for root in self.path.glob("root-*"):
             rmtree(root)
-        return self.apply(self.large)
+        return self.apply(package, *more)
 
-    def copy_digest_and_sync(self) -> Usage:
-        """Do with ``cp``, ``openssl`` and ``sync`` what installing the large package has to do."""
-        copied = self.copy_and_digest()
+    def copy_digest_and_sync(self, sources: Sequence[Path]) -> Usage:
+        """Do with ``cp``, ``openssl`` and ``sync`` what installing a large package has to do."""
+        copied = self.copy_and_digest(sources)
         synced = run("sync", "-f", self.path / "copies")
         return replace(copied, wall=copied.wall + synced.wall)
 
@@ -299,6 +320,51 @@ class Bench:
         copied = run("cp", "-r", self.path / "many", copies)
         synced = run("sync", "-f", copies)
         return replace(copied, wall=copied.wall + synced.wall)
+
+    def prepare_rivals(self) -> dict[str, Callable[[], Usage]]:
+        """Return how other programs install the many files, as far as they are there."""
+        many = self.path / "many"
+        found: dict[str, Callable[[], Usage]] = {}
+        if which("ostree"):
+            served = self.path / "served"
+            run("ostree", "init", f"--repo={served}", "--mode=archive")
+            run("ostree", "commit", f"--repo={served}", "-b", "main", f"--tree=dir={many}")
+            found["OSTree"] = self.apply_with_ostree
+        if (
+            which("mender")
+            and which("mender-artifact")
+            and os.geteuid() == 0
+            and Path("/etc/mender").is_dir()
+        ):
+            (self.path / "mender.conf").write_text("{}", encoding="utf-8")
+            (self.path / "dest_dir").write_text(str(self.path / "landed"), encoding="utf-8")
+            files = ("-f", self.path / "update.tar", "-f", self.path / "dest_dir")
+            run("tar", "-cf", self.path / "update.tar", "-C", many, ".")
+            named = ("-n", "one", "-t", "bench", "-T", "directory", "-o", self.path / "many.mender")
+            run("mender-artifact", "write", "module-image", *named, *files)
+            found["Mender"] = self.apply_with_mender
+        return found
+
+    def apply_with_ostree(self) -> Usage:
+        """Install the many files with OSTree, in an empty repository and an empty directory."""
+        place = Path(mkdtemp(dir=self.path, prefix="ostree-"))
+        repository = f"--repo={place / 'repository'}"
+        run("ostree", "init", repository, "--mode=bare" if os.geteuid() == 0 else "--mode=bare-user")
+        os.sync()
+        pulled = run("ostree", "pull-local", repository, self.path / "served", "main")
+        out = run("ostree", "checkout", repository, "-H", "main", place / "out")
+        synced = run("sync", "-f", place)
+        return replace(pulled, wall=pulled.wall + out.wall + synced.wall)
+
+    def apply_with_mender(self) -> Usage:
+        """Install the many files with Mender, in an empty directory."""
+        for name in ("data", "landed"):
+            if (self.path / name).exists():
+                (self.path / name).rename(Path(mkdtemp(dir=self.path, prefix="mender-")) / name)
+        (self.path / "data" / "scripts").mkdir(parents=True)
+        (self.path / "data" / "device_type").write_text("device_type=bench\n", encoding="utf-8")
+        os.sync()
+        return run("unshare", "--mount", "sh", "-c", MENDER, "sh", self.path)
 
     def digest(self) -> Usage:
         """Hash the large package with ``openssl``."""
@@ -341,23 +407,29 @@ class Bench:
             detail=f"{median(ours.cpu for ours, _ in pairs):.2f} s less {startup_cpu:.2f} s of start-up, "
             f"against {median(theirs.cpu for _, theirs in pairs):.2f} s",
         )
-        pairs = self.in_turn(self.apply_large, self.copy_digest_and_sync)
-        applied_memory = _memory(f"apply {what}: memory", [ours for ours, _ in pairs])
-        yield Row(
-            name=f"apply {what}, durable",
-            figures=[max(0.0, ours.wall - startup) / theirs.wall for ours, theirs in pairs],
-            target=1.2,
-            unit="x",
-            detail=_walls(pairs, startup),
+
+        def applied(
+            name: str, package: Path, sources: Sequence[Path], target: float, *more: str
+        ) -> tuple[Row, list[Usage]]:
+            pairs = self.in_turn(
+                lambda: self.apply_large(package, *more), lambda: self.copy_digest_and_sync(sources)
+            )
+            ratios = [max(0.0, ours.wall - startup) / theirs.wall for ours, theirs in pairs]
+            row = Row(name=name, figures=ratios, target=target, unit="x", detail=_walls(pairs, startup))
+            return row, [ours for ours, _ in pairs]
+
+        one = f"{_shown(self.size)} of one file"
+        row, usages = applied(f"apply {what}, durable, all {cores} cores", self.large, self.sources, 0.8)
+        yield row
+        row, more = applied(
+            f"apply {one}, durable, all {cores} cores", self.path / "whole.spkg", self.whole, 1.0
         )
-        pairs = self.in_turn(lambda: self.apply(self.path / "many.spkg"), self.copy_many_and_sync)
-        yield Row(
-            name=f"apply {MANY} files of {SMALL >> 10} KiB, durable",
-            figures=[max(0.0, ours.wall - startup) / theirs.wall for ours, theirs in pairs],
-            target=1.5,
-            unit="x",
-            detail=_walls(pairs, startup),
-        )
+        yield row
+        usages += more
+        row, more = applied(f"apply {what}, durable, --jobs 1", self.large, self.sources, 1.2, "--jobs", "1")
+        yield row
+        applied_memory = _memory(f"apply {_shown(self.size)}: memory", usages + more)
+        yield from self.many_rows()
         yield parallel_memory
         yield alone_memory
         yield built_memory
@@ -370,6 +442,29 @@ class Bench:
             detail=_walls(start),
         )
         yield from self.voucher_rows()
+
+    def many_rows(self) -> Iterator[Row]:
+        """Measure what many small files take, and what they take others, in turn."""
+        others = {f"apply {MANY} files of {SMALL >> 10} KiB, durable": (2.0, self.copy_many_and_sync)}
+        others |= {f"the same, to {name}": (1.0, install) for name, install in self.prepare_rivals().items()}
+        start: list[Usage] = []
+        ours: list[Usage] = []
+        theirs: dict[str, list[Usage]] = {name: [] for name in others}
+        for _ in range(self.pairs + 1):
+            start.append(self.verify(self.small))
+            ours.append(self.apply(self.path / "many.spkg"))
+            for name, (_, install) in others.items():
+                theirs[name].append(install())
+        own = [max(0.0, one.wall - first.wall) for first, one in zip(start[1:], ours[1:], strict=True)]
+        for name, (target, _) in others.items():
+            pairs = [*zip(ours[1:], theirs[name][1:], strict=True)]
+            yield Row(
+                name=name,
+                figures=[mine / other.wall for mine, (_, other) in zip(own, pairs, strict=True)],
+                target=target,
+                unit="x",
+                detail=_walls(pairs, median(one.wall for one in start[1:])),
+            )
 
     def voucher_rows(self) -> Iterator[Row]:
         """Measure what vouchers take."""
