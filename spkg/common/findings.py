@@ -11,6 +11,7 @@ __all__ = ["CODES", "Finding", "WarningCode", "refuse_findings"]
 
 WarningCode = Literal[
     "already-ended",
+    "attributes-lost",
     "capability",
     "certificate-expires",
     "dates-not-checked",
@@ -45,6 +46,7 @@ WarningCode = Literal[
 CODES: Final = MappingProxyType[WarningCode, str](
     {
         "already-ended": "an Option of the voucher has ended already, so every device will refuse it",
+        "attributes-lost": "a replaced file had capabilities or other extended attributes, which are lost",
         "capability": "files have capabilities, which the package does not carry",
         "certificate-expires": "the signer's certificate expires within 90 days",
         "dates-not-checked": "without a clock, no dates of certificates and revocation lists were checked",

@@ -111,7 +111,7 @@ def install(
         try:
             report = _stage(plan, payload, root, steps, progress, jobs)
             transaction.write_whole(root, slot(b"new", record), octets)
-            directories = [effect.path for effect in plan.effects if isinstance(effect, MakeDirectory)]
+            directories = [effect for effect in plan.effects if isinstance(effect, MakeDirectory)]
             committing()
             staged = transaction.commit(root, [*steps, *own], directories)
         except BaseException as exc:
@@ -241,6 +241,6 @@ class _Stager(Landing):
         super().finish()
 
     def _end(self, file: NewFile, put: PutFile) -> None:
-        file.set_mode(put.mode, put.owner)
+        file.set_mode(put.mode, put.owner, put.heritage)
         if self._sync:
             file.sync()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from spkg.install.heritage import NO_HERITAGE, Heritage
 from spkg.install.root import Parts
 from spkg.install.root_tree import EntryKind
 
@@ -24,6 +25,8 @@ class PutFile:
     """User and group of the file it replaces."""
     replaces: EntryKind | None
     """What was at the path before."""
+    heritage: Heritage = NO_HERITAGE
+    """What its directory gives it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,8 @@ class MakeDirectory:
 
     path: Parts
     replaces: EntryKind | None
+    heritage: Heritage = NO_HERITAGE
+    """What the directory above gives it."""
 
 
 Effect = PutFile | DeleteEntry | MoveEntry | MakeDirectory

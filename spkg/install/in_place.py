@@ -197,7 +197,7 @@ class _Run:
         root = self._root
         for effect in effects:
             if isinstance(effect, MakeDirectory):
-                _make(root, effect.path)
+                _make(root, effect)
         for effect in effects:
             if isinstance(effect, PutFile) and file is not None:
                 part = self._stage(effect, file)
@@ -229,7 +229,7 @@ class _Run:
             if self._wanted[file.range]:
                 _write_part(root, part, put, kept.read())
                 return part
-            kept.set_mode(put.mode, put.owner)
+            kept.set_mode(put.mode, put.owner, put.heritage)
             kept.sync()
         finally:
             kept.close()
@@ -258,7 +258,7 @@ def _write_part(root: Root, path: Parts, put: PutFile, pieces: Iterable[memoryvi
     try:
         for octets in pieces:
             part.write(octets)
-        part.set_mode(put.mode, put.owner)
+        part.set_mode(put.mode, put.owner, put.heritage)
         part.sync()
     finally:
         part.close()
@@ -278,13 +278,13 @@ def _remove_tree(root: Root, path: Parts) -> None:
         root.sweep(over)
 
 
-def _make(root: Root, path: Parts) -> None:
+def _make(root: Root, directory: MakeDirectory) -> None:
     """Make a directory that has its final mode from the start, also after a power cut."""
     made = vacant(root, MADE)
-    root.mkdir(made, DIRECTORY_MODE)
+    root.mkdir(made, DIRECTORY_MODE, directory.heritage)
     root.sync_directory(made)
-    root.rename(made, path)
-    _sync(root, [path[:-1], OWN])
+    root.rename(made, directory.path)
+    _sync(root, [directory.path[:-1], OWN])
 
 
 def _move(root: Root, source: Parts, path: Parts) -> None:

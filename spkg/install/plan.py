@@ -4,8 +4,8 @@ Planning is pure: it reads the tree and changes nothing.  The commands run on an
 list, so a later command sees what an earlier one did.  Everything that can be refused is refused here.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, final
 
 from spkg.common.findings import Finding
@@ -32,6 +32,7 @@ from spkg.format.package import Command, Package
 from spkg.format.paths import RootPath, VersionedPath
 from spkg.install.effects import Effect, PutFile
 from spkg.install.fixed_entries import check_fixed
+from spkg.install.heritage import NO_HERITAGE
 from spkg.install.planned_tree import Blob, Directory, Leaf, Node, Overlay
 from spkg.install.requirements import check_requirements
 from spkg.install.room import RoomLeft, check_room
@@ -96,13 +97,14 @@ def plan_installation(
     run = _Run(trusted.package, device, tree, RoomLeft(tree, room, sizes) if in_place else None)
     for command in trusted.package.commands[start:]:
         run.do(command)
+    effects = run.overlay.effects()
     made = Plan(
         trusted=trusted,
-        effects=run.overlay.effects(),
+        effects=effects,
         skipped_unknown=tuple(
             command for command in trusted.package.commands if isinstance(command.record, UnknownCommand)
         ),
-        warnings=(*ignored, *run.warnings),
+        warnings=(*ignored, *run.warnings, *_lost(effects, tree)),
         reboot_required=any(isinstance(record, Reboot) for record in trusted.package.records),
         seal=_SEAL,
     )
@@ -191,7 +193,7 @@ class _Run:
         # The mode may come from the replaced file: the same path, or the version that would move.
         if old is None and versions:
             old = self.overlay.child(directory, position[:-1], _lowest(versions))
-        self._set(directory, position, self._blob(self._files[index], position, old))
+        self._set(directory, position, self._blob(self._files[index], directory, position, old))
         # Old versions go afterwards: in place, there is room for one more, as there was for the first.
         for version in versions:
             if isinstance(record, ExtractVersioned) and version != position[-1]:
@@ -280,7 +282,7 @@ class _Run:
             raise RefusedError(f"{shown(path.parts)} is a directory, expected a file")
         return node
 
-    def _blob(self, number: int, position: Parts, old: Node | None) -> Blob:
+    def _blob(self, number: int, directory: Directory, position: Parts, old: Node | None) -> Blob:
         """Decide mode and owner (decision 21)."""
         stated = self._package.files[number].mode
         mode = self._device.mode_for(shown(position))
@@ -302,9 +304,14 @@ class _Run:
         if stated and own is not None and widened(stated, own):
             problem = f"mode {stated:04o} of the package is wider than the device's {own & PERMISSIONS:04o}"
             self.warnings.append(Finding(code="mode-widened", message=problem, path=shown(position)))
+        heritage = NO_HERITAGE
+        if owner is None:
+            heritage = self.overlay.heritage(directory)
+            if stated or mode is not None:
+                heritage = replace(heritage, default_list=None)  # a mode that is stated is the whole mode
         if not stated:
             stated = next(one for one in (mode, replaced, self._device.file_mode) if one is not None)
-        return Blob(file=number, mode=stated & PERMISSIONS, owner=owner)
+        return Blob(file=number, mode=stated & PERMISSIONS, owner=owner, heritage=heritage)
 
 
 def _check_replaceable(old: Node | None, path: RootPath) -> None:
@@ -325,6 +332,16 @@ def _lowest(names: list[bytes]) -> bytes:
 
     decimal = [(value, name) for name in names if (value := number(name)) is not None]
     return min(decimal)[1] if decimal else min(names)
+
+
+def _lost(effects: Iterable[Effect], tree: Tree) -> Iterator[Finding]:
+    """Give warnings of extended attributes that replaced files have, and their successors will not."""
+    for effect in effects:
+        if isinstance(effect, PutFile) and effect.replaces is EntryKind.FILE:
+            names = tree.attribute_names(effect.path)
+            if names:
+                message = f"the new file will not have the replaced one's {', '.join(names)}"
+                yield Finding(code="attributes-lost", message=message, path=shown(effect.path))
 
 
 def _check_amount(made: Plan, device: Device | None, sizes: Sequence[int], *, in_place: bool) -> None:

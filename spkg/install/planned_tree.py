@@ -12,6 +12,7 @@ from spkg.device import LinkPolicy
 from spkg.errors import RefusedError
 from spkg.format.paths import EXTENSION_LENGTH
 from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
+from spkg.install.heritage import NO_HERITAGE, Heritage
 from spkg.install.root import Parts, shown
 from spkg.install.root_tree import OWN, EntryKind, Tree, TreeEntry
 
@@ -42,6 +43,7 @@ class Blob:
     file: int
     mode: int
     owner: tuple[int, int] | None
+    heritage: Heritage = NO_HERITAGE
 
 
 class Directory:
@@ -51,6 +53,8 @@ class Directory:
         self.origin = origin
         self.lower = lower
         """Whether it may be in a lower layer only."""
+        self.heritage: Heritage | None = None
+        """What it gives to new entries, once it is needed; a new directory has got the same."""
         self.before: dict[bytes, Node] = {}
         """The entries that were there before, as far as they are loaded."""
         self.children: dict[bytes, Node | None] = {}
@@ -109,6 +113,7 @@ class Overlay:
                 return None
             if node is None:
                 node = Directory(None)
+                node.heritage = self.heritage(directory)
                 self.made += 1
                 self.set(directory, position, name, node)
             if (
@@ -180,6 +185,13 @@ class Overlay:
             if node is not None:
                 self.set(self._root, (), name, None)
 
+    def heritage(self, directory: Directory) -> Heritage:
+        """Return what a directory gives to new entries in it."""
+        if directory.heritage is None:
+            found = NO_HERITAGE if directory.origin is None else self._tree.heritage(directory.origin)
+            directory.heritage = found
+        return directory.heritage
+
     def within(self, node: Node, position: Parts) -> Iterator[Node]:
         """Give an entry, and everything below it."""
         waiting: list[tuple[Node, Parts]] = [(node, position)]
@@ -213,12 +225,19 @@ class Overlay:
                 case None if was is not None:
                     found.append(DeleteEntry(path=path, kind=was))
                 case Blob():
-                    put = PutFile(path=path, file=node.file, mode=node.mode, owner=node.owner, replaces=was)
+                    put = PutFile(
+                        path=path,
+                        file=node.file,
+                        mode=node.mode,
+                        owner=node.owner,
+                        replaces=was,
+                        heritage=node.heritage,
+                    )
                     found.append(put)
                 case Leaf() if node.origin in moved:
                     found.append(MoveEntry(source=node.origin, path=path, replaces=was))
                 case Directory(origin=None):
-                    found.append(MakeDirectory(path=path, replaces=was))
+                    found.append(MakeDirectory(path=path, replaces=was, heritage=self.heritage(node)))
                 case _:
                     pass
         return tuple(sorted(found, key=lambda effect: effect.path))

@@ -20,6 +20,14 @@ from typing import Final, Self, TypeVar
 
 from spkg.format.paths import OWN_DIRECTORY
 from spkg.install.file_attributes import is_fixed, mount_number
+from spkg.install.heritage import (
+    ACCESS_LIST,
+    DEFAULT_LIST,
+    NO_HERITAGE,
+    SET_GROUP,
+    Heritage,
+    access_list,
+)
 
 __all__ = ["NewFile", "Parts", "Resolver", "Root", "shown", "split"]
 
@@ -55,6 +63,7 @@ OVERLAYFS: Final = 0x794C7630
 STATFS_OCTETS: Final = 256
 """More than the result of statfs has on any machine; it begins with the type."""
 NOT_EMPTY: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
+NO_ATTRIBUTES: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
 UNKNOWN_ATTRIBUTE: Final = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP})
 """Errors for an extended attribute that can't be set here, or by this user."""
 
@@ -173,6 +182,31 @@ class Root:
 
         return self._at(path, read)
 
+    def heritage(self, path: Parts) -> Heritage:
+        """Return what a directory gives to new entries in it."""
+        with self._opened(path) as descriptor:
+            found = os.fstat(descriptor)
+            try:
+                default = os.getxattr(descriptor, DEFAULT_LIST)
+            except OSError:  # there is none, or the file system has no such lists
+                default = None
+        return Heritage(group=found.st_gid if found.st_mode & SET_GROUP else None, default_list=default)
+
+    def attribute_names(self, path: Parts) -> tuple[str, ...]:
+        """Return the names of the extended attributes of a regular file; none if they can't be read."""
+
+        def list_them(parent: int, name: bytes) -> tuple[str, ...]:
+            with _open(name, os.O_PATH | os.O_NOFOLLOW, parent) as found:
+                if not stat.S_ISREG(os.fstat(found).st_mode):
+                    return ()
+                with open(_readable(found, name, parent), "rb") as file:
+                    return _attributes(file.fileno())
+
+        try:
+            return self._at(path, list_them)
+        except OSError:
+            return ()
+
     def fixed(self, path: Parts, *, whole: bool = False) -> tuple[Parts, str] | None:
         """Return an entry that can be neither removed nor renamed, and why; None if none is known.
 
@@ -243,8 +277,8 @@ class Root:
 
         return NewFile(self._at(path, reopen), path)
 
-    def mkdir(self, path: Parts, mode: int) -> None:
-        """Make a directory with a mode, regardless of the umask."""
+    def mkdir(self, path: Parts, mode: int, heritage: Heritage = NO_HERITAGE) -> None:
+        """Make a directory with a mode, regardless of the umask, and with what its parent gives it."""
 
         def make(parent: int, name: bytes) -> None:
             os.mkdir(name, 0o700, dir_fd=parent)
@@ -254,6 +288,16 @@ class Root:
                 except FileNotFoundError:  # there is no /proc
                     with _open(b".", LISTABLE, made) as listable:
                         os.fchmod(listable, mode)
+                if path == (OWN_DIRECTORY,):
+                    with _open(b".", LISTABLE, made) as listable:
+                        _disown(listable)
+                elif heritage != NO_HERITAGE:
+                    with _open(b".", LISTABLE, made) as listable:
+                        _endow(listable, mode, heritage)
+                        if heritage.default_list is not None:
+                            os.setxattr(listable, DEFAULT_LIST, heritage.default_list)
+                        if heritage.set_group:
+                            os.fchmod(listable, os.fstat(listable).st_mode | heritage.set_group)
 
         self._at(path, make)
 
@@ -261,7 +305,7 @@ class Root:
         """Make a directory with the mode, owner and attributes of another one, in the installer's own."""
         with self._opened(model) as other:
             found = os.fstat(other)
-            attributes = {name: os.getxattr(other, name) for name in os.listxattr(other)}
+            attributes = {name: os.getxattr(other, name) for name in _attributes(other)}
 
         def make(parent: int, name: bytes) -> None:
             os.mkdir(name, 0o700, dir_fd=parent)
@@ -575,12 +619,20 @@ class NewFile:
         except OSError as exc:
             raise self._located(exc) from exc
 
-    def set_mode(self, mode: int, owner: tuple[int, int] | None) -> None:
-        """Set the mode, regardless of the umask, and the owner if one is given and may be set."""
+    def set_mode(self, mode: int, owner: tuple[int, int] | None, heritage: Heritage = NO_HERITAGE) -> None:
+        """Set the mode, regardless of the umask, and the owner if one is given and may be set.
+
+        Args:
+            mode: The mode.
+            owner: User and group.
+            heritage: What the directory gives that the file will be in.
+        """
         try:
             if owner is not None:
                 _set_owner(self._descriptor, owner)
             os.fchmod(self._descriptor, mode)
+            if heritage != NO_HERITAGE:
+                _endow(self._descriptor, mode, heritage)
         except OSError as exc:
             raise self._located(exc) from exc
 
@@ -669,6 +721,31 @@ def _readable(found: int, name: bytes, parent: int) -> int:
         os.close(descriptor)
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
     return descriptor
+
+
+def _endow(descriptor: int, mode: int, heritage: Heritage) -> None:
+    """Give a new file or directory what the kernel gives to those that are made in their directory."""
+    if heritage.group is not None:
+        _set_owner(descriptor, (-1, heritage.group))
+    if heritage.default_list is not None:
+        os.setxattr(descriptor, ACCESS_LIST, access_list(heritage.default_list, mode))
+
+
+def _disown(descriptor: int) -> None:
+    """Let the installer's own directory give nothing to what is made in it."""
+    for name in (DEFAULT_LIST, ACCESS_LIST):
+        with suppress(OSError):  # there is none, or the file system has no such lists
+            os.removexattr(descriptor, name)
+
+
+def _attributes(descriptor: int) -> tuple[str, ...]:
+    """Return the names of the extended attributes of an open file; none on a file system without them."""
+    try:
+        return tuple(sorted(os.listxattr(descriptor)))
+    except OSError as exc:
+        if exc.errno not in NO_ATTRIBUTES:
+            raise
+        return ()
 
 
 def _set_owner(descriptor: int, owner: tuple[int, int]) -> None:

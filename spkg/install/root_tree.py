@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from spkg.errors import HostError, os_problem
 from spkg.format.paths import OWN_DIRECTORY
+from spkg.install.heritage import Heritage
 from spkg.install.root import Parts, Root
 from spkg.install.upper_layer import upper_layer
 
@@ -110,6 +111,14 @@ class Tree(Protocol):
         """Return an entry that can be neither removed nor renamed, and why; *whole*: also one below it."""
         ...
 
+    def heritage(self, path: Parts) -> Heritage:
+        """Return what a directory gives to new entries in it."""
+        ...
+
+    def attribute_names(self, path: Parts) -> tuple[str, ...]:
+        """Return the names of the extended attributes of a file, as far as they can be read."""
+        ...
+
     def room(self) -> Room:
         """Return the space of the file system and the memory."""
         ...
@@ -173,6 +182,14 @@ class RootTree:
     def fixed(self, path: Parts, *, whole: bool = False) -> tuple[Parts, str] | None:
         """Return an entry that can be neither removed nor renamed, and why; *whole*: also one below it."""
         return self._root.fixed(path, whole=whole)
+
+    def heritage(self, path: Parts) -> Heritage:
+        """Return what a directory gives to new entries in it."""
+        return self._root.heritage(path)
+
+    def attribute_names(self, path: Parts) -> tuple[str, ...]:
+        """Return the names of the extended attributes of a file, as far as they can be read."""
+        return self._root.attribute_names(path)
 
     def room(self) -> Room:
         """Return the space of the file system and the memory."""

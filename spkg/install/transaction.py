@@ -26,7 +26,7 @@ from enum import Enum
 from typing import Final
 
 from spkg.errors import NO_ROOM, FailedError, UnsafeError, os_problem
-from spkg.install.effects import DIRECTORY_MODE
+from spkg.install.effects import DIRECTORY_MODE, MakeDirectory
 from spkg.install.journal import MAX_JOURNAL, Before, JournalStep, Verb, decode_journal, encode_journal
 from spkg.install.leftovers import OVER, vacant
 from spkg.install.old_entries import Reserve, bring_up, clear_away, keep_old, put_back
@@ -201,7 +201,9 @@ def keep_staged(root: Root, wanted: Mapping[Parts, int]) -> dict[Parts, int]:
     return kept
 
 
-def commit(root: Root, steps: Sequence[JournalStep], directories: Iterable[Parts]) -> list[JournalStep]:
+def commit(
+    root: Root, steps: Sequence[JournalStep], directories: Iterable[MakeDirectory]
+) -> list[JournalStep]:
     """Stage everything but files, make it all durable, and write the journal; return the steps in it.
 
     Once this has returned, the changes will be made, whatever happens.
@@ -217,10 +219,11 @@ def commit(root: Root, steps: Sequence[JournalStep], directories: Iterable[Parts
     """
     tops = {step.path: step for step in steps if step.verb is Verb.DIRECTORY}
     made: list[Parts] = []
-    for path in sorted(directories):  # those above come first
+    for new in sorted(directories, key=lambda one: one.path):  # those above come first
+        path = new.path
         depth = next(depth for depth in range(len(path), 0, -1) if path[:depth] in tops)
         made.append((*slot(b"mk", tops[path[:depth]]), *path[depth:]))
-        root.mkdir(made[-1], DIRECTORY_MODE)
+        root.mkdir(made[-1], DIRECTORY_MODE, new.heritage)
     for marker in (PLACING, BACK, UNPLACED):
         root.create(_spare(marker)).close()
     if root.layered:

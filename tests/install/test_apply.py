@@ -41,6 +41,7 @@ from spkg.install import in_place as inplace
 from spkg.install import plan as planning
 from spkg.install.apply import Applied, ApplyRequest, aftermath, apply, preview, recover_in
 from spkg.install.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from spkg.install.heritage import NO_HERITAGE
 from spkg.install.history import installed
 from spkg.install.own_directory import working_in
 from spkg.install.room import IN_PLACE_OVERHEAD
@@ -275,9 +276,9 @@ class Stopping(Root):
         self._tick()
         return super().create(path)
 
-    def mkdir(self, path: Any, mode: int) -> None:
+    def mkdir(self, path: Any, mode: int, heritage: Any = NO_HERITAGE) -> None:
         self._tick()
-        super().mkdir(path, mode)
+        super().mkdir(path, mode, heritage)
 
     def rename(self, source: Any, destination: Any) -> None:
         self._tick()

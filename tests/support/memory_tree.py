@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from spkg.install.heritage import NO_HERITAGE, Heritage
 from spkg.install.root import Parts, split
 from spkg.install.root_tree import EntryKind, Room, TreeEntry
 
@@ -27,6 +28,8 @@ class Memory:
     layered: bool = False
     space: Room = SPACIOUS
     attributes: dict[Parts, str] = field(default_factory=dict)
+    heritages: dict[Parts, Heritage] = field(default_factory=dict)
+    attributed: dict[Parts, tuple[str, ...]] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
 
     def entry(self, path: Parts) -> TreeEntry | None:
@@ -45,6 +48,12 @@ class Memory:
     def fixed(self, path: Parts, *, whole: bool = False) -> tuple[Parts, str] | None:
         found = {one: why for one, why in self.attributes.items() if one[: len(path)] == path}
         return next(((one, why) for one, why in found.items() if whole or one == path), None)
+
+    def heritage(self, path: Parts) -> Heritage:
+        return self.heritages.get(path, NO_HERITAGE)
+
+    def attribute_names(self, path: Parts) -> tuple[str, ...]:
+        return self.attributed.get(path, ())
 
     def room(self) -> Room:
         self.calls["room"] += 1

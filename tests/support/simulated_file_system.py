@@ -20,6 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from spkg.install.heritage import NO_HERITAGE, Heritage
 from spkg.install.root import NewFile, Root, shown
 from tests.support.naive_installer import Directory, File, Garden, Link, Parts, Special, Tree, Twin
 
@@ -296,7 +297,16 @@ class Simulation(Root):
         self.tap("open", path)
         return SimulatedFile(self, self._find(path), path)
 
-    def mkdir(self, path: Parts, mode: int) -> None:
+    def heritage(self, path: Parts) -> Heritage:
+        self._directory_at(path)
+        return NO_HERITAGE
+
+    def attribute_names(self, path: Parts) -> tuple[str, ...]:
+        self._find(path)
+        return ()
+
+    def mkdir(self, path: Parts, mode: int, heritage: Heritage = NO_HERITAGE) -> None:
+        assert heritage == NO_HERITAGE
         self.tap("mkdir", path)
         inode = self._new(path, stat.S_IFDIR, 0o700)
         self.tap("fchmod", path)
@@ -539,7 +549,13 @@ class SimulatedFile(NewFile):
     def read(self) -> Iterator[memoryview]:
         yield memoryview(self._contents)
 
-    def set_mode(self, mode: int, owner: tuple[int, int] | None) -> None:  # noqa: ARG002 - all have one owner
+    def set_mode(
+        self,
+        mode: int,
+        owner: tuple[int, int] | None,  # noqa: ARG002 - all have one owner
+        heritage: Heritage = NO_HERITAGE,
+    ) -> None:
+        assert heritage == NO_HERITAGE
         self._simulation.tap("fchmod", self._path)
         self._simulation._change(Mode(self._inode, mode))
 

@@ -1,0 +1,193 @@
+"""New entries get what their directory gives them, and what a replaced file loses is told."""
+
+import os
+import stat
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from spkg.common.findings import Finding
+from spkg.device import Device
+from spkg.format.commands import End, FileModes, Record
+from spkg.install.apply import Applied, ApplyRequest, apply, preview
+from spkg.install.effects import MakeDirectory, PutFile
+from spkg.install.heritage import ACCESS_LIST, DEFAULT_LIST, Heritage, access_list
+from spkg.install.plan import plan_installation
+from spkg.install.root import Root
+from spkg.verify.payload import open_package
+from spkg.verify.signatures import verify_package
+from tests.support.kit import AT, CONTENTS, Draft, file, policy, read
+from tests.support.memory_tree import tree
+
+GROUP: Final = 4321
+CAPABILITY: Final = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
+"""cap_net_bind_service, as the kernel keeps it."""
+
+
+def listed(*entries: tuple[int, int, int]) -> bytes:
+    """Return an access control list: tag, permissions and identifier of each entry."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+NOBODY: Final = 0xFFFFFFFF
+LISTS: Final = {
+    "minimal": listed((0x01, 7, NOBODY), (0x04, 5, NOBODY), (0x20, 0, NOBODY)),
+    "named": listed(
+        (0x01, 7, NOBODY),
+        (0x02, 6, 1234),
+        (0x04, 7, NOBODY),
+        (0x08, 5, 4321),
+        (0x10, 7, NOBODY),
+        (0x20, 4, NOBODY),
+    ),
+    "wide": listed(
+        (0x01, 7, NOBODY), (0x02, 7, 1234), (0x04, 7, NOBODY), (0x10, 7, NOBODY), (0x20, 7, NOBODY)
+    ),
+}
+
+
+def facts(path: Path) -> dict[str, object]:
+    """Return what an entry has of its directory."""
+    found = path.stat()
+    said: dict[str, object] = {"mode": f"{stat.S_IMODE(found.st_mode):04o}", "group": found.st_gid}
+    for name in (ACCESS_LIST, DEFAULT_LIST):
+        if name in os.listxattr(path):
+            said[name] = os.getxattr(path, name)
+    return said
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A root with a directory, on a file system that knows access control lists."""
+    (made := tmp_path / "root").mkdir()
+    (made / "d").mkdir()
+    (made / "d").chmod(0o755)
+    return made
+
+
+def applied(place: Path, *records: Record, in_place: bool = False, dry: bool = False) -> Applied:
+    (package := place.with_name("package")).write_bytes(Draft(records=(*records, End())).encode())
+    with open_package(package) as (opened, payload), Root(place) as root:
+        trusted = verify_package(opened, policy(), at=AT)
+        request = ApplyRequest(device=None, in_place=in_place, again=True)
+        return (preview if dry else apply)(trusted, payload, root, request)
+
+
+def made_by_the_kernel(directory: Path, work: Callable[[], object]) -> None:
+    mask = os.umask(0)
+    try:
+        work()
+    finally:
+        os.umask(mask)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("bits", [0o755, 0o2775])
+@pytest.mark.parametrize("name", [None, *LISTS])
+def test_new_entries_are_as_if_they_were_made_in_their_directory(
+    place: Path, name: str | None, bits: int, *, in_place: bool
+) -> None:
+    directory = place / "d"
+    if os.geteuid() == 0:
+        os.chown(directory, -1, GROUP)
+    directory.chmod(bits)
+    if name is not None:
+        os.setxattr(directory, DEFAULT_LIST, LISTS[name])
+
+    applied(place, file("/d/file"), file("/d/new/deep/file"), in_place=in_place)
+
+    def by_hand() -> None:
+        for path in ("hand", "other/deep/hand"):
+            for above in reversed((directory / path).parents):
+                if directory in above.parents and not above.exists():
+                    above.mkdir(mode=0o755)
+            os.close(os.open(directory / path, os.O_CREAT | os.O_WRONLY, 0o644))
+
+    made_by_the_kernel(directory, by_hand)
+    for ours, theirs in (
+        ("file", "hand"),
+        ("new", "other"),
+        ("new/deep", "other/deep"),
+        ("new/deep/file", "other/deep/hand"),
+    ):
+        assert facts(directory / ours) == facts(directory / theirs), ours
+    assert (directory / "new/deep/file").read_bytes() == CONTENTS
+
+
+def test_the_installer_s_own_directory_inherits_nothing(place: Path) -> None:
+    (place / "d" / "old").write_text("old")
+    (place / "d" / "old").chmod(0o600)
+    place.chmod(0o2755)
+    os.setxattr(place, DEFAULT_LIST, LISTS["wide"])
+
+    applied(place, file("/d/old"), file("/d/new"))
+
+    assert os.listxattr(place / ".spkg") == []
+    assert stat.S_IMODE((place / ".spkg").stat().st_mode) == 0o700
+    assert [os.listxattr(place / "d" / name) for name in ("old", "new")] == [[], []]
+    assert facts(place / "d/old")["mode"] == "0600"
+
+
+def test_a_mode_that_is_stated_is_the_whole_mode_and_the_group_is_that_of_the_directory() -> None:
+    where = tree("d/")
+    where.heritages[(b"d",)] = Heritage(group=GROUP, default_list=LISTS["named"])
+    package = read(Draft(records=(FileModes(modes=(0o640, 0)), file("/d/a"), file("/d/b"), End())).encode())
+    trusted = verify_package(package, policy(), at=AT)
+
+    puts = plan_installation(trusted, None, where).puts
+
+    assert [put.heritage for put in puts] == [
+        Heritage(group=GROUP),
+        Heritage(group=GROUP, default_list=LISTS["named"]),
+    ]
+
+
+def test_a_replaced_file_keeps_its_own_group_and_a_directory_takes_its_parent_s() -> None:
+    where = tree("d/a")
+    where.heritages[(b"d",)] = Heritage(group=GROUP)
+    package = read(Draft(records=(file("/d/a"), file("/d/new/b"), End())).encode())
+    trusted = verify_package(package, policy(), at=AT)
+
+    effects = plan_installation(trusted, Device(), where).effects
+
+    found = {
+        effect.path: effect.heritage for effect in effects if isinstance(effect, PutFile | MakeDirectory)
+    }
+    assert found == {
+        (b"d", b"a"): Heritage(),
+        (b"d", b"new"): Heritage(group=GROUP),
+        (b"d", b"new", b"b"): Heritage(group=GROUP),
+    }
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("dry", [False, True])
+def test_attributes_of_a_replaced_file_that_are_lost_are_told(
+    place: Path, *, dry: bool, in_place: bool
+) -> None:
+    for name in ("ping", "plain", "kept"):
+        (place / "d" / name).write_text("old")
+    os.setxattr(place / "d/ping", "user.origin", b"factory")
+    os.setxattr(place / "d/kept", "user.origin", b"factory")
+    names = ["user.origin"]
+    if os.geteuid() == 0:
+        os.setxattr(place / "d/ping", "security.capability", CAPABILITY)
+        names.insert(0, "security.capability")
+
+    done = applied(place, file("/d/ping"), file("/d/plain"), file("/d/new"), in_place=in_place, dry=dry)
+
+    message = f"the new file will not have the replaced one's {', '.join(names)}"
+    assert done.warnings == (Finding(code="attributes-lost", message=message, path="/d/ping"),)
+    assert (os.listxattr(place / "d/ping") == []) is not dry
+    assert os.listxattr(place / "d/kept") == ["user.origin"]
+
+
+def test_no_permission_beyond_the_mode_is_given() -> None:
+    found = access_list(LISTS["wide"], 0o640)
+
+    assert found == listed(
+        (0x01, 6, NOBODY), (0x02, 7, 1234), (0x04, 7, NOBODY), (0x10, 4, NOBODY), (0x20, 0, NOBODY)
+    )
