@@ -226,6 +226,7 @@ types:
             'command_type::required_attributes': required_attributes_value
             'command_type::strong_digests': strong_digests_value
             'command_type::file_modes': file_modes_value
+            'command_type::metadata': metadata_value
             _: raw_value
     instances:
       command_type:
@@ -263,9 +264,11 @@ types:
       value_mark:
         pos: _io.pos
         size: 8
-        if: length >= 8 and (command_type == command_type::strong_digests or command_type == command_type::file_modes)
+        if: >-
+          length >= 8 and (command_type == command_type::strong_digests
+          or command_type == command_type::file_modes or command_type == command_type::metadata)
         doc: |
-          The first eight octets of a value of type 9256 or 9257, looked at
+          The first eight octets of a value of type 9256 to 9258, looked at
           before the value is read. (`_io.pos` is right because `value_form`,
           needed in between, is what asks for this first, and it is kept.)
       is_foreign:
@@ -274,10 +277,12 @@ types:
           ? (length < 8 or value_mark != [0x53, 0x50, 0x4b, 0x47, 0x2d, 0x44, 0x30, 0x31])
           : command_type == command_type::file_modes
           ? (length < 8 or value_mark != [0x53, 0x50, 0x4b, 0x47, 0x2d, 0x4d, 0x30, 0x31])
+          : command_type == command_type::metadata
+          ? (length < 8 or value_mark != [0x53, 0x50, 0x4b, 0x47, 0x2d, 0x54, 0x30, 0x31])
           : false
         doc: |
           Has the number of one of our extensions without their mark ("SPKG-D01",
-          "SPKG-M01"): another vendor's command, kept as `raw_value`.
+          "SPKG-M01", "SPKG-T01"): another vendor's command, kept as `raw_value`.
       value_form:
         value: 'is_foreign ? command_type::reserved_23 : command_type'
         doc: |
@@ -574,10 +579,24 @@ types:
         repeat: eos
         doc: POSIX permission bits, at most 0777 in octal; 0 is unstated.
 
+  metadata_value:
+    doc: |
+      Extension of the `spkg` toolkit, as 9256: free keys with strings, for people
+      and programs; no recipient acts on them.
+    seq:
+      - id: mark
+        contents: SPKG-T01
+      - id: entries
+        size-eos: true
+        doc: |
+          One JSON object of strings in UTF-8, at most 16 KiB, its keys in the
+          order of their octets and without blanks. In any other form it is to be
+          skipped like an unknown command.
+
   raw_value:
     doc: |
       Value of a command that Table 68 doesn't define (23 and 24 are there, but
-      reserved), or of a foreign 9256 or 9257. A recipient must ignore the command
+      reserved), or of a foreign 9256 to 9258. A recipient must ignore the command
       and go on with the next; one that shows packages should show it, because
       what it skips may have been an action.
     doc-ref: E.4
@@ -738,6 +757,9 @@ enums:
     9257:
       id: file_modes
       doc: Extension of the spkg toolkit; with the mark "SPKG-M01" only.
+    9258:
+      id: metadata
+      doc: Extension of the spkg toolkit; with the mark "SPKG-T01" only.
   hash_type:
     1:
       id: sha_1

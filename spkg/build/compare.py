@@ -10,9 +10,13 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Final
 
+from spkg.common.findings import Finding
 from spkg.format.command_text import summary
 from spkg.format.commands import (
     RECORDS,
+    AddVersioned,
+    ExtractVersioned,
+    PayloadCommand,
     Record,
     RequiredAttributes,
     Role,
@@ -88,6 +92,8 @@ class Difference:
     signers: tuple[Change, ...]
     encoding: tuple[str, ...]
     """Where bytes differ although everything above is the same."""
+    warnings: tuple[Finding, ...] = ()
+    """What may be wrong with the second package, next to the first."""
 
     @property
     def equal(self) -> bool:
@@ -138,7 +144,31 @@ def compare_packages(before: tuple[Package, Payload], after: tuple[Package, Payl
         files=files,
         signers=signers,
         encoding=tuple(encoding),
+        warnings=tuple(_other_versions(one, other)),
     )
+
+
+def _other_versions(one: Package, other: Package) -> Iterator[Finding]:
+    """Yield the versioned files with other contents under the same extension, which states a version (E.4.1).
+
+    A device that has the first file may not install the second: to it, they are the same version.
+    """
+    known = {_place(record): record for record in _versioned(one)}
+    for place, record in {_place(record): record for record in _versioned(other)}.items():
+        first = known.get(place)
+        if first is not None and (first.hash, first.file_length) != (record.hash, record.file_length):
+            message = "other contents than before under the same extension, which identifies a version"
+            yield Finding(code="version-contents", message=message, path=place)
+
+
+def _versioned(package: Package) -> Iterator[PayloadCommand]:
+    for file in package.files:
+        if isinstance(file.record, ExtractVersioned | AddVersioned):
+            yield file.record
+
+
+def _place(record: PayloadCommand) -> str:
+    return "/" + "/".join(part.decode() for part in record.path.parts)
 
 
 def _length(package: Package) -> int:
@@ -212,7 +242,7 @@ def _states(package: Package) -> dict[str, list[FileState]]:
     """Return the files by their paths; one may occur more than once."""
     states: defaultdict[str, list[FileState]] = defaultdict(list)
     for file in package.files:
-        path = "/" + "/".join(part.decode() for part in file.record.path.parts)
+        path = _place(file.record)
         states[path].append(
             FileState(
                 length=file.record.file_length,

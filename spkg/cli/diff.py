@@ -7,7 +7,7 @@ import click
 
 from spkg.cli.app import EXIT_DIFFERENT, command
 from spkg.cli.arguments import about, package_source
-from spkg.cli.console import print_document, print_lines
+from spkg.cli.console import print_document, print_lines, warn
 from spkg.cli.options import FILE, JSON
 from spkg.errors import UsageError
 
@@ -49,4 +49,6 @@ def diff(before: Path, after: Path, text: bool, as_json: bool) -> int:
         print_document(difference_document(found, texts if text else None))
     else:
         print_lines(difference_lines(found, texts))
+    for finding in found.warnings:
+        warn(finding)
     return 0 if found.equal else EXIT_DIFFERENT

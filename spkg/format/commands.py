@@ -33,6 +33,7 @@ from spkg.format.fields import (
 from spkg.format.paths import RootPath, TreePath, VersionedPath
 
 __all__ = [
+    "METADATA_MARK",
     "RECORDS",
     "ROLES",
     "STRONG_DIGESTS_MARK",

@@ -7,7 +7,7 @@ from spkg.build.compare import Change, Difference, FileChange, FileState, Summar
 from spkg.build.text_changes import TextChange
 from spkg.common.documents import Document
 from spkg.common.printable import rough_size, size
-from spkg.report.lines import Line, Tone, mode_text
+from spkg.report.lines import Line, Tone, mode_text, warning_documents
 
 __all__ = ["difference_document", "difference_lines"]
 
@@ -30,6 +30,7 @@ def difference_document(found: Difference, texts: Sequence[TextChange] | None = 
         "timeouts": _changes(found.timeouts),
         "signers": _changes(found.signers),
         "encoding": list(found.encoding),
+        "warnings": warning_documents(found.warnings),
     }
 
 

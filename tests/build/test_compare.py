@@ -851,6 +851,7 @@ def test_one_document_has_all_keys(tmp_path: Path) -> None:
         "timeouts": [{"name": "Initial Timeout", "before": None, "after": "infinite"}],
         "signers": [{"name": "signer", "before": f"{SIGNER}, sha1", "after": f"{SECOND}, sha1"}],
         "encoding": [],
+        "warnings": [],
     }
 
 
@@ -870,4 +871,5 @@ def test_one_document_says_that_packages_are_equal(tmp_path: Path) -> None:
         "timeouts": [],
         "signers": [],
         "encoding": [],
+        "warnings": [],
     }

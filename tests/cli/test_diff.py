@@ -39,6 +39,7 @@ def test_packages_of_the_same_octets_do_not_differ() -> None:
         "timeouts": [],
         "signers": [],
         "encoding": [],
+        "warnings": [],
     }
 
 
@@ -113,6 +114,7 @@ def test_diff_prints_one_document() -> None:
         "timeouts": [{"name": "Initial Timeout", "before": None, "after": "5 s"}],
         "signers": [{"name": "signer", "before": "CN=Test Signer, serial 03E8, sha1", "after": None}],
         "encoding": [],
+        "warnings": [],
     }
 
 

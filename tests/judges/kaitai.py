@@ -13,9 +13,11 @@ from typing import Any, Final
 from kaitaistruct import KaitaiStruct, KaitaiStructError
 
 from spkg.format.commands import (
+    METADATA_MARK,
     RECORDS,
     VENDOR_TYPES,
     Layout,
+    Metadata,
     PayloadCommand,
     Record,
     RequiredAttributes,
@@ -150,15 +152,21 @@ def our_view(octets: bytes) -> View:
 
 
 def _our_command(command: Command, payload: bytes) -> View:
-    unknown = isinstance(command.record, UnknownCommand)
+    record = command.record
+    # The description does not look into JSON: for us, metadata in another form is an unknown command.
+    odd = record.code == Metadata.CODE and record.encode().startswith(METADATA_MARK)
+    unknown = isinstance(record, UnknownCommand) and not odd
+    value = _our_value(record, payload)
+    if odd:
+        value = {"mark": METADATA_MARK, "entries": record.encode().removeprefix(METADATA_MARK)}
     return {
         "type_code": command.code,
-        "command_type": None if unknown else name_of(type(command.record)),
+        "command_type": None if unknown else "metadata" if odd else name_of(type(record)),
         "length": command.length,
         "is_vendor_specific": command.code in VENDOR_TYPES,
         "is_foreign": unknown and command.code in RECORDS,
-        "value_octets": command.record.encode(),
-        "value": _our_value(command.record, payload),
+        "value_octets": record.encode(),
+        "value": value,
     }
 
 

@@ -29,6 +29,7 @@ from spkg.format.commands import (
     InitialTimeout,
     Layout,
     MaximumVersion,
+    Metadata,
     MinimumNonVolatileStorage,
     MinimumVersion,
     MinimumVolatileStorage,
@@ -132,6 +133,7 @@ EVERY_TYPE: list[Record] = [
     UnrecoverableTimeout(timeout=0xFFFFFFFF),
     StrongDigests(digests=(bytes(32), bytes(range(32)), b"\xff" * 32, bytes(32))),
     FileModes(modes=(0o755, 0o644, 0, 0o777)),
+    Metadata(entries=(("build", "1042"), ("ä", '\n\u2028 "'))),
     Format(),
     Remove(path=RootPath.of("etc/old"), flags=1),
     RemoveVersioned(path=versioned("/lib/dspimg.001"), flags=0xFFFFFFFE),
@@ -175,6 +177,15 @@ PACKAGES: dict[str, Callable[[], bytes]] = {
     "every type": listed(*EVERY_TYPE),
     "unknown types": listed(
         *(UnknownCommand(number=code, value=bytes(range(code % 5))) for code in UNKNOWN), End()
+    ),
+    "metadata in other forms": listed(
+        UnknownCommand(number=9258, value=b"SPKG-T01"),
+        UnknownCommand(number=9258, value=b'SPKG-T01{"n":1}'),
+        UnknownCommand(number=9258, value=b"SPKG-T01\xff"),
+        UnknownCommand(number=9258, value=b"SPKG-T00{}"),
+        UnknownCommand(number=9258, value=b"{}"),
+        Metadata(entries=()),
+        End(),
     ),
     "another vendor's 9256 and 9257": listed(
         UnknownCommand(number=9256, value=b""),
