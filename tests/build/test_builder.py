@@ -4,6 +4,7 @@ import io
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -17,11 +18,13 @@ from typing import Any, Final
 import pytest
 from click.testing import CliRunner
 from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cli import main
-from spkg.build.build_plan import BuildPlan, PlannedFile, plan_build, sources_size
-from spkg.build.builder import BuildReport, build_package
-from spkg.build.manifest import load_manifest
+from spkg.build.build_plan import BuildPlan, PlannedFile, plan_build, source_mode, sources_size
+from spkg.build.builder import BuildReport, build_package, check_build, stream_package
+from spkg.build.manifest import SourceModes, load_manifest
 from spkg.common.atomic_output import new_file
 from spkg.common.digests import Digest
 from spkg.errors import FormatError, HostError, SpkgError, UsageError
@@ -408,6 +411,143 @@ def test_a_mode_is_that_of_a_program_or_of_a_plain_file_and_never_wider_than_the
     _, octets = built(manifest)
 
     assert read(octets).records[0] == FileModes(modes=(mode,))
+
+
+@pytest.mark.parametrize("source", [0o600, 0o640, 0o644, 0o755, 0o4755, 0o777, 0o444, 0o111, 0o001])
+def test_exact_modes_are_the_nine_bits_of_the_source(tmp_path: Path, source: int) -> None:
+    manifest = make(tmp_path, f'[package]\nfile-modes = "exact"\n{steps("a")}', {"a": b"A"})
+    (tmp_path / "a").chmod(source)
+
+    _, octets = built(manifest)
+
+    assert read(octets).records[0] == FileModes(modes=(source & 0o777,))
+
+
+def test_a_source_that_nobody_may_read_is_for_its_owner_alone(tmp_path: Path) -> None:
+    manifest = make(tmp_path, f'[package]\nfile-modes = "exact"\n{steps("a")}', {"a": b""})
+    plan = planned(manifest)
+
+    assert source_mode(SourceModes.EXACT, stat.S_IFREG) == 0o400
+    assert source_mode(SourceModes.EXECUTABLE, stat.S_IFREG) == 0o600
+    assert plan.states_modes
+
+
+@given(st.integers(0, 0o7777), st.sampled_from([SourceModes.EXECUTABLE, SourceModes.EXACT]))
+def test_no_mode_is_wider_than_the_source_for_group_and_others(mode: int, kind: SourceModes) -> None:
+    stated = source_mode(kind, stat.S_IFREG | mode)
+
+    assert 0 < stated <= 0o777
+    assert not stated & ~mode & 0o077
+
+
+@pytest.mark.parametrize("modes", ["", '[package]\nfile-modes = "exact"\n'])
+def test_a_step_goes_before_a_rule_and_a_rule_before_the_source(tmp_path: Path, modes: str) -> None:
+    text = f"""{modes}
+        [[mode]]
+        path = "/bin/*"
+        mode = "0750"
+        [[step]]
+        extract = "/bin/a"
+        from = "a"
+        mode = "0700"
+        [[step]]
+        extract = "bin/b"
+        from = "a"
+        [[step]]
+        add-versioned = "/lib/c.001"
+        from = "a"
+        [[step]]
+        extract-tree = "/bin"
+        from = "t"
+        mode = "0640"
+    """
+    manifest = make(tmp_path, text, {"a": b"A", "t/d": b"", "t/e": b"A"})
+    (tmp_path / "a").chmod(0o604)
+
+    _, octets = built(manifest)
+
+    others = 0o604 if modes else 0
+    assert read(octets).records[0] == FileModes(modes=(0o700, 0o750, others, 0o640, 0o640))
+
+
+def test_rules_that_no_file_fits_state_nothing(tmp_path: Path) -> None:
+    text = '[[mode]]\npath = "/bin/*"\nmode = "0755"\n' + steps("a")
+
+    _, octets = built(make(tmp_path, text, {"a": b"A"}))
+
+    assert not any(isinstance(record, FileModes) for record in read(octets).records)
+
+
+def test_all_sources_that_are_missing_or_no_files_are_told_at_once(tmp_path: Path) -> None:
+    text = steps("nowhere", "ok", "d") + '[[step]]\nextract-tree = "/"\nfrom = "t"\n' + steps("gone")
+    manifest = make(tmp_path, text, {"ok": b"", "d/x": b"", "t/ok": b""})
+    (tmp_path / "t/link").symlink_to("ok")
+
+    with pytest.raises(HostError) as caught:
+        planned(manifest)
+
+    assert [str(one) for one in (caught.value, *caught.value.others)] == [
+        f"m.toml:3: step[0].from: {tmp_path}/nowhere: no such file or directory",
+        f"m.toml:9: step[2].from: {tmp_path}/d: a directory, expected a file",
+        f"m.toml:12: step[3].from: {tmp_path}/t/link: a symbolic link, which the format can't carry",
+        f"m.toml:15: step[4].from: {tmp_path}/gone: no such file or directory",
+    ]
+
+
+# Without an output, and to one that can't be read back
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("more", ["", "strong-digests = true\n", "share-payload = false\n"])
+def test_a_check_finds_what_a_build_gives(tmp_path: Path, more: str, jobs: int) -> None:
+    files = {"a": b"A" * (CHUNK + 1), "b": b"", "c": b"A" * (CHUNK + 1), "d": b"D"}
+    manifest = make(tmp_path, f"[package]\n{more}{steps(*files)}", files)
+
+    checked = check_build(planned(manifest), signer().identity(), jobs=jobs)
+
+    report, octets = built(manifest, identity=signer().identity())
+    assert checked == report
+    assert checked.size == len(octets)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("more", ["", "strong-digests = true\n", "share-payload = false\n"])
+def test_a_pipe_gets_the_bytes_that_a_file_gets(tmp_path: Path, more: str, jobs: int) -> None:
+    files = {"b": b"", "a": b"A" * 5000, "c": b"A" * 5000, "d": b"D", "e": b"", "f": b"D"}
+    manifest = make(tmp_path, f"[package]\n{more}{steps(*files)}", files)
+    reading, writing = os.pipe()
+
+    with FileIO(writing, "wb") as output:
+        report = stream_package(planned(manifest), output, signer().identity(), jobs=jobs)
+    with FileIO(reading) as piped:
+        octets = piped.readall()
+
+    assert (report, octets) == built(manifest, identity=signer().identity())
+
+
+def test_files_of_one_sha_1_are_not_taken_for_equal_without_an_output_either(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("one", "other"), dict(zip(("one", "other"), COLLISION, strict=True)))
+
+    with pytest.raises(FormatError) as caught:
+        check_build(planned(manifest), None)
+
+    assert caught.value.problem.endswith("has the same SHA-1 but different contents")
+
+
+def test_a_source_that_changes_before_it_is_piped_is_refused(tmp_path: Path) -> None:
+    manifest = make(tmp_path, steps("a", "b"), {"a": b"A", "b": b"B"})
+    told: list[int] = []
+
+    def progress(octets: int) -> None:
+        told.append(octets)
+        if len(told) == 2:  # everything was read once
+            (tmp_path / "b").write_bytes(b"X")
+
+    reading, writing = os.pipe()
+    with FileIO(reading), FileIO(writing, "wb") as output, pytest.raises(FormatError) as caught:
+        stream_package(planned(manifest), output, None, progress=progress)
+
+    assert str(caught.value) == f"m.toml:6: step[1].from: {tmp_path}/b: changed while it was read"
 
 
 def test_equal_files_of_other_modes_share_their_octets_and_not_their_modes(tmp_path: Path) -> None:

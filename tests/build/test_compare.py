@@ -22,12 +22,15 @@ from cli import main
 from spkg.build.compare import Change, Difference, FileChange, FileState, Summary, compare_packages
 from spkg.build.sign import add_signature
 from spkg.common.digests import Digest
+from spkg.common.findings import Finding
 from spkg.errors import FormatError
 from spkg.format.command_text import summary
 from spkg.format.commands import (
     Add,
+    AddVersioned,
     Description,
     End,
+    ExtractVersioned,
     FileModes,
     Format,
     InitialTimeout,
@@ -50,7 +53,7 @@ from spkg.format.commands import (
     Version,
 )
 from spkg.format.package import Header, encode_commands
-from spkg.format.paths import RootPath, TreePath
+from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.format.ranges import Range
 from spkg.format.signature_block import EMPTY_BLOCK, load_block
 from spkg.trust.ber import tlv
@@ -853,6 +856,40 @@ def test_one_document_has_all_keys(tmp_path: Path) -> None:
         "encoding": [],
         "warnings": [],
     }
+
+
+def version(path: str, contents: bytes, kind: type[PayloadCommand] = ExtractVersioned) -> Record:
+    return kind(
+        path=VersionedPath.of(path),
+        hash=sha1(contents, usedforsecurity=False).digest(),
+        file_offset=0,
+        file_length=len(contents),
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (version("/fw.001", b"A"), version("/fw.001", b"B"), True),
+        (version("fw.001", b"A", AddVersioned), version("/fw.001", b"AA"), True),
+        (version("/fw.001", b"A"), version("/fw.001", b"A", AddVersioned), False),
+        (version("/fw.001", b"A"), version("/fw.002", b"B"), False),
+        (version("/fw.001", b"A"), version("/d/fw.001", b"B"), False),
+        (version("/fw.001", b"A"), file("/fw.001", b"B"), False),
+        (file("/fw.001", b"A"), version("/fw.001", b"B"), False),
+    ],
+)
+def test_other_contents_under_the_extension_of_a_version_are_warned_of(
+    tmp_path: Path, before: Record, after: Record, *, told: bool
+) -> None:
+    one, other = of(before, payload=b"AA"), of(after, payload=b"AA")
+    message = "other contents than before under the same extension, which identifies a version"
+
+    found = differ(one.encode(), other.encode()).warnings
+    result = CliRunner().invoke(main, [*write(tmp_path, one, other)])
+
+    assert found == (Finding(code="version-contents", message=message, path="/fw.001"),) * told
+    assert result.stderr == f"spkg: warning: /fw.001: {message}\n" * told
 
 
 def test_one_document_says_that_packages_are_equal(tmp_path: Path) -> None:

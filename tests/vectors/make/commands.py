@@ -14,6 +14,7 @@ from spkg.format.commands import (
     InitialActivityTimeout,
     InitialTimeout,
     MaximumVersion,
+    Metadata,
     MinimumNonVolatileStorage,
     MinimumVersion,
     MinimumVolatileStorage,
@@ -464,3 +465,17 @@ def mode_with_setuid() -> bytes:
 def modes_too_many() -> bytes:
     """A mode for a file that is not there."""
     return package(FileModes(modes=(0o755, 0o644)), file("/bin/app"), End())
+
+
+@vector(section="E.4", expect="trusted")
+def metadata() -> bytes:
+    """Free keys for people: nothing acts on them."""
+    return package(Metadata(entries=(("build", "1042"), ("ä", "\\ \n"))), file("/bin/app"), End())
+
+
+@vector(section="E.4", expect="trusted")
+def metadata_in_another_form() -> bytes:
+    """Metadata that is not an object of strings is an unknown command, and stops nothing."""
+    odd = (b"", b"{", b'{"n":1}', b'{"b":"","a":""}', b'{"a":"","a":""}', b'{"a": ""}', b'{"a":"\xff"}')
+    unknown = (UnknownCommand(number=9258, value=b"SPKG-T01" + octets) for octets in odd)
+    return package(*unknown, file("/bin/app"), End())
