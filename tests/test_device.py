@@ -175,6 +175,8 @@ def test_what_is_no_device_is_refused_with_its_place(text: str, problem: str) ->
         ((6,), (5, 9, 9), True, False),
         ((4, 9, 9), (5,), False, True),
         ((10,), (9,), True, False),
+        ((5, 9), (6, 3), False, True),  # not element by element: the first that differs decides
+        ((6, 1), (5, 9), True, False),
     ],
 )
 def test_versions_are_compared_element_by_element(

@@ -544,9 +544,13 @@ ouis = st.integers(0, (1 << 24) - 1).map("{:06X}".format)
 hexadecimal = st.binary(max_size=40).map(bytes.hex)
 
 
+octal = st.integers(1, 0o777).map(lambda mode: f"{mode:04o}")
+
+
 def steps_of(**keys: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     named = {name.replace("_", "-"): strategy for name, strategy in keys.items()}
-    return st.builds(lambda step, more: step | more, st.fixed_dictionaries(named), flag)
+    own = st.fixed_dictionaries({}, optional={"mode": octal}) if "from" in named else st.just({})
+    return st.builds(lambda step, more, mode: step | more | mode, st.fixed_dictionaries(named), flag, own)
 
 
 steps = st.one_of(
@@ -563,10 +567,12 @@ steps = st.one_of(
     st.just({"format": True}),
     st.builds(
         lambda number, value: {"vendor": number, "value": value},
-        st.integers(1000, 9999).filter(lambda number: number not in {9256, 9257}),
+        st.integers(1000, 9999).filter(lambda number: number not in {9256, 9257, 9258}),
         hexadecimal,
     ),
 )
+patterns = st.sampled_from(["/*", "/a*", "/*/b"])
+rules: st.SearchStrategy[dict[str, str]] = st.fixed_dictionaries({"path": patterns, "mode": octal})
 attributes = st.fixed_dictionaries(
     {
         "defining-entity": u32 | ouis,
@@ -586,7 +592,7 @@ packages = st.fixed_dictionaries(
         "minimum-non-volatile-storage": u32,
         "minimum-volatile-storage": u32,
         "strong-digests": st.booleans(),
-        "file-modes": st.booleans(),
+        "file-modes": st.sampled_from([False, True, "executable", "exact"]),
         "share-payload": st.booleans(),
     },
 )
@@ -601,7 +607,9 @@ documents = st.builds(
             ),
             "required-attributes": st.lists(attributes, max_size=3, unique_by=lambda one: str(one["class"])),
             "step": st.lists(steps, max_size=6),
-        }
+            "mode": st.lists(rules, max_size=3),
+        },
+        optional={"metadata": st.dictionaries(texts, texts, max_size=3)},
     ),
     st.sampled_from([[], [{"reboot": True}]]),
 )
@@ -621,9 +629,13 @@ def build_from(document: Table | Path, directory: Path) -> bytes:
     return (directory / "p.spkg").read_bytes()
 
 
-@given(documents, st.lists(contents, min_size=6, max_size=6), st.integers(0, 63))
+@given(
+    documents,
+    st.lists(contents, min_size=6, max_size=6),
+    st.lists(st.integers(0, 0o377).map(lambda mode: 0o400 | mode), min_size=6, max_size=6),
+)
 def test_every_package_of_our_builder_is_built_again_from_its_manifest(
-    document: dict[str, Any], files: list[bytes], executable: int
+    document: dict[str, Any], files: list[bytes], sources: list[int]
 ) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
@@ -631,13 +643,37 @@ def test_every_package_of_our_builder_is_built_again_from_its_manifest(
         places = ["tree/a", "tree/d/b", *(f"source{number}" for number in range(4))]
         for number, (place, octets) in enumerate(zip(places, files, strict=True)):
             (directory / place).write_bytes(octets)
-            (directory / place).chmod(0o755 if executable >> number & 1 else 0o644)
+            (directory / place).chmod(sources[number])
         octets = build_from(Table(document, "m.toml"), directory)
 
         done = take(directory / "p.spkg", directory / "out", manifest=True)
 
         assert done.rebuild == Rebuild(same=True, problem="")
         assert build_from(directory / "out/manifest.toml", directory) == octets
+
+
+def test_a_manifest_states_modes_whatever_the_umask_made_of_the_files(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a").write_bytes(b"A")
+    text = "".join(
+        f'[[step]]\nextract = "/{name}"\nfrom = "a"\n{mode}\n'
+        for name, mode in (("w", 'mode = "0666"'), ("x", 'mode = "0600"'), ("none", ""))
+    )
+    (tmp_path / "m.toml").write_text(f'{text}[metadata]\n"a $b" = "${{"\n'.replace("${", "$${"))
+    octets = build_from(tmp_path / "m.toml", tmp_path)
+    before = os.umask(0o077)
+
+    take(tmp_path / "p.spkg", tmp_path / "out", manifest=True)
+    os.umask(before)
+
+    manifest = (tmp_path / "out/manifest.toml").read_text()
+    assert [line for line in manifest.splitlines() if line.startswith(("mode", "file-modes"))] == [
+        'mode = "0666"',
+        'mode = "0600"',
+    ]
+    assert '[metadata]\n"a $b" = "$${"\n' in manifest
+    assert build_from(tmp_path / "out/manifest.toml", tmp_path) == octets
 
 
 # Packages of other builders

@@ -1,6 +1,8 @@
 """``spkg build``: what it makes of a manifest, and what it tells of that."""
 
 import json
+import os
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -180,3 +182,154 @@ def test_warnings_are_listed_in_the_document() -> None:
     assert json.loads(result.stdout)["warnings"] == [
         {"code": "empty-tree", "message": "step[0] takes no files", "path": None}
     ]
+
+
+# Checking, filling in, and pipes
+
+
+def test_a_check_says_what_would_be_built_and_writes_nothing(here: Path) -> None:
+    before = files(here)
+
+    plain = run("build", "m.toml", "--check", "--strict")
+    signed = run("build", "m.toml", "--check", "-o", "new.spkg", *KEY, "--json")
+
+    assert (plain.exit_code, plain.stderr) == (0, "")
+    assert plain.stdout == ("checked, nothing written: 2 commands, 1 file, payload of 21 bytes, not signed\n")
+    document = json.loads(signed.stdout)
+    assert (signed.exit_code, document["output"], document["signer"]) == (0, None, "CN=Test Signer")
+    assert document["size"] == len(genuine())
+    assert document["signed_sha256"] == sha256(read(genuine()).signed).hexdigest()
+    assert files(here) == before
+
+
+def test_a_check_refuses_what_a_build_refuses() -> None:
+    Path("there.spkg").write_text("")
+    Path("bad.toml").write_text('[[step]]\nextract = "/a"\nfrom = "nowhere"\n')
+
+    exists = run("build", "m.toml", "--check", "-o", "there.spkg")
+    missing = run("build", "bad.toml", "--check")
+
+    assert (exists.exit_code, exists.stderr.splitlines()[0]) == (
+        2,
+        "spkg: error: there.spkg already exists",
+    )
+    assert (missing.exit_code, missing.stderr) == (
+        9,
+        "spkg: error: bad.toml:3: step[0].from: nowhere: no such file or directory\n",
+    )
+
+
+def test_placeholders_are_defined_on_the_command_line() -> None:
+    Path("m.toml").write_text(f'[package]\nversion = "${{V}}"\ndescription = "${{D}}"\n{MANIFEST}')
+
+    result = run("build", "m.toml", "-o", "new.spkg", "--unsigned", "--define", "V=6=${D}", "--define", "D=")
+    undefined = run("build", "m.toml", "--check", "--define", "V=1", "--json")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [str(getattr(one, "text", "")) for one in read(Path("new.spkg").read_bytes()).records[:2]] == [
+        "6=${D}",
+        "",
+    ]
+    assert undefined.exit_code == 3
+    assert undefined.stderr == (
+        "spkg: error: m.toml:3: package.description: D is not defined\n"
+        "spkg: hint: define it with --define D=VALUE\n"
+    )
+    assert json.loads(undefined.stdout)["line"] == 3
+
+
+def test_several_problems_are_told_in_lines_and_in_one_document() -> None:
+    Path("m.toml").write_text('[package]\nversion = 1\ncolour = ""\n')
+
+    result = run("build", "m.toml", "--check", "--json")
+
+    first = "m.toml:2: package.version: must be a string in quotes"
+    second = "m.toml:3: package.colour: unknown key"
+    assert (result.exit_code, result.stderr) == (3, f"spkg: error: {first}\nspkg: error: {second}\n")
+    document = json.loads(result.stdout)
+    assert (document["message"], document["line"], document["unlisted"]) == (first, 2, 0)
+    assert document["problems"] == [
+        {"message": first, "source": "m.toml", "line": 2, "field": "package.version"},
+        {"message": second, "source": "m.toml", "line": 3, "field": "package.colour"},
+    ]
+
+
+def test_problems_beyond_the_limit_are_counted() -> None:
+    Path("m.toml").write_text("".join(f"k{number} = 1\n" for number in range(53)))
+
+    result = run("build", "m.toml", "--check", "--json")
+
+    assert len(result.stderr.splitlines()) == 51
+    assert result.stderr.endswith("\nspkg: error: and 3 more\n")
+    assert json.loads(result.stdout)["unlisted"] == 3
+
+
+def test_a_manifest_from_standard_input_has_its_sources_here(here: Path) -> None:
+    with (here / "m.toml").open("rb") as manifest:
+        result = process("build", "-", "-o", "new.spkg", *KEY, stdin=manifest)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert Path("new.spkg").read_bytes() == genuine()
+
+
+def test_a_problem_of_standard_input_is_located() -> None:
+    result = process("build", "-", "--check", input="\n[package]\nversion = 1\n")
+
+    assert (result.returncode, result.stderr) == (
+        3,
+        "spkg: error: standard input:3: package.version: must be a string in quotes\n",
+    )
+
+
+def test_a_package_for_standard_output_is_all_that_is_there(here: Path) -> None:
+    with (here / "piped.spkg").open("wb") as output:
+        result = process("build", "m.toml", "-o", "-", *KEY, stdout=output)
+
+    assert (result.returncode, result.stderr) == (
+        0,
+        "standard output: 2 commands, 1 file, payload of 21 bytes, signed\n",
+    )
+    assert Path("piped.spkg").read_bytes() == genuine()
+
+
+def test_json_and_a_package_exclude_each_other_on_standard_output() -> None:
+    result = run("build", "m.toml", "-o", "-", "--unsigned", "--json")
+
+    assert (result.exit_code, result.stderr) == (2, "spkg: error: -o - and --json exclude each other\n")
+
+
+def test_a_full_pipe_that_is_closed_ends_without_a_traceback() -> None:
+    Path("app").write_bytes(bytes(1 << 20))
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    result = process("build", "m.toml", "-o", "-", "--unsigned", stdout=writing)
+    os.close(writing)
+
+    assert (result.returncode, result.stderr) == (9, "")
+
+
+def test_a_certificate_that_ends_soon_is_warned_of_when_it_signs() -> None:
+    now = datetime.now(UTC)
+    soon = certify("Signer", root(), start=now - timedelta(days=9), end=now + timedelta(days=30, hours=1))
+    Path("soon.pem").write_bytes(soon.pem)
+    key = ("--key", "signer.key", "--cert", "soon.pem")
+
+    built = run("build", "m.toml", "-o", "new.spkg", *key, "--json")
+    signed = run("sign", "u.spkg", "-o", "signed.spkg", *key, "--json")
+    strict = run("sign", "u.spkg", "-o", "strict.spkg", *key, "--strict")
+
+    end = soon.certificate.not_valid_after_utc
+    message = f"the certificate of CN=Signer expires in 30 days, on {write_time(end)}"
+    warning = {"code": "certificate-expires", "message": message, "path": None}
+    assert json.loads(built.stdout)["warnings"] == [warning]
+    assert json.loads(signed.stdout) == {
+        "schema": "spkg.sign/1",
+        "output": "signed.spkg",
+        "signer": "CN=Signer",
+        "digest": "sha1",
+        "signatures": 1,
+        "signed_sha256": sha256(read(genuine()).signed).hexdigest(),
+        "warnings": [warning],
+    }
+    assert (strict.exit_code, Path("strict.spkg").exists()) == (5, False)

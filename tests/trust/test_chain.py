@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from spkg.build.sign import add_signature
 from spkg.common.digests import Digest
 from spkg.common.findings import Finding
+from spkg.common.times import write_time
 from spkg.errors import UntrustedError
 from spkg.format.commands import End, StrongDigests
 from spkg.format.signature_block import EMPTY_BLOCK, load_block
@@ -645,6 +646,26 @@ def test_a_certificate_that_no_verifier_takes_is_doubted_when_it_signs(
     found = doubts(certify("Signer", root(), **settings).certificate, AT)
 
     assert found == [Finding(code="unfit-certificate", message=doubt)]
+
+
+@pytest.mark.parametrize(
+    ("left", "told"),
+    [
+        (timedelta(days=90), None),
+        (timedelta(days=90) - timedelta(seconds=1), "89 days"),
+        (timedelta(days=1), "1 day"),
+        (timedelta(0), "0 days"),
+    ],
+)
+def test_a_certificate_that_expires_within_90_days_is_doubted_when_it_signs(
+    left: timedelta, told: str | None
+) -> None:
+    certificate = certify("Signer", root(), end=AT + left).certificate
+
+    message = f"the certificate of CN=Signer expires in {told}, on {write_time(AT + left)}"
+    assert doubts(certificate, AT) == [Finding(code="certificate-expires", message=message)] * (
+        told is not None
+    )
 
 
 # A trusted package is only made by verify().
