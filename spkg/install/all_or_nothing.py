@@ -7,9 +7,11 @@ file matches its signed digest.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from spkg.common.digests import Digest
+from spkg.common.findings import Finding
 from spkg.errors import (
     SIZE,
     TIMEOUT,
@@ -20,9 +22,9 @@ from spkg.errors import (
 )
 from spkg.format.ranges import Range
 from spkg.install import transaction
-from spkg.install.checkpoint import CHECKPOINT, remove_spare
+from spkg.install.checkpoint import CHECKPOINT, WORST, remove_spare, save_checkpoint
 from spkg.install.effects import MakeDirectory, PutFile
-from spkg.install.history import RECORD, record_with
+from spkg.install.history import RECORD, record_with, set_aside_record
 from spkg.install.journal import Before, JournalStep, Verb, steps_of
 from spkg.install.leftovers import clear_leftovers
 from spkg.install.own_directory import failing
@@ -42,13 +44,15 @@ __all__ = [
 ]
 
 
-def settle_root(root: Root, *, keep: str | None = None) -> Settled:
+def settle_root(root: Root, *, keep: str | None = None, rescuing: bool = False) -> Settled:
     """Finish or undo an installation that a crash interrupted; what is found then is durable.
 
     Args:
         root: The root.
         keep: The package whose staged files are kept if its download was interrupted, so that it can be
             resumed: the SHA-256 of its signed bytes, in hex.
+        rescuing: Whether a package follows that is trusted to repair the root, so that a damaged journal may
+            be set aside; the root counts as unsafe until that package is installed.
 
     Raises:
         FailedError: Staged files can't be moved away, or what is found can't be made durable; the tree is not
@@ -57,16 +61,27 @@ def settle_root(root: Root, *, keep: str | None = None) -> Settled:
     """
     try:
         kept = keep is not None and transaction.is_staging(root) == keep
+        damaged = rescuing and transaction.journal_warnings(root)
     except OSError as exc:
         raise UnsafeError(f"it is unknown what is left to do: {os_problem(exc)}", hint=RECOVER) from exc
+    warnings: list[Finding] = []
     with failing():
+        if damaged:
+            save_checkpoint(root, WORST)
+            warnings.append(transaction.set_aside_journal(root))
         settled = Settled(RecoveryOutcome.NOTHING) if kept else transaction.settle_transaction(root)
         # The record, the checkpoint or their directory may have been written just before a crash.
         root.sync_directory(OWN)
         root.sync_directory(())
         clear_leftovers(root)
         remove_spare(root)
-    return settled
+        warnings += set_aside_record(root)
+    # Without its journal, nobody knows what a transaction had changed.
+    return replace(
+        settled,
+        outcome=RecoveryOutcome.NOTHING if damaged else settled.outcome,
+        warnings=tuple(warnings),
+    )
 
 
 def install(
@@ -122,6 +137,7 @@ def install(
     settled = transaction.finish(root, staged)
     with suppress(OSError, UnsafeError):  # all is done or undone; the rest is collected the next time
         transaction.settle_transaction(root)
+        remove_spare(root)
     if settled.outcome is RecoveryOutcome.UNDONE:
         raise FailedError(f"the changes could not be completed and were undone: {settled.cause}")
     return report

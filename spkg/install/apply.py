@@ -17,9 +17,9 @@ from spkg.errors import FailedError, RefusedError, UnsafeError, UsageError, os_p
 from spkg.format.commands import ROLES, Description, Reboot, Role, Version
 from spkg.format.states import InstallationState
 from spkg.install.all_or_nothing import install, settle_root
-from spkg.install.checkpoint import Checkpoint, load_checkpoint
+from spkg.install.checkpoint import CHECKPOINT, WORST, Checkpoint, checkpoint_warnings, load_checkpoint
 from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
-from spkg.install.history import installed, is_last
+from spkg.install.history import installed, is_last, record_warnings
 from spkg.install.leftovers import leftover_warnings
 from spkg.install.own_directory import check_own, working_in
 from spkg.install.plan import Plan, plan_installation
@@ -33,6 +33,7 @@ from spkg.install.transaction import (
     Settled,
     is_pending,
     is_staging,
+    journal_warnings,
     staged,
 )
 from spkg.verify.contents import check_payload
@@ -143,7 +144,12 @@ def apply(
     space = root.space() if root.status(OWN) is None else None
     with working_in(root):
         digest = digest_of(trusted)
-        settled = settle_root(root, keep=digest if arriving and not request.in_place else None)
+        rescuing = request.unsafe_force and _is_recovery(trusted)
+        if rescuing and journal_warnings(root):
+            # What refuses the package does so before the damaged journal is set aside.
+            _plan(trusted, root, request, replace(WORST, package=digest))
+        keep = digest if arriving and not request.in_place else None
+        settled = settle_root(root, keep=keep, rescuing=rescuing)
         if is_installed(trusted, root) and not request.again:
             if not arriving:
                 # The signed bytes are the same, but the files may differ.
@@ -281,14 +287,15 @@ def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: Appl
     _check_source(payload, request)
     check_own(root)
     _check_writable(trusted, root, request)
-    if is_pending(root):
+    if is_pending(root) and not (request.unsafe_force and _is_recovery(trusted) and journal_warnings(root)):
         hint = "run 'spkg recover' to finish or undo it"
         raise RefusedError("an installation in this root was interrupted", hint=hint)
+    settled = Settled(RecoveryOutcome.NOTHING, warnings=record_warnings(root))
     if is_installed(trusted, root) and not request.again:
-        done = _already(trusted, Settled(RecoveryOutcome.NOTHING), root)
+        done = _already(trusted, settled, root)
     else:
         planned = _plan(trusted, root, request, _start(trusted, root, request))
-        done = _applied(planned, Settled(RecoveryOutcome.NOTHING), root)
+        done = _applied(planned, settled, root)
     check_payload(trusted, payload, jobs=request.jobs)
     return done
 
@@ -340,8 +347,7 @@ def _start(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> Checkp
     fresh = Checkpoint(package=digest, command=0, state=InstallationState.INITIAL)
     if found is None:
         return fresh
-    roles = {record.role for record in trusted.package.records if isinstance(record, Role)}
-    recovery = roles == {ROLES["software-recovery"]}
+    recovery = _is_recovery(trusted)
     # In an unsafe root, each command is assumed to leave it unsafe, until the last one is done.
     anew = Checkpoint(package=digest, command=0, state=found.state)
     if found.package == digest and (recovery or request.unsafe_force or not (found.unsafe and found.failed)):
@@ -354,8 +360,9 @@ def _start(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> Checkp
     if recovery or request.unsafe_force or (found.failed and not found.unsafe):
         return anew
     if found.unsafe:
+        damaged = f" ({shown(CHECKPOINT)} is damaged)" if checkpoint_warnings(root) else ""
         raise RefusedError(
-            "the root is unsafe and accepts only a package with the role software-recovery",
+            f"the root is unsafe{damaged} and accepts only a package with the role software-recovery",
             section="E.4.11",
             hint="apply a recovery package, or use --unsafe-force to apply any package",
         )
@@ -363,6 +370,12 @@ def _start(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> Checkp
         "another package was started in place and is not finished",
         hint="apply that package with --in-place, or one with the role software-recovery",
     )
+
+
+def _is_recovery(trusted: TrustedPackage) -> bool:
+    """Whether a package has the role that repairs an unsafe root, and no other."""
+    roles = {record.role for record in trusted.package.records if isinstance(record, Role)}
+    return roles == {ROLES["software-recovery"]}
 
 
 def _plan(
@@ -402,7 +415,7 @@ def _entry(planned: Plan, when: str) -> Document:
 def _already(trusted: TrustedPackage, settled: Settled, root: Root) -> Applied:
     return Applied(
         changes=(),
-        warnings=leftover_warnings(root),
+        warnings=(*settled.warnings, *leftover_warnings(root)),
         skipped_unknown=(),
         # The answer to the first request may have been lost.
         reboot_required=any(isinstance(record, Reboot) for record in trusted.package.records),
@@ -415,7 +428,7 @@ def _already(trusted: TrustedPackage, settled: Settled, root: Root) -> Applied:
 def _applied(planned: Plan, settled: Settled, root: Root) -> Applied:
     return Applied(
         changes=_changes_of(planned.effects),
-        warnings=(*planned.warnings, *leftover_warnings(root)),
+        warnings=(*settled.warnings, *planned.warnings, *leftover_warnings(root)),
         skipped_unknown=tuple(
             {"index": command.index, "type": command.code} for command in planned.skipped_unknown
         ),

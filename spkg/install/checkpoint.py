@@ -7,9 +7,11 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from spkg.common.findings import Finding
 from spkg.format.states import InstallationState
 from spkg.install.leftovers import vacant
-from spkg.install.root import Parts, Root
+from spkg.install.own_files import read_own
+from spkg.install.root import Parts, Root, shown
 from spkg.install.root_tree import OWN
 from spkg.install.transaction import write_whole
 
@@ -18,7 +20,9 @@ __all__ = [
     "CHECKPOINT",
     "MADE",
     "PART",
+    "WORST",
     "Checkpoint",
+    "checkpoint_warnings",
     "load_checkpoint",
     "remove_checkpoint",
     "remove_spare",
@@ -37,6 +41,8 @@ MADE: Final[Parts] = (*OWN, b"made")
 ARRIVED: Final[Parts] = (*OWN, b"arrived")
 """The files received so far whose commands are still to come."""
 MAX_CHECKPOINT: Final = 4096
+WAY_OUT: Final = "apply a package with the role software-recovery (docs/installing.md)"
+"""The way out of a state that is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +79,8 @@ class Checkpoint:
         Raises:
             ValueError: They are not a checkpoint.
         """
-        document: dict[str, Any] = json.loads(octets)
         try:
+            document: dict[str, Any] = json.loads(octets)
             state = InstallationState(document["state"])
             found = cls(
                 package=str(document["package"]),
@@ -82,11 +88,17 @@ class Checkpoint:
                 state=state,
                 failed=bool(document["failed"]),
             )
-        except (KeyError, TypeError) as exc:
+        except (KeyError, TypeError, OverflowError, RecursionError) as exc:
             raise ValueError("a value is missing or has the wrong type") from exc
+        if found.command < 0:
+            raise ValueError(f"expected the index of a command, got {found.command}")
         if state is InstallationState.INSTALLED:
             raise ValueError("an installation never stops in the installed state")
         return found
+
+
+WORST: Final = Checkpoint(package="unknown", command=0, state=InstallationState.UNRECOVERABLE, failed=True)
+"""What is assumed if it is not known how far an installation has come: the worst."""
 
 
 def load_checkpoint(root: Root) -> Checkpoint | None:
@@ -98,11 +110,27 @@ def load_checkpoint(root: Root) -> Checkpoint | None:
         OSError: It can't be read.
     """
     try:
-        return Checkpoint.decode(root.read(CHECKPOINT, MAX_CHECKPOINT))
+        return Checkpoint.decode(read_own(root, CHECKPOINT, MAX_CHECKPOINT))
     except FileNotFoundError:
         return None
     except ValueError:
-        return Checkpoint(package="unknown", command=0, state=InstallationState.UNRECOVERABLE, failed=True)
+        return WORST
+
+
+def checkpoint_warnings(root: Root) -> tuple[Finding, ...]:
+    """Return the warning about a damaged checkpoint; none if it is sound.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    try:
+        Checkpoint.decode(read_own(root, CHECKPOINT, MAX_CHECKPOINT))
+    except FileNotFoundError:
+        return ()
+    except ValueError as exc:
+        problem = f"the checkpoint is damaged ({exc}), so that the root counts as unsafe: {WAY_OUT}"
+        return (Finding(code="damaged-checkpoint", message=problem, path=shown(CHECKPOINT)),)
+    return ()
 
 
 def save_checkpoint(root: Root, checkpoint: Checkpoint) -> None:
@@ -117,7 +145,12 @@ def save_checkpoint(root: Root, checkpoint: Checkpoint) -> None:
         write_whole(root, written, checkpoint.encode())
     # What was the checkpoint is the next spare: in the middle of the work there may be no inode left.
     if written != CHECKPOINT_SPARE or not root.exchange(CHECKPOINT_SPARE, CHECKPOINT):
-        root.rename(written, CHECKPOINT)
+        try:
+            root.rename(written, CHECKPOINT)
+        except IsADirectoryError:  # nothing that the installer has made
+            if not root.exchange(written, CHECKPOINT):
+                raise
+            root.sweep(written)
         if root.status(CHECKPOINT_SPARE) is None:
             root.create(CHECKPOINT_SPARE).close()
     root.sync_directory(OWN)
@@ -156,6 +189,8 @@ def _rewritten(root: Root, path: Parts, octets: bytes) -> Parts:
         file.empty()
         file.write(octets)
         file.sync()
+    except OSError:  # it is immutable or append-only, or on a bad sector
+        return ()
     finally:
         file.close()
     return path

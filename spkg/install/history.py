@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from spkg.common.findings import Finding
 from spkg.errors import (
     FailedError,
     os_problem,
 )
-from spkg.install.root import Parts, Root
+from spkg.install.leftovers import vacant
+from spkg.install.own_files import read_own
+from spkg.install.root import Parts, Root, shown
 from spkg.install.root_tree import OWN
 
 __all__ = [
@@ -18,10 +21,13 @@ __all__ = [
     "installed",
     "installed_packages",
     "is_last",
+    "record_warnings",
     "record_with",
+    "set_aside_record",
 ]
 
 RECORD: Final[Parts] = (*OWN, b"installed")
+RECORD_ASIDE: Final[Parts] = (*OWN, b"installed.damaged")
 ENTRY: Final[dict[str, tuple[type, ...]]] = {
     "package": (str,),
     "version": (str, type(None)),
@@ -77,21 +83,63 @@ def installed_packages(root: Root) -> tuple[InstalledPackage, ...]:
 
 
 def installed(root: Root) -> list[dict[str, Any]]:
-    """Return the entries of the record, the last one first.
+    """Return the entries of the record, the last one first; none if it is damaged.
+
+    Raises:
+        FailedError: The record can't be read.
+    """
+    return _read(root)[0]
+
+
+def record_warnings(root: Root) -> tuple[Finding, ...]:
+    """Return the warning about a damaged record, which counts as empty; none if it is sound.
+
+    Raises:
+        FailedError: The record can't be read.
+    """
+    problem = _read(root)[1]
+    if problem is None:
+        return ()
+    told = f"the record of installed packages is damaged ({problem}) and counts as empty"
+    return (Finding(code="damaged-record", message=told, path=shown(RECORD)),)
+
+
+def set_aside_record(root: Root) -> tuple[Finding, ...]:
+    """Rename a damaged record, so that a new one can begin, and return the warning about that.
+
+    Raises:
+        FailedError: The record can't be read.
+        OSError: It can't be renamed.
+    """
+    if _read(root)[1] is None:
+        return ()
+    place = vacant(root, RECORD_ASIDE)
+    root.rename(RECORD, place)
+    root.sync_directory(OWN)
+    told = (
+        f"the record of installed packages was damaged: it is set aside as {shown(place)}, a new one begins"
+    )
+    return (Finding(code="damaged-record", message=told, path=shown(RECORD)),)
+
+
+def _read(root: Root) -> tuple[list[dict[str, Any]], str | None]:
+    """Return the entries of the record, and what is wrong with it.
 
     Raises:
         FailedError: The record can't be read.
     """
     try:
-        octets = root.read(RECORD, MAX_RECORD)
+        octets = read_own(root, RECORD, MAX_RECORD)
+        return [_entry(package) for package in json.loads(octets)["installed"]], None
     except FileNotFoundError:
-        return []
+        return [], None
     except OSError as exc:
-        raise FailedError(os_problem(exc)) from exc
-    try:
-        return [_entry(package) for package in json.loads(octets)["installed"]]
-    except (ValueError, KeyError, TypeError, RecursionError) as exc:
-        raise FailedError("the record of installed packages is damaged") from exc
+        hint = f"if this stays so, move {shown(RECORD)} below the root away (docs/installing.md)"
+        raise FailedError(os_problem(exc), hint=hint) from exc
+    except ValueError as exc:
+        return [], str(exc)
+    except (KeyError, TypeError, RecursionError):
+        return [], "it was not written by spkg"
 
 
 def _entry(package: Mapping[str, Any]) -> dict[str, Any]:

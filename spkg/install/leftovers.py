@@ -77,7 +77,9 @@ def leftover_warnings(root: Root) -> tuple[Finding, ...]:
 def _spent(root: Root) -> list[Parts]:
     if root.status(OWN) is None:
         return []
-    return [(*OWN, name) for name in root.names(OWN) if SPENT.fullmatch(name)]
+    names = root.names(OWN)
+    spare = [] if b"checkpoint" in names else [b"checkpoint.spare"]
+    return [(*OWN, name) for name in names if SPENT.fullmatch(name) or name in spare]
 
 
 def _leaves(root: Root, top: Parts) -> Iterator[Parts]:

@@ -5,11 +5,11 @@ from enum import Enum
 from pathlib import Path
 
 from spkg.common.findings import Finding
-from spkg.install.checkpoint import Checkpoint, load_checkpoint
-from spkg.install.history import InstalledPackage, installed_packages
+from spkg.install.checkpoint import Checkpoint, checkpoint_warnings, load_checkpoint
+from spkg.install.history import InstalledPackage, installed_packages, record_warnings
 from spkg.install.leftovers import leftover_warnings, leftovers
 from spkg.install.root import Root, shown
-from spkg.install.transaction import is_pending, is_staging, staged
+from spkg.install.transaction import is_pending, is_staging, journal_warnings, staged
 
 __all__ = ["RootState", "RootStatus", "StagedPackage", "root_state", "root_status", "staged_package"]
 
@@ -23,7 +23,7 @@ class RootState(Enum):
     PARTIAL = "partial"
     """An installation in place failed; the root is usable."""
     UNSAFE = "unsafe"
-    """An installation in place failed or was interrupted in the unrecoverable state."""
+    """An installation in place stopped in the unrecoverable state, or what stopped has a damaged journal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,12 @@ def root_status(root: Path) -> RootStatus:
             staged=staged_package(opened),
             installed=installed_packages(opened),
             leftovers=tuple(map(shown, leftovers(opened))),
-            warnings=leftover_warnings(opened),
+            warnings=(
+                *record_warnings(opened),
+                *journal_warnings(opened),
+                *checkpoint_warnings(opened),
+                *leftover_warnings(opened),
+            ),
         )
 
 
@@ -90,7 +95,7 @@ def root_state(root: Root) -> tuple[RootState, Checkpoint | None]:
     if found is not None and found.unsafe:
         return RootState.UNSAFE, found
     if is_pending(root):
-        return RootState.PENDING, found
+        return (RootState.UNSAFE if journal_warnings(root) else RootState.PENDING), found
     if found is None:
         return RootState.CLEAN, None
     return (RootState.PARTIAL if found.failed else RootState.PENDING), found

@@ -22,6 +22,7 @@ from spkg.errors import FailedError, UnsafeError, os_problem
 from spkg.format.states import InstallationState
 from spkg.install import apply as applying
 from spkg.install.apply import Applied, ApplyRequest
+from spkg.install.checkpoint import checkpoint_warnings
 from spkg.install.leftovers import leftover_warnings
 from spkg.install.root import Root
 from spkg.install.status import RootState, root_state
@@ -199,7 +200,7 @@ def recover_root(root: Path, *, discard: bool = False) -> Recovered:
         with _confined(root) as (opened, _):
             settled = applying.recover_in(opened, discard=discard)
             state, stopped = root_state(opened)
-            warnings = leftover_warnings(opened)
+            warnings = (*settled.warnings, *checkpoint_warnings(opened), *leftover_warnings(opened))
         return {
             "outcome": settled.outcome.value,
             "state": state.value,

@@ -25,11 +25,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from spkg.common.findings import Finding
 from spkg.errors import NO_ROOM, FailedError, UnsafeError, os_problem
 from spkg.install.effects import DIRECTORY_MODE, MakeDirectory
 from spkg.install.journal import MAX_JOURNAL, Before, JournalStep, Verb, decode_journal, encode_journal
 from spkg.install.leftovers import OVER, vacant
 from spkg.install.old_entries import Reserve, bring_up, clear_away, keep_old, put_back
+from spkg.install.own_files import read_own
 from spkg.install.root import Parts, Root, shown
 from spkg.install.root_tree import OWN
 
@@ -48,7 +50,9 @@ __all__ = [
     "finish",
     "is_pending",
     "is_staging",
+    "journal_warnings",
     "keep_staged",
+    "set_aside_journal",
     "settle_transaction",
     "slot",
     "staged",
@@ -58,6 +62,7 @@ __all__ = [
 TXN: Final[Parts] = (*OWN, b"txn")
 JOURNAL: Final[Parts] = (*TXN, b"journal")
 DONE: Final[Parts] = (*TXN, b"done")
+JOURNAL_ASIDE: Final[Parts] = (*OWN, b"journal.damaged")
 JOURNAL_DRAFT: Final[Parts] = (*TXN, b"draft")
 PLACING: Final[Parts] = (*TXN, b"placing")
 BACK: Final[Parts] = (*TXN, b"back")
@@ -73,6 +78,10 @@ GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """Errors for a directory that does not exist, or is not a directory."""
 ATTEMPTS: Final = 2
 """How often completing the changes is tried: some failures do not happen twice."""
+RESCUE: Final = (
+    "apply a package with the role software-recovery and --unsafe-force, which sets the journal aside "
+    "(docs/installing.md)"
+)
 RECOVER: Final = "run 'spkg recover' to try again"
 """The hint for changes that are neither complete nor undone."""
 NOT_KEPT: Final = "they can't be undone: the overlayfs had no room to keep old files"
@@ -103,6 +112,8 @@ class Settled:
 
     outcome: RecoveryOutcome
     problems: tuple[OSError, ...] = ()
+    warnings: tuple[Finding, ...] = ()
+    """About damaged files that were set aside."""
 
     @property
     def cause(self) -> str:
@@ -130,7 +141,8 @@ def begin(root: Root, package: str | None = None) -> None:
         root.mkdir(TXN, PRIVATE)
     try:
         # What was staged too late to be relied on goes, and everything if that does not.
-        late = [(*TXN, name) for name in root.names(TXN) if name not in {b"new", PACKAGE[-1]}]
+        kept = {PACKAGE[-1], *([b"new"] if _is_directory(root, (*TXN, b"new")) else ())}
+        late = [(*TXN, name) for name in root.names(TXN) if name not in kept]
         if [path for path in late if root.sweep(path) is not None]:
             collect(root)
             root.mkdir(TXN, PRIVATE)
@@ -157,7 +169,10 @@ def is_staging(root: Root) -> str | None:
     """
     if not _has(root, PACKAGE) or _has(root, JOURNAL) or _has(root, DONE):
         return None
-    package = root.read(PACKAGE, MAX_PACKAGE).decode("ascii", "replace")
+    try:
+        package = read_own(root, PACKAGE, MAX_PACKAGE).decode("ascii", "replace")
+    except ValueError:
+        return None
     return package if len(package) == MAX_PACKAGE else None
 
 
@@ -167,6 +182,8 @@ def staged(root: Root) -> dict[Parts, int]:
     Raises:
         OSError: The root can't be read.
     """
+    if not _is_directory(root, (*TXN, b"new")):
+        return {}
     paths = [(*TXN, b"new", name) for name in root.names((*TXN, b"new"))]
     found = [(path, root.status(path)) for path in paths]
     return {path: one.st_size for path, one in found if one is not None}
@@ -359,16 +376,50 @@ def _settle(root: Root) -> Settled:
     try:
         if not _has(root, TXN):
             return Settled(RecoveryOutcome.NOTHING)
+        if not _is_directory(root, TXN):
+            return Settled(RecoveryOutcome.DISCARDED)
         _rely_on_names(root)
         if not _has(root, JOURNAL):
             done = _has(root, DONE)
             return Settled(RecoveryOutcome.NOTHING if done else RecoveryOutcome.DISCARDED)
-        steps = decode_journal(root.read(JOURNAL, MAX_JOURNAL))
+        steps = decode_journal(read_own(root, JOURNAL, MAX_JOURNAL))
     except OSError as exc:
         raise UnsafeError(f"it is unknown what is left to do: {os_problem(exc)}", hint=RECOVER) from exc
     except ValueError as exc:
-        raise UnsafeError(f"{shown(JOURNAL)}: {exc}") from exc
+        raise UnsafeError(f"{shown(JOURNAL)}: {exc}", hint=RESCUE) from exc
     return finish(root, steps)
+
+
+def journal_warnings(root: Root) -> tuple[Finding, ...]:
+    """Return the warning about a damaged journal: it is unknown what an installation has changed.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    if not _has(root, JOURNAL):
+        return ()
+    try:
+        decode_journal(read_own(root, JOURNAL, MAX_JOURNAL))
+    except ValueError as exc:
+        problem = f"{exc}; it is unknown what is left to do: {RESCUE}"
+        return (Finding(code="damaged-journal", message=problem, path=shown(JOURNAL)),)
+    return ()
+
+
+def set_aside_journal(root: Root) -> Finding:
+    """Rename a damaged journal, so that its transaction can be discarded, and return the warning about that.
+
+    The caller has noted before that it is unknown what has changed.
+
+    Raises:
+        OSError: It can't be renamed.
+    """
+    place = vacant(root, JOURNAL_ASIDE)
+    root.rename(JOURNAL, place)
+    root.sync_directory(OWN)
+    root.sync_directory(TXN)
+    told = f"the journal was damaged: it is set aside as {shown(place)}"
+    return Finding(code="damaged-journal", message=told, path=shown(JOURNAL))
 
 
 def _forward(root: Root, steps: Sequence[JournalStep]) -> None:
@@ -479,5 +530,15 @@ def _spare(marker: Parts) -> Parts:
     return (*marker[:-1], b"spare." + marker[-1])
 
 
+def _is_directory(root: Root, path: Parts) -> bool:
+    found = root.status(path)
+    return found is not None and stat.S_ISDIR(found.st_mode)
+
+
 def _has(root: Root, path: Parts) -> bool:
-    return root.status(path) is not None
+    try:
+        return root.status(path) is not None
+    except OSError as exc:
+        if exc.errno not in GONE:  # what should be the transaction is no directory
+            raise
+        return False

@@ -238,15 +238,6 @@ def test_damaged_contents_are_not_taken_for_what_is_installed(place: Path) -> No
             do(damaged, place, how=how)
 
 
-def test_a_damaged_record_is_told_before_anything_changes(place: Path) -> None:
-    do(changing(file("/a")), place)
-    (place / ".spkg/installed").write_text("{")
-
-    with pytest.raises(FailedError, match="the record of installed packages is damaged"):
-        do(UPDATE, place)
-    assert tree(place) == {**OLD, "a": CONTENTS}
-
-
 def recover_root_of(place: Path) -> tuple[RecoveryOutcome, str]:
     with Root(place) as root:
         outcome = recover_in(root).outcome

@@ -68,6 +68,7 @@ PLACES = [
     "made/x",
     "arrived/0.21",
     "checkpoint.new",
+    "checkpoint.spare",
 ]
 
 

@@ -1,0 +1,27 @@
+"""The installer's own files, which may be damaged, or be something that the installer has never made."""
+
+import errno
+from typing import Final
+
+from spkg.errors import os_problem
+from spkg.install.root import Parts, Root
+
+__all__ = ["read_own"]
+
+NOT_OURS: Final = frozenset({errno.EFBIG, errno.EISDIR, errno.ELOOP, errno.EINVAL})
+"""Errors for what is no regular file of a length that the installer writes."""
+
+
+def read_own(root: Root, path: Parts, limit: int) -> bytes:
+    """Return the contents of one of the installer's own files of at most *limit* bytes.
+
+    Raises:
+        ValueError: It is a directory, a link or a special file, or too large.
+        OSError: It can't be read, or does not exist.
+    """
+    try:
+        return root.read(path, limit)
+    except OSError as exc:
+        if exc.errno not in NOT_OURS:
+            raise
+        raise ValueError(os_problem(OSError(exc.errno, exc.strerror))) from exc

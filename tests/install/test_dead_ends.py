@@ -1,0 +1,254 @@
+"""Whatever stands where the installer keeps its files, there is a documented way out, and it is named."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from spkg.errors import FailedError
+from spkg.format.commands import End, Role
+from spkg.install.history import installed
+from spkg.install.root import Root
+from tests.support.commands import run
+from tests.support.installation import APPLY, events, furnish_root, tree
+from tests.support.kit import CONTENTS, Draft, file
+
+RESCUE: Final = ("apply", "rescue.spkg", *APPLY, "--unsafe-force")
+HOWS: Final = pytest.mark.parametrize("how", [(), ("--in-place",)], ids=["all or nothing", "in place"])
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory to work in, with a root and packages for it."""
+    monkeypatch.chdir(tmp_path)
+    furnish_root()
+    Path("outside").write_text("of somebody else")
+    Path("root/.spkg").mkdir(mode=0o700)
+    Path("a.spkg").write_bytes(Draft(records=(file("/a"), End())).encode())
+    Path("rescue.spkg").write_bytes(Draft(records=(Role(role=2), file("/rescued"), End())).encode())
+    Path("unfit.spkg").write_bytes(Draft(records=(Role(role=2), file("/old/below"), End())).encode())
+    return tmp_path
+
+
+def directory(path: Path) -> None:
+    path.mkdir()
+    (path / "file").touch()
+
+
+def huge(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 1 << 33)
+
+
+KINDS: Final[dict[str, Callable[[Path], object]]] = {
+    "empty": Path.touch,
+    "words": lambda path: path.write_text("hello, world"),
+    "octets": lambda path: path.write_bytes(b"\xff\xfe\0"),
+    "other JSON": lambda path: path.write_text('{"installed": [{}], "steps": 1, "command": "x"}'),
+    "deep JSON": lambda path: path.write_text("[" * 4000),
+    "large numbers": lambda path: path.write_text(
+        '{"package": "x", "command": Infinity, "state": "initial", "failed": false, "installed": 1e999}'
+    ),
+    "a command before the first": lambda path: path.write_text(
+        '{"package": "x", "command": -1, "state": "initial", "failed": false}'
+    ),
+    "directory": directory,
+    "link": lambda path: path.symlink_to(Path("outside").absolute()),
+    "dangling link": lambda path: path.symlink_to("nowhere"),
+    "FIFO": os.mkfifo,
+    "huge": huge,
+}
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+def status() -> dict[str, Any]:
+    result = run("status", "--root", "root", "--json")
+    assert result.exit_code == 0, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def codes(document: dict[str, Any]) -> list[str]:
+    return [one["code"] for one in document["warnings"]]
+
+
+# The record.
+
+
+@HOWS
+@kinds
+def test_a_damaged_record_is_set_aside(kind: str, how: tuple[str, ...]) -> None:
+    KINDS[kind](Path("root/.spkg/installed"))
+    before = status()
+
+    result = run("apply", "a.spkg", *APPLY, *how, "--json")
+
+    assert (before["state"], before["installed"], codes(before)) == ("clean", [], ["damaged-record"])
+    assert before["warnings"][0]["path"] == "/.spkg/installed"
+    last = events(result.stdout)[-1]
+    assert (result.exit_code, codes(last)) == (0, ["damaged-record"]), result.stderr
+    assert "it is set aside as /.spkg/installed.damaged" in result.stderr
+    assert os.path.lexists("root/.spkg/installed.damaged")
+    after = status()
+    assert (after["state"], len(after["installed"]), after["warnings"]) == ("clean", 1, [])
+    assert tree()["root/a"] == CONTENTS
+    assert Path("outside").read_text() == "of somebody else"
+
+
+def test_a_dry_run_sets_nothing_aside() -> None:
+    Path("root/.spkg/installed").write_text("hello")
+
+    result = run("apply", "a.spkg", *APPLY, "--dry-run", "--json")
+
+    assert (result.exit_code, codes(events(result.stdout)[-1])) == (0, ["damaged-record"])
+    assert Path("root/.spkg/installed").read_text() == "hello"
+
+
+def test_recovering_sets_a_damaged_record_aside_once() -> None:
+    for contents in ("first", "second"):
+        Path("root/.spkg/installed").write_text(contents)
+
+        result = run("recover", "--root", "root", "--json")
+
+        assert (result.exit_code, codes(json.loads(result.stdout))) == (0, ["damaged-record"])
+        assert Path("root/.spkg/installed.damaged").read_text() == contents
+    assert sorted(path.name for path in Path("root/.spkg").iterdir()) == ["installed.damaged"]
+
+
+def test_a_record_that_can_not_be_read_stays_and_is_named_with_the_way_out() -> None:
+    class Broken(Root):
+        def read(self, path: tuple[bytes, ...], limit: int) -> bytes:  # noqa: ARG002 - whatever it is
+            raise OSError(5, "Input/output error", "/.spkg/installed")
+
+    with Broken(Path("root")) as root, pytest.raises(FailedError) as caught:
+        installed(root)
+
+    assert str(caught.value) == "/.spkg/installed: input/output error"
+    hint = "if this stays so, move /.spkg/installed below the root away (docs/installing.md)"
+    assert caught.value.hint == hint
+
+
+# The journal.
+
+
+def damage_journal(kind: str) -> None:
+    for name in ("new", "old", "mov", "mk"):
+        Path("root/.spkg/txn", name).mkdir(parents=True)
+    Path("root/.spkg/txn/old/0").write_text("what was there")
+    KINDS[kind](Path("root/.spkg/txn/journal"))
+
+
+@HOWS
+@kinds
+def test_a_damaged_journal_is_set_aside_by_a_recovery_package_and_force(
+    kind: str, how: tuple[str, ...]
+) -> None:
+    damage_journal(kind)
+    before = status()
+    hint = "with the role software-recovery and --unsafe-force, which sets the journal aside"
+
+    recovered = run("recover", "--root", "root")
+    others = [
+        run("apply", "a.spkg", *APPLY, *how),
+        run("apply", "a.spkg", *APPLY, *how, "--unsafe-force"),
+        run("apply", "rescue.spkg", *APPLY, *how),
+    ]
+    unfit = run("apply", "unfit.spkg", *APPLY, *how, "--unsafe-force")
+    stayed = os.path.lexists("root/.spkg/txn/journal")
+    dry = run(*RESCUE, *how, "--dry-run")
+    result = run(*RESCUE, *how, "--json")
+
+    assert (before["state"], codes(before)) == ("unsafe", ["damaged-journal"])
+    assert before["warnings"][0]["path"] == "/.spkg/txn/journal"
+    for one in (recovered, *others):
+        assert one.exit_code == 7, one.stderr
+        assert "/.spkg/txn/journal: " in one.stderr
+        assert f"spkg: hint: apply a package {hint}" in one.stderr
+    assert (unfit.exit_code, stayed) == (5, True)
+    assert dry.exit_code == 0
+    assert (result.exit_code, codes(events(result.stdout)[-1])) == (0, ["damaged-journal"]), result.stderr
+    assert "it is set aside as /.spkg/journal.damaged" in result.stderr
+    assert os.path.lexists("root/.spkg/journal.damaged")
+    after = status()
+    assert (after["state"], len(after["installed"]), after["warnings"]) == ("clean", 1, [])
+    assert tree() == {"root/old": b"old", "root/rescued": CONTENTS}
+
+
+def test_a_root_whose_journal_was_set_aside_is_unsafe_until_the_package_is_installed() -> None:
+    damage_journal("words")
+    octets = Path("rescue.spkg").read_bytes()
+    Path("broken.spkg").write_bytes(octets[:-1] + bytes([octets[-1] ^ 1]))
+
+    broken = run("apply", "broken.spkg", *APPLY, "--unsafe-force")
+
+    assert (broken.exit_code, status()["state"]) == (4, "unsafe")
+    assert run("recover", "--root", "root").exit_code == 7
+    assert run("apply", "a.spkg", *APPLY).exit_code == 5
+    assert run("apply", "rescue.spkg", *APPLY).exit_code == 0
+    assert status()["state"] == "clean"
+
+
+@pytest.mark.parametrize("kind", ["empty", "link", "dangling link", "FIFO"])
+def test_what_is_no_transaction_is_discarded(kind: str) -> None:
+    KINDS[kind](Path("root/.spkg/txn"))
+    before = status()
+
+    recovered = run("recover", "--root", "root")
+
+    assert (before["state"], recovered.exit_code, status()["state"]) == ("pending", 0, "clean")
+    KINDS[kind](Path("root/.spkg/txn"))
+    assert run("apply", "a.spkg", *APPLY).exit_code == 0
+    assert Path("outside").read_text() == "of somebody else"
+
+
+@pytest.mark.parametrize("kind", ["directory", "link", "FIFO", "huge"])
+def test_what_does_not_name_the_package_of_a_download_is_discarded(kind: str) -> None:
+    Path("root/.spkg/txn/new").mkdir(parents=True)
+    KINDS[kind](Path("root/.spkg/txn/package"))
+
+    assert (status()["state"], status()["staged"]) == ("pending", None)
+    assert run("recover", "--root", "root").exit_code == 0
+    assert status()["state"] == "clean"
+
+
+@pytest.mark.parametrize("kind", ["empty", "link", "FIFO", None])
+def test_a_download_whose_files_are_gone_begins_anew(kind: str | None) -> None:
+    Path("root/.spkg/txn").mkdir()
+    Path("root/.spkg/txn/package").write_text("ab" * 32)
+    if kind is not None:
+        KINDS[kind](Path("root/.spkg/txn/new"))
+
+    assert status()["staged"] == {"package": "ab" * 32, "octets": 0}
+    assert run("apply", "a.spkg", *APPLY).exit_code == 0
+
+
+# The checkpoint.
+
+
+@HOWS
+@kinds
+def test_a_damaged_checkpoint_counts_as_the_worst_and_a_recovery_package_ends_it(
+    kind: str, how: tuple[str, ...]
+) -> None:
+    KINDS[kind](Path("root/.spkg/checkpoint"))
+    before = status()
+
+    recovered = run("recover", "--root", "root")
+    other = run("apply", "a.spkg", *APPLY, *how)
+    result = run("apply", "rescue.spkg", *APPLY, *how)
+
+    assert (before["state"], codes(before)) == ("unsafe", ["damaged-checkpoint"])
+    assert before["warnings"][0]["path"] == "/.spkg/checkpoint"
+    assert recovered.exit_code == 7
+    assert "spkg: warning: /.spkg/checkpoint: the checkpoint is damaged (" in recovered.stderr
+    assert "apply a package with the role software-recovery" in recovered.stderr
+    assert other.exit_code == 5
+    assert "the root is unsafe (/.spkg/checkpoint is damaged) and accepts only a package" in other.stderr
+    assert result.exit_code == 0, result.stderr
+    after = status()
+    assert (after["state"], after["warnings"]) == ("clean", [])
+    assert sorted(path.name for path in Path("root/.spkg").iterdir()) == ["installed"]
+    assert Path("outside").read_text() == "of somebody else"
