@@ -517,6 +517,12 @@ FAULTS: Final = (
         "test_numbers_count_on_from_one_over_options_and_devices",
     ),
     _fault(
+        "no sync of what a store has already",
+        "if not any(new for _, new in done):",
+        "if False:",
+        "test_what_is_told_to_be_done_already_is_on_the_disk",
+    ),
+    _fault(
         "64 vouchers and one more",
         "if len(vouchers) > MAX_VOUCHERS:",
         "if False:",

@@ -18,7 +18,15 @@ from spkg.errors import HostError, UsageError
 PARTLY: Final = ".unfinished"
 """The file that marks a directory as an unfinished bulk output of ours."""
 
-__all__ = ["bulk_directory", "new_directory", "new_file", "new_files", "refuse_existing", "write_all"]
+__all__ = [
+    "bulk_directory",
+    "new_directory",
+    "new_file",
+    "new_files",
+    "refuse_existing",
+    "sync_directory",
+    "write_all",
+]
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
@@ -89,7 +97,7 @@ def new_file(
             temporary.replace(path)
         else:
             _move_new(temporary, path)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def new_files(
@@ -137,7 +145,7 @@ def new_directory(path: Path) -> Iterator[Path]:
     _refuse_filled(path)
     with part_directory(path, inside=empty) as temporary:
         yield from _filled(path, temporary, empty=empty)
-    _sync_directory(path if empty else path.parent)
+    sync_directory(path if empty else path.parent)
 
 
 def _filled(path: Path, temporary: Path, *, empty: bool) -> Iterator[Path]:
@@ -203,7 +211,7 @@ def bulk_directory(path: Path) -> Iterator[Path]:
             raise UsageError(f"{path} was created in the meantime; the output is in {part}")
         part.rename(path)
         (path / PARTLY).unlink()
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 @contextmanager
@@ -257,8 +265,12 @@ def _move_new(temporary: Path, path: Path) -> None:
         temporary.replace(path)
 
 
-def _sync_directory(path: Path) -> None:
-    """Make a rename durable, if the directory can be opened: the output exists in any case."""
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable, if it can be opened: the files exist in any case.
+
+    Raises:
+        OSError: They can't be made durable.
+    """
     if not DIRECTORY_ONLY:  # a system whose directories can't be opened
         return
     try:

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from spkg.errors import NO_ROOM, HostError, RefusedError, UsageError
+from spkg.common.atomic_output import sync_directory
+from spkg.errors import NO_ROOM, HostError, RefusedError, UsageError, os_problem
 from vouchers.cpe.grant import Grant
 from vouchers.cpe.option_life import Ending, Life, OptionState, next_change, unvouchered
 from vouchers.model import Mode
@@ -163,7 +164,9 @@ class OptionStore:
                 except RefusedError as exc:
                     exc.source = sources[index] if index < len(sources) else None
                     raise
-            return done
+        if not any(new for _, new in done):
+            self._settle()
+        return done
 
     def options(
         self,
@@ -313,6 +316,18 @@ class OptionStore:
 
     def _keep(self, name: str, value: str | int) -> None:
         self._database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+
+    def _settle(self) -> None:
+        """Make durable what an earlier process has stored, before it is reported as done.
+
+        If that was killed just after its journal was removed, a power cut may bring the journal back.
+        """
+        if self._path is None:
+            return
+        try:
+            sync_directory(self._path.absolute().parent)
+        except OSError as exc:
+            raise HostError(f"{self._path}: {os_problem(exc)}") from exc
 
     def _prepare(self, *, create: bool) -> None:
         with self._change():

@@ -307,5 +307,45 @@ def test_what_is_told_to_be_done_is_on_the_disk(
     assert what[-1] == ("fdatasync", "")
 
 
+@pytest.mark.judge("strace")
+def test_what_is_told_to_be_done_already_is_on_the_disk(desk: Path, server: "subprocess.Popen[str]") -> None:
+    # The first process was killed where the removal of its journal was not durable yet.
+    bench = Bench(desk, server, "apply")
+    last = next(point for point in reversed(bench.points()) if point.name == "fdatasync")
+    bench.fresh()
+    assert bench.run(last.inject(KILL)) == -signal.SIGKILL
+
+    assert bench.run() == 0
+
+    again = calls((desk / "log").read_text(), bench.place, MUTATING)
+    assert bench.told() == {}
+    assert [(point.name, point.text.partition("<")[2].partition(">")[0]) for point in again] == [
+        ("fsync", "")  # the directory
+    ]
+
+
+@pytest.mark.judge("strace")
+def test_what_may_not_be_on_the_disk_is_not_told_to_be_done_already(
+    desk: Path, server: "subprocess.Popen[str]"
+) -> None:
+    bench = Bench(desk, server, "apply")
+    bench.fresh()
+    assert bench.run() == 0
+
+    assert bench.run("fsync:error=EIO") == 0
+
+    told = bench.told()
+    assert (told["kind"], told["told"]) == ("HostError", f"{bench.path}: input/output error")
+
+
+def test_a_store_in_memory_has_nothing_to_be_on_the_disk() -> None:
+    with OptionStore(None, create=True) as store:
+        first = store.apply(vouchers()[0], AT)
+        again = store.apply(vouchers()[0], AT)
+
+    assert [new for _, new in first] == [True, True]
+    assert again == [(life, False) for life, _ in first]
+
+
 if __name__ == "__main__":
     serve(Path(sys.argv[1]))
