@@ -280,6 +280,17 @@ def test_a_web_page_that_breaks_off_is_one() -> None:
         transport(url).open(0, None)
 
 
+def test_what_might_have_been_a_page_breaks_where_it_broke() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with speaking(head + b"3\r\n<x>\r\nff\r\n>") as url:
+        answer = transport(url).open(0, None)
+        octets = answer.read(100)
+        with pytest.raises(BrokenError, match=r"/p: the connection broke$"):
+            answer.read(100)
+
+    assert octets == b"<x>>"
+
+
 def test_a_package_is_one_whatever_its_server_calls_it() -> None:
     octets = b"2WIRE_SP" + OCTETS
     with serving(Script(octets=octets, extra={"Content-Type": "text/html"})) as url:

@@ -35,6 +35,7 @@ from tests.support.real_servers import (
     Vsftpd,
     client,
     digest_server,
+    lighttpd,
     nginx,
     openssl_server,
     own_host,
@@ -516,6 +517,34 @@ class TestTinyproxy:
             result = spkg.apply(url, *WEB, "--proxy", proxy.url, "--json")
 
         assert_failed(result, f"{url}: the proxy answered 403 Access violation", reason="contact")
+
+
+@pytest.mark.judge("lighttpd")
+class TestLighttpd:
+    @pytest.mark.parametrize(
+        ("algorithms", "used"), [("MD5", "MD5"), ("SHA-256", "SHA-256"), ("MD5|SHA-256", "SHA-256")]
+    )
+    def test_a_digest_is_right_also_after_a_break(
+        self, spkg: Program, here: Path, algorithms: str, used: str
+    ) -> None:
+        with lighttpd(here / "files", here / "work", algorithms) as running:
+            port = int(running.url.rpartition(":")[2])
+            with relay(HOST, port, after=HALF) as relayed:
+                result = spkg.fetch(f"http://{HOST}:{relayed}/p.spkg", *LOGIN)
+            logins = running.logins(3)
+
+        assert_fetched(result, ENDED)
+        assert [one.partition(" ")[0] for one in logins][-2:] == ["200", "206"]
+        assert all(f"algorithm={used}, " in one for one in logins[-2:])
+
+    def test_a_wrong_password_is_tried_once(self, spkg: Program, here: Path) -> None:
+        with lighttpd(here / "files", here / "work", "SHA-256") as running:
+            url = f"{running.url}/p.spkg"
+            result = spkg.apply(url, *WRONG, "--json")
+            logins = running.logins(2)
+
+        assert_failed(result, f"{url}: login failed", fault=9012, reason="login")
+        assert [one.partition(" ")[0] for one in logins] == ["401", "401"]
 
 
 @pytest.mark.judge("openssl")

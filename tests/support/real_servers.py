@@ -359,6 +359,60 @@ def openssl_server(files: Path, work: Path, *options: str) -> Iterator[str]:
             yield f"https://{HOST}:{port}"
 
 
+# lighttpd: files for those who log in by digest.
+
+LIGHTTPD: Final = """
+server.document-root = "{files}"
+server.bind = "{host}"
+server.port = {port}
+server.errorlog = "{work}/errors"
+server.modules = ("mod_auth", "mod_authn_file", "mod_accesslog")
+mimetype.assign = (".spkg" => "application/octet-stream")
+accesslog.filename = "{work}/access"
+accesslog.format = "%s %{{Authorization}}i"
+auth.backend = "plain"
+auth.backend.plain.userfile = "{work}/passwords"
+auth.require = ("" => (
+    "method" => "digest", "algorithm" => "{algorithms}", "realm" => "Fürmware, 1", "require" => "valid-user"
+))
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lighttpd:
+    """A server of files that wants a digest."""
+
+    url: str
+    log: Path
+
+    def logins(self, count: int) -> list[str]:
+        """Return statuses and the Authorization of all requests, once so many are answered."""
+
+        def lines() -> list[str]:
+            return self.log.read_text().splitlines()
+
+        _wait(lambda: len(lines()) >= count, lambda: f"{count} requests were expected: {lines()}")
+        return lines()
+
+
+@contextmanager
+def lighttpd(files: Path, work: Path, algorithms: str) -> Iterator[Lighttpd]:
+    """Serve files by http to those who log in by digest.
+
+    Args:
+        files: The directory that is shown.
+        work: An empty directory for all else.
+        algorithms: The algorithms that are offered, with a bar between them.
+    """
+    with _free_port() as port:
+        conf = LIGHTTPD.format(files=files, work=work, host=HOST, port=port, algorithms=algorithms)
+        (work / "lighttpd.conf").write_text(conf)
+        (work / "passwords").write_text(f"{USERNAME}:{PASSWORD}\n")
+        command = ("lighttpd", "-D", "-f", work / "lighttpd.conf")
+        with _running(*command, directory=work, ready=lambda: _answers(HOST, port)):
+            yield Lighttpd(url=f"http://{HOST}:{port}", log=work / "access")
+
+
 # vsftpd: FTP, in clear or with TLS, for whoever calls himself anonymous.
 
 VSFTPD: Final = {
