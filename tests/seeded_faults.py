@@ -48,6 +48,24 @@ def _fault(name: str, old: str, new: str, *tests: str) -> Fault:
 
 FAULTS: Final = (
     _fault(
+        "a server that refused a range is asked for one again",
+        "            self._resumes = False\n",
+        "",
+        "test_a_resume_that_is_not_honoured_becomes_a_fresh_start",
+    ),
+    _fault(
+        "authorities of the environment are trusted",
+        "context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)",
+        "context = ssl.create_default_context()",
+        "test_the_environment_makes_nobody_trusted",
+    ),
+    _fault(
+        "what is for one server goes to the one that a redirect leads to",
+        "        if location.origin != self._location.origin:\n",
+        "        if location.scheme != self._location.scheme:\n",
+        "test_no_header_goes_to_another_server",
+    ),
+    _fault(
         "a command list longer than its limit",
         "if length > MAX_COMMAND_LIST:",
         "if length > 2 * MAX_COMMAND_LIST:",

@@ -75,6 +75,8 @@ class Login:
         secure, web = location.scheme.endswith("s"), location.scheme.startswith("http")
         if self.proxy is not None and not web:
             raise UsageError(f"--proxy needs a URL of http or https, not {location.scheme}")
+        if self.proxy is not None and "%" in location.host:
+            raise UsageError("an address with a zone can't be reached through a proxy")
         if self.headers and not web:
             raise UsageError(f"--header-file needs a URL of http or https, not {location.scheme}")
         if self.client_cert is not None and not secure:

@@ -536,10 +536,11 @@ def test_a_wrong_password_in_clear_text_is_sent_once(tmp_path: Path, bundle: Pat
 
 def test_who_is_not_let_in_is_told_so() -> None:
     with (
-        serving(Script(octets=OCTETS, answers=[DIGEST] * 5)) as url,
+        serving(script := Script(octets=OCTETS, answers=[DIGEST] * 5)) as url,
         pytest.raises(TransferError, match="login failed") as wrong,
     ):
         transport(f"{url}/p", ALICE).open(0, None)
+    assert len(script.asked) == 2
     with (
         serving(Script(octets=OCTETS, answers=[REFUSAL])) as url,
         pytest.raises(TransferError, match="the server requires a login") as nameless,

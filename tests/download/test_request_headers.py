@@ -142,6 +142,11 @@ def test_a_login_that_contradicts_itself_is_refused(login: dict[str, object], pr
     ("url", "login", "problem"),
     [
         ("ftp://h/p", Login(proxy="http://proxy"), "--proxy needs a URL of http or https, not ftp"),
+        (
+            "http://[fe80::1%25eth0]/p",
+            Login(proxy="http://proxy"),
+            "an address with a zone can't be reached through a proxy",
+        ),
         ("tftp://h/p", Login(headers=(TOKEN,)), "--header-file needs a URL of http or https, not tftp"),
         ("http://h/p", Login(client_cert=Path("c")), "--client-cert needs a URL of https or ftps, not http"),
     ],
