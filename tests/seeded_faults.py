@@ -97,7 +97,7 @@ FAULTS: Final = (
     ),
     _fault(
         "arguments behind a standard role",
-        "if record.arguments and record.role in ROLES.values():",
+        "if record.arguments and record.role in ROLES.values() and not later:",
         "if False:",
         "test_the_library_says_what_the_vector_expects",
     ),
@@ -506,8 +506,8 @@ FAULTS: Final = (
     ),
     _fault(
         "a provider that was not observed yet",
-        "if None not in {before, provisioning_code} and before != provisioning_code:",
-        "if False:",
+        "if None in {before, provisioning_code} or before == provisioning_code:",
+        "if True:",
         "test_a_provider_that_was_not_observed_yet_ends_the_same_in_what_is_told_and_nothing_else",
     ),
     _fault(

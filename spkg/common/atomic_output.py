@@ -176,18 +176,23 @@ def _filled(path: Path, temporary: Path, *, empty: bool) -> Iterator[Path]:
 
 
 @contextmanager
-def bulk_directory(path: Path) -> Iterator[Path]:
+def bulk_directory(path: Path, confirm: Callable[[], object] = lambda: None) -> Iterator[Path]:
     """Yield a directory to fill with many files, ``path.part``, that becomes *path* when the block ends.
 
     If the block raises, a directory with files in it is left as it is; the next call starts over.
+
+    Args:
+        path: Where it appears.
+        confirm: Called once it has appeared.  If that fails, or the process is killed before it is done, the
+            next call starts over.
 
     Raises:
         UsageError: *path* already exists, or ``path.part`` exists and is not ours, or is in use.
         OSError: It can't be written.
     """
-    if os.path.lexists(path):
-        raise UsageError(f"{path} already exists", hint="give another path to write the same batch again")
     part = path.with_name(f"{path.name}.part")
+    if os.path.lexists(path) and not _taken_back(path, part):
+        raise UsageError(f"{path} already exists", hint="give another path to write the same batch again")
     with suppress(FileExistsError):
         part.mkdir()
     with _locked(part):
@@ -210,8 +215,23 @@ def bulk_directory(path: Path) -> Iterator[Path]:
         if os.path.lexists(path):
             raise UsageError(f"{path} was created in the meantime; the output is in {part}")
         part.rename(path)
+        _sync_directory(path.parent)
+        confirm()
         (path / PARTLY).unlink()
+<<<<<<< HEAD
     sync_directory(path.parent)
+=======
+    _sync_directory(path)
+
+
+def _taken_back(path: Path, part: Path) -> bool:
+    """Whether *path* was not confirmed, and could be made ``path.part`` again, to start over."""
+    if path.is_symlink() or not (path / PARTLY).is_file() or os.path.lexists(part):
+        return False
+    with _locked(path):
+        path.rename(part)
+    return True
+>>>>>>> 2d2c9a5 (Complete a bulk run that was killed after its renaming)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spkg.common.atomic_output import bulk_directory
-from spkg.errors import UsageError
+from spkg.errors import HostError, UsageError
 from tests.support.planted_tree import listing
 
 
@@ -121,3 +121,32 @@ def test_a_bulk_output_is_written_by_one_at_a_time(tmp_path: Path) -> None:
 
     assert str(caught.value) == f"{part} is being written by another run"
     assert listing(tmp_path / "out") == {"a": b"ours"}
+
+
+def test_what_was_not_confirmed_is_started_over(tmp_path: Path) -> None:
+    def fail() -> None:
+        assert (tmp_path / "out/a").read_text() == "one"
+        raise HostError("no")
+
+    with pytest.raises(HostError, match="no"), bulk_directory(tmp_path / "out", fail) as part:
+        (part / "a").write_text("one")
+
+    done: list[bool] = []
+    with bulk_directory(tmp_path / "out", lambda: done.append(True)) as part:
+        assert not (tmp_path / "out").exists()
+        (part / "b").write_text("two")
+
+    assert done == [True]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b"]
+
+
+def test_what_another_run_is_about_to_confirm_is_left_to_it(tmp_path: Path) -> None:
+    def meanwhile() -> None:
+        with pytest.raises(UsageError) as caught, bulk_directory(tmp_path / "out"):
+            pass
+        assert str(caught.value) == f"{tmp_path}/out is being written by another run"
+
+    with bulk_directory(tmp_path / "out", meanwhile) as part:
+        (part / "a").touch()
+
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a"]

@@ -127,16 +127,17 @@ def issue_bulk(
         HostError: The ledger can't be used.
         OSError: Something can't be read or written.
     """
-    with ExitStack() as stack:
-        with bulk_directory(directory) as part:
-            opened = stack.enter_context(ledger)
-            listed = (
-                read_devices(devices)
-                if isinstance(devices, Path)
-                else iter([ListedDevice(line=1, device=devices)])
-            )
-            report = issue_many(order, listed, part, signer, opened, progress=progress)
-        opened.confirm_batch(order.batch, report.run)
+    with (
+        ExitStack() as stack,
+        bulk_directory(directory, lambda: opened.confirm_batch(order.batch, report.run)) as part,
+    ):
+        opened = stack.enter_context(ledger)
+        listed = (
+            read_devices(devices)
+            if isinstance(devices, Path)
+            else iter([ListedDevice(line=1, device=devices)])
+        )
+        report = issue_many(order, listed, part, signer, opened, progress=progress)
     return report
 
 

@@ -246,6 +246,8 @@ MOMENTS: Final = (
     ("open", "out.part/3.xml"),
     ("open", "out.part/5.xml"),
     ("os.rename", "out.part"),
+    ("open", "."),
+    ("os.remove", "out/.unfinished"),
 )
 """What is about to happen to a file when a run is killed."""
 
@@ -255,7 +257,8 @@ def test_a_run_killed_at_any_moment_is_completed_by_the_same_batch(event: str, n
     args = (*MANY, "--format", "xml", "--out-dir", "out")
     run_killed(event, name, *args)
     before = states()
-    assert not Path("out").exists()
+    assert Path("out").exists() == (name in {".", "out/.unfinished"})
+    assert {state for *_, state in before} <= {"issued" if name == "out/.unfinished" else "reserved"}
 
     result = run(*args)
 
@@ -269,6 +272,24 @@ def test_a_run_killed_at_any_moment_is_completed_by_the_same_batch(event: str, n
     assert {state for *_, state in after} == {"issued"}
     assert [one[:3] for one in after][: len(before)] == [one[:3] for one in before]
     assert len(after) == 6
+
+
+def test_a_directory_that_is_confirmed_or_not_ours_is_never_taken_back() -> None:
+    args = (*MANY, "--format", "xml", "--out-dir", "out")
+    assert run(*args).exit_code == 0
+    Path("link").symlink_to("out")
+    before = listing(Path("out"))
+
+    again = run(*args)
+    Path("out/.unfinished").touch()
+    linked = run(*args[:-1], "link")
+    Path("out.part").mkdir()
+    both = run(*args)
+
+    for result in (again, linked, both):
+        assert result.exit_code == 2
+        assert "already exists" in result.stderr
+    assert listing(Path("out")) == {**before, ".unfinished": b""}
 
 
 def test_a_single_voucher_killed_before_it_is_there_is_completed_by_the_same_batch() -> None:
