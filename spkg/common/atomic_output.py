@@ -215,13 +215,10 @@ def bulk_directory(path: Path, confirm: Callable[[], object] = lambda: None) -> 
         if os.path.lexists(path):
             raise UsageError(f"{path} was created in the meantime; the output is in {part}")
         part.rename(path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
         confirm()
         (path / PARTLY).unlink()
-<<<<<<< HEAD
-    sync_directory(path.parent)
-=======
-    _sync_directory(path)
+    sync_directory(path)
 
 
 def _taken_back(path: Path, part: Path) -> bool:
@@ -231,7 +228,6 @@ def _taken_back(path: Path, part: Path) -> bool:
     with _locked(path):
         path.rename(part)
     return True
->>>>>>> 2d2c9a5 (Complete a bulk run that was killed after its renaming)
 
 
 @contextmanager
