@@ -186,7 +186,7 @@ def apply(
                 open_source(
                     source,
                     clock=monotonic,
-                    timeouts=read_timeouts(timeout, idle_timeout),
+                    timeouts=read_timeouts(timeout, idle_timeout) if package is None else None,
                     login=login(**server, source=source, no_clock=no_clock) if package is None else None,
                     size=size,
                     stream=standard_input() if source == STREAM else None,

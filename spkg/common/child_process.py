@@ -4,6 +4,7 @@ The two exchange only the work and its answers, as JSON lines.  The parent reads
 reports to the user, and survives whatever happens to the child.
 """
 
+import gc
 import json
 import os
 import signal
@@ -130,6 +131,8 @@ def _work(work: Callable[[Tell], Document], writing: int, mask: Iterable[int]) -
             while octets:
                 octets = octets[os.write(writing, octets) :]
 
+    # What was there before is of no use to look at, and each page that is touched would be copied.
+    gc.freeze()
     status = 1
     try:
         raise_stop_signals()  # or one would end this process in the middle of what it does

@@ -1,7 +1,6 @@
 """TOML documents, read strictly: every key known, every value of the right type, every error located."""
 
 import re
-import tomllib
 from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -304,6 +303,8 @@ def parse_table(
     definitions: Mapping[str, str] | None = None,
 ) -> Table:
     """Read a TOML document from memory; otherwise like :func:`load_table`."""
+    import tomllib  # noqa: PLC0415 - start-up: most commands read no such document
+
     if len(octets) > MAX_DOCUMENT:
         raise FormatError(f"the document has more than {MAX_DOCUMENT} bytes", source=source)
     try:

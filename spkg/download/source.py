@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from spkg.download.stream import Pipe, open_arrival
-from spkg.download.timeouts import Timeouts
 from spkg.download.url import Location, Login, file_of, is_url
 from spkg.errors import UsageError
 from spkg.format.package import Package
 from spkg.verify.payload import Payload, open_package
+
+if TYPE_CHECKING:
+    from spkg.download.timeouts import Timeouts
 
 __all__ = ["STREAM", "local_file", "open_source"]
 
@@ -37,7 +39,7 @@ def open_source(
     source: str | Path,
     *,
     clock: Callable[[], float],
-    timeouts: Timeouts | None = None,
+    timeouts: "Timeouts | None" = None,
     login: Login | None = None,
     size: int = 0,
     stream: int | None = None,
@@ -66,6 +68,10 @@ def open_source(
         with open_package(file) as opened:
             yield opened
         return
+    # Start-up: a file needs none of these, nor has it timeouts (E.4.7).
+    from spkg.download.stream import Pipe, open_arrival  # noqa: PLC0415
+    from spkg.download.timeouts import Timeouts  # noqa: PLC0415
+
     if source == STREAM:
         if stream is None:
             raise UsageError("the source is '-', but no stream is given")

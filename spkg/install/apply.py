@@ -94,7 +94,8 @@ class Applied:
 
     def to_document(self) -> Document:
         """Return it in the form that is sent between processes."""
-        return {**asdict(self), "recovered": self.recovered.value}
+        warnings = [asdict(one) for one in self.warnings]
+        return {**vars(self), "warnings": warnings, "recovered": self.recovered.value}
 
     @classmethod
     def from_document(cls, document: Document) -> Self:
