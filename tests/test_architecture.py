@@ -62,7 +62,6 @@ ONLY_IN = {
     "urllib3": ("spkg/download/http.py", "spkg/download/http_answer.py"),
     "urllib": ("spkg/download/url.py", "spkg/download/http.py", "vouchers/acs/device_list.py"),
     "ftplib": ("spkg/download/ftp.py",),
-    "tftpy": ("spkg/download/tftp.py",),
     "tempfile": ("spkg/cli/cat.py",),
     "socket": ("spkg/download/",),
     "ssl": ("spkg/download/",),

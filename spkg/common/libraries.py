@@ -13,7 +13,6 @@ LIBRARIES: Final = {
     "requests": "requests",
     "signxml": "signxml",
     "sqlalchemy": "SQLAlchemy",
-    "tftpy": "'tftpy>=0.8'",
 }
 """The name to import, and what to install with pip."""
 

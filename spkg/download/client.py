@@ -25,7 +25,7 @@ from spkg.verify.payload import StartedOverError
 
 __all__ = ["Download", "download"]
 
-LIBRARY: Final = {"http": "requests", "https": "requests", "tftp": "tftpy"}
+LIBRARY: Final = {"http": "requests", "https": "requests"}
 """The library for a protocol, if the standard library has none."""
 MAX_FRAME: Final = 1 << 20
 """The longest frame that is accepted, in bytes."""

@@ -413,15 +413,15 @@ def test_behind_the_last_command_octets_are_not_waited_for_for_ever(here: Path) 
 
 def test_what_a_download_lacks_here_is_9(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("empty.pem").write_text("")
-    monkeypatch.setattr("spkg.common.libraries.find_spec", lambda name: None if name == "tftpy" else name)
 
     bundle = run("apply", url.replace("http:", "https:"), *APPLY, "--ca-bundle", "empty.pem")
-    extra = run("apply", "tftp://127.0.0.1/p", *APPLY)
+    monkeypatch.setattr("spkg.common.libraries.find_spec", lambda name: None if name == "requests" else name)
+    extra = run("apply", "http://127.0.0.1/p", *APPLY)
 
     assert (bundle.exit_code, extra.exit_code) == (9, 9)
     assert bundle.stderr == "spkg: error: empty.pem has no CA certificates\n"
     assert extra.stderr == (
-        "spkg: error: the library tftpy is needed, but not installed\nspkg: hint: pip install 'tftpy>=0.8'\n"
+        "spkg: error: the library requests is needed, but not installed\nspkg: hint: pip install requests\n"
     )
 
 

@@ -1,6 +1,5 @@
-"""FTP, FTP over TLS and TFTP, each with a server within this process."""
+"""FTP and FTP over TLS, with a server within this process."""
 
-import logging
 import socket
 import ssl
 import threading
@@ -13,13 +12,12 @@ from time import monotonic
 from typing import Any
 
 import pytest
-import tftpy
 
 from spkg.download import ftp
 from spkg.download.client import _check, _transport, download
 from spkg.download.ftp import FtpTransport
 from spkg.download.http import WebTransport
-from spkg.download.tftp import BLOCK, TftpTransport
+from spkg.download.tftp import TftpTransport
 from spkg.download.timeouts import Timeouts
 from spkg.download.url import Location, Login
 from spkg.download.worker import BrokenError, Transport
@@ -316,57 +314,6 @@ def test_a_server_without_tls_is_told_no_password(files: Path, bundle: Path) -> 
         asking(url.replace("ftp:", "ftps:") + f"/{QUOTED}", Login(ca_bundle=bundle)).open(0, None)
 
     assert caught.value.reason == "contact"
-
-
-# TFTP.
-
-
-@contextmanager
-def tftp_server(files: Path) -> Iterator[str]:
-    logging.getLogger("tftpy").addHandler(logging.NullHandler())
-    server = tftpy.TftpServer(str(files))
-    thread = threading.Thread(target=server.listen, args=["127.0.0.1", 0, 0.2], daemon=True)
-    thread.start()
-    server.is_running.wait()
-    try:
-        yield f"tftp://127.0.0.1:{server.listenport}"
-    finally:
-        server.stop(now=True)
-        thread.join()
-
-
-@pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 100 * BLOCK + 7])
-def test_blocks_are_octets(size: int, files: Path) -> None:
-    octets = (OCTETS * 20)[:size]
-    (files / "p").write_bytes(octets)
-    with tftp_server(files) as url:
-        one = TftpTransport(Location.parse(f"{url}/p"), 10)
-        answer = one.open(500, "anything")
-        assert (answer.offset, answer.validator) == (0, None)
-        assert answer.total in {size, None}
-        assert b"".join(iter(lambda: answer.read(1000), b"")) == octets
-        answer.close()
-
-
-def test_what_nobody_reads_any_more_ends(files: Path) -> None:
-    (files / "p").write_bytes(OCTETS * 100)
-    with tftp_server(files) as url:
-        answer = TftpTransport(Location.parse(f"{url}/p"), 10).open(0, None)
-        assert answer.read(10) == OCTETS[:10]
-        answer.close()
-
-
-def test_what_a_tftp_server_has_not_got_is_no_access(files: Path) -> None:
-    with tftp_server(files) as url, pytest.raises(TransferError) as caught:
-        TftpTransport(Location.parse(f"{url}/nowhere"), 10).open(0, None)
-
-    assert caught.value.reason == "access"
-
-
-def test_nobody_there_is_a_broken_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spkg.download.tftp.ASK_AGAIN", 0.1)
-    with pytest.raises(BrokenError, match="no answer in time"):
-        TftpTransport(Location.parse("tftp://127.0.0.1:9/p"), 0.1).open(0, None)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from tests.support.real_servers import (
     Vsftpd,
     client,
     digest_server,
+    dnsmasq,
     lighttpd,
     nginx,
     openssl_server,
@@ -721,6 +722,35 @@ class TestTftpd:
         url = f"tftp://{HOST}:{trivial}/nowhere.spkg"
 
         assert_failed(spkg.apply(url, "--json"), f"{url}: File not found")
+
+
+@pytest.fixture
+def at_port_69() -> None:
+    if os.geteuid() != 0:
+        not_judged("port 69 wants root")
+
+
+@pytest.mark.judge("dnsmasq")
+@pytest.mark.usefixtures("at_port_69")
+class TestDnsmasq:
+    @pytest.mark.parametrize("more", [(), ("--tftp-no-blocksize",)], ids=" ".join)
+    def test_a_package_of_many_blocks_is_applied_and_fetched(
+        self, spkg: Program, here: Path, more: tuple[str, ...]
+    ) -> None:
+        with dnsmasq(here / "files", here / "work", *more) as host:
+            applied = spkg.apply(f"tftp://{host}/p.spkg")
+            fetched = spkg.fetch(f"tftp://{host}/p.spkg")
+
+        assert_installed(applied)
+        assert_fetched(fetched)
+
+    def test_a_missing_file_is_8(self, spkg: Program, here: Path) -> None:
+        with dnsmasq(here / "files", here / "work") as host:
+            url = f"tftp://{host}/nowhere.spkg"
+            result = spkg.apply(url, "--json")
+
+        said = f"file {here}/files/nowhere.spkg not found"
+        assert_failed(result, f"{url}: {said[:80]}")
 
 
 CHALLENGES: Final = {

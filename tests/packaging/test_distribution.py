@@ -139,7 +139,6 @@ def test_what_a_gateway_has_is_enough(args: tuple[str, ...], gateway: Path, made
         (("fetch", "http://127.0.0.1:9/a.spkg", "-o", "b.spkg", *TRUST), "requests", "requests"),
         (("fetch", "https://127.0.0.1:9/a.spkg", "-o", "b.spkg", *TRUST), "requests", "requests"),
         (("apply", "http://127.0.0.1:9/a.spkg", "--root", "root", *TRUST), "requests", "requests"),
-        (("apply", "tftp://127.0.0.1:9/a.spkg", "--root", "root", *TRUST), "tftpy", "'tftpy>=0.8'"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value[:2]),
 )

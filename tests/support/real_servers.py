@@ -530,6 +530,25 @@ def tftpd(files: Path, work: Path) -> Iterator[int]:
         yield port
 
 
+@contextmanager
+def dnsmasq(files: Path, work: Path, *more: str) -> Iterator[str]:
+    """Serve files by TFTP on port 69 of an address of its own, and give that; this wants root."""
+    host = own_host()
+
+    def ready() -> bool:
+        with socket.socket(type=socket.SOCK_DGRAM) as asking:
+            asking.settimeout(0.1)
+            asking.sendto(NOTHING, (host, 69))
+            with suppress(OSError):
+                return bool(asking.recv(512))
+        return False
+
+    command = ("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file", "--user=root")
+    where = ("--port=0", "--bind-interfaces", f"--listen-address={host}", "--enable-tftp")
+    with _running(*command, *where, f"--tftp-root={files}", *more, directory=work, ready=ready):
+        yield host
+
+
 # Servers within this process.
 
 
