@@ -45,9 +45,10 @@ from spkg.cli.options import (
 )
 from spkg.common.documents import json_text
 from spkg.common.stop_signals import hold_stop_signals
-from spkg.errors import SpkgError
+from spkg.errors import HostError, SpkgError
 
 if TYPE_CHECKING:
+    from spkg.common.findings import Finding
     from spkg.device import Device
     from spkg.install.apply import Applied
     from spkg.install.supervisor import Advance, Note
@@ -142,7 +143,7 @@ def apply(
     from spkg.install.apply import ApplyRequest
     from spkg.install.supervisor import apply_package, preview_package
     from spkg.report.apply import applied_lines, applied_warnings, failure_document, result_document
-    from spkg.report.lines import NO_DATES
+    from spkg.report.lines import NO_DATES, warning_documents
     from spkg.verify.payload import ArrivingPayload
     from spkg.verify.signatures import verify_package
 
@@ -177,6 +178,7 @@ def apply(
         if report is not None:
             wanted, report = report, None
             spare_inputs(wanted, [("SOURCE", package)], what="report")
+            _clear_report(wanted)
             report = wanted
         policy, time = read_policy(**rest), time_of(at, no_clock=no_clock)
         device: Device | None = device_of(device_file, software_version, provisioning_code)
@@ -229,8 +231,11 @@ def apply(
     else:
         assert applied is not None  # otherwise there is an error
         document = result_document(applied, planned=dry_run, start=start, end=end, command_key=command_key)
+    lost: Finding | None = None
+    done = applied is not None and not dry_run
     if report is not None:
-        _write_report(report, document)
+        lost = _write_report(report, document, root, done=done)
+        document["warnings"] += warning_documents([] if lost is None else [lost])
     try:
         if as_json:
             print_line(document)
@@ -239,8 +244,10 @@ def apply(
     except (ClosedOutput, OutputError):
         if dry_run and error is None:
             raise
-        if error is None:
-            warn("the package is installed, but the result can't be written")
+        if done:
+            lost = _unreported(root, "standard output can't be written", done=done)
+    if lost is not None:
+        warn(lost)
     if stopped is not None:
         stopped.told = True
         raise stopped
@@ -282,8 +289,23 @@ def _listener(
     return hear
 
 
-def _write_report(path: Path, document: Mapping[str, Any]) -> None:
-    """Write the result; a failure to write it does not undo the installation."""
+def _clear_report(path: Path) -> None:
+    """Remove an old report, and make sure that a new one can be written, before anything changes.
+
+    Raises:
+        HostError: It can't.
+    """
+    from spkg.common.atomic_output import vacate
+
+    try:
+        vacate(path)
+    except (OSError, SpkgError) as exc:
+        problem = host_error(exc) if isinstance(exc, OSError) else exc
+        raise HostError(f"the report can't be written: {problem}") from exc
+
+
+def _write_report(path: Path, document: Mapping[str, Any], root: Path, *, done: bool) -> "Finding | None":
+    """Write the result, and return a warning if that fails: it does not undo the installation."""
     from spkg.common.atomic_output import new_file, write_all
 
     try:
@@ -291,4 +313,19 @@ def _write_report(path: Path, document: Mapping[str, Any]) -> None:
             write_all(file, json_text(document, indent=2).encode() + b"\n")
     except (OSError, SpkgError) as exc:
         problem = host_error(exc) if isinstance(exc, OSError) else exc
-        warn(f"the report can't be written: {problem}")
+        return _unreported(root, f"the report can't be written: {problem}", done=done)
+    return None
+
+
+def _unreported(root: Path, problem: str, *, done: bool) -> "Finding":
+    """Return the warning about a result that is lost; note it in the root if something is *done*."""
+    from spkg.common.findings import Finding
+
+    if done:
+        from spkg.install.supervisor import mark_unreported
+
+        try:
+            mark_unreported(root, problem)
+        except (OSError, SpkgError) as exc:
+            problem += f"; and status won't show that: {exc}"
+    return Finding(code="not-reported", message=problem)

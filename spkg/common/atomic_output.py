@@ -25,6 +25,7 @@ __all__ = [
     "new_files",
     "refuse_existing",
     "sync_directory",
+    "vacate",
     "write_all",
 ]
 
@@ -45,6 +46,19 @@ def refuse_existing(path: Path, *, force: bool) -> None:
         raise UsageError(f"{path} is not a regular file")
     if not force:
         raise UsageError(f"{path} already exists", hint="overwrite it with --force")
+
+
+def vacate(path: Path) -> None:
+    """Make sure that a file can be written to a place later, and remove the one that is there.
+
+    Raises:
+        UsageError: There is something else than a file.
+        OSError: It can't be written or removed.
+    """
+    with new_file(path, force=True) as file, _named(path):
+        write_all(file, b"\n")
+    path.unlink()
+    sync_directory(path.parent)
 
 
 @contextmanager

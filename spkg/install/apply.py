@@ -36,6 +36,7 @@ from spkg.install.transaction import (
     journal_warnings,
     staged,
 )
+from spkg.install.unreported import forget_unreported
 from spkg.verify.contents import check_payload
 from spkg.verify.payload import ArrivingPayload, Payload
 from spkg.verify.signatures import TrustedPackage
@@ -155,6 +156,7 @@ def apply(
             if not arriving:
                 # The signed bytes are the same, but the files may differ.
                 check_payload(trusted, payload, jobs=request.jobs)
+            forget_unreported(root)
             return _already(trusted, settled, root)
         start = _start(trusted, root, request)
         planned = _plan(trusted, root, request, start, space)
@@ -178,6 +180,7 @@ def apply(
                 progress=progress,
                 jobs=request.jobs,
             )
+        forget_unreported(root)
         return _applied(planned, settled, root)
 
 

@@ -10,6 +10,7 @@ from spkg.install.history import InstalledPackage, installed_packages, record_wa
 from spkg.install.leftovers import leftover_warnings, leftovers
 from spkg.install.root import Root, shown
 from spkg.install.transaction import is_pending, is_staging, journal_warnings, staged
+from spkg.install.unreported import unreported_warnings
 
 __all__ = ["RootState", "RootStatus", "StagedPackage", "root_state", "root_status", "staged_package"]
 
@@ -70,6 +71,7 @@ def root_status(root: Path) -> RootStatus:
                 *record_warnings(opened),
                 *journal_warnings(opened),
                 *checkpoint_warnings(opened),
+                *unreported_warnings(opened),
                 *leftover_warnings(opened),
             ),
         )

@@ -24,9 +24,11 @@ from spkg.install import apply as applying
 from spkg.install.apply import Applied, ApplyRequest
 from spkg.install.checkpoint import checkpoint_warnings
 from spkg.install.leftovers import leftover_warnings
+from spkg.install.own_directory import working_in
 from spkg.install.root import Root
 from spkg.install.status import RootState, root_state
 from spkg.install.transaction import RECOVER, RecoveryOutcome
+from spkg.install.unreported import note_unreported
 from spkg.verify.payload import ArrivingPayload, Payload, Standing, TimeLeft
 from spkg.verify.signatures import TrustedPackage
 from spkg.verify.single_pass import Progress
@@ -36,6 +38,7 @@ __all__ = [
     "Note",
     "Recovered",
     "apply_package",
+    "mark_unreported",
     "preview_package",
     "recover_root",
     "run_recovery_command",
@@ -217,6 +220,27 @@ def recover_root(root: Path, *, discard: bool = False) -> Recovered:
         cause=done["cause"],
         warnings=tuple(Finding(**one) for one in done["warnings"]),
     )
+
+
+def mark_unreported(root: Path, problem: str) -> None:
+    """Note in a root that its last installation could not be reported, in a confined child process.
+
+    Args:
+        root: The root.
+        problem: Why, for people.
+
+    Raises:
+        RefusedError: Another installation is running.
+        FailedError: The process was killed.
+        OSError: It can't be noted, or no process can be started.
+    """
+
+    def work(_tell: Tell) -> Document:
+        with _confined(root) as (opened, _), working_in(opened):
+            note_unreported(opened, problem)
+        return {}
+
+    run_child(work, lambda _: None)
 
 
 def run_recovery_command(

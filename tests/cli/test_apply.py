@@ -20,9 +20,11 @@ from spkg.common.child_process import ChildKilledError, DefectError
 from spkg.errors import UnsafeError
 from spkg.format.commands import Description, End, Format, MinimumVersion, Move, UnknownCommand
 from spkg.format.paths import RootPath
+from spkg.install.supervisor import apply_package
 from tests.support.commands import PATIENCE, PROGRAM, run
 from tests.support.installation import APPLY, OLD, RECORDS, events, furnish_root, mark_unsafe, tree
 from tests.support.kit import CONTENTS, ROOT, Draft, file
+from tests.support.restrictions import fixed
 
 UNCONFINED: Final = (
     "the kernel has no Landlock of Linux 5.19 or later: the installer was not confined to the root"
@@ -281,17 +283,108 @@ def test_a_file_called_minus_is_not_standard_input() -> None:
     assert run("apply", "./-", *APPLY).exit_code == 0
 
 
-def test_a_report_is_written_and_takes_nothing_back_where_it_can_not_be() -> None:
+def test_a_report_is_written() -> None:
     result = run("apply", "p.spkg", *APPLY, "--report", "r.json")
 
     assert result.exit_code == 0
     assert json.loads(Path("r.json").read_text())["status"] == "installed"
-    again = run("apply", "p.spkg", *APPLY, "--again", "--report", "nowhere/r.json")
-    assert again.exit_code == 0
-    assert "spkg: warning: the report can't be written: nowhere" in again.stderr
     Path("p.spkg").write_bytes(b"")
     assert run("apply", "p.spkg", *APPLY, "--report", "r.json").exit_code == 3
     assert json.loads(Path("r.json").read_text())["status"] == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ("nowhere/r.json", "nowhere/r.json: no such file or directory"),
+        ("old.json/r.json", "old.json/r.json: not a directory"),
+        ("reports", "reports is a directory"),
+        ("pipe", "pipe is not a regular file"),
+    ],
+)
+@pytest.mark.parametrize("how", [(), ("--in-place",), ("--dry-run",)])
+def test_a_report_that_can_not_be_written_is_told_before_anything_changes(
+    place: str, problem: str, how: tuple[str, ...]
+) -> None:
+    Path("old.json").touch()
+    Path("reports").mkdir()
+    os.mkfifo("pipe")
+
+    result = run("apply", "p.spkg", *APPLY, *how, "--report", place)
+
+    assert (result.exit_code, result.stderr) == (9, f"spkg: error: the report can't be written: {problem}\n")
+    assert tree() == OLD
+    assert not Path("root/.spkg").exists()
+
+
+def test_a_report_in_a_directory_that_can_not_change_is_told_before_anything_does() -> None:
+    Path("reports").mkdir()
+    Path("reports/r.json").write_text("old")
+
+    with fixed(Path("reports")):
+        result = run("apply", "p.spkg", *APPLY, "--report", "reports/r.json")
+
+    problem = "the report can't be written: reports/r.json: operation not permitted"
+    assert (result.exit_code, result.stderr) == (9, f"spkg: error: {problem}\n")
+    assert tree() == OLD
+
+
+def test_an_old_report_is_gone_before_anything_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[bool] = []
+
+    def applying(*_: Any, **__: Any) -> Any:
+        found.append(Path("r.json").exists())
+        raise UnsafeError("stopped")
+
+    monkeypatch.setattr("spkg.install.supervisor.apply_package", applying)
+    Path("r.json").write_text("of another time")
+
+    result = run("apply", "p.spkg", *APPLY, "--report", "r.json")
+
+    assert (result.exit_code, found) == (7, [False])
+    assert json.loads(Path("r.json").read_text())["status"] == "unsafe"
+
+
+def test_what_is_installed_and_not_reported_is_a_warning_and_in_the_status() -> None:
+    Path("reports").mkdir()
+    Path("p.spkg").write_bytes(Draft(records=(file("/new"), End())).encode())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spkg.install.supervisor.apply_package", _then(apply_package, Path("reports").rmdir))
+        result = run("apply", "p.spkg", *APPLY, "--report", "reports/r.json", "--json")
+
+    problem = "the report can't be written: reports/r.json: no such file or directory"
+    (lost,) = events(result.stdout)[-1]["warnings"]
+    assert (result.exit_code, lost) == (0, {"code": "not-reported", "message": problem, "path": None})
+    assert f"spkg: warning: {problem}\n" in result.stderr
+    shown = json.loads(run("status", "--root", "root", "--json").stdout)
+    told = f"the last package is installed, but its result could not be reported ({problem})"
+    assert (shown["state"], len(shown["installed"])) == ("clean", 1)
+    assert shown["warnings"] == [{"code": "not-reported", "message": told, "path": None}]
+    # The next result that is written is the one that counts.
+    Path("reports").mkdir()
+    assert run("apply", "p.spkg", *APPLY, "--report", "reports/r.json").exit_code == 0
+    assert json.loads(run("status", "--root", "root", "--json").stdout)["warnings"] == []
+
+
+def _then(work: Any, after: Any) -> Any:
+    def both(*args: Any, **settings: Any) -> Any:
+        done = work(*args, **settings)
+        after()
+        return done
+
+    return both
+
+
+def test_a_damaged_note_of_a_lost_report_is_still_one() -> None:
+    assert run("apply", "p.spkg", *APPLY).exit_code == 0
+    Path("root/.spkg/unreported").mkdir()
+
+    (warning,) = json.loads(run("status", "--root", "root", "--json").stdout)["warnings"]
+
+    assert warning["message"] == "the last package is installed, but its result could not be reported"
+    assert run("apply", "p.spkg", *APPLY, "--again").exit_code == 0
+    assert not Path("root/.spkg/unreported").exists()
 
 
 def test_a_dry_run_shows_what_is_replaced_and_moved() -> None:
@@ -581,7 +674,7 @@ def test_after_two_kills_the_root_itself_tells_how_it_stands(
 
     assert result.exit_code == status
     assert result.stderr.endswith(f"{KILL}, twice\nspkg: hint: run 'spkg recover' to try again\n")
-    assert not Path("recovered").exists()
+    assert Path("recovered").exists() is half
 
 
 @pytest.mark.parametrize(
@@ -634,11 +727,14 @@ def test_an_output_that_fails_takes_nothing_back(monkeypatch: pytest.MonkeyPatch
     def fail(_: object) -> None:
         raise ClosedOutput
 
-    answering(monkeypatch, None, UnsafeError("x"))
+    answering(monkeypatch, None, None, UnsafeError("x"))
     monkeypatch.setattr("spkg.cli.apply.print_lines", fail)
 
     assert run("apply", "p.spkg", *APPLY, "--dry-run").exit_code == 9
     done = run("apply", "p.spkg", *APPLY)
     assert (done.exit_code, tree()) == (0, NEW)
-    assert "spkg: warning: the package is installed, but the result can't be written\n" in done.stderr
+    assert "spkg: warning: standard output can't be written\n" in done.stderr
+    assert "its result could not be reported (standard output can't be written)" in (
+        run("status", "--root", "root").stderr
+    )
     assert run("apply", "p.spkg", *APPLY, "--again").exit_code == 7

@@ -1,0 +1,50 @@
+"""An installation that was made and could not be reported: noted in the root, so that ``status`` shows it."""
+
+import json
+from contextlib import suppress
+from typing import Final
+
+from spkg.common.findings import Finding
+from spkg.install.leftovers import vacant
+from spkg.install.own_files import read_own
+from spkg.install.root import Parts, Root
+from spkg.install.root_tree import OWN
+from spkg.install.transaction import write_whole
+
+__all__ = ["forget_unreported", "note_unreported", "unreported_warnings"]
+
+UNREPORTED: Final[Parts] = (*OWN, b"unreported")
+MAX_NOTE: Final = 4096
+
+
+def note_unreported(root: Root, problem: str) -> None:
+    """Note that the last installation could not be reported, and why.
+
+    Raises:
+        OSError: It can't be noted.
+    """
+    forget_unreported(root)
+    write_whole(root, vacant(root, UNREPORTED), json.dumps(problem[: MAX_NOTE // 16]).encode())
+    root.sync_directory(OWN)
+
+
+def forget_unreported(root: Root) -> None:
+    """Remove the note, if there is one: another installation is reported now."""
+    with suppress(OSError):
+        root.sweep(UNREPORTED)
+
+
+def unreported_warnings(root: Root) -> tuple[Finding, ...]:
+    """Return the warning about an installation that was not reported; none if it was.
+
+    Raises:
+        OSError: The note can't be read.
+    """
+    try:
+        problem = f" ({json.loads(read_own(root, UNREPORTED, MAX_NOTE))})"
+    except FileNotFoundError:
+        return ()
+    except (ValueError, RecursionError):
+        problem = ""
+    told = f"the last package is installed, but its result could not be reported{problem}"
+    return (Finding(code="not-reported", message=told),)
