@@ -13,6 +13,7 @@ __all__ = [
     "CORRUPTED",
     "LOGIN",
     "NO_ROOM",
+    "SCHEME",
     "SIZE",
     "TIMEOUT",
     "FailedError",
@@ -41,6 +42,7 @@ Reason = Literal[
     "malformed",
     "no-room",
     "refused",
+    "scheme",
     "size",
     "timeout",
     "unsafe",
@@ -57,6 +59,8 @@ ACCESS: Final = "access"
 """A file server answers, but does not deliver the file."""
 LOGIN: Final = "login"
 """A file server refused the login."""
+SCHEME: Final = "scheme"
+"""A URL has a protocol that is not supported."""
 TIMEOUT: Final = "timeout"
 """A transfer took too long."""
 SIZE: Final = "size"

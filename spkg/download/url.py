@@ -10,7 +10,7 @@ from typing import Final, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from spkg.common.printable import printable
-from spkg.errors import UsageError
+from spkg.errors import SCHEME, UsageError
 
 __all__ = ["PORTS", "Location", "Login", "file_of", "is_url"]
 
@@ -109,7 +109,8 @@ class Location:
             raise UsageError("a URL must not carry credentials: other users can see it", hint=hint)
         if parts.scheme not in PORTS:
             known = ", ".join(sorted({*PORTS, "file"}))
-            raise UsageError(f"unsupported URL scheme {printable(parts.scheme)!r}: expected one of {known}")
+            problem = f"unsupported URL scheme {printable(parts.scheme)!r}: expected one of {known}"
+            raise UsageError(problem, reason=SCHEME)
         if not parts.hostname or parts.fragment:
             raise UsageError("a URL must have a host and no fragment")
         if not parts.scheme.startswith("http"):

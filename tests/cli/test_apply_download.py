@@ -214,6 +214,15 @@ def test_wrong_usage_is_2_before_anything_is_asked(
     assert tree() == OLD
 
 
+@pytest.mark.parametrize("scheme", ["sftp", "scp", "s3", "HTTPX", "ws"])
+def test_a_protocol_that_is_not_supported_is_told_to_programs(scheme: str) -> None:
+    result = run("apply", f"{scheme}://127.0.0.1/p", *APPLY, "--json")
+
+    last = json.loads(result.stdout.splitlines()[-1])
+    assert (result.exit_code, last["reason"], last["fault"]["code"]) == (2, "scheme", 9002)
+    assert last["message"].startswith(f"unsupported URL scheme '{scheme.lower()}': expected one of file,")
+
+
 @pytest.mark.parametrize("option", ["--ca-bundle", "--password-file"])
 def test_what_can_not_be_read_is_9(option: str, url: str) -> None:
     result = run("apply", url, *APPLY, "--username", "b", "--password-env", "PW", option, "none",
