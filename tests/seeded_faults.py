@@ -223,7 +223,7 @@ FAULTS: Final = (
     ),
     _fault(
         "a certificate that is over",
-        "if at > certificate.not_valid_after_utc:",
+        "if at > end:",
         "if False:",
         "test_a_certificate_that_no_verifier_takes_is_doubted_when_it_signs",
     ),
@@ -470,7 +470,7 @@ FAULTS: Final = (
     ),
     _fault(
         "octets that equal ones share",
-        "if not self._manifest.share_payload:",
+        "if first == start or not self._sharing:",
         "if True:",
         "test_equal_files_are_stored_once",
     ),
@@ -623,6 +623,42 @@ FAULTS: Final = (
         "if _libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0 or _call(RESTRICT_SELF, rules, 0) != 0:",
         "if False:",
         "test_nothing_else_can_be_changed_nor_read",
+    ),
+    _fault(
+        "a mode wider than that of its source",
+        "(EXECUTABLE_MODE if mode & stat.S_IXUSR else PLAIN_MODE) & (stat.S_IRWXU | mode)",
+        "(EXECUTABLE_MODE if mode & stat.S_IXUSR else PLAIN_MODE)",
+        "test_no_mode_is_wider_than_the_source_for_group_and_others",
+    ),
+    _fault(
+        "a mode of the device that is widened without a word",
+        "if stated and own is not None and widened(stated, own):",
+        "if False:",
+        "test_a_mode_comes_from_the_first_of_five_that_says",
+    ),
+    _fault(
+        "metadata in any form",
+        "return entries if codec.encode(entries) == octets else None",
+        "return entries",
+        "test_another_form_is_an_unknown_command",
+    ),
+    _fault(
+        "what is filled in is filled again",
+        "        value = self._definitions[name]\n",
+        "        value = PLACEHOLDER.sub(lambda one: self._meaning(one, path), self._definitions[name])\n",
+        "test_a_placeholder_is_filled_once",
+    ),
+    _fault(
+        "a source that has changed since it was described",
+        "if (length, sha1, sha256) != (contents.length, contents.sha1, contents.sha256):",
+        "if False:",
+        "test_a_source_that_changes_before_it_is_piped_is_refused",
+    ),
+    _fault(
+        "the first problem alone",
+        "first.others, first.unlisted = tuple(others), self._count - len(self._found)",
+        "first.others, first.unlisted = (), 0",
+        "test_all_that_is_wrong_is_told_at_once_with_its_lines",
     ),
 )
 

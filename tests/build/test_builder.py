@@ -540,7 +540,7 @@ def test_a_source_that_changes_before_it_is_piped_is_refused(tmp_path: Path) -> 
 
     def progress(octets: int) -> None:
         told.append(octets)
-        if len(told) == 2:  # everything was read once
+        if len(told) == 3:  # everything was read once, and the first file again
             (tmp_path / "b").write_bytes(b"X")
 
     reading, writing = os.pipe()
