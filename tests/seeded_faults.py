@@ -511,6 +511,36 @@ FAULTS: Final = (
         "test_a_provider_that_was_not_observed_yet_ends_the_same_in_what_is_told_and_nothing_else",
     ),
     _fault(
+        "names in the encoding of the locale",
+        'return os.fsdecode(name.encode("utf-8", "surrogateescape"))',
+        "return name",
+        "test_extract_and_apply_write_the_names_of_the_package",
+    ),
+    _fault(
+        "one file that is printed unverified",
+        "    check_file(file, copier.digests)",
+        "    pass",
+        "test_not_one_octet_is_printed_before_it_is_verified",
+    ),
+    _fault(
+        "a file that can't be checked, skipped",
+        "            if isinstance(command.record, UncheckedCommand):",
+        "            if False:",
+        "test_a_file_that_can_not_be_checked_is_refused_with_all_others",
+    ),
+    _fault(
+        "a fault that GetOptions does not know",
+        "if code is FaultCode.RESOURCES_EXCEEDED and method in WITHOUT_RESOURCES:",
+        "if False:",
+        "test_get_options_knows_no_9004",
+    ),
+    _fault(
+        "a bulk output that nobody confirmed",
+        "if os.path.lexists(path) and not _taken_back(path, part):",
+        "if os.path.lexists(path):",
+        "test_what_was_not_confirmed_is_started_over",
+    ),
+    _fault(
         "a voucher that comes again",
         "if life.content not in known:",
         "if False:",

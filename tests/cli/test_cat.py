@@ -17,6 +17,7 @@ from spkg.verify.signatures import verify_package
 from tests.support.commands import PROGRAM, files, process, run
 from tests.support.kit import AT, CONTENTS, Draft, file, policy, read
 from tests.support.package_files import TRUST, damaged, furnish, genuine
+from tests.support.restrictions import at_most
 
 
 @pytest.fixture(autouse=True)
@@ -159,6 +160,20 @@ def test_a_large_file_takes_little_memory_and_leaves_nothing_behind(monkeypatch:
 
     assert int(result.stderr) << 10 < 64 << 20
     assert Path("out").read_bytes() == octets
+    assert files("waiting") == []
+
+
+def test_where_there_is_no_room_to_wait_the_place_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    octets = bytes(2 << 20)
+    write(Draft(records=(file("/f", octets), End()), payload=octets))
+    Path("waiting").mkdir()
+    monkeypatch.setenv("TMPDIR", str(Path("waiting").absolute()))
+
+    with at_most(1 << 20):
+        result = process("cat", "p.spkg", "/f", *TRUST)
+
+    assert (result.returncode, result.stdout) == (9, "")
+    assert result.stderr == f"spkg: error: {Path('waiting').absolute()}: file too large\n"
     assert files("waiting") == []
 
 

@@ -202,11 +202,7 @@ def _signer_of(pool: Sequence[x509.Certificate], key_value: KeyNumbers | None) -
     that was forged gains nothing here: the signature must be that of the certificate, which must be trusted.
     """
     if key_value is not None:
-        keys = ((one, one.public_key()) for one in pool)
-        matching = (
-            one for one, key in keys if isinstance(key, PublicKey) and key_value_of(key)[1] == key_value
-        )
-        return next(matching, pool[0])
+        return next((one for one in pool if _has_key(one, key_value)), pool[0])
     issuers = {one.issuer for one in pool if one.issuer != one.subject}
     ends = [one for one in pool if one.subject not in issuers]
     return ends[0] if len(ends) == 1 else pool[0]
