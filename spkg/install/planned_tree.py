@@ -49,8 +49,10 @@ class Blob:
 class Directory:
     """A directory: an existing one at its ``origin``, or a new one."""
 
-    def __init__(self, origin: Parts | None, *, lower: bool = False) -> None:
+    def __init__(self, origin: Parts | None, *, lower: bool = False, elsewhere: bool = False) -> None:
         self.origin = origin
+        self.elsewhere = elsewhere
+        """Whether it is a subvolume: nothing can be renamed into it."""
         self.lower = lower
         """Whether it may be in a lower layer only."""
         self.heritage: Heritage | None = None
@@ -136,6 +138,10 @@ class Overlay:
                 raise RefusedError(f"{shown(path)} leads through {shown(here)}, a {what}")
             if here in self._mounts:
                 raise RefusedError(f"{shown(path)} leads into {shown(here)}, a mount point")
+            if node.elsewhere:
+                hint = "mount it at its place, and give it as a root of its own"
+                problem = f"{shown(path)} leads into {shown(here)}, a subvolume or file system of its own"
+                raise RefusedError(problem, hint=hint)
             stack.append((directory, position))
             directory, position = node, here
         return directory, (*position, self._name(position, names[0]))
@@ -262,7 +268,7 @@ class Overlay:
         if entry.own:
             raise RefusedError(f"{shown(path)} is the installer's own directory")
         if entry.kind is EntryKind.DIRECTORY:
-            return Directory(path, lower=entry.lower)
+            return Directory(path, lower=entry.lower, elsewhere=entry.elsewhere)
         return Leaf(origin=path, entry=entry)
 
     def _load_all(self, directory: Directory, position: Parts) -> None:

@@ -55,6 +55,8 @@ class TreeEntry:
     """How many names it has."""
     lower: bool = False
     """Whether it may be in a lower layer of an overlayfs only: it is copied before it changes."""
+    elsewhere: bool = False
+    """Whether it is a directory of another file system without a mount, as a btrfs subvolume is."""
     own: bool = False
     """Whether it is the installer's own directory, however it is spelled."""
 
@@ -142,6 +144,8 @@ class RootTree:
         self._root = root
         self._space = space
         self._octets, self._files = reusable
+        top = root.status(())
+        self._device = None if top is None else top.st_dev
         own = root.status(OWN)
         self._own = None if own is None else (own.st_dev, own.st_ino)
         self.layered = root.layered
@@ -168,6 +172,7 @@ class RootTree:
             octets=found.st_blocks * STATUS_BLOCK,
             links=found.st_nlink,
             lower=self._upper is not None and self._upper.lacks(path),
+            elsewhere=stat.S_ISDIR(found.st_mode) and found.st_dev != self._device,
             own=(found.st_dev, found.st_ino) == self._own,
         )
 

@@ -42,7 +42,7 @@ from spkg.install.root import Parts, split
 from spkg.install.root_tree import EntryKind, TreeEntry
 from spkg.verify.signatures import TrustedPackage, verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy, read
-from tests.support.memory_tree import FILE, LINK, SPACIOUS, Memory, tree
+from tests.support.memory_tree import DIRECTORY, FILE, LINK, SPACIOUS, Memory, tree
 
 OTHER: Final = TreeEntry(kind=EntryKind.OTHER)
 
@@ -734,6 +734,20 @@ def test_nothing_at_a_mount_or_below_or_above_is_changed(record: Record, problem
 
     assert refusal(where, record) == f"command[0]: {problem}"
     assert where.calls["entry"] < 10
+
+
+@pytest.mark.parametrize(
+    "record", [file("sub/x"), file("sub/new/x"), remove("sub/x"), remove_tree("sub/x"), move("f", "sub/x")]
+)
+def test_nothing_in_a_subvolume_is_changed(record: Record) -> None:
+    where = tree("sub/x", "f")
+    where.entries[(b"sub",)] = replace(DIRECTORY, elsewhere=True)
+
+    exc = refused(where, record)
+
+    assert exc.problem.endswith(" leads into /sub, a subvolume or file system of its own")
+    assert exc.hint == "mount it at its place, and give it as a root of its own"
+    assert effects(where, remove_tree("sub")) == (gone("/sub", EntryKind.DIRECTORY),)
 
 
 def test_beside_a_mount_everything_goes_on() -> None:
