@@ -690,6 +690,42 @@ FAULTS: Final = (
         "first.others, first.unlisted = (), 0",
         "test_all_that_is_wrong_is_told_at_once_with_its_lines",
     ),
+    _fault(
+        "an overlayfs copies after the commit",
+        "        bring_up(root, steps)\n",
+        "        pass\n",
+        "test_an_overlayfs_copies_nothing_after_the_commit",
+    ),
+    _fault(
+        "a tree of a lower layer is renamed",
+        "if root.can_move(step.path, obstacle):",
+        "if True:",
+        "test_a_power_cut_leaves_the_old_tree_or_the_new",
+    ),
+    _fault(
+        "what was removed entry by entry is not put back",
+        'put_back(root, slot(b"old", step), step.path)',
+        "pass",
+        "test_a_second_fault_on_the_way_back_leaves_what_is_reported",
+    ),
+    _fault(
+        "room is not counted in place",
+        "RoomLeft(tree, room, sizes) if in_place else None",
+        "None",
+        "test_in_place_a_file_that_does_not_fit_at_its_time_is_refused_before_anything",
+    ),
+    _fault(
+        "a file takes the place of a device",
+        "if isinstance(old, Leaf) and old.entry.kind is EntryKind.OTHER:",
+        "if False:",
+        "test_a_device_is_not_replaced_by_a_file",
+    ),
+    _fault(
+        "new files do not get the list of their directory",
+        "heritage = self.overlay.heritage(directory)",
+        "heritage = NO_HERITAGE",
+        "test_new_entries_are_as_if_they_were_made_in_their_directory",
+    ),
 )
 
 
