@@ -206,7 +206,7 @@ def test_a_power_cut_after_a_kill_and_a_continuation_leaves_the_truth(
     bench = bench_of(scenario)
     random = Random(scenario.payload)
 
-    for number in numbers(every=60, first=random.randrange(60), share=2):
+    for number in numbers(every=60, first=random.randrange(60), share=7):
         killed = bench.killed(number)
         if killed is None:
             break
@@ -229,7 +229,7 @@ def test_what_is_said_after_two_kills_is_true_also_after_a_power_cut(
     bench = bench_of(scenario)
 
     for number in numbers(every=1):
-        for second in count(step=1 if PROOF else 5):
+        for second in count(step=2 if PROOF else 5):
             root, first, again = bench.start(), Fault(number, but=BEFORE), Fault(second, but=BEFORE)
             said = bench.installer.apply(root, first, again)
             bench.judge(root, said, f"{first}; {again}")

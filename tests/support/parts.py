@@ -20,7 +20,7 @@ class Part:
 
 
 PROOF: Final = {
-    "crash": Part(what="kills, errors and power cuts in a simulation", whole=900, tenth=240),
+    "crash": Part(what="kills, errors and power cuts in a simulation", whole=2400, tenth=300),
     "kill": Part(what="processes killed by strace, or let down by the system", whole=1800, tenth=300),
     "power": Part(
         what="power cuts and full disks on real file systems", whole=2400, tenth=300, in_memory=False
