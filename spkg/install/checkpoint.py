@@ -144,7 +144,8 @@ def save_checkpoint(root: Root, checkpoint: Checkpoint) -> None:
         written = vacant(root, CHECKPOINT_DRAFT)
         write_whole(root, written, checkpoint.encode())
     # What was the checkpoint is the next spare: in the middle of the work there may be no inode left.
-    if written != CHECKPOINT_SPARE or not root.exchange(CHECKPOINT_SPARE, CHECKPOINT):
+    swaps = written == CHECKPOINT_SPARE and root.status(CHECKPOINT) is not None
+    if not swaps or not root.exchange(CHECKPOINT_SPARE, CHECKPOINT):
         try:
             root.rename(written, CHECKPOINT)
         except IsADirectoryError:  # nothing that the installer has made
