@@ -726,6 +726,55 @@ FAULTS: Final = (
         "heritage = NO_HERITAGE",
         "test_new_entries_are_as_if_they_were_made_in_their_directory",
     ),
+    _fault(
+        "a package that is whole and timed out",
+        "if deadline.passed(now) and not whole:",
+        "if deadline.passed(now):",
+        "test_what_follows_a_whole_package_is_seen_however_late_one_looks",
+    ),
+    _fault(
+        "clocks that go on behind the list",
+        "            payload.conclude()\n\n    payload.expect()",
+        "            pass\n\n    payload.expect()",
+        "test_no_deadline_holds_once_the_list_is_through",
+    ),
+    _fault(
+        "unsigned bytes that are kept from an earlier fetch",
+        'self._place = _Place(wanted, output, offset)\n\n    def begin(self) -> None:\n        """Go to',
+        "self.range = wanted.behind(wanted.length)\n        self._place = _Place(wanted, output, offset)\n\n"
+        '    def begin(self) -> None:\n        """Go to',
+        "test_what_nobody_signed_is_never_taken_from_what_is_there",
+    ),
+    _fault(
+        "an output that another run is writing, removed",
+        "if lock(descriptor) and is_own(",
+        "if is_own(",
+        "test_what_another_run_is_writing_stays",
+    ),
+    _fault(
+        "a file of somebody else that is gone on with",
+        " and is_own(os.fstat(descriptor))",
+        "",
+        "test_what_belongs_to_somebody_else_stays_as_it_is",
+    ),
+    _fault(
+        "an FTP server without REST that is asked for the rest again",
+        'if cmd.startswith("REST ") and not',
+        'if cmd.startswith("REST ") and False and not',
+        "test_a_server_that_does_not_resume_is_asked_once_and_begins_anew",
+    ),
+    _fault(
+        "block numbers of TFTP that only begin again at 0",
+        "frozenset({0, 1} if",
+        "frozenset({0} if",
+        "test_numbers_of_blocks_begin_again_at_0_or_at_1",
+    ),
+    _fault(
+        "a stranger's blocks of TFTP",
+        "if sender == self._peer:",
+        "if sender:",
+        "test_whatever_a_server_does_the_file_is_right",
+    ),
 )
 
 
