@@ -281,7 +281,7 @@ SCENARIOS: Final = (
         replace(scenario, name=f"{scenario.name}, {name}", layered=True, room=room)
         for scenario in PLAIN
         for name, room in (("layered", 1 << 20), ("without copies", NO_COPIES))
-        if scenario.name in {"replaced", "out of a tree", "kinds", "format"}
+        if scenario.name in {"replaced", "chain", "out of a tree", "kinds", "format", "many"}
     ),
 )
 scenarios = pytest.mark.parametrize(
