@@ -66,7 +66,7 @@ def _begin(output: FileIO, package: Package) -> int:
     """Write the front matter, unless it is there; return how many bytes of the payload follow it."""
     front = package.signed + package.block.octets
     output.seek(0)
-    if output.read(len(front)) != front:
+    if not output.readable() or output.read(len(front)) != front:
         output.seek(0)
         output.truncate()
         write_all(output, front)

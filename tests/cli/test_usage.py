@@ -22,7 +22,9 @@ KEY_OPTIONS: Final = {
     *("--key", "--cert", "--chain", "--key-password-env", "--key-password-file", "--signing-time"),
 }
 TRANSFER_OPTIONS: Final = {
-    *("--username", "--password-env", "--password-file", "--unsafe-basic", "--ca-bundle", "--size"),
+    *("--username", "--password-env", "--password-file", "--password-fd", "--unsafe-basic", "--ca-bundle"),
+    *("--client-cert", "--client-key", "--client-key-password-env", "--client-key-password-file"),
+    *("--header-file", "--proxy", "--size"),
     *("--timeout", "--idle-timeout"),
 }
 OPTIONS: Final = {
