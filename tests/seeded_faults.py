@@ -385,6 +385,12 @@ FAULTS: Final = (
         "test_what_is_said_while_a_fault_stays_over_the_recovery_is_true",
     ),
     _fault(
+        "both names of a file that was moved, on btrfs",
+        "elif _has_both_names(root, path, there):",
+        "elif False:",
+        "test_a_file_that_is_moved_has_one_name_after_a_power_cut",
+    ),
+    _fault(
         "installing while another does",
         "if not free:",
         "if False:",

@@ -18,6 +18,7 @@ that was placed is moved away again.
 """
 
 import errno
+import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -476,9 +477,24 @@ def _shift(root: Root, pairs: Sequence[tuple[Parts, Parts]]) -> None:
     """Move entries away, each to its own place, unless that is already done."""
     with root.staying():
         for path, place in pairs:
-            if not _has(root, place):
+            there = root.status(place)
+            if there is None:
                 root.rename(path, place)
+            elif _has_both_names(root, path, there):
+                root.unlink(path)
     _sync(root, pairs)
+
+
+def _has_both_names(root: Root, path: Parts, there: os.stat_result) -> bool:
+    """Whether a file still has the name that it was moved away from: a power cut may leave both, on btrfs."""
+    try:
+        found = root.status(path)
+    except OSError as exc:
+        if exc.errno not in GONE:
+            raise
+        return False
+    same = found is not None and (found.st_dev, found.st_ino) == (there.st_dev, there.st_ino)
+    return same and not stat.S_ISDIR(there.st_mode)
 
 
 def _place(root: Root, pairs: Sequence[tuple[Parts, Parts]]) -> None:

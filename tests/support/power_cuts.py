@@ -167,7 +167,7 @@ def sweep(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     )
     desk.furnish()
     syncs = _syncs(desk)
-    for at in range(request["first"], syncs + 1, request["step"]):
+    for at in range(request["first"], request.get("last", syncs) + 1, request["step"]):
         for second in SECONDS[request["way"]] or (MOST,):
             desk.copy("fresh", "image")
             desk.mount("image")
