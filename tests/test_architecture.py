@@ -77,6 +77,7 @@ WRITERS = {
     "spkg/common/part_files.py",
     "spkg/build/extract.py",
     "spkg/install/root.py",
+    "spkg/install/tree_removal.py",
 }
 """Modules that make files; others have a Root do it, always called ``root`` or ``_root``."""
 MAKES_FILES = {

@@ -27,12 +27,14 @@ from spkg.install.effects import MakeDirectory, PutFile
 from spkg.install.history import RECORD, record_with, set_aside_record
 from spkg.install.journal import Before, JournalStep, Verb, steps_of
 from spkg.install.leftovers import clear_leftovers
+from spkg.install.new_file import NewFile
 from spkg.install.own_directory import failing
 from spkg.install.plan import Plan
-from spkg.install.root import NewFile, Parts, Root
+from spkg.install.root import Root
 from spkg.install.root_tree import OWN
 from spkg.install.staged_file import Landing
 from spkg.install.transaction import RECOVER, SYNCED_ONE_BY_ONE, RecoveryOutcome, Settled, slot
+from spkg.install.tree_path import Parts
 from spkg.verify.contents import PayloadReport, compare_payload
 from spkg.verify.hasher import Hasher
 from spkg.verify.payload import ArrivingPayload, Payload

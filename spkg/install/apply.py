@@ -23,7 +23,7 @@ from spkg.install.history import installed, is_last, record_warnings
 from spkg.install.leftovers import leftover_warnings
 from spkg.install.own_directory import check_own, working_in
 from spkg.install.plan import Plan, plan_installation
-from spkg.install.root import Root, shown
+from spkg.install.root import Root
 from spkg.install.root_tree import OWN, EntryKind, RootTree
 from spkg.install.status import RootState, root_state
 from spkg.install.transaction import (
@@ -36,6 +36,7 @@ from spkg.install.transaction import (
     journal_warnings,
     staged,
 )
+from spkg.install.tree_path import shown
 from spkg.install.unreported import forget_unreported
 from spkg.verify.contents import check_payload
 from spkg.verify.payload import ArrivingPayload, Payload

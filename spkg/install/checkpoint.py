@@ -11,9 +11,10 @@ from spkg.common.findings import Finding
 from spkg.format.states import InstallationState
 from spkg.install.leftovers import vacant
 from spkg.install.own_files import read_own
-from spkg.install.root import Parts, Root, shown
+from spkg.install.root import Root
 from spkg.install.root_tree import OWN
 from spkg.install.transaction import write_whole
+from spkg.install.tree_path import Parts, shown
 
 __all__ = [
     "ARRIVED",

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from spkg.install.heritage import NO_HERITAGE, Heritage
-from spkg.install.root import Parts
 from spkg.install.root_tree import EntryKind
+from spkg.install.tree_path import Parts
 
 __all__ = ["DIRECTORY_MODE", "DeleteEntry", "Effect", "MakeDirectory", "MoveEntry", "PutFile"]
 

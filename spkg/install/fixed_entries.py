@@ -5,8 +5,8 @@ from typing import Final
 
 from spkg.errors import RefusedError
 from spkg.install.effects import DeleteEntry, Effect, MoveEntry
-from spkg.install.root import Parts, shown
 from spkg.install.root_tree import EntryKind, Tree
+from spkg.install.tree_path import Parts, shown
 
 __all__ = ["check_fixed"]
 

@@ -4,11 +4,22 @@ That is its group, if its set-group-ID bit is set, and its default access contro
 are made elsewhere and renamed, so the kernel gives them neither.
 """
 
+import errno
+import os
 import struct
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["ACCESS_LIST", "DEFAULT_LIST", "NO_HERITAGE", "SET_GROUP", "Heritage", "access_list"]
+__all__ = [
+    "ACCESS_LIST",
+    "DEFAULT_LIST",
+    "NO_HERITAGE",
+    "SET_GROUP",
+    "Heritage",
+    "access_list",
+    "endow",
+    "set_owner",
+]
 
 ACCESS_LIST: Final = "system.posix_acl_access"
 DEFAULT_LIST: Final = "system.posix_acl_default"
@@ -54,3 +65,21 @@ def access_list(default: bytes, mode: int) -> bytes:
     for tag, permissions, identifier in entries:
         found += LIST_ENTRY.pack(tag, permissions & limits.get(tag, 0o7), identifier)
     return found
+
+
+def endow(descriptor: int, mode: int, heritage: Heritage) -> None:
+    """Give a new file or directory what the kernel gives to those that are made in their directory."""
+    if heritage.group is not None:
+        set_owner(descriptor, (-1, heritage.group))
+    if heritage.default_list is not None:
+        os.setxattr(descriptor, ACCESS_LIST, access_list(heritage.default_list, mode))
+
+
+def set_owner(descriptor: int, owner: tuple[int, int]) -> None:
+    """Set user and group of an open file, where that is allowed."""
+    try:
+        os.fchown(descriptor, *owner)
+    except OSError as exc:
+        # Not allowed, or unknown in this user namespace.
+        if exc.errno not in {errno.EPERM, errno.EINVAL}:
+            raise

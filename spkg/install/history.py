@@ -12,8 +12,9 @@ from spkg.errors import (
 )
 from spkg.install.leftovers import vacant
 from spkg.install.own_files import read_own
-from spkg.install.root import Parts, Root, shown
+from spkg.install.root import Root
 from spkg.install.root_tree import OWN
+from spkg.install.tree_path import Parts, shown
 
 __all__ = [
     "RECORD",

@@ -31,10 +31,11 @@ from spkg.install.history import RECORD, is_last, record_with
 from spkg.install.leftovers import OVER, vacant
 from spkg.install.own_directory import failing
 from spkg.install.plan import Plan, plan_command
-from spkg.install.root import Parts, Root
+from spkg.install.root import Root
 from spkg.install.root_tree import OWN, EntryKind, RootTree
 from spkg.install.staged_file import Landing
 from spkg.install.transaction import PRIVATE, write_whole
+from spkg.install.tree_path import Parts
 from spkg.verify.command_order import Sequencer
 from spkg.verify.contents import check_file, judges
 from spkg.verify.payload import ArrivingPayload, Payload

@@ -11,8 +11,8 @@ from hashlib import sha256
 from typing import Any, Final
 
 from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
-from spkg.install.root import Parts, shown, split
 from spkg.install.root_tree import EntryKind
+from spkg.install.tree_path import Parts, shown, split
 
 __all__ = ["MAX_JOURNAL", "Before", "JournalStep", "Verb", "decode_journal", "encode_journal", "steps_of"]
 

@@ -10,8 +10,9 @@ from itertools import count
 from typing import Final
 
 from spkg.common.findings import Finding
-from spkg.install.root import Parts, Root, shown
+from spkg.install.root import Root
 from spkg.install.root_tree import OWN
+from spkg.install.tree_path import Parts, shown
 
 __all__ = ["OVER", "clear_leftovers", "leftover_warnings", "leftovers", "vacant"]
 

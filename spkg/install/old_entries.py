@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from spkg.install.journal import Before, JournalStep, Verb
-from spkg.install.root import Parts, Root
+from spkg.install.root import Root
+from spkg.install.tree_path import Parts
 
 __all__ = ["Reserve", "bring_up", "clear_away", "keep_old", "put_back"]
 

@@ -14,8 +14,9 @@ from spkg.errors import (
     os_problem,
 )
 from spkg.install import transaction
-from spkg.install.root import Root, shown
+from spkg.install.root import Root
 from spkg.install.root_tree import OWN
+from spkg.install.tree_path import shown
 
 __all__ = ["check_own", "failing", "working_in"]
 

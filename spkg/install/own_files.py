@@ -4,7 +4,8 @@ import errno
 from typing import Final
 
 from spkg.errors import os_problem
-from spkg.install.root import Parts, Root
+from spkg.install.root import Root
+from spkg.install.tree_path import Parts
 
 __all__ = ["read_own"]
 

@@ -36,8 +36,8 @@ from spkg.install.heritage import NO_HERITAGE
 from spkg.install.planned_tree import Blob, Directory, Leaf, Node, Overlay
 from spkg.install.requirements import check_requirements
 from spkg.install.room import RoomLeft, check_room
-from spkg.install.root import Parts, shown
 from spkg.install.root_tree import EntryKind, Tree
+from spkg.install.tree_path import Parts, shown
 from spkg.verify.signatures import TrustedPackage
 
 __all__ = ["Plan", "plan_command", "plan_installation"]

@@ -13,8 +13,8 @@ from spkg.errors import RefusedError
 from spkg.format.paths import EXTENSION_LENGTH
 from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
 from spkg.install.heritage import NO_HERITAGE, Heritage
-from spkg.install.root import Parts, shown
 from spkg.install.root_tree import OWN, EntryKind, Tree, TreeEntry
+from spkg.install.tree_path import Parts, shown
 
 __all__ = [
     "Blob",

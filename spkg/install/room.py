@@ -11,8 +11,8 @@ from typing import Final
 from spkg.errors import NO_ROOM, RefusedError
 from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
 from spkg.install.planned_tree import Blob, Directory, Leaf, Node
-from spkg.install.root import Parts
 from spkg.install.root_tree import EntryKind, Room, Tree, TreeEntry
+from spkg.install.tree_path import Parts
 
 __all__ = ["IN_PLACE_OVERHEAD", "OVERHEAD", "OWN_TEXTS", "TEXT", "RoomLeft", "check_room"]
 

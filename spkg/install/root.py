@@ -5,69 +5,52 @@ normalised.  No symbolic link is followed and no mount is entered, even if entri
 existing file is never opened for writing, and anything but a regular file is never opened at all.
 """
 
-import ctypes
 import errno
 import fcntl
 import os
 import stat
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
-from itertools import count
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from spkg.format.paths import OWN_DIRECTORY
-from spkg.install.file_attributes import is_fixed, mount_number
 from spkg.install.heritage import (
     ACCESS_LIST,
     DEFAULT_LIST,
     NO_HERITAGE,
     SET_GROUP,
     Heritage,
-    access_list,
+    endow,
+    set_owner,
 )
+from spkg.install.new_file import NewFile
+from spkg.install.system_calls import (
+    OPEN_DIRECTORY,
+    OVERLAYFS,
+    exchange_names,
+    file_system_type,
+    has_openat2,
+    is_fixed,
+    mount_of,
+    open_beneath,
+    sync_file_system,
+)
+from spkg.install.tree_path import Parts, check_path, shown
+from spkg.install.tree_removal import LISTABLE, check_mount, names_in, remove_beneath
 
-__all__ = ["NewFile", "Parts", "Resolver", "Root", "shown", "split"]
+__all__ = ["Resolver", "Root"]
 
-Parts = tuple[bytes, ...]
-"""A path below the root as its components; empty for the root itself."""
 _Result = TypeVar("_Result")
 
-OPENAT2: Final = 437
-"""The number of the system call; Alpha and MIPS have a different one, and use the walk."""
-RESOLVE: Final = 0x01 | 0x02 | 0x04 | 0x08
-"""RESOLVE_NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS and BENEATH."""
-RACES: Final = 128
-"""How often a path is resolved again if it changed meanwhile."""
-OPEN_DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-HOW: Final = struct.pack("=QQQ", OPEN_DIRECTORY, 0, RESOLVE)
-"""The argument of openat2 for a directory."""
-LISTABLE: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-SPECIAL_NAMES: Final = frozenset({b"", b".", b".."})
-"""Names that no directory entry can have."""
-COPY_CHUNK: Final = 1 << 18
-"""How many bytes are copied at once."""
-DEEP: Final = 64
-"""How many directories are open at the same time while a tree is removed."""
 STAY: Final = 64
 """How many operations stay in the directories that they find, at most."""
 
-EXCHANGE: Final = 1 << 1
-"""RENAME_EXCHANGE."""
-NO_EXCHANGE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
-"""Errors of a kernel or file system that can't exchange two names."""
-OVERLAYFS: Final = 0x794C7630
-"""The type of an overlayfs, as the kernel reports it."""
-STATFS_OCTETS: Final = 256
-"""More than the result of statfs has on any machine; it begins with the type."""
 NOT_EMPTY: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 NO_ATTRIBUTES: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
 UNKNOWN_ATTRIBUTE: Final = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP})
 """Errors for an extended attribute that can't be set here, or by this user."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Resolver(Enum):
@@ -77,16 +60,6 @@ class Resolver(Enum):
     """By the kernel in one step."""
     WALK = "walk"
     """Component by component, if the kernel can't (before Linux 5.6, or under a system call filter)."""
-
-
-def split(path: str) -> Parts:
-    """Return the components of a path as :func:`shown` writes it."""
-    return tuple(part.encode("utf-8", "surrogateescape") for part in path.split("/") if part)
-
-
-def shown(path: Parts) -> str:
-    """Return a path for people and the journal, with a leading slash; bytes that are not UTF-8 are kept."""
-    return "/" + b"/".join(path).decode("utf-8", "surrogateescape")
 
 
 class Root:
@@ -103,11 +76,11 @@ class Root:
     def __init__(self, path: Path, resolver: Resolver | None = None) -> None:
         self.path = path
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._mount = _mount_of(self._fd)
+        self._mount = mount_of(self._fd)
         if resolver is None:
-            resolver = Resolver.OPENAT2 if _has_openat2(self._fd) else Resolver.WALK
+            resolver = Resolver.OPENAT2 if has_openat2(self._fd) else Resolver.WALK
         self.resolver = resolver
-        self.kind = _type_of(self._fd)
+        self.kind = file_system_type(self._fd)
         """The type of the file system, as the kernel numbers them; 0 if it is unknown."""
         self.layered = self.kind == OVERLAYFS
         """Whether it is on an overlayfs: what is in a lower layer is copied before it changes."""
@@ -157,7 +130,7 @@ class Root:
     def names(self, path: Parts) -> list[bytes]:
         """Return the names in a directory, sorted by their bytes."""
         with self._opened(path) as descriptor:
-            return sorted(_names_in(descriptor))
+            return sorted(names_in(descriptor))
 
     def target(self, path: Parts) -> bytes:
         """Return the target of a symbolic link."""
@@ -252,12 +225,12 @@ class Root:
 
     # Changing.
 
-    def create(self, path: Parts) -> "NewFile":
+    def create(self, path: Parts) -> NewFile:
         """Make a new file that only its owner can use."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return NewFile(self._at(path, lambda parent, name: os.open(name, flags, 0o600, dir_fd=parent)), path)
 
-    def reopen(self, path: Parts) -> "NewFile":
+    def reopen(self, path: Parts) -> NewFile:
         """Resume a file with one name in the installer's own directory, where no other program writes."""
         if path[:1] != (OWN_DIRECTORY,):
             raise ValueError("a file in the tree is never opened for writing")
@@ -293,7 +266,7 @@ class Root:
                         _disown(listable)
                 elif heritage != NO_HERITAGE:
                     with _open(b".", LISTABLE, made) as listable:
-                        _endow(listable, mode, heritage)
+                        endow(listable, mode, heritage)
                         if heritage.default_list is not None:
                             os.setxattr(listable, DEFAULT_LIST, heritage.default_list)
                         if heritage.set_group:
@@ -311,7 +284,7 @@ class Root:
             os.mkdir(name, 0o700, dir_fd=parent)
             os.chmod(name, 0o700, dir_fd=parent)  # the umask may forbid opening it
             with _open(name, LISTABLE, parent) as made:
-                _set_owner(made, (found.st_uid, found.st_gid))
+                set_owner(made, (found.st_uid, found.st_gid))
                 for attribute, octets in attributes.items():
                     try:
                         os.setxattr(made, attribute, octets)
@@ -362,13 +335,7 @@ class Root:
     def exchange(self, one: Parts, other: Parts) -> bool:
         """Let two files change their names at once, without room for a third; False if the system can't."""
         with self._both(one, other) as (parent, others):
-            if hasattr(_libc, "renameat2"):
-                if _libc.renameat2(parent, one[-1], others, other[-1], EXCHANGE) == 0:
-                    return True
-                number = ctypes.get_errno()
-                if number not in NO_EXCHANGE:
-                    raise OSError(number, os.strerror(number))
-        return False
+            return exchange_names(parent, one[-1], others, other[-1])
 
     def link(self, source: Parts, destination: Parts) -> None:
         """Give an entry that is not a directory a second name."""
@@ -383,7 +350,7 @@ class Root:
     def remove_tree(self, path: Parts) -> None:
         """Remove the entry at a path and everything below it; stop at the first mount point."""
         self._forget(path)
-        self._at(path, self._remove_tree)
+        self._at(path, lambda parent, name: remove_beneath(parent, name, self._mount))
 
     def sweep(self, path: Parts) -> OSError | None:
         """Remove as much as possible of the entry at a path and everything below it.
@@ -398,7 +365,7 @@ class Root:
             problems.append(OSError(exc.errno, exc.strerror, shown((*path, *below[1:]))))
 
         try:
-            self._at(path, lambda parent, name: self._remove_tree(parent, name, note))
+            self._at(path, lambda parent, name: remove_beneath(parent, name, self._mount, note))
         except OSError as exc:
             problems.append(exc)
         gone = self.status(path) is None if problems else True
@@ -421,12 +388,14 @@ class Root:
 
     def sync_all(self) -> None:
         """Make all writes to this file system durable."""
-        if _libc.syncfs(self._fd) != 0:
-            raise _error(())
+        try:
+            sync_file_system(self._fd)
+        except OSError as exc:
+            raise OSError(exc.errno, exc.strerror, shown(())) from exc
 
     def _at(self, path: Parts, work: Callable[[int, bytes], _Result]) -> _Result:
         """Call *work* with the directory of a path, and the name in it."""
-        _check(path)
+        check_path(path)
         self._look_again()
         try:
             with self._parent(path) as parent:
@@ -437,8 +406,8 @@ class Root:
     @contextmanager
     def _both(self, source: Parts, destination: Parts) -> Iterator[tuple[int, int]]:
         """Open the directories of two paths; later errors are reported for both, or the one in the tree."""
-        _check(source)
-        _check(destination)
+        check_path(source)
+        check_path(destination)
         self._look_again()
         at: tuple[Parts, ...] = (source,)
         try:
@@ -502,7 +471,7 @@ class Root:
     def _list(self, path: Parts) -> int:
         """Return a new descriptor of a directory, with which it can be listed and synced."""
         if path:
-            _check(path)
+            check_path(path)
         try:
             found = self._directory(path)
             try:
@@ -517,7 +486,7 @@ class Root:
         if not path:
             return os.open(".", OPEN_DIRECTORY, dir_fd=self._fd)
         if self.resolver is Resolver.OPENAT2:
-            return _openat2(self._fd, path)
+            return open_beneath(self._fd, path)
         return self._walk(path)
 
     def _walk(self, path: Parts) -> int:
@@ -528,9 +497,11 @@ class Root:
             finally:
                 os.close(current)
             current = following
-            if _mount_of(current) != self._mount:
+            try:
+                check_mount(current, self._mount)
+            except OSError:
                 os.close(current)
-                raise OSError(errno.EXDEV, "a mount point")
+                raise
         return current
 
     def _fixed_below(self, path: Parts) -> tuple[Parts, str] | None:
@@ -548,127 +519,6 @@ class Root:
                         waiting.append(below)
         return None
 
-    def _check_mount(self, descriptor: int) -> None:
-        """Raise OSError if a directory is not on the mount of the root."""
-        if _mount_of(descriptor) != self._mount:
-            raise OSError(errno.EXDEV, "a mount point")
-
-    def _entered(self, name: bytes, above: int) -> tuple[int, bytes, list[bytes]]:
-        """Open a directory to remove it; return its descriptor, its name and what is in it."""
-        descriptor = os.open(name, LISTABLE, dir_fd=above)
-        try:
-            self._check_mount(descriptor)
-            return descriptor, name, _names_in(descriptor)
-        except OSError:
-            os.close(descriptor)
-            raise
-
-    def _remove_tree(
-        self, parent: int, name: bytes, problem: Callable[[OSError, Parts], object] | None = None
-    ) -> None:
-        """Remove a tree without recursion; directories too deep to be kept open are carried up in it.
-
-        Args:
-            parent: The directory that it is in.
-            name: Its name.
-            problem: Called with what can't be removed, to go on with the rest; without it, that is raised.
-        """
-        stack: list[tuple[int, bytes, list[bytes]]] = []
-        numbers = count()
-        waiting = [name]
-        try:
-            while waiting or stack:
-                names = stack[-1][2] if stack else waiting
-                emptied = not names
-                if names:
-                    entry = names.pop()
-                else:
-                    descriptor, entry, _ = stack.pop()
-                    os.close(descriptor)
-                above = stack[-1][0] if stack else parent
-                at = (*(own for _, own, _ in stack), entry)
-                try:
-                    if emptied:
-                        os.rmdir(entry, dir_fd=above)
-                    elif not stat.S_ISDIR(os.stat(entry, dir_fd=above, follow_symlinks=False).st_mode):
-                        os.unlink(entry, dir_fd=above)
-                    elif len(stack) < DEEP or not _carry(entry, above, stack[0], numbers):
-                        stack.append(self._entered(entry, above))
-                except OSError as exc:
-                    if problem is None:
-                        raise
-                    problem(exc, at)
-        finally:
-            for descriptor, _, _ in stack:
-                os.close(descriptor)
-
-
-class NewFile:
-    """A file that was just made.  Every error is an ``OSError`` with its path."""
-
-    def __init__(self, descriptor: int, path: Parts) -> None:
-        self._descriptor = descriptor
-        self._path = path
-
-    def write(self, octets: bytes | memoryview) -> None:
-        """Write all of *octets*."""
-        try:
-            written = os.write(self._descriptor, octets)
-            while written < len(octets):
-                written += os.write(self._descriptor, memoryview(octets)[written:])
-        except OSError as exc:
-            raise self._located(exc) from exc
-
-    def set_mode(self, mode: int, owner: tuple[int, int] | None, heritage: Heritage = NO_HERITAGE) -> None:
-        """Set the mode, regardless of the umask, and the owner if one is given and may be set.
-
-        Args:
-            mode: The mode.
-            owner: User and group.
-            heritage: What the directory gives that the file will be in.
-        """
-        try:
-            if owner is not None:
-                _set_owner(self._descriptor, owner)
-            os.fchmod(self._descriptor, mode)
-            if heritage != NO_HERITAGE:
-                _endow(self._descriptor, mode, heritage)
-        except OSError as exc:
-            raise self._located(exc) from exc
-
-    def empty(self) -> None:
-        """Remove the contents."""
-        try:
-            os.ftruncate(self._descriptor, 0)
-            os.lseek(self._descriptor, 0, os.SEEK_SET)
-        except OSError as exc:
-            raise self._located(exc) from exc
-
-    def read(self) -> Iterator[memoryview]:
-        """Give what was written, from the beginning; each piece is valid until the next one."""
-        buffer = memoryview(bytearray(COPY_CHUNK))
-        position = 0
-        try:
-            while count := os.preadv(self._descriptor, [buffer], position):
-                yield buffer[:count]
-                position += count
-        except OSError as exc:
-            raise self._located(exc) from exc
-
-    def sync(self) -> None:
-        """Make the contents durable."""
-        try:
-            os.fsync(self._descriptor)
-        except OSError as exc:
-            raise self._located(exc) from exc
-
-    def close(self) -> None:
-        """Close it."""
-        os.close(self._descriptor)
-
-    def _located(self, exc: OSError) -> OSError:
-        return OSError(exc.errno, exc.strerror, shown(self._path))
-
 
 class _Held:
     """The descriptor of a directory for one operation; cheaper than a generator."""
@@ -685,13 +535,6 @@ class _Held:
     def __exit__(self, *_exc: object) -> None:
         if self._close:
             os.close(self._descriptor)
-
-
-def _check(path: Parts) -> None:
-    """Refuse what is not a path below the root: the caller has a defect."""
-    joined = b"/".join(path)
-    if not path or not SPECIAL_NAMES.isdisjoint(path) or b"\0" in joined or joined.count(b"/") >= len(path):
-        raise ValueError(f"not a path below the root: {path!r}")
 
 
 @contextmanager
@@ -723,14 +566,6 @@ def _readable(found: int, name: bytes, parent: int) -> int:
     return descriptor
 
 
-def _endow(descriptor: int, mode: int, heritage: Heritage) -> None:
-    """Give a new file or directory what the kernel gives to those that are made in their directory."""
-    if heritage.group is not None:
-        _set_owner(descriptor, (-1, heritage.group))
-    if heritage.default_list is not None:
-        os.setxattr(descriptor, ACCESS_LIST, access_list(heritage.default_list, mode))
-
-
 def _disown(descriptor: int) -> None:
     """Let the installer's own directory give nothing to what is made in it."""
     for name in (DEFAULT_LIST, ACCESS_LIST):
@@ -746,85 +581,3 @@ def _attributes(descriptor: int) -> tuple[str, ...]:
         if exc.errno not in NO_ATTRIBUTES:
             raise
         return ()
-
-
-def _set_owner(descriptor: int, owner: tuple[int, int]) -> None:
-    try:
-        os.fchown(descriptor, *owner)
-    except OSError as exc:
-        # Not allowed, or unknown in this user namespace.
-        if exc.errno not in {errno.EPERM, errno.EINVAL}:
-            raise
-
-
-def _carry(entry: bytes, above: int, top: tuple[int, bytes, list[bytes]], numbers: Iterator[int]) -> bool:
-    """Move a directory up to where it is removed later; False if it lies in a lower layer of an overlayfs."""
-    directory, _, names = top
-    carried = next(name for name in map(b"%d".__mod__, numbers) if not _exists(name, directory))
-    try:
-        os.rename(entry, carried, src_dir_fd=above, dst_dir_fd=directory)
-    except OSError as exc:
-        if exc.errno != errno.EXDEV:
-            raise
-        return False
-    names.append(carried)
-    return True
-
-
-def _exists(name: bytes, parent: int) -> bool:
-    try:
-        os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _names_in(descriptor: int) -> list[bytes]:
-    with os.scandir(descriptor) as entries:
-        return [os.fsencode(entry.name) for entry in entries]
-
-
-def _openat2(directory: int, path: Parts) -> int:
-    for _ in range(RACES):
-        descriptor = int(_libc.syscall(OPENAT2, directory, b"/".join(path), HOW, len(HOW)))
-        if descriptor >= 0:
-            return descriptor
-        if ctypes.get_errno() not in {errno.EAGAIN, errno.EINTR}:
-            break
-    raise _error(path)
-
-
-def _type_of(descriptor: int) -> int:
-    """Return the type of the file system of an open directory; 0 if it is unknown."""
-    found = ctypes.create_string_buffer(STATFS_OCTETS)
-    if _libc.fstatfs(descriptor, found) != 0:
-        return 0
-    return ctypes.c_ulong.from_buffer(found).value & 0xFFFFFFFF
-
-
-def _has_openat2(directory: int) -> bool:
-    try:
-        os.close(_openat2(directory, (b".",)))
-    except OSError:
-        return False
-    return True
-
-
-def _mount_of(descriptor: int) -> int:
-    """Return the number of the mount: a bind mount shares its device number, but has its own mount number."""
-    number = mount_number(descriptor)
-    if number is not None:
-        return number
-    try:
-        with open(f"/proc/self/fdinfo/{descriptor}", "rb") as file:  # noqa: PTH123 - a path of the kernel
-            for line in file:
-                if line.startswith(b"mnt_id:"):
-                    return int(line[7:])
-    except OSError:
-        pass
-    return os.fstat(descriptor).st_dev
-
-
-def _error(path: Parts) -> OSError:
-    number = ctypes.get_errno()
-    return OSError(number, os.strerror(number), shown(path))

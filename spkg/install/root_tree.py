@@ -13,7 +13,8 @@ from typing import Final, Protocol
 from spkg.errors import HostError, os_problem
 from spkg.format.paths import OWN_DIRECTORY
 from spkg.install.heritage import Heritage
-from spkg.install.root import Parts, Root
+from spkg.install.root import Root
+from spkg.install.tree_path import Parts
 from spkg.install.upper_layer import upper_layer
 
 __all__ = ["OWN", "EntryKind", "Room", "RootTree", "Tree", "TreeEntry"]

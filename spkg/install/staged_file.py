@@ -4,7 +4,9 @@ from collections.abc import Iterable
 
 from spkg.common.digests import Digest
 from spkg.format.ranges import Range
-from spkg.install.root import NewFile, Parts, Root
+from spkg.install.new_file import NewFile
+from spkg.install.root import Root
+from spkg.install.tree_path import Parts
 from spkg.verify.hasher import Hasher
 
 __all__ = ["Landing"]

@@ -8,8 +8,9 @@ from spkg.common.findings import Finding
 from spkg.install.checkpoint import Checkpoint, checkpoint_warnings, load_checkpoint
 from spkg.install.history import InstalledPackage, installed_packages, record_warnings
 from spkg.install.leftovers import leftover_warnings, leftovers
-from spkg.install.root import Root, shown
+from spkg.install.root import Root
 from spkg.install.transaction import is_pending, is_staging, journal_warnings, staged
+from spkg.install.tree_path import shown
 from spkg.install.unreported import unreported_warnings
 
 __all__ = ["RootState", "RootStatus", "StagedPackage", "root_state", "root_status", "staged_package"]

@@ -33,8 +33,9 @@ from spkg.install.journal import MAX_JOURNAL, Before, JournalStep, Verb, decode_
 from spkg.install.leftovers import OVER, vacant
 from spkg.install.old_entries import Reserve, bring_up, clear_away, keep_old, put_back
 from spkg.install.own_files import read_own
-from spkg.install.root import Parts, Root, shown
+from spkg.install.root import Root
 from spkg.install.root_tree import OWN
+from spkg.install.tree_path import Parts, shown
 
 __all__ = [
     "JOURNAL",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from spkg.install.root import Parts
+from spkg.install.tree_path import Parts
 
 __all__ = ["UpperLayer", "upper_layer"]
 

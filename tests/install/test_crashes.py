@@ -43,9 +43,10 @@ from spkg.install.history import RECORD
 from spkg.install.leftovers import leftovers
 from spkg.install.own_directory import working_in
 from spkg.install.plan import Plan, plan_installation
-from spkg.install.root import Parts, Root, shown, split
+from spkg.install.root import Root
 from spkg.install.root_tree import RootTree
 from spkg.install.transaction import RecoveryOutcome, Settled
+from spkg.install.tree_path import Parts, shown, split
 from spkg.verify.payload import Payload
 from spkg.verify.signatures import verify_package
 from tests.support.hindrances import READS, SYNCS, Fault, Killed, nothing
@@ -349,7 +350,8 @@ class Tapped:
 @pytest.fixture
 def tapped(monkeypatch: pytest.MonkeyPatch) -> Tapped:
     os_with_tap = Tapped()
-    monkeypatch.setattr("spkg.install.root.os", os_with_tap)
+    for module in ("root", "new_file", "tree_removal", "heritage"):
+        monkeypatch.setattr(f"spkg.install.{module}.os", os_with_tap)
     return os_with_tap
 
 

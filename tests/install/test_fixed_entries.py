@@ -8,7 +8,7 @@ from spkg.errors import RefusedError
 from spkg.format.commands import End, Format, Move, Record, Remove, RemoveSubTree
 from spkg.format.paths import RootPath, TreePath
 from spkg.install.plan import plan_installation
-from spkg.install.root import split
+from spkg.install.tree_path import split
 from spkg.verify.signatures import verify_package
 from tests.support.commands import run
 from tests.support.installation import APPLY, furnish_root

@@ -12,8 +12,9 @@ from spkg.format.paths import TreePath
 from spkg.install.all_or_nothing import settle_root
 from spkg.install.leftovers import LISTED, leftover_warnings, leftovers
 from spkg.install.own_directory import working_in
-from spkg.install.root import Root, split
+from spkg.install.root import Root
 from spkg.install.transaction import TXN, begin, keep_staged, write_whole
+from spkg.install.tree_path import split
 from tests.support.commands import run
 from tests.support.installation import APPLY, events, furnish_root, mark_unsafe, tree
 from tests.support.kit import CONTENTS, Draft, file
@@ -216,7 +217,7 @@ def test_a_download_keeps_what_it_can_use(staging: Root, stack: ExitStack) -> No
 def test_a_tree_with_something_immutable_in_it_is_removed(
     inside: str, how: tuple[str, ...], stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spkg.install.file_attributes._statx", None)
+    monkeypatch.setattr("spkg.install.system_calls._ask", lambda *_: None)
     Path("root/www/sub").mkdir(parents=True)
     for name in ("file", "other"):
         Path("root/www/sub", name).touch()
@@ -236,7 +237,7 @@ def test_a_tree_with_something_immutable_in_it_is_removed(
 def test_in_place_a_tree_that_can_neither_be_removed_nor_moved_is_told(
     stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spkg.install.file_attributes._statx", None)
+    monkeypatch.setattr("spkg.install.system_calls._ask", lambda *_: None)
     Path("root/www").mkdir()
     Path("root/www/file").touch()
     Path("p.spkg").write_bytes(Draft(records=(RemoveSubTree(path=TreePath.of("/www")), End())).encode())

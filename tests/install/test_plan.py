@@ -38,8 +38,8 @@ from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, PutFile
 from spkg.install.effects import MoveEntry as Moved
 from spkg.install.plan import Plan, plan_installation
 from spkg.install.room import OVERHEAD, OWN_TEXTS, TEXT
-from spkg.install.root import Parts, split
 from spkg.install.root_tree import EntryKind, TreeEntry
+from spkg.install.tree_path import Parts, split
 from spkg.verify.signatures import TrustedPackage, verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy, read
 from tests.support.memory_tree import DIRECTORY, FILE, LINK, SPACIOUS, Memory, tree

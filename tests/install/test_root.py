@@ -14,8 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spkg.install import root as root_module
-from spkg.install.root import DEEP, STAY, NewFile, Parts, Resolver, Root, shown, split
+from spkg.install import system_calls
+from spkg.install.new_file import COPY_CHUNK, NewFile
+from spkg.install.root import STAY, Resolver, Root
+from spkg.install.system_calls import RACES
+from spkg.install.tree_path import Parts, shown, split
+from spkg.install.tree_removal import DEEP
 from tests.support.namespaces import bind, in_memory, isolated, mount_memory, not_judged
 from tests.support.root_kit import FRESH, LOOKS, METHODS, SECRET, Watch, deep, make_special, snapshot
 
@@ -522,7 +526,7 @@ def test_an_owner_whom_nobody_knows_here_is_done_without(tmp_path: Path) -> None
 
 
 def test_what_is_written_is_all_there_and_can_be_copied(root: Root) -> None:
-    octets = Random(1).randbytes(3 * root_module.COPY_CHUNK // 2)
+    octets = Random(1).randbytes(3 * COPY_CHUNK // 2)
     file, copy = root.create(FRESH), root.create((b"copy",))
     file.write(octets)
     file.write(memoryview(b"end"))
@@ -633,22 +637,16 @@ def test_removing_a_deep_tree_needs_few_descriptors(place: Path) -> None:
     deep(place / "deep", 200)
     most = 0
 
-    class Counting(Root):
-        def _remove_tree(self, parent: int, name: bytes, problem: Any = None) -> None:
-            nonlocal most
-            real = os.rmdir
+    real = os.rmdir
 
-            def rmdir(*args: Any, **kwargs: Any) -> None:
-                nonlocal most
-                most = max(most, len(descriptors()))
-                real(*args, **kwargs)
-
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(os, "rmdir", rmdir)
-                super()._remove_tree(parent, name, problem)
+    def rmdir(*args: Any, **kwargs: Any) -> None:
+        nonlocal most
+        most = max(most, len(descriptors()))
+        real(*args, **kwargs)
 
     before = len(descriptors())
-    with Counting(place) as root:
+    with Root(place) as root, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "rmdir", rmdir)
         root.remove_tree((b"deep",))
 
     assert DEEP <= most - before < DEEP + 16
@@ -834,17 +832,17 @@ def test_a_path_that_changes_all_the_time_is_given_up(root: Root, monkeypatch: p
             ctypes.set_errno(errno.EAGAIN)
             return -1
 
-    monkeypatch.setattr(root_module, "_libc", Library())
+    monkeypatch.setattr(system_calls, "_libc", Library())
 
     if root.resolver is Resolver.OPENAT2:
         assert str(problem("names", root, (b"dir",))) == text(errno.EAGAIN, "/dir")
     else:
         assert root.names((b"dir",)) == [b"file", b"sub"]
-    assert len(calls) == (root_module.RACES if root.resolver is Resolver.OPENAT2 else 0)
+    assert len(calls) == (RACES if root.resolver is Resolver.OPENAT2 else 0)
 
 
 def test_without_openat2_the_path_is_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(root_module, "OPENAT2", 9999)
+    monkeypatch.setattr(system_calls, "OPENAT2", 9999)
 
     with Root(tmp_path) as root:
         assert root.resolver is Resolver.WALK

@@ -4,7 +4,7 @@ import errno
 import os
 from typing import Final
 
-from spkg.install.root import Parts, shown
+from spkg.install.tree_path import Parts, shown
 
 __all__ = ["READS", "SYNCS", "Fault", "Killed", "nothing"]
 

@@ -47,10 +47,10 @@ from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.install import apply as applying
 from spkg.install import in_place as inplace
 from spkg.install import plan as planning
-from spkg.install import root as root_module
-from spkg.install import transaction
+from spkg.install import system_calls, transaction
 from spkg.install.apply import ApplyRequest
-from spkg.install.root import NewFile, Root
+from spkg.install.new_file import NewFile
+from spkg.install.root import Root
 from spkg.install.status import root_state
 from spkg.verify import signatures as verification
 from spkg.verify.payload import open_package
@@ -694,7 +694,7 @@ class Primitives:
             return found
 
         os.open = opened
-        libc: Any = root_module._libc
+        libc: Any = system_calls._libc
         libc.syncfs = self._counted("syncfs", libc.syncfs)
         libc.renameat2 = self._counted("exchange", libc.renameat2)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from spkg.install.heritage import NO_HERITAGE, Heritage
-from spkg.install.root import Parts, split
 from spkg.install.root_tree import EntryKind, Room, TreeEntry
+from spkg.install.tree_path import Parts, split
 
 __all__ = ["DIRECTORY", "FILE", "LINK", "SPACIOUS", "Memory", "tree"]
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
-from spkg.install.root import Parts, Root
+from spkg.install.root import Root
+from spkg.install.tree_path import Parts
 
 __all__ = [
     "CHANGES",

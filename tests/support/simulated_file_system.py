@@ -21,7 +21,9 @@ from random import Random
 from typing import Final
 
 from spkg.install.heritage import NO_HERITAGE, Heritage
-from spkg.install.root import NewFile, Root, shown
+from spkg.install.new_file import NewFile
+from spkg.install.root import Root
+from spkg.install.tree_path import shown
 from tests.support.naive_installer import Directory, File, Garden, Link, Parts, Special, Tree, Twin
 
 ROOT: Final = 1

@@ -19,9 +19,9 @@ from spkg.install import apply as applying
 from spkg.install import supervisor
 from spkg.install.apply import ApplyRequest
 from spkg.install.history import installed
-from spkg.install.root import Parts
 from spkg.install.status import RootState, root_state
 from spkg.install.supervisor import apply_package
+from spkg.install.tree_path import Parts
 from spkg.verify.payload import Payload, open_package
 from spkg.verify.signatures import TrustedPackage, verify_package
 from tests.support.hindrances import Fault, Killed, nothing

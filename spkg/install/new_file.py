@@ -1,0 +1,80 @@
+"""A file that an installation makes: written, given its mode and owner, and synced."""
+
+import os
+from collections.abc import Iterator
+from typing import Final
+
+from spkg.install.heritage import NO_HERITAGE, Heritage, endow, set_owner
+from spkg.install.tree_path import Parts, shown
+
+__all__ = ["NewFile"]
+
+COPY_CHUNK: Final = 1 << 18
+"""How many bytes are copied at once."""
+
+
+class NewFile:
+    """A file that was just made.  Every error is an ``OSError`` with its path."""
+
+    def __init__(self, descriptor: int, path: Parts) -> None:
+        self._descriptor = descriptor
+        self._path = path
+
+    def write(self, octets: bytes | memoryview) -> None:
+        """Write all of *octets*."""
+        try:
+            written = os.write(self._descriptor, octets)
+            while written < len(octets):
+                written += os.write(self._descriptor, memoryview(octets)[written:])
+        except OSError as exc:
+            raise self._located(exc) from exc
+
+    def set_mode(self, mode: int, owner: tuple[int, int] | None, heritage: Heritage = NO_HERITAGE) -> None:
+        """Set the mode, regardless of the umask, and the owner if one is given and may be set.
+
+        Args:
+            mode: The mode.
+            owner: User and group.
+            heritage: What the directory gives that the file will be in.
+        """
+        try:
+            if owner is not None:
+                set_owner(self._descriptor, owner)
+            os.fchmod(self._descriptor, mode)
+            if heritage != NO_HERITAGE:
+                endow(self._descriptor, mode, heritage)
+        except OSError as exc:
+            raise self._located(exc) from exc
+
+    def empty(self) -> None:
+        """Remove the contents."""
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+        except OSError as exc:
+            raise self._located(exc) from exc
+
+    def read(self) -> Iterator[memoryview]:
+        """Give what was written, from the beginning; each piece is valid until the next one."""
+        buffer = memoryview(bytearray(COPY_CHUNK))
+        position = 0
+        try:
+            while count := os.preadv(self._descriptor, [buffer], position):
+                yield buffer[:count]
+                position += count
+        except OSError as exc:
+            raise self._located(exc) from exc
+
+    def sync(self) -> None:
+        """Make the contents durable."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as exc:
+            raise self._located(exc) from exc
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._descriptor)
+
+    def _located(self, exc: OSError) -> OSError:
+        return OSError(exc.errno, exc.strerror, shown(self._path))
