@@ -106,7 +106,7 @@ def test_a_source_longer_than_any_payload_is_refused_and_leaves_nothing(desk: Pa
 
     assert usage.status == 3
     assert usage.stderr == (
-        "spkg: error: manifest.toml: step[1].from: large: "
+        "spkg: error: manifest.toml:6: step[1].from: large: "
         "the payload would exceed the limit of 4294967295 bytes [TR-069 E.3]\n"
     )
     assert names(desk) == before
@@ -225,7 +225,9 @@ def test_a_command_list_that_is_one_octet_longer_is_refused_naming_the_step(
 
     assert result.exit_code == 3
     assert result.stderr == (
-        "spkg: error: manifest.toml: step[0]: the command list would have 65536 bytes, "
-        "the limit is 65535, exceeded here [TR-069 E.3]\n"
+        "spkg: error: manifest.toml:5: step[0]: the command list would have 65536 bytes, "
+        "the limit is 65535, exceeded here: 1019 of 1020 files fit [TR-069 E.3]\n"
+        "spkg: hint: carry the files in one image or archive that the device unpacks, "
+        "or build several packages\n"
     )
     assert not list(desk.glob("*many.spkg*"))
