@@ -32,7 +32,7 @@ from spkg.format.package import Command, Package
 from spkg.format.paths import RootPath, VersionedPath
 from spkg.install.effects import Effect, PutFile
 from spkg.install.fixed_entries import check_fixed
-from spkg.install.heritage import NO_HERITAGE
+from spkg.install.heritage import ACCESS_LIST, NO_HERITAGE, Heritage, group_of_list, is_portable
 from spkg.install.planned_tree import Blob, Directory, Leaf, Node, Overlay
 from spkg.install.requirements import check_requirements
 from spkg.install.room import RoomLeft, check_room
@@ -146,6 +146,7 @@ class _Run:
         self._device = Device() if device is None else device
         self._files = {file.command: number for number, file in enumerate(package.files)}
         self._package = package
+        self._tree = tree
         self.overlay = Overlay(tree, self._device.links)
         self.warnings: list[Finding] = []
 
@@ -288,11 +289,17 @@ class _Run:
         mode = self._device.mode_for(shown(position))
         replaced: int | None = None
         owner: tuple[int, int] | None = None
+        kept: bytes | None = None
         match old:
-            case Leaf(entry=entry) if entry.kind is EntryKind.FILE:
+            case Leaf(entry=entry, origin=origin) if entry.kind is EntryKind.FILE:
                 replaced, owner = entry.mode, entry.owner
-            case Blob(mode=replaced, owner=owner):
-                pass
+                kept = self._tree.access_list(origin)
+                if kept is not None and (stated or mode is not None or not is_portable(kept)):
+                    # With a list, the bits of the group are its mask: alone, they would give more.
+                    replaced &= ~0o070 | group_of_list(kept) << 3
+                    kept = None
+            case Blob(mode=replaced, owner=owner, heritage=Heritage(own_list=kept)):
+                kept = None if stated or mode is not None else kept
             case _:
                 pass
         if not stated and mode is None and replaced is not None and replaced & ~PERMISSIONS:
@@ -304,7 +311,7 @@ class _Run:
         if stated and own is not None and widened(stated, own):
             problem = f"mode {stated:04o} of the package is wider than the device's {own & PERMISSIONS:04o}"
             self.warnings.append(Finding(code="mode-widened", message=problem, path=shown(position)))
-        heritage = NO_HERITAGE
+        heritage = NO_HERITAGE if kept is None else Heritage(own_list=kept)
         if owner is None:
             heritage = self.overlay.heritage(directory)
             if stated or mode is not None:
@@ -339,6 +346,8 @@ def _lost(effects: Iterable[Effect], tree: Tree) -> Iterator[Finding]:
     for effect in effects:
         if isinstance(effect, PutFile) and effect.replaces is EntryKind.FILE:
             names = tree.attribute_names(effect.path)
+            if effect.heritage.own_list is not None:
+                names = tuple(name for name in names if name != ACCESS_LIST)
             if names:
                 message = f"the new file will not have the replaced one's {', '.join(names)}"
                 yield Finding(code="attributes-lost", message=message, path=shown(effect.path))

@@ -166,19 +166,28 @@ class Root:
         return Heritage(group=found.st_gid if found.st_mode & SET_GROUP else None, default_list=default)
 
     def attribute_names(self, path: Parts) -> tuple[str, ...]:
-        """Return the names of the extended attributes of a regular file; none if they can't be read."""
+        """Return the names of an entry's extended attributes, or none if they can't be read; needs /proc."""
 
-        def list_them(parent: int, name: bytes) -> tuple[str, ...]:
-            with _open(name, os.O_PATH | os.O_NOFOLLOW, parent) as found:
-                if not stat.S_ISREG(os.fstat(found).st_mode):
-                    return ()
-                with open(_readable(found, name, parent), "rb") as file:
-                    return _attributes(file.fileno())
+        def list_them(parent: int, name: bytes) -> list[str]:
+            return os.listxattr(_place_of(parent, name), follow_symlinks=False)
 
         try:
-            return self._at(path, list_them)
+            return tuple(sorted(self._at(path, list_them)))
         except OSError:
             return ()
+
+    def access_list(self, path: Parts) -> bytes | None:
+        """Return the access control list of an entry; None if it has none but its mode; this needs /proc."""
+
+        def get(parent: int, name: bytes) -> bytes | None:
+            try:
+                return os.getxattr(_place_of(parent, name), ACCESS_LIST, follow_symlinks=False)
+            except OSError as exc:
+                if exc.errno != errno.ENODATA and exc.errno not in NO_ATTRIBUTES:
+                    raise
+                return None
+
+        return self._at(path, get)
 
     def fixed(self, path: Parts, *, whole: bool = False) -> tuple[Parts, str] | None:
         """Return an entry that can be neither removed nor renamed, and why; None if none is known.
@@ -544,6 +553,11 @@ def _open(name: bytes, flags: int, parent: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _place_of(parent: int, name: bytes) -> bytes:
+    """Return a path of a name in an open directory, for calls on attributes: they take no directory."""
+    return b"/proc/self/fd/%d/%s" % (parent, name)
 
 
 def _readable(found: int, name: bytes, parent: int) -> int:

@@ -122,6 +122,10 @@ class Tree(Protocol):
         """Return the names of the extended attributes of a file, as far as they can be read."""
         ...
 
+    def access_list(self, path: Parts) -> bytes | None:
+        """Return the access control list of a file; None if it has none but its mode."""
+        ...
+
     def room(self) -> Room:
         """Return the space of the file system and the memory."""
         ...
@@ -196,6 +200,10 @@ class RootTree:
     def attribute_names(self, path: Parts) -> tuple[str, ...]:
         """Return the names of the extended attributes of a file, as far as they can be read."""
         return self._root.attribute_names(path)
+
+    def access_list(self, path: Parts) -> bytes | None:
+        """Return the access control list of a file; None if it has none but its mode."""
+        return self._root.access_list(path)
 
     def room(self) -> Room:
         """Return the space of the file system and the memory."""

@@ -1,4 +1,4 @@
-"""New entries get what their directory gives them, and what a replaced file loses is told."""
+"""New entries get what their directory or the replaced file gives them, and what is lost is told."""
 
 import os
 import stat
@@ -17,6 +17,7 @@ from spkg.install.effects import MakeDirectory, PutFile
 from spkg.install.heritage import ACCESS_LIST, DEFAULT_LIST, Heritage, access_list
 from spkg.install.plan import plan_installation
 from spkg.install.root import Root
+from spkg.install.root_tree import EntryKind, TreeEntry
 from spkg.verify.payload import open_package
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, CONTENTS, Draft, file, policy, read
@@ -183,6 +184,70 @@ def test_attributes_of_a_replaced_file_that_are_lost_are_told(
     assert done.warnings == (Finding(code="attributes-lost", message=message, path="/d/ping"),)
     assert (os.listxattr(place / "d/ping") == []) is not dry
     assert os.listxattr(place / "d/kept") == ["user.origin"]
+
+
+SECRET: Final = listed(
+    (0x01, 6, NOBODY), (0x02, 6, 1000), (0x04, 0, NOBODY), (0x10, 6, NOBODY), (0x20, 0, NOBODY)
+)
+"""A list of a file that one more user can use, and its group can't: its mode is 0660."""
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_replaced_file_keeps_its_access_control_list(place: Path, *, in_place: bool) -> None:
+    (old := place / "d/secret").write_text("old")
+    os.setxattr(old, ACCESS_LIST, SECRET)
+    before = facts(old)
+
+    done = applied(place, file("/d/secret"), in_place=in_place)
+
+    assert before[ACCESS_LIST] == SECRET
+    assert (facts(old), old.read_bytes()) == (before, CONTENTS)
+    assert done.warnings == ()
+
+
+def test_a_mode_that_is_stated_takes_the_place_of_the_list(place: Path) -> None:
+    (old := place / "d/secret").write_text("old")
+    os.setxattr(old, ACCESS_LIST, SECRET)
+
+    done = applied(place, FileModes(modes=(0o640,)), file("/d/secret"))
+
+    assert facts(old) == {"mode": "0640", "group": old.stat().st_gid}
+    message = "mode 0640 of the package is wider than the device's 0600"
+    lost = f"the new file will not have the replaced one's {ACCESS_LIST}"
+    assert done.warnings == (
+        Finding(code="mode-widened", message=message, path="/d/secret"),
+        Finding(code="attributes-lost", message=lost, path="/d/secret"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("entries", "mode"),
+    [
+        (((0x02, 6, NOBODY), (0x04, 4, NOBODY), (0x10, 6, NOBODY)), 0o640),
+        (((0x04, 7, NOBODY), (0x08, 6, NOBODY), (0x10, 6, NOBODY)), 0o660),
+    ],
+)
+def test_a_list_that_can_not_be_kept_gives_the_group_no_more_than_before(
+    entries: tuple[tuple[int, int, int], ...], mode: int
+) -> None:
+    where = tree("a")
+    where.entries[b"a",] = TreeEntry(kind=EntryKind.FILE, mode=0o660)
+    where.lists[b"a",] = listed((0x01, 6, NOBODY), *entries, (0x20, 0, NOBODY))
+    trusted = verify_package(read(Draft(records=(file("/a"), End())).encode()), policy(), at=AT)
+
+    (put,) = plan_installation(trusted, None, where).puts
+
+    assert (put.mode, put.heritage) == (mode, Heritage())
+
+
+def test_a_file_that_is_put_twice_keeps_the_list_of_the_first_one() -> None:
+    where = tree("a")
+    where.lists[b"a",] = SECRET
+    trusted = verify_package(read(Draft(records=(file("/a"), file("/a"), End())).encode()), policy(), at=AT)
+
+    (put,) = plan_installation(trusted, None, where).puts
+
+    assert put.heritage == Heritage(own_list=SECRET)
 
 
 def test_no_permission_beyond_the_mode_is_given() -> None:

@@ -30,6 +30,7 @@ class Memory:
     attributes: dict[Parts, str] = field(default_factory=dict)
     heritages: dict[Parts, Heritage] = field(default_factory=dict)
     attributed: dict[Parts, tuple[str, ...]] = field(default_factory=dict)
+    lists: dict[Parts, bytes] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
 
     def entry(self, path: Parts) -> TreeEntry | None:
@@ -54,6 +55,9 @@ class Memory:
 
     def attribute_names(self, path: Parts) -> tuple[str, ...]:
         return self.attributed.get(path, ())
+
+    def access_list(self, path: Parts) -> bytes | None:
+        return self.lists.get(path)
 
     def room(self) -> Room:
         self.calls["room"] += 1

@@ -307,6 +307,10 @@ class Simulation(Root):
         self._find(path)
         return ()
 
+    def access_list(self, path: Parts) -> bytes | None:
+        self._find(path)
+        return None
+
     def mkdir(self, path: Parts, mode: int, heritage: Heritage = NO_HERITAGE) -> None:
         assert heritage == NO_HERITAGE
         self.tap("mkdir", path)
