@@ -53,8 +53,8 @@ def settle_root(root: Root, *, keep: str | None = None, rescuing: bool = False) 
         root: The root.
         keep: The package whose staged files are kept if its download was interrupted, so that it can be
             resumed: the SHA-256 of its signed bytes, in hex.
-        rescuing: Whether a package follows that is trusted to repair the root, so that a damaged journal may
-            be set aside; the root counts as unsafe until that package is installed.
+        rescuing: Whether a package follows that is trusted to repair the root, so that a transaction with a
+            damaged journal may be set aside; the root counts as unsafe until that package is installed.
 
     Raises:
         FailedError: Staged files can't be moved away, or what is found can't be made durable; the tree is not
@@ -70,7 +70,7 @@ def settle_root(root: Root, *, keep: str | None = None, rescuing: bool = False) 
     with failing():
         if damaged:
             save_checkpoint(root, WORST)
-            warnings.append(transaction.set_aside_journal(root))
+            warnings.append(transaction.set_aside(root))
         settled = Settled(RecoveryOutcome.NOTHING) if kept else transaction.settle_transaction(root)
         # The record, the checkpoint or their directory may have been written just before a crash.
         root.sync_directory(OWN)

@@ -14,7 +14,7 @@ from spkg.install.root import Root
 from spkg.install.root_tree import OWN
 from spkg.install.tree_path import Parts, shown
 
-__all__ = ["OVER", "clear_leftovers", "leftover_warnings", "leftovers", "vacant"]
+__all__ = ["OVER", "clear_leftovers", "leftover_warnings", "leftovers", "unused", "vacant"]
 
 OVER: Final[Parts] = (*OWN, b"over")
 """The remains of a transaction that is over."""
@@ -30,11 +30,22 @@ def vacant(root: Root, path: Parts) -> Parts:
     Raises:
         OSError: The root can't be read.
     """
-    for number in count():
-        candidate = path if number == 0 else (*path[:-1], b"%s.%d" % (path[-1], number))
-        if root.status(candidate) is None or root.sweep(candidate) is None:
-            return candidate
-    raise AssertionError  # counting never ends
+    return next(one for one in _numbered(path) if root.status(one) is None or root.sweep(one) is None)
+
+
+def unused(root: Root, path: Parts) -> Parts:
+    """Return a path at which nothing is, and remove nothing: this one, or the first free one with a number.
+
+    Raises:
+        OSError: The root can't be read.
+    """
+    return next(one for one in _numbered(path) if root.status(one) is None)
+
+
+def _numbered(path: Parts) -> Iterator[Parts]:
+    yield path
+    for number in count(1):
+        yield (*path[:-1], b"%s.%d" % (path[-1], number))
 
 
 def clear_leftovers(root: Root) -> None:

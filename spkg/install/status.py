@@ -9,7 +9,7 @@ from spkg.install.checkpoint import Checkpoint, checkpoint_warnings, load_checkp
 from spkg.install.history import InstalledPackage, installed_packages, record_warnings
 from spkg.install.leftovers import leftover_warnings, leftovers
 from spkg.install.root import Root
-from spkg.install.transaction import is_pending, is_staging, journal_warnings, staged
+from spkg.install.transaction import aside_warnings, is_pending, is_staging, journal_warnings, staged
 from spkg.install.tree_path import shown
 from spkg.install.unreported import unreported_warnings
 
@@ -72,6 +72,7 @@ def root_status(root: Path) -> RootStatus:
                 *record_warnings(opened),
                 *journal_warnings(opened),
                 *checkpoint_warnings(opened),
+                *aside_warnings(opened),
                 *unreported_warnings(opened),
                 *leftover_warnings(opened),
             ),

@@ -19,6 +19,7 @@ that was placed is moved away again.
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -30,7 +31,7 @@ from spkg.common.findings import Finding
 from spkg.errors import NO_ROOM, FailedError, UnsafeError, os_problem
 from spkg.install.effects import DIRECTORY_MODE, MakeDirectory
 from spkg.install.journal import MAX_JOURNAL, Before, JournalStep, Verb, decode_journal, encode_journal
-from spkg.install.leftovers import OVER, vacant
+from spkg.install.leftovers import OVER, unused, vacant
 from spkg.install.old_entries import Reserve, bring_up, clear_away, keep_old, put_back
 from spkg.install.own_files import read_own
 from spkg.install.root import Root
@@ -45,6 +46,7 @@ __all__ = [
     "TXN",
     "RecoveryOutcome",
     "Settled",
+    "aside_warnings",
     "begin",
     "collect",
     "commit",
@@ -54,7 +56,7 @@ __all__ = [
     "is_staging",
     "journal_warnings",
     "keep_staged",
-    "set_aside_journal",
+    "set_aside",
     "settle_transaction",
     "slot",
     "staged",
@@ -64,13 +66,19 @@ __all__ = [
 TXN: Final[Parts] = (*OWN, b"txn")
 JOURNAL: Final[Parts] = (*TXN, b"journal")
 DONE: Final[Parts] = (*TXN, b"done")
-JOURNAL_ASIDE: Final[Parts] = (*OWN, b"journal.damaged")
+ASIDE: Final[Parts] = (*OWN, b"txn.damaged")
+"""A transaction whose journal was damaged; with a number if there was one before."""
 JOURNAL_DRAFT: Final[Parts] = (*TXN, b"draft")
 PLACING: Final[Parts] = (*TXN, b"placing")
 BACK: Final[Parts] = (*TXN, b"back")
 UNPLACED: Final[Parts] = (*TXN, b"unplaced")
 PACKAGE: Final[Parts] = (*TXN, b"package")
 """For a download: the SHA-256 of its signed bytes, in hex, by which its staged files are identified."""
+SET_ASIDE: Final = re.compile(rb"txn\.damaged(\.[1-9][0-9]*)?")
+KEPT_ASIDE: Final = (
+    "and may hold the only copy of files that were being moved or replaced: move back what is missing, "
+    "then delete it (docs/installing.md)"
+)
 SLOTS: Final = (b"new", b"mov", b"old", b"mk")
 PLACED: Final = {Verb.PUT: b"new", Verb.MOVE: b"mov"}
 """The steps that place a file at the end, and where the file waits."""
@@ -81,7 +89,7 @@ GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 ATTEMPTS: Final = 2
 """How often completing the changes is tried: some failures do not happen twice."""
 RESCUE: Final = (
-    "apply a package with the role software-recovery and --unsafe-force, which sets the journal aside "
+    "apply a package with the role software-recovery and --unsafe-force, which sets the transaction aside "
     "(docs/installing.md)"
 )
 RECOVER: Final = "run 'spkg recover' to try again"
@@ -169,7 +177,7 @@ def is_staging(root: Root) -> str | None:
     Raises:
         OSError: The root can't be read.
     """
-    if not _has(root, PACKAGE) or _has(root, JOURNAL) or _has(root, DONE):
+    if not _has(root, PACKAGE) or _has(root, JOURNAL) or _has(root, DONE) or _has_begun(root):
         return None
     try:
         package = read_own(root, PACKAGE, MAX_PACKAGE).decode("ascii", "replace")
@@ -381,10 +389,10 @@ def _settle(root: Root) -> Settled:
         if not _is_directory(root, TXN):
             return Settled(RecoveryOutcome.DISCARDED)
         _rely_on_names(root)
-        if not _has(root, JOURNAL):
+        steps = _load_journal(root)
+        if steps is None:
             done = _has(root, DONE)
             return Settled(RecoveryOutcome.NOTHING if done else RecoveryOutcome.DISCARDED)
-        steps = decode_journal(read_own(root, JOURNAL, MAX_JOURNAL))
     except OSError as exc:
         raise UnsafeError(f"it is unknown what is left to do: {os_problem(exc)}", hint=RECOVER) from exc
     except ValueError as exc:
@@ -398,30 +406,63 @@ def journal_warnings(root: Root) -> tuple[Finding, ...]:
     Raises:
         OSError: It can't be read.
     """
-    if not _has(root, JOURNAL):
-        return ()
     try:
-        decode_journal(read_own(root, JOURNAL, MAX_JOURNAL))
+        _load_journal(root)
     except ValueError as exc:
         problem = f"{exc}; it is unknown what is left to do: {RESCUE}"
         return (Finding(code="damaged-journal", message=problem, path=shown(JOURNAL)),)
     return ()
 
 
-def set_aside_journal(root: Root) -> Finding:
-    """Rename a damaged journal, so that its transaction can be discarded, and return the warning about that.
+def _load_journal(root: Root) -> list[JournalStep] | None:
+    """Return the steps of the journal; None if the changes have not begun, or are done.
 
+    Raises:
+        ValueError: It is damaged, or is missing though the changes have begun.
+        OSError: It can't be read.
+    """
+    if _has(root, JOURNAL):
+        return decode_journal(read_own(root, JOURNAL, MAX_JOURNAL))
+    if not _has(root, DONE) and _has_begun(root):
+        raise ValueError("the journal is missing, and the changes have begun")
+    return None
+
+
+def _has_begun(root: Root) -> bool:
+    """Whether there is what exists only once the journal does: a marker that is set, or a moved source."""
+    moved = (*TXN, b"mov")
+    return _has(root, PLACING) or _has(root, BACK) or (_is_directory(root, moved) and bool(root.names(moved)))
+
+
+def set_aside(root: Root) -> Finding:
+    """Rename a transaction whose journal is damaged, and return the warning about that.
+
+    Nothing in it is removed, now or later: it may hold the only copy of a file that was on its way.
     The caller has noted before that it is unknown what has changed.
 
     Raises:
         OSError: It can't be renamed.
     """
-    place = vacant(root, JOURNAL_ASIDE)
-    root.rename(JOURNAL, place)
+    place = unused(root, ASIDE)
+    root.rename(TXN, place)
     root.sync_directory(OWN)
-    root.sync_directory(TXN)
-    told = f"the journal was damaged: it is set aside as {shown(place)}"
+    told = f"the journal was damaged: the transaction is set aside as {shown(place)}, {KEPT_ASIDE}"
     return Finding(code="damaged-journal", message=told, path=shown(JOURNAL))
+
+
+def aside_warnings(root: Root) -> tuple[Finding, ...]:
+    """Return a warning for each transaction that was set aside: its files wait for somebody to look.
+
+    Raises:
+        OSError: The root can't be read.
+    """
+    names = [] if root.status(OWN) is None else root.names(OWN)
+    told = f"a transaction whose journal was damaged, {KEPT_ASIDE}"
+    return tuple(
+        Finding(code="set-aside", message=told, path=shown((*OWN, name)))
+        for name in names
+        if SET_ASIDE.fullmatch(name)
+    )
 
 
 def _forward(root: Root, steps: Sequence[JournalStep]) -> None:
@@ -548,7 +589,12 @@ def _spare(marker: Parts) -> Parts:
 
 
 def _is_directory(root: Root, path: Parts) -> bool:
-    found = root.status(path)
+    try:
+        found = root.status(path)
+    except OSError as exc:
+        if exc.errno not in GONE:
+            raise
+        return False
     return found is not None and stat.S_ISDIR(found.st_mode)
 
 

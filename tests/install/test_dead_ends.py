@@ -133,6 +133,11 @@ def test_a_record_that_can_not_be_read_stays_and_is_named_with_the_way_out() -> 
 
 # The journal.
 
+ASIDE: Final = (
+    "the transaction is set aside as /.spkg/txn.damaged, and may hold the only copy of files that were being "
+    "moved or replaced: move back what is missing, then delete it (docs/installing.md)"
+)
+
 
 def damage_journal(kind: str) -> None:
     for name in ("new", "old", "mov", "mk"):
@@ -148,7 +153,7 @@ def test_a_damaged_journal_is_set_aside_by_a_recovery_package_and_force(
 ) -> None:
     damage_journal(kind)
     before = status()
-    hint = "with the role software-recovery and --unsafe-force, which sets the journal aside"
+    hint = "with the role software-recovery and --unsafe-force, which sets the transaction aside"
 
     recovered = run("recover", "--root", "root")
     others = [
@@ -170,11 +175,51 @@ def test_a_damaged_journal_is_set_aside_by_a_recovery_package_and_force(
     assert (unfit.exit_code, stayed) == (5, True)
     assert dry.exit_code == 0
     assert (result.exit_code, codes(events(result.stdout)[-1])) == (0, ["damaged-journal"]), result.stderr
-    assert "it is set aside as /.spkg/journal.damaged" in result.stderr
-    assert os.path.lexists("root/.spkg/journal.damaged")
+    assert f"/.spkg/txn/journal: the journal was damaged: {ASIDE}" in result.stderr
+    assert os.path.lexists("root/.spkg/txn.damaged/journal")
+    assert Path("root/.spkg/txn.damaged/old/0").read_text() == "what was there"
     after = status()
-    assert (after["state"], len(after["installed"]), after["warnings"]) == ("clean", 1, [])
+    assert (after["state"], len(after["installed"]), after["leftovers"]) == ("clean", 1, [])
+    assert codes(after) == ["set-aside"]
     assert tree() == {"root/old": b"old", "root/rescued": CONTENTS}
+
+
+@pytest.mark.parametrize("kind", ["words", None])
+def test_what_was_on_its_way_when_the_journal_was_lost_is_kept_by_every_later_run(kind: str | None) -> None:
+    for contents in (b"first", b"second"):
+        for name in ("new", "old", "mov", "mk"):
+            Path("root/.spkg/txn", name).mkdir(parents=True)
+        Path("root/.spkg/txn/package").write_text("ab" * 32)
+        Path("root/.spkg/txn/mov/0").write_bytes(contents)
+        if kind is not None:
+            KINDS[kind](Path("root/.spkg/txn/journal"))
+        before = status()
+        stopped = [run("recover", "--root", "root"), run("apply", "a.spkg", *APPLY)]
+        assert run(*RESCUE, "--again").exit_code == 0
+        assert (before["state"], before["staged"], codes(before)[0]) == ("unsafe", None, "damaged-journal")
+        assert [one.exit_code for one in stopped] == [7, 7]
+        if kind is None:
+            missing = "/.spkg/txn/journal: the journal is missing, and the changes have begun"
+            assert missing in stopped[0].stderr
+    assert run("recover", "--root", "root").exit_code == 0
+    assert run("apply", "a.spkg", *APPLY).exit_code == 0
+
+    kept = {name: Path("root/.spkg", name, "mov/0").read_bytes() for name in ("txn.damaged", "txn.damaged.1")}
+    assert kept == {"txn.damaged": b"first", "txn.damaged.1": b"second"}
+    warnings = status()["warnings"]
+    assert [(one["code"], one["path"]) for one in warnings] == [
+        ("set-aside", "/.spkg/txn.damaged"),
+        ("set-aside", "/.spkg/txn.damaged.1"),
+    ]
+    assert status()["leftovers"] == []
+
+
+@pytest.mark.parametrize("marker", ["placing", "back"])
+def test_a_marker_tells_that_the_journal_is_missing(marker: str) -> None:
+    Path("root/.spkg/txn").mkdir()
+    Path("root/.spkg/txn", marker).touch()
+
+    assert (status()["state"], run("recover", "--root", "root").exit_code) == ("unsafe", 7)
 
 
 def test_a_root_whose_journal_was_set_aside_is_unsafe_until_the_package_is_installed() -> None:

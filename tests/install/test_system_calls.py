@@ -143,7 +143,7 @@ def test_a_damaged_journal_is_set_aside_only_for_a_rescue(tmp_path: Path) -> Non
 
     assert (settled.outcome, state) == (RecoveryOutcome.NOTHING, RootState.UNSAFE)
     assert [(one.code, one.path) for one in settled.warnings] == [("damaged-journal", "/.spkg/txn/journal")]
-    assert (tmp_path / ".spkg/journal.damaged").read_bytes() == b"rubbish"
+    assert (tmp_path / ".spkg/txn.damaged/journal").read_bytes() == b"rubbish"
 
 
 def test_a_directory_in_the_place_of_a_checkpoint_gives_way(tmp_path: Path) -> None:
