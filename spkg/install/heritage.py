@@ -18,6 +18,7 @@ __all__ = [
     "SET_GROUP",
     "Heritage",
     "access_list",
+    "drop_list",
     "endow",
     "group_of_list",
     "is_portable",
@@ -36,6 +37,8 @@ NAMED: Final = frozenset({0x02, 0x08})
 GROUP: Final = 0x04
 MASK: Final = 0x10
 EVERYBODY: Final = 0x20
+NO_LIST: Final = frozenset({errno.ENODATA, errno.EOPNOTSUPP, errno.ENOSYS})
+"""Errors for a file without a list, and for a file system without lists."""
 UNMAPPED: Final = 0xFFFFFFFF
 """The identifier of a user or group that this user namespace does not know."""
 
@@ -84,6 +87,15 @@ def group_of_list(found: bytes) -> int:
 def is_portable(found: bytes) -> bool:
     """Whether an access control list can be given to another file: all of its users and groups are known."""
     return all(tag not in NAMED or identifier != UNMAPPED for tag, _, identifier in _entries(found))
+
+
+def drop_list(descriptor: int) -> None:
+    """Remove the access control list that a new file has got where it was made."""
+    try:
+        os.removexattr(descriptor, ACCESS_LIST)
+    except OSError as exc:
+        if exc.errno not in NO_LIST:
+            raise
 
 
 def endow(descriptor: int, mode: int, heritage: Heritage) -> None:

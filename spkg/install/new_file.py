@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from spkg.install.heritage import NO_HERITAGE, Heritage, endow, set_owner
+from spkg.install.heritage import NO_HERITAGE, Heritage, drop_list, endow, set_owner
 from spkg.install.tree_path import Parts, shown
 
 __all__ = ["NewFile"]
@@ -40,6 +40,7 @@ class NewFile:
         try:
             if owner is not None:
                 set_owner(self._descriptor, owner)
+            drop_list(self._descriptor)  # first, since with a list, the mode sets its mask only
             os.fchmod(self._descriptor, mode)
             if heritage != NO_HERITAGE:
                 endow(self._descriptor, mode, heritage)

@@ -43,6 +43,9 @@ def working_in(root: Root) -> Iterator[None]:
         if not free:
             hint = "try again when it has finished"
             raise RefusedError("another installation is running in this root", hint=hint)
+        # Release 0.2 made these with the default access control list of the root.
+        for path in (OWN, transaction.TXN, transaction.NEW):
+            root.disown(path)
         yield
 
 

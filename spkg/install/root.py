@@ -283,6 +283,13 @@ class Root:
 
         self._at(path, make)
 
+    def disown(self, path: Parts) -> None:
+        """Let one of the installer's own directories give nothing to what is made in it, if that is possible."""
+        if path[:1] != (OWN_DIRECTORY,):
+            raise ValueError("directories of the tree keep their lists")
+        with suppress(OSError), self._opened(path) as descriptor:
+            _disown(descriptor)
+
     def mkdir_like(self, model: Parts, path: Parts) -> None:
         """Make a directory with the mode, owner and attributes of another one, in the installer's own."""
         with self._opened(model) as other:

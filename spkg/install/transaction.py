@@ -40,6 +40,7 @@ from spkg.install.tree_path import Parts, shown
 
 __all__ = [
     "JOURNAL",
+    "NEW",
     "PRIVATE",
     "RECOVER",
     "SYNCED_ONE_BY_ONE",
@@ -65,6 +66,7 @@ __all__ = [
 
 TXN: Final[Parts] = (*OWN, b"txn")
 JOURNAL: Final[Parts] = (*TXN, b"journal")
+NEW: Final[Parts] = (*TXN, b"new")
 DONE: Final[Parts] = (*TXN, b"done")
 ASIDE: Final[Parts] = (*OWN, b"txn.damaged")
 """A transaction whose journal was damaged; with a number if there was one before."""
@@ -151,7 +153,7 @@ def begin(root: Root, package: str | None = None) -> None:
         root.mkdir(TXN, PRIVATE)
     try:
         # What was staged too late to be relied on goes, and everything if that does not.
-        kept = {PACKAGE[-1], *([b"new"] if _is_directory(root, (*TXN, b"new")) else ())}
+        kept = {PACKAGE[-1], *([b"new"] if _is_directory(root, NEW) else ())}
         late = [(*TXN, name) for name in root.names(TXN) if name not in kept]
         if [path for path in late if root.sweep(path) is not None]:
             collect(root)
@@ -192,9 +194,9 @@ def staged(root: Root) -> dict[Parts, int]:
     Raises:
         OSError: The root can't be read.
     """
-    if not _is_directory(root, (*TXN, b"new")):
+    if not _is_directory(root, NEW):
         return {}
-    paths = [(*TXN, b"new", name) for name in root.names((*TXN, b"new"))]
+    paths = [(*NEW, name) for name in root.names(NEW)]
     found = [(path, root.status(path)) for path in paths]
     return {path: one.st_size for path, one in found if one is not None}
 
@@ -212,8 +214,8 @@ def keep_staged(root: Root, wanted: Mapping[Parts, int]) -> dict[Parts, int]:
         OSError: Staging can't begin anew.
     """
     kept: dict[Parts, int] = {}
-    for name in root.names((*TXN, b"new")):
-        path = (*TXN, b"new", name)
+    for name in root.names(NEW):
+        path = (*NEW, name)
         found = root.status(path)
         if found is None:
             continue

@@ -132,6 +132,34 @@ def test_the_installer_s_own_directory_inherits_nothing(place: Path) -> None:
     assert facts(place / "d/old")["mode"] == "0600"
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_what_an_older_release_let_the_directory_inherit_is_not_handed_on(
+    place: Path, *, in_place: bool
+) -> None:
+    own = place / ".spkg"
+    own.mkdir(mode=0o700)
+    os.setxattr(own, DEFAULT_LIST, LISTS["wide"])
+
+    applied(place, FileModes(modes=(0o640, 0)), file("/d/stated"), file("/d/not/stated"), in_place=in_place)
+
+    assert [os.listxattr(path) for path in (own, place / "d/stated", place / "d/not/stated")] == [[], [], []]
+    assert [os.listxattr(place / "d/not"), facts(place / "d/stated")["mode"]] == [[], "0640"]
+
+
+def test_a_file_that_was_made_with_a_list_loses_it_with_its_mode(place: Path) -> None:
+    os.setxattr(place / "d", DEFAULT_LIST, LISTS["wide"])
+
+    with Root(place) as root:
+        made = root.create((b"d", b"new"))
+        made.set_mode(0o640, None)
+        made.close()
+
+        with pytest.raises(ValueError, match="directories of the tree keep their lists"):
+            root.disown((b"d",))
+
+    assert facts(place / "d/new") == {"mode": "0640", "group": (place / "d/new").stat().st_gid}
+
+
 def test_a_mode_that_is_stated_is_the_whole_mode_and_the_group_is_that_of_the_directory() -> None:
     where = tree("d/")
     where.heritages[(b"d",)] = Heritage(group=GROUP, default_list=LISTS["named"])

@@ -318,6 +318,9 @@ class Simulation(Root):
         self.tap("fchmod", path)
         self._change(Mode(inode, mode))
 
+    def disown(self, path: Parts) -> None:
+        """Nothing has access control lists."""
+
     def mkdir_like(self, model: Parts, path: Parts) -> None:
         self.mkdir(path, self._disk[self._directory_at(model)].mode)
 
