@@ -43,6 +43,8 @@ from spkg.verify.signatures import TrustedPackage
 __all__ = ["Plan", "plan_command", "plan_installation"]
 
 _SEAL: Final = object()
+SYSTEM_LABELS: Final = frozenset({"security.selinux", "security.ima", "security.evm"})
+"""Extended attributes that the system gives to new files by itself: nobody misses those of the old ones."""
 
 
 @final
@@ -342,15 +344,18 @@ def _lowest(names: list[bytes]) -> bytes:
 
 
 def _lost(effects: Iterable[Effect], tree: Tree) -> Iterator[Finding]:
-    """Give warnings of extended attributes that replaced files have, and their successors will not."""
+    """Give a warning for each set of extended attributes that files lose when they are replaced."""
+    losing: dict[tuple[str, ...], list[Parts]] = {}
     for effect in effects:
         if isinstance(effect, PutFile) and effect.replaces is EntryKind.FILE:
-            names = tree.attribute_names(effect.path)
-            if effect.heritage.own_list is not None:
-                names = tuple(name for name in names if name != ACCESS_LIST)
+            kept = SYSTEM_LABELS if effect.heritage.own_list is None else SYSTEM_LABELS | {ACCESS_LIST}
+            names = tuple(name for name in tree.attribute_names(effect.path) if name not in kept)
             if names:
-                message = f"the new file will not have the replaced one's {', '.join(names)}"
-                yield Finding(code="attributes-lost", message=message, path=shown(effect.path))
+                losing.setdefault(names, []).append(effect.path)
+    for names, paths in losing.items():
+        more = "" if len(paths) == 1 else f", and {len(paths) - 1} more lose the same"
+        message = f"the new file will not have the replaced one's {', '.join(names)}{more}"
+        yield Finding(code="attributes-lost", message=message, path=shown(paths[0]))
 
 
 def _check_amount(made: Plan, device: Device | None, sizes: Sequence[int], *, in_place: bool) -> None:

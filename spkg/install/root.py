@@ -284,7 +284,7 @@ class Root:
         self._at(path, make)
 
     def disown(self, path: Parts) -> None:
-        """Let one of the installer's own directories give nothing to what is made in it, if that is possible."""
+        """Let one of the installer's own directories give nothing to what is made in it, if possible."""
         if path[:1] != (OWN_DIRECTORY,):
             raise ValueError("directories of the tree keep their lists")
         with suppress(OSError), self._opened(path) as descriptor:

@@ -214,6 +214,25 @@ def test_attributes_of_a_replaced_file_that_are_lost_are_told(
     assert os.listxattr(place / "d/kept") == ["user.origin"]
 
 
+def test_many_files_that_lose_the_same_draw_one_warning() -> None:
+    where = tree("a", "b", "c", "d", "e")
+    labels = ("security.evm", "security.ima", "security.selinux")
+    for name in (b"a", b"c", b"e"):
+        where.attributed[name,] = (*labels, "user.origin")
+    where.attributed[b"b",] = (*labels,)
+    where.attributed[b"d",] = ("security.capability", "user.origin")
+    records = [file(f"/{name}") for name in "abcde"]
+    trusted = verify_package(read(Draft(records=(*records, End())).encode()), policy(), at=AT)
+
+    found = plan_installation(trusted, None, where).warnings
+
+    told = "the new file will not have the replaced one's"
+    assert found == (
+        Finding(code="attributes-lost", message=f"{told} user.origin, and 2 more lose the same", path="/a"),
+        Finding(code="attributes-lost", message=f"{told} security.capability, user.origin", path="/d"),
+    )
+
+
 SECRET: Final = listed(
     (0x01, 6, NOBODY), (0x02, 6, 1000), (0x04, 0, NOBODY), (0x10, 6, NOBODY), (0x20, 0, NOBODY)
 )
