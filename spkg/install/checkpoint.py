@@ -42,6 +42,8 @@ MADE: Final[Parts] = (*OWN, b"made")
 ARRIVED: Final[Parts] = (*OWN, b"arrived")
 """The files received so far whose commands are still to come."""
 MAX_CHECKPOINT: Final = 4096
+TYPES: Final[dict[str, type]] = {"package": str, "command": int, "state": str, "failed": bool}
+"""The keys of a checkpoint, with the types of their values."""
 WAY_OUT: Final = "apply a package with the role software-recovery (docs/installing.md)"
 """The way out of a state that is not known."""
 
@@ -82,15 +84,18 @@ class Checkpoint:
         """
         try:
             document: dict[str, Any] = json.loads(octets)
-            state = InstallationState(document["state"])
-            found = cls(
-                package=str(document["package"]),
-                command=int(document["command"]),
-                state=state,
-                failed=bool(document["failed"]),
-            )
-        except (KeyError, TypeError, OverflowError, RecursionError) as exc:
-            raise ValueError("a value is missing or has the wrong type") from exc
+            sound = {name: type(document[name]) for name in TYPES} == TYPES
+        except (KeyError, TypeError, RecursionError):
+            sound = False
+        if not sound:
+            raise ValueError("a value is missing or has the wrong type")
+        state = InstallationState(document["state"])
+        found = cls(
+            package=document["package"],
+            command=document["command"],
+            state=state,
+            failed=document["failed"],
+        )
         if found.command < 0:
             raise ValueError(f"expected the index of a command, got {found.command}")
         if state is InstallationState.INSTALLED:

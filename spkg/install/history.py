@@ -144,10 +144,20 @@ def _read(root: Root) -> tuple[list[dict[str, Any]], str | None]:
 
 
 def _entry(package: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entry of a package, if its values have the right types."""
-    if not all(isinstance(package[name], kinds) for name, kinds in ENTRY.items()):
+    """Return the entry of a package, if its values, and those in them, have the right types."""
+    sound = (
+        all(isinstance(package[name], kinds) for name, kinds in ENTRY.items())
+        and not isinstance(package["changed"], bool)
+        and all(isinstance(signer, str) for signer in package["signers"])
+        and all(map(_is_change, package["changes"] or ()))
+    )
+    if not sound:
         raise TypeError("a value in the record has the wrong type")
     return {name: package[name] for name in ENTRY}
+
+
+def _is_change(change: object) -> bool:
+    return isinstance(change, dict) and all(isinstance(value, str | None) for value in change.values())
 
 
 def is_last(entry: Mapping[str, Any], root: Root) -> bool:

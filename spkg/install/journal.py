@@ -121,7 +121,7 @@ def _steps(document: dict[str, Any]) -> list[JournalStep]:
         raise ValueError(f"expected journal format {FORMAT}, got {document['format']}")
     return [
         JournalStep(
-            number=int(listed["number"]),
+            number=_number(listed["number"]),
             verb=Verb(listed["verb"]),
             path=_path(listed["path"]),
             before=Before(listed["before"]),
@@ -129,6 +129,12 @@ def _steps(document: dict[str, Any]) -> list[JournalStep]:
         )
         for listed in document["steps"]
     ]
+
+
+def _number(number: object) -> int:
+    if type(number) is not int or number < 0:
+        raise ValueError(f"expected the number of a step, got {number!r:.40}")
+    return number
 
 
 def _path(text: str) -> Parts:

@@ -85,6 +85,7 @@ SLOTS: Final = (b"new", b"mov", b"old", b"mk")
 PLACED: Final = {Verb.PUT: b"new", Verb.MOVE: b"mov"}
 """The steps that place a file at the end, and where the file waits."""
 MAX_PACKAGE: Final = 64
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 PRIVATE: Final = 0o700
 GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """Errors for a directory that does not exist, or is not a directory."""
@@ -185,7 +186,7 @@ def is_staging(root: Root) -> str | None:
         package = read_own(root, PACKAGE, MAX_PACKAGE).decode("ascii", "replace")
     except ValueError:
         return None
-    return package if len(package) == MAX_PACKAGE else None
+    return package if DIGEST.fullmatch(package) else None
 
 
 def staged(root: Root) -> dict[Parts, int]:

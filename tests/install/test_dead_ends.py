@@ -78,6 +78,48 @@ def codes(document: dict[str, Any]) -> list[str]:
 # The record.
 
 
+ENTRY: Final[dict[str, Any]] = {
+    "package": "ab" * 32,
+    "version": None,
+    "description": None,
+    "signers": ["CN=x"],
+    "time": "2026-01-01T00:00:00Z",
+    "changed": 1,
+    "changes": [{"action": "put", "path": "/a", "replaces": None, "mode": "0644"}],
+}
+
+
+def test_a_sound_record_is_shown() -> None:
+    Path("root/.spkg/installed").write_text(json.dumps({"installed": [ENTRY, ENTRY | {"changes": None}]}))
+
+    found = status()
+
+    assert (found["warnings"], found["installed"]) == ([], [ENTRY, ENTRY | {"changes": None}])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{name: wrong} for name in ENTRY for wrong in (True, 0.5, {"x": 1})]
+    + [
+        {"signers": [5]},
+        {"signers": [None]},
+        {"changes": [5]},
+        {"changes": ["put"]},
+        {"changes": [{"action": 5}]},
+        {"changes": [{"action": ["put"]}]},
+    ],
+)
+def test_a_record_with_a_value_of_another_type_is_damaged(broken: dict[str, Any]) -> None:
+    Path("root/.spkg/installed").write_text(json.dumps({"installed": [ENTRY | broken]}))
+
+    found, shown = status(), run("status", "--root", "root")
+
+    assert (found["installed"], codes(found), shown.exit_code) == ([], ["damaged-record"], 0)
+    assert "(it was not written by spkg)" in shown.stderr
+    assert run("apply", "a.spkg", *APPLY).exit_code == 0
+    assert status()["warnings"] == []
+
+
 @HOWS
 @kinds
 def test_a_damaged_record_is_set_aside(kind: str, how: tuple[str, ...]) -> None:
@@ -249,6 +291,15 @@ def test_what_is_no_transaction_is_discarded(kind: str) -> None:
     assert Path("outside").read_text() == "of somebody else"
 
 
+@pytest.mark.parametrize("digest", ["a" * 63 + "\n", "\033[2J" * 16, "A" * 64, "a" * 63])
+def test_what_is_no_digest_is_no_package_of_a_download(digest: str) -> None:
+    Path("root/.spkg/txn").mkdir(parents=True)
+    Path("root/.spkg/txn/package").write_text(digest)
+
+    assert (status()["state"], status()["staged"]) == ("pending", None)
+    assert run("recover", "--root", "root").exit_code == 0
+
+
 @pytest.mark.parametrize("kind", ["directory", "link", "FIFO", "huge"])
 def test_what_does_not_name_the_package_of_a_download_is_discarded(kind: str) -> None:
     Path("root/.spkg/txn/new").mkdir(parents=True)
@@ -271,6 +322,33 @@ def test_a_download_whose_files_are_gone_begins_anew(kind: str | None) -> None:
 
 
 # The checkpoint.
+
+AT: Final[dict[str, Any]] = {"package": "ab" * 32, "command": 1, "state": "recoverable", "failed": False}
+
+
+def test_a_sound_checkpoint_is_shown() -> None:
+    Path("root/.spkg/checkpoint").write_text(json.dumps(AT))
+
+    assert (status()["in_place"], status()["warnings"]) == (AT, [])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {name: wrong}
+        for name in AT
+        for wrong in (None, 0.5, ["initial"], {"x": 1}, "x")
+        if (name, wrong) != ("package", "x")
+    ]
+    + [{"command": True}, {"failed": 0}, {"package": 5}],
+)
+def test_a_checkpoint_with_a_value_of_another_type_is_damaged(broken: dict[str, Any]) -> None:
+    Path("root/.spkg/checkpoint").write_text(json.dumps(AT | broken))
+
+    found = status()
+
+    assert (found["state"], codes(found)) == ("unsafe", ["damaged-checkpoint"])
+    assert run("apply", "a.spkg", *APPLY).exit_code == 5
 
 
 @HOWS

@@ -124,6 +124,10 @@ STEP: dict[str, Any] = {"number": 0, "verb": "put", "path": "/a", "before": "not
         ({"steps": []}, "the journal was not written by spkg"),
         ({"format": 0, "steps": []}, "expected journal format 1, got 0"),
         ({"format": 1, "steps": [STEP | {"path": "/a/../b"}]}, "the journal has the invalid path '/a/../b'"),
+        ({"format": 1, "steps": [STEP | {"number": "0"}]}, "expected the number of a step, got '0'"),
+        ({"format": 1, "steps": [STEP | {"number": -1}]}, "expected the number of a step, got -1"),
+        ({"format": 1, "steps": [STEP | {"number": True}]}, "expected the number of a step, got True"),
+        ({"format": 1, "steps": [STEP | {"number": 1e999}]}, "expected the number of a step, got inf"),
         ({"format": 1, "steps": [STEP | {"path": "/"}]}, "the journal has the invalid path '/'"),
     ],
 )

@@ -380,6 +380,9 @@ def _row(life: Life) -> tuple[object, ...]:
 
 def _life(row: tuple[Any, ...]) -> Life:
     name, serial, signer, content, mode, start, expires, transferable, begun, ending, set_up = row
+    kinds = [*map(type, (name, serial, signer, content))]
+    if kinds != [str, str, bytes, bytes]:
+        raise sqlite3.DataError("invalid value: a text or a BLOB has the wrong type")
     try:
         return Life(
             name=name,

@@ -1300,6 +1300,10 @@ def test_an_empty_file_is_made_a_store_where_that_is_wanted_alone(path: Path) ->
         ("start", "x", "unsupported type for timedelta seconds component: str"),
         ("start", 99_999_999_999_999, "days=1157407407; must have magnitude <= 999999999"),
         ("start", 999_999_999_999, "date value out of range"),
+        ("name", b"x", "a text or a BLOB has the wrong type"),
+        ("serial", b"x", "a text or a BLOB has the wrong type"),
+        ("signer", "x", "a text or a BLOB has the wrong type"),
+        ("content", 5, "a text or a BLOB has the wrong type"),
     ],
 )
 def test_a_value_that_is_none_is_told_of_the_store(
