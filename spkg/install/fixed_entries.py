@@ -8,33 +8,37 @@ from spkg.install.effects import DeleteEntry, Effect, MoveEntry
 from spkg.install.root_tree import EntryKind, Tree
 from spkg.install.tree_path import Parts, shown
 
-__all__ = ["check_fixed"]
+__all__ = ["check_fixed", "fixed_refusal", "touched_by"]
 
 FLAGS: Final = {"immutable": "i", "append-only": "a"}
 """The attributes, as chattr spells them."""
 
 
-def check_fixed(effects: Iterable[Effect], tree: Tree) -> None:
-    """Check that everything that has to be removed, replaced or moved can be.
+def check_fixed(touched: Iterable[tuple[Parts, EntryKind | None]], tree: Tree) -> None:
+    """Check that everything that has to be removed, replaced or moved can be, also back.
+
+    Args:
+        touched: The paths at which something changes, and what has to go from there.
+        tree: The existing tree.
 
     Raises:
         RefusedError: An entry, one below it or its directory is immutable or append-only.
     """
     directories: dict[Parts, tuple[Parts, str] | None] = {}
-    for path, kind in _touched(effects):
+    for path, kind in touched:
         above = path[:-1]
         if above not in directories:
             directories[above] = tree.fixed(above)
         found = directories[above]
-        if found is not None and (found[1] == "immutable" or kind is not None):
-            raise _refused(*found)
+        if found is not None:
+            raise fixed_refusal(*found)
         if kind is not None:
             found = tree.fixed(path, whole=kind is EntryKind.DIRECTORY)
             if found is not None:
-                raise _refused(*found)
+                raise fixed_refusal(*found)
 
 
-def _touched(effects: Iterable[Effect]) -> Iterator[tuple[Parts, EntryKind | None]]:
+def touched_by(effects: Iterable[Effect]) -> Iterator[tuple[Parts, EntryKind | None]]:
     """Give the paths at which something changes, and what has to go from there."""
     for effect in effects:
         if isinstance(effect, DeleteEntry):
@@ -45,6 +49,7 @@ def _touched(effects: Iterable[Effect]) -> Iterator[tuple[Parts, EntryKind | Non
             yield effect.source, EntryKind.FILE
 
 
-def _refused(path: Parts, why: str) -> RefusedError:
+def fixed_refusal(path: Parts, why: str) -> RefusedError:
+    """Return the refusal of an entry that has to go, and why it can't."""
     problem = f"{shown(path)} is {why}, it and its entries can't be removed, replaced or moved"
     return RefusedError(problem, hint=f"take the attribute away with 'chattr -{FLAGS[why]}'")

@@ -14,9 +14,12 @@ from spkg.errors import (
     os_problem,
 )
 from spkg.install import transaction
+from spkg.install.checkpoint import CHECKPOINT
+from spkg.install.fixed_entries import fixed_refusal
+from spkg.install.history import RECORD
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
-from spkg.install.tree_path import shown
+from spkg.install.tree_path import Parts, shown
 
 __all__ = ["check_own", "failing", "working_in"]
 
@@ -36,6 +39,7 @@ def working_in(root: Root) -> Iterator[None]:
         OSError: It can't be read or locked.
     """
     if root.status(OWN) is None:
+        check_own(root)
         with failing(), suppress(FileExistsError):  # another installer was faster
             root.mkdir(OWN, transaction.PRIVATE)
     check_own(root)
@@ -50,14 +54,17 @@ def working_in(root: Root) -> Iterator[None]:
 
 
 def check_own(root: Root) -> None:
-    """Check that no other user can write to the installer's own directory, if it exists.
+    """Check that the installer can change its own directory, or make it, and that no other user can.
 
     Raises:
-        RefusedError: Another user can, or the path is not a directory.
+        RefusedError: Another user can, the path is not a directory, or something is immutable or append-only.
         OSError: It can't be read.
     """
     found = root.status(OWN)
     if found is None:
+        above = root.fixed(())
+        if above is not None and above[1] == "immutable":
+            raise fixed_refusal(*above)
         return
     if not stat.S_ISDIR(found.st_mode):
         raise RefusedError(f"{shown(OWN)} must be a directory: the installer keeps its own files there")
@@ -65,6 +72,17 @@ def check_own(root: Root) -> None:
         # Its staged files are not checked again, and its journal is carried out.
         hint = "change its owner to root or the installing user, and its mode to 0700"
         raise RefusedError(f"{shown(OWN)} can be changed by other users", hint=hint)
+    for fixed in map(root.fixed, _renamed(root)):
+        if fixed is not None:
+            raise fixed_refusal(*fixed)
+
+
+def _renamed(root: Root) -> Iterator[Parts]:
+    """Give the installer's own entries that it has to rename or replace: what is left over stops nothing."""
+    yield from (OWN, RECORD, CHECKPOINT, transaction.TXN)
+    if transaction.is_pending(root):
+        yield transaction.JOURNAL
+        yield from ((*transaction.TXN, name) for name in transaction.SLOTS)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from spkg.format.modes import PERMISSIONS, widened
 from spkg.format.package import Command, Package
 from spkg.format.paths import RootPath, VersionedPath
 from spkg.install.effects import Effect, PutFile
-from spkg.install.fixed_entries import check_fixed
+from spkg.install.fixed_entries import check_fixed, touched_by
 from spkg.install.heritage import ACCESS_LIST, NO_HERITAGE, Heritage, group_of_list, is_portable
 from spkg.install.planned_tree import Blob, Directory, Leaf, Node, Overlay
 from spkg.install.requirements import check_requirements
@@ -110,8 +110,8 @@ def plan_installation(
         reboot_required=any(isinstance(record, Reboot) for record in trusted.package.records),
         seal=_SEAL,
     )
-    # (3) What has to go can be moved away.
-    check_fixed(made.effects, tree)
+    # (3) What has to go can be moved away: in place also what is only there in between.
+    check_fixed(run.overlay.changed.items() if in_place else touched_by(effects), tree)
     # (4) Room for all new files in addition to the existing ones; in place, the commands have taken it.
     _check_amount(made, device, sizes, in_place=in_place)
     if not in_place:

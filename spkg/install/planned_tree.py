@@ -84,6 +84,8 @@ class Overlay:
         self._root = Directory(())
         self.made = 0
         """How many directories were made."""
+        self.changed: dict[Parts, EntryKind | None] = {}
+        """The paths at which something was put or removed, and what was there before all else."""
         self._spelled: dict[tuple[Parts, str], bytes] = {}
         self._listed: dict[tuple[Parts, str], bytes] = {}
         self._mounts = tree.mounts
@@ -163,6 +165,7 @@ class Overlay:
         """
         if (*position, name) in self._to_mounts:
             raise RefusedError(f"{shown((*position, name))} is a mount point, or has one below it")
+        self.changed.setdefault((*position, name), _kind(directory.children[name]))
         directory.children[name] = node
         if directory.versions is not None and (base := self._base(name)) is not None:
             found = directory.versions.setdefault(base, set())

@@ -43,6 +43,7 @@ __all__ = [
     "NEW",
     "PRIVATE",
     "RECOVER",
+    "SLOTS",
     "SYNCED_ONE_BY_ONE",
     "TXN",
     "RecoveryOutcome",
