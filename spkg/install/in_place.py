@@ -88,7 +88,8 @@ def install_in_place(  # noqa: PLR0917 - what an installation needs, and where i
                     run.do(command)
             committing()
             end = len(plan.trusted.package.commands)
-            save_checkpoint(root, replace(run.at, command=end))
+            run.at = replace(run.at, command=end)  # what fails from here on is no command
+            save_checkpoint(root, run.at)
             if start.command < end or not is_last(entry, root):  # it may have been written before a crash
                 _write(root, RECORD, record_with(entry, root))
             remove_checkpoint(root)

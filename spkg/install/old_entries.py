@@ -11,8 +11,9 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Self
 
+from spkg.install.directory_growth import DirectoryGrowth, removal_peak
 from spkg.install.journal import Before, JournalStep, Verb
 from spkg.install.root import Root
 from spkg.install.tree_path import Parts
@@ -22,8 +23,6 @@ __all__ = ["Reserve", "bring_up", "clear_away", "keep_old", "put_back"]
 NO_LINK: Final = frozenset({errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
 """Errors for a file that can't have a second name, here or for this user."""
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-WHITEOUT: Final = 1
-"""How many inodes a removed entry of a lower layer takes."""
 
 
 @dataclass(kw_only=True)
@@ -33,10 +32,35 @@ class Reserve:
     octets: int
     inodes: int
 
-    def allows(self, root: Root, octets: int, inodes: int) -> bool:
-        """Whether there is room for a copy."""
+    @classmethod
+    def of(cls, root: Root, steps: Sequence[JournalStep], octets: int, inodes: int) -> Self:
+        """Return what steps take beside *octets* and *inodes*: to note that entries are gone.
+
+        Raises:
+            OSError: The root can't be read.
+        """
+        if not root.layered:
+            return cls(octets=octets, inodes=inodes)
+        block = root.space().f_frsize or 1
+        growth = DirectoryGrowth(block, grows=True)
+        blocks = most = names = 0
+        for step in steps:
+            blocks += sum(growth.add(path) for path in (step.path, step.source) if path is not None)
+            if step.before is Before.NOTHING:
+                continue
+            inside = [path for path, _ in _below(root, step.path) if path != step.path]
+            peak, noted = removal_peak(inside, block)
+            most, names = max(most, peak), max(names, noted)
+        return cls(octets=octets + (blocks + most) * block, inodes=inodes + names)
+
+    def allows(self, root: Root, sizes: Sequence[int], blocks: int = 0) -> bool:
+        """Whether there is room for copies of files of some sizes, and for some blocks more."""
         space = root.space()
+        block, inodes = space.f_frsize or 1, len(sizes)
+        octets = (blocks + sum(-(-size // block) for size in sizes)) * block
         enough = space.f_favail >= inodes + self.inodes if space.f_files else True
+        if not space.f_blocks:  # a file system in memory without a limit
+            return enough
         return enough and space.f_bavail * space.f_frsize >= octets + self.octets
 
 
@@ -88,7 +112,7 @@ def keep_old(root: Root, step: JournalStep, place: Parts, obstacle: Parts, reser
             return _copy(root, step, place, reserve)
         if not root.layered:
             return step
-        if not reserve.allows(root, found.st_size, 1):
+        if not reserve.allows(root, [found.st_size]):
             return replace(step, before=Before.LOST)
         if step.before is Before.KEPT:
             return _link(root, step, place)
@@ -157,14 +181,13 @@ def _link(root: Root, step: JournalStep, place: Parts) -> JournalStep:
 
 def _copy(root: Root, step: JournalStep, place: Parts, reserve: Reserve) -> JournalStep:
     """Copy a tree: its directories, and second names of everything else."""
-    octets = inodes = 0
-    for _, size in _below(root, step.path):
-        octets, inodes = octets + size, inodes + 1
-    # Each entry that is removed leaves a whiteout behind.
-    reserve.inodes += inodes * WHITEOUT
-    if not reserve.allows(root, octets, inodes):
+    found_below = list(_below(root, step.path))
+    block = root.space().f_frsize or 1
+    growth = DirectoryGrowth(block, grows=True)
+    blocks = 2 * sum(growth.add(path) for path, _ in found_below)  # in the upper layer, and in the copy
+    if not reserve.allows(root, [size for _, size in found_below], blocks):
         return replace(step, before=Before.LOST)
-    for path, _ in _below(root, step.path):
+    for path, _ in found_below:
         copy = (*place, *path[len(step.path) :])
         found = root.status(path)
         if found is not None and stat.S_ISDIR(found.st_mode):

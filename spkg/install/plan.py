@@ -96,7 +96,8 @@ def plan_installation(
     ignored = check_requirements(trusted.package, device, room, refuse_unknown=refuse_unknown)
     # (2) The commands in their order.
     sizes = [file.record.file_length for file in trusted.package.files]
-    run = _Run(trusted.package, device, tree, RoomLeft(tree, room, sizes) if in_place else None)
+    left = RoomLeft(tree, room, sizes) if in_place else None
+    run = _Run(trusted.package, device, tree, left)
     for command in trusted.package.commands[start:]:
         run.do(command)
     effects = run.overlay.effects()
@@ -114,7 +115,9 @@ def plan_installation(
     check_fixed(run.overlay.changed.items() if in_place else touched_by(effects), tree)
     # (4) Room for all new files in addition to the existing ones; in place, the commands have taken it.
     _check_amount(made, device, sizes, in_place=in_place)
-    if not in_place:
+    if left is not None:
+        left.record(made.effects)
+    else:
         check_room(made.effects, sizes, tree, room)
     return made
 
@@ -248,7 +251,7 @@ class _Run:
             )
             if self._left is not None:
                 self._left.change(source)
-                self._left.move(node)
+                self._left.move(node, source, destination)
             self.overlay.set(directory, position[:-1], name, None)
             self._set(target, destination, None)
             self.overlay.set(target, destination[:-1], destination[-1], node)
@@ -259,14 +262,14 @@ class _Run:
         if self._left is not None:
             self._left.change(position)
             if node is not None:
-                self._left.put(node.file)
+                self._left.put(node.file, position, replacing=before is not None)
         self.overlay.set(directory, position[:-1], position[-1], node)
         if self._left is not None and before is not None:
-            self._left.remove(self.overlay.within(before, position))
+            self._left.remove(self.overlay.within(before, position), position[:-1])
 
     def _clear(self) -> None:
         if self._left is not None:
-            self._left.remove(self.overlay.everything())
+            self._left.remove(self.overlay.everything(), ())
         self.overlay.clear()
 
     def _place(self, path: RootPath) -> tuple[Directory, Parts]:
@@ -275,7 +278,7 @@ class _Run:
         found = self.overlay.find(path.parts, make=True)
         assert found is not None  # missing directories were made
         if self._left is not None:
-            self._left.make(self.overlay.made - made)
+            self._left.make(found[1][:-1], self.overlay.made - made)
         return found
 
     def _file(self, directory: Directory, position: Parts, path: RootPath) -> Leaf | Blob | None:

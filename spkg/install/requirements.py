@@ -126,6 +126,9 @@ def _check_storage(record: StorageCommand, device: Device | None, room: Room) ->
         case _:
             raise NotImplementedError(record.title)
     size = measured if stated is None else stated
+    if size is None:
+        problem = f"requires {record.storage_size} bytes of storage, but the file system reports no size"
+        raise RefusedError(problem, section=record.SECTION, hint=NO_DEVICE if device is None else None)
     if size < record.storage_size:
         problem = f"requires {record.storage_size} bytes of storage, the device has {size}"
         raise RefusedError(problem, section=record.SECTION)

@@ -15,7 +15,7 @@ from spkg.format.paths import OWN_DIRECTORY
 from spkg.install.heritage import Heritage
 from spkg.install.root import Root
 from spkg.install.tree_path import Parts
-from spkg.install.upper_layer import upper_layer
+from spkg.install.upper_layer import TMPFS, upper_layer
 
 __all__ = ["OWN", "EntryKind", "Room", "RootTree", "Tree", "TreeEntry"]
 
@@ -26,8 +26,6 @@ FOLDING: Final = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "cifs", "
 
 STATUS_BLOCK: Final = 512
 """The unit in which the status of a file counts what it takes."""
-TMPFS: Final = 0x01021994
-"""The type of a tmpfs, as the kernel reports it."""
 
 
 class EntryKind(Enum):
@@ -66,10 +64,10 @@ class TreeEntry:
 class Room:
     """The space of the file system and the memory."""
 
-    size: int
-    """The size of the file system, in bytes."""
-    free: int
-    """The free space, in bytes."""
+    size: int | None
+    """The size of the file system, in bytes; None if it does not say."""
+    free: int | None
+    """The free space, in bytes; None if it is unknown."""
     inodes: int | None
     """How many more files there can be; None if there is no limit."""
     block: int
@@ -78,6 +76,8 @@ class Room:
     """The size of the volatile storage, in bytes."""
     names_count: bool = False
     """Whether a second name of a file takes an inode, as on tmpfs."""
+    grows: bool = True
+    """Whether directories take more for more names, as not on tmpfs."""
 
 
 class Tree(Protocol):
@@ -208,11 +208,14 @@ class RootTree:
     def room(self) -> Room:
         """Return the space of the file system and the memory."""
         found = self._root.space() if self._space is None else self._space
+        counts = found.f_blocks > 0  # a file system in memory without a limit reports none
+        kind = self._root.kind if self._upper is None else self._upper.kind
         return Room(
-            size=found.f_blocks * found.f_frsize,
-            free=found.f_bavail * found.f_frsize + self._octets,
+            size=found.f_blocks * found.f_frsize if counts else None,
+            free=found.f_bavail * found.f_frsize + self._octets if counts else None,
             inodes=found.f_favail + self._files if found.f_files else None,
-            names_count=self._root.kind == TMPFS,
+            names_count=kind == TMPFS or (self._upper is not None and self._upper.names_count),
+            grows=kind != TMPFS,
             block=found.f_frsize,
             memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         )

@@ -260,7 +260,7 @@ def commit(
     if root.layered:
         bring_up(root, steps)
     octets = RESERVED + (2 * len(encode_journal(steps)) if root.layered else 0)
-    reserve = Reserve(octets=octets, inodes=RESERVED_INODES + len(steps))
+    reserve = Reserve.of(root, steps, octets, RESERVED_INODES + len(steps))
     with root.staying():
         staged = [keep_old(root, step, slot(b"old", step), TXN, reserve) for step in steps]
     puts = sum(step.verb is Verb.PUT for step in staged)

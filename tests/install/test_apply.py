@@ -553,6 +553,26 @@ def test_in_place_a_failure_leaves_the_root_usable_and_partial(
     assert tree(place) == STEPPED
 
 
+def test_in_place_a_record_that_can_not_be_written_is_no_failure_of_a_command(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> bytes:
+        raise OSError(28, "No space left on device", "/.spkg/part")
+
+    package = changing(file("/x"), file("/y"))
+    with monkeypatch.context() as patch:
+        patch.setattr(inplace, "record_with", full)
+        with pytest.raises(FailedError, match="no space left on") as caught:
+            do(package, place, IN_PLACE)
+
+    assert (caught.value.field, caught.value.offset) == (None, None)
+    with Root(place) as root:
+        assert root_state(root)[0].value == "partial"
+    do(package, place, IN_PLACE)
+    with Root(place) as root:
+        assert root_state(root)[0].value == "clean"
+
+
 def test_in_place_after_a_failure_another_package_is_taken(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

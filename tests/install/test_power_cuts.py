@@ -114,7 +114,7 @@ def test_a_file_that_is_moved_has_one_name_after_a_power_cut(tmp_path: Path) -> 
     ("seed", "one", "settings"),
     [
         pytest.param(
-            "no sync of all", ("in-place", "btrfs", "continued", 1), {"first": 54, "step": 20}, id="in place"
+            "no sync of all", ("in-place", "btrfs", "continued", 1), {"first": 55, "step": 20}, id="in place"
         ),
         pytest.param(
             "nothing made sure of",

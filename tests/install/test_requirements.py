@@ -1,5 +1,6 @@
 """Gates: what a package asks of the device, and what is said where the device has it not."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -225,7 +226,16 @@ def test_storage_is_what_the_device_states_or_else_what_is_measured(
 
 
 def test_storage_is_the_size_of_the_medium_and_not_what_is_free() -> None:
-    assert gates(MinimumNonVolatileStorage(storage_size=ROOM.free + 1), device=None) == []
+    assert gates(MinimumNonVolatileStorage(storage_size=(1 << 20) + 1), device=None) == []
+
+
+def test_a_size_that_is_not_reported_meets_no_requirement() -> None:
+    package = read(Draft(records=(MinimumNonVolatileStorage(storage_size=4096),), signers=()).encode())
+
+    with pytest.raises(RefusedError) as caught:
+        check_requirements(package, Device(), replace(ROOM, size=None))
+
+    assert caught.value.problem == "requires 4096 bytes of storage, but the file system reports no size"
 
 
 # E.4.13: attributes.

@@ -1,21 +1,28 @@
 """What an installation takes of the file system is counted before it begins, for both modes, and right."""
 
+import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from spkg.errors import NO_ROOM, RefusedError, SpkgError
-from spkg.format.commands import End, Format, Record, Remove, RemoveSubTree
+from spkg.format.commands import End, Format, PayloadCommand, Record, Remove, RemoveSubTree
+from spkg.format.package import Package
 from spkg.format.paths import RootPath, TreePath
 from spkg.install import apply as applying
 from spkg.install.apply import ApplyRequest
+from spkg.install.plan import plan_installation
+from spkg.install.room import IN_PLACE_OVERHEAD, OVERHEAD, TEXT
 from spkg.install.root import Root
+from spkg.install.root_tree import Room
 from spkg.install.status import RootState, root_state
 from spkg.verify.payload import open_package
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, Draft, policy
+from tests.support.memory_tree import SPACIOUS, Memory, tree
 from tests.support.naive_installer import PAYLOAD, interpret, piece, seen
 from tests.support.namespaces import isolated, make_read_only, mount_layers, mount_memory, unmount
 
@@ -129,6 +136,81 @@ def _sweep(tmp_path: Path, name: str, what: str, in_place: bool, layered: bool) 
     first += 0 if layered else 2 if what == "inodes" else len(OLD) * 8  # what is planted fits
     sizes = [f"{option}={number}{unit}" for number in range(first, first + 60 * step, step)]
     sweep(tmp_path, name, sizes, in_place=in_place, layered=layered)
+
+
+WHITEOUTS: Final = 400
+
+
+def _lower_tree(room: Room) -> Memory:
+    """Return an overlayfs with a directory of long names in its lower layer."""
+    where = tree(*(f"www/{'n' * 100}{number:05d}" for number in range(WHITEOUTS)), layered=True, space=room)
+    where.entries = {path: replace(entry, lower=True) for path, entry in where.entries.items()}
+    return where
+
+
+def planned(where: Memory, *records: Record, in_place: bool) -> str:
+    """Return what becomes of planning, in a word."""
+    payload = PAYLOAD if any(isinstance(record, PayloadCommand) for record in records) else b""
+    with io.BytesIO(Draft(records=records, payload=payload).encode()) as stream:
+        trusted = verify_package(Package.read(stream), policy(), at=AT)
+    return outcome(lambda: plan_installation(trusted, None, where, in_place=in_place))
+
+
+@pytest.mark.parametrize("in_place", [False, True], ids=["all-or-nothing", "in-place"])
+def test_what_notes_the_names_that_are_gone_from_a_lower_layer_is_counted(*, in_place: bool) -> None:
+    records = (RemoveSubTree(path=TreePath.of("/www")), End())
+    names = 2 * WHITEOUTS * 116 // 1024  # of a directory that was split, half may be empty
+    room = replace(SPACIOUS, block=1024, free=names * 1024)
+
+    assert planned(_lower_tree(room), *records, in_place=in_place) == "refused"
+    more = replace(room, free=(names + OVERHEAD + 8) * 1024)
+    assert planned(_lower_tree(more), *records, in_place=in_place) == "done"
+    assert (
+        planned(_lower_tree(replace(room, free=OVERHEAD * 2048, grows=False)), *records, in_place=in_place)
+        == "done"
+    )
+
+
+@pytest.mark.parametrize("in_place", [False, True], ids=["all-or-nothing", "in-place"])
+def test_what_is_gone_takes_an_inode_each_only_where_names_do(*, in_place: bool) -> None:
+    records = (RemoveSubTree(path=TreePath.of("/www")), End())
+    room = replace(SPACIOUS, inodes=WHITEOUTS)
+
+    assert planned(_lower_tree(room), *records, in_place=in_place) == "done"
+    assert planned(_lower_tree(replace(room, names_count=True)), *records, in_place=in_place) == "refused"
+
+
+@pytest.mark.parametrize("in_place", [False, True], ids=["all-or-nothing", "in-place"])
+def test_directories_that_grow_are_counted(*, in_place: bool) -> None:
+    records = (*(piece(f"/{'n' * 200}{number}", 0) for number in range(100)), End())
+    own = max(OVERHEAD, IN_PLACE_OVERHEAD)
+    texts = 2 * 100 * (TEXT + 4 * 202)
+    files, names = 100 * 4096, 2 * 100 * 212
+    room = replace(SPACIOUS, free=own * 4096 + texts * (not in_place) + texts // 2 * in_place + files)
+
+    assert planned(tree(space=room), *records, in_place=in_place) == "refused"
+    assert (
+        planned(tree(space=replace(room, free=(room.free or 0) + names + 8192)), *records, in_place=in_place)
+        == "done"
+    )
+
+
+def test_in_place_the_record_of_what_changes_is_counted() -> None:
+    old = [f"{number:04d}" for number in range(200)]
+    records = (*(Remove(path=RootPath.of(name)) for name in old), End())
+    room = replace(SPACIOUS, block=1024, free=20 * 1024)
+
+    assert planned(tree(*old, space=room), *records, in_place=True) == "refused"
+    assert planned(tree(*old, space=replace(room, free=40 * 1024)), *records, in_place=True) == "done"
+    assert planned(tree(*old[:5], space=room), *records, in_place=True) == "done"
+
+
+@pytest.mark.parametrize("in_place", [False, True], ids=["all-or-nothing", "in-place"])
+def test_a_file_system_that_reports_no_size_has_room(*, in_place: bool) -> None:
+    room = replace(SPACIOUS, size=None, free=None, inodes=None)
+    records = (Remove(path=RootPath.of("/gone")), piece("/new", 0), End())
+
+    assert planned(tree("gone", space=room), *records, in_place=in_place) == "done"
 
 
 def _read_only(tmp_path: Path) -> None:
