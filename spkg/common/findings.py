@@ -65,7 +65,7 @@ CODES: Final = MappingProxyType[WarningCode, str](
         "executable-without-mode": "executable files have no mode in the package",
         "extended-attribute": "files have extended attributes, which the package does not carry",
         "initial-timeouts": "the first step leaves the initial state, so its timeouts never apply",
-        "leftovers": "files of earlier installations can't be removed yet; every later run tries again",
+        "leftovers": "files of earlier installations are left over; every later run tries to remove them",
         "mode-bits-dropped": "a mode had bits above 0777, which are never set",
         "mode-widened": "the package states a wider mode than the device had for the file",
         "no-maximum-version": "a software-upgrade can be applied over a newer release",

@@ -20,7 +20,7 @@ from spkg.install.all_or_nothing import install, settle_root
 from spkg.install.checkpoint import CHECKPOINT, WORST, Checkpoint, checkpoint_warnings, load_checkpoint
 from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
 from spkg.install.history import installed, is_last, record_warnings
-from spkg.install.leftovers import leftover_warnings
+from spkg.install.leftovers import leftover_warnings, stuck_warnings
 from spkg.install.own_directory import check_own, working_in
 from spkg.install.plan import Plan, plan_installation
 from spkg.install.root import Root
@@ -158,7 +158,7 @@ def apply(
                 # The signed bytes are the same, but the files may differ.
                 check_payload(trusted, payload, jobs=request.jobs)
             forget_unreported(root)
-            return _already(trusted, settled, root)
+            return _already(trusted, settled, stuck_warnings(root))
         start = _start(trusted, root, request)
         planned = _plan(trusted, root, request, start, space)
         entry = _entry(planned, request.when)
@@ -182,7 +182,7 @@ def apply(
                 jobs=request.jobs,
             )
         forget_unreported(root)
-        return _applied(planned, settled, root)
+        return _applied(planned, settled, stuck_warnings(root))
 
 
 def aftermath(
@@ -244,7 +244,9 @@ def installed_by(
     except (FailedError, OSError) as exc:
         problem = exc.problem if isinstance(exc, FailedError) else os_problem(exc)
         raise UnsafeError(f"it is unknown what was done: {problem}", hint=RECOVER) from exc
-    done = _already(trusted, settled or Settled(RecoveryOutcome.NOTHING), root)
+    # Only after a recovery is the root locked by this process, and has it tried to remove what is left over.
+    left = leftover_warnings(root) if settled is None else stuck_warnings(root)
+    done = _already(trusted, settled or Settled(RecoveryOutcome.NOTHING), left)
     return replace(done, already=False, changes=tuple(last["changes"] or ()))
 
 
@@ -276,7 +278,8 @@ def recover_in(root: Root, *, discard: bool = False) -> Settled:
     if root.status(OWN) is None:
         return Settled(RecoveryOutcome.NOTHING)
     with working_in(root):
-        return settle_root(root, keep=None if discard else is_staging(root))
+        settled = settle_root(root, keep=None if discard else is_staging(root))
+        return replace(settled, warnings=(*settled.warnings, *stuck_warnings(root)))
 
 
 def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: ApplyRequest) -> Applied:
@@ -292,15 +295,16 @@ def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: Appl
     _check_source(payload, request)
     check_own(root)
     _check_writable(trusted, root, request)
-    if is_pending(root) and not (request.unsafe_force and _is_recovery(trusted) and journal_warnings(root)):
+    damaged = journal_warnings(root)
+    if is_pending(root) and not (request.unsafe_force and _is_recovery(trusted) and damaged):
         hint = "run 'spkg recover' to finish or undo it"
         raise RefusedError("an installation in this root was interrupted", hint=hint)
-    settled = Settled(RecoveryOutcome.NOTHING, warnings=record_warnings(root))
+    settled = Settled(RecoveryOutcome.NOTHING, warnings=(*damaged, *record_warnings(root)))
     if is_installed(trusted, root) and not request.again:
-        done = _already(trusted, settled, root)
+        done = _already(trusted, settled, leftover_warnings(root))
     else:
         planned = _plan(trusted, root, request, _start(trusted, root, request))
-        done = _applied(planned, settled, root)
+        done = _applied(planned, settled, leftover_warnings(root))
     check_payload(trusted, payload, jobs=request.jobs)
     return done
 
@@ -417,10 +421,10 @@ def _entry(planned: Plan, when: str) -> Document:
     }
 
 
-def _already(trusted: TrustedPackage, settled: Settled, root: Root) -> Applied:
+def _already(trusted: TrustedPackage, settled: Settled, left: tuple[Finding, ...]) -> Applied:
     return Applied(
         changes=(),
-        warnings=(*settled.warnings, *leftover_warnings(root)),
+        warnings=(*settled.warnings, *left),
         skipped_unknown=(),
         # The answer to the first request may have been lost.
         reboot_required=any(isinstance(record, Reboot) for record in trusted.package.records),
@@ -430,10 +434,10 @@ def _already(trusted: TrustedPackage, settled: Settled, root: Root) -> Applied:
     )
 
 
-def _applied(planned: Plan, settled: Settled, root: Root) -> Applied:
+def _applied(planned: Plan, settled: Settled, left: tuple[Finding, ...]) -> Applied:
     return Applied(
         changes=_changes_of(planned.effects),
-        warnings=(*settled.warnings, *planned.warnings, *leftover_warnings(root)),
+        warnings=(*settled.warnings, *planned.warnings, *left),
         skipped_unknown=tuple(
             {"index": command.index, "type": command.code} for command in planned.skipped_unknown
         ),

@@ -5,8 +5,9 @@ name or gets one with a number, and every later run tries again.
 """
 
 import re
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import count, islice
 from typing import Final
 
 from spkg.common.findings import Finding
@@ -14,7 +15,7 @@ from spkg.install.root import Root
 from spkg.install.root_tree import OWN
 from spkg.install.tree_path import Parts, shown
 
-__all__ = ["OVER", "clear_leftovers", "leftover_warnings", "leftovers", "unused", "vacant"]
+__all__ = ["OVER", "clear_leftovers", "leftover_warnings", "leftovers", "stuck_warnings", "unused", "vacant"]
 
 OVER: Final[Parts] = (*OWN, b"over")
 """The remains of a transaction that is over."""
@@ -61,29 +62,52 @@ def clear_leftovers(root: Root) -> None:
 def leftovers(root: Root) -> tuple[Parts, ...]:
     """Return what is left over: files, and directories with nothing in them; of many the first ones.
 
+    While an installer is running, nothing is left over: what there is may be in use.
+
     Raises:
         OSError: The root can't be read.
     """
-    found: list[Parts] = []
-    for path in _spent(root):
-        for leaf in _leaves(root, path):
-            if len(found) == LISTED:
-                return tuple(found)
-            found.append(leaf)
-    return tuple(found)
+    found = _found(root)
+    return () if found and _is_locked(root) else found
 
 
 def leftover_warnings(root: Root) -> tuple[Finding, ...]:
     """Return the warning about what is left over; none if nothing is, or the root can't be read."""
-    try:
-        found = leftovers(root)
-    except OSError:
-        return ()
+    with suppress(OSError):
+        return _warnings(leftovers(root), "is left over{}: the next run removes {}, and no harm is done")
+    return ()
+
+
+def stuck_warnings(root: Root) -> tuple[Finding, ...]:
+    """Remove what is left over, where this installer has locked the root; return the warning about the rest.
+
+    There is none if everything could be removed, or the root can't be read.
+    """
+    with suppress(OSError):
+        clear_leftovers(root)
+        told = "is left over and could not be removed yet{}: no harm is done, and later runs try again"
+        return _warnings(_found(root), told)
+    return ()
+
+
+def _found(root: Root) -> tuple[Parts, ...]:
+    return tuple(islice((leaf for path in _spent(root) for leaf in _leaves(root, path)), LISTED))
+
+
+def _warnings(found: Sequence[Parts], told: str) -> tuple[Finding, ...]:
     if not found:
         return ()
     more = "" if len(found) == 1 else f", with {len(found) - 1} more"
-    problem = f"is left over and could not be removed yet{more}: no harm is done, and later runs try again"
-    return (Finding(code="leftovers", message=problem, path=shown(found[0])),)
+    message = told.format(more, "them" if more else "it")
+    return (Finding(code="leftovers", message=message, path=shown(found[0])),)
+
+
+def _is_locked(root: Root) -> bool:
+    try:
+        with root.locked(OWN) as free:
+            return not free
+    except OSError:  # a file system without locks
+        return False
 
 
 def _spent(root: Root) -> list[Parts]:

@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from time import sleep
 from typing import Final
 
 from spkg.errors import (
@@ -24,6 +25,8 @@ from spkg.install.tree_path import Parts, shown
 __all__ = ["check_own", "failing", "working_in"]
 
 OTHERS_WRITE: Final = 0o022
+LOCK_AGAIN: Final = 0.05
+"""Seconds before a lock is tried again."""
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -43,7 +46,7 @@ def working_in(root: Root) -> Iterator[None]:
         with failing(), suppress(FileExistsError):  # another installer was faster
             root.mkdir(OWN, transaction.PRIVATE)
     check_own(root)
-    with root.locked(OWN) as free:
+    with _locked(root) as free:
         if not free:
             hint = "try again when it has finished"
             raise RefusedError("another installation is running in this root", hint=hint)
@@ -51,6 +54,18 @@ def working_in(root: Root) -> Iterator[None]:
         for path in (OWN, transaction.TXN, transaction.NEW):
             root.disown(path)
         yield
+
+
+@contextmanager
+def _locked(root: Root) -> Iterator[bool]:
+    """Lock the directory, on the second try if need be: ``status`` may hold the lock for a moment."""
+    with root.locked(OWN) as free:
+        if free:
+            yield True
+            return
+    sleep(LOCK_AGAIN)
+    with root.locked(OWN) as free:
+        yield free
 
 
 def check_own(root: Root) -> None:

@@ -23,7 +23,6 @@ from spkg.format.states import InstallationState
 from spkg.install import apply as applying
 from spkg.install.apply import Applied, ApplyRequest
 from spkg.install.checkpoint import checkpoint_warnings
-from spkg.install.leftovers import leftover_warnings
 from spkg.install.own_directory import working_in
 from spkg.install.root import Root
 from spkg.install.status import RootState, root_state
@@ -203,7 +202,7 @@ def recover_root(root: Path, *, discard: bool = False) -> Recovered:
         with _confined(root) as (opened, _):
             settled = applying.recover_in(opened, discard=discard)
             state, stopped = root_state(opened)
-            warnings = (*settled.warnings, *checkpoint_warnings(opened), *leftover_warnings(opened))
+            warnings = (*settled.warnings, *checkpoint_warnings(opened))
         return {
             "outcome": settled.outcome.value,
             "state": state.value,

@@ -341,8 +341,16 @@ def collect(root: Root) -> None:
     """
     over = vacant(root, OVER)
     root.rename(TXN, over)  # from here on, nothing can be mistaken for a transaction
-    root.sync_directory(OWN)
-    root.sweep(over)
+    try:
+        root.sync_directory(OWN)
+    except OSError:
+        # Should a power cut bring the old name back, the rest must not look as if changes had begun.
+        for marker in (PLACING, BACK):
+            with suppress(OSError):
+                root.unlink((*over, marker[-1]))
+        raise
+    finally:
+        root.sweep(over)
 
 
 def discard(root: Root, reason: BaseException) -> None:

@@ -205,7 +205,7 @@ def test_a_damaged_journal_is_set_aside_by_a_recovery_package_and_force(
     ]
     unfit = run("apply", "unfit.spkg", *APPLY, *how, "--unsafe-force")
     stayed = os.path.lexists("root/.spkg/txn/journal")
-    dry = run(*RESCUE, *how, "--dry-run")
+    dry = run(*RESCUE, *how, "--dry-run", "--json")
     result = run(*RESCUE, *how, "--json")
 
     assert (before["state"], codes(before)) == ("unsafe", ["damaged-journal"])
@@ -215,7 +215,7 @@ def test_a_damaged_journal_is_set_aside_by_a_recovery_package_and_force(
         assert "/.spkg/txn/journal: " in one.stderr
         assert f"spkg: hint: apply a package {hint}" in one.stderr
     assert (unfit.exit_code, stayed) == (5, True)
-    assert dry.exit_code == 0
+    assert (dry.exit_code, codes(events(dry.stdout)[-1])) == (0, ["damaged-journal"])
     assert (result.exit_code, codes(events(result.stdout)[-1])) == (0, ["damaged-journal"]), result.stderr
     assert f"/.spkg/txn/journal: the journal was damaged: {ASIDE}" in result.stderr
     assert os.path.lexists("root/.spkg/txn.damaged/journal")

@@ -4,16 +4,18 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Timer
+from typing import Any
 
 import pytest
 
 from spkg.format.commands import End, RemoveSubTree, Role
 from spkg.format.paths import TreePath
 from spkg.install.all_or_nothing import settle_root
-from spkg.install.leftovers import LISTED, leftover_warnings, leftovers
+from spkg.install.leftovers import LISTED, leftover_warnings, leftovers, stuck_warnings
 from spkg.install.own_directory import working_in
 from spkg.install.root import Root
-from spkg.install.transaction import TXN, begin, keep_staged, write_whole
+from spkg.install.transaction import TXN, begin, collect, keep_staged, write_whole
 from spkg.install.tree_path import split
 from tests.support.commands import run
 from tests.support.installation import APPLY, events, furnish_root, mark_unsafe, tree
@@ -22,7 +24,8 @@ from tests.support.namespaces import isolated, mount_memory
 from tests.support.restrictions import APPEND_ONLY, IMMUTABLE, fixed
 
 PACKAGE = "ab" * 32
-WARNING = "is left over and could not be removed yet: no harm is done, and later runs try again"
+STUCK = "is left over and could not be removed yet: no harm is done, and later runs try again"
+LEFT = "is left over: the next run removes it, and no harm is done"
 
 
 @pytest.fixture(autouse=True)
@@ -88,12 +91,12 @@ def test_nothing_that_is_left_over_blocks_anything(path: str, attribute: int, st
     assert (recovered.exit_code, json.loads(recovered.stdout)["state"]) == (0, "clean")
 
     lies = "/.spkg/" + path.replace("txn/", "over/", 1)
-    warning = {"code": "leftovers", "message": WARNING, "path": lies}
-    assert status() == {"state": "clean", "leftovers": [lies], "warnings": [warning]}
-    assert json.loads(recovered.stdout)["warnings"] == [warning]
+    stuck, left = ({"code": "leftovers", "message": told, "path": lies} for told in (STUCK, LEFT))
+    assert status() == {"state": "clean", "leftovers": [lies], "warnings": [left]}
+    assert json.loads(recovered.stdout)["warnings"] == [stuck]
     text = run("status", "--root", "root")
     assert f"  left over: {lies}\n" in text.stdout
-    assert text.stderr == f"spkg: warning: {lies}: {WARNING}\n"
+    assert text.stderr == f"spkg: warning: {lies}: {LEFT}\n"
 
 
 @pytest.mark.parametrize("path", PLACES)
@@ -116,6 +119,76 @@ def test_what_is_left_over_twice_has_two_names(stack: ExitStack) -> None:
         assert f"could not be removed yet{more}: no harm is done" in result.stderr
 
     assert status()["leftovers"] == [f"/.spkg/over{name}/old/0/file" for name in ("", ".1", ".2")]
+
+
+def test_what_nobody_has_tried_to_remove_is_not_said_to_be_stuck() -> None:
+    for name in ("over/done", "part", "checkpoint.spare"):
+        Path("root/.spkg", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("root/.spkg", name).touch()
+    Path("root/.spkg").chmod(0o700)
+    told = "is left over, with 2 more: the next run removes them, and no harm is done"
+
+    found, dry = status(), run("apply", "a.spkg", *APPLY, "--dry-run", "--json")
+    real = run("apply", "a.spkg", *APPLY, "--json")
+
+    warning = {"code": "leftovers", "message": told, "path": "/.spkg/checkpoint.spare"}
+    lies = ["/.spkg/checkpoint.spare", "/.spkg/over/done", "/.spkg/part"]
+    assert found == {"state": "clean", "leftovers": lies, "warnings": [warning]}
+    assert events(dry.stdout)[-1]["warnings"] == [warning]
+    assert events(real.stdout)[-1]["warnings"] == []
+    assert status() == {"state": "clean", "leftovers": [], "warnings": []}
+
+
+def test_nothing_is_left_over_while_an_installer_is_running() -> None:
+    with Root(Path("root")) as root, working_in(root):
+        Path("root/.spkg/part").touch()
+        during = status()
+
+    assert during == {"state": "clean", "leftovers": [], "warnings": []}
+    assert status()["leftovers"] == ["/.spkg/part"]
+
+
+def test_an_installer_outwaits_a_status_that_looks_whether_another_is_running() -> None:
+    Path("root/.spkg").mkdir(mode=0o700)
+    with Root(Path("root")) as looking, Root(Path("root")) as root, ExitStack() as held:
+        held.enter_context(looking.locked((b".spkg",)))
+        timer = Timer(0.01, held.pop_all().close)
+        timer.start()
+        with working_in(root):
+            timer.join()
+
+
+def test_a_transaction_that_is_over_goes_even_if_its_new_name_can_not_be_made_durable() -> None:
+    class Failing(Root):
+        def sync_directory(self, path: tuple[bytes, ...]) -> None:
+            raise OSError(5, "Input/output error", str(path))
+
+    for name in ("txn/old/0", "txn/done", "txn/placing"):
+        Path("root/.spkg", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("root/.spkg", name).touch()
+
+    with Failing(Path("root")) as root, pytest.raises(OSError, match="Input/output error"):
+        collect(root)
+
+    assert list(Path("root/.spkg").iterdir()) == []
+
+
+def test_a_file_system_without_locks_has_leftovers() -> None:
+    class Lockless(Root):
+        def locked(self, path: tuple[bytes, ...]) -> Any:
+            raise OSError(95, "Operation not supported", str(path))
+
+    Path("root/.spkg/part").mkdir(parents=True)
+
+    with Lockless(Path("root")) as root:
+        assert leftovers(root) == ((b".spkg", b"part"),)
+
+
+def test_what_can_not_be_read_has_no_warnings() -> None:
+    Path("root/.spkg").touch()
+
+    with Root(Path("root")) as root:
+        assert (leftover_warnings(root), stuck_warnings(root)) == ((), ())
 
 
 def test_a_directory_that_can_not_be_emptied_is_left_over_with_what_is_in_it(stack: ExitStack) -> None:
@@ -147,8 +220,9 @@ def cleared_around_a_mount(place: Path) -> None:
     mount_memory(root / ".spkg/over/old/0/mounted")
     (root / ".spkg/over/old/0/mounted/file").write_text("of somebody else")
     (root / ".spkg/over/old/0/ours").touch()
-    with Root(root) as opened, working_in(opened):
-        settle_root(opened)
+    with Root(root) as opened:
+        with working_in(opened):
+            settle_root(opened)
         found = leftovers(opened)
     assert found == (split("/.spkg/over/old/0/mounted"),)
     assert (root / ".spkg/over/old/0/mounted/file").read_text() == "of somebody else"
@@ -195,7 +269,8 @@ def test_a_download_begins_anew_where_its_remains_can_not_be_removed(
     assert kept == {}
     assert {path.name for path in Path("root/.spkg/txn").iterdir()} == {"new", "mov", "old", "mk", "package"}
     assert not list(Path("root/.spkg/txn/new").iterdir())
-    assert [path[:3] for path in leftovers(staging)] == [split(f"/.spkg/over/{path[:-2]}")]
+    (stuck,) = stuck_warnings(staging)
+    assert (stuck.path, stuck.message) == (f"/.spkg/over/{path}", STUCK)
 
 
 def test_a_download_keeps_what_it_can_use(staging: Root, stack: ExitStack) -> None:
