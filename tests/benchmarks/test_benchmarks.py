@@ -21,6 +21,8 @@ def bench(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.part("large", turns=True)
+@pytest.mark.proof
 @pytest.mark.judge("openssl")
 def test_every_figure_is_printed_beside_its_target(tmp_path: Path) -> None:
     done = bench(tmp_path, "--size", "4MiB", "--pairs", "1", "--devices", "200")

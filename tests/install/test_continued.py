@@ -143,7 +143,7 @@ def test_what_is_installed_after_a_kill_survives_a_power_cut(
 ) -> None:
     bench = bench_of(scenario)
 
-    for number in numbers(every=1):
+    for number in numbers(every=4):
         root, kill = bench.start(), Fault(number, but=BEFORE)
         bench.installer.alone(root, kill)
         bench.judge(root, bench.installer.apply(root), f"{kill}, continued")
@@ -167,7 +167,7 @@ def test_what_another_package_finds_done_survives_a_power_cut(
     bench = bench_of(IN_PLACE)
     second = WholeInstaller(package, monkeypatch, in_place=in_place, unsafe_force=True)
 
-    for number in numbers(every=1):
+    for number in numbers(every=4):
         root, kill = bench.start(), Fault(number, but=BEFORE)
         bench.installer.alone(root, kill)
         if not kill.killed:
@@ -228,8 +228,8 @@ def test_what_is_said_after_two_kills_is_true_also_after_a_power_cut(
 ) -> None:
     bench = bench_of(scenario)
 
-    for number in numbers(every=1):
-        for second in count(step=2 if PROOF else 5):
+    for number in numbers(every=4):
+        for second in count(step=2 if PROOF else 9):
             root, first, again = bench.start(), Fault(number, but=BEFORE), Fault(second, but=BEFORE)
             said = bench.installer.apply(root, first, again)
             bench.judge(root, said, f"{first}; {again}")

@@ -53,7 +53,7 @@ def applied(
     return seen(path)
 
 
-@settings(max_examples=amount(3000, 75))
+@settings(max_examples=amount(3000, 40))
 @given(
     garden=gardens, records=command_lists, follow=st.booleans(), resolver=st.sampled_from((None, *Resolver))
 )

@@ -110,7 +110,7 @@ def _any(place: Path, option: str, shared: bool) -> None:  # noqa: FBT001 - sent
     os.chdir(place)
     ground = Ground(place, OPTIONS[option], shared=shared)
 
-    @settings(max_examples=amount(300, 15), deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=amount(300, 6), deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         garden=gardens, first=command_lists, second=command_lists, third=command_lists, in_place=st.booleans()
     )
