@@ -237,7 +237,18 @@ class Root:
     def create(self, path: Parts) -> NewFile:
         """Make a new file that only its owner can use."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return NewFile(self._at(path, lambda parent, name: os.open(name, flags, 0o600, dir_fd=parent)), path)
+
+        def make(parent: int, name: bytes) -> int:
+            descriptor = os.open(name, flags, 0o600, dir_fd=parent)
+            try:
+                if os.fstat(descriptor).st_mode & 0o600 != 0o600:  # the umask takes that from its owner, too
+                    os.fchmod(descriptor, 0o600)
+            except OSError:
+                os.close(descriptor)
+                raise
+            return descriptor
+
+        return NewFile(self._at(path, make), path)
 
     def reopen(self, path: Parts) -> NewFile:
         """Resume a file with one name in the installer's own directory, where no other program writes."""

@@ -20,7 +20,9 @@ from spkg.common.child_process import ChildKilledError, DefectError
 from spkg.errors import UnsafeError
 from spkg.format.commands import Description, End, Format, MinimumVersion, Move, UnknownCommand
 from spkg.format.paths import RootPath
-from spkg.install.supervisor import apply_package
+from spkg.install.root import Root
+from spkg.install.supervisor import apply_package, mark_unreported
+from spkg.install.unreported import forget_unreported
 from tests.support.commands import PATIENCE, PROGRAM, run
 from tests.support.installation import APPLY, OLD, RECORDS, events, furnish_root, mark_unsafe, tree
 from tests.support.kit import CONTENTS, ROOT, Draft, file
@@ -385,6 +387,47 @@ def test_a_damaged_note_of_a_lost_report_is_still_one() -> None:
     assert warning["message"] == "the last package is installed, but its result could not be reported"
     assert run("apply", "p.spkg", *APPLY, "--again").exit_code == 0
     assert not Path("root/.spkg/unreported").exists()
+
+
+def test_a_note_of_a_lost_report_that_comes_back_is_not_of_the_next_package() -> None:
+    assert run("apply", "p.spkg", *APPLY).exit_code == 0
+    mark_unreported(Path("root"), "of the first")
+    note, first = Path("root/.spkg/unreported").read_bytes(), run("status", "--root", "root")
+    Path("q.spkg").write_bytes(Draft(records=(file("/other"), End())).encode())
+    assert run("apply", "q.spkg", *APPLY).exit_code == 0
+    Path("root/.spkg/unreported").write_bytes(note)  # a power cut brought it back
+
+    second = run("status", "--root", "root")
+
+    assert "its result could not be reported (of the first)\n" in first.stderr
+    assert (second.exit_code, second.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("note", ["5", '"x"', '{"problem": 5}', '{"package": 5}', "[]"])
+def test_a_note_that_spkg_did_not_write_names_no_cause(note: str) -> None:
+    assert run("apply", "p.spkg", *APPLY).exit_code == 0
+    Path("root/.spkg/unreported").write_text(note)
+
+    (warning,) = json.loads(run("status", "--root", "root", "--json").stdout)["warnings"]
+
+    assert warning["message"] == "the last package is installed, but its result could not be reported"
+
+
+def test_a_note_is_forgotten_durably() -> None:
+    assert run("apply", "p.spkg", *APPLY).exit_code == 0
+    mark_unreported(Path("root"), "x")
+    synced: list[bool] = []
+
+    class Watched(Root):
+        def sync_directory(self, path: tuple[bytes, ...]) -> None:
+            synced.append(Path("root/.spkg/unreported").exists())
+            super().sync_directory(path)
+
+    with Watched(Path("root")) as root:
+        forget_unreported(root)
+        forget_unreported(root)
+
+    assert synced == [False]
 
 
 def test_a_dry_run_shows_what_is_replaced_and_moved() -> None:

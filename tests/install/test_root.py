@@ -441,7 +441,7 @@ def test_what_fails_under_a_lock_keeps_its_own_words(root: Root) -> None:
 # Making and changing.
 
 
-@pytest.fixture(params=[0, 0o022, 0o077, 0o277], ids=oct)
+@pytest.fixture(params=[0, 0o022, 0o077, 0o277, 0o777], ids=oct)
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     before = os.umask(request.param)
     yield request.param
@@ -461,8 +461,23 @@ def test_a_new_file_is_for_its_owner_alone_until_its_mode_is_set(root: Root, uma
     file.set_mode(0o666, None)
     file.close()
 
-    assert (before & 0o177, mode(root, FRESH)) == (0, 0o666)
+    assert (before, mode(root, FRESH)) == (0o600, 0o666)
     assert root.read(FRESH, 100) == b"contents"
+
+
+def test_a_new_file_whose_mode_can_not_be_set_is_closed(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, mode: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    before, opened = os.umask(0o777), descriptors()
+    try:
+        with pytest.raises(PermissionError, match="/fresh"):
+            root.create(FRESH)
+    finally:
+        os.umask(before)
+
+    assert descriptors() == opened
 
 
 def test_directories_have_the_mode_asked_for_whatever_the_umask(root: Root, umask: int) -> None:
