@@ -16,7 +16,7 @@ from spkg.errors import (
 )
 from spkg.install import transaction
 from spkg.install.checkpoint import CHECKPOINT
-from spkg.install.fixed_entries import fixed_refusal
+from spkg.install.fixed_entries import fixed_refusal, permission_refusal
 from spkg.install.history import RECORD
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
@@ -72,7 +72,8 @@ def check_own(root: Root) -> None:
     """Check that the installer can change its own directory, or make it, and that no other user can.
 
     Raises:
-        RefusedError: Another user can, the path is not a directory, or something is immutable or append-only.
+        RefusedError: Another user can, the path is not a directory, something is immutable or append-only, or
+            this user may not write there.
         OSError: It can't be read.
     """
     found = root.status(OWN)
@@ -80,6 +81,8 @@ def check_own(root: Root) -> None:
         above = root.fixed(())
         if above is not None and above[1] == "immutable":
             raise fixed_refusal(*above)
+        if not root.writable(()):
+            raise permission_refusal(())
         return
     if not stat.S_ISDIR(found.st_mode):
         raise RefusedError(f"{shown(OWN)} must be a directory: the installer keeps its own files there")
@@ -87,6 +90,8 @@ def check_own(root: Root) -> None:
         # Its staged files are not checked again, and its journal is carried out.
         hint = "change its owner to root or the installing user, and its mode to 0700"
         raise RefusedError(f"{shown(OWN)} can be changed by other users", hint=hint)
+    if root.fixed(OWN) is None and not root.writable(OWN):
+        raise permission_refusal(OWN)
     for fixed in map(root.fixed, _renamed(root)):
         if fixed is not None:
             raise fixed_refusal(*fixed)

@@ -205,6 +205,15 @@ class Root:
             return path, why
         return self._fixed_below(path) if whole else None
 
+    def writable(self, path: Parts) -> bool:
+        """Whether this user may change the entries of a directory; True if it is missing."""
+        try:
+            with self._parent((*path, b".")) as found:
+                allowed = os.access(".", os.W_OK | os.X_OK, dir_fd=found, effective_ids=True)
+                return allowed or bool(os.fstatvfs(found).f_flag & os.ST_RDONLY)  # no permission would help
+        except OSError:
+            return True
+
     def space(self) -> os.statvfs_result:
         """Return the size and free space of the file system."""
         try:

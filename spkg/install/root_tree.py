@@ -114,6 +114,10 @@ class Tree(Protocol):
         """Return an entry that can be neither removed nor renamed, and why; *whole*: also one below it."""
         ...
 
+    def writable(self, path: Parts) -> bool:
+        """Whether this user may change the entries of a directory; True if it is missing."""
+        ...
+
     def heritage(self, path: Parts) -> Heritage:
         """Return what a directory gives to new entries in it."""
         ...
@@ -192,6 +196,10 @@ class RootTree:
     def fixed(self, path: Parts, *, whole: bool = False) -> tuple[Parts, str] | None:
         """Return an entry that can be neither removed nor renamed, and why; *whole*: also one below it."""
         return self._root.fixed(path, whole=whole)
+
+    def writable(self, path: Parts) -> bool:
+        """Whether this user may change the entries of a directory; True if it is missing."""
+        return self._root.writable(path)
 
     def heritage(self, path: Parts) -> Heritage:
         """Return what a directory gives to new entries in it."""

@@ -1,5 +1,6 @@
-"""What is immutable or append-only is found while planning, and not when everything else is moved away."""
+"""What attributes and permissions forbid is found while planning, and not when all else is moved away."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,19 +12,24 @@ from spkg.install.own_directory import working_in
 from spkg.install.plan import plan_installation
 from spkg.install.root import Root
 from spkg.install.transaction import begin, commit
-from spkg.install.tree_path import split
+from spkg.install.tree_path import Parts, shown, split
 from spkg.verify.signatures import verify_package
 from tests.support.commands import run
 from tests.support.installation import APPLY, furnish_root
 from tests.support.kit import AT, CONTENTS, Draft, file, policy, read
 from tests.support.memory_tree import tree
-from tests.support.restrictions import APPEND_ONLY, IMMUTABLE, fixed
+from tests.support.restrictions import APPEND_ONLY, IMMUTABLE, fixed, without_privileges
 
 LEAVING = RemoveSubTree(path=TreePath.of("/www"))
 MOVING = Move(source_path=RootPath.of("/www/a"), destination_path=RootPath.of("/b"))
 
 
-def planned(attributes: dict[str, str], *records: Record, in_place: bool = False) -> str:
+def planned(
+    attributes: dict[str, str],
+    *records: Record,
+    in_place: bool = False,
+    foreign: frozenset[Parts] = frozenset(),
+) -> str:
     """Return what is said of a plan in a tree with such attributes."""
     package = verify_package(read(Draft(records=(*records, End())).encode()), policy(), at=AT)
     where = tree(
@@ -32,6 +38,7 @@ def planned(attributes: dict[str, str], *records: Record, in_place: bool = False
         "/www/sub/b",
         "/new/",
         attributes={split(path): why for path, why in attributes.items()},
+        foreign=foreign,
     )
     try:
         plan_installation(package, None, where, in_place=in_place)
@@ -187,3 +194,54 @@ def test_what_an_interrupted_installation_needs_is_looked_at_before_recovery(pat
     problem, hint = refused(f"/.spkg/{path}", "immutable").split("; ")
     assert (stopped.exit_code, stopped.stderr) == (5, f"spkg: error: {problem}\nspkg: hint: {hint}\n")
     assert recovered.exit_code == 0
+
+
+def no_permission(path: str) -> str:
+    hint = "run spkg as root, or as the user who owns the files of the root"
+    return f"this user has no permission to write in {path}; {hint}"
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize(
+    ("record", "path"),
+    [
+        (file("/www/a"), "/www"),
+        (file("/new/c"), "/new"),
+        (file("/new/d/e"), "/new"),
+        (MOVING, "/www"),
+        (MOVING, "/"),
+        (Remove(path=RootPath.of("/www/a")), "/www"),
+        (LEAVING, "/www"),
+        (LEAVING, "/"),
+    ],
+)
+def test_a_directory_in_which_this_user_may_not_write_is_refused(
+    record: Record, path: str, *, in_place: bool
+) -> None:
+    foreign = frozenset({split(path)})
+
+    assert planned({}, record, in_place=in_place, foreign=foreign) == no_permission(path)
+    assert planned({}, record, in_place=in_place) == "planned"
+
+
+@pytest.mark.parametrize("how", [(), ("--dry-run",), ("--in-place",)])
+@pytest.mark.parametrize("path", ["/", "/.spkg", "/www"])
+@pytest.mark.usefixtures("here")
+def test_without_the_permission_to_write_a_real_root_is_refused_too(path: str, how: tuple[str, ...]) -> None:
+    Path("p.spkg").write_bytes(Draft(records=(file("/www/new"), End())).encode())
+    if path != "/":
+        Path("root/.spkg").mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        for directory in (Path(), *Path().rglob("*")):
+            os.chown(directory, 65534, 65534)
+    Path(f"root{path}").chmod(0o500)
+
+    with without_privileges():
+        with Root(Path("root")) as root:
+            for one in ((), (b"www",), (b"missing",)):
+                assert root.writable(one) is (shown(one) != path), one
+        result = run("apply", "p.spkg", *APPLY, *how)
+
+    problem, hint = no_permission(path).split("; ")
+    assert (result.exit_code, result.stderr) == (5, f"spkg: error: {problem}\nspkg: hint: {hint}\n")
+    assert not Path("root/www/new").exists()

@@ -28,6 +28,8 @@ class Memory:
     layered: bool = False
     space: Room = SPACIOUS
     attributes: dict[Parts, str] = field(default_factory=dict)
+    foreign: frozenset[Parts] = frozenset()
+    """The directories in which this user may not write."""
     heritages: dict[Parts, Heritage] = field(default_factory=dict)
     attributed: dict[Parts, tuple[str, ...]] = field(default_factory=dict)
     lists: dict[Parts, bytes] = field(default_factory=dict)
@@ -49,6 +51,9 @@ class Memory:
     def fixed(self, path: Parts, *, whole: bool = False) -> tuple[Parts, str] | None:
         found = {one: why for one, why in self.attributes.items() if one[: len(path)] == path}
         return next(((one, why) for one, why in found.items() if whole or one == path), None)
+
+    def writable(self, path: Parts) -> bool:
+        return path not in self.foreign
 
     def heritage(self, path: Parts) -> Heritage:
         return self.heritages.get(path, NO_HERITAGE)
