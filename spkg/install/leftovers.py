@@ -81,7 +81,7 @@ def leftover_warnings(root: Root) -> tuple[Finding, ...]:
 def stuck_warnings(root: Root) -> tuple[Finding, ...]:
     """Remove what is left over, where this installer has locked the root; return the warning about the rest.
 
-    There is none if everything could be removed, or the root can't be read.
+    Nothing is given if everything could be removed, or the root can't be read.
     """
     with suppress(OSError):
         clear_leftovers(root)
