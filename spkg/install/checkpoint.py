@@ -159,7 +159,8 @@ def save_checkpoint(root: Root, checkpoint: Checkpoint) -> None:
                 raise
             root.sweep(written)
         if root.status(CHECKPOINT_SPARE) is None:
-            root.create(CHECKPOINT_SPARE).close()
+            # It has contents from the start: later, the disk may be full.
+            write_whole(root, CHECKPOINT_SPARE, checkpoint.encode())
     root.sync_directory(OWN)
 
 
@@ -193,8 +194,7 @@ def _rewritten(root: Root, path: Parts, octets: bytes) -> Parts:
     except OSError:
         return ()
     try:
-        file.empty()
-        file.write(octets)
+        file.rewrite(octets)
         file.sync()
     except OSError:  # it is immutable or append-only, or on a bad sector
         return ()

@@ -47,11 +47,12 @@ class NewFile:
         except OSError as exc:
             raise self._located(exc) from exc
 
-    def empty(self) -> None:
-        """Remove the contents."""
+    def rewrite(self, octets: bytes) -> None:
+        """Replace the contents; the room that they take is used again, since there may be no other."""
         try:
-            os.ftruncate(self._descriptor, 0)
             os.lseek(self._descriptor, 0, os.SEEK_SET)
+            self.write(octets)
+            os.ftruncate(self._descriptor, len(octets))
         except OSError as exc:
             raise self._located(exc) from exc
 

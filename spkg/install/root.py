@@ -352,12 +352,21 @@ class Root:
         raise ValueError("the obstacle was empty")
 
     def bring_up(self, path: Parts) -> None:
-        """Have an overlayfs copy an entry to its upper layer, as before any change; nothing else changes."""
+        """Have an overlayfs copy an entry to its upper layer, as before any change.
+
+        Nothing else changes, but the time of a directory of another user.
+        """
 
         def touch(parent: int, name: bytes) -> None:
             found = os.stat(name, dir_fd=parent, follow_symlinks=False)
             times = (found.st_atime_ns, found.st_mtime_ns)
-            os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
+            try:
+                os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
+            except PermissionError:
+                # Only the owner may state a time.  A file is copied when its name changes.
+                if stat.S_ISDIR(found.st_mode):
+                    with suppress(PermissionError):
+                        os.utime(name, dir_fd=parent, follow_symlinks=False)
 
         self._at(path, touch)
 

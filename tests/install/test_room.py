@@ -1,24 +1,30 @@
 """What an installation takes of the file system is counted before it begins, for both modes, and right."""
 
+import errno
 import io
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
-from spkg.errors import NO_ROOM, RefusedError, SpkgError
+from spkg.errors import NO_ROOM, FailedError, RefusedError, SpkgError
 from spkg.format.commands import End, Format, PayloadCommand, Record, Remove, RemoveSubTree
 from spkg.format.package import Package
 from spkg.format.paths import RootPath, TreePath
 from spkg.install import apply as applying
+from spkg.install import in_place as inplace
+from spkg.install import plan as planning
 from spkg.install.apply import ApplyRequest
 from spkg.install.plan import plan_installation
 from spkg.install.room import IN_PLACE_OVERHEAD, OVERHEAD, TEXT
 from spkg.install.root import Root
 from spkg.install.root_tree import Room
 from spkg.install.status import RootState, root_state
+from spkg.install.upper_layer import TMPFS, UpperLayer, upper_layer
 from spkg.verify.payload import open_package
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, Draft, policy
@@ -211,6 +217,94 @@ def test_a_file_system_that_reports_no_size_has_room(*, in_place: bool) -> None:
     records = (Remove(path=RootPath.of("/gone")), piece("/new", 0), End())
 
     assert planned(tree("gone", space=room), *records, in_place=in_place) == "done"
+
+
+def _filled(tmp_path: Path) -> None:
+    (package := tmp_path / "package").write_bytes(
+        Draft(records=(piece("/a", 0), End()), payload=PAYLOAD).encode()
+    )
+    (place := tmp_path / "place").mkdir()
+    mount_memory(place, "size=1m")
+    (root := place / "root").mkdir()
+    real = planning.plan_command
+
+    def fill(*settings: Any) -> Any:
+        with suppress(OSError), (place / "another").open("wb", buffering=0) as another:
+            while True:
+                another.write(bytes(4096))
+        return real(*settings)
+
+    setattr(inplace, "plan_command", fill)  # noqa: B010 - this process ends with the test
+    with open_package(package) as (opened, payload), Root(root) as there:
+        trusted = verify_package(opened, policy(), at=AT)
+        with pytest.raises(FailedError, match="no space left on device"):
+            applying.apply(trusted, payload, there, ApplyRequest(device=None, in_place=True))
+        assert root_state(there)[0] is RootState.PARTIAL
+    unmount(place)
+
+
+def test_in_place_a_disk_that_others_fill_leaves_a_root_that_says_so(tmp_path: Path) -> None:
+    isolated(_filled, tmp_path)
+
+
+def _copied(tmp_path: Path) -> None:
+    (below := tmp_path / "below").mkdir()
+    (place := tmp_path / "place").mkdir()
+    mount_memory(below)
+    (below / "lower/d").mkdir(parents=True)
+    (below / "lower/f").touch()
+    mount_layers(below, place)
+    real = os.utime
+
+    def utime(*path: Any, ns: tuple[int, int] | None = None, **more: Any) -> None:
+        if ns is not None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        real(*path, **more)
+
+    setattr(os, "utime", utime)  # noqa: B010 - this process ends with the test
+    with Root(place) as root:
+        root.bring_up((b"d",))
+        root.bring_up((b"f",))
+    assert {path.name for path in (below / "upper").iterdir()} == {"d"}
+    unmount(place)
+    unmount(below)
+
+
+def test_an_overlayfs_copies_a_directory_of_another_user_too(tmp_path: Path) -> None:
+    isolated(_copied, tmp_path)
+
+
+def test_an_upper_layer_that_this_user_can_not_search_is_one_that_can_not_be_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def denied(*_: object, **__: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    mounts = [b"94 91 0:41 / / rw - overlay o rw,lowerdir=/l,upperdir=/,workdir=/w".split()]
+    assert not upper_layer(mounts, ()).lacks(())
+    monkeypatch.setattr(os, "open", denied)
+
+    assert upper_layer(mounts, ()).lacks(())
+
+
+@pytest.mark.parametrize(
+    ("kind", "release", "counts"),
+    [
+        (0xEF53, "6.1.0-13-amd64", False),
+        (0xEF53, "5.8.0", False),
+        (0xEF53, "5.7.19", True),
+        (0xEF53, "unknown", True),
+        (0, "6.1.0", True),
+        (TMPFS, "6.1.0", True),
+    ],
+)
+def test_whiteouts_are_names_of_one_inode_where_that_is_known(
+    kind: int, release: str, *, counts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "host", release, "", "")))
+
+    assert UpperLayer(b"/u", kind).names_count is counts
+    assert UpperLayer(None, 0, takes=True).names_count is (release in {"5.7.19", "unknown"})
 
 
 def _read_only(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def _absent(*_: Any) -> Any:
 WORK: dict[str, Callable[[NewFile], object]] = {
     "write": lambda file: file.write(b"x"),
     "set_mode": lambda file: file.set_mode(0o644, None),
-    "empty": lambda file: file.empty(),
+    "rewrite": lambda file: file.rewrite(b"x"),
     "read": lambda file: list(file.read()),
     "sync": lambda file: file.sync(),
 }

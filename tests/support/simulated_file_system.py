@@ -87,17 +87,18 @@ class Octets:
 
 
 @dataclass(frozen=True)
-class Empty:
-    """The contents of a file are gone."""
+class Cut:
+    """The contents of a file end."""
 
     inode: int
+    length: int
 
     @property
     def inodes(self) -> frozenset[int]:
         return frozenset((self.inode,))
 
     def apply(self, disk: Disk) -> None:
-        disk[self.inode].contents = b""
+        disk[self.inode].contents = disk[self.inode].contents[: self.length]
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Sync:
     inode: int | None
 
 
-Change = Entries | Octets | Empty | Mode
+Change = Entries | Octets | Cut | Mode
 
 
 class Simulation(Root):
@@ -546,17 +547,21 @@ class SimulatedFile(NewFile):
         return self._simulation._disk[self._inode].contents
 
     def write(self, octets: bytes | memoryview) -> None:
+        self._write(octets, len(self._contents))
+
+    def _write(self, octets: bytes | memoryview, offset: int) -> None:
         self._simulation.tap("write", self._path)
         # In two parts, of which a power cut may keep one.
         middle, end = len(octets) // 2, len(octets)
         for first, last in ((0, middle), (middle, end)):
             if first < last:
-                part = Octets(self._inode, len(self._contents), bytes(octets[first:last]))
+                part = Octets(self._inode, offset + first, bytes(octets[first:last]))
                 self._simulation._change(part)
 
-    def empty(self) -> None:
+    def rewrite(self, octets: bytes) -> None:
+        self._write(octets, 0)
         self._simulation.tap("truncate", self._path)
-        self._simulation._change(Empty(self._inode))
+        self._simulation._change(Cut(self._inode, len(octets)))
 
     def read(self) -> Iterator[memoryview]:
         yield memoryview(self._contents)
