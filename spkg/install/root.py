@@ -8,7 +8,9 @@ existing file is never opened for writing, and anything but a regular file is ne
 import errno
 import fcntl
 import os
+import resource
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -47,6 +49,9 @@ _Result = TypeVar("_Result")
 STAY: Final = 64
 """How many operations stay in the directories that they find, at most."""
 
+SPARED: Final = 12
+"""How many descriptors are left for the work in the directories that stay open."""
+NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 NOT_EMPTY: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 NO_ATTRIBUTES: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
 UNKNOWN_ATTRIBUTE: Final = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP})
@@ -87,6 +92,9 @@ class Root:
         self._open: dict[Parts, int] = {}
         self._staying = False
         self._uses = 0
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most = sys.maxsize if most == resource.RLIM_INFINITY else most - SPARED
+        self._crowded = False
 
     def __enter__(self) -> Self:
         return self
@@ -458,18 +466,22 @@ class Root:
         try:
             with self._parent(source) as parent:
                 at = (destination,)
-                with self._parent(destination) as other:
+                with self._parent(destination, beside=source[:-1]) as other:
                     at = tuple(path for path in (source, destination) if path[:1] != (OWN_DIRECTORY,))
                     yield parent, other
         except OSError as exc:
             raise OSError(exc.errno, exc.strerror, " -> ".join(map(shown, at or (source,)))) from exc
 
-    def _parent(self, path: Parts) -> "_Held":
+    def _parent(self, path: Parts, beside: Parts = ()) -> "_Held":
         """Open the directory that contains the entry of a path.
 
         The installer's own directories stay open: no other program uses them, and every file goes through
         them.  Any other directory is resolved again each time, or every few times where this stays in it,
         since it may have been moved.
+
+        Args:
+            path: The path.
+            beside: A directory that is in use by the same operation.
         """
         above = path[:-1]
         if not above:
@@ -480,7 +492,14 @@ class Root:
             self._uses += 1
         known = self._open.get(above)
         if known is None:
-            opened = self._directory(above)
+            try:
+                opened = self._directory(above)
+            except OSError as exc:
+                if exc.errno not in NO_DESCRIPTORS:
+                    raise
+                self._leave(beside)
+                opened = self._directory(above)
+            self._crowded |= opened >= self._most  # the kernel gives the lowest number that is free
             known = self._open.setdefault(above, opened)
             if known != opened:  # another thread was faster
                 os.close(opened)
@@ -488,14 +507,14 @@ class Root:
 
     def _look_again(self) -> None:
         """Begin an operation: after a few of them, all directories are resolved again."""
-        if self._uses >= STAY:
+        if self._uses >= STAY or self._crowded:
             self._leave()
 
-    def _leave(self) -> None:
-        """Close the directories that are not the installer's own."""
-        for known in [known for known in self._open if known[0] != OWN_DIRECTORY]:
+    def _leave(self, beside: Parts = ()) -> None:
+        """Close the directories that are not the installer's own, but for one that is in use."""
+        for known in [known for known in self._open if known[0] != OWN_DIRECTORY and known != beside]:
             os.close(self._open.pop(known))
-        self._uses = 0
+        self._uses, self._crowded = 0, False
 
     def _forget(self, path: Parts) -> None:
         """Close directories that are open at a path and below it: they may be about to move."""

@@ -3,9 +3,11 @@
 import ctypes
 import errno
 import os
+import resource
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -763,6 +765,63 @@ def test_a_directory_that_leaves_while_it_is_open_takes_the_operation_with_it(
     root._at((b"dir", b"new"), work)
 
     assert (outside / "dir/new").is_dir()
+
+
+@contextmanager
+def few_descriptors(left: int) -> Iterator[None]:
+    """Let this process open a few files more, and no others."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as filling:
+        last = max(map(int, descriptors()))
+        while (filled := filling.enter_context(Path(os.devnull).open("rb")).fileno()) < last:
+            pass
+        resource.setrlimit(resource.RLIMIT_NOFILE, (filled + 1 + left, before[1]))
+        filling.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        yield
+
+
+def test_staying_leaves_descriptors_for_the_work(root: Root) -> None:
+    names = [b"%03d" % number for number in range(60)]
+    for name in names:
+        root.mkdir((name,), 0o755)
+        root.create((name, b"one")).close()
+    with few_descriptors(24), Root(root.path, root.resolver) as few, few.staying():
+        found = [few.read((name, b"one"), 1) for name in names]
+        free = 0
+        with ExitStack() as filling, suppress(OSError):
+            while True:
+                filling.enter_context(Path(os.devnull).open("rb"))
+                free += 1
+
+    assert found == [b""] * 60
+    assert free >= 6
+
+
+def test_without_a_descriptor_for_the_next_directory_the_others_are_left(root: Root) -> None:
+    names = [b"%03d" % number for number in range(60)]
+    for name in names:
+        root.mkdir((name,), 0o755)
+        root.create((name, b"one")).close()
+    with root.staying(), few_descriptors(4):
+        for name in names:
+            root.rename((name, b"one"), (name, b"two"))
+        for name, other in pairwise(names):
+            root.rename((name, b"two"), (other, b"three"))
+        modes = [mode(root, (name, b"three")) for name in names[1:]]
+        with pytest.raises(FileNotFoundError):
+            root.rename((b"none", b"x"), (b"000", b"x"))
+
+    assert modes == [0o600] * 59
+
+
+def test_a_root_with_no_limit_of_descriptors_stays(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: unlimited)
+
+    with Root(root.path, root.resolver) as opened, opened.staying():
+        opened.status((b"dir", b"file"))
+        opened.status((b"dir", b"other"))
+        assert len(opened._open) == 1
 
 
 def test_a_directory_that_others_move_is_found_again_after_a_few_operations(
