@@ -62,5 +62,5 @@ def fixed_refusal(path: Parts, why: str) -> RefusedError:
 
 def permission_refusal(path: Parts) -> RefusedError:
     """Return the refusal of a directory in which this user may not write."""
-    hint = "run spkg as root, or as the user who owns the files of the root"
+    hint = "run spkg as root or as the owner of the files; if root may not, look at 'lsattr -d'"
     return RefusedError(f"this user has no permission to write in {shown(path)}", hint=hint)

@@ -197,7 +197,7 @@ def test_what_an_interrupted_installation_needs_is_looked_at_before_recovery(pat
 
 
 def no_permission(path: str) -> str:
-    hint = "run spkg as root, or as the user who owns the files of the root"
+    hint = "run spkg as root or as the owner of the files; if root may not, look at 'lsattr -d'"
     return f"this user has no permission to write in {path}; {hint}"
 
 
