@@ -242,6 +242,6 @@ def test_without_the_permission_to_write_a_real_root_is_refused_too(path: str, h
                 assert root.writable(one) is (shown(one) != path), one
         result = run("apply", "p.spkg", *APPLY, *how)
 
-    problem, hint = no_permission(path).split("; ")
+    problem, hint = no_permission(path).split("; ", 1)
     assert (result.exit_code, result.stderr) == (5, f"spkg: error: {problem}\nspkg: hint: {hint}\n")
     assert not Path("root/www/new").exists()
