@@ -139,8 +139,8 @@ FAULTS: Final = (
     ),
     _fault(
         "a directory that stays open whatever others do with it",
-        "if self._uses >= STAY:",
-        "if False:",
+        "if self._uses >= STAY or self._crowded:",
+        "if self._crowded:",
         "test_a_directory_that_others_move_is_found_again_after_a_few_operations",
     ),
     _fault(
@@ -650,8 +650,8 @@ FAULTS: Final = (
     ),
     _fault(
         "rubbish fatal",
-        "if root.status(candidate) is None or root.sweep(candidate) is None:",
-        "if root.status(candidate) is None or root.remove_tree(candidate) is None:",
+        "    for path in _spent(root):\n        root.sweep(path)",
+        "    for path in _spent(root):\n        root.remove_tree(path)",
         "test_nothing_that_is_left_over_blocks_anything",
     ),
     _fault(
