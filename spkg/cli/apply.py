@@ -231,6 +231,8 @@ def apply(
     else:
         assert applied is not None  # otherwise there is an error
         document = result_document(applied, planned=dry_run, start=start, end=end, command_key=command_key)
+    undated = [NO_DATES] if applied is not None and trusted is not None and not trusted.dates_checked else []
+    document["warnings"] += warning_documents(undated)
     lost: Finding | None = None
     done = applied is not None and not dry_run
     if report is not None:
@@ -252,10 +254,8 @@ def apply(
         stopped.told = True
         raise stopped
     if applied is not None:
-        for finding in applied_warnings(applied):
+        for finding in (*applied_warnings(applied), *undated):
             warn(finding)
-        if trusted is not None and not trusted.dates_checked:
-            warn(NO_DATES)
         if applied.already:
             hint("to apply it again, use --again")
     if error is not None:

@@ -257,6 +257,7 @@ def test_without_a_clock_times_count_from_the_start_of_the_device_and_that_is_sa
     *_, last = events(result.stdout)
     assert last["start_time"].startswith("0000-00-")
     assert result.stderr.startswith("spkg: warning: the dates of certificates")
+    assert [one["code"] for one in last["warnings"]] == ["dates-not-checked"]
 
 
 @pytest.mark.parametrize("option", [("--bogus",), ("--at", "never")])
