@@ -12,6 +12,7 @@ import click
 
 from spkg.common.documents import json_text
 from spkg.common.findings import Finding
+from spkg.common.portable import write_fully
 from spkg.common.printable import printable
 from spkg.errors import HostError, os_problem
 from spkg.report.lines import Line
@@ -75,15 +76,14 @@ def writing() -> Iterator[None]:
 
 def print_text(text: str) -> None:
     """Write a line to standard output at once, so that an error is known before the end."""
-    with writing():
-        click.echo(text)
+    print_octets(f"{text}\n".encode(sys.stdout.encoding, sys.stdout.errors or "strict"))
 
 
 def print_octets(octets: bytes) -> None:
     """Write bytes to standard output unchanged, whatever the terminal's encoding."""
     with writing():
         sys.stdout.flush()
-        sys.stdout.buffer.write(octets)
+        write_fully(sys.stdout.buffer, octets)
         sys.stdout.buffer.flush()
 
 

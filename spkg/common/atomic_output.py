@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Final
 
 from spkg.common.part_files import clear_inside, part_directory, part_file
-from spkg.common.portable import CLOSE_ON_EXEC, DIRECTORY_ONLY, NO_FOLLOW, lock, own, restrict, sync_all
+from spkg.common.portable import (
+    CLOSE_ON_EXEC,
+    DIRECTORY_ONLY,
+    NO_FOLLOW,
+    lock,
+    own,
+    restrict,
+    sync_all,
+    write_fully,
+)
 from spkg.errors import HostError, UsageError
 
 PARTLY: Final = ".unfinished"
@@ -176,7 +185,7 @@ def _filled(path: Path, temporary: Path, *, empty: bool) -> Iterator[Path]:
                 source.rename(target)
             temporary.rmdir()
         else:
-            temporary.rename(path)
+            _rename_into(temporary, path)
         done = True
     except OSError as exc:
         # The user does not know the temporary directory, so the error names the final place.
@@ -271,6 +280,20 @@ def _refuse_filled(path: Path) -> None:
         raise UsageError(f"{path} exists and is not a directory")
 
 
+def _rename_into(temporary: Path, path: Path) -> None:
+    """Give a directory its final name.
+
+    Raises:
+        UsageError: Another program has made it meanwhile.
+        OSError: It can't be renamed.
+    """
+    try:
+        temporary.rename(path)
+    except OSError:
+        _refuse_filled(path)
+        raise
+
+
 def _move_back(moves: Sequence[tuple[Path, Path]]) -> None:
     """Move back what was moved to its place, and nothing that another program put there."""
     for source, target in moves:
@@ -319,10 +342,8 @@ def write_all(output: FileIO, octets: bytes | memoryview) -> None:
     Raises:
         OSError: It can't be written; the error names the file.
     """
-    view = memoryview(octets)
     with _named(output.name):
-        while view:
-            view = view[output.write(view) :]
+        write_fully(output, octets)
 
 
 @contextmanager

@@ -93,21 +93,22 @@ def part_directory(path: Path, *, inside: bool) -> Iterator[Path]:
     """
     directory, prefix = (path, ".") if inside else (path.parent, _prefix(path))
     _claim(directory, prefix)
-    temporary = directory / _new_name(prefix)
-    held = -1
+    temporary: Path | None = None
+    held: int | None = None
     try:
-        try:
-            temporary.mkdir()
-        except OSError as exc:
-            raise OSError(exc.errno, exc.strerror, str(path)) from exc
-        if LOCKS:
-            with suppress(OSError):  # a mode that does not even let its owner in
-                held = os.open(temporary, os.O_RDONLY | DIRECTORY_ONLY | SAFELY)
-                _hold(held)
+        while held is None:
+            temporary = directory / _new_name(prefix)
+            try:
+                temporary.mkdir()
+            except OSError as exc:
+                raise OSError(exc.errno, exc.strerror, str(path)) from exc
+            held = _hold_directory(temporary)
+        assert temporary is not None  # it is held
         yield temporary
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if held >= 0:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+        if held is not None and held >= 0:
             os.close(held)
 
 
@@ -198,6 +199,25 @@ def _hold(descriptor: int) -> bool:
         return lock(descriptor)
     except OSError:
         return True
+
+
+def _hold_directory(path: Path) -> int | None:
+    """Lock a new directory, and return the descriptor that holds the lock; -1 if there is no lock.
+
+    None is returned if a run that looks for unfinished directories took it for one.
+    """
+    if not LOCKS:
+        return -1
+    try:
+        descriptor = os.open(path, os.O_RDONLY | DIRECTORY_ONLY | SAFELY)
+    except FileNotFoundError:
+        return None
+    except OSError:  # a mode that does not even let its owner in
+        return -1
+    if _hold(descriptor) and _is_there(path, descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _is_there(path: Path, descriptor: int) -> bool:

@@ -1,10 +1,12 @@
 """Features that some systems lack, with fallbacks: packages install on Linux, but are built anywhere."""
 
 import os
+import select
 from contextlib import suppress
 from importlib.util import find_spec
+from io import FileIO
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 __all__ = [
     "BINARY",
@@ -23,6 +25,7 @@ __all__ = [
     "read_at",
     "restrict",
     "sync_all",
+    "write_fully",
 ]
 
 BINARY: Final[int] = getattr(os, "O_BINARY", 0)
@@ -118,3 +121,18 @@ def lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def write_fully(output: IO[bytes] | FileIO, octets: bytes | memoryview) -> None:
+    """Write all of *octets*, even if the file is not buffered and accepts them in parts.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    view = memoryview(octets)
+    while view:
+        taken = output.write(view)
+        if taken is None:  # it does not block, and has no room at the moment
+            select.select([], [output], [])
+        else:
+            view = view[taken:]

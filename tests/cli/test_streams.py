@@ -1,6 +1,7 @@
 """The standard streams of any command: closed, full, without a reader, or unable to say it."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -8,7 +9,7 @@ from typing import Final
 import pytest
 
 from spkg.format.commands import End
-from tests.support.commands import process
+from tests.support.commands import PROGRAM, process
 from tests.support.kit import Draft, file
 from tests.support.package_files import furnish
 
@@ -75,3 +76,41 @@ def test_a_terminal_that_lacks_a_character_gets_it_escaped() -> None:
 
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines()[6] == "  0  0x0018  1  Extract File  /bin/\\u20ac, 21 bytes"
+
+
+LIMITED: Final = """import os, resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Runs a program that can't write more than 4096 bytes to any file, as on a full disk."""
+UNBUFFERED: Final = {**os.environ, "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.mark.parametrize("args", ["cat p.spkg /f --trust ca.pem", "list p.spkg --json"])
+def test_an_output_that_is_cut_short_is_9_also_without_buffers(args: str) -> None:
+    octets = b"x" * 9000
+    many = [file(f"/{'d' * 60}/{number}", octets) for number in range(40)]
+    Path("p.spkg").write_bytes(Draft(records=(*many, file("/f", octets), End()), payload=octets).encode())
+
+    with Path("out").open("wb") as out:
+        result = process(*args.split(), prefix=(sys.executable, "-c", LIMITED), stdout=out, env=UNBUFFERED)
+
+    assert result.stderr == "spkg: error: standard output: file too large\n"
+    assert (result.returncode, Path("out").stat().st_size) == (9, 4096)
+
+
+def test_a_pipe_that_does_not_block_gets_everything() -> None:
+    octets = b"0123456789" * 100_000
+    Path("p.spkg").write_bytes(Draft(records=(file("/f", octets), End()), payload=octets).encode())
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    program = subprocess.Popen(
+        [*PROGRAM, "cat", "p.spkg", "/f", "--trust", "ca.pem"], stdout=writing, env=UNBUFFERED
+    )
+    os.close(writing)
+
+    with open(reading, "rb") as pipe:  # noqa: PTH123 - a descriptor
+        printed = pipe.read()
+
+    assert (program.wait(), printed) == (0, octets)

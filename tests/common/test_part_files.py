@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from spkg.common.atomic_output import new_directory, new_file, new_files, write_all
+from spkg.common.part_files import part_directory
 from tests.support.denied_calls import LOCK_CALLS, without_calls
 from tests.support.kit import ROOT
 from tests.support.namespaces import not_judged
@@ -250,3 +252,20 @@ def test_where_there_are_no_locks_outputs_are_made_and_nothing_is_looked_for(
 
     assert raised is None
     assert listing(tmp_path) == {NAME: b"half", "out": b"ours"}
+
+
+def test_a_directory_that_another_run_took_for_a_dead_one_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, taken = os.open, list[Path]()
+
+    def overtaken(path: Any, *rest: Any, **more: Any) -> int:
+        if not taken and str(path).endswith(".part"):
+            taken.append(Path(path))
+            Path(path).rmdir()
+        return plain(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", overtaken)
+    with part_directory(tmp_path / "out", inside=False) as made:
+        assert made.is_dir()
+        assert [made] != taken
