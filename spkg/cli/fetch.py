@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from spkg.cli.app import command
-from spkg.cli.arguments import check_output, login, read_policy, read_timeouts, time_of
+from spkg.cli.arguments import (
+    check_output,
+    key_files,
+    login,
+    read_policy,
+    read_timeouts,
+    spare_inputs,
+    time_of,
+)
 from spkg.cli.console import hint, print_document, print_lines, progress_bar, warn
 from spkg.cli.options import (
     FILE,
@@ -72,6 +80,9 @@ def fetch(
         raise UsageError(f"{url!r} is not a URL", hint="'spkg verify' verifies a file")
     server = {name: rest.pop(name) for name in TRANSFER}
     check_output(output, force=force)
+    anchors = [("--trust", file) for file in rest["trust"]]
+    lists = [("--crl", file) for file in rest["crls"]]
+    spare_inputs(output, [*anchors, *lists, *key_files(server)])
     policy, time = read_policy(**rest), time_of(at, no_clock=no_clock)
 
     def leave(reason: BaseException, part: Path) -> bool:

@@ -90,6 +90,8 @@ class File(click.Path):
 
 
 FILE: Final = File()
+MAX_DESCRIPTOR: Final = (1 << 31) - 1
+"""The highest number that a file descriptor can have."""
 
 
 def options(*options: Callable[[Handler], Handler]) -> Callable[[Handler], Handler]:
@@ -224,7 +226,7 @@ TRANSFER_OPTIONS = options(
     ),
     click.option(
         "--password-fd",
-        type=click.IntRange(0),
+        type=click.IntRange(0, MAX_DESCRIPTOR),
         metavar="N",
         help="Read the password from the first line of file descriptor N.",
     ),

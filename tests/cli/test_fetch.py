@@ -105,3 +105,23 @@ def test_fetch_says_that_there_was_no_clock(url: str) -> None:
 
     assert result.exit_code == 0
     assert "were not checked: there is no clock" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["--trust", "--ca-bundle", "--client-cert"])
+def test_an_input_is_never_overwritten(name: str) -> None:
+    before = Path("ca.pem").read_bytes()
+    more = () if name == "--trust" else (name, "ca.pem")
+
+    result = run("fetch", "https://127.0.0.1:9/p", "-o", "ca.pem", "--force", "--trust", "ca.pem", *more)
+
+    assert result.exit_code == 2
+    assert result.stderr == "spkg: error: ca.pem: the output would overwrite an input (--trust)\n"
+    assert Path("ca.pem").read_bytes() == before
+
+
+def test_no_descriptor_has_such_a_number() -> None:
+    result = run(
+        "fetch", "http://127.0.0.1:9/p", "-o", "out", "--trust", "ca.pem", "--password-fd", str(1 << 31)
+    )
+
+    assert result.exit_code == 2
