@@ -16,17 +16,19 @@ from spkg.common.landlock import confine
 from spkg.common.libraries import require
 from spkg.download.stream import BEGIN_AGAIN, Arrival
 from spkg.download.timeouts import Timeouts
-from spkg.download.tls import tls_context
+from spkg.download.tls import TlsContexts
 from spkg.download.url import Location, Login
 from spkg.download.worker import Downloader, Transport
 from spkg.download.worker_protocol import HEAD, FrameKind, TransferOrder, pack, send_all, send_order, unpack
-from spkg.errors import SIZE, TransferError
+from spkg.errors import SIZE, HostError, SpkgError, TransferError, UsageError
 from spkg.verify.payload import StartedOverError
 
 __all__ = ["Download", "download"]
 
 LIBRARY: Final = {"http": "requests", "https": "requests"}
 """The library for a protocol, if the standard library has none."""
+REPORTED: Final = {one.__name__: one for one in (HostError, TransferError, UsageError)}
+"""The errors that the download process may report, by their names."""
 MAX_FRAME: Final = 1 << 20
 """The longest frame that is accepted, in bytes."""
 MIN_SKIP: Final = 1 << 20
@@ -173,7 +175,8 @@ class Download(Arrival):
                 defect.add_note(said["traceback"])
                 raise defect
             case FrameKind.FAILED:
-                raise TransferError(said.pop("problem"), offset=self.position or None, **said)
+                kind_of_error = REPORTED.get(said.pop("error", ""), TransferError)
+                raise kind_of_error(said.pop("problem"), offset=self.position or None, **said)
             case FrameKind.NOTE:
                 self.note(said["text"])
             case FrameKind.BEGIN if number == self._number:
@@ -267,7 +270,7 @@ def download(
         HostError: Something that the download needs on this host is missing or invalid.
         OSError: No process can be started, or a file can't be read.
     """
-    _check(location, login)
+    contexts = _check(location, login)
     ours, theirs = socket.socketpair()
     for one in (ours, theirs):
         one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
@@ -276,7 +279,7 @@ def download(
         child = fork()
         if child == 0:
             ours.close()
-            _serve(theirs, location, login)
+            _serve(theirs, location, login, contexts)
     except OSError:
         ours.close()
         raise
@@ -293,8 +296,11 @@ def download(
             os.waitpid(child, 0)
 
 
-def _check(location: Location, login: Login) -> None:
-    """Check in this process what would make the download process fail."""
+def _check(location: Location, login: Login) -> TlsContexts:
+    """Check in this process what would make the download process fail, and return the settings for TLS.
+
+    A file of these may be a pipe, so it is read here, once, and never again.
+    """
     if location.scheme in LIBRARY:
         require(LIBRARY[location.scheme])
     login.check_use(location)
@@ -302,22 +308,35 @@ def _check(location: Location, login: Login) -> None:
     named = [file for file in files if file is not None]
     for file in named:
         file.stat()
-    if named and not any(file.is_fifo() for file in named):  # a FIFO can be read only once
-        for file in named:
-            file.open("rb").close()
-        tls_context(login)
+        if not file.is_fifo():
+            file.open("rb").close()  # an error of it names the file
+    contexts = TlsContexts(login)
+    if named or location.scheme in {"https", "ftps"}:
+        _ = contexts.known
+        if location.scheme in LIBRARY:
+            _ = contexts.unknown  # a redirect may lead to another server
+    return contexts
 
 
 def _serve(  # pragma: no cover - a confined process can't record its coverage
-    connection: socket.socket, location: Location, login: Login
+    connection: socket.socket, location: Location, login: Login, contexts: TlsContexts
 ) -> NoReturn:
     """Run as the download process, with all signals blocked: only its parent ends it."""
     try:
         confine(None)
         threading.Thread(target=_end_with, args=[connection], daemon=True).start()
-        Downloader(connection, partial(_transport, location, login)).run()
+        Downloader(connection, partial(_transport, location, login, contexts)).run()
     except OSError:
         pass  # the reader is gone
+    except SpkgError as exc:
+        failure = {
+            "error": type(exc).__name__,
+            "problem": exc.problem,
+            "reason": exc.reason,
+            "hint": exc.hint,
+        }
+        with suppress(OSError):
+            send_all(connection, pack(FrameKind.FAILED, 0, failure))
     except Exception as exc:  # noqa: BLE001 - after a defect, the child must not run the parent's code
         said = {"defect": f"{type(exc).__name__}: {exc}", "traceback": traceback.format_exc()}
         with suppress(OSError):
@@ -334,17 +353,17 @@ def _end_with(connection: socket.socket) -> None:  # pragma: no cover - as above
     os._exit(0)
 
 
-def _transport(location: Location, login: Login) -> Transport:
+def _transport(location: Location, login: Login, contexts: TlsContexts) -> Transport:
     """Return the transport for the protocol of a location."""
     match location.scheme:
         case "http" | "https":
             from spkg.download.http import WebTransport  # noqa: PLC0415 - start-up: one protocol is enough
 
-            return WebTransport(location, login, RECONNECT_AFTER)
+            return WebTransport(location, login, RECONNECT_AFTER, contexts)
         case "ftp" | "ftps":
             from spkg.download.ftp import FtpTransport  # noqa: PLC0415
 
-            return FtpTransport(location, login, RECONNECT_AFTER)
+            return FtpTransport(location, login, RECONNECT_AFTER, contexts)
         case _:
             from spkg.download.tftp import TftpTransport  # noqa: PLC0415
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from spkg.download.tls import tls_context, tls_refusal
+from spkg.download.tls import TlsContexts, tls_refusal
 from spkg.download.url import Location, Login
 from spkg.download.worker import (
     MAX_SERVER_TEXT,
@@ -41,13 +41,16 @@ class FtpTransport:
         location: The location of the file.
         login: The credentials and how to use them.
         patience: After how many seconds without data a connection is given up.
-
+        contexts: The settings for TLS, if they are made already.
     """
 
-    def __init__(self, location: Location, login: Login, patience: float) -> None:
+    def __init__(
+        self, location: Location, login: Login, patience: float, contexts: TlsContexts | None = None
+    ) -> None:
         self._location = location
         self._login = login
         self._patience = patience
+        self._contexts = contexts or TlsContexts(login)
 
     def open(self, offset: int, validator: str | None) -> Transfer:
         """Request the file from an offset on.
@@ -78,7 +81,7 @@ class FtpTransport:
         location = self._location
         server: _Plain | _Tls = _Plain(timeout=self._patience, encoding=PATH_ENCODING)
         if location.scheme == "ftps":
-            server = _Tls(self._login, implicit=location.port == IMPLICIT, timeout=self._patience)
+            server = _Tls(self._contexts.known, implicit=location.port == IMPLICIT, timeout=self._patience)
         try:
             server.connect(location.host, location.port)
             if isinstance(server, _Tls):
@@ -147,8 +150,8 @@ class _Plain(_Careful, ftplib.FTP):
 class _Tls(_Careful, ftplib.FTP_TLS):
     """A connection whose data reuses the TLS session of its commands, as many servers require."""
 
-    def __init__(self, login: Login, *, implicit: bool, timeout: float) -> None:
-        super().__init__(context=tls_context(login), timeout=timeout, encoding=PATH_ENCODING)
+    def __init__(self, context: ssl.SSLContext, *, implicit: bool, timeout: float) -> None:
+        super().__init__(context=context, timeout=timeout, encoding=PATH_ENCODING)
         self._implicit = implicit
 
     def begin(self) -> None:

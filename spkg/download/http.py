@@ -3,6 +3,7 @@
 Redirects are followed here, because they decide which server a password is sent to.
 """
 
+import ssl
 from functools import cached_property
 from typing import Any, Final
 from urllib.parse import quote, urldefrag, urljoin
@@ -20,7 +21,7 @@ from spkg.download.http_login import (
     digest_proof,
     read_challenges,
 )
-from spkg.download.tls import tls_context
+from spkg.download.tls import TlsContexts
 from spkg.download.url import Location, Login
 from spkg.download.worker import Transfer
 from spkg.errors import ACCESS, LOGIN, TransferError, UsageError
@@ -48,21 +49,25 @@ class WebTransport:
         location: The location of the file.
         login: The credentials and how to use them.
         patience: After how many seconds without data a connection is given up.
+        contexts: The settings for TLS, if they are made already.
     """
 
-    def __init__(self, location: Location, login: Login, patience: float) -> None:
+    def __init__(
+        self, location: Location, login: Login, patience: float, contexts: TlsContexts | None = None
+    ) -> None:
         self._location = location
         self._login = login
         self._patience = patience
         self._proof: Proof | None = None
         """What shows the server who asks, once it wanted to know."""
         self._headers = {name: value for name, value in login.headers if name.lower() != PROXY_HEADER}
-        self._known = _Session(login, known=True)
+        self._contexts = contexts or TlsContexts(login)
+        self._known = _Session(login, self._contexts.known)
 
     @cached_property
     def _unknown(self) -> "_Session":
         """The session for servers that redirects lead to."""
-        return _Session(self._login, known=False)
+        return _Session(self._login, self._contexts.unknown)
 
     def open(self, offset: int, validator: str | None) -> Transfer:
         """Request the file from an offset on.
@@ -161,18 +166,14 @@ class _Session(requests.Session):
 
     Args:
         login: How to reach a server.
-        known: Whether it is the server that the login is for.
-
-    Raises:
-        HostError: The certificates for TLS are not valid.
-        OSError: They can't be read.
+        context: The settings for TLS.
     """
 
-    def __init__(self, login: Login, *, known: bool) -> None:
+    def __init__(self, login: Login, context: ssl.SSLContext) -> None:
         super().__init__()
         self.trust_env = False  # no proxies or passwords from the environment
         self._for_proxy = {name: value for name, value in login.headers if name.lower() == PROXY_HEADER}
-        self._adapter = _Adapter(login, self._for_proxy, known=known)
+        self._adapter = _Adapter(context, self._for_proxy)
         for scheme in ("http://", "https://"):
             self.mount(scheme, self._adapter)
         if login.proxy is not None:
@@ -211,8 +212,8 @@ class _Adapter(requests.adapters.HTTPAdapter):
     location: Location
     """The location that is requested next."""
 
-    def __init__(self, login: Login, for_proxy: dict[str, str], *, known: bool) -> None:
-        self._context = tls_context(login, known=known)
+    def __init__(self, context: ssl.SSLContext, for_proxy: dict[str, str]) -> None:
+        self._context = context
         self._for_proxy = for_proxy
         super().__init__()
 

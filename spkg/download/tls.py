@@ -3,14 +3,17 @@
 Nothing in the environment has a say: neither SSL_CERT_FILE and SSL_CERT_DIR nor SSLKEYLOGFILE is read.
 """
 
+import errno
 import ssl
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from spkg.download.url import Location, Login
 from spkg.errors import CONTACT, HostError, TransferError
 
-__all__ = ["tls_context", "tls_refusal", "tls_words"]
+__all__ = ["TlsContexts", "tls_refusal", "tls_words"]
 
 WITHOUT_TIME: Final = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME, which has no name in Python: no dates are checked."""
@@ -43,16 +46,48 @@ REFUSALS: Final[dict[str | None, tuple[str, str | None]]] = {
 """What a server refuses in the same way again, by OpenSSL's name: in plain words, and what to do."""
 
 
-def tls_context(login: Login, *, known: bool = True) -> ssl.SSLContext:
-    """Return the settings for connections to a server.
+class TlsContexts:
+    """The settings for connections to servers; each is made once, when it is first asked for.
+
+    Each raises :class:`HostError` for a file that is not valid, :class:`OSError` for one that can't be read.
 
     Args:
         login: Whom to trust, and which certificate to show.
-        known: Whether it is the server that the login is for; to others no certificate is shown.
+    """
+
+    def __init__(self, login: Login) -> None:
+        self._login = login
+
+    @cached_property
+    def known(self) -> ssl.SSLContext:
+        """The settings for the server that the login is for."""
+        login = self._login
+        if login.client_cert is None:
+            return self.unknown
+        context = _context(login, self._authorities)
+        _load_identity(context, login.client_cert, login.client_key, login.client_key_password)
+        return context
+
+    @cached_property
+    def unknown(self) -> ssl.SSLContext:
+        """The settings for other servers: no certificate is shown to them."""
+        return _context(self._login, self._authorities)
+
+    @cached_property
+    def _authorities(self) -> str | None:
+        """The authorities, if they come from a pipe, which can be read only once."""
+        bundle = self._login.ca_bundle
+        if bundle is None or not bundle.is_fifo():
+            return None
+        return bundle.read_bytes().decode("ascii", "ignore")  # comments may be in any encoding
+
+
+def _context(login: Login, authorities: str | None) -> ssl.SSLContext:
+    """Return settings with whom to trust.
 
     Raises:
-        HostError: The file of authorities or the client's certificate or key is not valid.
-        OSError: A file can't be read.
+        HostError: The file of authorities is not valid.
+        OSError: It can't be read.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it checks the chain and the host
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -61,18 +96,20 @@ def tls_context(login: Login, *, known: bool = True) -> ssl.SSLContext:
         context.verify_flags |= WITHOUT_TIME
     if login.ca_bundle is not None:
         try:
-            context.load_verify_locations(login.ca_bundle)
-        except ssl.SSLError as exc:
+            if authorities is None:
+                context.load_verify_locations(login.ca_bundle)
+            else:
+                context.load_verify_locations(cadata=authorities)
+        except (ssl.SSLError, ValueError) as exc:
             raise HostError(f"{login.ca_bundle} has no CA certificates") from exc
     else:
         system = ssl.get_default_verify_paths()  # load_default_certs would prefer the environment's
         file, directory = Path(system.openssl_cafile), Path(system.openssl_capath)
         if file.is_file():
-            context.load_verify_locations(cafile=file)
+            with suppress(OSError):  # it may be empty: the directory may be good nevertheless
+                context.load_verify_locations(cafile=file)
         if directory.is_dir():
             context.load_verify_locations(capath=directory)
-    if known and login.client_cert is not None:
-        _load_identity(context, login.client_cert, login.client_key, login.client_key_password)
     return context
 
 
@@ -92,7 +129,10 @@ def _load_identity(context: ssl.SSLContext, cert: Path, key: Path | None, passwo
 
     try:
         context.load_cert_chain(cert, key, answer)
-    except (ssl.SSLError, ValueError) as exc:
+    except (OSError, ValueError) as exc:
+        # From a pipe, whatever is wrong with its contents is reported as ESPIPE.
+        if isinstance(exc, OSError) and not isinstance(exc, ssl.SSLError) and exc.errno != errno.ESPIPE:
+            raise
         if getattr(exc, "reason", None) == "KEY_VALUES_MISMATCH":
             raise HostError(f"{key or cert}: the key does not belong to the certificate in {cert}") from exc
         if asked:

@@ -169,6 +169,14 @@ def test_a_certificate_is_shown_with_a_key_that_is_encrypted(script: Script) -> 
     )
 
 
+def test_a_pipe_without_authorities_is_9() -> None:
+    bundle = f"/dev/fd/{pipe(b'rubbish')}"
+
+    result = run("fetch", f"https://{HOST}:1/p", *FETCH, "--ca-bundle", bundle)
+
+    assert (result.exit_code, result.stderr) == (9, f"spkg: error: {bundle} has no CA certificates\n")
+
+
 def test_without_a_clock_the_dates_of_a_server_are_not_checked_either(script: Script) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(put_identity(Path("server.pem"), untimely_server(HOST)))

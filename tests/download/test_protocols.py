@@ -329,5 +329,5 @@ def test_a_server_without_tls_is_told_no_password(files: Path, bundle: Path) -> 
 def test_each_scheme_has_its_protocol(url: str, kind: Callable[..., object]) -> None:
     location = Location.parse(url)
 
-    _check(location, Login())
-    assert type(_transport(location, Login())) is kind
+    contexts = _check(location, Login())
+    assert type(_transport(location, Login(), contexts)) is kind

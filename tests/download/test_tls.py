@@ -1,10 +1,13 @@
 """TLS to servers: who is trusted, who is shown a certificate, and what nobody else has a say in."""
 
+import os
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,11 @@ import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from OpenSSL import crypto
 
-from spkg.download.client import _check
+from spkg.download.client import _check, _transport, download
 from spkg.download.ftp import FtpTransport
 from spkg.download.http import WebTransport
-from spkg.download.tls import tls_words
+from spkg.download.timeouts import Timeouts
+from spkg.download.tls import TlsContexts, tls_words
 from spkg.download.url import Location, Login
 from spkg.download.worker import BrokenError, Transport
 from spkg.errors import HostError, TransferError
@@ -279,6 +283,97 @@ def test_files_that_do_not_serve_are_named_before_anything_is_asked(
         _check(Location.parse("https://host/p"), login(**settings))
 
     assert (str(caught.value), caught.value.hint) == (problem, hint)
+
+
+@pytest.fixture
+def pipes() -> Iterator[Callable[[bytes], Path]]:
+    """Gives pipes from which octets can be read once."""
+    opened: list[int] = []
+
+    def pipe(octets: bytes) -> Path:
+        reading, writing = os.pipe()
+        opened.append(reading)
+        os.write(writing, octets)
+        os.close(writing)
+        return Path(f"/dev/fd/{reading}")
+
+    yield pipe
+    for one in opened:
+        os.close(one)
+
+
+@pytest.mark.parametrize("octets", [b"rubbish", b"", "Autorité".encode()])
+def test_a_pipe_without_an_authority_is_named(
+    here: Path, pipes: Callable[[bytes], Path], octets: bytes
+) -> None:
+    bundle = pipes(octets)
+    with pytest.raises(HostError, match=f"^{bundle} has no CA certificates$"):
+        _check(Location.parse("https://host/p"), Login(ca_bundle=bundle))
+
+
+def test_an_encrypted_key_from_a_pipe_is_named(here: Path, pipes: Callable[[bytes], Path]) -> None:
+    key = pipes(Path("key.pem").read_bytes())
+    with pytest.raises(HostError) as caught:
+        _check(Location.parse("https://host/p"), login(client_cert=Path("cert.pem"), client_key=key))
+
+    hint = "use --client-key-password-env or --client-key-password-file"
+    assert (str(caught.value), caught.value.hint) == (f"{key}: the key is encrypted", hint)
+
+
+def test_a_key_that_can_not_be_read_is_an_error_of_the_system(here: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        _ = TlsContexts(login(client_cert=Path("cert.pem"), client_key=Path("none"))).known
+
+
+@pytest.mark.parametrize("shown", ["no certificate", "a certificate"])
+def test_pipes_also_serve_for_a_redirect(here: Path, pipes: Callable[[bytes], Path], shown: str) -> None:
+    who = login(ca_bundle=pipes("Autorité\n".encode() + Path("web.pem").read_bytes()))
+    if shown == "a certificate":
+        who = replace(who, client_cert=pipes(Path("cert.pem").read_bytes()), client_key=Path("both.pem"))
+    with secure(server(HOST)) as there:
+        script = Script(octets=OCTETS, answers=[(302, {"Location": there}, b"")])
+        with secure(server(HOST), script) as url:
+            location = Location.parse(url)
+            answer = _transport(location, who, _check(location, who)).open(0, None)
+            octets = b"".join(iter(lambda: answer.read(1000), b""))
+            answer.close()
+
+    assert octets == OCTETS
+
+
+def test_pipes_also_serve_for_the_next_connection_of_ftps(here: Path, pipes: Callable[[bytes], Path]) -> None:
+    key = pipes(Path("both.pem").read_bytes())
+    who = login(client_cert=Path("cert.pem"), client_key=key)
+    with secure_ftp(server(HOST)) as url:
+        location = Location.parse(url)
+        transport = _transport(location, who, _check(location, who))
+        for _ in range(2):
+            with pytest.raises(TransferError, match="login failed: 530"):
+                transport.open(0, None)
+
+
+def test_an_empty_file_of_the_system_leaves_its_directory(
+    misled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("empty.pem").touch()
+    paths = ssl.get_default_verify_paths()._replace(
+        openssl_cafile=str(misled / "empty.pem"), openssl_capath=str(misled / "authorities")
+    )
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    with secure(server(HOST)) as url:
+        assert fetch(url, Login()) == OCTETS
+
+
+def test_what_only_the_download_process_finds_keeps_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Transport:
+        raise HostError("no such thing", hint="get one")
+
+    monkeypatch.setattr("spkg.download.client._transport", fail)
+    with download(Location.parse("http://h/p"), Login(), time.monotonic, Timeouts()) as coming:
+        with pytest.raises(HostError, match="no such thing") as caught:
+            coming.readinto(memoryview(bytearray(1)))
+
+    assert caught.value.hint == "get one"
 
 
 def test_a_server_without_tls_is_one(here: Path) -> None:
