@@ -76,7 +76,11 @@ def writing() -> Iterator[None]:
 
 def print_text(text: str) -> None:
     """Write a line to standard output at once, so that an error is known before the end."""
-    print_octets(f"{text}\n".encode(sys.stdout.encoding, sys.stdout.errors or "strict"))
+    if isinstance(sys.stdout, TextIOWrapper):
+        print_octets(f"{text}\n".encode(sys.stdout.encoding, sys.stdout.errors or "strict"))
+    else:  # text in memory; or nobody reads any more, which was reported
+        with writing():
+            click.echo(text)
 
 
 def print_octets(octets: bytes) -> None:

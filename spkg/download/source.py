@@ -75,7 +75,7 @@ def open_source(
     if source == STREAM:
         if stream is None:
             raise UsageError("the source is '-', but no stream is given")
-        with open_arrival(Pipe(stream, clock, timeouts, size=size)) as opened:
+        with open_arrival(Pipe(stream, clock, timeouts or Timeouts(), size=size)) as opened:
             yield opened
         return
     from spkg.download.client import download  # noqa: PLC0415 - start-up: a file needs no network

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -16,12 +17,13 @@ from spkg.common.digests import Digest
 from spkg.download import stream
 from spkg.download import worker as downloader
 from spkg.download.client import Download, download
+from spkg.download.source import open_source
 from spkg.download.stream import Arrival, Pipe, StreamedPayload, open_arrival
 from spkg.download.timeouts import Timeouts
 from spkg.download.url import Location, Login
 from spkg.download.worker import BrokenError, Downloader
 from spkg.download.worker_protocol import HEAD, FrameKind, pack, send_all
-from spkg.errors import FormatError, TransferError
+from spkg.errors import FormatError, TransferError, UsageError
 from spkg.format.commands import End, InitialTimeout, RecoverableTimeout, Remove
 from spkg.format.package import Command
 from spkg.format.paths import RootPath
@@ -674,3 +676,18 @@ def test_consumers_that_are_not_through_begin_anew() -> None:
     ]
     assert sum(done) == 90  # nobody wanted those from 80 to 90
     assert min(done) == -35
+
+
+def test_a_program_reads_a_package_from_a_descriptor_that_it_gives() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, OCTETS)
+    os.close(writing)
+
+    with open_source("-", clock=monotonic, stream=reading) as (opened, payload):
+        check_payload(verify_package(opened, policy(), at=AT), payload)
+    os.close(reading)
+
+    with pytest.raises(UsageError, match="no stream is given"), open_source("-", clock=monotonic):
+        pass
+    with pytest.raises(UsageError, match="a path can't be empty"), open_source("", clock=monotonic):
+        pass
