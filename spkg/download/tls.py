@@ -15,6 +15,8 @@ from spkg.errors import CONTACT, HostError, TransferError
 
 __all__ = ["TlsContexts", "tls_refusal", "tls_words"]
 
+MAX_BUNDLE: Final = 16 << 20
+"""The most bytes that are read of authorities from a pipe."""
 WITHOUT_TIME: Final = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME, which has no name in Python: no dates are checked."""
 AUTHORITIES: Final = "use --ca-bundle for a private certificate authority"
@@ -79,7 +81,11 @@ class TlsContexts:
         bundle = self._login.ca_bundle
         if bundle is None or not bundle.is_fifo():
             return None
-        return bundle.read_bytes().decode("ascii", "ignore")  # comments may be in any encoding
+        with bundle.open("rb") as pipe:
+            octets = pipe.read(MAX_BUNDLE + 1)
+        if len(octets) > MAX_BUNDLE:
+            raise HostError(f"{bundle} has more than {MAX_BUNDLE} bytes")
+        return octets.decode("ascii", "ignore")  # comments may be in any encoding
 
 
 def _context(login: Login, authorities: str | None) -> ssl.SSLContext:

@@ -414,3 +414,17 @@ def test_other_errors_of_tls_are_words_too() -> None:
 
     assert tls_words(error) == "TLS failed: bad record type"
     assert tls_words(ssl.SSLError(1)) == "TLS failed: unknown error"
+
+
+def test_authorities_from_a_pipe_that_never_ends_are_not_all_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spkg.download.tls.MAX_BUNDLE", 1000)
+    os.mkfifo(pipe := tmp_path / "pipe")
+    writer = os.open(pipe, os.O_RDWR)
+    os.write(writer, b"x" * 1001)
+
+    with pytest.raises(HostError, match="has more than 1000 bytes"):
+        _ = TlsContexts(Login(ca_bundle=pipe)).known
+
+    os.close(writer)
