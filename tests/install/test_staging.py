@@ -1,11 +1,8 @@
 """Files of a package in a regular file, hashed and written by several threads."""
 
 import os
-import resource
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -25,6 +22,7 @@ from spkg.verify.signatures import verify_package
 from tests.support.commands import PATIENCE, files
 from tests.support.installation import APPLY, furnish_root, started, wait_for
 from tests.support.kit import AT, Draft, file, policy
+from tests.support.restrictions import at_most
 
 SIZES: Final = (CHUNK + 1, 3 * SMALL_RANGE, 0, 2 * SMALL_RANGE + 7, 1, SMALL_RANGE, 5 * CHUNK)
 """Of the files, in the order of their commands: none outweighs all others."""
@@ -62,16 +60,6 @@ def install(tmp_path: Path, jobs: int) -> None:
 def found(tmp_path: Path) -> dict[str, bytes]:
     paths = [path for path in (tmp_path / "root").rglob("*") if path.is_file()]
     return {str(path.relative_to(tmp_path / "root")): path.read_bytes() for path in paths}
-
-
-@contextmanager
-def no_file_larger_than(octets: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @jobs
@@ -113,7 +101,7 @@ def test_of_several_files_that_can_not_be_written_the_first_one_is_named(
 ) -> None:
     make(tmp_path, lengths)
 
-    with no_file_larger_than(2 * SMALL_RANGE), pytest.raises(FailedError) as failed:
+    with at_most(2 * SMALL_RANGE), pytest.raises(FailedError) as failed:
         install(tmp_path, jobs)
 
     # Numbers count the effects in the order of the paths, of which the first is the directory.
