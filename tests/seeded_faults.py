@@ -129,7 +129,7 @@ FAULTS: Final = (
         "the error of the last file that failed, not of the first one",
         "if number < self._failed:",
         "if True:",
-        "test_of_several_files_that_can_not_be_written_the_first_one_is_named",
+        "test_of_two_failures_the_first_in_order_is_reported_whichever_came_first",
     ),
     _fault(
         "a piece that is overwritten before it is hashed",
