@@ -6,6 +6,7 @@ A device file is read, never written: the device updates the version in it after
 import re
 from dataclasses import dataclass, field
 from enum import Enum
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,7 @@ from spkg.format.entities import read_entity, read_vendor
 from spkg.format.modes import ModeRule, read_mode, read_mode_rule
 from spkg.format.versions import parse_version
 
-__all__ = ["Device", "DeviceAttribute", "LinkPolicy", "load_device", "read_device"]
+__all__ = ["Device", "DeviceAttribute", "Handler", "LinkPolicy", "load_device", "read_device"]
 
 PLAIN: Final = 0o644
 MAX_PROVISIONING_CODE: Final = 64
@@ -25,6 +26,8 @@ MAX_OPTION_NAME: Final = 64
 """The longest OptionName, in characters."""
 MAX_SIZE: Final = (1 << 63) - 1
 """The largest size of a medium."""
+HOOK_TIMEOUT: Final = 300
+"""How long a hook may take unless the device says otherwise, in seconds."""
 
 
 class LinkPolicy(Enum):
@@ -42,6 +45,20 @@ class DeviceAttribute:
     defining_entity: int
     class_: int
     value: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handler:
+    """What files of a package are given to instead of being written, if their paths match."""
+
+    pattern: str
+    """Such as ``/images/*.img``, for the whole path; ``*`` also matches slashes."""
+    command: tuple[str, ...]
+    """The program and its arguments; it reads the file from standard input."""
+
+    def matches(self, path: str) -> bool:
+        """Whether it takes the file at *path*, which begins with a slash."""
+        return fnmatchcase(path, self.pattern)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +81,15 @@ class Device:
     file_mode: int = PLAIN
     modes: tuple[ModeRule, ...] = ()
     recovery_command: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    """The hook that runs before anything changes: a program and its arguments; empty if there is none."""
+    after: tuple[str, ...] = ()
+    """The hook that runs once a package is installed."""
+    failed: tuple[str, ...] = ()
+    """The hook that runs after an installation that failed."""
+    hook_timeout: float = HOOK_TIMEOUT
+    """How long each of these programs may take, in seconds."""
+    handlers: tuple[Handler, ...] = ()
     max_extracted: int | None = None
     """The most bytes that a package may write."""
     minimum_package_version: tuple[int, ...] | None = None
@@ -72,6 +98,10 @@ class Device:
     def mode_for(self, path: str) -> int | None:
         """Return the mode from the first rule that applies to *path*."""
         return next((rule.mode for rule in self.modes if rule.matches(path)), None)
+
+    def handler_for(self, path: str) -> Handler | None:
+        """Return the first handler that takes the file at *path*."""
+        return next((handler for handler in self.handlers if handler.matches(path)), None)
 
 
 def load_device(path: Path) -> Device:
@@ -115,7 +145,12 @@ def read_device(document: Table) -> Device:
         links=_links(install),
         file_mode=PLAIN if "file-mode" not in install else read_mode(install, "file-mode"),
         modes=tuple(read_mode_rule(table) for table in install.tables("mode")),
-        recovery_command=tuple(map(os_name, install.texts("recovery-command"))),
+        recovery_command=_command(install, "recovery-command"),
+        before=_command(install, "before"),
+        after=_command(install, "after"),
+        failed=_command(install, "failed"),
+        hook_timeout=HOOK_TIMEOUT if (limit := install.seconds("hook-timeout")) is None else limit,
+        handlers=tuple(_handler(table) for table in install.tables("handler")),
         max_extracted=install.size("max-extracted", MAX_SIZE),
         minimum_package_version=_version(install, "minimum-package-version"),
         attributes=frozenset(_attribute(table) for table in document.tables("attribute")),
@@ -169,6 +204,26 @@ def _links(table: Table) -> LinkPolicy:
     except ValueError as exc:
         problem = f'must be "refuse" or "follow-in-root", got {(text or "")[:40]!r}'
         raise table.error("symlinks", problem) from exc
+
+
+def _command(table: Table, key: str) -> tuple[str, ...]:
+    """Return a program and its arguments; none if the key is missing or its array is empty."""
+    words = table.texts(key)
+    if words and not words[0]:
+        raise table.error(key, "must begin with a program, got an empty string")
+    if any("\0" in word for word in words):
+        raise table.error(key, "must have no NUL in any string")
+    return tuple(map(os_name, words))
+
+
+def _handler(table: Table) -> Handler:
+    pattern, command = table.text("path"), _command(table, "command")
+    if pattern is None or not pattern.startswith("/"):
+        raise table.error("path", "must be a pattern that begins with a slash")
+    if not command:
+        raise table.error("command", "must be an array of a program and its arguments")
+    table.finish()
+    return Handler(pattern=pattern, command=command)
 
 
 def _version(table: Table, key: str) -> tuple[int, ...] | None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 import pytest
 
 from spkg.common.toml_document import parse_table
-from spkg.device import Device, DeviceAttribute, LinkPolicy, load_device, read_device
+from spkg.device import Device, DeviceAttribute, Handler, LinkPolicy, load_device, read_device
 from spkg.errors import FormatError
 from spkg.format.commands import ROLES
 from spkg.format.modes import ModeRule
@@ -77,6 +77,59 @@ def test_the_first_rule_that_is_for_a_path_says_its_mode() -> None:
     assert [device(text).mode_for(path) for path in ("/etc/a/b.sh", "/etc", "/bin/sh")] == [0o600, None, None]
 
 
+def test_hooks_are_programs_with_their_arguments() -> None:
+    text = """
+        [install]
+        before = ["/etc/spkg/before", "--quiet"]
+        after = ["/etc/spkg/after", ""]
+        failed = []
+    """
+
+    assert device(text) == Device(before=("/etc/spkg/before", "--quiet"), after=("/etc/spkg/after", ""))
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0),
+        ("90", 90),
+        ("0.3", 0.3),
+        ('"45"', 45),
+        ('"30s"', 30),
+        ('"1.5 s"', 1.5),
+        ('"10min"', 600),
+        ('"1h"', 3600),
+    ],
+)
+def test_hooks_have_the_time_that_the_device_gives_them(value: str, seconds: float) -> None:
+    assert device(f"[install]\nhook-timeout = {value}").hook_timeout == seconds
+
+
+def test_hooks_have_five_minutes_unless_the_device_says_otherwise() -> None:
+    assert device("").hook_timeout == 300
+
+
+def test_the_first_handler_that_is_for_a_path_takes_the_file() -> None:
+    text = """
+        [[install.handler]]
+        path = "/images/*.img"
+        command = ["/sbin/write-image", "/dev/mtdblock4"]
+        [[install.handler]]
+        path = "/images/*"
+        command = ["/bin/other"]
+    """
+
+    found = device(text)
+
+    first, second = found.handlers
+    assert first == Handler(pattern="/images/*.img", command=("/sbin/write-image", "/dev/mtdblock4"))
+    assert [found.handler_for(path) for path in ("/images/a/b.img", "/images/x", "/etc/a.img")] == [
+        first,
+        second,
+        None,
+    ]
+
+
 def test_the_roles_of_a_vendor_can_be_accepted() -> None:
     text = '[install]\nroles = ["web-content", { vendor = "00D09E" }, { vendor = "ABCDEF" }]'
 
@@ -137,6 +190,43 @@ def test_links_can_be_followed_in_the_root() -> None:
         (
             '[[install.mode]]\npath = "/bin/*"\nmode = "0755"\nowner = 0',
             "install.mode[0].owner: unknown key",
+        ),
+        ('[install]\nbefore = "/bin/true"', "install.before: must be an array"),
+        ('[install]\nafter = ["/bin/true", 1]', "install.after: must be an array of strings"),
+        ('[install]\nfailed = [""]', "install.failed: must begin with a program, got an empty string"),
+        (
+            '[install]\nrecovery-command = ["/bin/true", "a\\u0000b"]',
+            "install.recovery-command: must have no NUL in any string",
+        ),
+        *(
+            (
+                f"[install]\nhook-timeout = {value}",
+                'install.hook-timeout: must be a number of seconds, or a time such as "30s", "10min" or "1h"',
+            )
+            for value in ('"5 minutes"', '""', '"-1s"', "true", "[]")
+        ),
+        *(
+            (
+                f"[install]\nhook-timeout = {value}",
+                f"install.hook-timeout: must be from 0 to 4294967295 s, got {told}",
+            )
+            for value, told in (("-1", "-1"), ("nan", "nan"), ("inf", "inf"), ('"1193047h"', "4.29497e+09"))
+        ),
+        (
+            '[[install.handler]]\npath = "images/*"\ncommand = ["/bin/true"]',
+            "install.handler[0].path: must be a pattern that begins with a slash",
+        ),
+        (
+            '[[install.handler]]\ncommand = ["/bin/true"]',
+            "install.handler[0].path: must be a pattern that begins with a slash",
+        ),
+        (
+            '[[install.handler]]\npath = "/images/*"',
+            "install.handler[0].command: must be an array of a program and its arguments",
+        ),
+        (
+            '[[install.handler]]\npath = "/images/*"\ncommand = ["/bin/true"]\nlimit = 3',
+            "install.handler[0].limit: unknown key",
         ),
         (
             '[install]\nminimum-package-version = "6.x"',

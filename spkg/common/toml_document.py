@@ -131,6 +131,26 @@ class Table:
         """
         return self._quantity(key, DURATIONS, 'a number of seconds, or a time such as "10min"')
 
+    def seconds(self, key: str) -> float | None:
+        """Return a time in seconds, which may have a fraction: a number, or a time such as ``"1.5s"``.
+
+        Raises:
+            FormatError: The value is something else.
+        """
+        value = self._take(key)
+        number: float | None = None
+        if type(value) in {int, float}:
+            number = value
+        elif isinstance(value, str):
+            match = re.fullmatch(r"([0-9]{1,10}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)", value, re.ASCII)
+            if match is not None and match[2] in DURATIONS:
+                number = float(match[1]) * DURATIONS[match[2]]
+        if value is not None and number is None:
+            raise self.error(key, 'must be a number of seconds, or a time such as "30s", "10min" or "1h"')
+        if number is not None and not 0 <= number <= U32_MAX:  # nor what is no number
+            raise self.error(key, f"must be from 0 to {U32_MAX} s, got {number:g}")
+        return number
+
     def octets(self, key: str) -> bytes | None:
         """Return bytes, written in hex.
 
