@@ -1,7 +1,7 @@
 """A child process that changes a root and, if the kernel has Landlock, can change nothing else.
 
-The two exchange only the work and its answers, as JSON lines.  The parent reads the package's front matter,
-reports to the user, and survives whatever happens to the child.
+The two exchange only the work, its answers, and what the child has to ask, as JSON lines.  The parent reads
+the package's front matter, reports to the user, runs programs, and survives whatever happens to the child.
 """
 
 import gc
@@ -23,17 +23,23 @@ from spkg.errors import FailedError, SpkgError, UnsafeError
 __all__ = [
     "ChildKilledError",
     "DefectError",
+    "Line",
+    "Reply",
     "Tell",
     "fork",
     "forking",
     "run_child",
+    "unanswered",
 ]
 
 Tell = Callable[[Document], None]
+Reply = Callable[[Document], Document]
 
 _FORKING: Final = threading.Lock()
 SAID: Final = ("problem", "source", "offset", "field", "section", "hint", "reason")
 """The attributes of an error that the child passes on."""
+REPLY: Final = 1 << 16
+"""How many bytes of a reply are read at once."""
 
 
 class ChildKilledError(FailedError):
@@ -42,6 +48,36 @@ class ChildKilledError(FailedError):
 
 class DefectError(Exception):
     """A defect in the child's work; its traceback is attached as a note."""
+
+
+class Line:
+    """What a child has to its parent: it can tell it documents, and ask it for one.
+
+    Args:
+        tell: Sends a document.
+        ask: Sends a document and returns the one that is the reply.
+    """
+
+    def __init__(self, tell: Tell, ask: Reply) -> None:
+        self._tell = tell
+        self._ask = ask
+
+    def __call__(self, document: Document) -> None:
+        """Send a document; if the parent is gone, nobody hears it."""
+        self._tell(document)
+
+    def ask(self, document: Document) -> Document:
+        """Send a document, and wait for the reply.
+
+        Raises:
+            FailedError: The parent is gone.
+        """
+        return self._ask(document)
+
+
+def unanswered(_question: Document) -> Document:
+    """Reply nothing, if the work asks nothing."""
+    return {}
 
 
 def fork() -> int:
@@ -65,14 +101,15 @@ def forking() -> Iterator[None]:
         yield
 
 
-def run_child(work: Callable[[Tell], Document], hear: Tell) -> Document:
+def run_child(work: Callable[[Line], Document], hear: Tell, reply: Reply = unanswered) -> Document:
     """Do *work* in a child process, and return its answer.
 
     A signal that interrupts the wait here is passed on to the child; an answer that still comes is returned.
 
     Args:
-        work: What to do in the child; it may send documents in the meantime.
+        work: What to do in the child; it may send documents in the meantime, and ask.
         hear: Called here with each of these documents.
+        reply: Called here with what the child asks; if it raises, the child finds that nobody is there.
 
     Raises:
         SpkgError: What the work raised, with all its attributes.
@@ -81,6 +118,7 @@ def run_child(work: Callable[[Tell], Document], hear: Tell) -> Document:
         OSError: The child can't be started.
     """
     reading, writing = os.pipe()
+    asking, replying = os.pipe()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         child = fork()
@@ -89,15 +127,18 @@ def run_child(work: Callable[[Tell], Document], hear: Tell) -> Document:
         raise
     if child == 0:
         os.close(reading)
-        _work(work, writing, before)
+        os.close(replying)  # or it would not notice that the parent is gone
+        _work(work, writing, asking, before)
     os.close(writing)
+    os.close(asking)
     answers: list[Document] = []
-    with os.fdopen(reading, "rb") as lines:
+    with os.fdopen(reading, "rb") as lines, os.fdopen(replying, "wb", buffering=0) as replies:
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            _listen(lines, hear, answers)
+            _listen(lines, hear, answers, lambda question: _write(replies.fileno(), reply(question)))
             status = os.waitpid(child, 0)[1]
         except BaseException:
+            replies.close()
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGTERM)
             _listen(lines, lambda _: None, answers)  # hear() may be what hangs
@@ -122,14 +163,29 @@ def _end(status: int) -> str:
         return f"signal {number}"
 
 
-def _work(work: Callable[[Tell], Document], writing: int, mask: Iterable[int]) -> NoReturn:
+def _write(descriptor: int, document: Document) -> None:
+    octets = memoryview(json.dumps(document).encode() + b"\n")
+    with suppress(BrokenPipeError):  # the other process is gone: this one completes its work anyway
+        while octets:
+            octets = octets[os.write(descriptor, octets) :]
+
+
+def _work(work: Callable[[Line], Document], writing: int, asking: int, mask: Iterable[int]) -> NoReturn:
     """Do the work in the child, answer, and exit without returning to the caller."""
 
     def tell(document: Document) -> None:
-        octets = memoryview(json.dumps(document).encode() + b"\n")
-        with suppress(BrokenPipeError):  # the parent is gone: the work is completed anyway
-            while octets:
-                octets = octets[os.write(writing, octets) :]
+        _write(writing, document)
+
+    def ask(question: Document) -> Document:
+        tell({"asked": question})
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            octets = os.read(asking, REPLY)
+            if not octets:
+                raise FailedError("the process that asked for this is gone")
+            line += octets
+        reply: Document = json.loads(line)
+        return reply
 
     # What was there before is of no use to look at, and each page that is touched would be copied.
     gc.freeze()
@@ -137,7 +193,7 @@ def _work(work: Callable[[Tell], Document], writing: int, mask: Iterable[int]) -
     try:
         raise_stop_signals()  # or one would end this process in the middle of what it does
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        tell({"done": work(lambda document: tell({"told": document}))})
+        tell({"done": work(Line(lambda document: tell({"told": document}), ask))})
         status = 0
     except SpkgError as exc:
         kind = next(base.__name__ for base in type(exc).__mro__ if base.__module__ == spkg.errors.__name__)
@@ -151,7 +207,12 @@ def _work(work: Callable[[Tell], Document], writing: int, mask: Iterable[int]) -
         os._exit(status)
 
 
-def _listen(lines: Iterable[bytes], hear: Tell, answers: list[Document]) -> None:
+def _listen(
+    lines: Iterable[bytes],
+    hear: Tell,
+    answers: list[Document],
+    asked: Tell = lambda _: None,
+) -> None:
     for line in lines:
         try:
             told: Document = json.loads(line)
@@ -159,6 +220,8 @@ def _listen(lines: Iterable[bytes], hear: Tell, answers: list[Document]) -> None
             continue
         if "told" in told:
             hear(told["told"])
+        elif "asked" in told:
+            asked(told["asked"])
         else:
             answers.append(told)
 

@@ -680,7 +680,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, *answers: BaseException | None) -
     """Have each child in turn end as it is told; None does its work here."""
     waiting = list(answers)
 
-    def run_child(work: Any, hear: Any) -> Any:
+    def run_child(work: Any, hear: Any, _reply: Any = None) -> Any:
         answer = waiting.pop(0)
         if answer is not None:
             raise answer

@@ -5,14 +5,15 @@ import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import pytest
 
-from spkg.common.child_process import ChildKilledError, DefectError, run_child
+from spkg.common.child_process import ChildKilledError, DefectError, Line, run_child
 from spkg.common.documents import Document
 from spkg.common.landlock import confine
-from spkg.errors import NO_ROOM, FormatError, RefusedError, UntrustedError
+from spkg.common.stop_signals import hold_stop_signals
+from spkg.errors import NO_ROOM, FailedError, FormatError, RefusedError, UntrustedError
 from spkg.install.root import Root
 from spkg.verify.contents import DamagedPayloadError, PayloadReport
 
@@ -178,6 +179,59 @@ def test_what_is_told_arrives_in_order_and_then_the_answer() -> None:
 
     assert run_child(work, heard.append) == {"answer": "ä\n\udcff"}
     assert heard == [{"number": number} for number in range(1000)]
+
+
+def test_what_is_asked_is_replied_to() -> None:
+    def work(line: Line) -> Document:
+        line({"number": 0})
+        return {"replies": [line.ask({"number": number})["more"] for number in range(3)]}
+
+    def reply(question: Document) -> Document:
+        heard.append(question)
+        return {"more": "ä" * question["number"] * 40_000}
+
+    heard: list[Document] = []
+
+    assert run_child(work, heard.append, reply) == {"replies": ["", "ä" * 40_000, "ä" * 80_000]}
+    assert heard == [{"number": 0}, {"number": 0}, {"number": 1}, {"number": 2}]
+
+
+def test_where_nobody_has_an_answer_the_reply_is_empty() -> None:
+    assert run_child(lambda line: line.ask({}), ignore) == {}
+
+
+def test_a_reply_that_can_not_be_given_ends_the_work(tmp_path: Path) -> None:
+    def work(line: Line) -> Document:
+        try:
+            line.ask({})
+        except FailedError as exc:
+            (tmp_path / "ended").write_text(str(exc))
+            raise
+        raise AssertionError
+
+    def reply(_question: Document) -> NoReturn:
+        raise KeyboardInterrupt
+
+    def held(line: Line) -> Document:
+        hold_stop_signals()
+        return work(line)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_child(held, ignore, reply)
+
+    assert (tmp_path / "ended").read_text() == "the process that asked for this is gone"
+
+
+def test_a_child_that_is_killed_while_it_asks_is_told() -> None:
+    def work(line: Line) -> Document:
+        return line.ask({"child": os.getpid()})
+
+    def reply(question: Document) -> Document:
+        os.kill(question["child"], signal.SIGKILL)
+        return {}
+
+    with pytest.raises(ChildKilledError, match="SIGKILL"):
+        run_child(work, ignore, reply)
 
 
 def test_an_error_arrives_with_all_that_it_says() -> None:
