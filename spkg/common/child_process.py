@@ -23,7 +23,7 @@ from spkg.errors import FailedError, SpkgError, UnsafeError
 __all__ = [
     "ChildKilledError",
     "DefectError",
-    "Line",
+    "Parent",
     "Reply",
     "Tell",
     "fork",
@@ -50,8 +50,8 @@ class DefectError(Exception):
     """A defect in the child's work; its traceback is attached as a note."""
 
 
-class Line:
-    """What a child has to its parent: it can tell it documents, and ask it for one.
+class Parent:
+    """The parent as a child has it: it can be told documents, and asked for one.
 
     Args:
         tell: Sends a document.
@@ -101,7 +101,7 @@ def forking() -> Iterator[None]:
         yield
 
 
-def run_child(work: Callable[[Line], Document], hear: Tell, reply: Reply = unanswered) -> Document:
+def run_child(work: Callable[[Parent], Document], hear: Tell, reply: Reply = unanswered) -> Document:
     """Do *work* in a child process, and return its answer.
 
     A signal that interrupts the wait here is passed on to the child; an answer that still comes is returned.
@@ -170,7 +170,7 @@ def _write(descriptor: int, document: Document) -> None:
             octets = octets[os.write(descriptor, octets) :]
 
 
-def _work(work: Callable[[Line], Document], writing: int, asking: int, mask: Iterable[int]) -> NoReturn:
+def _work(work: Callable[[Parent], Document], writing: int, asking: int, mask: Iterable[int]) -> NoReturn:
     """Do the work in the child, answer, and exit without returning to the caller."""
 
     def tell(document: Document) -> None:
@@ -193,7 +193,7 @@ def _work(work: Callable[[Line], Document], writing: int, asking: int, mask: Ite
     try:
         raise_stop_signals()  # or one would end this process in the middle of what it does
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        tell({"done": work(Line(lambda document: tell({"told": document}), ask))})
+        tell({"done": work(Parent(lambda document: tell({"told": document}), ask))})
         status = 0
     except SpkgError as exc:
         kind = next(base.__name__ for base in type(exc).__mro__ if base.__module__ == spkg.errors.__name__)

@@ -1,13 +1,14 @@
 """What may be wrong without stopping anything: warnings, each with a code that never changes."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Final, Literal, get_args
 
+from spkg.common.documents import Document
 from spkg.errors import RefusedError
 
-__all__ = ["CODES", "Finding", "WarningCode", "refuse_findings"]
+__all__ = ["CODES", "NO_DATES", "Finding", "WarningCode", "refuse_findings", "warning_documents"]
 
 WarningCode = Literal[
     "already-ended",
@@ -105,6 +106,18 @@ class Finding:
 
     def __str__(self) -> str:
         return self.message if self.path is None else f"{self.path}: {self.message}"
+
+
+NO_DATES: Final = Finding(
+    code="dates-not-checked",
+    message="the dates of certificates and revocation lists were not checked: there is no clock",
+)
+"""The warning whenever a signature was accepted without a clock."""
+
+
+def warning_documents(findings: Iterable[Finding]) -> list[Document]:
+    """Return the list ``warnings`` of a document."""
+    return [asdict(finding) for finding in findings]
 
 
 def refuse_findings(findings: Iterable[Finding]) -> None:

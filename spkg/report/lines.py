@@ -1,12 +1,11 @@
 """What all reports share."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from enum import Enum
-from typing import Any, Final
+from typing import Any
 
 from spkg.common.documents import Document
-from spkg.common.findings import Finding
+from spkg.common.findings import NO_DATES, warning_documents
 from spkg.errors import SpkgError
 from spkg.format.ranges import Range
 
@@ -32,12 +31,6 @@ class Tone(Enum):
     GOOD = "good"
     BAD = "bad"
 
-
-NO_DATES: Final = Finding(
-    code="dates-not-checked",
-    message="the dates of certificates and revocation lists were not checked: there is no clock",
-)
-"""The warning whenever a signature was accepted without a clock."""
 
 Line = tuple[Tone, str]
 """A line for people, not yet escaped."""
@@ -101,11 +94,6 @@ def columns(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     for row in table:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         yield "  ".join([*cells, row[-1]]).rstrip()
-
-
-def warning_documents(findings: Iterable[Finding]) -> list[Document]:
-    """Return the list ``warnings`` of a document."""
-    return [asdict(finding) for finding in findings]
 
 
 def progress_document(schema: str, octets: int, total: int, **more: Any) -> Document:

@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 
 import pytest
 
-from spkg.common.child_process import ChildKilledError, DefectError, Line, run_child
+from spkg.common.child_process import ChildKilledError, DefectError, Parent, run_child
 from spkg.common.documents import Document
 from spkg.common.landlock import confine
 from spkg.common.stop_signals import hold_stop_signals
@@ -182,9 +182,9 @@ def test_what_is_told_arrives_in_order_and_then_the_answer() -> None:
 
 
 def test_what_is_asked_is_replied_to() -> None:
-    def work(line: Line) -> Document:
-        line({"number": 0})
-        return {"replies": [line.ask({"number": number})["more"] for number in range(3)]}
+    def work(parent: Parent) -> Document:
+        parent({"number": 0})
+        return {"replies": [parent.ask({"number": number})["more"] for number in range(3)]}
 
     def reply(question: Document) -> Document:
         heard.append(question)
@@ -197,13 +197,13 @@ def test_what_is_asked_is_replied_to() -> None:
 
 
 def test_where_nobody_has_an_answer_the_reply_is_empty() -> None:
-    assert run_child(lambda line: line.ask({}), ignore) == {}
+    assert run_child(lambda parent: parent.ask({}), ignore) == {}
 
 
 def test_a_reply_that_can_not_be_given_ends_the_work(tmp_path: Path) -> None:
-    def work(line: Line) -> Document:
+    def work(parent: Parent) -> Document:
         try:
-            line.ask({})
+            parent.ask({})
         except FailedError as exc:
             (tmp_path / "ended").write_text(str(exc))
             raise
@@ -212,9 +212,9 @@ def test_a_reply_that_can_not_be_given_ends_the_work(tmp_path: Path) -> None:
     def reply(_question: Document) -> NoReturn:
         raise KeyboardInterrupt
 
-    def held(line: Line) -> Document:
+    def held(parent: Parent) -> Document:
         hold_stop_signals()
-        return work(line)
+        return work(parent)
 
     with pytest.raises(KeyboardInterrupt):
         run_child(held, ignore, reply)
@@ -223,8 +223,8 @@ def test_a_reply_that_can_not_be_given_ends_the_work(tmp_path: Path) -> None:
 
 
 def test_a_child_that_is_killed_while_it_asks_is_told() -> None:
-    def work(line: Line) -> Document:
-        return line.ask({"child": os.getpid()})
+    def work(parent: Parent) -> Document:
+        return parent.ask({"child": os.getpid()})
 
     def reply(question: Document) -> Document:
         os.kill(question["child"], signal.SIGKILL)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from spkg.common.child_process import ChildKilledError, Line, Reply, Tell, unanswered
+from spkg.common.child_process import ChildKilledError, Parent, Reply, Tell, unanswered
 from spkg.common.documents import Document
 from spkg.errors import FailedError, RefusedError, UnsafeError
 from spkg.install import apply as applying
@@ -134,11 +134,13 @@ class WholeInstaller:
         except Killed:
             return KILLED
 
-    def _run_child(self, work: Callable[[Line], Document], hear: Tell, reply: Reply = unanswered) -> Document:
+    def _run_child(
+        self, work: Callable[[Parent], Document], hear: Tell, reply: Reply = unanswered
+    ) -> Document:
         self._root.tap = self._taps.pop(0) if self._taps else nothing
         try:
             done: Document = json.loads(
-                json.dumps(work(Line(lambda told: hear(json.loads(json.dumps(told))), reply)))
+                json.dumps(work(Parent(lambda told: hear(json.loads(json.dumps(told))), reply)))
             )
         except Killed as exc:
             raise ChildKilledError("the process that changes the root was ended by signal 9") from exc
