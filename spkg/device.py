@@ -17,7 +17,7 @@ from spkg.format.entities import read_entity, read_vendor
 from spkg.format.modes import ModeRule, read_mode, read_mode_rule
 from spkg.format.versions import parse_version
 
-__all__ = ["Device", "DeviceAttribute", "Handler", "LinkPolicy", "load_device", "read_device"]
+__all__ = ["Device", "DeviceAttribute", "FileHandler", "LinkPolicy", "load_device", "read_device"]
 
 PLAIN: Final = 0o644
 MAX_PROVISIONING_CODE: Final = 64
@@ -48,7 +48,7 @@ class DeviceAttribute:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Handler:
+class FileHandler:
     """What files of a package are given to instead of being written, if their paths match."""
 
     pattern: str
@@ -82,14 +82,14 @@ class Device:
     modes: tuple[ModeRule, ...] = ()
     recovery_command: tuple[str, ...] = ()
     before: tuple[str, ...] = ()
-    """The hook that runs before anything changes: a program and its arguments; empty if there is none."""
+    """The hook that runs before anything changes: a program and its arguments; empty for no hook."""
     after: tuple[str, ...] = ()
     """The hook that runs once a package is installed."""
     failed: tuple[str, ...] = ()
     """The hook that runs after an installation that failed."""
     hook_timeout: float = HOOK_TIMEOUT
     """How long each of these programs may take, in seconds."""
-    handlers: tuple[Handler, ...] = ()
+    handlers: tuple[FileHandler, ...] = ()
     max_extracted: int | None = None
     """The most bytes that a package may write."""
     minimum_package_version: tuple[int, ...] | None = None
@@ -99,7 +99,7 @@ class Device:
         """Return the mode from the first rule that applies to *path*."""
         return next((rule.mode for rule in self.modes if rule.matches(path)), None)
 
-    def handler_for(self, path: str) -> Handler | None:
+    def handler_for(self, path: str) -> FileHandler | None:
         """Return the first handler that takes the file at *path*."""
         return next((handler for handler in self.handlers if handler.matches(path)), None)
 
@@ -216,14 +216,14 @@ def _command(table: Table, key: str) -> tuple[str, ...]:
     return tuple(map(os_name, words))
 
 
-def _handler(table: Table) -> Handler:
+def _handler(table: Table) -> FileHandler:
     pattern, command = table.text("path"), _command(table, "command")
     if pattern is None or not pattern.startswith("/"):
         raise table.error("path", "must be a pattern that begins with a slash")
     if not command:
         raise table.error("command", "must be an array of a program and its arguments")
     table.finish()
-    return Handler(pattern=pattern, command=command)
+    return FileHandler(pattern=pattern, command=command)
 
 
 def _version(table: Table, key: str) -> tuple[int, ...] | None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 import pytest
 
 from spkg.common.toml_document import parse_table
-from spkg.device import Device, DeviceAttribute, Handler, LinkPolicy, load_device, read_device
+from spkg.device import Device, DeviceAttribute, FileHandler, LinkPolicy, load_device, read_device
 from spkg.errors import FormatError
 from spkg.format.commands import ROLES
 from spkg.format.modes import ModeRule
@@ -122,7 +122,7 @@ def test_the_first_handler_that_is_for_a_path_takes_the_file() -> None:
     found = device(text)
 
     first, second = found.handlers
-    assert first == Handler(pattern="/images/*.img", command=("/sbin/write-image", "/dev/mtdblock4"))
+    assert first == FileHandler(pattern="/images/*.img", command=("/sbin/write-image", "/dev/mtdblock4"))
     assert [found.handler_for(path) for path in ("/images/a/b.img", "/images/x", "/etc/a.img")] == [
         first,
         second,

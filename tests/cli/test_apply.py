@@ -508,7 +508,7 @@ def test_a_failure_in_the_unrecoverable_state_runs_the_recovery_command_outside_
     assert run("status", "--root", "root").stdout.startswith("root: unsafe\n")
 
 
-@pytest.mark.parametrize("command", ['["nowhere/at/all"]', r'["/bin/true", "a\u0000b"]', "[]"])
+@pytest.mark.parametrize("command", ['["nowhere/at/all"]', "[]"])
 def test_a_recovery_command_that_can_not_be_run_is_told(command: str) -> None:
     Path("d.toml").write_text(f"[install]\nrecovery-command = {command}\n")
     Path("p.spkg").write_bytes(Draft(records=(Format(), file("/a"), End())).encode())
@@ -729,7 +729,6 @@ def test_after_two_kills_the_root_itself_tells_how_it_stands(
             '["nowhere/at/all"]',
             "the recovery command can't be run: nowhere/at/all: no such file or directory",
         ),
-        (r'["/bin/true", "a\u0000b"]', "the recovery command can't be run: embedded null byte"),
     ],
 )
 def test_what_the_recovery_command_does_is_told(
