@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from spkg.install.heritage import NO_HERITAGE, Heritage, drop_list, endow, set_owner
@@ -11,6 +12,8 @@ __all__ = ["NewFile"]
 
 COPY_CHUNK: Final = 1 << 18
 """How many bytes are copied at once."""
+WRITE_BACK: Final = 1 << 21
+"""After how many bytes the system is asked to carry them out to the disk."""
 
 
 class NewFile:
@@ -19,6 +22,8 @@ class NewFile:
     def __init__(self, descriptor: int, path: Parts) -> None:
         self._descriptor = descriptor
         self._path = path
+        self._unsent = 0
+        """How many bytes the system was not yet asked to carry out."""
 
     def write(self, octets: bytes | memoryview) -> None:
         """Write all of *octets*."""
@@ -28,6 +33,9 @@ class NewFile:
                 written += os.write(self._descriptor, memoryview(octets)[written:])
         except OSError as exc:
             raise self._located(exc) from exc
+        self._unsent += written
+        if self._unsent >= WRITE_BACK:
+            self._send()
 
     def set_mode(self, mode: int, owner: tuple[int, int] | None, heritage: Heritage = NO_HERITAGE) -> None:
         """Set the mode, regardless of the umask, and the owner if one is given and may be set.
@@ -77,6 +85,18 @@ class NewFile:
     def close(self) -> None:
         """Close it."""
         os.close(self._descriptor)
+
+    def _send(self) -> None:
+        """Let the system carry out what was written, and forget what is on the disk since the last time.
+
+        The disk then works while more is hashed, instead of only during the sync at the end, and a large file
+        does not displace everything else from memory.
+        """
+        end = os.lseek(self._descriptor, 0, os.SEEK_CUR)
+        begin = max(0, end - self._unsent - WRITE_BACK)
+        self._unsent = 0
+        with suppress(OSError):  # it is advice: what counts is the sync, which also tells errors
+            os.posix_fadvise(self._descriptor, begin, end - begin, os.POSIX_FADV_DONTNEED)
 
     def _located(self, exc: OSError) -> OSError:
         return OSError(exc.errno, exc.strerror, shown(self._path))

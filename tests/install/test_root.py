@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spkg.install import system_calls
-from spkg.install.new_file import COPY_CHUNK, NewFile
+from spkg.install.new_file import COPY_CHUNK, WRITE_BACK, NewFile
 from spkg.install.root import STAY, Resolver, Root
 from spkg.install.system_calls import RACES
 from spkg.install.tree_path import Parts, shown, split
@@ -564,6 +564,39 @@ def test_what_can_not_be_written_is_told_with_its_path() -> None:
     full.close()
 
     assert str(caught.value) == text(errno.ENOSPC, "/dir/file")
+
+
+def test_of_a_large_file_what_is_on_the_disk_leaves_the_memory(tmp_path: Path) -> None:
+    octets = Random(1).randbytes(WRITE_BACK)
+
+    with Root(tmp_path) as root:
+        file = root.create(FRESH)
+        try:
+            for _ in range(2):
+                file.write(octets)
+            file.sync()
+            before = is_at_hand(tmp_path / shown(FRESH)[1:], WRITE_BACK)
+            file.write(octets)
+            after = is_at_hand(tmp_path / shown(FRESH)[1:], WRITE_BACK)
+        finally:
+            file.close()
+
+        assert (before, after) == (True, False)
+        assert root.read(FRESH, 4 * WRITE_BACK) == 3 * octets
+
+
+def is_at_hand(path: Path, offset: int) -> bool:
+    """Whether a byte of a file can be read without waiting for the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return False
+    except OSError as exc:
+        not_judged(f"this file system does not tell what is in memory: {exc.strerror}")
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def test_where_no_directory_can_be_synced_alone_everything_is() -> None:
