@@ -12,7 +12,10 @@ __all__ = [
     "CONTACT",
     "CORRUPTED",
     "LOGIN",
+    "NOTHING_KEPT",
     "NO_ROOM",
+    "ON_TRIAL",
+    "ROLLED_BACK",
     "SCHEME",
     "SIZE",
     "TIMEOUT",
@@ -41,7 +44,10 @@ Reason = Literal[
     "login",
     "malformed",
     "no-room",
+    "nothing-kept",
+    "on-trial",
     "refused",
+    "rolled-back",
     "scheme",
     "size",
     "timeout",
@@ -69,6 +75,12 @@ CORRUPTED: Final = "corrupted"
 """Contents do not match what was signed."""
 NO_ROOM: Final = "no-room"
 """There is more data than the device can hold."""
+NOTHING_KEPT: Final = "nothing-kept"
+"""There is no installation on trial, so nothing to go back to."""
+ON_TRIAL: Final = "on-trial"
+"""Another package is on trial: it has to be confirmed or rolled back first."""
+ROLLED_BACK: Final = "rolled-back"
+"""The package was rolled back, and no other one has been installed since."""
 
 
 class SpkgError(Exception):

@@ -211,6 +211,24 @@ def timestamp(*, no_clock: bool) -> str:
     return time_since_boot(clock_gettime(CLOCK_BOOTTIME))
 
 
+def this_boot() -> "Boot":
+    """Return the boot of this device, and how much of it has passed.
+
+    Raises:
+        HostError: The kernel does not say.
+    """
+    from time import CLOCK_BOOTTIME, clock_gettime  # only Linux has them
+
+    from spkg.install.trial import Boot
+
+    try:
+        identity = BOOT_ID.read_text("ascii").strip()
+    except (OSError, ValueError) as exc:
+        problem = os_problem(exc) if isinstance(exc, OSError) else f"{BOOT_ID}: {exc}"
+        raise HostError(problem, hint="mount /proc: the kernel names the boot only there") from exc
+    return Boot(identity=identity[:MAX_BOOT_ID], seconds=clock_gettime(CLOCK_BOOTTIME))
+
+
 @contextmanager
 def about(name: Path) -> Iterator[None]:
     """Add to an error which of several packages it is about."""

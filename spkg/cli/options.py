@@ -26,6 +26,7 @@ __all__ = [
     "TRANSFER_OPTIONS",
     "TRUST",
     "File",
+    "Delay",
     "Rate",
     "Time",
     "at_most_characters",
@@ -73,6 +74,21 @@ class Rate(click.ParamType[float]):
         if not rate:
             self.fail(f"{value!r} is not a rate such as 40kB/s, 1MiB/s or 2Mbit/s", param, ctx)
         return rate
+
+
+class Delay(click.ParamType[int]):
+    """A time span: a number of seconds, or as 30s, 10min, 1h."""
+
+    name = "DELAY"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the seconds."""
+        from spkg.common.toml_document import read_duration
+
+        seconds = read_duration(str(value))
+        if seconds is None:
+            self.fail(f"{value!r} is not a number of seconds or a time such as 30s, 10min or 1h", param, ctx)
+        return seconds
 
 
 class File(click.Path):

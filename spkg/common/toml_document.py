@@ -14,7 +14,7 @@ from spkg.common.toml_definitions import fill_placeholders
 from spkg.common.toml_lines import TomlLines, TomlPath, field_name
 from spkg.errors import FormatError, UsageError
 
-__all__ = ["MAX_DOCUMENT", "Override", "Table", "load_table", "parse_table"]
+__all__ = ["MAX_DOCUMENT", "Override", "Table", "load_table", "parse_table", "read_duration"]
 
 MAX_DOCUMENT: Final = 1 << 24
 """The largest document that is read, in bytes."""
@@ -284,15 +284,22 @@ class Table:
         if type(value) is int:
             number = value
         elif isinstance(value, Override) or (isinstance(value, str) and len(units) > 1):
-            text = value.text if isinstance(value, Override) else value
-            match = re.fullmatch(r"([0-9]{1,10}) ?([A-Za-z]*)", text, re.ASCII)
-            if match is not None and match[2] in units:
-                number = int(match[1]) * units[match[2]]
+            number = _quantity_of(value.text if isinstance(value, Override) else value, units)
         if number is None:
             raise self.error(key, f"must be {wanted}")
         if not 0 <= number <= most:
             raise self.error(key, f"must be from 0 to {most}, got {number}")
         return number
+
+
+def read_duration(text: str) -> int | None:
+    """Return a number of seconds, written as a number or a time such as ``10min``; None if it is neither."""
+    return _quantity_of(text, DURATIONS)
+
+
+def _quantity_of(text: str, units: Mapping[str, int]) -> int | None:
+    match = re.fullmatch(r"([0-9]{1,10}) ?([A-Za-z]*)", text, re.ASCII)
+    return int(match[1]) * units[match[2]] if match is not None and match[2] in units else None
 
 
 def load_table(

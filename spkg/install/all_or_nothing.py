@@ -15,7 +15,6 @@ from spkg.common.findings import Finding
 from spkg.errors import (
     SIZE,
     TIMEOUT,
-    FailedError,
     TransferError,
     UnsafeError,
     os_problem,
@@ -25,16 +24,19 @@ from spkg.install import transaction
 from spkg.install.checkpoint import CHECKPOINT, WORST, remove_spare, save_checkpoint
 from spkg.install.effects import MakeDirectory, PutFile
 from spkg.install.history import RECORD, record_with, set_aside_record
-from spkg.install.journal import Before, JournalStep, Verb, steps_of
+from spkg.install.journal import JournalStep, Verb, steps_of
+from spkg.install.kept import drop_kept, prepare_kept, refill_reserve
 from spkg.install.leftovers import clear_leftovers
 from spkg.install.new_file import NewFile
+from spkg.install.own_changes import complete, own_step
 from spkg.install.own_directory import failing
 from spkg.install.plan import Plan
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
 from spkg.install.staged_file import Landing
-from spkg.install.transaction import RECOVER, SYNCED_ONE_BY_ONE, RecoveryOutcome, Settled, slot
+from spkg.install.transaction import RECOVER, SYNCED_ONE_BY_ONE, TRIAL, RecoveryOutcome, Settled, slot
 from spkg.install.tree_path import Parts
+from spkg.install.trial import Trial
 from spkg.verify.contents import PayloadReport, compare_payload
 from spkg.verify.hasher import Hasher
 from spkg.verify.payload import ArrivingPayload, Payload
@@ -75,9 +77,12 @@ def settle_root(root: Root, *, keep: str | None = None, rescuing: bool = False) 
         # The record, the checkpoint or their directory may have been written just before a crash.
         root.sync_directory(OWN)
         root.sync_directory(())
+        drop_kept(root)
         clear_leftovers(root)
         remove_spare(root)
         warnings += set_aside_record(root)
+        with suppress(OSError):  # going back then needs room of its own
+            refill_reserve(root)
     # Without its journal, nobody knows what a transaction had changed.
     return replace(
         settled,
@@ -92,6 +97,7 @@ def install(
     root: Root,
     entry: Mapping[str, Any],
     *,
+    trial: Trial | None = None,
     committing: Callable[[], object] = lambda: None,
     progress: Progress | None = None,
     jobs: int = 1,
@@ -103,6 +109,7 @@ def install(
         payload: The payload of the package, from the beginning.
         root: The root.
         entry: The entry of this package in the record.
+        trial: The trial that begins with this installation; if there is none, one under way ends.
         committing: Called at the point of no return; after that, nothing may be raised from outside, for
             example by a signal.
         progress: Called with the number of bytes done.
@@ -118,30 +125,31 @@ def install(
     octets = record_with(entry, root)
     arriving = isinstance(payload, ArrivingPayload)
     with failing():
-        record = _own_step(root, RECORD, Verb.PUT, len(plan.effects))
+        texts = {RECORD: octets}
+        if trial is not None:
+            texts[TRIAL] = trial.encode()
+        gone = [] if trial is not None or root.status(TRIAL) is None else [TRIAL]
         # This installation ends one in place that was not finished.
-        own = [record]
         if root.status(CHECKPOINT) is not None:
             root.sync_all()  # the plan counts on what that one has done, and a crash may have left unsynced
-            own.append(_own_step(root, CHECKPOINT, Verb.DELETE, len(plan.effects) + 1))
+            gone.append(CHECKPOINT)
+        changed = [*((path, Verb.PUT) for path in texts), *((path, Verb.DELETE) for path in gone)]
+        own = [own_step(root, *one, number) for number, one in enumerate(changed, start=len(plan.effects))]
         transaction.begin(root, package=entry["package"] if arriving else None)
         try:
             report = _stage(plan, payload, root, steps, progress, jobs)
-            transaction.write_whole(root, slot(b"new", record), octets)
+            for step in own[: len(texts)]:
+                transaction.write_whole(root, slot(b"new", step), texts[step.path])
             directories = [effect for effect in plan.effects if isinstance(effect, MakeDirectory)]
             committing()
-            staged = transaction.commit(root, [*steps, *own], directories)
+            keeping = None if trial is None else prepare_kept
+            staged = transaction.commit(root, [*steps, *own], directories, keeping=keeping)
         except BaseException as exc:
             committing()  # cleaning up can't be undone either
             if not (arriving and _may_go_on(exc) and _has_staged(root)):
                 transaction.discard(root, exc)
             raise
-    settled = transaction.finish(root, staged)
-    with suppress(OSError, UnsafeError):  # all is done or undone; the rest is collected the next time
-        transaction.settle_transaction(root)
-        remove_spare(root)
-    if settled.outcome is RecoveryOutcome.UNDONE:
-        raise FailedError(f"the changes could not be completed and were undone: {settled.cause}")
+    complete(root, staged)
     return report
 
 
@@ -155,17 +163,6 @@ def _may_go_on(reason: BaseException) -> bool:
     if isinstance(reason, TransferError):
         return reason.reason not in {SIZE, TIMEOUT}
     return not isinstance(reason, Exception)
-
-
-def _own_step(root: Root, path: Parts, verb: Verb, number: int) -> JournalStep:
-    """Return the step for one of the installer's own files in the same transaction."""
-    before = Before.AWAY if verb is Verb.DELETE else Before.KEPT
-    return JournalStep(
-        number=number,
-        verb=verb,
-        path=path,
-        before=Before.NOTHING if root.status(path) is None else before,
-    )
 
 
 def _stage(  # noqa: PLR0917 - what an installation needs

@@ -13,16 +13,25 @@ from typing import Self
 from spkg.common.documents import Document
 from spkg.common.findings import Finding
 from spkg.device import Device
-from spkg.errors import FailedError, RefusedError, UnsafeError, UsageError, os_problem
+from spkg.errors import (
+    ON_TRIAL,
+    ROLLED_BACK,
+    FailedError,
+    RefusedError,
+    UnsafeError,
+    UsageError,
+    os_problem,
+)
 from spkg.format.commands import ROLES, Description, Reboot, Role, Version
 from spkg.format.states import InstallationState
 from spkg.install.all_or_nothing import install, settle_root
 from spkg.install.checkpoint import CHECKPOINT, WORST, Checkpoint, checkpoint_warnings, load_checkpoint
 from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
-from spkg.install.history import installed, is_last, record_warnings
-from spkg.install.leftovers import leftover_warnings, stuck_warnings
-from spkg.install.own_directory import check_own, working_in
+from spkg.install.history import installed, is_last, record_warnings, rolled_back_packages
+from spkg.install.leftovers import OVER, leftover_warnings, stuck_warnings, vacant
+from spkg.install.own_directory import check_own, failing, working_in
 from spkg.install.plan import Plan, plan_installation
+from spkg.install.rollback_plan import ASIDE_TREE
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN, EntryKind, RootTree
 from spkg.install.status import RootState, root_state
@@ -37,6 +46,7 @@ from spkg.install.transaction import (
     staged,
 )
 from spkg.install.tree_path import shown
+from spkg.install.trial import BackUp, Boot, Trial, end_hook_trial, end_trial, load_trial
 from spkg.install.unreported import forget_unreported
 from spkg.verify.contents import check_payload
 from spkg.verify.payload import ArrivingPayload, Payload
@@ -64,6 +74,14 @@ class ApplyRequest:
     """The device that the root belongs to; None if it is unknown."""
     when: str = ""
     """The time for the record."""
+    boot: Boot | None = None
+    """The boot in which it is installed, for the record and for a trial."""
+    command_key: str | None = None
+    """The CommandKey of the Download, for the record."""
+    back_up: BackUp | None = None
+    """The trial on which it is installed; None if it stays at once.  It needs the boot."""
+    until_hook: bool = False
+    """Whether it can be rolled back until the hooks that run afterwards have ended, also without a trial."""
     in_place: bool = False
     unsafe_streaming: bool = False
     """Also install in place from a stream: commands take effect before the whole package has arrived."""
@@ -141,6 +159,7 @@ def apply(
         OSError: The root can't be read.
     """
     _check_source(payload, request)
+    _check_boot(request)
     _check_writable(trusted, root, request)
     arriving = isinstance(payload, ArrivingPayload)
     # A dry run does not make the installer's own directory, and has to see the same room.
@@ -153,6 +172,7 @@ def apply(
             _plan(trusted, root, request, replace(WORST, package=digest))
         keep = digest if arriving and not request.in_place else None
         settled = settle_root(root, keep=keep, rescuing=rescuing)
+        end_hook_trial(root)
         if is_installed(trusted, root) and not request.again:
             if not arriving:
                 # The signed bytes are the same, but the files may differ.
@@ -161,13 +181,15 @@ def apply(
             return _already(trusted, settled, stuck_warnings(root))
         start = _start(trusted, root, request)
         planned = _plan(trusted, root, request, start, space)
-        entry = _entry(planned, request.when)
+        entry = _entry(planned, request)
         if request.in_place:
             if not arriving:
                 # Damage must be found before commands take effect.
                 check_payload(trusted, payload, jobs=request.jobs)
             from spkg.install.in_place import install_in_place  # noqa: PLC0415 - start-up: it is the exception
 
+            with failing():
+                end_trial(root)  # each command makes what is kept less of the tree as before
             install_in_place(
                 planned, request.device, payload, root, entry, start, committing=committing, progress=progress
             )
@@ -177,6 +199,7 @@ def apply(
                 payload,
                 root,
                 entry,
+                trial=_trial(entry, request),
                 committing=committing,
                 progress=progress,
                 jobs=request.jobs,
@@ -262,12 +285,13 @@ def ensure_durable(root: Root) -> None:
         raise UnsafeError(f"a power cut may undo what was done: {os_problem(exc)}", hint=RECOVER) from exc
 
 
-def recover_in(root: Root, *, discard: bool = False) -> Settled:
+def recover_in(root: Root, *, discard: bool = False, discard_aside: bool = False) -> Settled:
     """Finish or undo an interrupted installation; a root that never had an installation is left alone.
 
     Args:
         root: The root.
         discard: Whether to also remove the staged files with which an interrupted download could be resumed.
+        discard_aside: Whether to also remove what was set aside by going back.
 
     Raises:
         RefusedError: An installation is running.
@@ -279,6 +303,10 @@ def recover_in(root: Root, *, discard: bool = False) -> Settled:
         return Settled(RecoveryOutcome.NOTHING)
     with working_in(root):
         settled = settle_root(root, keep=None if discard else is_staging(root))
+        end_hook_trial(root)
+        if discard_aside and root.status(ASIDE_TREE) is not None:
+            with failing():
+                root.rename(ASIDE_TREE, vacant(root, OVER))
         return replace(settled, warnings=(*settled.warnings, *stuck_warnings(root)))
 
 
@@ -293,6 +321,7 @@ def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: Appl
         OSError: The root can't be read.
     """
     _check_source(payload, request)
+    _check_boot(request)
     check_own(root)
     _check_writable(trusted, root, request)
     damaged = journal_warnings(root)
@@ -338,6 +367,11 @@ def _check_source(payload: Payload, request: ApplyRequest) -> None:
         raise UsageError("--in-place needs the package in a file", hint=hint)
 
 
+def _check_boot(request: ApplyRequest) -> None:
+    if request.back_up is not None and request.boot is None:
+        raise UsageError("a trial needs the boot in which it begins")
+
+
 def _check_writable(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> None:
     """Refuse a root in which nothing can be written, if something has to be."""
     if root.space().f_flag & os.ST_RDONLY and (request.again or not is_installed(trusted, root)):
@@ -352,6 +386,7 @@ def _start(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> Checkp
         RefusedError: This package can't be installed now, or not in this way.
     """
     digest = digest_of(trusted)
+    _check_trial(trusted, root, request)
     found = load_checkpoint(root)
     fresh = Checkpoint(package=digest, command=0, state=InstallationState.INITIAL)
     if found is None:
@@ -381,6 +416,51 @@ def _start(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> Checkp
     )
 
 
+def _check_trial(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> None:
+    """Refuse what a trial under way, or one that has failed, forbids.
+
+    Raises:
+        RefusedError: This package can't be installed now, or not in this way.
+    """
+    if request.back_up is not None and request.in_place:
+        raise RefusedError(
+            "an installation in place keeps nothing to go back to",
+            hint="leave out --in-place or --back-up",
+        )
+    trial = load_trial(root)
+    if trial is not None and not trial.until_hook and not _is_recovery(trusted):
+        raise RefusedError(
+            f"package {trial.package[:16]} is on trial",
+            hint="end the trial first: 'spkg confirm' keeps that package, 'spkg rollback' goes back",
+            reason=ON_TRIAL,
+        )
+    gone = next((one for one in rolled_back_packages(root) if one.package == digest_of(trusted)), None)
+    if gone is not None and not request.again:
+        why = "" if gone.reason is None else f" ({gone.reason})"
+        raise RefusedError(
+            f"this package was rolled back at {gone.time}{why}",
+            hint="to apply it all the same, use --again or 'spkg confirm --forgive'",
+            reason=ROLLED_BACK,
+        )
+
+
+def _trial(entry: Document, request: ApplyRequest) -> Trial | None:
+    """Return the trial that begins with an installation."""
+    if request.back_up is None and not request.until_hook:
+        return None
+    back_up, boot = request.back_up, request.boot
+    return Trial(
+        package=entry["package"],
+        version=entry["version"],
+        command_key=request.command_key,
+        delay=None if back_up is None else back_up.delay,
+        boots=None if back_up is None else back_up.boots,
+        boot=None if boot is None else boot.identity,
+        since=0 if boot is None else boot.seconds,
+        until_hook=back_up is None,
+    )
+
+
 def _is_recovery(trusted: TrustedPackage) -> bool:
     """Whether a package has the role that repairs an unsafe root, and no other."""
     roles = {record.role for record in trusted.package.records if isinstance(record, Role)}
@@ -402,11 +482,12 @@ def _plan(
             RootTree(root, reusable=(sum(there), len(there)), space=space),
             refuse_unknown=request.refuse_unknown,
             in_place=request.in_place,
+            keeping=request.back_up is not None or request.until_hook,
             start=start.command,
         )
 
 
-def _entry(planned: Plan, when: str) -> Document:
+def _entry(planned: Plan, request: ApplyRequest) -> Document:
     """Return the entry of a package for the record."""
     records = planned.trusted.package.records
     changes = _changes_of(planned.effects)
@@ -415,9 +496,11 @@ def _entry(planned: Plan, when: str) -> Document:
         "version": next((record.text for record in records if isinstance(record, Version)), None),
         "description": next((record.text for record in records if isinstance(record, Description)), None),
         "signers": [signer.subject for signer in planned.trusted.signers],
-        "time": when,
+        "time": request.when,
         "changed": len(changes),
         "changes": list(changes),
+        "command_key": request.command_key,
+        "boot_id": None if request.boot is None else request.boot.identity,
     }
 
 

@@ -1,8 +1,12 @@
-"""The record of installed packages: the most recent ones, and what the last one changed."""
+"""The record of installed packages: the most recent ones, what the last one changed, and what happened.
+
+One file holds all of it, and each change of a root replaces it in the same transaction: an event is in the
+record exactly when it has happened.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from spkg.common.findings import Finding
@@ -10,6 +14,7 @@ from spkg.errors import (
     FailedError,
     os_problem,
 )
+from spkg.install.events import Event, EventKind, RolledBackPackage, Trigger
 from spkg.install.leftovers import vacant
 from spkg.install.own_files import read_own
 from spkg.install.root import Root
@@ -19,11 +24,17 @@ from spkg.install.tree_path import Parts, shown
 __all__ = [
     "RECORD",
     "InstalledPackage",
+    "events",
     "installed",
     "installed_packages",
     "is_last",
+    "record_confirmed",
+    "record_forgiven",
+    "record_rolled_back",
+    "record_size",
     "record_warnings",
     "record_with",
+    "rolled_back_packages",
     "set_aside_record",
 ]
 
@@ -37,12 +48,18 @@ ENTRY: Final[dict[str, tuple[type, ...]]] = {
     "time": (str,),
     "changed": (int,),
     "changes": (list, type(None)),
+    "command_key": (str, type(None)),
+    "boot_id": (str, type(None)),
 }
 """The keys of an entry, with the types of their values."""
+LATER: Final = {"command_key": None, "boot_id": None}
+"""The keys that entries of release 0.2 lack."""
 MAX_RECORD: Final = 1 << 24
 """The longest record, in bytes."""
 REMEMBERED: Final = 16
 """How many packages the record keeps; changes are kept only for the last one."""
+REMEMBERED_EVENTS: Final = 64
+"""How many events the record keeps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +78,10 @@ class InstalledPackage:
     """How many changes were made."""
     changes: tuple[Mapping[str, Any], ...] | None
     """The changes, as in the result of ``apply``; None for all but the last package."""
+    command_key: str | None
+    """The CommandKey of the Download, if one was stated."""
+    boot_id: str | None
+    """The boot in which it was installed, if it was stated."""
 
 
 def installed_packages(root: Root) -> tuple[InstalledPackage, ...]:
@@ -78,6 +99,8 @@ def installed_packages(root: Root) -> tuple[InstalledPackage, ...]:
             when=entry["time"],
             changed=entry["changed"],
             changes=None if entry["changes"] is None else tuple(entry["changes"]),
+            command_key=entry["command_key"],
+            boot_id=entry["boot_id"],
         )
         for entry in installed(root)
     )
@@ -89,7 +112,25 @@ def installed(root: Root) -> list[dict[str, Any]]:
     Raises:
         FailedError: The record can't be read.
     """
-    return _read(root)[0]
+    return [*_read(root)[0].installed]
+
+
+def rolled_back_packages(root: Root) -> tuple[RolledBackPackage, ...]:
+    """Return the packages that were rolled back since another one was installed, the last one first.
+
+    Raises:
+        FailedError: The record can't be read.
+    """
+    return _read(root)[0].rolled_back
+
+
+def events(root: Root) -> tuple[Event, ...]:
+    """Return what happened in a root, the oldest first.
+
+    Raises:
+        FailedError: The record can't be read.
+    """
+    return _read(root)[0].events
 
 
 def record_warnings(root: Root) -> tuple[Finding, ...]:
@@ -123,28 +164,73 @@ def set_aside_record(root: Root) -> tuple[Finding, ...]:
     return (Finding(code="damaged-record", message=told, path=shown(RECORD)),)
 
 
-def _read(root: Root) -> tuple[list[dict[str, Any]], str | None]:
-    """Return the entries of the record, and what is wrong with it.
+@dataclass(frozen=True, kw_only=True)
+class _Record:
+    """All that is in the file."""
+
+    installed: tuple[dict[str, Any], ...] = ()
+    rolled_back: tuple[RolledBackPackage, ...] = ()
+    events: tuple[Event, ...] = ()
+
+    def encode(self) -> bytes:
+        """Return the contents of the file: as much as fits, but at least the last package."""
+        installed, events = [*self.installed], [*self.events[-REMEMBERED_EVENTS:]]
+        while len(octets := self._encoded(installed, events)) > MAX_RECORD:
+            if len(installed) > 1:
+                installed.pop()
+            else:
+                installed = [{**one, "changes": None} for one in installed]
+        return octets
+
+    def _encoded(self, installed: Sequence[Mapping[str, Any]], events: Sequence[Event]) -> bytes:
+        document = {
+            "installed": installed,
+            "rolled_back": [one.to_document() for one in self.rolled_back],
+            "events": [one.to_document() for one in events],
+        }
+        return json.dumps(document).encode()
+
+    @classmethod
+    def decode(cls, octets: bytes) -> "_Record":
+        """Return the record that a file holds.
+
+        Raises:
+            ValueError: It is not JSON, or a word is unknown.
+            TypeError: A value has the wrong type.
+            KeyError: One is missing.
+        """
+        document = json.loads(octets)
+        return cls(
+            installed=tuple(_entry(package) for package in document["installed"]),
+            rolled_back=tuple(
+                RolledBackPackage.from_document(one) for one in document.get("rolled_back", ())
+            ),
+            events=tuple(Event.from_document(one) for one in document.get("events", ())),
+        )
+
+
+def _read(root: Root) -> tuple[_Record, str | None]:
+    """Return what the record has, and what is wrong with it.
 
     Raises:
         FailedError: The record can't be read.
     """
     try:
-        octets = read_own(root, RECORD, MAX_RECORD)
-        return [_entry(package) for package in json.loads(octets)["installed"]], None
+        return _Record.decode(read_own(root, RECORD, MAX_RECORD)), None
     except FileNotFoundError:
-        return [], None
+        return _Record(), None
     except OSError as exc:
         hint = f"if this stays so, move {shown(RECORD)} below the root away (docs/installing.md)"
         raise FailedError(os_problem(exc), hint=hint) from exc
     except ValueError as exc:
-        return [], str(exc)
-    except (KeyError, TypeError, RecursionError):
-        return [], "it was not written by spkg"
+        return _Record(), str(exc)
+    except (KeyError, TypeError, AttributeError, RecursionError):
+        return _Record(), "it was not written by spkg"
 
 
 def _entry(package: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entry of a package, if its values, and those in them, have the right types."""
+    package = {**LATER, **package}
     sound = (
         all(isinstance(package[name], kinds) for name, kinds in ENTRY.items())
         and not isinstance(package["changed"], bool)
@@ -169,20 +255,81 @@ def is_last(entry: Mapping[str, Any], root: Root) -> bool:
     return [one["package"] for one in installed(root)[:1]] == [entry["package"]]
 
 
+def record_size(root: Root) -> int:
+    """Return how long the record is, in bytes.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    found = root.status(RECORD)
+    return 0 if found is None else found.st_size
+
+
 def record_with(entry: Mapping[str, Any], root: Root) -> bytes:
-    """Return the record of installed packages with one more package.
+    """Return the record with one more package: whatever was rolled back before may be installed again.
 
     Raises:
         FailedError: The existing record can't be read.
     """
-    others = installed(root)[: REMEMBERED - 1]
-    kept = [entry, *({**other, "changes": None} for other in others)]
-    octets = _record(kept)
-    while len(octets) > MAX_RECORD and len(kept) > 1:
-        kept.pop()
-        octets = _record(kept)
-    return octets if len(octets) <= MAX_RECORD else _record([{**entry, "changes": None}])
+    found = _read(root)[0]
+    others = ({**other, "changes": None} for other in found.installed[: REMEMBERED - 1])
+    happened = Event(
+        time=entry["time"],
+        event=EventKind.APPLIED,
+        package=entry["package"],
+        version=entry["version"],
+        by=Trigger.COMMAND,
+        reason=None,
+    )
+    installed = ({**LATER, **entry}, *others)
+    return _Record(installed=installed, events=(*found.events, happened)).encode()
 
 
-def _record(packages: Sequence[Mapping[str, Any]]) -> bytes:
-    return json.dumps({"installed": packages}).encode()
+def record_confirmed(root: Root, event: Event) -> bytes:
+    """Return the record with the confirmation of a package.
+
+    Raises:
+        FailedError: The existing record can't be read.
+    """
+    found = _read(root)[0]
+    return replace(found, events=(*found.events, event)).encode()
+
+
+def record_rolled_back(root: Root, event: Event) -> bytes:
+    """Return the record without the last package, which is rolled back.
+
+    Raises:
+        FailedError: The existing record can't be read.
+    """
+    found = _read(root)[0]
+    last = [one["package"] for one in found.installed[:1]]
+    gone = RolledBackPackage(
+        package=event.package, version=event.version, time=event.time, by=event.by, reason=event.reason
+    )
+    return replace(
+        found,
+        installed=found.installed[1:] if last == [event.package] else found.installed,
+        rolled_back=(gone, *(one for one in found.rolled_back if one.package != event.package)),
+        events=(*found.events, event),
+    ).encode()
+
+
+def record_forgiven(root: Root, when: str) -> bytes:
+    """Return the record in which no package is refused for having been rolled back.
+
+    Raises:
+        FailedError: The existing record can't be read.
+    """
+    found = _read(root)[0]
+    forgiven = [
+        Event(
+            time=when,
+            event=EventKind.FORGIVEN,
+            package=one.package,
+            version=one.version,
+            by=Trigger.COMMAND,
+            reason=None,
+        )
+        for one in found.rolled_back
+    ]
+    return replace(found, rolled_back=(), events=(*found.events, *forgiven)).encode()

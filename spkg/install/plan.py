@@ -74,6 +74,7 @@ def plan_installation(
     *,
     refuse_unknown: bool = False,
     in_place: bool = False,
+    keeping: bool = False,
     start: int = 0,
 ) -> Plan:
     """Return what installing *trusted* changes.
@@ -84,6 +85,7 @@ def plan_installation(
         tree: The existing tree.
         refuse_unknown: Whether commands of unknown type are refused.
         in_place: Whether commands take effect one by one, so that each needs room only for its own file.
+        keeping: Whether everything is kept that going back needs.
         start: The index of the first command to do: those before it have already taken effect.
 
     Raises:
@@ -118,7 +120,7 @@ def plan_installation(
     if left is not None:
         left.record(made.effects)
     else:
-        check_room(made.effects, sizes, tree, room)
+        check_room(made.effects, sizes, tree, room, keeping=keeping)
     return made
 
 

@@ -15,7 +15,16 @@ from spkg.install.planned_tree import Blob, Directory, Leaf, Node
 from spkg.install.root_tree import OWN, EntryKind, Room, Tree, TreeEntry
 from spkg.install.tree_path import Parts
 
-__all__ = ["IN_PLACE_OVERHEAD", "OVERHEAD", "OWN_TEXTS", "TEXT", "RoomLeft", "check_room"]
+__all__ = [
+    "IN_PLACE_OVERHEAD",
+    "OVERHEAD",
+    "OWN_TEXTS",
+    "RESERVE_INODES",
+    "TEXT",
+    "RoomLeft",
+    "check_room",
+    "reserve_for",
+]
 
 OVERHEAD: Final = 16
 """The transaction's own directories, markers, journal and record, in files or blocks."""
@@ -28,6 +37,13 @@ OLD_RECORD: Final = 1 << 14
 RECORD_PATH: Final[Parts] = (*OWN, b"installed")
 TEXT: Final = 128
 """What a change takes in each text beside its paths, at most, in bytes."""
+
+RESERVE: Final = 1 << 16
+"""What is reserved for going back at least, in bytes: for directories, markers and small texts."""
+RESERVE_INODES: Final = 32
+"""How many files and directories going back makes of its own, at most."""
+KEEPING_INODES: Final = RESERVE_INODES + 5
+"""What a kept transaction has beside the old entries: the reserve, directories, a mark, and the trial."""
 
 
 class RoomLeft:
@@ -192,7 +208,17 @@ class RoomLeft:
             self._octets += octets // self._block * self._block  # not more than it took
 
 
-def check_room(effects: Sequence[Effect], sizes: Sequence[int], tree: Tree, room: Room) -> None:
+def reserve_for(journal: int, record: int) -> int:
+    """Return how many bytes are reserved for going back, from the lengths of journal and record.
+
+    Of each step, going back has one or two; each is in its journal and, shorter, in its record.
+    """
+    return RESERVE + 3 * journal + 2 * record
+
+
+def check_room(
+    effects: Sequence[Effect], sizes: Sequence[int], tree: Tree, room: Room, *, keeping: bool = False
+) -> None:
     """Check that everything new fits beside everything old.
 
     Args:
@@ -200,6 +226,7 @@ def check_room(effects: Sequence[Effect], sizes: Sequence[int], tree: Tree, room
         sizes: The lengths of the files of the package.
         tree: The existing tree.
         room: The room that there is.
+        keeping: Whether everything is kept that going back needs.
 
     Raises:
         RefusedError: It does not fit: a hundred bytes of commands can require 4 GiB, many times over.
@@ -207,9 +234,15 @@ def check_room(effects: Sequence[Effect], sizes: Sequence[int], tree: Tree, room
     """
     puts = [sizes[effect.file] for effect in effects if isinstance(effect, PutFile)]
     directories = sum(isinstance(effect, MakeDirectory) for effect in effects)
-    own = max(OVERHEAD, OWN_TEXTS + -(-(2 * _texts(effects) + _old_record(effects, tree)) // room.block))
+    texts, record = _texts(effects), _old_record(effects, tree)
+    own = max(OVERHEAD, OWN_TEXTS + -(-(2 * texts + record) // room.block))
     blocks = sum(-(-size // room.block) for size in puts) + directories + own
     inodes = len(puts) + directories + OVERHEAD
+    if keeping:
+        blocks += -(-reserve_for(texts, record) // room.block) + KEEPING_INODES - RESERVE_INODES
+        inodes += KEEPING_INODES
+        if room.names_count:
+            inodes += sum(isinstance(effect, MoveEntry) for effect in effects)
     if room.names_count and not tree.layered:  # there, old files are kept only where they find room
         inodes += sum(_replaced(effect) is not None for effect in effects)
     growth = DirectoryGrowth(room.block, grows=room.grows)

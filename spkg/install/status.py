@@ -3,17 +3,30 @@
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Final
 
 from spkg.common.findings import Finding
 from spkg.install.checkpoint import Checkpoint, checkpoint_warnings, load_checkpoint
-from spkg.install.history import InstalledPackage, installed_packages, record_warnings
+from spkg.install.events import RolledBackPackage
+from spkg.install.history import (
+    InstalledPackage,
+    installed_packages,
+    record_warnings,
+    rolled_back_packages,
+)
+from spkg.install.kept import kept_octets
 from spkg.install.leftovers import leftover_warnings, leftovers
+from spkg.install.rollback_plan import ASIDE_TREE
 from spkg.install.root import Root
 from spkg.install.transaction import aside_warnings, is_pending, is_staging, journal_warnings, staged
-from spkg.install.tree_path import shown
+from spkg.install.tree_path import Parts, shown
+from spkg.install.trial import Trial, load_trial, trial_warnings
 from spkg.install.unreported import unreported_warnings
 
 __all__ = ["RootState", "RootStatus", "StagedPackage", "root_state", "root_status", "staged_package"]
+
+LISTED: Final = 100
+"""How many entries that are set aside are named, at most."""
 
 
 class RootState(Enum):
@@ -22,6 +35,8 @@ class RootState(Enum):
     CLEAN = "clean"
     PENDING = "pending"
     """An installation was interrupted: finish or undo it, or resume the same package in place."""
+    TRIAL = "trial"
+    """The last package is on trial: it can be confirmed or rolled back."""
     PARTIAL = "partial"
     """An installation in place failed; the root is usable."""
     UNSAFE = "unsafe"
@@ -46,6 +61,14 @@ class RootStatus:
     in_place: Checkpoint | None
     """Where an installation in place stopped."""
     staged: StagedPackage | None
+    trial: Trial | None
+    """The trial of the last package."""
+    octets_kept: int
+    """How much room the files take that are kept for going back, in bytes."""
+    rolled_back: tuple[RolledBackPackage, ...]
+    """The packages that were rolled back since another one was installed: they are refused."""
+    set_aside: tuple[str, ...]
+    """What was in the way of going back: paths as they lie now below the root."""
     installed: tuple[InstalledPackage, ...]
     """The installed packages, the last one first."""
     leftovers: tuple[str, ...]
@@ -62,16 +85,22 @@ def root_status(root: Path) -> RootStatus:
     """
     with Root(root) as opened:
         state, stopped = root_state(opened)
+        trial = load_trial(opened)
         return RootStatus(
             state=state,
             in_place=stopped,
             staged=staged_package(opened),
+            trial=trial,
+            octets_kept=0 if trial is None else kept_octets(opened),
+            rolled_back=rolled_back_packages(opened),
+            set_aside=tuple(map(shown, _set_aside(opened))),
             installed=installed_packages(opened),
             leftovers=tuple(map(shown, leftovers(opened))),
             warnings=(
                 *record_warnings(opened),
                 *journal_warnings(opened),
                 *checkpoint_warnings(opened),
+                *trial_warnings(opened),
                 *aside_warnings(opened),
                 *unreported_warnings(opened),
                 *leftover_warnings(opened),
@@ -101,5 +130,21 @@ def root_state(root: Root) -> tuple[RootState, Checkpoint | None]:
     if is_pending(root):
         return (RootState.UNSAFE if journal_warnings(root) else RootState.PENDING), found
     if found is None:
-        return RootState.CLEAN, None
+        return (RootState.CLEAN if load_trial(root) is None else RootState.TRIAL), None
     return (RootState.PARTIAL if found.failed else RootState.PENDING), found
+
+
+def _set_aside(root: Root) -> list[Parts]:
+    """Return what is set aside: the entries that stood in the tree, not the directories made for them."""
+    found: list[Parts] = []
+    waiting = [] if root.status(ASIDE_TREE) is None else [ASIDE_TREE]
+    while waiting and len(found) < LISTED:
+        path = waiting.pop()
+        try:
+            below = root.names(path)
+        except OSError:  # not a directory
+            below = []
+        if not below:
+            found.append(path)
+        waiting += [(*path, name) for name in reversed(below)]
+    return found

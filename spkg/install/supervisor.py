@@ -6,8 +6,7 @@ recovery command runs.  The command line and every other program get the same.
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,17 +15,19 @@ from typing import Any, Final
 from spkg.common.child_process import ChildKilledError, Tell, run_child
 from spkg.common.documents import Document
 from spkg.common.findings import Finding
-from spkg.common.landlock import confine
 from spkg.common.stop_signals import STOP_SIGNALS, hold_stop_signals
 from spkg.errors import FailedError, UnsafeError, os_problem
 from spkg.format.states import InstallationState
 from spkg.install import apply as applying
 from spkg.install.apply import Applied, ApplyRequest
 from spkg.install.checkpoint import checkpoint_warnings
+from spkg.install.confined import confined_root
 from spkg.install.own_directory import working_in
+from spkg.install.rollback import RolledBack, boot_in
 from spkg.install.root import Root
 from spkg.install.status import RootState, root_state
 from spkg.install.transaction import RECOVER, RecoveryOutcome
+from spkg.install.trial import Boot
 from spkg.install.unreported import note_unreported
 from spkg.verify.payload import ArrivingPayload, Payload, Standing, TimeLeft
 from spkg.verify.signatures import TrustedPackage
@@ -78,6 +79,10 @@ class Recovered:
     cause: str = ""
     """If an installation was undone: what prevented it from being finished."""
     warnings: tuple[Finding, ...] = ()
+    boots_left: int | None = None
+    """How many more boots a package on trial may see unconfirmed; None for any number."""
+    rolled_back: RolledBack | None = None
+    """What was rolled back because all boots of a trial have passed."""
 
 
 def apply_package(
@@ -184,12 +189,23 @@ def preview_package(trusted: TrustedPackage, payload: Payload, root: Path, reque
         return applying.preview(trusted, payload, opened, request)
 
 
-def recover_root(root: Path, *, discard: bool = False) -> Recovered:
+def recover_root(
+    root: Path,
+    *,
+    discard: bool = False,
+    discard_aside: bool = False,
+    boot: Boot | None = None,
+    when: str = "",
+) -> Recovered:
     """Finish or undo an interrupted installation, in a confined child process.
 
     Args:
         root: The root.
         discard: Whether to also remove the staged files with which an interrupted download could be resumed.
+        discard_aside: Whether to also remove what was set aside by going back.
+        boot: This boot, to count it for a package on trial, which is rolled back when all of its boots have
+            passed; None to count nothing.
+        when: The time for the record of that, as an xs:dateTime.
 
     Raises:
         RefusedError: An installation is running.
@@ -199,8 +215,9 @@ def recover_root(root: Path, *, discard: bool = False) -> Recovered:
     """
 
     def work(_tell: Tell) -> Document:
-        with _confined(root) as (opened, _):
-            settled = applying.recover_in(opened, discard=discard)
+        with confined_root(root) as (opened, _):
+            settled = applying.recover_in(opened, discard=discard, discard_aside=discard_aside)
+            trial, gone = (None, None) if boot is None else boot_in(opened, boot, when=when)
             state, stopped = root_state(opened)
             warnings = (*settled.warnings, *checkpoint_warnings(opened))
         return {
@@ -209,15 +226,20 @@ def recover_root(root: Path, *, discard: bool = False) -> Recovered:
             "failed": stopped is not None and stopped.failed,
             "cause": settled.cause,
             "warnings": [asdict(one) for one in warnings],
+            "boots_left": None if trial is None else trial.boots_left,
+            "rolled_back": None if gone is None else asdict(gone),
         }
 
     done = run_child(work, lambda _: None)
+    gone = done["rolled_back"]
     return Recovered(
         outcome=RecoveryOutcome(done["outcome"]),
         state=RootState(done["state"]),
         failed=done["failed"],
         cause=done["cause"],
         warnings=tuple(Finding(**one) for one in done["warnings"]),
+        boots_left=done["boots_left"],
+        rolled_back=None if gone is None else RolledBack.from_document(gone),
     )
 
 
@@ -235,7 +257,7 @@ def mark_unreported(root: Path, problem: str) -> None:
     """
 
     def work(_tell: Tell) -> Document:
-        with _confined(root) as (opened, _), working_in(opened):
+        with confined_root(root) as (opened, _), working_in(opened):
             note_unreported(opened, problem)
         return {}
 
@@ -290,7 +312,7 @@ def _installing(
                 note=lambda text: told({"note": text}),
                 wanted=lambda: committed or os.getppid() == parent,
             )
-        with _confined(root) as (opened, confined):
+        with confined_root(root) as (opened, confined):
             applied = applying.apply(
                 trusted, payload, opened, request, committing=committing, progress=progress
             )
@@ -306,7 +328,7 @@ def _settling(
     """Return the function that recovers in a child process, after the one that installed was killed."""
 
     def work(_told: Tell) -> Document:
-        with _confined(root) as (opened, confined):
+        with confined_root(root) as (opened, confined):
             applied = applying.aftermath(trusted, opened, request, arriving=arriving, killed=killed)
         return replace(applied, confined=confined).to_document()
 
@@ -367,10 +389,3 @@ def _event(document: Document) -> Advance | Note:
             state=InstallationState(standing["state"]), command=standing["command"], deadline=deadline
         )
     return Advance(octets=document["octets"], standing=known)
-
-
-@contextmanager
-def _confined(root: Path) -> Iterator[tuple[Root, bool]]:
-    """Open a root and confine this process to it."""
-    with Root(root) as opened:
-        yield opened, confine(opened.fileno()) > 0

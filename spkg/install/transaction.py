@@ -9,8 +9,12 @@ fails, undoes them.
 ``new/N``  the file of put N, until it is placed
 ``mov/N``  the source of move N, from when it is moved away until it is placed
 ``old/N``  the entry that was at the path of step N
+``src/N``  a second name of the source of move N, if the transaction is kept to go back
 ``mk/N``   directory N with those below it, until it is placed
 =========  ==========================================================================
+
+While its package is on trial, a transaction is kept: once done, it is renamed to ``.spkg/kept``.  Moves of a
+transaction that goes back have their sources there, and place them directly.
 
 The phases are marked by files whose names become durable before the next phase begins: ``placing`` when
 everything in the way is moved away, ``back`` when the changes are being undone, ``unplaced`` when everything
@@ -21,7 +25,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -31,7 +35,7 @@ from spkg.common.findings import Finding
 from spkg.errors import NO_ROOM, FailedError, UnsafeError, os_problem
 from spkg.install.effects import DIRECTORY_MODE, MakeDirectory
 from spkg.install.journal import MAX_JOURNAL, Before, JournalStep, Verb, decode_journal, encode_journal
-from spkg.install.leftovers import OVER, unused, vacant
+from spkg.install.leftovers import OVER, clear_leftovers, unused, vacant
 from spkg.install.old_entries import Reserve, bring_up, clear_away, keep_old, put_back
 from spkg.install.own_files import read_own
 from spkg.install.root import Root
@@ -39,12 +43,16 @@ from spkg.install.root_tree import OWN
 from spkg.install.tree_path import Parts, shown
 
 __all__ = [
+    "DONE",
     "JOURNAL",
+    "KEEP",
+    "KEPT",
     "NEW",
     "PRIVATE",
     "RECOVER",
     "SLOTS",
     "SYNCED_ONE_BY_ONE",
+    "TRIAL",
     "TXN",
     "RecoveryOutcome",
     "Settled",
@@ -69,6 +77,12 @@ TXN: Final[Parts] = (*OWN, b"txn")
 JOURNAL: Final[Parts] = (*TXN, b"journal")
 NEW: Final[Parts] = (*TXN, b"new")
 DONE: Final[Parts] = (*TXN, b"done")
+KEEP: Final[Parts] = (*TXN, b"keep")
+"""Marks a transaction that is kept once it is done."""
+KEPT: Final[Parts] = (*OWN, b"kept")
+"""The transaction of the package on trial, by which it can be rolled back."""
+TRIAL: Final[Parts] = (*OWN, b"trial")
+"""Exists exactly as long as a package is on trial."""
 ASIDE: Final[Parts] = (*OWN, b"txn.damaged")
 """A transaction whose journal was damaged; with a number if there was one before."""
 JOURNAL_DRAFT: Final[Parts] = (*TXN, b"draft")
@@ -233,7 +247,11 @@ def keep_staged(root: Root, wanted: Mapping[Parts, int]) -> dict[Parts, int]:
 
 
 def commit(
-    root: Root, steps: Sequence[JournalStep], directories: Iterable[MakeDirectory]
+    root: Root,
+    steps: Sequence[JournalStep],
+    directories: Iterable[MakeDirectory],
+    *,
+    keeping: Callable[[Root, Sequence[JournalStep]], object] | None = None,
 ) -> list[JournalStep]:
     """Stage everything but files, make it all durable, and write the journal; return the steps in it.
 
@@ -243,6 +261,7 @@ def commit(
         root: The root; the files of all puts are staged there, and synced if they are few.
         steps: The changes to make.
         directories: All new directories, including those within others.
+        keeping: Called before the commit if the transaction is to be kept once it is done.
 
     Raises:
         FailedError: There are more steps than fit into a journal; nothing has changed yet.
@@ -263,8 +282,10 @@ def commit(
     reserve = Reserve.of(root, steps, octets, RESERVED_INODES + len(steps))
     with root.staying():
         staged = [keep_old(root, step, slot(b"old", step), TXN, reserve) for step in steps]
+    if keeping is not None:
+        keeping(root, staged)
     puts = sum(step.verb is Verb.PUT for step in staged)
-    if root.layered or puts + len(made) > SYNCED_ONE_BY_ONE:
+    if root.layered or keeping is not None or puts + len(made) > SYNCED_ONE_BY_ONE:
         root.sync_all()
     else:
         for directory in [*made, *((*TXN, name) for name in SLOTS), TXN, OWN, ()]:
@@ -310,7 +331,7 @@ def finish(root: Root, steps: Sequence[JournalStep]) -> Settled:
 
 
 def settle_transaction(root: Root) -> Settled:
-    """Finish, undo or discard an interrupted transaction, and remove it; without one, do nothing.
+    """Finish, undo or discard an interrupted transaction, and remove or keep it; without one, do nothing.
 
     Raises:
         UnsafeError: The changes can be neither completed nor undone, or it is unknown what they are.
@@ -318,7 +339,10 @@ def settle_transaction(root: Root) -> Settled:
     """
     settled = _settle(root)
     if _has(root, TXN):
-        collect(root)
+        if _has(root, KEEP) and _has(root, DONE) and not _has(root, BACK):
+            _keep(root)
+        else:
+            collect(root)
     return settled
 
 
@@ -351,6 +375,21 @@ def collect(root: Root) -> None:
         raise
     finally:
         root.sweep(over)
+
+
+def _keep(root: Root) -> None:
+    """Keep a transaction that is done, in place of an older one.
+
+    Raises:
+        OSError: It can't be renamed; this can be tried again at any time.
+    """
+    older = root.status(KEPT) is not None
+    if older:
+        root.rename(KEPT, vacant(root, OVER))
+    root.rename(TXN, KEPT)
+    root.sync_directory(OWN)
+    if older:
+        clear_leftovers(root)
 
 
 def discard(root: Root, reason: BaseException) -> None:
@@ -481,8 +520,7 @@ def _forward(root: Root, steps: Sequence[JournalStep]) -> None:
     placed = [step for step in steps if step.verb in PLACED]
     if not _has(root, PLACING):
         # (1) Sources are moved away first, since their directories may be next.
-        moves = [(step.source, slot(b"mov", step)) for step in steps if step.source is not None]
-        _shift(root, moves)
+        _shift(root, _moves(steps))
         # (2) Then entries that are in the way or to be removed: a whole tree by one rename.
         leaving = [step for step in steps if step.before is Before.AWAY]
         _shift(root, [(step.path, slot(b"old", step)) for step in leaving])
@@ -494,7 +532,7 @@ def _forward(root: Root, steps: Sequence[JournalStep]) -> None:
         _place(root, [(slot(b"mk", step), step.path) for step in made])
         _mark(root, PLACING)
     # (4) New files are placed.
-    _place(root, [(slot(PLACED[step.verb], step), step.path) for step in placed])
+    _place(root, [(_waiting(step), step.path) for step in placed])
     _done(root)
 
 
@@ -510,7 +548,8 @@ def _back(root: Root, steps: Sequence[JournalStep]) -> None:
                 for step in steps
                 if step.verb in PLACED and not (step.verb is Verb.PUT and step.before is Before.KEPT)
             ]
-            _shift(root, [(step.path, slot(PLACED[step.verb], step)) for step in placed])
+            # What was placed in a tree that came back leaves before that tree.
+            _shift(root, [(step.path, _waiting(step)) for step in reversed(placed)])
         # (2) New directories are moved away as well.
         made = [step for step in steps if step.verb is Verb.DIRECTORY]
         _shift(root, [(step.path, slot(b"mk", step)) for step in made])
@@ -523,8 +562,24 @@ def _back(root: Root, steps: Sequence[JournalStep]) -> None:
         put_back(root, slot(b"old", step), step.path)
     if copied:
         root.sync_all()
-    _place(root, [(slot(b"mov", step), step.source) for step in steps if step.source is not None])
+    _place(root, [(place, source) for source, place in _moves(steps)])
     _done(root)
+
+
+def _moves(steps: Sequence[JournalStep]) -> list[tuple[Parts, Parts]]:
+    """Return the sources in the tree that are moved away, each with the place where it waits."""
+    return [
+        (step.source, slot(b"mov", step))
+        for step in steps
+        if step.source is not None and step.source[:1] != OWN
+    ]
+
+
+def _waiting(step: JournalStep) -> Parts:
+    """Return where what a step places waits; what is kept waits where it is."""
+    if step.source is not None and step.source[:1] == OWN:
+        return step.source
+    return slot(PLACED[step.verb], step)
 
 
 def _shift(root: Root, pairs: Sequence[tuple[Parts, Parts]]) -> None:
