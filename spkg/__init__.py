@@ -18,6 +18,7 @@ read       open_package, open_source (a file, a URL or a pipe), inspect_package,
 trust      Policy, load_certificates, load_revocation_lists, verify_package, check_payload
 take apart extract_package, unsafe_extract_package, fetch_package
 install    load_device, ApplyRequest, preview_package, apply_package, recover_root, root_status
+go back    BackUp, Boot, confirm, rollback, preview_rollback, guard_trial, root_events
 errors     SpkgError and its subclasses; transfer_fault and method_fault give their FaultCodes
 ========== =========================================================================================
 
@@ -61,12 +62,17 @@ if TYPE_CHECKING:
     )
     from spkg.format.package import Package, Survey, survey
     from spkg.install.apply import Applied, ApplyRequest
+    from spkg.install.events import Event, EventKind, RolledBackPackage, Trigger
+    from spkg.install.guard import guard_trial
     from spkg.install.history import InstalledPackage
     from spkg.install.plan import Plan, plan_installation
+    from spkg.install.rollback import Confirmed, RolledBack
     from spkg.install.root import Root
     from spkg.install.root_tree import RootTree
-    from spkg.install.status import RootState, RootStatus, root_status
+    from spkg.install.status import RootState, RootStatus, root_events, root_status
     from spkg.install.supervisor import Advance, Note, Recovered, apply_package, preview_package, recover_root
+    from spkg.install.trial import BackUp, Boot, Trial
+    from spkg.install.trial_end import confirm, preview_rollback, rollback
     from spkg.trust.keygen import KeySet, make_keys, write_keys
     from spkg.trust.keys import (
         Identity,
@@ -85,13 +91,18 @@ __all__ = [
     "Advance",
     "Applied",
     "ApplyRequest",
+    "BackUp",
+    "Boot",
     "BuildPlan",
     "BuildReport",
     "ChildKilledError",
+    "Confirmed",
     "DamagedPayloadError",
     "Device",
     "Difference",
     "Digest",
+    "Event",
+    "EventKind",
     "FailedError",
     "FormatError",
     "HostError",
@@ -108,6 +119,8 @@ __all__ = [
     "Policy",
     "Recovered",
     "RefusedError",
+    "RolledBack",
+    "RolledBackPackage",
     "Root",
     "RootState",
     "RootStatus",
@@ -118,6 +131,8 @@ __all__ = [
     "Timeline",
     "Timeouts",
     "TransferError",
+    "Trial",
+    "Trigger",
     "TrustedPackage",
     "UnknownMethodError",
     "UnsafeError",
@@ -129,9 +144,11 @@ __all__ = [
     "build_package",
     "check_payload",
     "compare_packages",
+    "confirm",
     "draw_timeline",
     "extract_package",
     "fetch_package",
+    "guard_trial",
     "inspect_package",
     "load_certificates",
     "load_device",
@@ -149,7 +166,10 @@ __all__ = [
     "plan_build",
     "plan_installation",
     "preview_package",
+    "preview_rollback",
     "recover_root",
+    "rollback",
+    "root_events",
     "root_status",
     "sign_package",
     "survey",
@@ -212,16 +232,28 @@ _MODULES: Final = {
         "Applied",
         "ApplyRequest",
     ),
+    "install.events": (
+        "Event",
+        "EventKind",
+        "RolledBackPackage",
+        "Trigger",
+    ),
+    "install.guard": ("guard_trial",),
     "install.history": ("InstalledPackage",),
     "install.plan": (
         "Plan",
         "plan_installation",
+    ),
+    "install.rollback": (
+        "Confirmed",
+        "RolledBack",
     ),
     "install.root": ("Root",),
     "install.root_tree": ("RootTree",),
     "install.status": (
         "RootState",
         "RootStatus",
+        "root_events",
         "root_status",
     ),
     "install.supervisor": (
@@ -231,6 +263,16 @@ _MODULES: Final = {
         "apply_package",
         "preview_package",
         "recover_root",
+    ),
+    "install.trial": (
+        "BackUp",
+        "Boot",
+        "Trial",
+    ),
+    "install.trial_end": (
+        "confirm",
+        "preview_rollback",
+        "rollback",
     ),
     "trust.keygen": ("KeySet", "make_keys", "write_keys"),
     "trust.keys": (

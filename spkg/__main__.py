@@ -36,12 +36,20 @@ COMMANDS: Final = {
     "apply": ListedCommand(
         where="spkg.cli.apply:apply", help="Install the package SOURCE in a root, all or nothing."
     ),
+    "confirm": ListedCommand(where="spkg.cli.confirm:confirm_trial", help="End a trial: the package stays."),
+    "rollback": ListedCommand(
+        where="spkg.cli.rollback:roll_back", help="Go back to before the package on trial."
+    ),
+    "guard": ListedCommand(
+        where="spkg.cli.guard:guard", help="Wait for the end of a trial, go back, and reboot."
+    ),
     "recover": ListedCommand(
         where="spkg.cli.recover:recover", help="Finish or undo an interrupted installation."
     ),
     "status": ListedCommand(
         where="spkg.cli.status:status", help="Show the state of a root and what was installed there."
     ),
+    "log": ListedCommand(where="spkg.cli.log:log", help="Show what happened in a root."),
     "voucher": ListedCommand(where="", help="Issue, verify and apply vouchers (TR-069, Appendix C)."),
     "voucher issue": ListedCommand(
         where="vouchers.cli.issue:issue", help="Issue vouchers to one device or to many."

@@ -257,9 +257,11 @@ def application(listed: Mapping[str, ListedCommand], help_text: str) -> click.Gr
     return main
 
 
-def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], CliCommand]:
+def command(
+    name: str, *, kind: type[CliCommand] = CliCommand, **settings: Any
+) -> Callable[[Callable[..., Any]], CliCommand]:
     """Return a decorator that makes a function a command; its docstring is the help."""
-    return click.command(name, cls=CliCommand, **settings)
+    return click.command(name, cls=kind, **settings)
 
 
 def _guard(run: Callable[[], Any], call: _Call, *, ends: bool) -> int:

@@ -20,6 +20,7 @@ from spkg.cli.app import (
     stop_words,
 )
 from spkg.cli.arguments import (
+    boot_of,
     cores,
     device_of,
     key_files,
@@ -40,12 +41,13 @@ from spkg.cli.options import (
     TRANSFER,
     TRANSFER_OPTIONS,
     TRUST,
+    Delay,
     at_most_characters,
     timeout_options,
 )
 from spkg.common.documents import json_text
 from spkg.common.stop_signals import hold_stop_signals
-from spkg.errors import HostError, SpkgError
+from spkg.errors import HostError, SpkgError, UsageError
 
 if TYPE_CHECKING:
     from spkg.common.findings import Finding
@@ -92,8 +94,22 @@ def _print_failure(error: SpkgError | None, status: int, message: str) -> None:
     is_flag=True,
     help="With --in-place: start before the whole package has arrived.",
 )
+@click.option(
+    "--back-up",
+    type=Delay(),
+    metavar="DELAY",
+    help="Install on trial: go back after DELAY unless 'spkg confirm' comes.  Needs 'spkg guard'.",
+)
+@click.option(
+    "--back-up-boots",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Also go back when N boots have passed unconfirmed.  Needs 'spkg recover --boot'.",
+)
 @click.option("--refuse-unknown", is_flag=True, help="Refuse a package with commands of unknown type.")
-@click.option("--again", is_flag=True, help="Apply the package even if it was installed last.")
+@click.option(
+    "--again", is_flag=True, help="Apply the package even if it was installed last, or was rolled back."
+)
 @click.option("--unsafe-force", is_flag=True, help="Accept any package, even if the root needs recovery.")
 @click.option("--report", type=FILE, metavar="FILE", help="Also write the result to FILE, as JSON.")
 @click.option(
@@ -118,6 +134,8 @@ def apply(
     software_version: str | None,
     provisioning_code: str | None,
     dry_run: bool,
+    back_up: int | None,
+    back_up_boots: int | None,
     report: Path | None,
     command_key: str | None,
     timeout: int,
@@ -142,6 +160,7 @@ def apply(
     from spkg.download.source import STREAM, local_file, open_source
     from spkg.install.apply import ApplyRequest
     from spkg.install.supervisor import apply_package, preview_package
+    from spkg.install.trial import BackUp
     from spkg.report.apply import applied_lines, applied_warnings, failure_document, result_document
     from spkg.report.lines import NO_DATES, warning_documents
     from spkg.verify.payload import ArrivingPayload
@@ -180,9 +199,19 @@ def apply(
             spare_inputs(wanted, [("SOURCE", package)], what="report")
             _clear_report(wanted)
             report = wanted
+        if back_up is None and back_up_boots is not None:
+            raise UsageError("--back-up-boots needs --back-up")
         policy, time = read_policy(**rest), time_of(at, no_clock=no_clock)
         device: Device | None = device_of(device_file, software_version, provisioning_code)
-        request = ApplyRequest(device=device, when=start, jobs=jobs or cores(), **wishes)
+        request = ApplyRequest(
+            device=device,
+            when=start,
+            jobs=jobs or cores(),
+            boot=boot_of(needed=back_up is not None),
+            command_key=command_key,
+            back_up=None if back_up is None else BackUp(delay=back_up, boots=back_up_boots),
+            **wishes,
+        )
         with opening:
             opened, payload = opening.enter_context(
                 open_source(

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from spkg.device import Device
     from spkg.download.timeouts import Timeouts
     from spkg.download.url import Login
+    from spkg.install.trial import Boot
     from spkg.trust.keys import Identity
     from spkg.trust.policy import Policy
 
 __all__ = [
     "about",
+    "boot_of",
     "check_output",
     "cores",
     "device_of",
@@ -39,11 +41,14 @@ __all__ = [
     "secret",
     "spare_inputs",
     "standard_input",
+    "this_boot",
     "time_of",
     "timestamp",
 ]
 
 STANDARD_ERROR: Final = 2
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+MAX_BOOT_ID: Final = 64
 MAX_SECRET: Final = 4096
 """The longest password or passphrase, in bytes."""
 
@@ -227,6 +232,16 @@ def this_boot() -> "Boot":
         problem = os_problem(exc) if isinstance(exc, OSError) else f"{BOOT_ID}: {exc}"
         raise HostError(problem, hint="mount /proc: the kernel names the boot only there") from exc
     return Boot(identity=identity[:MAX_BOOT_ID], seconds=clock_gettime(CLOCK_BOOTTIME))
+
+
+def boot_of(*, needed: bool) -> "Boot | None":
+    """Return the boot of this device; None if it is not needed and the kernel does not say."""
+    try:
+        return this_boot()
+    except HostError:
+        if needed:
+            raise
+        return None
 
 
 @contextmanager

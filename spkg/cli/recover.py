@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from spkg.cli.app import DocumentedError, command
+from spkg.cli.arguments import this_boot, timestamp
 from spkg.cli.console import hint, print_document, print_lines, warn
 from spkg.cli.options import JSON, ROOT
 from spkg.errors import UnsafeError
@@ -14,9 +15,16 @@ __all__ = ["recover"]
 
 @command("recover")
 @ROOT
+@click.option(
+    "--boot",
+    "boots",
+    is_flag=True,
+    help="Count this boot for a package on trial; when all of its boots have passed, go back.",
+)
 @click.option("--discard-staged", is_flag=True, help="Also delete what an interrupted download has staged.")
+@click.option("--discard-aside", is_flag=True, help="Also delete what going back has set aside.")
 @JSON
-def recover(root: Path, discard_staged: bool, as_json: bool) -> None:
+def recover(root: Path, boots: bool, discard_staged: bool, discard_aside: bool, as_json: bool) -> None:
     """Finish or undo an interrupted installation.
 
     Afterwards the root is as it was before, or as the package leaves it.  Running this again changes nothing.
@@ -32,7 +40,13 @@ def recover(root: Path, discard_staged: bool, as_json: bool) -> None:
     from spkg.install.supervisor import recover_root
     from spkg.report.recover import recovery_document, recovery_lines
 
-    done = recover_root(root, discard=discard_staged)
+    done = recover_root(
+        root,
+        discard=discard_staged,
+        discard_aside=discard_aside,
+        boot=this_boot() if boots else None,
+        when=timestamp(no_clock=False),
+    )
     if as_json:
         print_document(recovery_document(done))
     else:

@@ -1,8 +1,10 @@
 """``spkg status``."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from spkg.cli.app import command
+from spkg.cli.arguments import now, this_boot
 from spkg.cli.console import print_document, print_lines, warn
 from spkg.cli.options import JSON, ROOT
 
@@ -15,8 +17,9 @@ __all__ = ["status"]
 def status(root: Path, as_json: bool) -> None:
     """Show the state of a root and what was installed there.
 
-    The state is clean, pending (interrupted: run 'spkg recover', or apply the same package with --in-place),
-    partial (failed in place, but usable) or unsafe (in place, needs recovery).  The last package is first.
+    The state is clean, trial (the last package waits for 'spkg confirm'), pending (interrupted: run 'spkg
+    recover', or apply the same package with --in-place), partial (failed in place, but usable) or unsafe (in
+    place, needs recovery).  The last package is first.
 
     \b
     Example:
@@ -28,9 +31,11 @@ def status(root: Path, as_json: bool) -> None:
     from spkg.report.status import status_document, status_lines
 
     found = root_status(root)
+    left = None if found.trial is None or found.trial.delay is None else found.trial.left(this_boot())
+    until = None if left is None else now() + timedelta(seconds=left)
     if as_json:
-        print_document(status_document(found))
+        print_document(status_document(found, until))
     else:
-        print_lines(status_lines(found, str(root)))
+        print_lines(status_lines(found, str(root), until))
     for finding in found.warnings:
         warn(finding)

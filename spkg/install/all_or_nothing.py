@@ -109,7 +109,7 @@ def install(
         payload: The payload of the package, from the beginning.
         root: The root.
         entry: The entry of this package in the record.
-        trial: The trial that begins with this installation; if there is none, one under way ends.
+        trial: The trial that begins with this installation; without one, a trial under way ends.
         committing: Called at the point of no return; after that, nothing may be raised from outside, for
             example by a signal.
         progress: Called with the number of bytes done.

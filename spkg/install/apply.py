@@ -438,7 +438,7 @@ def _check_trial(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> 
     if gone is not None and not request.again:
         why = "" if gone.reason is None else f" ({gone.reason})"
         raise RefusedError(
-            f"this package was rolled back at {gone.time}{why}",
+            f"this package was rolled back at {gone.when}{why}",
             hint="to apply it all the same, use --again or 'spkg confirm --forgive'",
             reason=ROLLED_BACK,
         )

@@ -1,7 +1,7 @@
 """What happened to packages in a root, and what made it happen."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Self
 
@@ -38,7 +38,7 @@ class Trigger(Enum):
 class Event:
     """Something that happened to a package."""
 
-    time: str
+    when: str
     """As the request stated it."""
     event: EventKind
     package: str
@@ -71,7 +71,7 @@ class RolledBackPackage:
     package: str
     """SHA-256 of the signed bytes, in hex."""
     version: str | None
-    time: str
+    when: str
     by: Trigger
     reason: str | None
 
@@ -92,7 +92,8 @@ class RolledBackPackage:
 
 
 def _document(one: Event | RolledBackPackage) -> dict[str, Any]:
-    return {name: value.value if isinstance(value, Enum) else value for name, value in asdict(one).items()}
+    words = {name: value.value if isinstance(value, Enum) else value for name, value in vars(one).items()}
+    return {"time": words.pop("when"), **words}
 
 
 def _told(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,4 +101,4 @@ def _told(document: Mapping[str, Any]) -> dict[str, Any]:
     texts = {name: document[name] for name in ("time", "package", "version", "reason")}
     if not all(isinstance(text, str) or (text is None and name in OPTIONAL) for name, text in texts.items()):
         raise TypeError("a value in the record has the wrong type")
-    return {**texts, "by": Trigger(document["by"])}
+    return {"when": texts.pop("time"), **texts, "by": Trigger(document["by"])}

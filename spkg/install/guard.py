@@ -16,7 +16,7 @@ __all__ = ["guard_trial"]
 
 LOOK_EVERY: Final = 2.0
 """Seconds between two looks at whether the trial has ended otherwise."""
-ATTEMPTS: Final = 3
+ROLLBACK_ATTEMPTS: Final = 3
 """How often going back is tried where it is refused, other than by a process at work."""
 
 
@@ -58,7 +58,7 @@ def guard_trial(
                 return rollback(root, when=timestamp(), by=Trigger.DELAY, reason=reason)
             except RefusedError:
                 refusals += not _is_busy(root)  # else another process may be ending the trial
-                if refusals == ATTEMPTS:
+                if refusals == ROLLBACK_ATTEMPTS:
                     raise
                 sleep(LOOK_EVERY)
         trial = _trial(root)

@@ -52,7 +52,7 @@ ENTRY: Final[dict[str, tuple[type, ...]]] = {
     "boot_id": (str, type(None)),
 }
 """The keys of an entry, with the types of their values."""
-LATER: Final = {"command_key": None, "boot_id": None}
+LATER_KEYS: Final = {"command_key": None, "boot_id": None}
 """The keys that entries of release 0.2 lack."""
 MAX_RECORD: Final = 1 << 24
 """The longest record, in bytes."""
@@ -230,7 +230,7 @@ def _read(root: Root) -> tuple[_Record, str | None]:
 
 def _entry(package: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entry of a package, if its values, and those in them, have the right types."""
-    package = {**LATER, **package}
+    package = {**LATER_KEYS, **package}
     sound = (
         all(isinstance(package[name], kinds) for name, kinds in ENTRY.items())
         and not isinstance(package["changed"], bool)
@@ -274,14 +274,14 @@ def record_with(entry: Mapping[str, Any], root: Root) -> bytes:
     found = _read(root)[0]
     others = ({**other, "changes": None} for other in found.installed[: REMEMBERED - 1])
     happened = Event(
-        time=entry["time"],
+        when=entry["time"],
         event=EventKind.APPLIED,
         package=entry["package"],
         version=entry["version"],
         by=Trigger.COMMAND,
         reason=None,
     )
-    installed = ({**LATER, **entry}, *others)
+    installed = ({**LATER_KEYS, **entry}, *others)
     return _Record(installed=installed, events=(*found.events, happened)).encode()
 
 
@@ -304,7 +304,7 @@ def record_rolled_back(root: Root, event: Event) -> bytes:
     found = _read(root)[0]
     last = [one["package"] for one in found.installed[:1]]
     gone = RolledBackPackage(
-        package=event.package, version=event.version, time=event.time, by=event.by, reason=event.reason
+        package=event.package, version=event.version, when=event.when, by=event.by, reason=event.reason
     )
     return replace(
         found,
@@ -323,7 +323,7 @@ def record_forgiven(root: Root, when: str) -> bytes:
     found = _read(root)[0]
     forgiven = [
         Event(
-            time=when,
+            when=when,
             event=EventKind.FORGIVEN,
             package=one.package,
             version=one.version,

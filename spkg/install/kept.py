@@ -20,7 +20,7 @@ from spkg.install.own_files import read_own
 from spkg.install.room import RESERVE_INODES, reserve_for
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
-from spkg.install.transaction import DONE, KEEP, KEPT, PRIVATE, TRIAL, TXN
+from spkg.install.transaction import DONE, KEEP, KEPT_TXN, PRIVATE, TRIAL, TXN
 from spkg.install.tree_path import Parts
 
 __all__ = [
@@ -37,7 +37,7 @@ __all__ = [
 
 SECOND: Final = b"src"
 """Where the second names of moved files are."""
-RESERVE: Final = b"reserve"
+RESERVE_NAME: Final = b"reserve"
 
 
 def prepare_kept(root: Root, steps: Sequence[JournalStep]) -> None:
@@ -57,7 +57,7 @@ def prepare_kept(root: Root, steps: Sequence[JournalStep]) -> None:
             except OSError as exc:
                 if exc.errno not in NO_LINK:  # then only the moved file itself can come back
                     raise
-    _fill_reserve(root, (*TXN, RESERVE), steps)
+    _fill_reserve(root, (*TXN, RESERVE_NAME), steps)
     root.create(KEEP).close()
 
 
@@ -67,7 +67,7 @@ def has_kept(root: Root) -> bool:
     Raises:
         OSError: The root can't be read.
     """
-    return root.status((*KEPT, DONE[-1])) is not None
+    return root.status((*KEPT_TXN, DONE[-1])) is not None
 
 
 def kept_steps(root: Root) -> list[JournalStep]:
@@ -77,17 +77,17 @@ def kept_steps(root: Root) -> list[JournalStep]:
         ValueError: Its journal is damaged.
         OSError: It can't be read.
     """
-    return decode_journal(read_own(root, (*KEPT, DONE[-1]), MAX_JOURNAL))
+    return decode_journal(read_own(root, (*KEPT_TXN, DONE[-1]), MAX_JOURNAL))
 
 
 def old_place(step: JournalStep) -> Parts:
     """Return where the entry is that a step replaced or removed."""
-    return (*KEPT, b"old", b"%d" % step.number)
+    return (*KEPT_TXN, b"old", b"%d" % step.number)
 
 
 def second_name(step: JournalStep) -> Parts:
     """Return the second name of the file that a step moved."""
-    return (*KEPT, SECOND, b"%d" % step.number)
+    return (*KEPT_TXN, SECOND, b"%d" % step.number)
 
 
 def kept_octets(root: Root) -> int:
@@ -96,7 +96,7 @@ def kept_octets(root: Root) -> int:
     Raises:
         OSError: They can't be read.
     """
-    top = KEPT if has_kept(root) else TXN  # a crash may have come before it was renamed
+    top = KEPT_TXN if has_kept(root) else TXN  # a crash may have come before it was renamed
     found = 0
     for path in _below(root, [(*top, b"old"), (*top, SECOND)]):
         status = root.status(path)
@@ -111,8 +111,8 @@ def release_reserve(root: Root) -> None:
     Raises:
         OSError: What was freed can't be relied on.
     """
-    if root.status((*KEPT, RESERVE)) is not None:
-        root.sweep((*KEPT, RESERVE))
+    if root.status((*KEPT_TXN, RESERVE_NAME)) is not None:
+        root.sweep((*KEPT_TXN, RESERVE_NAME))
         root.sync_all()  # some file systems use freed room again only then
 
 
@@ -122,10 +122,10 @@ def refill_reserve(root: Root) -> None:
     Raises:
         OSError: There is not so much.
     """
-    if not has_kept(root) or root.status((*KEPT, RESERVE)) is not None:
+    if not has_kept(root) or root.status((*KEPT_TXN, RESERVE_NAME)) is not None:
         return
     with suppress(ValueError):  # with a damaged journal nothing goes back
-        _fill_reserve(root, (*KEPT, RESERVE), kept_steps(root))
+        _fill_reserve(root, (*KEPT_TXN, RESERVE_NAME), kept_steps(root))
 
 
 def drop_kept(root: Root) -> None:
@@ -134,10 +134,10 @@ def drop_kept(root: Root) -> None:
     Raises:
         OSError: It can't be moved away.
     """
-    if root.status(TRIAL) is not None or root.status(KEPT) is None:
+    if root.status(TRIAL) is not None or root.status(KEPT_TXN) is None:
         return
     over = vacant(root, OVER)
-    root.rename(KEPT, over)
+    root.rename(KEPT_TXN, over)
     root.sync_directory(OWN)
     root.sweep(over)
 

@@ -22,12 +22,13 @@ from spkg.install.root import Root
 from spkg.install.root_tree import OWN
 from spkg.install.tree_path import Parts, shown
 
-__all__ = ["check_own", "failing", "working_in"]
+__all__ = ["FULL", "check_own", "failing", "working_in"]
 
 OTHERS_WRITE: Final = 0o022
 LOCK_AGAIN: Final = 0.05
 """Seconds before a lock is tried again."""
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors for no room."""
 
 
 @contextmanager

@@ -232,7 +232,7 @@ def _change(  # noqa: PLR0917 - what a transaction consists of
 
 
 def _event(trial: Trial, kind: EventKind, *, when: str, by: Trigger, reason: str | None = None) -> Event:
-    return Event(time=when, event=kind, package=trial.package, version=trial.version, by=by, reason=reason)
+    return Event(when=when, event=kind, package=trial.package, version=trial.version, by=by, reason=reason)
 
 
 def _result(trial: Trial, plan: RollbackPlan) -> RolledBack:

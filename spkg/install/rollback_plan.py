@@ -18,14 +18,14 @@ from spkg.install.journal import Before, JournalStep, Verb
 from spkg.install.kept import old_place, second_name
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN, EntryKind, RootTree, TreeEntry
-from spkg.install.transaction import KEPT
+from spkg.install.transaction import KEPT_TXN
 from spkg.install.tree_path import Parts, shown
 
 __all__ = ["ASIDE_TREE", "RollbackPlan", "plan_rollback"]
 
 ASIDE_TREE: Final[Parts] = (*OWN, b"aside")
 """What was in the way of going back, under its path."""
-LONGEST_NAME: Final = 240
+NUMBERED_NAME: Final = 240
 """How much of a name is left before a number is added to it, in bytes."""
 
 
@@ -149,7 +149,7 @@ class _Run:
             self._wanted.setdefault(step.source, step.path)
             self._taken.add(step.path)
             return
-        problem = f"it can't come back: it was moved to {shown(step.path)}, and is not there any more"
+        problem = f"can't come back: it was moved to {shown(step.path)}, which somebody removed"
         self.warnings.append(Finding(code="not-restored", message=problem, path=shown(step.source)))
 
     @staticmethod
@@ -237,7 +237,7 @@ class _Run:
 
     def _set_aside(self, path: Parts, found: TreeEntry) -> None:
         layered = self._root.layered and found.kind is EntryKind.DIRECTORY
-        if layered and not self._root.can_move(path, KEPT):
+        if layered and not self._root.can_move(path, KEPT_TXN):
             raise RefusedError(f"{shown(path)} is in the way, and this overlayfs can't move a directory")
         place = self._place_for(path)
         self._step(Verb.MOVE, place, Before.NOTHING, source=path)
@@ -261,7 +261,7 @@ class _Run:
     def _free(self, above: Parts, name: bytes, *, directory: bool) -> Parts:
         """Return a name that is free; with a number where something else was set aside before."""
         for number in range(1 << 16):
-            path = (*above, name if not number else b"%s.%d" % (name[:LONGEST_NAME], number))
+            path = (*above, name if not number else b"%s.%d" % (name[:NUMBERED_NAME], number))
             if not self._exists(path) or (directory and self._is_directory(path)):
                 return path
         raise RefusedError(f"too much has been set aside under {shown((*above, name))}")

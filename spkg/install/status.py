@@ -7,9 +7,10 @@ from typing import Final
 
 from spkg.common.findings import Finding
 from spkg.install.checkpoint import Checkpoint, checkpoint_warnings, load_checkpoint
-from spkg.install.events import RolledBackPackage
+from spkg.install.events import Event, RolledBackPackage
 from spkg.install.history import (
     InstalledPackage,
+    events,
     installed_packages,
     record_warnings,
     rolled_back_packages,
@@ -23,9 +24,17 @@ from spkg.install.tree_path import Parts, shown
 from spkg.install.trial import Trial, load_trial, trial_warnings
 from spkg.install.unreported import unreported_warnings
 
-__all__ = ["RootState", "RootStatus", "StagedPackage", "root_state", "root_status", "staged_package"]
+__all__ = [
+    "RootState",
+    "RootStatus",
+    "StagedPackage",
+    "root_events",
+    "root_state",
+    "root_status",
+    "staged_package",
+]
 
-LISTED: Final = 100
+NAMED_ASIDE: Final = 100
 """How many entries that are set aside are named, at most."""
 
 
@@ -108,6 +117,17 @@ def root_status(root: Path) -> RootStatus:
         )
 
 
+def root_events(root: Path) -> tuple[Event, ...]:
+    """Return what happened in a root, the oldest first.
+
+    Raises:
+        FailedError: The record can't be read.
+        OSError: The root can't be read.
+    """
+    with Root(root) as opened:
+        return events(opened)
+
+
 def staged_package(root: Root) -> StagedPackage | None:
     """Return the package whose download was interrupted, if there is one.
 
@@ -138,7 +158,7 @@ def _set_aside(root: Root) -> list[Parts]:
     """Return what is set aside: the entries that stood in the tree, not the directories made for them."""
     found: list[Parts] = []
     waiting = [] if root.status(ASIDE_TREE) is None else [ASIDE_TREE]
-    while waiting and len(found) < LISTED:
+    while waiting and len(found) < NAMED_ASIDE:
         path = waiting.pop()
         try:
             below = root.names(path)

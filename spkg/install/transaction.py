@@ -46,7 +46,7 @@ __all__ = [
     "DONE",
     "JOURNAL",
     "KEEP",
-    "KEPT",
+    "KEPT_TXN",
     "NEW",
     "PRIVATE",
     "RECOVER",
@@ -79,7 +79,7 @@ NEW: Final[Parts] = (*TXN, b"new")
 DONE: Final[Parts] = (*TXN, b"done")
 KEEP: Final[Parts] = (*TXN, b"keep")
 """Marks a transaction that is kept once it is done."""
-KEPT: Final[Parts] = (*OWN, b"kept")
+KEPT_TXN: Final[Parts] = (*OWN, b"kept")
 """The transaction of the package on trial, by which it can be rolled back."""
 TRIAL: Final[Parts] = (*OWN, b"trial")
 """Exists exactly as long as a package is on trial."""
@@ -383,10 +383,10 @@ def _keep(root: Root) -> None:
     Raises:
         OSError: It can't be renamed; this can be tried again at any time.
     """
-    older = root.status(KEPT) is not None
+    older = root.status(KEPT_TXN) is not None
     if older:
-        root.rename(KEPT, vacant(root, OVER))
-    root.rename(TXN, KEPT)
+        root.rename(KEPT_TXN, vacant(root, OVER))
+    root.rename(TXN, KEPT_TXN)
     root.sync_directory(OWN)
     if older:
         clear_leftovers(root)

@@ -4,7 +4,6 @@ The file ``.spkg/trial`` is written by the transaction that installs the package
 confirms it or rolls it back, so it exists exactly as long as the trial.
 """
 
-import errno
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,7 +13,7 @@ from typing import Any, Final, Self
 from spkg.common.findings import Finding
 from spkg.install.kept import drop_kept, refill_reserve, release_reserve
 from spkg.install.leftovers import vacant
-from spkg.install.own_directory import failing
+from spkg.install.own_directory import FULL, failing
 from spkg.install.own_files import read_own
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
@@ -35,7 +34,6 @@ __all__ = [
 TRIAL_DRAFT: Final[Parts] = (*OWN, b"trial.new")
 MAX_TRIAL: Final = 1 << 18
 """The longest note, in bytes: a Version may have 64 KiB."""
-FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 NUMBER: Final = (int, float)
 
 
@@ -150,7 +148,7 @@ def _is_sound(document: Mapping[str, Any]) -> bool:
 
 
 def load_trial(root: Root) -> Trial | None:
-    """Return the trial in a root; None if there is none.
+    """Return the trial in a root, or None.
 
     One whose file is damaged has no limit any more: it can be confirmed and rolled back.
 

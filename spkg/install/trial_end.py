@@ -94,7 +94,7 @@ def rollback(
     def after() -> Document | None:
         with Root(root) as opened:
             last = next(iter(rolled_back_packages(opened)), None)
-            done = load_trial(opened) is None and last is not None and last.time == when
+            done = load_trial(opened) is None and last is not None and last.when == when
             return planned[-1] if done and planned else None
 
     done = _outliving(root, work, after, planned.append)

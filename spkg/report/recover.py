@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 
 from spkg.common.documents import Document
+from spkg.common.printable import amount
 from spkg.install.status import RootState
 from spkg.install.supervisor import Recovered
 from spkg.report.apply import outcome_text
 from spkg.report.lines import Line, Tone, warning_documents
+from spkg.report.trial import rollback_lines
 
 __all__ = [
     "recovery_document",
@@ -21,11 +23,23 @@ def recovery_document(done: Recovered) -> Document:
         "outcome": done.outcome.value,
         "cause": done.cause or None,
         "state": done.state.value,
+        "boots_left": done.boots_left,
+        "rolled_back": None
+        if done.rolled_back is None
+        else {
+            "package": done.rolled_back.package,
+            "changes": list(done.rolled_back.changes),
+            "set_aside": list(done.rolled_back.set_aside),
+        },
         "warnings": warning_documents(done.warnings),
     }
 
 
 def recovery_lines(done: Recovered, root: str) -> Iterator[Line]:
     """Yield what ``recover`` prints."""
-    tone = Tone.GOOD if done.state is RootState.CLEAN else Tone.BAD
+    if done.rolled_back is not None:
+        yield from rollback_lines(done.rolled_back, root, planned=False)
+    elif done.boots_left is not None:
+        yield Tone.PLAIN, f"{root}: {amount(done.boots_left, 'boot')} left to confirm the package on trial"
+    tone = Tone.GOOD if done.state in {RootState.CLEAN, RootState.TRIAL} else Tone.BAD
     yield tone, f"{root}: {outcome_text(done.outcome, done.cause)}; the root is {done.state.value}"

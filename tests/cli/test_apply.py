@@ -54,7 +54,7 @@ def test_a_package_is_installed() -> None:
 def test_where_the_kernel_has_no_landlock_the_same_is_done_and_that_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("spkg.install.supervisor.confine", lambda _: 0)
+    monkeypatch.setattr("spkg.install.confined.confine", lambda _: 0)
     Path("p.spkg").write_bytes(Draft(records=(*RECORDS[:2], Description(text="x"), *RECORDS[2:])).encode())
 
     result = run("apply", "p.spkg", *APPLY)
@@ -571,9 +571,9 @@ from spkg.install import transaction
 def kill(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 real = transaction.commit
-def commit(*arguments):
+def commit(*arguments, **more):
     if sys.argv[1] == "after":
-        real(*arguments)
+        real(*arguments, **more)
     kill()
 transaction.commit = commit
 cli.main.main(sys.argv[2:])
@@ -686,7 +686,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, *answers: BaseException | None) -
             raise answer
         return work(hear)
 
-    monkeypatch.setattr("spkg.install.supervisor.confine", lambda _: 1)
+    monkeypatch.setattr("spkg.install.confined.confine", lambda _: 1)
     monkeypatch.setattr("spkg.install.supervisor.run_child", run_child)
 
 

@@ -46,6 +46,8 @@ def test_recovering_a_clean_root_changes_nothing() -> None:
         "outcome": "nothing",
         "cause": None,
         "state": "clean",
+        "boots_left": None,
+        "rolled_back": None,
         "warnings": [],
     }
     assert not Path("root/.spkg").exists()

@@ -31,7 +31,8 @@ def test_the_status_tells_what_was_installed() -> None:
     assert first == "root: clean"
     assert re.fullmatch(r"  \S+  6\.3  3 changes  package [0-9a-f]{16}  CN=Test Signer", second)
     shown = json.loads(document.stdout)
-    assert list(shown) == ["schema", "state", "in_place", "staged", "installed", "leftovers", "warnings"]
+    first_keys = ["schema", "state", "in_place", "staged", "trial", "rolled_back", "set_aside"]
+    assert list(shown) == [*first_keys, "installed", "leftovers", "warnings"]
     assert (shown["schema"], shown["state"], shown["in_place"]) == ("spkg.status/1", "clean", None)
     assert [one["version"] for one in shown["installed"]] == ["6.3"]
 

@@ -50,6 +50,7 @@ OPTIONS: Final = {
         {
             *("--root", "--device", "--software-version", "--provisioning-code", "--dry-run", "--in-place"),
             *("--refuse-unknown", "--again", "--unsafe-force", "--report", "--command-key"),
+            *("--back-up", "--back-up-boots"),
             *("--unsafe-streaming", "--jobs", "--no-progress", "--json"),
         }
         | TRUST_OPTIONS
@@ -60,7 +61,11 @@ OPTIONS: Final = {
         {"-o", "--force", "--no-progress", "--json"} | TRUST_OPTIONS | TRANSFER_OPTIONS,
     ),
     "timeline": ("PKG", {"--rate", "--timeout", "--idle-timeout", "--json"}),
-    "recover": ("", {"--root", "--discard-staged", "--json"}),
+    "recover": ("", {"--root", "--boot", "--discard-staged", "--discard-aside", "--json"}),
+    "confirm": ("", {"--root", "--forgive", "--json"}),
+    "rollback": ("", {"--root", "--dry-run", "--json"}),
+    "guard": ("[ARGUMENT]...", {"--root", "--reboot"}),
+    "log": ("", {"--root", "--json"}),
     "status": ("", {"--root", "--json"}),
 }
 NO_KEY: Final = ("--key, the signer's key, and --cert, its certificate, are required", None)

@@ -154,6 +154,8 @@ def test_what_was_installed_is_remembered_the_last_one_first(place: Path) -> Non
         "time": "later",
         "changed": 1,
         "changes": [{"action": "delete", "path": "/keep", "kind": "file"}],
+        "command_key": None,
+        "boot_id": None,
     }
     assert (first["version"], first["time"], first["changed"], first["changes"]) == ("1", "then", 7, None)
 

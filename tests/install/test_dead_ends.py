@@ -86,15 +86,19 @@ ENTRY: Final[dict[str, Any]] = {
     "time": "2026-01-01T00:00:00Z",
     "changed": 1,
     "changes": [{"action": "put", "path": "/a", "replaces": None, "mode": "0644"}],
+    "command_key": None,
+    "boot_id": "71a2",
 }
+SECOND_RELEASE: Final = {name: ENTRY[name] for name in ENTRY if name not in {"command_key", "boot_id"}}
+"""An entry as release 0.2 wrote it."""
 
 
 def test_a_sound_record_is_shown() -> None:
-    Path("root/.spkg/installed").write_text(json.dumps({"installed": [ENTRY, ENTRY | {"changes": None}]}))
+    Path("root/.spkg/installed").write_text(json.dumps({"installed": [ENTRY, SECOND_RELEASE]}))
 
     found = status()
 
-    assert (found["warnings"], found["installed"]) == ([], [ENTRY, ENTRY | {"changes": None}])
+    assert (found["warnings"], found["installed"]) == ([], [ENTRY, ENTRY | {"boot_id": None}])
 
 
 @pytest.mark.parametrize(

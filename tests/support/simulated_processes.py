@@ -16,7 +16,7 @@ from spkg.common.child_process import ChildKilledError, Parent, Reply, Tell, una
 from spkg.common.documents import Document
 from spkg.errors import FailedError, RefusedError, UnsafeError
 from spkg.install import apply as applying
-from spkg.install import supervisor
+from spkg.install import confined, supervisor
 from spkg.install.apply import ApplyRequest
 from spkg.install.history import installed
 from spkg.install.status import RootState, root_state
@@ -65,7 +65,8 @@ class WholeInstaller:
         self._parent: Tap = nothing
         patch.setattr(supervisor, "run_child", self._run_child)
         patch.setattr(supervisor, "Root", self._opened)
-        patch.setattr(supervisor, "confine", lambda _descriptor: 0)
+        patch.setattr(confined, "Root", self._opened)
+        patch.setattr(confined, "confine", lambda _descriptor: 0)
         patch.setattr(supervisor, "hold_stop_signals", lambda: None)
 
     def apply(self, root: Simulation, *children: Fault, parent: Fault | None = None) -> str:
