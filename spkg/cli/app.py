@@ -217,6 +217,10 @@ class Group(CliCommand, click.Group):
             formatter.write_dl(rows)
 
 
+GARBAGE: Final = 50_000
+"""After how many new objects Python looks for garbage: at its own 700 a start takes a fifteenth longer."""
+
+
 class _Application(Group):
     """The top-level command, which turns every outcome into an exit status."""
 
@@ -227,6 +231,8 @@ class _Application(Group):
         if args is None and not sys.warnoptions:
             warnings.simplefilter("ignore")  # those of libraries are of no use to the user
         ends = args is None
+        if ends:
+            gc.set_threshold(GARBAGE)
         status = _guard(lambda: super(_Application, self).main(given, *rest, **extra), call, ends=ends)
         if ends and hasattr(signal, "pthread_sigmask"):
             # Python takes its handlers away before it is done, and a signal could change the exit status.
