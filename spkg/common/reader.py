@@ -6,8 +6,7 @@ error: otherwise its tail would be read as what comes next.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from spkg.errors import FormatError
 
@@ -25,8 +24,7 @@ class ByteStream(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class _Frame:
+class _Frame(NamedTuple):
     end: int | None
     path: str
     section: str
@@ -100,8 +98,7 @@ class Reader:
         """Return the bytes that were read between two offsets."""
         return bytes(self._buffer[start - self._base : end - self._base])
 
-    @contextmanager
-    def within(self, length: int, field: str, section: str) -> Iterator[None]:
+    def within(self, length: int, field: str, section: str) -> "_Within":
         """Limit all reads inside to the next *length* bytes, all of which must be read.
 
         Raises:
@@ -113,18 +110,12 @@ class Reader:
         end = self._position + length
         self._fetch(end)
         path = f"{frame.path}.{field}" if frame.path else field
-        self._frames.append(_Frame(end, path, section))
-        try:
-            yield
-            if self._position != end:
-                raise self.error("", f"{end - self._position} unexpected bytes at the end")
-        finally:
-            self._frames.pop()
+        return _Within(self, self._frames, _Frame(end, path, section))
 
     @contextmanager
     def under(self, section: str) -> Iterator[None]:
         """Make the errors of all reads inside name *section*."""
-        self._frames.append(replace(self._frames[-1], section=section))
+        self._frames.append(self._frames[-1]._replace(section=section))
         try:
             yield
         finally:
@@ -158,3 +149,24 @@ class Reader:
                     field, f"the input ends {missing} bytes too early", offset=self._base + len(self._buffer)
                 )
             self._buffer += got
+
+
+class _Within:
+    """The reads inside a frame; cheaper than a generator, since each command is one."""
+
+    __slots__ = ("_frame", "_frames", "_reader")
+
+    def __init__(self, reader: Reader, frames: list[_Frame], frame: _Frame) -> None:
+        self._reader = reader
+        self._frames = frames
+        self._frame = frame
+
+    def __enter__(self) -> None:
+        self._frames.append(self._frame)
+
+    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+        try:
+            if kind is None and self._reader.left:
+                raise self._reader.error("", f"{self._reader.left} unexpected bytes at the end")
+        finally:
+            self._frames.pop()

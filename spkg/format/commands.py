@@ -5,7 +5,7 @@ them, so a new command is one class here.  A type that this module does not know
 :class:`UnknownCommand`, kept byte for byte and skipped, as E.4 requires.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Self, get_type_hints
@@ -190,25 +190,16 @@ class Record:
 
         spans: dict[str, Span] = {name: values[name] for name in located}
         fixed = reader.position - start
-        taken: list[Span] = []
-        for name, span in spans.items():
-            if span.offset < fixed:
-                problem = f"must be at least {fixed}, the size of the fixed part, got {span.offset}"
-                raise reader.error(f"{name}_offset", problem, offset=span.at)
-            if span.end > length:
-                problem = f"the field ends at {span.end}, after the Value of {length} bytes"
-                raise reader.error(f"{name}_length", problem, offset=span.at + 4)
-            if any(span.offset < other.end and other.offset < span.end for other in taken):
-                raise reader.error(f"{name}_offset", "the field overlaps another field", offset=span.at)
-            taken.append(span)
+        layout: Layout | None = None
+        if not _is_back_to_back(spans.values(), fixed, length):
+            _check_spans(spans, fixed, length, reader)
+            layout = _layout(tuple(spans.values()), start, fixed, length, reader)
         for name, span in spans.items():
             octets = reader.peek(start + span.offset, span.length)
             try:
                 values[name] = located[name].convert(octets)
             except ValueError as exc:
                 raise reader.error(name, str(exc), offset=start + span.offset) from exc
-
-        layout = _layout(tuple(spans.values()), start, fixed, length, reader)
         reader.take(reader.left, "")
         return make(**values, layout=layout)
 
@@ -252,6 +243,35 @@ class Record:
 
 RECORDS: Final[dict[int, type[Record]]] = {}
 """Every type that has a record, by its code: Table 68 and docs/extensions.md."""
+
+
+def _is_back_to_back(spans: Iterable[Span], fixed: int, length: int) -> bool:
+    """Whether fields follow the fixed part and each other, in their order, up to the end of the Value."""
+    position = fixed
+    for span in spans:
+        if span.offset != position:
+            return False
+        position += span.length
+    return position == length
+
+
+def _check_spans(spans: Mapping[str, Span], fixed: int, length: int, reader: Reader) -> None:
+    """Check that fields are behind the fixed part, in the Value, and apart from each other.
+
+    Raises:
+        FormatError: One is not.
+    """
+    taken: list[Span] = []
+    for name, span in spans.items():
+        if span.offset < fixed:
+            problem = f"must be at least {fixed}, the size of the fixed part, got {span.offset}"
+            raise reader.error(f"{name}_offset", problem, offset=span.at)
+        if span.end > length:
+            problem = f"the field ends at {span.end}, after the Value of {length} bytes"
+            raise reader.error(f"{name}_length", problem, offset=span.at + 4)
+        if any(span.offset < other.end and other.offset < span.end for other in taken):
+            raise reader.error(f"{name}_offset", "the field overlaps another field", offset=span.at)
+        taken.append(span)
 
 
 def _layout(spans: tuple[Span, ...], start: int, fixed: int, length: int, reader: Reader) -> Layout | None:
@@ -568,7 +588,7 @@ def _hash_type(record: type[PayloadCommand], reader: Reader) -> int:
 
 
 def _begins_with(mark: bytes, reader: Reader) -> bool:
-    return len(mark) <= reader.left and reader.peek(reader.position, len(mark)) == mark
+    return not mark or (len(mark) <= reader.left and reader.peek(reader.position, len(mark)) == mark)
 
 
 def _is_odd(reader: Reader) -> bool:
