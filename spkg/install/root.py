@@ -130,9 +130,16 @@ class Root:
         """Return the status of a path, or None if it does not exist."""
         if not path:
             return os.fstat(self._fd)
+
+        def look(parent: int, name: bytes) -> os.stat_result | None:
+            try:
+                return os.stat(name, dir_fd=parent, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+
         try:
-            return self._at(path, lambda parent, name: os.stat(name, dir_fd=parent, follow_symlinks=False))
-        except FileNotFoundError:
+            return self._at(path, look)
+        except FileNotFoundError:  # a directory above it does not exist
             return None
 
     def names(self, path: Parts) -> list[bytes]:
@@ -350,9 +357,12 @@ class Root:
         """
         if obstacle[:1] != (OWN_DIRECTORY,):
             raise ValueError("another program could empty the obstacle")
+
+        def rename(parent: int, other: int) -> None:
+            os.rename(path[-1], obstacle[-1], src_dir_fd=parent, dst_dir_fd=other)
+
         try:
-            with self._both(path, obstacle) as (parent, other):
-                os.rename(path[-1], obstacle[-1], src_dir_fd=parent, dst_dir_fd=other)
+            self._between(path, obstacle, rename)
         except OSError as exc:
             if exc.errno != errno.EXDEV and exc.errno not in NOT_EMPTY:
                 raise
@@ -382,19 +392,28 @@ class Root:
         """Rename an entry; a file that exists at the destination is replaced."""
         self._forget(source)
         self._forget(destination)
-        with self._both(source, destination) as (parent, other):
+
+        def rename(parent: int, other: int) -> None:
             os.rename(source[-1], destination[-1], src_dir_fd=parent, dst_dir_fd=other)
+
+        self._between(source, destination, rename)
 
     def exchange(self, one: Parts, other: Parts) -> bool:
         """Let two files change their names at once, without room for a third; False if the system can't."""
-        with self._both(one, other) as (parent, others):
+
+        def exchange(parent: int, others: int) -> bool:
             return exchange_names(parent, one[-1], others, other[-1])
+
+        return self._between(one, other, exchange)
 
     def link(self, source: Parts, destination: Parts) -> None:
         """Give an entry that is not a directory a second name."""
-        with self._both(source, destination) as (parent, other):
+
+        def link(parent: int, other: int) -> None:
             names = source[-1], destination[-1]
             os.link(*names, src_dir_fd=parent, dst_dir_fd=other, follow_symlinks=False)
+
+        self._between(source, destination, link)
 
     def unlink(self, path: Parts) -> None:
         """Remove an entry that is not a directory."""
@@ -456,21 +475,21 @@ class Root:
         except OSError as exc:
             raise OSError(exc.errno, exc.strerror, shown(path)) from exc
 
-    @contextmanager
-    def _both(self, source: Parts, destination: Parts) -> Iterator[tuple[int, int]]:
-        """Open the directories of two paths; later errors are reported for both, or the one in the tree."""
+    def _between(self, source: Parts, destination: Parts, work: Callable[[int, int], _Result]) -> _Result:
+        """Call *work* with the directories of two paths; its errors name both, or the one in the tree."""
         check_path(source)
         check_path(destination)
         self._look_again()
-        at: tuple[Parts, ...] = (source,)
+        ends: tuple[Parts, ...] = (source,)
         try:
             with self._parent(source) as parent:
-                at = (destination,)
+                ends = (destination,)
                 with self._parent(destination, beside=source[:-1]) as other:
-                    at = tuple(path for path in (source, destination) if path[:1] != (OWN_DIRECTORY,))
-                    yield parent, other
+                    ends = (source, destination)
+                    return work(parent, other)
         except OSError as exc:
-            raise OSError(exc.errno, exc.strerror, " -> ".join(map(shown, at or (source,)))) from exc
+            told = [path for path in ends if len(ends) == 1 or path[:1] != (OWN_DIRECTORY,)] or [source]
+            raise OSError(exc.errno, exc.strerror, " -> ".join(map(shown, told))) from exc
 
     def _parent(self, path: Parts, beside: Parts = ()) -> "_Held":
         """Open the directory that contains the entry of a path.
