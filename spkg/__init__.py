@@ -73,13 +73,12 @@ if TYPE_CHECKING:
     from spkg.install.supervisor import Advance, Note, Recovered, apply_package, preview_package, recover_root
     from spkg.install.trial import BackUp, Boot, Trial
     from spkg.install.trial_end import confirm, preview_rollback, rollback
+    from spkg.trust.certificate_files import load_certificates, load_revocation_lists
     from spkg.trust.keygen import KeySet, make_keys, write_keys
     from spkg.trust.keys import (
         Identity,
         Signatory,
-        load_certificates,
         load_identity,
-        load_revocation_lists,
         load_signatory,
     )
     from spkg.trust.policy import Policy
@@ -274,13 +273,12 @@ _MODULES: Final = {
         "preview_rollback",
         "rollback",
     ),
+    "trust.certificate_files": ("load_certificates", "load_revocation_lists"),
     "trust.keygen": ("KeySet", "make_keys", "write_keys"),
     "trust.keys": (
         "Identity",
         "Signatory",
-        "load_certificates",
         "load_identity",
-        "load_revocation_lists",
         "load_signatory",
     ),
     "trust.policy": ("Policy",),

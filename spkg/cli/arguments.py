@@ -68,7 +68,7 @@ def read_policy(
     from cryptography.x509 import ObjectIdentifier
 
     from spkg.common.digests import Digest
-    from spkg.trust.keys import load_certificates, load_revocation_lists
+    from spkg.trust.certificate_files import load_certificates, load_revocation_lists
     from spkg.trust.policy import PACKAGE_PURPOSES, Policy
 
     if not trust and not unsafe_allow_unsigned:

@@ -10,29 +10,29 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs12
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 
-from spkg.errors import FormatError, HostError
-from spkg.trust.certificates import UNREADABLE, read_certificate, subject_of
+from spkg.errors import HostError
+from spkg.trust.certificate_files import (
+    PEM_CERTIFICATE,
+    PEM_MARK,
+    is_der,
+    load_certificates,
+    read_key_file,
+)
+from spkg.trust.certificates import subject_of
 
 __all__ = [
     "Identity",
     "Signatory",
     "SigningKey",
-    "load_certificates",
     "load_identity",
-    "load_revocation_lists",
     "load_signatory",
 ]
 
-MAX_KEY_FILE: Final = 1 << 24
-"""The largest file of keys, certificates or revocation lists, in bytes."""
 PASSPHRASE_HINT: Final = "give its passphrase with --key-password-env or --key-password-file"
-PEM_MARK: Final = b"-----BEGIN"
 PEM_ENCRYPTED: Final = (b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED")
 """How a PEM file marks its key as encrypted, in the current and the traditional format."""
-PEM_CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
-PEM_CRL: Final = b"-----BEGIN X509 CRL-----"
 
 
 SigningKey = rsa.RSAPrivateKey | dsa.DSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -105,50 +105,8 @@ def _certificates(
     return leaf, tuple(dict.fromkeys(other for other in others if other != leaf))
 
 
-def load_certificates(path: Path) -> list[x509.Certificate]:
-    """Read all certificates of a PEM file, or the one of a DER file.
-
-    Raises:
-        HostError: The file contains no certificate, or one that can't be read.
-        OSError: The file can't be read.
-    """
-    octets = _read(path)
-    try:
-        if _is_der(octets):
-            return [read_certificate(octets)]
-        if PEM_CERTIFICATE not in octets:
-            raise HostError(f"{path} contains no certificate")
-        found = x509.load_pem_x509_certificates(octets)
-        return [read_certificate(one.public_bytes(Encoding.DER)) for one in found]
-    except (ValueError, x509.InvalidVersion) as exc:
-        raise HostError(f"{path} contains a certificate that can't be read") from exc
-    except FormatError as exc:
-        hint = "give certificates as PEM or DER; only --key takes PKCS #12" if _is_der(octets) else None
-        raise HostError(f"{path}: {exc}", hint=hint) from exc
-
-
-def load_revocation_lists(path: Path) -> list[x509.CertificateRevocationList]:
-    """Read all revocation lists of a PEM file, or the one of a DER file.
-
-    Raises:
-        HostError: The file contains no revocation list, or one that can't be read.
-        OSError: The file can't be read.
-    """
-    octets = _read(path)
-    try:
-        if _is_der(octets):
-            return [x509.load_der_x509_crl(octets)]
-        pieces = octets.split(PEM_CRL)
-        lists = [x509.load_pem_x509_crl(PEM_CRL + piece) for piece in pieces[1:]]
-    except UNREADABLE as exc:
-        raise HostError(f"{path} contains a revocation list that can't be read: {exc}") from exc
-    if not lists:
-        raise HostError(f"{path} contains no revocation list")
-    return lists
-
-
 def _load_key(path: Path, passphrase: bytes | None) -> tuple[SigningKey, list[x509.Certificate]]:
-    octets = _read(path)
+    octets = read_key_file(path)
     is_pem = PEM_MARK in octets
     encrypted = any(mark in octets for mark in PEM_ENCRYPTED) if is_pem else passphrase is not None
     if is_pem and encrypted and passphrase is None:
@@ -161,7 +119,7 @@ def _load_key(path: Path, passphrase: bytes | None) -> tuple[SigningKey, list[x5
         if is_pem:
             key = load_pem_private_key(octets, passphrase)
             found = load_certificates(path) if PEM_CERTIFICATE in octets else []
-        elif _is_der(octets):
+        elif is_der(octets):
             key, leaf, others = pkcs12.load_key_and_certificates(octets, passphrase)
             found = [certificate for certificate in (leaf, *others) if certificate is not None]
         else:
@@ -177,22 +135,9 @@ def _load_key(path: Path, passphrase: bytes | None) -> tuple[SigningKey, list[x5
 
 def _key_error(path: Path, octets: bytes, exc: Exception, *, encrypted: bool) -> HostError:
     """Return the error for a key file that the library refused; the library's own messages help no user."""
-    if _is_der(octets) and "Invalid password" not in str(exc):
+    if is_der(octets) and "Invalid password" not in str(exc):
         return HostError(f"the key in {path} can't be read: it is neither PEM nor PKCS #12")
-    if _is_der(octets) and not encrypted:
+    if is_der(octets) and not encrypted:
         return HostError(f"the key in {path} is encrypted", hint=PASSPHRASE_HINT)
     reason = "the passphrase is wrong, or the file is damaged" if encrypted else "it is not a private key"
     return HostError(f"the key in {path} can't be read: {reason}")
-
-
-def _is_der(octets: bytes) -> bool:
-    """Whether a file is DER: not text that begins with the digit zero and contains PEM further on."""
-    return octets.startswith(b"\x30") and PEM_MARK not in octets
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        octets = file.read(MAX_KEY_FILE + 1)
-    if len(octets) > MAX_KEY_FILE:
-        raise HostError(f"{path} is larger than {MAX_KEY_FILE} bytes")
-    return octets

@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from spkg.errors import HostError
+from spkg.trust.certificate_files import MAX_KEY_FILE, load_certificates, load_revocation_lists
 from spkg.trust.keygen import KeySet, make_keys
-from spkg.trust.keys import MAX_KEY_FILE, Identity, load_certificates, load_identity, load_revocation_lists
+from spkg.trust.keys import Identity, load_identity
 from spkg.verify.signatures import verify_package
 from tests.support.kit import (
     AT,
