@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from spkg.install.trial import BackUp, Boot, Trial
     from spkg.install.trial_end import confirm, preview_rollback, rollback
     from spkg.trust.certificate_files import load_certificates, load_revocation_lists
-    from spkg.trust.keygen import KeySet, make_keys, write_keys
+    from spkg.trust.keygen import KeySet, MadeKey, make_keys, write_keys
     from spkg.trust.keys import (
         Identity,
         Signatory,
@@ -109,6 +109,7 @@ __all__ = [
     "InstalledPackage",
     "KeySet",
     "Login",
+    "MadeKey",
     "Manifest",
     "Note",
     "Package",
@@ -274,7 +275,7 @@ _MODULES: Final = {
         "rollback",
     ),
     "trust.certificate_files": ("load_certificates", "load_revocation_lists"),
-    "trust.keygen": ("KeySet", "make_keys", "write_keys"),
+    "trust.keygen": ("KeySet", "MadeKey", "make_keys", "write_keys"),
     "trust.keys": (
         "Identity",
         "Signatory",

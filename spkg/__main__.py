@@ -8,7 +8,8 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS: Final = {
     "keygen": ListedCommand(
-        where="spkg.cli.keygen:keygen", help="Create a test root certificate and a signer in DIR."
+        where="spkg.cli.keygen:keygen",
+        help="Create test keys and certificates in DIR: a root, an intermediate, signers.",
     ),
     "build": ListedCommand(where="spkg.cli.build:build", help="Build a package from MANIFEST and sign it."),
     "sign": ListedCommand(

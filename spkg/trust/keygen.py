@@ -1,8 +1,10 @@
-"""A root and a signer for trying things out, made on the spot.
+"""Keys for trying things out, made on the spot: an authority, one below it, and signers of both kinds.
 
-The root's key is thrown away: nothing can be signed with it again.
+The root issues the signer of packages: its file needs no chain, and as an anchor it stands for it alone.
+The intermediate issues the signers of vouchers, whose files carry its certificate.  No key is protected.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,76 +12,146 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from spkg.common.atomic_output import new_files, refuse_existing
 
-__all__ = ["FILES", "KeySet", "make_keys", "refuse_existing_keys", "write_keys"]
+__all__ = [
+    "KEY_NAMES",
+    "KeySet",
+    "MadeKey",
+    "key_set_files",
+    "make_keys",
+    "refuse_existing_keys",
+    "write_keys",
+]
 
-FILES: Final = ("ca.pem", "signer.pem", "signer.key")
-"""The files of the root, of the signer, and of the signer's key."""
+KEY_NAMES: Final = ("ca", "intermediate", "signer", "voucher", "voucher-ec")
+"""The names of the files, each with ``.pem`` for the certificate and ``.key`` for the key."""
 KEY_BITS: Final = 2048
 LIFETIME: Final = timedelta(days=3650)
+MAX_COMMON_NAME: Final = 64
+"""The most bytes of a common name (X.520)."""
+PACKAGES: Final = (ExtendedKeyUsageOID.CODE_SIGNING,)
+VOUCHERS: Final = (
+    x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36"),  # documentSigning (RFC 9336), which few programs know
+    ExtendedKeyUsageOID.EMAIL_PROTECTION,
+)
+
+_PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+_Extensions = tuple[tuple[x509.ExtensionType, bool], ...]
+"""Extensions, and whether each is critical."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeKey:
+    """A key, its certificate with those that lead to the root, and a request for another certificate."""
+
+    key: _PrivateKey
+    certificate: x509.Certificate
+    request: x509.CertificateSigningRequest
+    chain: tuple[x509.Certificate, ...] = ()
+    """Without the root."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeySet:
-    """A root's certificate, and a signer's certificate and key."""
+    """What is needed to try everything out."""
 
-    root: x509.Certificate
-    signer: x509.Certificate
-    key: rsa.RSAPrivateKey
+    root: MadeKey
+    intermediate: MadeKey
+    signer: MadeKey
+    """Signs packages; issued by the root."""
+    voucher: MadeKey
+    """Signs vouchers with RSA; issued by the intermediate."""
+    voucher_ec: MadeKey
+    """Signs vouchers with ECDSA; issued by the intermediate."""
 
 
 def make_keys(name: str, at: datetime) -> KeySet:
-    """Make a root and a signer called *name*, valid for ten years from *at*.
+    """Make all keys for a signer called *name*, with certificates valid for ten years from *at*.
 
     Raises:
         ValueError: *name* is not a common name: empty, or longer than 64 characters.
     """
-    root_key = rsa.generate_private_key(65537, KEY_BITS)
-    key = rsa.generate_private_key(65537, KEY_BITS)
-    # A common name has at most 64 bytes; the root's is cut to make room for " root".
-    root_name = _name(name.encode()[:59].decode(errors="ignore") + " root")
-    root = (
-        _certificate(root_name, root_name, root_key, at)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signing=False), critical=True)
-        .sign(root_key, hashes.SHA256())
+    subject = _subject(name)
+    root = _certify(_named(name, "root"), _rsa_key(), _authority(path_length=1), at)
+    intermediate = _certify(_named(name, "intermediate"), _rsa_key(), _authority(path_length=0), at, by=root)
+    return KeySet(
+        root=root,
+        intermediate=intermediate,
+        signer=_certify(subject, _rsa_key(), _signing(PACKAGES), at, by=root),
+        voucher=_certify(_named(name, "vouchers"), _rsa_key(), _signing(VOUCHERS), at, by=intermediate),
+        voucher_ec=_certify(
+            _named(name, "vouchers EC"),
+            ec.generate_private_key(ec.SECP256R1()),
+            _signing(VOUCHERS),
+            at,
+            by=intermediate,
+        ),
     )
-    signer = (
-        _certificate(_name(name), root_name, key, at)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signing=True), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False
-        )
-        .sign(root_key, hashes.SHA256())
-    )
-    return KeySet(root=root, signer=signer, key=key)
 
 
-def _name(common_name: str) -> x509.Name:
+def _rsa_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, KEY_BITS)
+
+
+def _named(name: str, role: str) -> x509.Name:
+    """Return the name of another key than the signer's: *name* is cut to make room for the role."""
+    room = MAX_COMMON_NAME - len(role) - 1
+    return _subject(f"{name.encode()[:room].decode(errors='ignore')} {role}")
+
+
+def _subject(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _certificate(
-    subject: x509.Name, issuer: x509.Name, key: rsa.RSAPrivateKey, at: datetime
-) -> x509.CertificateBuilder:
+def _certify(
+    subject: x509.Name, key: _PrivateKey, extensions: _Extensions, at: datetime, *, by: MadeKey | None = None
+) -> MadeKey:
+    """Certify a key; without an issuer it certifies itself."""
     public = key.public_key()
-    return (
+    wanted: _Extensions = (*extensions, (x509.SubjectKeyIdentifier.from_public_key(public), False))
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(issuer)
+        .issuer_name(subject if by is None else by.certificate.subject)
         .public_key(public)
         .serial_number(x509.random_serial_number())
         # A device whose clock is slow must not refuse a certificate that was just made.
         .not_valid_before(at - timedelta(days=1))
         .not_valid_after(at + LIFETIME)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+    )
+    for extension, critical in wanted:
+        request = request.add_extension(extension, critical=critical)
+        builder = builder.add_extension(extension, critical=critical)
+    if by is not None:
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(by.key.public_key())
+        builder = builder.add_extension(issuer, critical=False)
+    return MadeKey(
+        key=key,
+        certificate=builder.sign(key if by is None else by.key, hashes.SHA256()),
+        request=request.sign(key, hashes.SHA256()),
+        # The root itself is an anchor, which nobody has to send.
+        chain=()
+        if by is None or by.certificate.issuer == by.certificate.subject
+        else (by.certificate, *by.chain),
+    )
+
+
+def _authority(*, path_length: int) -> _Extensions:
+    constraints = x509.BasicConstraints(ca=True, path_length=path_length)
+    return (constraints, True), (_usage(signing=False), True)
+
+
+def _signing(purposes: tuple[x509.ObjectIdentifier, ...]) -> _Extensions:
+    return (
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (_usage(signing=True), True),
+        (x509.ExtendedKeyUsage(purposes), False),
     )
 
 
@@ -97,24 +169,43 @@ def _usage(*, signing: bool) -> x509.KeyUsage:
     )
 
 
-def refuse_existing_keys(directory: Path, *, force: bool = False) -> None:
+def key_set_files(*, requests: bool = False) -> tuple[str, ...]:
+    """Return the names of the files that :func:`write_keys` writes."""
+    endings = (".pem", ".key", ".csr") if requests else (".pem", ".key")
+    return tuple(name + ending for name in KEY_NAMES for ending in endings)
+
+
+def refuse_existing_keys(directory: Path, *, force: bool = False, requests: bool = False) -> None:
     """Refuse to overwrite keys; called before any are made.
 
     Raises:
         UsageError: One of the files exists, and *force* is not given.
     """
-    for file in FILES:
+    for file in key_set_files(requests=requests):
         refuse_existing(directory / file, force=force)
 
 
-def write_keys(directory: Path, keys: KeySet, *, force: bool = False) -> None:
-    """Write the three files into a directory, which is made if it does not exist: all of them, or none.
+def write_keys(directory: Path, keys: KeySet, *, force: bool = False, requests: bool = False) -> None:
+    """Write the files into a directory, which is made if it does not exist: all of them, or none.
+
+    Args:
+        directory: Where they appear.
+        keys: The keys.
+        force: Whether they may replace existing files.
+        requests: Whether requests for certificates by another authority are written, too.
 
     Raises:
         UsageError: One of them exists, and *force* is not given.
         OSError: One can't be written.
     """
-    key = keys.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    certificates = (keys.root.public_bytes(Encoding.PEM), keys.signer.public_bytes(Encoding.PEM))
-    contents = zip(FILES, (*certificates, key), (None, None, 0o600), strict=True)
-    new_files(directory, [*contents], force=force)
+    made = (keys.root, keys.intermediate, keys.signer, keys.voucher, keys.voucher_ec)
+    files = [file for name, one in zip(KEY_NAMES, made, strict=True) for file in _files(name, one)]
+    wanted = key_set_files(requests=requests)
+    new_files(directory, [file for file in files if file[0] in wanted], force=force)
+
+
+def _files(name: str, made: MadeKey) -> Iterator[tuple[str, bytes, int | None]]:
+    certificates = (made.certificate, *made.chain)
+    yield f"{name}.pem", b"".join(one.public_bytes(Encoding.PEM) for one in certificates), None
+    yield f"{name}.key", made.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600
+    yield f"{name}.csr", made.request.public_bytes(Encoding.PEM), None

@@ -76,18 +76,20 @@ def in_turn(first: Callable[[], object], second: Callable[[], object], turns: in
 def comparisons(turns: int) -> Iterator[tuple[str, Pairs]]:
     """Measure, and give a name and its pairs of seconds."""
     keys = make_keys("benchmark", NOW)
+    key, root = keys.signer.key, keys.root.certificate
+    assert isinstance(key, rsa.RSAPrivateKey)
     signer, two = (
-        VoucherSigner(Signatory(key=keys.key, certificate=keys.signer, chain=(keys.root,))),
+        VoucherSigner(Signatory(key=key, certificate=keys.signer.certificate, chain=(root,))),
         voucher(2),
     )
     octets = signer.sign(two)
     template = re.sub(b"<(DigestValue|SignatureValue)>[^<]*", rb"<\1>", octets)
-    pem = keys.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     theirs = xmlsec.Key.from_memory(pem, xmlsec.constants.KeyDataFormatPem)
     content = canonical(read_voucher(octets).root[0])
 
     def bare() -> bytes:
-        return keys.key.sign(content, padding.PKCS1v15(), hashes.SHA256())
+        return key.sign(content, padding.PKCS1v15(), hashes.SHA256())
 
     yield "sign, bare key", in_turn(lambda: signer.sign(two), bare, turns)
     yield (
@@ -96,9 +98,9 @@ def comparisons(turns: int) -> Iterator[tuple[str, Pairs]]:
     )
 
     verifier = Verifier(
-        Policy(anchors=(keys.root,), purposes=VOUCHER_PURPOSES, digests=frozenset({Digest.SHA256}))
+        Policy(anchors=(root,), purposes=VOUCHER_PURPOSES, digests=frozenset({Digest.SHA256}))
     )
-    public = keys.signer.public_key()
+    public = keys.signer.certificate.public_key()
     assert isinstance(public, rsa.RSAPublicKey)
 
     def ours() -> object:
@@ -117,7 +119,7 @@ def comparisons(turns: int) -> Iterator[tuple[str, Pairs]]:
         xmlsec.Key.generate(xmlsec.constants.KeyDataAes, 128, xmlsec.constants.KeyDataTypeSession)
     )
     manager.load_cert_from_memory(
-        keys.root.public_bytes(Encoding.PEM),
+        root.public_bytes(Encoding.PEM),
         xmlsec.constants.KeyDataFormatPem,
         xmlsec.constants.KeyDataTypeTrusted,
     )

@@ -28,7 +28,7 @@ TRANSFER_OPTIONS: Final = {
     *("--timeout", "--idle-timeout"),
 }
 OPTIONS: Final = {
-    "keygen": ("DIR", {"--name", "--force"}),
+    "keygen": ("DIR", {"--name", "--csr", "--force"}),
     "build": (
         "MANIFEST",
         {"-o", "--unsigned", "--check", "--strict", "--define", "--set", "--jobs", "--force"}

@@ -1,4 +1,4 @@
-"""Keys and certificates: what is read from files, what is refused, and what ``keygen`` makes."""
+"""Keys and certificates: what is read from files, and what is refused."""
 
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
@@ -10,7 +10,6 @@ from typing import Final
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -18,24 +17,17 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     pkcs12,
 )
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from spkg.errors import HostError
 from spkg.trust.certificate_files import MAX_KEY_FILE, load_certificates, load_revocation_lists
-from spkg.trust.keygen import KeySet, make_keys
 from spkg.trust.keys import Identity, load_identity
-from spkg.verify.signatures import verify_package
 from tests.support.kit import (
     AT,
     KEYS,
-    USAGES,
     Certified,
-    Draft,
     authority,
     certify,
     key,
-    policy,
-    read,
     root,
     second_signer,
     signer,
@@ -384,119 +376,3 @@ def test_a_revocation_list_that_is_too_large_is_called_one(file: Callable[[bytes
         load_revocation_lists(path)
 
     assert str(raised.value) == f"{path} is larger than {MAX_KEY_FILE} bytes"
-
-
-# What keygen makes.
-
-
-@pytest.fixture(scope="module")
-def made() -> KeySet:
-    return make_keys("Jane Doe", AT)
-
-
-def common_name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def extensions_of(certificate: x509.Certificate) -> dict[x509.ExtensionType, bool]:
-    """Return the extensions, and whether they are critical."""
-    return {one.value: one.critical for one in certificate.extensions}
-
-
-def key_usage(*usages: str) -> x509.KeyUsage:
-    return x509.KeyUsage(**{usage: usage in usages for usage in USAGES})
-
-
-def test_the_names_are_the_signers_and_its_roots(made: KeySet) -> None:
-    assert made.root.subject == made.root.issuer == made.signer.issuer == common_name("Jane Doe root")
-    assert made.signer.subject == common_name("Jane Doe")
-
-
-def test_the_certificates_hold_for_ten_years_and_for_clocks_a_day_behind(made: KeySet) -> None:
-    for certificate in (made.root, made.signer):
-        assert certificate.not_valid_before_utc == AT - timedelta(days=1)
-        assert certificate.not_valid_after_utc == AT + timedelta(days=3650)
-
-
-def test_the_root_may_certify_signers_and_nothing_else(made: KeySet) -> None:
-    public = made.root.public_key()
-    assert isinstance(public, rsa.RSAPublicKey)
-    assert extensions_of(made.root) == {
-        x509.SubjectKeyIdentifier.from_public_key(public): False,
-        x509.BasicConstraints(ca=True, path_length=0): True,
-        key_usage("key_cert_sign", "crl_sign"): True,
-    }
-
-
-def test_the_signer_may_sign_code_and_nothing_else(made: KeySet) -> None:
-    public = made.root.public_key()
-    assert isinstance(public, rsa.RSAPublicKey)
-    assert extensions_of(made.signer) == {
-        x509.SubjectKeyIdentifier.from_public_key(made.key.public_key()): False,
-        x509.AuthorityKeyIdentifier.from_issuer_public_key(public): False,
-        x509.BasicConstraints(ca=False, path_length=None): True,
-        key_usage("digital_signature"): True,
-        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]): False,
-    }
-
-
-def test_the_certificates_are_signed_by_the_root_with_sha256(made: KeySet) -> None:
-    made.root.verify_directly_issued_by(made.root)
-    made.signer.verify_directly_issued_by(made.root)
-
-    assert isinstance(made.root.signature_hash_algorithm, hashes.SHA256)
-    assert isinstance(made.signer.signature_hash_algorithm, hashes.SHA256)
-
-
-def test_the_keys_are_of_2048_bits_and_different(made: KeySet) -> None:
-    public = made.root.public_key()
-    assert isinstance(public, rsa.RSAPublicKey)
-
-    assert (made.key.key_size, public.key_size) == (2048, 2048)
-    assert made.key.public_key().public_numbers().e == public.public_numbers().e == 65537
-    assert made.signer.public_key() == made.key.public_key()
-    assert public != made.key.public_key()
-
-
-def test_the_serial_numbers_are_those_that_x509_takes(made: KeySet) -> None:
-    numbers = {made.root.serial_number, made.signer.serial_number}
-
-    assert len(numbers) == 2
-    assert all(0 < number < 1 << 159 for number in numbers)
-
-
-def test_what_was_made_signs_packages_that_its_root_vouches_for(made: KeySet) -> None:
-    identity = Identity(key=made.key, certificate=made.signer)
-    package = read(Draft(signers=(identity,)).encode())
-
-    trusted = verify_package(package, policy(Certified(key=made.key, certificate=made.root)), at=AT)
-
-    assert [one.subject for one in trusted.signers] == ["CN=Jane Doe"]
-
-
-def test_keys_are_never_made_twice(made: KeySet) -> None:
-    again = make_keys("Jane Doe", AT)
-
-    assert again.key.private_numbers() != made.key.private_numbers()
-    assert again.root.public_key() != made.root.public_key()
-    assert again.signer.serial_number != made.signer.serial_number
-
-
-@pytest.mark.parametrize(
-    ("name", "root_name"),
-    [
-        ("x" * 64, "x" * 59 + " root"),
-        ("ü" * 32, "ü" * 29 + " root"),
-    ],
-)
-def test_a_name_may_have_64_octets_and_is_cut_to_leave_room_for_its_root(name: str, root_name: str) -> None:
-    longest = make_keys(name, AT)
-
-    assert longest.signer.subject == common_name(name)
-    assert longest.root.subject == common_name(root_name)
-
-
-@pytest.mark.parametrize("name", ["", "x" * 65])
-def test_a_name_that_x509_does_not_take_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"length must be >= 1 and <= 64, but it was {len(name)}$"):
-        make_keys(name, AT)
