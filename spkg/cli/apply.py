@@ -50,9 +50,11 @@ from spkg.common.stop_signals import hold_stop_signals
 from spkg.errors import HostError, SpkgError, UsageError
 
 if TYPE_CHECKING:
+    from spkg.common.documents import Document
     from spkg.common.findings import Finding
     from spkg.device import Device
     from spkg.install.apply import Applied
+    from spkg.install.hooks import HookRun
     from spkg.install.supervisor import Advance, Note
     from spkg.verify.signatures import TrustedPackage
 
@@ -173,6 +175,7 @@ def apply(
     applied: Applied | None = None
     error: SpkgError | None = None
     stopped: Stopped | None = None
+    hooks: list[Document] = []
     status, end = 0, ""
     opening = ExitStack()
 
@@ -241,7 +244,7 @@ def apply(
                     root,
                     request,
                     clock=monotonic,
-                    hear=_listener(total, progress, as_json=as_json),
+                    hear=_listener(total, progress, hooks, as_json=as_json),
                     settled=settled,
                     environment=os.environ,
                 )
@@ -256,10 +259,12 @@ def apply(
     end = end or timestamp(no_clock=no_clock)
     if error is not None:
         fields = failure_fields(error, status or exit_status(error), str(error))
-        document = failure_document(error, fields, start=start, end=end, command_key=command_key)
+        document = failure_document(error, fields, start=start, end=end, command_key=command_key, hooks=hooks)
     else:
         assert applied is not None  # otherwise there is an error
-        document = result_document(applied, planned=dry_run, start=start, end=end, command_key=command_key)
+        document = result_document(
+            applied, planned=dry_run, start=start, end=end, command_key=command_key, hooks=hooks
+        )
     undated = [NO_DATES] if applied is not None and trusted is not None and not trusted.dates_checked else []
     document["warnings"] += warning_documents(undated)
     lost: Finding | None = None
@@ -292,17 +297,24 @@ def apply(
 
 
 def _listener(
-    total: int, progress: Callable[..., object] | None, *, as_json: bool
-) -> "Callable[[Advance | Note], object]":
-    """Return the listener for progress: it moves a bar, or prints a line for each hundredth of the bytes."""
+    total: int, progress: Callable[..., object] | None, hooks: "list[Document]", *, as_json: bool
+) -> "Callable[[Advance | Note | HookRun], object]":
+    """Return the listener for progress: it moves a bar, or prints a line for each hundredth of the bytes.
+
+    What programs of the device have done goes to *hooks*.
+    """
+    from spkg.install.hooks import HookRun
     from spkg.install.supervisor import Note
     from spkg.report.apply import SCHEMA, standing_document
     from spkg.report.lines import progress_document
 
     done, told = 0, 0
 
-    def hear(event: "Advance | Note") -> None:
+    def hear(event: "Advance | Note | HookRun") -> None:
         nonlocal done, told
+        if isinstance(event, HookRun):
+            hooks.append(event.to_document())
+            return
         if isinstance(event, Note):
             warn(event.text)
             return

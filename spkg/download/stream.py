@@ -8,7 +8,7 @@ import os
 import select
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -128,6 +128,17 @@ class Arrival(ABC):
                 raise self.ended(None)
             view = view[count:]
         return bytes(octets)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Wait for something else: that time does not count."""
+        begun = self._clock()
+        try:
+            yield
+        finally:
+            waited = self._clock() - begun
+            self.watch = self.watch.later(waited)
+            self._progressed += waited
 
     def is_over(self) -> bool:
         """Whether no more bytes follow.
@@ -267,6 +278,10 @@ class StreamedPayload(ArrivingPayload):
         """Set the functions that the transfer calls."""
         self.arrival.note = note
         self.arrival.wanted = wanted
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Return a context in which no deadline comes closer."""
+        return self.arrival.waiting()
 
     def standing(self, now: float) -> Standing:
         """Return the state of the installation, and the deadline in force."""

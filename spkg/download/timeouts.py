@@ -93,6 +93,10 @@ class Watch:
         """Return it after bytes of the package arrived."""
         return replace(self, received=now)
 
+    def later(self, seconds: float) -> Self:
+        """Return it after a time that does not count: something other than the download was awaited."""
+        return replace(self, begun=self.begun + seconds, received=self.received + seconds)
+
     def process(self, record: Record) -> Self:
         """Return it after a command was processed, whose data had arrived."""
         return replace(self, state=state_after(self.state, record), timeouts=self.timeouts.after(record))

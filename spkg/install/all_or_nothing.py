@@ -7,7 +7,7 @@ file matches its signed digest.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from spkg.common.digests import Digest
@@ -22,7 +22,7 @@ from spkg.errors import (
 from spkg.format.ranges import Range
 from spkg.install import transaction
 from spkg.install.checkpoint import CHECKPOINT, WORST, remove_spare, save_checkpoint
-from spkg.install.effects import MakeDirectory, PutFile
+from spkg.install.effects import HandleFile, MakeDirectory, PutFile
 from spkg.install.history import RECORD, record_with, set_aside_record
 from spkg.install.journal import JournalStep, Verb, steps_of
 from spkg.install.kept import drop_kept, prepare_kept, refill_reserve
@@ -43,9 +43,23 @@ from spkg.verify.payload import ArrivingPayload, Payload
 from spkg.verify.single_pass import Progress
 
 __all__ = [
+    "StagedImage",
     "install",
     "settle_root",
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedImage:
+    """A file for a handler: staged, and what was signed."""
+
+    path: Parts
+    """Its path in the package."""
+    place: Parts
+    """Where it is staged."""
+    size: int
+    sha1: bytes
+    sha256: bytes
 
 
 def settle_root(root: Root, *, keep: str | None = None, rescuing: bool = False) -> Settled:
@@ -99,6 +113,7 @@ def install(
     *,
     trial: Trial | None = None,
     committing: Callable[[], object] = lambda: None,
+    handle: Callable[[StagedImage], object] = lambda _: None,
     progress: Progress | None = None,
     jobs: int = 1,
 ) -> PayloadReport:
@@ -112,6 +127,8 @@ def install(
         trial: The trial that begins with this installation; without one, a trial under way ends.
         committing: Called at the point of no return; after that, nothing may be raised from outside, for
             example by a signal.
+        handle: Called with each file for a handler, once everything is verified and staged, and all that
+            is left is to rename the journal.  If it raises, nothing has changed in the tree.
         progress: Called with the number of bytes done.
         jobs: How many threads hash and write the files of a package in a regular file.
 
@@ -143,7 +160,13 @@ def install(
             directories = [effect for effect in plan.effects if isinstance(effect, MakeDirectory)]
             committing()
             keeping = None if trial is None else prepare_kept
-            staged = transaction.commit(root, [*steps, *own], directories, keeping=keeping)
+            staged = transaction.commit(
+                root,
+                [*steps, *own],
+                directories,
+                keeping=keeping,
+                ready=lambda: _hand_over(plan, report, root, handle),
+            )
         except BaseException as exc:
             committing()  # cleaning up can't be undone either
             if not (arriving and _may_go_on(exc) and _has_staged(root)):
@@ -174,15 +197,17 @@ def _stage(  # noqa: PLR0917 - what an installation needs
     jobs: int,
 ) -> PayloadReport:
     """Write the files of all puts, and check the whole payload against the signed digests."""
-    puts: defaultdict[Range, list[tuple[JournalStep, PutFile]]] = defaultdict(list)
+    puts: defaultdict[Range, list[tuple[Parts, PutFile | None]]] = defaultdict(list)
     package = plan.trusted.package
     for step in steps:
         effect = plan.effects[step.number]
         if isinstance(effect, PutFile):
-            puts[package.files[effect.file].range].append((step, effect))
+            puts[package.files[effect.file].range].append((slot(b"new", step), effect))
+    for one in plan.handled:
+        puts[package.files[one.file].range].append((_place_of(one), None))
     there: Mapping[Parts, int] = {}
     if isinstance(payload, ArrivingPayload):
-        firsts = {slot(b"new", taking[0][0]): wanted.length for wanted, taking in puts.items()}
+        firsts = {taking[0][0]: wanted.length for wanted, taking in puts.items()}
         there = transaction.keep_staged(root, firsts)
     few = len(plan.puts) + 1 <= SYNCED_ONE_BY_ONE
     stagers: list[_Stager] = []
@@ -194,14 +219,41 @@ def _stage(  # noqa: PLR0917 - what an installation needs
         return stagers[-1]
 
     try:
-        return compare_payload(package, payload, make=make, installing=True, jobs=jobs, progress=progress)
+        return compare_payload(
+            package,
+            payload,
+            make=make,
+            installing=True,
+            jobs=jobs,
+            sha256=bool(plan.handled),
+            progress=progress,
+        )
     finally:
         for stager in stagers:
             stager.close()
 
 
+def _hand_over(
+    plan: Plan, report: PayloadReport, root: Root, handle: Callable[[StagedImage], object]
+) -> None:
+    """Give their files to the handlers; what they have taken is needed no more."""
+    for one in plan.handled:
+        found = report.files[one.file]
+        assert found.sha256 is not None  # it was asked for
+        place = _place_of(one)
+        size = found.file.range.length
+        handle(StagedImage(path=one.path, place=place, size=size, sha1=found.sha1, sha256=found.sha256))
+    for one in plan.handled:
+        root.unlink(_place_of(one))
+
+
+def _place_of(handled: HandleFile) -> Parts:
+    """Return where a file for a handler is staged."""
+    return (*transaction.NEW, b"handled.%d" % handled.file)
+
+
 class _Stager(Landing):
-    """A landing for staged files, with a file for each put of the same range.
+    """A landing for staged files, with a file for each put of the same range, and each for a handler.
 
     What an interrupted download left of the first file is assumed to be right until the whole is checked.
     """
@@ -211,12 +263,12 @@ class _Stager(Landing):
         root: Root,
         wanted: Range,
         algorithms: Iterable[Digest],
-        puts: Sequence[tuple[JournalStep, PutFile]],
+        puts: Sequence[tuple[Parts, PutFile | None]],
         there: Mapping[Parts, int],
         *,
         sync: bool,
     ) -> None:
-        first = slot(b"new", puts[0][0])
+        first = puts[0][0]
         super().__init__(root, first, wanted.behind(there.get(first, 0)), algorithms)
         self._whole = wanted
         self._puts = puts
@@ -244,8 +296,8 @@ class _Stager(Landing):
         """Write the other files, and close them all."""
         first = self._file
         assert first is not None  # begin comes before
-        for step, put in self._puts[1:]:
-            other = self._root.create(slot(b"new", step))
+        for place, put in self._puts[1:]:
+            other = self._root.create(place)
             try:
                 for octets in first.read():
                     other.write(octets)
@@ -255,7 +307,9 @@ class _Stager(Landing):
         self._end(first, self._puts[0][1])
         super().finish()
 
-    def _end(self, file: NewFile, put: PutFile) -> None:
+    def _end(self, file: NewFile, put: PutFile | None) -> None:
+        if put is None:  # no power cut leaves it to anybody
+            return
         file.set_mode(put.mode, put.owner, put.heritage)
         if self._sync:
             file.sync()

@@ -5,7 +5,8 @@ is already installed.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Self
@@ -24,9 +25,9 @@ from spkg.errors import (
 )
 from spkg.format.commands import ROLES, Description, Reboot, Role, Version
 from spkg.format.states import InstallationState
-from spkg.install.all_or_nothing import install, settle_root
+from spkg.install.all_or_nothing import StagedImage, install, settle_root
 from spkg.install.checkpoint import CHECKPOINT, WORST, Checkpoint, checkpoint_warnings, load_checkpoint
-from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
+from spkg.install.effects import DeleteEntry, Effect, HandleFile, MakeDirectory, MoveEntry, PutFile
 from spkg.install.history import installed, is_last, record_warnings, rolled_back_packages
 from spkg.install.leftovers import OVER, leftover_warnings, stuck_warnings, vacant
 from spkg.install.own_directory import check_own, failing, working_in
@@ -137,6 +138,8 @@ def apply(
     root: Root,
     request: ApplyRequest,
     *,
+    permit: Callable[[Applied], object] | None = None,
+    handle: Callable[[StagedImage], object] = lambda _: None,
     committing: Callable[[], object] = lambda: None,
     progress: Progress | None = None,
 ) -> Applied:
@@ -147,6 +150,10 @@ def apply(
         payload: Its payload, from the beginning.
         root: The root.
         request: How to install it.
+        permit: Called with what would be done, before anything changes; it raises what prevents it.  If the
+            device has a hook for that, the contents of a package in a file are checked before; the deadlines
+            of one that is still arriving stand still.
+        handle: Called with each file for a handler, right before the point of no return.
         committing: Called at the point of no return.
         progress: Called with the number of bytes done.
 
@@ -182,10 +189,15 @@ def apply(
         start = _start(trusted, root, request)
         planned = _plan(trusted, root, request, start, space)
         entry = _entry(planned, request)
+        prepares = request.device is not None and request.device.before
+        if payload.descriptor is not None and (request.in_place or prepares):
+            # Damage must be found before commands take effect, or a hook prepares for them.
+            check_payload(trusted, payload, jobs=request.jobs)
+            payload.skip_to(0)
+        if permit is not None:
+            with payload.waiting() if isinstance(payload, ArrivingPayload) else nullcontext():
+                permit(_applied(planned, settled, stuck_warnings(root)))
         if request.in_place:
-            if not arriving:
-                # Damage must be found before commands take effect.
-                check_payload(trusted, payload, jobs=request.jobs)
             from spkg.install.in_place import install_in_place  # noqa: PLC0415 - start-up: it is the exception
 
             with failing():
@@ -201,6 +213,7 @@ def apply(
                 entry,
                 trial=_trial(entry, request),
                 committing=committing,
+                handle=handle,
                 progress=progress,
                 jobs=request.jobs,
             )
@@ -352,7 +365,7 @@ def is_installed(trusted: TrustedPackage, root: Root) -> bool:
     return is_last({"package": digest_of(trusted)}, root) and load_checkpoint(root) is None
 
 
-def _changes_of(effects: tuple[Effect, ...]) -> tuple[Document, ...]:
+def _changes_of(effects: Iterable[Effect | HandleFile]) -> tuple[Document, ...]:
     """Return the changes in the form of the JSON documents."""
     return tuple(map(_change, effects))
 
@@ -490,7 +503,7 @@ def _plan(
 def _entry(planned: Plan, request: ApplyRequest) -> Document:
     """Return the entry of a package for the record."""
     records = planned.trusted.package.records
-    changes = _changes_of(planned.effects)
+    changes = _changes_of([*planned.effects, *planned.handled])
     return {
         "package": digest_of(planned.trusted),
         "version": next((record.text for record in records if isinstance(record, Version)), None),
@@ -519,7 +532,7 @@ def _already(trusted: TrustedPackage, settled: Settled, left: tuple[Finding, ...
 
 def _applied(planned: Plan, settled: Settled, left: tuple[Finding, ...]) -> Applied:
     return Applied(
-        changes=_changes_of(planned.effects),
+        changes=_changes_of([*planned.effects, *planned.handled]),
         warnings=(*settled.warnings, *planned.warnings, *left),
         skipped_unknown=tuple(
             {"index": command.index, "type": command.code} for command in planned.skipped_unknown
@@ -530,7 +543,7 @@ def _applied(planned: Plan, settled: Settled, left: tuple[Finding, ...]) -> Appl
     )
 
 
-def _change(effect: Effect) -> Document:
+def _change(effect: Effect | HandleFile) -> Document:
     match effect:
         case PutFile(path=path, replaces=replaces, mode=mode):
             return {"action": "put", "path": shown(path), "replaces": _kind(replaces), "mode": f"{mode:04o}"}
@@ -545,6 +558,8 @@ def _change(effect: Effect) -> Document:
             }
         case MakeDirectory(path=path, replaces=replaces):
             return {"action": "make-directory", "path": shown(path), "replaces": _kind(replaces)}
+        case HandleFile(path=path):
+            return {"action": "handle", "path": shown(path)}
 
 
 def _kind(replaced: EntryKind | None) -> str | None:

@@ -7,7 +7,7 @@ from spkg.install.heritage import NO_HERITAGE, Heritage
 from spkg.install.root_tree import EntryKind
 from spkg.install.tree_path import Parts
 
-__all__ = ["DIRECTORY_MODE", "DeleteEntry", "Effect", "MakeDirectory", "MoveEntry", "PutFile"]
+__all__ = ["DIRECTORY_MODE", "DeleteEntry", "Effect", "HandleFile", "MakeDirectory", "MoveEntry", "PutFile"]
 
 DIRECTORY_MODE: Final = 0o755
 """The mode of every new directory (decision 20)."""
@@ -54,6 +54,16 @@ class MakeDirectory:
     replaces: EntryKind | None
     heritage: Heritage = NO_HERITAGE
     """What the directory above gives it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandleFile:
+    """A file of the payload is given to a program of the device, and not put into the tree."""
+
+    path: Parts
+    """Its path in the package, whatever is there in the tree."""
+    file: int
+    """Its index among the files of the package."""
 
 
 Effect = PutFile | DeleteEntry | MoveEntry | MakeDirectory

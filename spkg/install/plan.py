@@ -29,8 +29,8 @@ from spkg.format.commands import (
 )
 from spkg.format.modes import PERMISSIONS, widened
 from spkg.format.package import Command, Package
-from spkg.format.paths import RootPath, VersionedPath
-from spkg.install.effects import Effect, PutFile
+from spkg.format.paths import EXTENSION_LENGTH, RootPath, VersionedPath
+from spkg.install.effects import Effect, HandleFile, PutFile
 from spkg.install.fixed_entries import check_fixed, touched_by
 from spkg.install.heritage import ACCESS_LIST, NO_HERITAGE, Heritage, group_of_list, is_portable
 from spkg.install.planned_tree import Blob, Directory, Leaf, Node, Overlay
@@ -45,6 +45,7 @@ __all__ = ["Plan", "plan_command", "plan_installation"]
 _SEAL: Final = object()
 SYSTEM_LABELS: Final = frozenset({"security.selinux", "security.ima", "security.evm"})
 """Extended attributes that the system gives to new files by itself: nobody misses those of the old ones."""
+EXTRACT_IT: Final = "a package extracts a file for a handler to the path at which the handler takes it"
 
 
 @final
@@ -60,6 +61,8 @@ class Plan(Sealed, of=_SEAL, maker="spkg.plan_installation()"):
     warnings: tuple[Finding, ...]
     """What was ignored, or may not be what was meant."""
     reboot_required: bool
+    handled: tuple[HandleFile, ...] = ()
+    """The files that programs of the device get, in the order of their commands."""
 
     @property
     def puts(self) -> tuple[PutFile, ...]:
@@ -111,6 +114,7 @@ def plan_installation(
         ),
         warnings=(*ignored, *run.warnings, *_lost(effects, tree)),
         reboot_required=any(isinstance(record, Reboot) for record in trusted.package.records),
+        handled=tuple(run.handled.values()),
         seal=_SEAL,
     )
     # (3) What has to go can be moved away: in place also what is only there in between.
@@ -120,7 +124,8 @@ def plan_installation(
     if left is not None:
         left.record(made.effects)
     else:
-        check_room(made.effects, sizes, tree, room, keeping=keeping)
+        staged = [sizes[one.file] for one in made.handled]
+        check_room(made.effects, sizes, tree, room, staged, keeping=keeping)
     return made
 
 
@@ -156,6 +161,7 @@ class _Run:
         self._tree = tree
         self.overlay = Overlay(tree, self._device.links)
         self.warnings: list[Finding] = []
+        self.handled: dict[Parts, HandleFile] = {}
 
     def do(self, command: Command) -> None:
         """Carry out a command; one that does not change files does nothing.
@@ -190,6 +196,9 @@ class _Run:
                 pass
 
     def _install(self, index: int, record: PayloadCommand) -> None:
+        if self._device.handler_for(shown(record.path.parts)) is not None:
+            self._hand_over(index, record)
+            return
         directory, position = self._place(record.path)
         old: Node | None = self._file(directory, position, record.path)
         versions: list[bytes] = []
@@ -207,7 +216,35 @@ class _Run:
             if isinstance(record, ExtractVersioned) and version != position[-1]:
                 self._set(directory, (*position[:-1], version), None)
 
+    def _hand_over(self, index: int, record: PayloadCommand) -> None:
+        """Give a file to its handler, whatever is in the tree; an add does not if the package already has."""
+        if self._left is not None:
+            raise RefusedError(
+                f"{shown(record.path.parts)} is for a handler, which gets files only all or nothing",
+                hint="leave out --in-place, or take the handler out of the device file",
+            )
+        others = self._versions_handled(record.path)
+        if isinstance(record, Add | AddVersioned) and others:
+            return
+        for other in others:
+            if other == record.path.parts or isinstance(record, ExtractVersioned):
+                del self.handled[other]
+        self.handled[record.path.parts] = HandleFile(path=record.path.parts, file=self._files[index])
+
+    def _versions_handled(self, path: RootPath) -> list[Parts]:
+        """Return the paths for handlers so far that are *path*, or another version of it."""
+        base = path.base if isinstance(path, VersionedPath) else None
+        return [
+            one
+            for one in self.handled
+            if one == path.parts
+            or (base is not None and one[:-1] == path.parts[:-1] and _base(one[-1]) == base)
+        ]
+
     def _remove(self, path: RootPath, *, tree: bool) -> None:
+        for one in [one for one in self.handled if one[: len(path.parts)] == path.parts]:
+            if tree or one == path.parts:
+                del self.handled[one]
         found = self.overlay.find(path.parts, make=False)
         if found is None:
             return
@@ -219,6 +256,8 @@ class _Run:
             self._set(directory, position, None)
 
     def _remove_versions(self, path: VersionedPath) -> None:
+        for one in self._versions_handled(path):
+            del self.handled[one]
         found = self.overlay.find(path.parts, make=False)
         if found is None:
             return
@@ -227,6 +266,8 @@ class _Run:
             self._set(directory, (*position[:-1], name), None)
 
     def _move(self, record: Move | MoveVersioned) -> None:
+        if given := self._versions_handled(record.source_path):
+            raise RefusedError(f"{shown(given[0])} is for a handler, and can't be moved", hint=EXTRACT_IT)
         found = self.overlay.find(record.source_path.parts, make=False)
         if found is None:
             return
@@ -247,6 +288,11 @@ class _Run:
             self._set(directory, (*position[:-1], other), None)
         target, destination = self._place(record.destination_path)
         self._file(target, destination, record.destination_path)
+        path = shown(record.destination_path.parts)
+        if isinstance(node, Blob) and self._device.handler_for(path) is not None:
+            raise RefusedError(
+                f"{path} is for a handler, and no file of the package can be moved there", hint=EXTRACT_IT
+            )
         if destination != source:
             _check_replaceable(
                 self.overlay.child(target, destination[:-1], destination[-1]), record.destination_path
@@ -273,6 +319,7 @@ class _Run:
         if self._left is not None:
             self._left.remove(self.overlay.everything(), ())
         self.overlay.clear()
+        self.handled.clear()
 
     def _place(self, path: RootPath) -> tuple[Directory, Parts]:
         """Return the directory for a file, made if it is missing."""
@@ -337,6 +384,12 @@ def _check_replaceable(old: Node | None, path: RootPath) -> None:
         )
 
 
+def _base(name: bytes) -> str | None:
+    """Return the base of a versioned name, or None if the name is not versioned."""
+    base, dot, extension = name.decode().rpartition(".")
+    return base if dot and len(extension) == EXTENSION_LENGTH else None
+
+
 def _lowest(names: list[bytes]) -> bytes:
     """Return the version that moves: that of the lowest decimal extension, or else the first by its bytes."""
 
@@ -366,6 +419,7 @@ def _lost(effects: Iterable[Effect], tree: Tree) -> Iterator[Finding]:
 def _check_amount(made: Plan, device: Device | None, sizes: Sequence[int], *, in_place: bool) -> None:
     """Refuse more than the device takes of one package."""
     most = None if device is None else device.max_extracted
-    written = sum(sizes) if in_place else sum(sizes[put.file] for put in made.puts)
+    files = [*(put.file for put in made.puts), *(one.file for one in made.handled)]
+    written = sum(sizes) if in_place else sum(sizes[file] for file in files)
     if most is not None and written > most:
         raise RefusedError(f"the files have {written} bytes, the device accepts {most}", reason=NO_ROOM)

@@ -1,6 +1,6 @@
 """The result of an installation as JSON: what ``apply --json`` prints last, and what hooks read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from spkg.common.documents import Document
@@ -31,9 +31,15 @@ def outcome_text(outcome: RecoveryOutcome, cause: str) -> str:
 
 
 def result_document(
-    applied: Applied, *, planned: bool, start: str, end: str, command_key: str | None
+    applied: Applied,
+    *,
+    planned: bool,
+    start: str,
+    end: str,
+    command_key: str | None,
+    hooks: Sequence[Document] = (),
 ) -> Document:
-    """Return the last line of ``apply --json`` after a success."""
+    """Return the last line of ``apply --json`` after a success; *hooks* are the programs that have run."""
     return {
         "schema": SCHEMA,
         "event": "result",
@@ -52,6 +58,7 @@ def result_document(
         "warnings": warning_documents(applied_warnings(applied)),
         "recovered": applied.recovered.value,
         "confined": applied.confined,
+        "hooks": [*hooks],
     }
 
 

@@ -217,7 +217,13 @@ def reserve_for(journal: int, record: int) -> int:
 
 
 def check_room(
-    effects: Sequence[Effect], sizes: Sequence[int], tree: Tree, room: Room, *, keeping: bool = False
+    effects: Sequence[Effect],
+    sizes: Sequence[int],
+    tree: Tree,
+    room: Room,
+    staged: Sequence[int] = (),
+    *,
+    keeping: bool = False,
 ) -> None:
     """Check that everything new fits beside everything old.
 
@@ -226,13 +232,14 @@ def check_room(
         sizes: The lengths of the files of the package.
         tree: The existing tree.
         room: The room that there is.
+        staged: The lengths of the files that are staged and not put into the tree.
         keeping: Whether everything is kept that going back needs.
 
     Raises:
         RefusedError: It does not fit: a hundred bytes of commands can require 4 GiB, many times over.
         OSError: The tree can't be read.
     """
-    puts = [sizes[effect.file] for effect in effects if isinstance(effect, PutFile)]
+    puts = [*(sizes[effect.file] for effect in effects if isinstance(effect, PutFile)), *staged]
     directories = sum(isinstance(effect, MakeDirectory) for effect in effects)
     texts, record = _texts(effects), _old_record(effects, tree)
     own = max(OVERHEAD, OWN_TEXTS + -(-(2 * texts + record) // room.block))

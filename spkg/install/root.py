@@ -258,6 +258,21 @@ class Root:
 
     # Changing.
 
+    def open_own(self, path: Parts) -> int:
+        """Return a descriptor to read a regular file in the installer's own directory."""
+        if path[:1] != (OWN_DIRECTORY,):
+            raise ValueError("a file in the tree is opened by what it is found to be")
+
+        def open_it(parent: int, name: bytes) -> int:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(name, flags, dir_fd=parent)
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.close(descriptor)
+                raise OSError(errno.EINVAL, "not a regular file")
+            return descriptor
+
+        return self._at(path, open_it)
+
     def create(self, path: Parts) -> NewFile:
         """Make a new file that only its owner can use."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -1,27 +1,28 @@
 """Supervised installation: a confined child process changes the root, and this process outlives it.
 
-If the child is killed, a second one recovers the root.  If the root is unsafe afterwards, the device's
-recovery command runs.  The command line and every other program get the same.
+If the child is killed, a second one recovers the root.  This process runs the programs of the device: hooks,
+handlers and, if the root is unsafe afterwards, the recovery command.  The command line and every other
+program get the same.
 """
 
 import os
-import signal
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
-from spkg.common.child_process import ChildKilledError, Tell, run_child
+from spkg.common.child_process import ChildKilledError, Parent, Tell, run_child
 from spkg.common.documents import Document
 from spkg.common.findings import Finding
-from spkg.common.stop_signals import STOP_SIGNALS, hold_stop_signals
-from spkg.errors import FailedError, UnsafeError, os_problem
+from spkg.common.stop_signals import hold_stop_signals
+from spkg.errors import FailedError, RefusedError, SpkgError, TransferError, UnsafeError, os_problem
 from spkg.format.states import InstallationState
 from spkg.install import apply as applying
+from spkg.install.all_or_nothing import StagedImage
 from spkg.install.apply import Applied, ApplyRequest
 from spkg.install.checkpoint import checkpoint_warnings
 from spkg.install.confined import confined_root
+from spkg.install.hooks import BARE_ENVIRONMENT, HookRun, Hooks, image_document
 from spkg.install.own_directory import working_in
 from spkg.install.rollback import RolledBack, boot_in
 from spkg.install.root import Root
@@ -41,15 +42,14 @@ __all__ = [
     "mark_unreported",
     "preview_package",
     "recover_root",
-    "run_recovery_command",
 ]
 
 REPORT_EVERY: Final = 0.1
 """The time between two progress reports of a child, in seconds."""
-
-
-BARE_ENVIRONMENT: Final = MappingProxyType({"PATH": os.defpath})
-"""What a recovery command finds if its caller says nothing else."""
+NOT_UNDONE: Final = (
+    "what handlers have written stays as it is; they get their files again when the package comes again"
+)
+"""The hint where a handler failed: another one, or this one, may have changed something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ def apply_package(
     request: ApplyRequest,
     *,
     clock: Callable[[], float],
-    hear: Callable[[Advance | Note], object] = lambda _event: None,
+    hear: Callable[[Advance | Note | HookRun], object] = lambda _event: None,
     settled: Callable[[], object] = lambda: None,
     environment: Mapping[str, str] = BARE_ENVIRONMENT,
 ) -> Applied:
@@ -104,10 +104,10 @@ def apply_package(
         root: The root.
         request: How to install it.
         clock: Returns the time in seconds; it never jumps.
-        hear: Called in this process with progress and notes.
-        settled: Called when nothing is left to be stopped, before a recovery command runs: from then on,
-            signals should not raise. It can close what the payload was read from.
-        environment: The environment variables of the recovery command; a path for programs by default.
+        hear: Called in this process with progress, notes, and the programs of the device that have run.
+        settled: Called when nothing is left to be stopped, before a recovery command or the hook ``failed``
+            runs: from then on, signals should not raise. It can close what the payload was read from.
+        environment: Where the programs of the device get PATH from, and nothing else.
 
     Raises:
         RefusedError: The package is not for this device or root, or can't be installed now.
@@ -118,26 +118,39 @@ def apply_package(
         UnsafeError: It failed, and the root needs recovery; the device's recovery command has run.
         OSError: The root can't be read, or no process can be started.
     """
-    command = () if request.device is None else request.device.recovery_command
+    hooks = Hooks(trusted, root, request, environment, clock, hear)
+    try:
+        done = _supervised(trusted, payload, root, request, clock=clock, hear=hear, hooks=hooks)
+    except (FailedError, TransferError, UnsafeError) as exc:
+        later = _Later()
+        hooks.hear = lambda run: later.call(hear, run)
+        if isinstance(exc, UnsafeError) or hooks.device.failed:
+            later.call(settled)
+        _clean_up(hooks, exc, lambda text: later.call(hear, Note(text=text)))
+        for problem in later.problems:
+            exc.add_note(f"meanwhile: {problem!r}")
+        raise
+    settled()
+    return done
+
+
+def _supervised(
+    trusted: TrustedPackage,
+    payload: Payload,
+    root: Path,
+    request: ApplyRequest,
+    *,
+    clock: Callable[[], float],
+    hear: Callable[[Advance | Note | HookRun], object],
+    hooks: Hooks,
+) -> Applied:
+    """Install in a child process, and recover in a second one if the first was killed."""
 
     def heard(document: Document) -> None:
         hear(_event(document))
 
-    def attempt(work: Callable[[], Applied]) -> Applied:
-        try:
-            done = work()
-        except UnsafeError as exc:
-            later = _Later()
-            later.call(settled)
-            run_recovery_command(command, environment, lambda text: later.call(hear, Note(text=text)))
-            for problem in later.problems:
-                exc.add_note(f"meanwhile: {problem!r}")
-            raise
-        settled()
-        return done
-
-    def in_child(work: Callable[[Tell], Document]) -> Applied:
-        return Applied.from_document(run_child(work, heard))
+    def in_child(work: Callable[[Parent], Document]) -> Applied:
+        return Applied.from_document(run_child(work, heard, hooks.reply))
 
     def recover(killed: ChildKilledError) -> Applied:
         arriving = isinstance(payload, ArrivingPayload)
@@ -150,15 +163,26 @@ def apply_package(
             raise UnsafeError(f"it is unknown what is left to do: {os_problem(exc)}", hint=RECOVER) from exc
 
     try:
-        return attempt(lambda: in_child(_installing(trusted, payload, root, request, clock)))
+        return in_child(_installing(trusted, payload, root, request, clock, hooks))
     except ChildKilledError as exc:
         killed = exc
     later = _Later()
     later.call(hear, Note(text=f"{killed}: recovering"))
-    done = attempt(lambda: recover(killed))
-    for problem in later.problems:
-        raise problem
+    done = recover(killed)
+    later.raise_first()
     return done
+
+
+def _clean_up(hooks: Hooks, exc: SpkgError, note: Callable[[str], object]) -> None:
+    """Run what the device has for a failed installation."""
+    if isinstance(exc, UnsafeError) and hooks.device.recovery_command:
+        program = hooks.device.recovery_command[0]
+        note(f"running {program}")
+        ended = hooks.recover(exc.STATUS)
+        assert ended is not None  # there is a command
+        note(f"the recovery command {ended.end}" if ended.problem else f"{program} {ended.end}")
+    if problem := hooks.failed(exc.STATUS):
+        note(problem)
 
 
 class _Later:
@@ -173,6 +197,11 @@ class _Later:
             function(*args)
         except BaseException as exc:  # noqa: BLE001 - also an interrupt: it is raised or noted afterwards
             self.problems.append(exc)
+
+    def raise_first(self) -> None:
+        """Raise the first of these exceptions, if there is one."""
+        for problem in self.problems:
+            raise problem
 
 
 def preview_package(trusted: TrustedPackage, payload: Payload, root: Path, request: ApplyRequest) -> Applied:
@@ -264,38 +293,14 @@ def mark_unreported(root: Path, problem: str) -> None:
     run_child(work, lambda _: None)
 
 
-def run_recovery_command(
-    command: tuple[str, ...], environment: Mapping[str, str], note: Callable[[str], object]
-) -> None:
-    """Run the device's recovery command for an unsafe root; its output goes to standard error.
-
-    Args:
-        command: The program and its arguments; if empty, nothing is run.
-        environment: Its environment variables.
-        note: Called with notes on its start and end.
-    """
-    if not command:
-        return
-    note(f"running {command[0]}")
-    try:
-        os.fstat(2)
-        outputs: list[Any] = [(os.POSIX_SPAWN_DUP2, 2, 1)]
-    except OSError:  # standard error is closed
-        outputs = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0), (os.POSIX_SPAWN_DUP2, 1, 2)]
-    meanings = [signal.SIGPIPE, signal.SIGXFSZ, *STOP_SIGNALS]  # this program handles them differently
-    try:
-        child = os.posix_spawnp(command[0], command, environment, file_actions=outputs, setsigdef=meanings)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    except (OSError, ValueError) as exc:
-        problem = os_problem(exc) if isinstance(exc, OSError) else str(exc)
-        note(f"the recovery command can't be run: {problem}")
-        return
-    note(f"{command[0]} ended with status {status}")
-
-
-def _installing(
-    trusted: TrustedPackage, payload: Payload, root: Path, request: ApplyRequest, clock: Callable[[], float]
-) -> Callable[[Tell], Document]:
+def _installing(  # noqa: PLR0917 - what an installation needs
+    trusted: TrustedPackage,
+    payload: Payload,
+    root: Path,
+    request: ApplyRequest,
+    clock: Callable[[], float],
+    hooks: Hooks,
+) -> Callable[[Parent], Document]:
     """Return the function that installs in a child process."""
     parent, committed = os.getpid(), False
 
@@ -304,7 +309,15 @@ def _installing(
         committed = True
         hold_stop_signals()
 
-    def work(told: Tell) -> Document:
+    def work(told: Parent) -> Document:
+        def permit(planned: Applied) -> None:
+            if problem := told.ask({"planned": planned.to_document()}).get("problem"):
+                raise RefusedError(problem)
+
+        def handle(image: StagedImage) -> None:
+            if problem := told.ask({"image": image_document(image)}).get("problem"):
+                raise FailedError(problem, hint=NOT_UNDONE)
+
         progress, finish = _reporting(payload, told, clock)
         if isinstance(payload, ArrivingPayload):
             # Without its parent, it continues only after the point of no return.
@@ -314,7 +327,14 @@ def _installing(
             )
         with confined_root(root) as (opened, confined):
             applied = applying.apply(
-                trusted, payload, opened, request, committing=committing, progress=progress
+                trusted,
+                payload,
+                opened,
+                request,
+                permit=permit if hooks.wanted else None,
+                handle=handle,
+                committing=committing,
+                progress=progress,
             )
         finish()
         return replace(applied, confined=confined).to_document()

@@ -252,6 +252,7 @@ def commit(
     directories: Iterable[MakeDirectory],
     *,
     keeping: Callable[[Root, Sequence[JournalStep]], object] | None = None,
+    ready: Callable[[], object] = lambda: None,
 ) -> list[JournalStep]:
     """Stage everything but files, make it all durable, and write the journal; return the steps in it.
 
@@ -262,6 +263,7 @@ def commit(
         steps: The changes to make.
         directories: All new directories, including those within others.
         keeping: Called before the commit if the transaction is to be kept once it is done.
+        ready: Called when all that is left is to rename the journal.
 
     Raises:
         FailedError: There are more steps than fit into a journal; nothing has changed yet.
@@ -295,6 +297,7 @@ def commit(
         problem = f"the journal would have {len(journal)} bytes, the limit is {MAX_JOURNAL}"
         raise FailedError(problem, reason=NO_ROOM)
     write_whole(root, JOURNAL_DRAFT, journal)
+    ready()
     root.rename(JOURNAL_DRAFT, JOURNAL)
     root.sync_directory(TXN)
     return staged

@@ -1,6 +1,6 @@
 """``spkg apply``, ``recover`` and ``status``: what changed in a root, and its state."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from spkg.common.documents import Document
@@ -23,7 +23,7 @@ __all__ = [
     "standing_text",
 ]
 
-MARKS: Final = {"put": "+", "delete": "-", "move": ">", "make-directory": "+"}
+MARKS: Final = {"put": "+", "delete": "-", "move": ">", "make-directory": "+", "handle": "|"}
 
 
 def standing_document(standing: Standing) -> Document:
@@ -46,7 +46,13 @@ def standing_text(standing: Mapping[str, Any], age: float) -> str:
 
 
 def failure_document(
-    error: SpkgError, fields: Mapping[str, Any], *, start: str, end: str, command_key: str | None
+    error: SpkgError,
+    fields: Mapping[str, Any],
+    *,
+    start: str,
+    end: str,
+    command_key: str | None,
+    hooks: Sequence[Document] = (),
 ) -> Document:
     """Return the last line of ``apply --json`` after a failure; *fields* are those of any failure."""
     return {
@@ -66,6 +72,7 @@ def failure_document(
         "warnings": [],
         "recovered": None,
         "confined": None,
+        "hooks": [*hooks],
     }
 
 

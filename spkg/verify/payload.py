@@ -7,7 +7,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from io import BufferedIOBase
 from itertools import cycle
@@ -219,6 +219,10 @@ class ArrivingPayload(Payload, ABC):
             note: Called with messages for the user.
             wanted: Whether the package is still needed; called now and then while no data arrives.
         """
+
+    @abstractmethod
+    def waiting(self) -> AbstractContextManager[None]:
+        """Return a context for waiting for something else: no deadline comes closer."""
 
     @abstractmethod
     def standing(self, now: float) -> Standing:

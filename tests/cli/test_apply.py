@@ -135,6 +135,7 @@ def test_the_events_end_with_the_result() -> None:
         "notes": [],
         "warnings": [],
         "recovered": "nothing",
+        "hooks": [],
     }
 
 
@@ -571,9 +572,9 @@ from spkg.install import transaction
 def kill(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 real = transaction.commit
-def commit(*arguments, **more):
+def commit(*arguments, **settings):
     if sys.argv[1] == "after":
-        real(*arguments, **more)
+        real(*arguments, **settings)
     kill()
 transaction.commit = commit
 cli.main.main(sys.argv[2:])

@@ -14,10 +14,9 @@ from typing import Any, NoReturn
 import pytest
 
 from spkg.common.programs import KEPT, SHOWN, ProgramRun, run_program
+from tests.support.hooks_kit import LONG, is_gone
 
 ENVIRONMENT = {"PATH": os.defpath, "NAME": "value"}
-LONG = 60
-"""Seconds that no test takes, unless a limit is not applied."""
 
 
 def shell(script: str, *arguments: str, **settings: Any) -> ProgramRun:
@@ -30,19 +29,6 @@ def heirloom() -> int:
     opened = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(opened, True)  # noqa: FBT003 - its only argument
     return opened
-
-
-def is_gone(number: int) -> bool:
-    """Whether a process ends soon."""
-    deadline = monotonic() + 5
-    while monotonic() < deadline:
-        try:
-            if (Path("/proc") / str(number) / "stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.01)
-    return False
 
 
 def test_a_program_gets_arguments_environment_and_input_and_nothing_else() -> None:

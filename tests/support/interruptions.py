@@ -278,11 +278,11 @@ def _journal_first() -> None:
     """The journal is in force before all is staged."""
     commit = _transaction.commit
 
-    def early(root: Root, steps: Any, directories: Any) -> Any:
+    def early(root: Root, steps: Any, directories: Any, **settings: Any) -> Any:
         _transaction.write_whole(root, _transaction.JOURNAL_DRAFT, _transaction.encode_journal(steps))
         root.rename(_transaction.JOURNAL_DRAFT, _transaction.JOURNAL)
         root.sync_directory(_transaction.TXN)
-        return commit(root, steps, directories)
+        return commit(root, steps, directories, **settings)
 
     _transaction.commit = early
 
