@@ -1,6 +1,7 @@
 """How a command runs and ends: the table from errors to exit statuses, and the place that catches them."""
 
 import gc
+import os
 import signal
 import sys
 import warnings
@@ -69,6 +70,8 @@ EXIT_FOR: Final[dict[type[SpkgError], int]] = {
     HostError: 9,
 }
 """The exit status of each class of errors; never renumbered."""
+OWN_FILES: Final = "/.spkg"
+"""How the paths of the installer's own files begin: they are private."""
 WORDS: Final = {"SIGHUP": "the terminal was closed", "SIGINT": "interrupted", "SIGTERM": "terminated"}
 
 FailureReporter = Callable[[SpkgError | None, int, str], None]
@@ -346,7 +349,8 @@ def _fail(error: SpkgError, report: FailureReporter | None) -> int:
 
 def print_error(error: SpkgError | None, status: int, message: str) -> None:
     """Print the document of a command that failed."""
-    print_document(error_document(failure_fields(error, status, message)))
+    reason = SpkgError.REASON if error is None else error.reason
+    print_document(error_document({**failure_fields(error, status, message), "reason": reason}))
 
 
 def failure_fields(error: SpkgError | None, status: int, message: str) -> Document:
@@ -361,7 +365,9 @@ def exit_status(error: SpkgError) -> int:
 
 def host_error(error: OSError) -> HostError:
     """Return the error for a file that can't be read or written."""
-    return HostError(os_problem(error))
+    name = "" if error.filename is None else os.fsdecode(error.filename)
+    hint = "run spkg as root, or as the owner of the root" if name.startswith(OWN_FILES) else None
+    return HostError(os_problem(error), hint=hint if isinstance(error, PermissionError) else None)
 
 
 @contextmanager

@@ -290,7 +290,9 @@ def apply(
     if applied is not None:
         for finding in (*applied_warnings(applied), *undated):
             warn(finding)
-        if applied.already:
+        if applied.on_trial:
+            hint("it is on trial: 'spkg confirm' keeps it, 'spkg rollback' goes back")
+        elif applied.already:
             hint("to apply it again, use --again")
     if error is not None:
         raise DocumentedError(error) from error

@@ -6,7 +6,7 @@ import click
 
 from spkg.cli.app import command
 from spkg.cli.arguments import timestamp
-from spkg.cli.console import print_document, print_lines
+from spkg.cli.console import print_document, print_lines, warn
 from spkg.cli.options import JSON, ROOT
 
 __all__ = ["confirm_trial"]
@@ -35,3 +35,5 @@ def confirm_trial(root: Path, forgive: bool, as_json: bool) -> None:
         print_document(confirmed_document(done))
     else:
         print_lines(confirmed_lines(done, str(root)))
+    for finding in done.warnings:
+        warn(finding)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from spkg.cli.app import DocumentedError, command
-from spkg.cli.arguments import this_boot, timestamp
+from spkg.cli.arguments import boot_of, this_boot, timestamp
 from spkg.cli.console import hint, print_document, print_lines, warn
 from spkg.cli.options import JSON, ROOT
 from spkg.errors import UnsafeError
@@ -40,13 +40,16 @@ def recover(root: Path, boots: bool, discard_staged: bool, discard_aside: bool, 
     from spkg.install.supervisor import recover_root
     from spkg.report.recover import recovery_document, recovery_lines
 
+    boot = boot_of(needed=False) if boots else None
     done = recover_root(
         root,
         discard=discard_staged,
         discard_aside=discard_aside,
-        boot=this_boot() if boots else None,
+        boot=boot,
         when=timestamp(no_clock=False),
     )
+    if boots and boot is None and done.state is RootState.TRIAL:
+        this_boot()  # says why this boot can't be counted
     if as_json:
         print_document(recovery_document(done))
     else:

@@ -1,11 +1,11 @@
 """``spkg status``."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from spkg.cli.app import command
-from spkg.cli.arguments import now, this_boot
-from spkg.cli.console import print_document, print_lines, warn
+from spkg.cli.arguments import boot_of, now
+from spkg.cli.console import hint, print_document, print_lines, warn
 from spkg.cli.options import JSON, ROOT
 
 __all__ = ["status"]
@@ -31,11 +31,22 @@ def status(root: Path, as_json: bool) -> None:
     from spkg.report.status import status_document, status_lines
 
     found = root_status(root)
-    left = None if found.trial is None or found.trial.delay is None else found.trial.left(this_boot())
-    until = None if left is None else now() + timedelta(seconds=left)
+    boot = boot_of(needed=False)
+    left = None if found.trial is None or boot is None else found.trial.left(boot)
+    until = None if left is None else _later(left)
     if as_json:
         print_document(status_document(found, until))
     else:
         print_lines(status_lines(found, str(root), until))
     for finding in found.warnings:
         warn(finding)
+    if left is not None and left <= 0:
+        hint("the delay of the trial has passed: is 'spkg guard' running?")
+
+
+def _later(seconds: float) -> datetime:
+    """Return the time after so many seconds; the end of all times if it is later than that."""
+    try:
+        return now() + timedelta(seconds=seconds)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)

@@ -30,7 +30,7 @@ from spkg.install.checkpoint import CHECKPOINT, WORST, Checkpoint, checkpoint_wa
 from spkg.install.effects import DeleteEntry, Effect, HandleFile, MakeDirectory, MoveEntry, PutFile
 from spkg.install.history import installed, is_last, record_warnings, rolled_back_packages
 from spkg.install.leftovers import OVER, leftover_warnings, stuck_warnings, vacant
-from spkg.install.own_directory import check_own, failing, working_in
+from spkg.install.own_directory import check_mounted_for_writing, check_own, failing, working_in
 from spkg.install.plan import Plan, plan_installation
 from spkg.install.rollback_plan import ASIDE_TREE
 from spkg.install.root import Root
@@ -110,6 +110,8 @@ class Applied:
     """If that was undone: what prevented it from being finished."""
     already: bool = False
     """Whether the package was already installed, so that nothing had to be done."""
+    on_trial: bool = False
+    """Whether it is on trial."""
     confined: bool | None = None
     """Whether the process that did it could change nothing else; None if nothing had to be changed."""
 
@@ -185,7 +187,7 @@ def apply(
                 # The signed bytes are the same, but the files may differ.
                 check_payload(trusted, payload, jobs=request.jobs)
             forget_unreported(root)
-            return _already(trusted, settled, stuck_warnings(root))
+            return _already(trusted, root, settled, stuck_warnings(root))
         start = _start(trusted, root, request)
         planned = _plan(trusted, root, request, start, space)
         entry = _entry(planned, request)
@@ -218,7 +220,8 @@ def apply(
                 jobs=request.jobs,
             )
         forget_unreported(root)
-        return _applied(planned, settled, stuck_warnings(root))
+        done = _applied(planned, settled, stuck_warnings(root))
+        return replace(done, on_trial=request.back_up is not None)
 
 
 def aftermath(
@@ -282,7 +285,7 @@ def installed_by(
         raise UnsafeError(f"it is unknown what was done: {problem}", hint=RECOVER) from exc
     # Only after a recovery is the root locked by this process, and has it tried to remove what is left over.
     left = leftover_warnings(root) if settled is None else stuck_warnings(root)
-    done = _already(trusted, settled or Settled(RecoveryOutcome.NOTHING), left)
+    done = _already(trusted, root, settled or Settled(RecoveryOutcome.NOTHING), left)
     return replace(done, already=False, changes=tuple(last["changes"] or ()))
 
 
@@ -343,7 +346,7 @@ def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: Appl
         raise RefusedError("an installation in this root was interrupted", hint=hint)
     settled = Settled(RecoveryOutcome.NOTHING, warnings=(*damaged, *record_warnings(root)))
     if is_installed(trusted, root) and not request.again:
-        done = _already(trusted, settled, leftover_warnings(root))
+        done = _already(trusted, root, settled, leftover_warnings(root))
     else:
         planned = _plan(trusted, root, request, _start(trusted, root, request))
         done = _applied(planned, settled, leftover_warnings(root))
@@ -387,9 +390,8 @@ def _check_boot(request: ApplyRequest) -> None:
 
 def _check_writable(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> None:
     """Refuse a root in which nothing can be written, if something has to be."""
-    if root.space().f_flag & os.ST_RDONLY and (request.again or not is_installed(trusted, root)):
-        hint = "remount it with 'mount -o remount,rw', or use the layer that can be written"
-        raise RefusedError("the root is on a file system that is mounted read-only", hint=hint)
+    if request.again or not is_installed(trusted, root):
+        check_mounted_for_writing(root)
 
 
 def _start(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> Checkpoint:
@@ -517,7 +519,8 @@ def _entry(planned: Plan, request: ApplyRequest) -> Document:
     }
 
 
-def _already(trusted: TrustedPackage, settled: Settled, left: tuple[Finding, ...]) -> Applied:
+def _already(trusted: TrustedPackage, root: Root, settled: Settled, left: tuple[Finding, ...]) -> Applied:
+    trial = load_trial(root)
     return Applied(
         changes=(),
         warnings=(*settled.warnings, *left),
@@ -527,6 +530,7 @@ def _already(trusted: TrustedPackage, settled: Settled, left: tuple[Finding, ...
         recovered=settled.outcome,
         cause=settled.cause,
         already=True,
+        on_trial=trial is not None and not trial.until_hook,
     )
 
 

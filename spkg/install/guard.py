@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from spkg.common.findings import Finding
 from spkg.errors import RefusedError
 from spkg.install.events import Trigger
 from spkg.install.rollback import RolledBack
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
-from spkg.install.trial import Boot, Trial, load_trial
+from spkg.install.trial import Boot, Trial, load_trial, trial_warnings
 from spkg.install.trial_end import rollback
 
 __all__ = ["guard_trial"]
@@ -26,6 +27,7 @@ def guard_trial(
     boot: Callable[[], Boot],
     sleep: Callable[[float], object],
     timestamp: Callable[[], str],
+    warn: Callable[[Finding], object] = lambda _: None,
 ) -> RolledBack | None:
     """Sleep until the trial in a root has lasted for its delay, and go back.
 
@@ -34,9 +36,10 @@ def guard_trial(
         boot: Returns the boot, and how much of it has passed.
         sleep: Sleeps for so many seconds.
         timestamp: Returns the time for the record, as an xs:dateTime.
+        warn: Called at the beginning with what is damaged, so that the trial won't end as intended.
 
     Returns:
-        What going back has changed; None if there is no trial with a delay, or if it has ended otherwise.
+        What going back has changed; None if there is no trial, or if it has ended otherwise.
 
     Raises:
         RefusedError: What is in the way can't be set aside.
@@ -44,13 +47,17 @@ def guard_trial(
         UnsafeError: The changes can be neither completed nor undone.
         OSError: The root can't be read, or no process can be started.
     """
-    guarded = trial = _trial(root)
+    with Root(root) as opened:
+        guarded = trial = load_trial(opened)
+        findings = trial_warnings(opened)
+    for finding in findings:
+        warn(finding)
     refusals = 0
     while guarded is not None and trial is not None and _is_same(trial, guarded):
         left = trial.left(boot())
-        if left is None:
-            return None
-        if left > 0:
+        if left is None:  # it is damaged, or lasts until hooks have ended
+            sleep(LOOK_EVERY)
+        elif left > 0:
             sleep(min(left, LOOK_EVERY))
         else:
             reason = f"not confirmed within {guarded.delay:g} s"

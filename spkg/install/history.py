@@ -214,11 +214,14 @@ def _read(root: Root) -> tuple[_Record, str | None]:
 
     Raises:
         FailedError: The record can't be read.
+        PermissionError: This user may not read it.
     """
     try:
         return _Record.decode(read_own(root, RECORD, MAX_RECORD)), None
     except FileNotFoundError:
         return _Record(), None
+    except PermissionError:
+        raise
     except OSError as exc:
         hint = f"if this stays so, move {shown(RECORD)} below the root away (docs/installing.md)"
         raise FailedError(os_problem(exc), hint=hint) from exc

@@ -25,8 +25,8 @@ from spkg.install.tree_path import Parts
 
 __all__ = [
     "drop_kept",
-    "has_kept",
     "kept_octets",
+    "kept_problem",
     "kept_steps",
     "old_place",
     "prepare_kept",
@@ -61,13 +61,30 @@ def prepare_kept(root: Root, steps: Sequence[JournalStep]) -> None:
     root.create(KEEP).close()
 
 
-def has_kept(root: Root) -> bool:
-    """Whether there is something to go back to.
+def kept_problem(root: Root) -> str | None:
+    """Return why there is nothing to go back to; None if there is.
 
     Raises:
         OSError: The root can't be read.
     """
-    return root.status((*KEPT_TXN, DONE[-1])) is not None
+    if not _has_kept(root):
+        return None if root.status(DONE) is not None else "what was kept to go back is missing"
+    try:
+        kept_steps(root)
+    except ValueError as exc:
+        return f"what was kept to go back is damaged: {exc}"
+    return None
+
+
+def _has_kept(root: Root) -> bool:
+    """Whether there is a transaction that is kept, sound or not."""
+    return _has_directory(root) and root.status((*KEPT_TXN, DONE[-1])) is not None
+
+
+def _has_directory(root: Root) -> bool:
+    """Whether there is a directory for what is kept: somebody may have put something else there."""
+    found = root.status(KEPT_TXN)
+    return found is not None and stat.S_ISDIR(found.st_mode)
 
 
 def kept_steps(root: Root) -> list[JournalStep]:
@@ -96,7 +113,7 @@ def kept_octets(root: Root) -> int:
     Raises:
         OSError: They can't be read.
     """
-    top = KEPT_TXN if has_kept(root) else TXN  # a crash may have come before it was renamed
+    top = KEPT_TXN if _has_kept(root) else TXN  # a crash may have come before it was renamed
     found = 0
     for path in _below(root, [(*top, b"old"), (*top, SECOND)]):
         status = root.status(path)
@@ -111,7 +128,7 @@ def release_reserve(root: Root) -> None:
     Raises:
         OSError: What was freed can't be relied on.
     """
-    if root.status((*KEPT_TXN, RESERVE_NAME)) is not None:
+    if _has_directory(root) and root.status((*KEPT_TXN, RESERVE_NAME)) is not None:
         root.sweep((*KEPT_TXN, RESERVE_NAME))
         root.sync_all()  # some file systems use freed room again only then
 
@@ -122,7 +139,7 @@ def refill_reserve(root: Root) -> None:
     Raises:
         OSError: There is not so much.
     """
-    if not has_kept(root) or root.status((*KEPT_TXN, RESERVE_NAME)) is not None:
+    if not _has_kept(root) or root.status((*KEPT_TXN, RESERVE_NAME)) is not None:
         return
     with suppress(ValueError):  # with a damaged journal nothing goes back
         _fill_reserve(root, (*KEPT_TXN, RESERVE_NAME), kept_steps(root))

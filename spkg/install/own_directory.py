@@ -22,7 +22,7 @@ from spkg.install.root import Root
 from spkg.install.root_tree import OWN
 from spkg.install.tree_path import Parts, shown
 
-__all__ = ["FULL", "check_own", "failing", "working_in"]
+__all__ = ["FULL", "check_mounted_for_writing", "check_own", "failing", "working_in"]
 
 OTHERS_WRITE: Final = 0o022
 LOCK_AGAIN: Final = 0.05
@@ -96,6 +96,18 @@ def check_own(root: Root) -> None:
     for fixed in map(root.fixed, _renamed(root)):
         if fixed is not None:
             raise fixed_refusal(*fixed)
+
+
+def check_mounted_for_writing(root: Root) -> None:
+    """Refuse a root in which nothing can be written.
+
+    Raises:
+        RefusedError: Its file system is mounted read-only.
+        OSError: It can't be read.
+    """
+    if root.space().f_flag & os.ST_RDONLY:
+        hint = "remount it with 'mount -o remount,rw', or use the layer that can be written"
+        raise RefusedError("the root is on a file system that is mounted read-only", hint=hint)
 
 
 def _renamed(root: Root) -> Iterator[Parts]:

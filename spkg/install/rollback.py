@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from spkg.common.documents import Document
 from spkg.common.findings import Finding
@@ -18,22 +18,24 @@ from spkg.install.history import (
     record_confirmed,
     record_forgiven,
     record_rolled_back,
+    record_warnings,
     rolled_back_packages,
 )
 from spkg.install.journal import Before, JournalStep, Verb
-from spkg.install.kept import has_kept, kept_steps, old_place, refill_reserve, release_reserve
+from spkg.install.kept import kept_problem, kept_steps, old_place, refill_reserve, release_reserve
 from spkg.install.own_changes import carry_out, own_step
-from spkg.install.own_directory import check_own, failing, working_in
+from spkg.install.own_directory import check_mounted_for_writing, check_own, failing, working_in
 from spkg.install.rollback_plan import RollbackPlan, plan_rollback
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
-from spkg.install.transaction import TRIAL, is_pending
+from spkg.install.transaction import DONE, KEPT_TXN, TRIAL, is_pending
 from spkg.install.tree_path import Parts, shown
 from spkg.install.trial import Boot, Trial, count_boot, load_trial
 
 __all__ = ["Confirmed", "RolledBack", "boot_in", "confirm_in", "preview_in", "roll_back_in"]
 
 Committing = Callable[[], object]
+CONFIRM: Final = "run 'spkg confirm': the package stays"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,13 @@ class Confirmed:
     package: str | None
     forgiven: tuple[str, ...] = ()
     """The packages that were rolled back before, and may be installed again."""
+    warnings: tuple[Finding, ...] = ()
+
+    @classmethod
+    def from_document(cls, document: Document) -> Self:
+        """Return it from the form that is sent between processes."""
+        warnings = tuple(Finding(**one) for one in document["warnings"])
+        return cls(package=document["package"], forgiven=tuple(document["forgiven"]), warnings=warnings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +92,7 @@ def confirm_in(root: Root, *, when: str, forgive: bool = False, committing: Comm
     if root.status(OWN) is None:
         return Confirmed(package=None)
     with working_in(root):
-        settle_root(root)
+        settled = settle_root(root)
         trial = load_trial(root)
         forgiven = tuple(one.package for one in rolled_back_packages(root)) if forgive else ()
         texts: dict[Parts, bytes] = {}
@@ -91,11 +100,11 @@ def confirm_in(root: Root, *, when: str, forgive: bool = False, committing: Comm
             texts[RECORD] = record_forgiven(root, when)
             _change(root, [], [], texts, committing)
         if trial is None:
-            return Confirmed(package=None, forgiven=forgiven)
+            return Confirmed(package=None, forgiven=forgiven, warnings=settled.warnings)
         event = _event(trial, EventKind.CONFIRMED, when=when, by=Trigger.COMMAND)
         texts[RECORD] = record_confirmed(root, event)
         _change(root, [], [TRIAL], texts, committing)
-        return Confirmed(package=trial.package, forgiven=forgiven)
+        return Confirmed(package=trial.package, forgiven=forgiven, warnings=settled.warnings)
 
 
 def preview_in(root: Root) -> RolledBack:
@@ -108,11 +117,12 @@ def preview_in(root: Root) -> RolledBack:
         OSError: The root can't be read.
     """
     check_own(root)
-    if is_pending(root):
+    if is_pending(root) or root.status(DONE) is not None:
         hint = "run 'spkg recover' to finish or undo it"
         raise RefusedError("an installation in this root was interrupted", hint=hint)
     trial, steps = _kept(root)
-    return _result(trial, plan_rollback(root, steps))
+    check_mounted_for_writing(root)
+    return _result(trial, plan_rollback(root, steps), record_warnings(root))
 
 
 def roll_back_in(
@@ -144,7 +154,7 @@ def roll_back_in(
     if root.status(OWN) is None:
         raise _nothing_kept()
     with working_in(root):
-        settle_root(root)
+        settled = settle_root(root)
         trial, steps = _kept(root)
         plan = plan_rollback(root, steps)
         event = _event(trial, EventKind.ROLLED_BACK, when=when, by=by, reason=reason)
@@ -157,7 +167,7 @@ def roll_back_in(
                     number=len(tree), verb=Verb.MOVE, path=CHECKPOINT, before=there, source=old_place(step)
                 )
                 tree.append(back)
-        done = _result(trial, plan)
+        done = _result(trial, plan, settled.warnings)
         planned(done)
         _change(root, tree, [TRIAL], {RECORD: record_rolled_back(root, event)}, committing, plan)
         return done
@@ -181,6 +191,8 @@ def boot_in(root: Root, boot: Boot, *, when: str) -> tuple[Trial | None, RolledB
         trial = load_trial(root)
         if trial is None:
             return None, None
+        if trial.counting(boot) != trial:
+            check_mounted_for_writing(root)
         trial = count_boot(root, trial, boot)
     if not trial.is_spent:
         return trial, None
@@ -191,15 +203,18 @@ def boot_in(root: Root, boot: Boot, *, when: str) -> tuple[Trial | None, RolledB
 def _kept(root: Root) -> tuple[Trial, list[JournalStep]]:
     """Return the trial in a root, and the steps of its package."""
     trial = load_trial(root)
-    if trial is None or not has_kept(root):
+    if trial is None:
         raise _nothing_kept()
     try:
-        return trial, kept_steps(root)
-    except ValueError as exc:
-        hint = "run 'spkg confirm': the package stays"
-        raise FailedError(f"what was kept to go back is damaged: {exc}", hint=hint) from exc
+        problem = kept_problem(root)
+        if problem is None:
+            return trial, kept_steps(root)
+        is_missing = root.status(KEPT_TXN) is None
     except OSError as exc:
         raise FailedError(os_problem(exc)) from exc
+    if is_missing:
+        raise RefusedError(f"there is nothing to go back to: {problem}", hint=CONFIRM, reason=NOTHING_KEPT)
+    raise FailedError(problem, hint=CONFIRM)
 
 
 def _nothing_kept() -> RefusedError:
@@ -219,6 +234,7 @@ def _change(  # noqa: PLR0917 - what a transaction consists of
     plan: RollbackPlan | None = None,
 ) -> None:
     """Carry out a transaction with the room that is reserved for it."""
+    check_mounted_for_writing(root)
     changed = [*((path, Verb.PUT) for path in texts), *((path, Verb.DELETE) for path in gone)]
     own = [own_step(root, *one, number) for number, one in enumerate(changed, start=len(tree))]
     directories = () if plan is None else plan.directories
@@ -235,10 +251,10 @@ def _event(trial: Trial, kind: EventKind, *, when: str, by: Trigger, reason: str
     return Event(when=when, event=kind, package=trial.package, version=trial.version, by=by, reason=reason)
 
 
-def _result(trial: Trial, plan: RollbackPlan) -> RolledBack:
+def _result(trial: Trial, plan: RollbackPlan, warnings: tuple[Finding, ...]) -> RolledBack:
     return RolledBack(
         package=trial.package,
         changes=plan.changes,
         set_aside=tuple(map(shown, plan.set_aside)),
-        warnings=plan.warnings,
+        warnings=(*warnings, *plan.warnings),
     )

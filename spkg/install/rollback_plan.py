@@ -250,6 +250,9 @@ class _Run:
         place = ASIDE_TREE
         if not self._exists(place):
             self._make(place)
+        if not self._is_directory(place):
+            problem = f"{shown(path)} is in the way, and {shown(place)} is not a directory"
+            raise RefusedError(problem, hint="delete it with 'spkg recover --discard-aside'")
         for name in path[:-1]:
             place = self._free(place, name, directory=True)
             if not self._exists(place):
@@ -291,7 +294,8 @@ class _Run:
 
     def _bring_back(self, path: Parts, place: Parts, before: Before) -> None:
         if self._root.status(place) is None:
-            raise FailedError(f"{shown(place)} is missing, so that {shown(path)} can't come back")
+            problem = f"{shown(place)} is missing, so that {shown(path)} can't come back"
+            raise FailedError(problem, hint="run 'spkg confirm': the package stays")
         self._step(Verb.MOVE, path, before, source=place)
         if before is Before.NOTHING:
             self.gone.append((path, None))

@@ -31,6 +31,7 @@ __all__ = [
     "root_events",
     "root_state",
     "root_status",
+    "set_aside_paths",
     "staged_package",
 ]
 
@@ -102,7 +103,7 @@ def root_status(root: Path) -> RootStatus:
             trial=trial,
             octets_kept=0 if trial is None else kept_octets(opened),
             rolled_back=rolled_back_packages(opened),
-            set_aside=tuple(map(shown, _set_aside(opened))),
+            set_aside=set_aside_paths(opened),
             installed=installed_packages(opened),
             leftovers=tuple(map(shown, leftovers(opened))),
             warnings=(
@@ -154,8 +155,12 @@ def root_state(root: Root) -> tuple[RootState, Checkpoint | None]:
     return (RootState.PARTIAL if found.failed else RootState.PENDING), found
 
 
-def _set_aside(root: Root) -> list[Parts]:
-    """Return what is set aside: the entries that stood in the tree, not the directories made for them."""
+def set_aside_paths(root: Root) -> tuple[str, ...]:
+    """Return what is set aside: the entries that stood in the tree, not the directories made for them.
+
+    Raises:
+        OSError: It can't be read.
+    """
     found: list[Parts] = []
     waiting = [] if root.status(ASIDE_TREE) is None else [ASIDE_TREE]
     while waiting and len(found) < NAMED_ASIDE:
@@ -167,4 +172,4 @@ def _set_aside(root: Root) -> list[Parts]:
         if not below:
             found.append(path)
         waiting += [(*path, name) for name in reversed(below)]
-    return found
+    return tuple(map(shown, found))

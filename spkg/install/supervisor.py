@@ -26,9 +26,9 @@ from spkg.install.hooks import BARE_ENVIRONMENT, HookRun, Hooks, image_document
 from spkg.install.own_directory import working_in
 from spkg.install.rollback import RolledBack, boot_in
 from spkg.install.root import Root
-from spkg.install.status import RootState, root_state
+from spkg.install.status import RootState, root_state, set_aside_paths
 from spkg.install.transaction import RECOVER, RecoveryOutcome
-from spkg.install.trial import Boot
+from spkg.install.trial import Boot, trial_warnings
 from spkg.install.unreported import note_unreported
 from spkg.verify.payload import ArrivingPayload, Payload, Standing, TimeLeft
 from spkg.verify.signatures import TrustedPackage
@@ -79,6 +79,8 @@ class Recovered:
     cause: str = ""
     """If an installation was undone: what prevented it from being finished."""
     warnings: tuple[Finding, ...] = ()
+    discarded_aside: tuple[str, ...] = ()
+    """What going back had set aside, and was deleted: paths as they lay below the root."""
     boots_left: int | None = None
     """How many more boots a package on trial may see unconfirmed; None for any number."""
     rolled_back: RolledBack | None = None
@@ -245,11 +247,13 @@ def recover_root(
 
     def work(_tell: Tell) -> Document:
         with confined_root(root) as (opened, _):
+            aside = set_aside_paths(opened) if discard_aside else ()
             settled = applying.recover_in(opened, discard=discard, discard_aside=discard_aside)
             trial, gone = (None, None) if boot is None else boot_in(opened, boot, when=when)
             state, stopped = root_state(opened)
-            warnings = (*settled.warnings, *checkpoint_warnings(opened))
+            warnings = (*settled.warnings, *checkpoint_warnings(opened), *trial_warnings(opened))
         return {
+            "discarded_aside": aside,
             "outcome": settled.outcome.value,
             "state": state.value,
             "failed": stopped is not None and stopped.failed,
@@ -267,6 +271,7 @@ def recover_root(
         failed=done["failed"],
         cause=done["cause"],
         warnings=tuple(Finding(**one) for one in done["warnings"]),
+        discarded_aside=tuple(done["discarded_aside"]),
         boots_left=done["boots_left"],
         rolled_back=None if gone is None else RolledBack.from_document(gone),
     )

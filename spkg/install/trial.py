@@ -5,19 +5,21 @@ confirms it or rolls it back, so it exists exactly as long as the trial.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final, Self
 
 from spkg.common.findings import Finding
-from spkg.install.kept import drop_kept, refill_reserve, release_reserve
+from spkg.install.history import installed
+from spkg.install.kept import drop_kept, kept_problem, refill_reserve, release_reserve
 from spkg.install.leftovers import vacant
 from spkg.install.own_directory import FULL, failing
 from spkg.install.own_files import read_own
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
-from spkg.install.transaction import TRIAL, write_whole
+from spkg.install.transaction import KEPT_TXN, TRIAL, is_pending, write_whole
 from spkg.install.tree_path import Parts, shown
 
 __all__ = [
@@ -35,6 +37,8 @@ TRIAL_DRAFT: Final[Parts] = (*OWN, b"trial.new")
 MAX_TRIAL: Final = 1 << 18
 """The longest note, in bytes: a Version may have 64 KiB."""
 NUMBER: Final = (int, float)
+UNKNOWN: Final = "unknown"
+"""The package of a damaged trial without a record."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,17 +146,24 @@ def _is_sound(document: Mapping[str, Any]) -> bool:
     return all(
         name in document
         and isinstance(document[name], types)
-        and not (name in numbers and (isinstance(document[name], bool) or (document[name] or 0) < 0))
+        and (name not in numbers or _is_number(document[name]))
         for name, types in kinds.items()
     )
+
+
+def _is_number(value: float | None) -> bool:
+    """Whether a number is one that could have been written, if there is one."""
+    return value is None or (not isinstance(value, bool) and value >= 0 and math.isfinite(value))
 
 
 def load_trial(root: Root) -> Trial | None:
     """Return the trial in a root, or None.
 
-    One whose file is damaged has no limit any more: it can be confirmed and rolled back.
+    One whose file is damaged has no limit any more: it can be confirmed and rolled back.  Its package is the
+    last one in the record, since no other can be installed during a trial.
 
     Raises:
+        FailedError: The record can't be read.
         OSError: It can't be read.
     """
     try:
@@ -160,26 +171,34 @@ def load_trial(root: Root) -> Trial | None:
     except FileNotFoundError:
         return None
     except ValueError:
-        return Trial(package="unknown")
+        for last in installed(root)[:1]:
+            return Trial(package=last["package"], version=last["version"])
+        return Trial(package=UNKNOWN)
 
 
 def trial_warnings(root: Root) -> tuple[Finding, ...]:
-    """Return the warning about a damaged trial; none if it is sound.
+    """Return what is damaged of a trial, so that it can't end as intended.
 
     Raises:
         OSError: It can't be read.
     """
+    if root.status(TRIAL) is None:
+        return ()
+    found: list[Finding] = []
     try:
         Trial.decode(read_own(root, TRIAL, MAX_TRIAL))
-    except FileNotFoundError:
-        return ()
     except ValueError as exc:
         problem = (
             f"the note of the trial is damaged ({exc}), so that nothing rolls back by itself: "
             "run 'spkg confirm' or 'spkg rollback'"
         )
-        return (Finding(code="damaged-trial", message=problem, path=shown(TRIAL)),)
-    return ()
+        found.append(Finding(code="damaged-trial", message=problem, path=shown(TRIAL)))
+    # An installation that was interrupted may yet have to rename what is kept.
+    damage = None if is_pending(root) else kept_problem(root)
+    if damage is not None:
+        problem = f"{damage}, so that nothing can be rolled back: run 'spkg confirm'"
+        found.append(Finding(code="damaged-kept", message=problem, path=shown(KEPT_TXN)))
+    return (*found,)
 
 
 def count_boot(root: Root, trial: Trial, boot: Boot) -> Trial:

@@ -13,8 +13,10 @@ from spkg.install.apply import recover_in
 from spkg.install.confined import confined_root
 from spkg.install.events import Trigger
 from spkg.install.history import rolled_back_packages
+from spkg.install.own_directory import check_own
 from spkg.install.rollback import Confirmed, RolledBack, confirm_in, preview_in, roll_back_in
 from spkg.install.root import Root
+from spkg.install.root_tree import OWN
 from spkg.install.trial import load_trial
 
 __all__ = ["confirm", "preview_rollback", "rollback"]
@@ -47,13 +49,16 @@ def confirm(root: Path, *, when: str, forgive: bool = False) -> Confirmed:
 
     def after() -> Document | None:
         with Root(root) as opened:
-            return None if load_trial(opened) is not None else {"package": known, "forgiven": ()}
+            left = load_trial(opened)
+        return None if left is not None else {"package": known, "forgiven": (), "warnings": ()}
 
     with Root(root) as opened:
+        if opened.status(OWN) is not None:
+            check_own(opened)
         trial = load_trial(opened)
     known = None if trial is None else trial.package
     done = _outliving(root, work, after)
-    return Confirmed(package=done["package"], forgiven=tuple(done["forgiven"]))
+    return Confirmed.from_document(done)
 
 
 def rollback(

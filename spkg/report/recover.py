@@ -31,6 +31,7 @@ def recovery_document(done: Recovered) -> Document:
             "changes": list(done.rolled_back.changes),
             "set_aside": list(done.rolled_back.set_aside),
         },
+        "discarded_aside": list(done.discarded_aside),
         "warnings": warning_documents(done.warnings),
     }
 
@@ -41,5 +42,8 @@ def recovery_lines(done: Recovered, root: str) -> Iterator[Line]:
         yield from rollback_lines(done.rolled_back, root, planned=False)
     elif done.boots_left is not None:
         yield Tone.PLAIN, f"{root}: {amount(done.boots_left, 'boot')} left to confirm the package on trial"
+    for path in done.discarded_aside:
+        yield Tone.PLAIN, f"  deleted: {path}"
     tone = Tone.GOOD if done.state in {RootState.CLEAN, RootState.TRIAL} else Tone.BAD
-    yield tone, f"{root}: {outcome_text(done.outcome, done.cause)}; the root is {done.state.value}"
+    state = "on trial" if done.state is RootState.TRIAL else done.state.value
+    yield tone, f"{root}: {outcome_text(done.outcome, done.cause)}; the root is {state}"

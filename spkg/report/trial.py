@@ -36,6 +36,7 @@ def confirmed_document(done: Confirmed) -> Document:
         "changes": [],
         "set_aside": [],
         "forgiven": list(done.forgiven),
+        "warnings": warning_documents(done.warnings),
     }
 
 

@@ -48,6 +48,7 @@ def test_recovering_a_clean_root_changes_nothing() -> None:
         "state": "clean",
         "boots_left": None,
         "rolled_back": None,
+        "discarded_aside": [],
         "warnings": [],
     }
     assert not Path("root/.spkg").exists()

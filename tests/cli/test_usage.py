@@ -64,7 +64,7 @@ OPTIONS: Final = {
     "recover": ("", {"--root", "--boot", "--discard-staged", "--discard-aside", "--json"}),
     "confirm": ("", {"--root", "--forgive", "--json"}),
     "rollback": ("", {"--root", "--dry-run", "--json"}),
-    "guard": ("[ARGUMENT]...", {"--root", "--reboot"}),
+    "guard": ("--reboot CMD [ARGUMENT]...", {"--root", "--reboot"}),
     "log": ("", {"--root", "--json"}),
     "status": ("", {"--root", "--json"}),
 }

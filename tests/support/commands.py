@@ -72,4 +72,6 @@ def failure(status: str, number: int, message: str, **places: object) -> dict[st
 
 def error(status: str, number: int, message: str, **places: object) -> dict[str, object]:
     """Return the document of a command that failed and has none of its own for that."""
-    return {"schema": "spkg.error/1", **failure(status, number, message, **places)}
+    words = {"error": "usage" if number == 2 else "error"}
+    fields = {"reason": words.get(status, status), **places}
+    return {"schema": "spkg.error/1", **failure(status, number, message, **fields)}

@@ -25,7 +25,7 @@ from tests.support.acs_files import (
     voucher,
     xml,
 )
-from tests.support.commands import failure, run
+from tests.support.commands import error, run
 from tests.support.planted_tree import listing
 from tests.support.voucher_kit import verified
 from vouchers.acs.ledger import MAX_SERIAL, SerialState
@@ -343,7 +343,7 @@ def test_a_voucher_and_a_document_do_not_share_standard_output() -> None:
 
     message = "-o - and --json exclude each other"
     assert (result.exit_code, result.stderr) == (2, f"spkg: error: {message}\n")
-    assert json.loads(result.stdout) == {"schema": "spkg.error/1", **failure("error", 2, message)}
+    assert json.loads(result.stdout) == error("error", 2, message)
     assert entries() == []
 
 

@@ -23,7 +23,7 @@ from tests.support.acs_files import (
     states,
     write_list,
 )
-from tests.support.commands import failure, run
+from tests.support.commands import error, run
 from tests.support.voucher_kit import signatory
 
 TIME: Final = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -210,7 +210,7 @@ def test_a_serial_number_that_is_void_or_nobody_s_is_refused(serial: str, messag
 
     assert failed(told, 5, message)
     assert document.exit_code == 5
-    assert json.loads(document.stdout) == {"schema": "spkg.error/1", **failure("refused", 5, message)}
+    assert json.loads(document.stdout) == error("refused", 5, message)
     assert entries() == before
 
 

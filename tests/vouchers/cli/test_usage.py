@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from tests.support import commands
-from tests.support.commands import NO_TRUST, failure
+from tests.support.commands import NO_TRUST, error, failure
 from tests.support.kit import Draft
 from tests.support.voucher_files import (
     ANCHOR,
@@ -107,7 +107,8 @@ def test_wrong_usage_has_a_document_too() -> None:
             **problem,
         },
     )
-    assert (apply.exit_code, json.loads(apply.stdout)) == (2, {"schema": "spkg.error/1", **problem})
+    document = error("error", 2, NO_TRUST[0], hint=NO_TRUST[1])
+    assert (apply.exit_code, json.loads(apply.stdout)) == (2, document)
 
 
 @pytest.mark.parametrize(
