@@ -5,7 +5,7 @@ is already installed.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -198,7 +198,7 @@ def apply(
             payload.skip_to(0)
         if permit is not None:
             with payload.waiting() if isinstance(payload, ArrivingPayload) else nullcontext():
-                permit(_applied(planned, settled, stuck_warnings(root)))
+                permit(_applied(planned, request, settled, stuck_warnings(root)))
         if request.in_place:
             from spkg.install.in_place import install_in_place  # noqa: PLC0415 - start-up: it is the exception
 
@@ -220,7 +220,7 @@ def apply(
                 jobs=request.jobs,
             )
         forget_unreported(root)
-        done = _applied(planned, settled, stuck_warnings(root))
+        done = _applied(planned, request, settled, stuck_warnings(root))
         return replace(done, on_trial=request.back_up is not None)
 
 
@@ -349,7 +349,7 @@ def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: Appl
         done = _already(trusted, root, settled, leftover_warnings(root))
     else:
         planned = _plan(trusted, root, request, _start(trusted, root, request))
-        done = _applied(planned, settled, leftover_warnings(root))
+        done = _applied(planned, request, settled, leftover_warnings(root))
     check_payload(trusted, payload, jobs=request.jobs)
     return done
 
@@ -534,10 +534,10 @@ def _already(trusted: TrustedPackage, root: Root, settled: Settled, left: tuple[
     )
 
 
-def _applied(planned: Plan, settled: Settled, left: tuple[Finding, ...]) -> Applied:
+def _applied(planned: Plan, request: ApplyRequest, settled: Settled, left: tuple[Finding, ...]) -> Applied:
     return Applied(
         changes=_changes_of([*planned.effects, *planned.handled]),
-        warnings=(*settled.warnings, *planned.warnings, *left),
+        warnings=(*settled.warnings, *planned.warnings, *_lasting(planned, request), *left),
         skipped_unknown=tuple(
             {"index": command.index, "type": command.code} for command in planned.skipped_unknown
         ),
@@ -545,6 +545,14 @@ def _applied(planned: Plan, settled: Settled, left: tuple[Finding, ...]) -> Appl
         recovered=settled.outcome,
         cause=settled.cause,
     )
+
+
+def _lasting(planned: Plan, request: ApplyRequest) -> Iterator[Finding]:
+    """Give a warning for each file of a package on trial that going back does not undo."""
+    if request.back_up is not None:
+        message = "a roll-back does not undo what its handler writes"
+        for one in planned.handled:
+            yield Finding(code="handler-not-undone", message=message, path=shown(one.path))
 
 
 def _change(effect: Effect | HandleFile) -> Document:

@@ -127,7 +127,7 @@ class Hooks:
         return "" if run is None or run.run.succeeded else f"the hook 'failed' failed: {run.end}"
 
     def recover(self, status: str) -> ProgramRun | None:
-        """Run the recovery command, and return how it ended; None if there is none."""
+        """Run the recovery command, and return how it ended; None without one."""
         run = self._run("recovery", self.device.recovery_command, status)
         return None if run is None else run.run
 
@@ -208,7 +208,11 @@ class Hooks:
         )
         when = self._request.when
         document = result_document(
-            self._planned or nothing, planned=True, start=when, end=when, command_key=None
+            self._planned or nothing,
+            planned=True,
+            start=when,
+            end=when,
+            command_key=self._request.command_key,
         )
         if not self._trusted.dates_checked:
             document["warnings"] += warning_documents([NO_DATES])

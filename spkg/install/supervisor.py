@@ -20,6 +20,7 @@ from spkg.format.states import InstallationState
 from spkg.install import apply as applying
 from spkg.install.all_or_nothing import StagedImage
 from spkg.install.apply import Applied, ApplyRequest
+from spkg.install.approval import NOT_UNDONE, approve, keeping
 from spkg.install.checkpoint import checkpoint_warnings
 from spkg.install.confined import confined_root
 from spkg.install.hooks import BARE_ENVIRONMENT, HookRun, Hooks, image_document
@@ -46,10 +47,6 @@ __all__ = [
 
 REPORT_EVERY: Final = 0.1
 """The time between two progress reports of a child, in seconds."""
-NOT_UNDONE: Final = (
-    "what handlers have written stays as it is; they get their files again when the package comes again"
-)
-"""The hint where a handler failed: another one, or this one, may have changed something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,18 +117,26 @@ def apply_package(
         UnsafeError: It failed, and the root needs recovery; the device's recovery command has run.
         OSError: The root can't be read, or no process can be started.
     """
+    request = keeping(request)
     hooks = Hooks(trusted, root, request, environment, clock, hear)
+    later = _Later()
+
+    def note(text: str) -> None:
+        later.call(hear, Note(text=text))
+
     try:
         done = _supervised(trusted, payload, root, request, clock=clock, hear=hear, hooks=hooks)
+        if hooks.device.after and not done.already:
+            approve(hooks, root, request, lambda: later.call(settled), note)
     except (FailedError, TransferError, UnsafeError) as exc:
-        later = _Later()
         hooks.hear = lambda run: later.call(hear, run)
         if isinstance(exc, UnsafeError) or hooks.device.failed:
             later.call(settled)
-        _clean_up(hooks, exc, lambda text: later.call(hear, Note(text=text)))
+        _clean_up(hooks, exc, note)
         for problem in later.problems:
             exc.add_note(f"meanwhile: {problem!r}")
         raise
+    later.raise_first()
     settled()
     return done
 
@@ -217,7 +222,7 @@ def preview_package(trusted: TrustedPackage, payload: Payload, root: Path, reque
         OSError: The root can't be read.
     """
     with Root(root) as opened:
-        return applying.preview(trusted, payload, opened, request)
+        return applying.preview(trusted, payload, opened, keeping(request))
 
 
 def recover_root(

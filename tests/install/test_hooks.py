@@ -418,3 +418,167 @@ def test_a_parent_that_is_killed_while_its_child_waits_leaves_the_root_as_it_was
     wait_for_child()
     assert tree() == OLD
     assert run("status", "--root", "root").stdout.startswith("root: clean\n")
+
+
+# What is installed, and taken back.
+
+
+def status() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run("status", "--root", "root", "--json").stdout)
+    return found
+
+
+def test_a_hook_that_approves_keeps_the_package() -> None:
+    write_device(after=f'{RAN}; cat > "$1/plan"; ls root > "$1/root"', failed=RAN)
+
+    exit_status, result, told = apply()
+
+    assert (exit_status, result["status"], told) == (0, "installed", "")
+    assert (noted("after"), noted("root"), noted("failed")) == ("installed\n", "bin\n", None)
+    assert json.loads(noted("plan"))["changes"] == result["changes"]
+    assert tree() == NEW
+    found = status()
+    assert (found["state"], found["trial"], found["rolled_back"]) == ("clean", None, [])
+    assert not Path("root/.spkg/kept").exists()
+
+
+@pytest.mark.parametrize("more", [(), ("--back-up", "1h")])
+@pytest.mark.parametrize(
+    ("script", "limit", "end"),
+    [
+        ("echo 'no answer'; exit 2", "60", "ended with status 2: no answer"),
+        (f"sleep {LONG}", "0.2", "took longer than 0.2 s and was ended"),
+    ],
+)
+def test_a_hook_that_fails_takes_the_package_back(
+    script: str, limit: str, end: str, more: tuple[str, ...]
+) -> None:
+    write_device(
+        limit, after=f"[ -e root/bin/app ] || exit 9; {script}", failed=f'{RAN}; ls root > "$1/root"'
+    )
+
+    exit_status, result, _ = apply(*more)
+
+    reason = f"the hook 'after' failed: /bin/sh {end}"
+    assert (exit_status, result["status"]) == (6, "failed")
+    assert result["message"] == f"taken back because {reason}"
+    assert [one["hook"] for one in result["hooks"]] == ["after", "failed"]
+    assert (noted("failed"), noted("root")) == ("failed\n", "old\n")
+    assert tree() == OLD
+    found = status()
+    assert (found["state"], found["trial"], found["installed"]) == ("clean", None, [])
+    (gone,) = found["rolled_back"]
+    assert (gone["package"], gone["by"], gone["reason"]) == (DIGEST, "hook", reason)
+
+
+def test_what_was_taken_back_is_refused_the_next_time() -> None:
+    write_device(after="exit 1", before=RAN)
+    apply()
+    Path(NOTES, "before").unlink()
+
+    exit_status, result, _ = apply()
+
+    assert (exit_status, result["reason"]) == (5, "rolled-back")
+    assert noted("before") is None
+    assert apply("--again")[0] == 6
+
+
+def test_what_is_approved_on_trial_stays_on_trial() -> None:
+    write_device(after=RAN)
+
+    assert apply("--back-up", "1h")[0] == 0
+
+    assert status()["state"] == "trial"
+    assert run("rollback", "--root", "root").exit_code == 0
+    assert tree() == OLD
+
+
+def test_in_place_nothing_can_be_taken_back() -> None:
+    write_device(after="exit 1", failed=RAN)
+
+    exit_status, result, _ = apply("--in-place")
+
+    assert exit_status == 6
+    assert result["message"] == (
+        "the hook 'after' failed: /bin/sh ended with status 1; "
+        "the package was installed in place and can't be taken back"
+    )
+    assert tree() == NEW
+    assert noted("failed") == "failed\n"
+
+
+def test_what_can_not_be_taken_back_makes_the_root_unsafe(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_device(after="exit 1", failed=RAN, recovery_command=RAN)
+    monkeypatch.setattr("spkg.install.approval.rollback", raising(OSError(5, "Input/output error", "/bin")))
+
+    exit_status, result, _ = apply()
+
+    assert exit_status == 7
+    assert result["message"] == (
+        "the hook 'after' failed: /bin/sh ended with status 1; "
+        "and the package can't be taken back: /bin: input/output error"
+    )
+    assert (noted("recovery_command"), noted("failed")) == ("unsafe\n", "unsafe\n")
+
+
+def test_old_files_that_stay_for_now_are_a_warning() -> None:
+    write_device(after=RAN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spkg.install.approval.end_hook_trial", raising(FailedError("/.spkg/trial: no")))
+
+        exit_status, _, told = apply()
+
+    assert (exit_status, told) == (
+        0,
+        "spkg: warning: the old files could not be removed yet: /.spkg/trial: no\n",
+    )
+    assert run("recover", "--root", "root").exit_code == 0
+    assert (tree(), status()["trial"], Path("root/.spkg/kept").exists()) == (NEW, None, False)
+
+
+@pytest.mark.parametrize("mode", [(), ("--in-place",)])
+def test_a_signal_ends_that_hook_and_takes_the_package_back(mode: tuple[str, ...]) -> None:
+    write_device(after=f'echo $$ > "$1/draft"; mv "$1/draft" "$1/pid"; sleep {LONG}; true', failed=RAN)
+    with started("apply", "p.spkg", *on_device(*APPLY), *mode) as running:
+        wait_for(f"{NOTES}/pid")
+
+        running.send_signal(signal.SIGTERM)
+        running.communicate(timeout=PATIENCE)
+
+    assert running.returncode == 128 + signal.SIGTERM
+    assert is_gone(int(noted("pid")))
+    assert tree() == (NEW if mode else OLD)
+    assert noted("failed") is None
+    assert [one["by"] for one in status()["rolled_back"]] == ([] if mode else ["hook"])
+
+
+def test_a_process_that_is_killed_during_that_hook_leaves_the_package_installed() -> None:
+    write_device(
+        after='echo $$ > "$1/draft"; mv "$1/draft" "$1/pid"; while [ ! -e "$1/go" ]; do sleep 0.01; done'
+    )
+    with started("apply", "p.spkg", *on_device(*APPLY)) as running:
+        wait_for(f"{NOTES}/pid")
+        running.kill()
+        running.communicate(timeout=PATIENCE)
+    Path(f"{NOTES}/go").touch()
+
+    assert run("recover", "--root", "root").exit_code == 0
+
+    assert (tree(), status()["state"], status()["trial"]) == (NEW, "clean", None)
+
+
+def test_where_the_child_is_killed_the_hook_decides_on_what_another_one_finished(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_device(after=f"{RAN}; exit 1")
+
+    def killed(root: Any, staged: Any) -> NoReturn:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    monkeypatch.setattr("spkg.install.all_or_nothing.complete", killed)
+
+    exit_status, result, _ = apply()
+
+    assert (exit_status, result["message"][:10], noted("after")) == (6, "taken back", "installed\n")
+    assert tree() == OLD
