@@ -56,6 +56,8 @@ class ProgramRun:
     """Why it could not be run; empty if it could."""
     limit: float | None = None
     """How long it might take, in seconds."""
+    answer: bytes = b""
+    """What it wrote to standard output, if that was asked for: at most one byte more than was allowed."""
 
     @property
     def succeeded(self) -> bool:
@@ -85,6 +87,7 @@ def run_program(
     clock: Callable[[], float],
     limit: float | None = None,
     given: bytes | int = b"",
+    longest_answer: int | None = None,
 ) -> ProgramRun:
     """Run a program in a process group of its own, and wait until it has ended.
 
@@ -97,8 +100,10 @@ def run_program(
         clock: Returns the time in seconds; it never jumps.
         limit: How long it may take, in seconds; None if it may take for ever.
         given: What it reads from standard input: bytes, or an open file by its descriptor.
+        longest_answer: If its standard output is an answer: how long that may be, in bytes.  A program that
+            writes more is ended.  Its standard error is then kept, but not shown.
     """
-    program = _Program(clock, limit)
+    program = _Program(clock, limit, longest_answer)
     try:
         program.start(command, environment, given)
         return program.wait()
@@ -112,9 +117,12 @@ def run_program(
 class _Program:
     """A program, and its streams."""
 
-    def __init__(self, clock: Callable[[], float], limit: float | None) -> None:
+    def __init__(
+        self, clock: Callable[[], float], limit: float | None, longest_answer: int | None
+    ) -> None:
         self._clock = clock
         self._limit = limit
+        self._longest = longest_answer
         self._open: set[int] = set()
         """Our descriptors."""
         self._group: int | None = None
@@ -125,10 +133,14 @@ class _Program:
         self._input = -1
         self._given = memoryview(b"")
         """What it has not read yet."""
+        self._answering = -1
+        self._answer = bytearray()
+        self._listens = longest_answer is not None
+        """Whether an answer that is too long ends it."""
         self._kept = bytearray()
         self._unshown = bytearray()
         self._may_show = SHOWN
-        self._shows = _is_open(2)
+        self._shows = _is_open(2) and longest_answer is None
         """Whether any more of the output is shown."""
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], given: bytes | int) -> None:
@@ -139,6 +151,9 @@ class _Program:
             ValueError: An argument or a variable can't be passed on.
         """
         self._output, written = self._pipe()
+        answered = written
+        if self._longest is not None:
+            self._answering, answered = self._pipe()
         if isinstance(given, bytes):
             read, self._input = self._pipe()
             os.set_blocking(self._input, False)
@@ -147,7 +162,7 @@ class _Program:
             read = self._above(os.dup(given))
         streams: list[Any] = [
             (os.POSIX_SPAWN_DUP2, read, 0),
-            (os.POSIX_SPAWN_DUP2, written, 1),
+            (os.POSIX_SPAWN_DUP2, answered, 1),
             (os.POSIX_SPAWN_DUP2, written, 2),
             *((os.POSIX_SPAWN_CLOSE, number) for number in _inherited()),
         ]
@@ -165,8 +180,8 @@ class _Program:
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        self._close(written)
-        self._close(read)
+        for descriptor in {written, answered, read}:
+            self._close(descriptor)
         with suppress(OSError, AttributeError):  # an old kernel, or another system
             self._exited = os.pidfd_open(self._group)
             self._open.add(self._exited)
@@ -175,17 +190,22 @@ class _Program:
         """Wait until it has ended, by itself or because it took too long."""
         until = None if self._limit is None else self._clock() + self._limit
         late = not self._ends_until(until)
-        if late:
+        too_much = self._says_too_much()
+        self._listens = False
+        if late or too_much:
             self._end()
         self._ends_until(self._clock() + LAST_OUTPUT, output=True)
         status = self._status()
         problem = "" if status is not None or late else "its status went to another process"
+        if too_much:
+            status, problem = None, f"it answered more than {self._longest} bytes"
         return ProgramRun(
             status=None if late else status,
             timed_out=late,
             output=_text(self._kept),
             problem=problem,
             limit=self._limit,
+            answer=bytes(self._answer),
         )
 
     def close(self) -> None:
@@ -236,18 +256,27 @@ class _Program:
             output: Whether to wait for the end of its output instead.
         """
         while True:
-            if (self._output < 0 and not self._unshown) if output else self._has_ended():
+            if self._is_silent() if output else self._has_ended() or self._says_too_much():
                 return True
             left = None if until is None else until - self._clock()
             if left is not None and left <= 0:
                 return False
             self._pass_on(left, ended=output)
 
+    def _is_silent(self) -> bool:
+        """Whether all that it printed was taken and shown, and no more can come."""
+        return self._output < 0 and self._answering < 0 and not self._unshown
+
+    def _says_too_much(self) -> bool:
+        return self._listens and self._longest is not None and len(self._answer) > self._longest
+
     def _pass_on(self, left: float | None, *, ended: bool) -> None:
         """Wait until something can be passed on, and do that."""
         waiting = select.poll()
         if self._output >= 0:
             waiting.register(self._output, select.POLLIN)
+        if self._answering >= 0:
+            waiting.register(self._answering, select.POLLIN)
         if self._input >= 0:
             waiting.register(self._input, select.POLLOUT)
         if self._unshown:
@@ -259,6 +288,8 @@ class _Program:
         for descriptor, _ in waiting.poll(None if left is None else left * 1000 + 1):
             if descriptor == self._output:
                 self._take()
+            elif descriptor == self._answering:
+                self._listen()
             elif descriptor == self._input:
                 self._give()
             elif descriptor == 2:
@@ -281,6 +312,16 @@ class _Program:
         if len(shown) < len(octets):
             self._unshown += NOT_SHOWN
             self._shows = False
+
+    def _listen(self) -> None:
+        """Take what it answers."""
+        assert self._longest is not None  # otherwise nobody listens
+        octets = os.read(self._answering, AT_ONCE)
+        self._answer += octets
+        del self._answer[self._longest + 1 :]
+        if not octets:
+            self._close(self._answering)
+            self._answering = -1
 
     def _give(self) -> None:
         """Give it the next bytes, or the end."""
