@@ -75,13 +75,9 @@ if TYPE_CHECKING:
     from spkg.install.trial_end import confirm, preview_rollback, rollback
     from spkg.trust.certificate_files import load_certificates, load_revocation_lists
     from spkg.trust.keygen import KeySet, MadeKey, make_keys, write_keys
-    from spkg.trust.keys import (
-        Identity,
-        Signatory,
-        load_identity,
-        load_signatory,
-    )
+    from spkg.trust.keys import KeyAccess, load_identity, load_signatory
     from spkg.trust.policy import Policy
+    from spkg.trust.signers import Identity, KeySigner, Signatory, Signer
     from spkg.verify.contents import DamagedPayloadError, PayloadReport, check_payload
     from spkg.verify.payload import Payload, inspect_package, open_package
     from spkg.verify.signatures import TrustedPackage, UntrustedPackageError, verify_package
@@ -107,7 +103,9 @@ __all__ = [
     "HostError",
     "Identity",
     "InstalledPackage",
+    "KeyAccess",
     "KeySet",
+    "KeySigner",
     "Login",
     "MadeKey",
     "Manifest",
@@ -126,6 +124,7 @@ __all__ = [
     "RootStatus",
     "RootTree",
     "Signatory",
+    "Signer",
     "SpkgError",
     "Survey",
     "Timeline",
@@ -274,13 +273,21 @@ _MODULES: Final = {
         "preview_rollback",
         "rollback",
     ),
-    "trust.certificate_files": ("load_certificates", "load_revocation_lists"),
     "trust.keygen": ("KeySet", "MadeKey", "make_keys", "write_keys"),
+    "trust.certificate_files": (
+        "load_certificates",
+        "load_revocation_lists",
+    ),
     "trust.keys": (
-        "Identity",
-        "Signatory",
+        "KeyAccess",
         "load_identity",
         "load_signatory",
+    ),
+    "trust.signers": (
+        "Identity",
+        "KeySigner",
+        "Signatory",
+        "Signer",
     ),
     "trust.policy": ("Policy",),
     "verify.contents": (

@@ -18,7 +18,7 @@ from spkg.common.worker_threads import Crew
 from spkg.format.package import HEADER_SIZE, Header, encode_commands
 from spkg.format.signature_block import EMPTY_BLOCK, load_block
 from spkg.trust.certificates import subject_of
-from spkg.trust.keys import Identity
+from spkg.trust.signers import Identity
 from spkg.verify.single_pass import Progress
 
 __all__ = ["BuildReport", "build_package", "check_build", "stream_package"]

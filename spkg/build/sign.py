@@ -7,7 +7,6 @@ from datetime import datetime
 from io import FileIO
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import padding, utils
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from spkg.common.atomic_output import new_file, write_all
@@ -24,7 +23,7 @@ from spkg.format.signature_block import (
 )
 from spkg.trust.certificates import certificate_id, subject_of
 from spkg.trust.chain import check_rsa_key
-from spkg.trust.keys import Identity
+from spkg.trust.signers import Identity, check_signature
 from spkg.verify.contents import compare_payload
 from spkg.verify.payload import Payload
 from spkg.verify.single_pass import Consumer, Progress
@@ -66,9 +65,9 @@ def add_signature(
             )
 
     attributes = signed_attributes(digest.of(signed), signing_time)
-    prehashed = utils.Prehashed(digest.algorithm)
-    signature = identity.key.sign(digest.of(attributes), padding.PKCS1v15(), prehashed)
-    public.verify(signature, digest.of(attributes), padding.PKCS1v15(), prehashed)
+    hashed = digest.of(attributes)
+    signature = identity.key.sign(digest, hashed)
+    check_signature(public, digest, hashed, signature, "the signer's key")
     info = signer_info(certificate, digest, attributes, signature)
     chain = [other.public_bytes(Encoding.DER) for other in identity.chain]
     extended = add_signer(block, info, digest, [certificate, *chain])

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from spkg.download.timeouts import Timeouts
     from spkg.download.url import Login
     from spkg.install.trial import Boot
-    from spkg.trust.keys import Identity
+    from spkg.trust.keys import KeyAccess
     from spkg.trust.policy import Policy
+    from spkg.trust.signers import Identity
 
 __all__ = [
     "about",
@@ -114,16 +115,35 @@ def read_identity(**key: Any) -> "Identity":
 
 def key_inputs(
     *,
-    key: Path | None,
+    key: Path | str | None,
     cert: Path | None,
     chain: Path | None,
     key_password_env: str | None,
     key_password_file: Path | None,
-) -> tuple[Path, Path | None, Path | None, bytes | None]:
-    """Return the files of a key, and its passphrase."""
+) -> "tuple[Path | str, Path | None, Path | None, KeyAccess]":
+    """Return where a key and its certificates are, and how the key can be used."""
+    from time import monotonic
+
+    from spkg.trust.keys import KeyAccess
+
     if key is None:
         raise UsageError("--key, the signer's key, and --cert, its certificate, are required")
-    return key, cert, chain, secret("--key-password", key_password_env, key_password_file)
+    access = KeyAccess(
+        passphrase=secret("--key-password", key_password_env, key_password_file),
+        ask=_ask,
+        # The passphrase is for us alone, also where another program signs.
+        environment={name: value for name, value in os.environ.items() if name != key_password_env},
+        clock=monotonic,
+    )
+    return key, cert, chain, access
+
+
+def _ask(what: str) -> bytes | None:
+    """Ask for a passphrase on the terminal, if somebody is there."""
+    if sys.stdin is None or sys.stderr is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    given: str = click.prompt(f"Passphrase of {what}", hide_input=True, err=True)
+    return os.fsencode(given)
 
 
 def secret(

@@ -27,6 +27,7 @@ __all__ = [
     "TRUST",
     "Delay",
     "File",
+    "KeyPlace",
     "Rate",
     "Time",
     "at_most_characters",
@@ -103,6 +104,16 @@ class File(click.Path):
             self.fail("a path can't be empty", param, ctx)
         path = super().convert(value, param, ctx)
         return path.absolute() if path == Path("-") and value != "-" else path
+
+
+class KeyPlace(File):
+    """Where a key is: a file, the URI of a key in a token, or a program that signs."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, or the text that stands for another place."""
+        if isinstance(value, str) and value.startswith(("pkcs11:", "exec:")):
+            return value
+        return super().convert(value, param, ctx)
 
 
 FILE: Final = File()
@@ -212,7 +223,12 @@ def trust_options(digests: str, purposes: str, *, unsigned: bool) -> Callable[[H
 
 TRUST = trust_options("sha1,sha256", "codeSigning", unsigned=True)
 KEY = options(
-    click.option("--key", type=FILE, metavar="FILE", help="Sign with this key: PEM or PKCS #12."),
+    click.option(
+        "--key",
+        type=KeyPlace(),
+        metavar="KEY",
+        help="Sign with this key: a PEM or PKCS #12 file, pkcs11:… (RFC 7512), or exec:COMMAND.",
+    ),
     click.option("--cert", type=FILE, metavar="FILE", help="Use this signer's certificate."),
     click.option("--chain", type=FILE, metavar="FILE", help="Also embed the certificates in FILE."),
     click.option(

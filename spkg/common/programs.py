@@ -117,9 +117,7 @@ def run_program(
 class _Program:
     """A program, and its streams."""
 
-    def __init__(
-        self, clock: Callable[[], float], limit: float | None, longest_answer: int | None
-    ) -> None:
+    def __init__(self, clock: Callable[[], float], limit: float | None, longest_answer: int | None) -> None:
         self._clock = clock
         self._limit = limit
         self._longest = longest_answer

@@ -19,6 +19,7 @@ __all__ = [
     "is_der",
     "load_certificates",
     "load_revocation_lists",
+    "read_certificates",
     "read_key_file",
 ]
 
@@ -36,19 +37,27 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
         HostError: The file contains no certificate, or one that can't be read.
         OSError: The file can't be read.
     """
-    octets = read_key_file(path)
+    return read_certificates(read_key_file(path), str(path))
+
+
+def read_certificates(octets: bytes, name: str) -> list[x509.Certificate]:
+    """Return all certificates in the contents of a file; *name* is its name, for errors.
+
+    Raises:
+        HostError: There is no certificate, or one that can't be read.
+    """
     try:
         if is_der(octets):
             return [read_certificate(octets)]
         if PEM_CERTIFICATE not in octets:
-            raise HostError(f"{path} contains no certificate")
+            raise HostError(f"{name} contains no certificate")
         found = x509.load_pem_x509_certificates(octets)
         return [read_certificate(one.public_bytes(Encoding.DER)) for one in found]
     except (ValueError, x509.InvalidVersion) as exc:
-        raise HostError(f"{path} contains a certificate that can't be read") from exc
+        raise HostError(f"{name} contains a certificate that can't be read") from exc
     except FormatError as exc:
         hint = "give certificates as PEM or DER; only --key takes PKCS #12" if is_der(octets) else None
-        raise HostError(f"{path}: {exc}", hint=hint) from exc
+        raise HostError(f"{name}: {exc}", hint=hint) from exc
 
 
 def load_revocation_lists(path: Path) -> list[x509.CertificateRevocationList]:

@@ -1,143 +1,99 @@
-"""Keys and certificates from files: PEM, DER if it is unambiguous, and PKCS #12.
+"""Who signs, from what the command line names: a key file, a token or a program, and certificates."""
 
-A secret leaves this module only as a key object; no message contains any part of it.
-"""
-
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 
 from spkg.errors import HostError
-from spkg.trust.certificate_files import (
-    PEM_CERTIFICATE,
-    PEM_MARK,
-    is_der,
-    load_certificates,
-    read_key_file,
-)
+from spkg.trust.certificate_files import load_certificates
 from spkg.trust.certificates import subject_of
+from spkg.trust.key_files import Ask, load_key_file
+from spkg.trust.signers import Identity, KeySigner, Signatory, Signer, check_kind
 
-__all__ = [
-    "Identity",
-    "Signatory",
-    "SigningKey",
-    "load_identity",
-    "load_signatory",
-]
+__all__ = ["KeyAccess", "load_identity", "load_signatory"]
 
-PASSPHRASE_HINT: Final = "give its passphrase with --key-password-env or --key-password-file"
-PEM_ENCRYPTED: Final = (b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED")
-"""How a PEM file marks its key as encrypted, in the current and the traditional format."""
-
-
-SigningKey = rsa.RSAPrivateKey | dsa.DSAPrivateKey | ec.EllipticCurvePrivateKey
+TOKEN_KEY: Final = "pkcs11:"
+PROGRAM_KEY: Final = "exec:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Signatory:
-    """What is needed to sign: a key, its certificate, and the certificates that lead to a root."""
+class KeyAccess:
+    """How a key can be used that is locked, or elsewhere."""
 
-    key: SigningKey
-    certificate: x509.Certificate
-    chain: tuple[x509.Certificate, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identity(Signatory):
-    """What is needed to sign packages, for which E.5 requires RSA."""
-
-    key: rsa.RSAPrivateKey
+    passphrase: bytes | None = None
+    """The passphrase of a key, or the PIN of a token."""
+    ask: Ask = lambda _: None
+    """Asks for it, if it is needed and was not given."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """The environment variables of a program that signs, and where ``pin-source=env:`` looks."""
+    clock: Callable[[], float] = lambda: 0.0
+    """Returns the time in seconds, to limit that program; it never jumps."""
 
 
 def load_identity(
-    key: Path, certificate: Path | None, chain: Path | None = None, passphrase: bytes | None = None
+    key: Path | str, certificate: Path | None, chain: Path | None = None, access: KeyAccess | None = None
 ) -> Identity:
-    """Read an RSA key and its certificate; otherwise like :func:`load_signatory`."""
-    private, found = _load_key(key, passphrase)
-    if not isinstance(private, rsa.RSAPrivateKey):
-        raise HostError(f"the key in {key} is not an RSA key, which E.5 requires")
-    leaf, others = _certificates(key, private, found, certificate, chain)
-    return Identity(key=private, certificate=leaf, chain=others)
+    """Read what signs packages, an RSA key; otherwise like :func:`load_signatory`."""
+    found = _load(key, certificate, chain, access or KeyAccess(), for_packages=True)
+    return Identity(key=found.key, certificate=found.certificate, chain=found.chain)
 
 
 def load_signatory(
-    key: Path, certificate: Path | None, chain: Path | None = None, passphrase: bytes | None = None
+    key: Path | str, certificate: Path | None, chain: Path | None = None, access: KeyAccess | None = None
 ) -> Signatory:
     """Read a key and its certificate.
 
     Args:
-        key: A PEM or PKCS #12 file, which may also contain the certificate and the chain.
+        key: A PEM or PKCS #12 file, which may also contain the certificate and the chain; the URI of a key in
+            a token, ``pkcs11:…`` (RFC 7512); or a program that signs, ``exec:COMMAND``.
         certificate: A file whose first certificate is the signer's; all others are added to the chain.
         chain: More certificates to embed.
-        passphrase: The passphrase of the key.
+        access: How the key can be used.
 
     Raises:
-        HostError: A file can't be used, or the key does not match the certificate.
+        UsageError: The URI or the command can't be understood.
+        HostError: A file can't be used, the key does not match the certificate, or a token can't be used.
+        RefusedError: The key is of a kind that signs neither packages nor vouchers.
         OSError: A file can't be read.
     """
-    private, found = _load_key(key, passphrase)
-    leaf, others = _certificates(key, private, found, certificate, chain)
-    return Signatory(key=private, certificate=leaf, chain=others)
+    return _load(key, certificate, chain, access or KeyAccess(), for_packages=False)
 
 
-def _certificates(
-    key: Path,
-    private: SigningKey,
-    found: list[x509.Certificate],
-    certificate: Path | None,
-    chain: Path | None,
-) -> tuple[x509.Certificate, tuple[x509.Certificate, ...]]:
-    """Return the certificate of a key, and the others to embed."""
-    if certificate is not None:
-        found = load_certificates(certificate) + found
+def _load(
+    key: Path | str, certificate: Path | None, chain: Path | None, access: KeyAccess, *, for_packages: bool
+) -> Signatory:
+    given = [] if certificate is None else load_certificates(certificate)
+    signer, found = _signer(key, given, access)
+    if for_packages:
+        check_kind(signer.public_key)
+    found = given + found
     if not found:
         raise HostError(f"{key} contains no certificate", hint="give the signer's with --cert")
     if chain is not None:
         found += load_certificates(chain)
     leaf, *others = found
-    if private.public_key() != leaf.public_key():
+    if signer.public_key != leaf.public_key():
         raise HostError(f"the key in {key} does not match the certificate of {subject_of(leaf)}")
-    return leaf, tuple(dict.fromkeys(other for other in others if other != leaf))
+    embedded = tuple(dict.fromkeys(other for other in others if other != leaf))
+    return Signatory(key=signer, certificate=leaf, chain=embedded)
 
 
-def _load_key(path: Path, passphrase: bytes | None) -> tuple[SigningKey, list[x509.Certificate]]:
-    octets = read_key_file(path)
-    is_pem = PEM_MARK in octets
-    encrypted = any(mark in octets for mark in PEM_ENCRYPTED) if is_pem else passphrase is not None
-    if is_pem and encrypted and passphrase is None:
-        raise HostError(f"the key in {path} is encrypted", hint=PASSPHRASE_HINT)
-    if is_pem and not encrypted and passphrase is not None:
-        raise HostError(f"the key in {path} is not encrypted, but a passphrase was given")
-    found: list[x509.Certificate] = []
-    key: object
-    try:
-        if is_pem:
-            key = load_pem_private_key(octets, passphrase)
-            found = load_certificates(path) if PEM_CERTIFICATE in octets else []
-        elif is_der(octets):
-            key, leaf, others = pkcs12.load_key_and_certificates(octets, passphrase)
-            found = [certificate for certificate in (leaf, *others) if certificate is not None]
-        else:
-            raise HostError(f"the key in {path} can't be read: it is not a private key")
-    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
-        raise _key_error(path, octets, exc, encrypted=encrypted) from exc
-    if key is None:
-        raise HostError(f"{path} contains no private key")
-    if not isinstance(key, SigningKey):
-        raise HostError(f"the key in {path} is not an RSA, DSA or ECDSA key")
-    return key, found
+def _signer(
+    key: Path | str, given: list[x509.Certificate], access: KeyAccess
+) -> tuple[Signer, list[x509.Certificate]]:
+    """Return what signs, and the certificates that were found with it."""
+    if isinstance(key, str) and key.startswith(TOKEN_KEY):
+        from spkg.trust.token_signer import open_token  # noqa: PLC0415 - an optional library
 
+        return open_token(key, given, access.passphrase, access.ask, access.environment)
+    if isinstance(key, str) and key.startswith(PROGRAM_KEY):
+        from spkg.trust.exec_signer import ProgramSigner  # noqa: PLC0415 - start-up: it is the exception
 
-def _key_error(path: Path, octets: bytes, exc: Exception, *, encrypted: bool) -> HostError:
-    """Return the error for a key file that the library refused; the library's own messages help no user."""
-    if is_der(octets) and "Invalid password" not in str(exc):
-        return HostError(f"the key in {path} can't be read: it is neither PEM nor PKCS #12")
-    if is_der(octets) and not encrypted:
-        return HostError(f"the key in {path} is encrypted", hint=PASSPHRASE_HINT)
-    reason = "the passphrase is wrong, or the file is damaged" if encrypted else "it is not a private key"
-    return HostError(f"the key in {path} can't be read: {reason}")
+        if not given:
+            raise HostError("a program that signs needs the signer's certificate", hint="give it with --cert")
+        return ProgramSigner.of(key.removeprefix(PROGRAM_KEY), given[0], access.environment, access.clock), []
+    private, found = load_key_file(Path(key), access.passphrase, access.ask)
+    return KeySigner(private), found

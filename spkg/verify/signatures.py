@@ -34,7 +34,7 @@ from spkg.trust.certificates import certificate_id, read_certificate, subject_of
 from spkg.trust.chain import check_rsa_key, check_signer, key_id
 from spkg.trust.policy import Policy
 
-__all__ = ["SignatureReport", "Signer", "TrustedPackage", "UntrustedPackageError", "verify_package"]
+__all__ = ["AcceptedSigner", "SignatureReport", "TrustedPackage", "UntrustedPackageError", "verify_package"]
 
 DIGEST_OIDS: Final = {"1.3.14.3.2.26": Digest.SHA1, "2.16.840.1.101.3.4.2.1": Digest.SHA256}
 RSA: Final = "1.2.840.113549.1.1.1"
@@ -52,7 +52,7 @@ _SEAL: Final = object()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Signer:
+class AcceptedSigner:
     """A signer that the policy accepts, with a valid signature."""
 
     signature: int
@@ -80,7 +80,7 @@ class SignatureReport:
     digest: str
     signing_time: datetime | None
     """The time that the signer claims, if it is signed."""
-    signer: Signer | None
+    signer: AcceptedSigner | None
     """None if the signature was refused."""
     reason: str
     """Why it was refused; empty if it was accepted."""
@@ -100,7 +100,7 @@ class TrustedPackage(Sealed, of=_SEAL, maker="spkg.verify_package()"):
     """A package signed by the signers that a policy requires.  Only :func:`verify_package` makes one."""
 
     package: Package
-    signers: tuple[Signer, ...]
+    signers: tuple[AcceptedSigner, ...]
     """With different keys; empty only if the policy explicitly allowed an unsigned package."""
     signatures: tuple[SignatureReport, ...]
     dates_checked: bool
@@ -119,7 +119,7 @@ def verify_package(package: Package, policy: Policy, *, at: datetime | None) -> 
         UntrustedPackageError: Not enough of the signatures are accepted.
     """
     reports: list[SignatureReport] = []
-    signers: dict[int, Signer] = {}
+    signers: dict[int, AcceptedSigner] = {}
 
     # (1) A block without any SignerInfo, or anything else, is trusted only if the policy explicitly says so.
     block = package.block
@@ -207,7 +207,7 @@ def _examine(index: int, package: Package, candidates: _Candidates, policy: Poli
     """Check one signature, and report why if it is refused."""
     info = package.block.signers[index]
     named = candidates.named_by(info)
-    signer: Signer | None = None
+    signer: AcceptedSigner | None = None
     reasons: list[str] = []
     try:
         digest = _check_algorithms(info, package.block, policy)
@@ -221,7 +221,7 @@ def _examine(index: int, package: Package, candidates: _Candidates, policy: Poli
             except UntrustedError as exc:
                 reasons.append(exc.problem)
                 continue
-            signer = Signer(signature=index, certificate=certificate, path=path, digest=digest)
+            signer = AcceptedSigner(signature=index, certificate=certificate, path=path, digest=digest)
             break
     except UntrustedError as exc:
         reasons.append(exc.problem)

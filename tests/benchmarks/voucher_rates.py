@@ -23,8 +23,8 @@ from lxml import etree
 from spkg.common.digests import Digest
 from spkg.common.hostile_xml import canonical
 from spkg.trust.keygen import make_keys
-from spkg.trust.keys import Signatory
 from spkg.trust.policy import VOUCHER_PURPOSES, Policy
+from spkg.trust.signers import KeySigner, Signatory
 from vouchers.model import DeviceId, Mode, Option, Voucher
 from vouchers.months import Units
 from vouchers.signature.shape import read_voucher
@@ -79,7 +79,7 @@ def comparisons(turns: int) -> Iterator[tuple[str, Pairs]]:
     key, root = keys.signer.key, keys.root.certificate
     assert isinstance(key, rsa.RSAPrivateKey)
     signer, two = (
-        VoucherSigner(Signatory(key=key, certificate=keys.signer.certificate, chain=(root,))),
+        VoucherSigner(Signatory(key=KeySigner(key), certificate=keys.signer.certificate, chain=(root,))),
         voucher(2),
     )
     octets = signer.sign(two)

@@ -57,7 +57,7 @@ from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.format.ranges import Range
 from spkg.format.signature_block import EMPTY_BLOCK, load_block
 from spkg.trust.ber import tlv
-from spkg.trust.keys import Identity
+from spkg.trust.signers import Identity
 from spkg.verify.payload import CHUNK, open_package
 from tests.support.kit import (
     CONTENTS,

@@ -53,7 +53,7 @@ from spkg.format.package import MAX_PAYLOAD, Header, encode_commands
 from spkg.format.paths import RootPath, VersionedPath
 from spkg.format.ranges import Range
 from spkg.report.extract import extraction_warnings
-from spkg.trust.keys import Identity
+from spkg.trust.signers import Identity
 from spkg.verify.contents import DamagedPayloadError
 from spkg.verify.payload import open_package
 from spkg.verify.signatures import verify_package

@@ -273,7 +273,6 @@ BAD_KEYS: Final[dict[str, tuple[Callable[[], bytes], bytes | None, str, str | No
         "k contains no private key",
         None,
     ),
-    "EC": (ec_key, None, "the key in k is not an RSA key, which E.5 requires", None),
     "garbage": (lambda: b"garbage\n", None, NO_PRIVATE_KEY, None),
     "empty": (lambda: b"", None, NO_PRIVATE_KEY, None),
     "a certificate": (lambda: signer().pem, None, NO_PRIVATE_KEY, None),
@@ -304,6 +303,16 @@ def test_a_key_that_cannot_be_used_is_9_and_leaves_the_package_as_it_was(kind: s
 
     told = f"spkg: error: {message}\n" + (f"spkg: hint: {hint}\n" if hint else "")
     assert (result.exit_code, result.stdout, result.stderr) == (9, "", told)
+    assert Path("u.spkg").read_bytes() == unsigned()
+
+
+def test_a_key_of_another_kind_than_packages_need_is_refused() -> None:
+    Path("k").write_bytes(ec_key())
+
+    result = run("sign", "u.spkg", "--key", "k", "--cert", "signer.pem")
+
+    told = "packages are signed with an RSA key, and this is another kind [TR-069 E.5]"
+    assert (result.exit_code, result.stdout, result.stderr) == (5, "", f"spkg: error: {told}\n")
     assert Path("u.spkg").read_bytes() == unsigned()
 
 

@@ -8,18 +8,18 @@ from typing import Final
 
 import pytest
 import xmlsec
-from cryptography.hazmat.primitives.asymmetric.dsa import DSAPrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.dsa import DSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from lxml import etree
 
 from spkg.common.digests import Digest
-from spkg.trust.keys import Signatory
+from spkg.trust.signers import Signatory
 from tests.judges.desk import Desk
 from tests.judges.programs import Outcome
 from tests.support.kit import AT, authority, certify, root
 from tests.support.voucher_forge import DS, OPTION, edited, figure, forge, key_value, refusal
-from tests.support.voucher_kit import IPTV, QOS, SCHEMES, pem, signatory, signed, verified
+from tests.support.voucher_kit import IPTV, QOS, SCHEMES, pem, private_key, signatory, signed, verified
 from vouchers.model import Voucher
 
 program = pytest.mark.judge("xmlsec1")
@@ -46,7 +46,9 @@ def judge(desk: Desk, octets: bytes) -> Outcome:
 def template(who: Signatory, digest: Digest, count: int) -> str:
     """Return a voucher with nothing where xmlsec writes digests and signature."""
     options = (edited(OPTION, ("4001", str(index))) for index in range(count))
-    text = figure(*options, who=who, digest=digest, keyed=isinstance(who.key, RSAPrivateKey | DSAPrivateKey))
+    text = figure(
+        *options, who=who, digest=digest, keyed=isinstance(who.key.public_key, RSAPublicKey | DSAPublicKey)
+    )
     return text.replace("?digest?", "").replace("?signature?", "")
 
 
@@ -57,7 +59,7 @@ def expected(count: int) -> Voucher:
 
 def loaded(who: Signatory) -> xmlsec.Key:
     form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return xmlsec.Key.from_memory(who.key.private_bytes(*form), xmlsec.constants.KeyDataFormatPem)
+    return xmlsec.Key.from_memory(private_key(who).private_bytes(*form), xmlsec.constants.KeyDataFormatPem)
 
 
 def context_of(octets: bytes, key: xmlsec.Key) -> tuple[xmlsec.SignatureContext, etree._Element]:
@@ -113,10 +115,10 @@ class TestTheProgram:
     def test_we_accept_what_it_signs(self, desk: Desk, which: str, digest: Digest, count: int) -> None:
         who = signatory(which)
         # It signs with the key that stands in KeyValue, secret or not, so that it is left to write one.
-        gap = edited(template(who, digest, count), *[(key_value(who.key), "")] * (which != "p256"))
+        gap = edited(template(who, digest, count), *[(key_value(private_key(who)), "")] * (which != "p256"))
         desk.put("template.xml", gap.encode())
         form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        desk.put("signer.key", who.key.private_bytes(*form))
+        desk.put("signer.key", private_key(who).private_bytes(*form))
 
         desk.must(
             "xmlsec1", "--sign", "--privkey-pem", "signer.key", *ID, "--output", "theirs.xml", "template.xml"

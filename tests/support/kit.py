@@ -26,8 +26,8 @@ from spkg.format.paths import RootPath
 from spkg.format.signature_block import EMPTY_BLOCK, load_block
 from spkg.install.history import ENTRY
 from spkg.trust.ber import tlv
-from spkg.trust.keys import Identity
 from spkg.trust.policy import Policy
+from spkg.trust.signers import Identity, KeySigner
 
 AT: Final = datetime(2026, 6, 1, 12, tzinfo=UTC)
 """The time at which everything here is valid."""
@@ -69,7 +69,9 @@ class Certified:
 
     def identity(self, *chain: "Certified") -> Identity:
         return Identity(
-            key=self.key, certificate=self.certificate, chain=tuple(one.certificate for one in chain)
+            key=KeySigner(self.key),
+            certificate=self.certificate,
+            chain=tuple(one.certificate for one in chain),
         )
 
 

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from spkg.common.digests import Digest
 from spkg.errors import FormatError, UntrustedError
-from spkg.trust.keys import Signatory, SigningKey
-from tests.support.voucher_kit import signatory, verified
+from spkg.trust.signers import PrivateKey, Signatory
+from tests.support.voucher_kit import private_key, signatory, verified
 
 __all__ = [
     "C14N",
@@ -119,7 +119,7 @@ def figure(
     """
     who = who or signatory()
     options = options or (OPTION,)
-    kind = next(kind for form, kind in _KINDS if isinstance(who.key, form))
+    kind = next(kind for form, kind in _KINDS if isinstance(private_key(who), form))
     wanted = (kind, digest.algorithm.name)
     method = next(uri for uri, (key, hashed) in METHODS.items() if (key, hashed.name) == wanted)
     hashed = next(uri for uri, algorithm in DIGESTS.items() if algorithm.name == digest.algorithm.name)
@@ -138,7 +138,7 @@ def figure(
         f"<{p}X509Certificate>{b64encode(one.public_bytes(Encoding.DER)).decode()}</{p}X509Certificate>\n"
         for one in (who.certificate, *who.chain)
     )
-    value = f"<{p}KeyValue>{key_value(who.key, p)}</{p}KeyValue>\n" if keyed else ""
+    value = f"<{p}KeyValue>{key_value(private_key(who), p)}</{p}KeyValue>\n" if keyed else ""
     return (
         f'<{p}Signature xmlns{p and ":"}{p.rstrip(":")}="{DS}">\n<{p}SignedInfo>\n'
         f'<{p}CanonicalizationMethod Algorithm="{C14N}"></{p}CanonicalizationMethod>\n'
@@ -149,7 +149,7 @@ def figure(
     )
 
 
-def key_value(key: SigningKey, p: str = "") -> str:
+def key_value(key: PrivateKey, p: str = "") -> str:
     """Return what stands in the KeyValue of a key."""
     if isinstance(key, rsa.RSAPrivateKey):
         public = key.public_key().public_numbers()
@@ -195,7 +195,7 @@ def forge(
         info: Which SignedInfo is signed, where there are several.
         edit: A part, and what stands in its place in what is signed: the document keeps the first.
     """
-    key = (who or signatory()).key
+    key = private_key(who or signatory())
     document = minidom.parseString(text)  # noqa: S318 - it is ours
     # From the end: what a Manifest in an Object says is digested itself.
     for reference in reversed([one for one in _all(document, "Reference") if "?digest?" in one.toxml()]):
@@ -321,7 +321,7 @@ def _digest(octets: bytes, algorithm: hashes.HashAlgorithm) -> bytes:
     return running.finalize()
 
 
-def _sign(octets: bytes, key: SigningKey, method: minidom.Element, secret: bytes, width: int | None) -> bytes:
+def _sign(octets: bytes, key: PrivateKey, method: minidom.Element, secret: bytes, width: int | None) -> bytes:
     kind, algorithm = METHODS[method.getAttribute("Algorithm")]
     if kind == "hmac":
         short = _all(method, "HMACOutputLength")
@@ -362,8 +362,8 @@ def _signed_octets(info: minidom.Element) -> bytes:
 def _is_signed(octets: bytes, value: bytes, method: minidom.Element, who: Signatory, secret: bytes) -> bool:
     kind, algorithm = METHODS[method.getAttribute("Algorithm")]
     if kind == "hmac":
-        return hmac.compare_digest(value, _sign(octets, who.key, method, secret, None))
-    key = who.key.public_key()
+        return hmac.compare_digest(value, _sign(octets, private_key(who), method, secret, None))
+    key = who.key.public_key
     try:
         if isinstance(key, rsa.RSAPublicKey):
             key.verify(value, _digest(octets, algorithm), _padding(kind, algorithm), Prehashed(algorithm))

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from spkg.common.digests import Digest
-from spkg.trust.keys import Signatory, SigningKey
 from spkg.trust.policy import VOUCHER_PURPOSES, Policy
+from spkg.trust.signers import KeySigner, PrivateKey, Signatory
 from tests.support.kit import AT, KEYS, LAST, name, root
 from vouchers.model import DeviceId, Mode, Option, Voucher
 from vouchers.months import Units
@@ -54,13 +54,19 @@ VOUCHER: Final = Voucher(options=(IPTV, QOS))
 
 
 @cache
-def signing_key(which: str) -> SigningKey:
+def signing_key(which: str) -> PrivateKey:
     """Return one of the fixed test keys, of any kind."""
     loaded = load_pem_private_key(
         (KEYS / f"{which}.key").read_bytes(), None, unsafe_skip_rsa_key_validation=True
     )
-    assert isinstance(loaded, SigningKey)
+    assert isinstance(loaded, PrivateKey)
     return loaded
+
+
+def private_key(who: Signatory) -> PrivateKey:
+    """Return the key of a signer whose key is in memory, as those of the tests are."""
+    assert isinstance(who.key, KeySigner)
+    return who.key.private
 
 
 @cache
@@ -87,7 +93,7 @@ def signatory(
     if purposes is not None:
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
     certificate = builder.sign(root().key, hashes.SHA256())
-    return Signatory(key=signing_key(which), certificate=certificate, chain=(root().certificate,))
+    return Signatory(key=KeySigner(signing_key(which)), certificate=certificate, chain=(root().certificate,))
 
 
 def signed(

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from spkg.errors import HostError
 from spkg.trust.certificate_files import MAX_KEY_FILE, load_certificates, load_revocation_lists
-from spkg.trust.keys import Identity, load_identity
+from spkg.trust.keys import KeyAccess, load_identity
+from spkg.trust.signers import Identity, KeySigner
 from tests.support.kit import (
     AT,
     KEYS,
@@ -73,7 +74,7 @@ def test_an_identity_is_a_key_and_its_certificate(file: Callable[[bytes], Path])
     identity = load_identity(SIGNER_KEY, file(signer().pem))
 
     assert identity == Identity(key=identity.key, certificate=signer().certificate, chain=())
-    assert identity.key.private_numbers() == key("signer").private_numbers()
+    assert identity.key.public_key == key("signer").public_key()
 
 
 def test_an_identity_cannot_be_changed() -> None:
@@ -106,7 +107,11 @@ def test_key_and_certificate_may_be_in_one_file(file: Callable[[bytes], Path]) -
 
 
 def test_a_pkcs12_file_brings_all_of_it(file: Callable[[bytes], Path]) -> None:
-    identity = load_identity(file(pfx(signer(), root(), passphrase=b"secret")), None, passphrase=b"secret")
+    identity = load_identity(
+        file(pfx(signer(), root(), passphrase=b"secret")),
+        None,
+        access=KeyAccess(passphrase=b"secret"),
+    )
 
     assert identity.certificate == signer().certificate
     assert identity.chain == (root().certificate,)
@@ -137,9 +142,9 @@ def test_a_pkcs12_file_without_certificates_wants_one(file: Callable[[bytes], Pa
 def test_an_encrypted_key_is_read_with_its_passphrase(file: Callable[[bytes], Path], tmp_path: Path) -> None:
     (certificate := tmp_path / "certificate").write_bytes(signer().pem)
 
-    identity = load_identity(file(encrypted_key()), certificate, passphrase=b"secret")
+    identity = load_identity(file(encrypted_key()), certificate, access=KeyAccess(passphrase=b"secret"))
 
-    assert identity.key.private_numbers() == key("signer").private_numbers()
+    assert identity.key.public_key == key("signer").public_key()
 
 
 def test_a_key_is_encrypted_where_its_armour_says_so_and_nowhere_else(
@@ -149,7 +154,7 @@ def test_a_key_is_encrypted_where_its_armour_says_so_and_nowhere_else(
 
     identity = load_identity(file(b"    friendlyName: ENCRYPTED LINES\n" + plain_key()), certificate)
 
-    assert identity.key.private_numbers() == key("signer").private_numbers()
+    assert identity.key.public_key == key("signer").public_key()
 
 
 @pytest.mark.parametrize(
@@ -169,7 +174,7 @@ def test_no_message_has_anything_of_a_secret_in_it(
     path = file(octets())
 
     with pytest.raises(HostError) as raised:
-        load_identity(path, None, passphrase=passphrase)
+        load_identity(path, None, access=KeyAccess(passphrase=passphrase))
 
     told = problem or "can't be read: the passphrase is wrong, or the file is damaged"
     assert str(raised.value) == f"the key in {path} {told}"

@@ -8,14 +8,14 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from spkg.common.digests import Digest
 from spkg.errors import UntrustedError
 from spkg.trust.chain import check_rsa_key
-from spkg.trust.keys import SigningKey
+from spkg.trust.signers import PublicKey, Signer
 
 __all__ = [
     "DIGESTS",
@@ -45,7 +45,6 @@ DSA_SIZES: Final = {Digest.SHA1: (160,), Digest.SHA256: (256,)}
 DSA_BITS: Final = (1024, 2048, 3072)
 """The sizes of p, in bits (FIPS 186)."""
 
-PublicKey = rsa.RSAPublicKey | dsa.DSAPublicKey | ec.EllipticCurvePublicKey
 KeyNumbers = tuple[int, ...] | bytes
 """The complete contents of a KeyValue."""
 
@@ -109,15 +108,16 @@ def check_key(key: object) -> PublicKey:
     raise UntrustedError("the key must be RSA, DSA or ECDSA")
 
 
-def raw_signature(key: SigningKey, digest: Digest, octets: bytes, length: int) -> bytes:
-    """Sign *octets*, and return the contents of SignatureValue: an RSA signature, or r followed by s."""
-    if isinstance(key, rsa.RSAPrivateKey):
-        return key.sign(octets, padding.PKCS1v15(), digest.algorithm)
-    if isinstance(key, dsa.DSAPrivateKey):
-        pair = key.sign(octets, digest.algorithm)
-    else:
-        pair = key.sign(octets, ec.ECDSA(digest.algorithm))
-    return b"".join(part.to_bytes(length // 2, "big") for part in decode_dss_signature(pair))
+def raw_signature(key: Signer, digest: Digest, octets: bytes, length: int) -> bytes:
+    """Sign *octets*, and return the contents of SignatureValue: an RSA signature, or r followed by s.
+
+    Raises:
+        HostError: The key can't be used.
+    """
+    signature = key.sign(digest, digest.of(octets))
+    if isinstance(key.public_key, rsa.RSAPublicKey):
+        return signature
+    return b"".join(part.to_bytes(length // 2, "big") for part in decode_dss_signature(signature))
 
 
 def key_value_of(key: PublicKey) -> tuple[str, KeyNumbers]:

@@ -14,7 +14,7 @@ from spkg.common.digests import Digest
 from spkg.common.hostile_xml import escape
 from spkg.errors import FormatError, HostError, UntrustedError
 from spkg.trust.certificates import issuer_of, subject_of
-from spkg.trust.keys import Signatory
+from spkg.trust.signers import Signatory
 from vouchers.model import NOT_XML, Voucher
 from vouchers.signature.algorithms import DIGESTS, DSIG, key_value_of, raw_signature, scheme_for
 from vouchers.signature.option_elements import option_text

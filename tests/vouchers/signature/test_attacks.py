@@ -22,7 +22,7 @@ from lxml import etree
 
 from spkg.common.digests import Digest
 from spkg.errors import UntrustedError
-from spkg.trust.keys import Signatory
+from spkg.trust.signers import KeySigner, Signatory
 from tests.support.kit import AT, LAST, Certified, authority, certify, name, root
 from tests.support.voucher_forge import (
     C14N,
@@ -46,6 +46,7 @@ from tests.support.voucher_kit import (
     VOUCHER,
     pem,
     policy,
+    private_key,
     signatory,
     signed,
     signing_key,
@@ -874,7 +875,8 @@ def rsa_value(n: int, e: int) -> str:
 def test_a_key_that_is_not_that_of_the_certificate_is_refused() -> None:
     # CVE-2021-21239: the key in KeyValue signs, and the certificate of somebody else is believed.
     octets = forge(
-        edited(figure(FORGED), (KEY_VALUE, f"<KeyValue>{key_value(STRANGER.key)}</KeyValue>")), STRANGER
+        edited(figure(FORGED), (KEY_VALUE, f"<KeyValue>{key_value(private_key(STRANGER))}</KeyValue>")),
+        STRANGER,
     )
 
     assert holds(octets, STRANGER)
@@ -883,7 +885,9 @@ def test_a_key_that_is_not_that_of_the_certificate_is_refused() -> None:
 
 
 def test_nor_does_a_key_of_another_help_where_the_signature_is_genuine() -> None:
-    octets = edited(GENUINE.decode(), (KEY_VALUE, f"<KeyValue>{key_value(STRANGER.key)}</KeyValue>")).encode()
+    octets = edited(
+        GENUINE.decode(), (KEY_VALUE, f"<KeyValue>{key_value(private_key(STRANGER))}</KeyValue>")
+    ).encode()
 
     assert holds(octets)
     assert xmlsec_holds(octets)
@@ -969,7 +973,7 @@ def test_a_curve_is_named_and_it_is_the_one_taken(changes: Changes, problem: str
 
 def test_a_compressed_point_is_another_text_for_the_same_key() -> None:
     who = signatory("p256")
-    key = who.key.public_key()
+    key = who.key.public_key
     assert isinstance(key, ec.EllipticCurvePublicKey)
     long, short = (
         b64encode(key.public_bytes(Encoding.X962, form)).decode()
@@ -1000,10 +1004,10 @@ def test_wherever_certificates_stand_an_attacker_gains_nothing(keyed: Signatory 
     # Theirs are an authority in the name of the root, and a leaf of it in the name of the signer.
     false = authority("Test Root", with_key="other", serial=1)
     leaf = certify("Voucher Signer", false, with_key="second", serial=4000)
-    who = Signatory(key=leaf.key, certificate=leaf.certificate, chain=(false.certificate,))
+    who = Signatory(key=KeySigner(leaf.key), certificate=leaf.certificate, chain=(false.certificate,))
     pool = (leaf.certificate, false.certificate, signatory().certificate, root().certificate)
-    mine = Signatory(key=signing_key("second"), certificate=leaf.certificate, chain=())
-    value = "" if keyed is None else key_value((mine if keyed is STRANGER else keyed).key)
+    mine = Signatory(key=KeySigner(signing_key("second")), certificate=leaf.certificate, chain=())
+    value = "" if keyed is None else key_value(private_key(mine if keyed is STRANGER else keyed))
     text = figure(FORGED, who=who, keyed=False)
     data = text[text.index("<X509Certificate>") : text.index("</X509Data>")]
 
@@ -1030,7 +1034,7 @@ def test_certificates_may_come_in_any_order(*, keyed: bool) -> None:
     middle = authority("Middle", root(), with_key="second", serial=2)
     leaf = certify("Voucher Signer", middle)
     who = Signatory(
-        key=leaf.key, certificate=leaf.certificate, chain=(middle.certificate, root().certificate)
+        key=KeySigner(leaf.key), certificate=leaf.certificate, chain=(middle.certificate, root().certificate)
     )
     text = figure(who=who, keyed=keyed)
     data = text[text.index("<X509Certificate>") : text.index("</X509Data>")]
@@ -1373,8 +1377,8 @@ def test_the_other_signature_of_the_same_is_the_same_voucher(which: str, digest:
 
 def order(who: Signatory) -> int:
     """Return what r and s are smaller than."""
-    if isinstance(who.key, dsa.DSAPrivateKey):
-        return who.key.parameters().parameter_numbers().q
+    if isinstance(who.key.public_key, dsa.DSAPublicKey):
+        return who.key.public_key.parameters().parameter_numbers().q
     return 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
@@ -1561,7 +1565,7 @@ def test_a_voucher_has_one_signature_and_no_policy_that_wants_two() -> None:
 def test_a_root_that_nobody_named_certifies_nothing() -> None:
     mine = authority("Test Root", with_key="second")
     leaf = certify("Voucher Signer", mine).certificate
-    who = Signatory(key=signing_key("signer"), certificate=leaf, chain=(mine.certificate,))
+    who = Signatory(key=KeySigner(signing_key("signer")), certificate=leaf, chain=(mine.certificate,))
     octets = forge(figure(who=who), who)
 
     assert holds(octets)
@@ -1573,7 +1577,9 @@ def through(middle: Certified, **leaf: Any) -> bytes:
     """Return a voucher of a signer whom another authority certifies, in turn certified by the root."""
     certified = certify("Voucher Signer", middle, **leaf)
     who = Signatory(
-        key=certified.key, certificate=certified.certificate, chain=(middle.certificate, root().certificate)
+        key=KeySigner(certified.key),
+        certificate=certified.certificate,
+        chain=(middle.certificate, root().certificate),
     )
     return VoucherSigner(who).sign(VOUCHER)
 
@@ -1617,7 +1623,7 @@ def test_an_anchor_needs_nobody_to_vouch_for_it() -> None:
     # What comes with it, a root that MD5 signed or one that has expired, is not looked at.
     other = authority("Other Root", with_key="second", digest="md5")
     leaf = certify("Voucher Signer", other).certificate
-    who = Signatory(key=signing_key("signer"), certificate=leaf, chain=(other.certificate,))
+    who = Signatory(key=KeySigner(signing_key("signer")), certificate=leaf, chain=(other.certificate,))
 
     trusted = verified(VoucherSigner(who).sign(VOUCHER), anchors=(leaf,))
 

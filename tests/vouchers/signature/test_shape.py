@@ -29,7 +29,7 @@ from signxml.signer import XMLSigner
 from spkg.common import hostile_xml as parsing
 from spkg.common.digests import Digest
 from spkg.errors import FormatError, HostError, UntrustedError
-from spkg.trust.keys import SigningKey
+from spkg.trust.signers import PrivateKey
 from tests.support.kit import authority, certify, root
 from tests.support.voucher_forge import (
     DS,
@@ -235,7 +235,7 @@ class NarrowKey:
         return self.key.sign(octets, algorithm)
 
 
-def signed_by_signxml(voucher: Voucher, key: SigningKey, digest: Digest) -> etree._Element:
+def signed_by_signxml(voucher: Voucher, key: PrivateKey, digest: Digest) -> etree._Element:
     """Return the Signature that signxml makes over the same Objects, which stand beside each other here."""
     holder = etree.fromstring("<holder/>")
     for index, option in enumerate(voucher.options):
