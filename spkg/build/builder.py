@@ -12,7 +12,7 @@ from io import FileIO
 
 from spkg.build.build_plan import BuildPlan, Contents, arrange, unknown_contents
 from spkg.build.payload_writer import PayloadWriter
-from spkg.build.sign import add_signature, check_front_matter
+from spkg.build.sign import add_signature, check_front_matter, signed_size
 from spkg.common.atomic_output import write_all
 from spkg.common.worker_threads import Crew
 from spkg.format.package import HEADER_SIZE, Header, encode_commands
@@ -121,7 +121,7 @@ class _Front:
         self._identity = identity
         self._signing_time = signing_time
         self._signed_size = HEADER_SIZE + len(encode_commands(arrange(plan, unknown_contents(plan))))
-        self._block_size = len(self._block(b""))
+        self._block_size = self._size_of_block()
         check_front_matter(bytes(self._signed_size), bytes(self._block_size))
 
     @property
@@ -152,6 +152,11 @@ class _Front:
         commands = encode_commands(arrange(self._plan, contents))
         header = Header(command_list_length=len(commands), payload_length=payload_length)
         return header, header.encode() + commands
+
+    def _size_of_block(self) -> int:
+        if self._identity is None:
+            return len(EMPTY_BLOCK)
+        return signed_size(load_block(EMPTY_BLOCK), self._identity, self._signing_time)
 
     def _block(self, signed: bytes) -> bytes:
         if self._identity is None:

@@ -1,12 +1,13 @@
 """Signing: a SignerInfo made with a key, checked before it is used, and added to a package (TR-069 E.5)."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from io import FileIO
 from pathlib import Path
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from spkg.common.atomic_output import new_file, write_all
@@ -28,7 +29,15 @@ from spkg.verify.contents import compare_payload
 from spkg.verify.payload import Payload
 from spkg.verify.single_pass import Consumer, Progress
 
-__all__ = ["add_signature", "check_front_matter", "open_signed", "sign_package"]
+__all__ = [
+    "add_signature",
+    "attributes_to_sign",
+    "check_front_matter",
+    "open_signed",
+    "sign_package",
+    "signed_size",
+    "with_signature",
+]
 
 
 def add_signature(
@@ -55,22 +64,87 @@ def add_signature(
         RefusedError: This signer has already signed with this digest.
         UntrustedError: Our own verifier would not accept the key.
     """
-    certificate = identity.certificate.public_bytes(Encoding.DER)
-    public = check_rsa_key(identity.certificate.public_key())
-    names = certificate_id(certificate)
+    attributes = attributes_to_sign(block, signed, identity.certificate, digest, signing_time)
+    hashed = digest.of(attributes)
+    signature = identity.key.sign(digest, hashed)
+    check_signature(check_rsa_key(identity.key.public_key), digest, hashed, signature, "the signer's key")
+    return with_signature(
+        block,
+        identity.certificate,
+        identity.chain,
+        digest=digest,
+        attributes=attributes,
+        signature=signature,
+    )
+
+
+def signed_size(block: SignatureBlock, identity: Identity, signing_time: datetime | None = None) -> int:
+    """Return how long *block* is with one more signature, by SHA-1, without making one.
+
+    Raises:
+        FormatError: There are too many signatures or certificates for one block.
+        UntrustedError: Our own verifier would not accept the key.
+    """
+    attributes = attributes_to_sign(block, b"", identity.certificate, Digest.SHA1, signing_time)
+    blank = bytes((check_rsa_key(identity.key.public_key).key_size + 7) // 8)
+    made = with_signature(
+        block,
+        identity.certificate,
+        identity.chain,
+        digest=Digest.SHA1,
+        attributes=attributes,
+        signature=blank,
+    )
+    return len(made)
+
+
+def attributes_to_sign(
+    block: SignatureBlock,
+    signed: bytes,
+    certificate: x509.Certificate,
+    digest: Digest,
+    signing_time: datetime | None,
+) -> bytes:
+    """Return the signed attributes of a signature, whose digest is what a key signs.
+
+    Args:
+        block: The block that the signature will be added to.
+        signed: The bytes of header and command list.
+        certificate: The signer's.
+        digest: The digest.
+        signing_time: The time that the signature claims, if any.
+
+    Raises:
+        RefusedError: This signer has already signed with this digest.
+        UntrustedError: Our own verifier would not accept the key.
+    """
+    check_rsa_key(certificate.public_key())
+    names = certificate_id(certificate.public_bytes(Encoding.DER))
     for signer in block.signers:
         if (signer.issuer, signer.serial) == names and signer.digest_algorithm.name == digest.value:
             raise RefusedError(
-                f"{subject_of(identity.certificate)} has already signed this package with {digest.value}"
+                f"{subject_of(certificate)} has already signed this package with {digest.value}"
             )
+    return signed_attributes(digest.of(signed), signing_time)
 
-    attributes = signed_attributes(digest.of(signed), signing_time)
-    hashed = digest.of(attributes)
-    signature = identity.key.sign(digest, hashed)
-    check_signature(public, digest, hashed, signature, "the signer's key")
-    info = signer_info(certificate, digest, attributes, signature)
-    chain = [other.public_bytes(Encoding.DER) for other in identity.chain]
-    extended = add_signer(block, info, digest, [certificate, *chain])
+
+def with_signature(
+    block: SignatureBlock,
+    certificate: x509.Certificate,
+    chain: Sequence[x509.Certificate],
+    *,
+    digest: Digest,
+    attributes: bytes,
+    signature: bytes,
+) -> bytes:
+    """Return *block* with a signature that was made; the caller has checked it.
+
+    Raises:
+        FormatError: There are too many signatures or certificates for one block.
+    """
+    own = certificate.public_bytes(Encoding.DER)
+    info = signer_info(own, digest, attributes, signature)
+    extended = add_signer(block, info, digest, [own, *(one.public_bytes(Encoding.DER) for one in chain)])
     load_block(extended)  # a block that can't be read again is not written
     return extended
 

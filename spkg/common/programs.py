@@ -56,6 +56,8 @@ class ProgramRun:
     """Why it could not be run; empty if it could."""
     limit: float | None = None
     """How long it might take, in seconds."""
+    answered_too_much: bool = False
+    """Whether its answer was longer than allowed, and it was ended."""
     answer: bytes = b""
     """What it wrote to standard output, if that was asked for: at most one byte more than was allowed."""
 
@@ -71,6 +73,8 @@ class ProgramRun:
             return f"can't be run: {self.problem}"
         if self.timed_out:
             return f"took longer than {self.limit:g} s and was ended"
+        if self.answered_too_much:
+            return f"answered more than {len(self.answer) - 1} bytes and was ended"
         assert self.status is not None  # otherwise one of the two above holds
         if self.status >= 0:
             return f"ended with status {self.status}"
@@ -194,12 +198,11 @@ class _Program:
             self._end()
         self._ends_until(self._clock() + LAST_OUTPUT, output=True)
         status = self._status()
-        problem = "" if status is not None or late else "its status went to another process"
-        if too_much:
-            status, problem = None, f"it answered more than {self._longest} bytes"
+        problem = "" if status is not None or late or too_much else "its status went to another process"
         return ProgramRun(
-            status=None if late else status,
+            status=None if late or too_much else status,
             timed_out=late,
+            answered_too_much=too_much,
             output=_text(self._kept),
             problem=problem,
             limit=self._limit,

@@ -227,6 +227,8 @@ def _session(address: TokenAddress, pin: str | None) -> Any:
         raise HostError(f"{name} {problem}", hint="name one with token, serial or slot-id")
     try:
         return found[0].open(user_pin=pin)
+    except exceptions.UserAlreadyLoggedIn:  # by another key of this process
+        return found[0].open()
     except exceptions.PKCS11Error as exc:
         wrong = isinstance(exc, exceptions.PinIncorrect | exceptions.PinLenRange | exceptions.PinInvalid)
         raise HostError(f"the PIN of {name} is wrong" if wrong else f"{name}: {_reason(exc)}") from exc

@@ -11,7 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from spkg.errors import UntrustedError
 from spkg.trust.chain import check_signer
 from spkg.trust.keygen import KeySet, MadeKey, make_keys
-from spkg.trust.keys import Identity
+from spkg.trust.signers import Identity, KeySigner
 from spkg.trust.policy import VOUCHER_PURPOSES, Policy
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, USAGES, Certified, Draft, policy, read
@@ -130,7 +130,7 @@ def test_the_serial_numbers_are_those_that_x509_takes(made: KeySet) -> None:
 
 def test_what_was_made_signs_packages_that_its_root_vouches_for(made: KeySet) -> None:
     assert isinstance(made.signer.key, rsa.RSAPrivateKey)
-    identity = Identity(key=made.signer.key, certificate=made.signer.certificate)
+    identity = Identity(key=KeySigner(made.signer.key), certificate=made.signer.certificate)
     package = read(Draft(signers=(identity,)).encode())
     anchor = Certified(key=made.signer.key, certificate=made.root.certificate)
 

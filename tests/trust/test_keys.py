@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from spkg.errors import HostError
 from spkg.trust.certificate_files import MAX_KEY_FILE, load_certificates, load_revocation_lists
 from spkg.trust.keys import KeyAccess, load_identity
-from spkg.trust.signers import Identity, KeySigner
+from spkg.trust.signers import Identity
 from tests.support.kit import (
     AT,
     KEYS,

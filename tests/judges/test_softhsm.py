@@ -1,0 +1,184 @@
+"""Keys in a token: SoftHSM signs, and everybody else has to find what it signs the same."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from spkg.common.digests import Digest
+from spkg.errors import HostError, UsageError
+from spkg.trust.keys import KeyAccess, load_identity, load_signatory
+from spkg.trust.signers import KeySigner, check_signature
+from spkg.trust.token_signer import TokenAddress
+from tests.support.commands import PROGRAM
+from tests.support.kit import Draft, key, signer
+from tests.support.voucher_kit import VOUCHER, signatory, signing_key
+from vouchers.signature.sign import VoucherSigner
+
+pkcs11 = pytest.importorskip("pkcs11")
+pytestmark = [pytest.mark.judge("softhsm2-util"), pytest.mark.xdist_group("softhsm")]
+
+MODULES: Final = (
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib64/softhsm/libsofthsm.so",
+    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+)
+MODULE: Final = next((module for module in MODULES if Path(module).exists()), MODULES[0])
+PIN: Final = "1234"
+HASHED: Final = Digest.SHA256.of(b"what is signed")
+RSA: Final = f"pkcs11:token=release;object=key?module-path={MODULE}"
+EC: Final = f"pkcs11:token=release;id=%02?module-path={MODULE}"
+WITH_PIN: Final = KeyAccess(passphrase=PIN.encode())
+
+
+@pytest.fixture(scope="module")
+def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A token with an RSA key, an ECDSA key, and the certificate of neither."""
+    place = tmp_path_factory.mktemp("softhsm")
+    (place / "tokens").mkdir()
+    (place / "conf").write_text(f"directories.tokendir = {place}/tokens\nlog.level = ERROR\n")
+    before = os.environ.get("SOFTHSM2_CONF")
+    os.environ["SOFTHSM2_CONF"] = str(place / "conf")
+    init = ("--init-token", "--free", "--label", "release", "--pin", PIN, "--so-pin", "5678")
+    subprocess.run(["softhsm2-util", *init], check=True, capture_output=True)
+    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for number, (name, private) in enumerate((("key", key("signer")), ("ec", signing_key("p256"))), start=1):
+        (place / name).write_bytes(private.private_bytes(*form))
+        named = ("--token", "release", "--label", name, "--id", f"0{number}", "--pin", PIN)
+        subprocess.run(["softhsm2-util", "--import", place / name, *named], check=True, capture_output=True)
+    (place / "signer.pem").write_bytes(signer().pem)
+    (place / "ec.pem").write_bytes(signatory("p256").certificate.public_bytes(Encoding.PEM))
+    (place / "pin").write_text(f"{PIN}\n")
+    yield place
+    if before is None:
+        del os.environ["SOFTHSM2_CONF"]
+    else:
+        os.environ["SOFTHSM2_CONF"] = before
+
+
+@pytest.mark.parametrize("digest", list(Digest))
+def test_an_rsa_key_in_a_token_signs_what_the_key_in_memory_signs(token: Path, digest: Digest) -> None:
+    hashed = digest.of(b"what is signed")
+
+    found = load_identity(f"{RSA}&pin-source=file:{token}/pin", token / "signer.pem")
+
+    assert found.key.sign(digest, hashed) == KeySigner(key("signer")).sign(digest, hashed)
+
+
+def test_a_key_of_ecdsa_in_a_token_signs_vouchers(token: Path) -> None:
+    found = load_signatory(EC, token / "ec.pem", None, WITH_PIN)
+
+    check_signature(
+        signing_key("p256").public_key(), Digest.SHA256, HASHED, found.key.sign(Digest.SHA256, HASHED), ""
+    )
+    assert b"ecdsa-sha256" in VoucherSigner(found).sign(VOUCHER)
+
+
+def test_a_process_that_is_forked_signs_too(token: Path) -> None:
+    found = load_identity(RSA, token / "signer.pem", None, WITH_PIN)
+    found.key.sign(Digest.SHA256, HASHED)
+
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            wanted = KeySigner(key("signer")).sign(Digest.SHA256, HASHED)
+            status = 0 if found.key.sign(Digest.SHA256, HASHED) == wanted else 2
+        finally:
+            os._exit(status)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize(
+    ("uri", "certificate", "problem"),
+    [
+        (RSA.replace("release", "nope"), "signer.pem", "the token 'nope' does not exist"),
+        (
+            RSA.replace("=key", "=nope"),
+            "signer.pem",
+            "the token 'release' has no private key with object 'nope'",
+        ),
+        (RSA, "ec.pem", "object 'key' in the token 'release' does not match the signer's certificate"),
+        (RSA, None, "the token 'release' has no certificate of object 'key'"),
+        (
+            RSA.replace(MODULE, "/no/module"),
+            "signer.pem",
+            "the PKCS #11 module can't be used: /no/module: no such file or directory",
+        ),
+    ],
+    ids=["token", "object", "other key", "no certificate", "module"],
+)
+def test_what_is_missing_is_named(token: Path, uri: str, certificate: str | None, problem: str) -> None:
+    with pytest.raises(HostError) as refused:
+        load_signatory(uri, None if certificate is None else token / certificate, None, WITH_PIN)
+
+    assert str(refused.value) == problem
+
+
+def test_a_wrong_pin_is_said_and_not_shown(token: Path) -> None:
+    (token / "p.spkg").write_bytes(Draft(signers=()).encode())
+    command = [
+        *PROGRAM,
+        "sign",
+        "p.spkg",
+        "--key",
+        RSA,
+        "--cert",
+        "signer.pem",
+        "--key-password-env",
+        "THE_PIN",
+    ]
+
+    result = subprocess.run(
+        command, cwd=token, env={**os.environ, "THE_PIN": "9876"}, capture_output=True, text=True, check=False
+    )
+
+    assert (result.returncode, result.stdout) == (9, "")
+    assert result.stderr == "spkg: error: the PIN of the token 'release' is wrong\n"
+
+
+def test_whoever_can_be_asked_is_asked_for_the_pin(token: Path) -> None:
+    asked: list[str] = []
+
+    def ask(what: str) -> bytes:
+        asked.append(what)
+        return PIN.encode()
+
+    found = load_identity(RSA, token / "signer.pem", None, KeyAccess(ask=ask))
+
+    assert found.certificate == signer().certificate
+    assert asked == ["the PIN of the token 'release'"]
+
+
+def test_a_pin_may_come_from_the_environment(token: Path) -> None:
+    access = KeyAccess(environment={"THE_PIN": PIN})
+
+    found = load_identity(f"{RSA}&pin-source=env:THE_PIN", token / "signer.pem", None, access)
+
+    assert found.certificate == signer().certificate
+    with pytest.raises(UsageError, match=r"^the environment variable THE_PIN is not set$"):
+        load_identity(f"{RSA}&pin-source=env:THE_PIN", token / "signer.pem")
+
+
+@pytest.mark.parametrize(
+    ("uri", "problem"),
+    [
+        ("pkcs11:object=key", "pkcs11: module-path is missing"),
+        ("pkcs11:token=t?module-path=/m", "pkcs11: expected object or id, the key's name or CKA_ID"),
+        ("pkcs11:object=key?module-path=/m&pin-value=1", "pkcs11: a PIN is not taken from the command line"),
+        ("pkcs11:object=key;type=cert?module-path=/m", "pkcs11: type must be private"),
+        ("pkcs11:object=a;object=b?module-path=/m", "pkcs11: object is stated twice"),
+        ("pkcs11:object=key;slot-id=x?module-path=/m", "pkcs11: slot-id must be a number"),
+        ("pkcs11:object=%ff?module-path=/m", "pkcs11: names must be UTF-8"),
+    ],
+)
+def test_a_uri_that_names_no_key_is_refused(uri: str, problem: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        TokenAddress.parse(uri)
+
+    assert str(refused.value) == problem
