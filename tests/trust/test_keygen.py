@@ -11,8 +11,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from spkg.errors import UntrustedError
 from spkg.trust.chain import check_signer
 from spkg.trust.keygen import KeySet, MadeKey, make_keys
-from spkg.trust.signers import Identity, KeySigner
 from spkg.trust.policy import VOUCHER_PURPOSES, Policy
+from spkg.trust.signers import Identity, KeySigner
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, USAGES, Certified, Draft, policy, read
 
