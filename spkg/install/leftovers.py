@@ -19,7 +19,7 @@ __all__ = ["OVER", "clear_leftovers", "leftover_warnings", "leftovers", "stuck_w
 
 OVER: Final[Parts] = (*OWN, b"over")
 """The remains of a transaction that is over."""
-SPENT: Final = re.compile(rb"(over|part|made|arrived|checkpoint\.new)(\.[1-9][0-9]*)?")
+SPENT: Final = re.compile(rb"(over|part|made|arrived|(checkpoint|trial)\.new)(\.[1-9][0-9]*)?")
 """The names of what only the run that made it needs."""
 LISTED: Final = 100
 """How many leftovers are named at most."""

@@ -119,7 +119,9 @@ class _Run:
         if not self._reach(path, wanted=place is not None):
             return
         self._settled.add(path)
-        found = self.tree.entry(path)
+        found = self._entry(path)
+        if place is not None and place not in self._taken and self._are_one(path, found, place):
+            return  # somebody has given it its name back
         before = Before.NOTHING
         if found is not None and path not in self._taken:
             self._check_mounts(path)
@@ -165,10 +167,20 @@ class _Run:
         step = self._moved.get(path)
         if step is None:
             return False
-        there, second = self._root.status(path), self._root.status(second_name(step))
-        if there is None or second is None:
-            return path in self._taken
-        return (there.st_dev, there.st_ino) == (second.st_dev, second.st_ino)
+        return path in self._taken or self._are_one(path, found, second_name(step))
+
+    def _are_one(self, path: Parts, found: TreeEntry | None, kept: Parts) -> bool:
+        """Whether an entry and one that was kept are two names of one file."""
+        if found is None or found.kind is EntryKind.DIRECTORY:
+            return False
+        there, other = self._root.status(path), self._root.status(kept)
+        if there is None or other is None:
+            return False
+        return (there.st_dev, there.st_ino) == (other.st_dev, other.st_ino)
+
+    def _entry(self, path: Parts) -> TreeEntry | None:
+        """Return the entry at a path; None below a directory that is yet to be made."""
+        return None if path[:-1] in self._new else self.tree.entry(path)
 
     def _spare_others(self, top: Parts) -> None:
         """Set aside what others have put into a directory that goes."""
@@ -195,7 +207,7 @@ class _Run:
             above = path[:depth]
             if above in self._new:
                 continue
-            found = self.tree.entry(above)
+            found = self._entry(above)
             if found is not None and found.kind is EntryKind.DIRECTORY:
                 if above in self.tree.mounts or found.elsewhere:
                     raise RefusedError(f"{shown(above)} is a mount now, and {shown(path)} is below it")
