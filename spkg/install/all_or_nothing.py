@@ -154,9 +154,11 @@ def install(
         own = [own_step(root, *one, number) for number, one in enumerate(changed, start=len(plan.effects))]
         transaction.begin(root, package=entry["package"] if arriving else None)
         try:
-            report = _stage(plan, payload, root, steps, progress, jobs)
+            # What is not synced here is synced by the commit, with all else.
+            few = trial is None and len(plan.puts) + len(texts) <= SYNCED_ONE_BY_ONE
+            report = _stage(plan, payload, root, steps, progress, jobs, sync=few)
             for step in own[: len(texts)]:
-                transaction.write_whole(root, slot(b"new", step), texts[step.path])
+                transaction.write_whole(root, slot(b"new", step), texts[step.path], sync=few)
             directories = [effect for effect in plan.effects if isinstance(effect, MakeDirectory)]
             committing()
             keeping = None if trial is None else prepare_kept
@@ -195,6 +197,8 @@ def _stage(  # noqa: PLR0917 - what an installation needs
     steps: Sequence[JournalStep],
     progress: Progress | None,
     jobs: int,
+    *,
+    sync: bool,
 ) -> PayloadReport:
     """Write the files of all puts, and check the whole payload against the signed digests."""
     puts: defaultdict[Range, list[tuple[Parts, PutFile | None]]] = defaultdict(list)
@@ -209,13 +213,12 @@ def _stage(  # noqa: PLR0917 - what an installation needs
     if isinstance(payload, ArrivingPayload):
         firsts = {taking[0][0]: wanted.length for wanted, taking in puts.items()}
         there = transaction.keep_staged(root, firsts)
-    few = len(plan.puts) + 1 <= SYNCED_ONE_BY_ONE
     stagers: list[_Stager] = []
 
     def make(wanted: Range, algorithms: Iterable[Digest]) -> Hasher:
         if wanted not in puts:
             return Hasher(wanted, algorithms)
-        stagers.append(_Stager(root, wanted, algorithms, puts[wanted], there, sync=few))
+        stagers.append(_Stager(root, wanted, algorithms, puts[wanted], there, sync=sync))
         return stagers[-1]
 
     try:

@@ -286,17 +286,22 @@ def commit(
         staged = [keep_old(root, step, slot(b"old", step), TXN, reserve) for step in steps]
     if keeping is not None:
         keeping(root, staged)
-    puts = sum(step.verb is Verb.PUT for step in staged)
-    if root.layered or keeping is not None or puts + len(made) > SYNCED_ONE_BY_ONE:
-        root.sync_all()
-    else:
-        for directory in [*made, *((*TXN, name) for name in SLOTS), TXN, OWN, ()]:
-            root.sync_directory(directory)
     journal = encode_journal(staged)
     if len(journal) > MAX_JOURNAL:
         problem = f"the journal would have {len(journal)} bytes, the limit is {MAX_JOURNAL}"
         raise FailedError(problem, reason=NO_ROOM)
-    write_whole(root, JOURNAL_DRAFT, journal)
+    puts = sum(step.verb is Verb.PUT for step in staged)
+    draft = root.create(JOURNAL_DRAFT)
+    try:
+        draft.write(journal)
+        if root.layered or keeping is not None or puts + len(made) > SYNCED_ONE_BY_ONE:
+            root.sync_all()
+        else:
+            for directory in [*made, *((*TXN, name) for name in SLOTS), TXN, OWN, ()]:
+                root.sync_directory(directory)
+        draft.sync()  # it is written before, so that there is nothing left to do where all was synced
+    finally:
+        draft.close()
     ready()
     root.rename(JOURNAL_DRAFT, JOURNAL)
     root.sync_directory(TXN)
@@ -417,8 +422,14 @@ def discard(root: Root, reason: BaseException) -> None:
         collect(root)
 
 
-def write_whole(root: Root, path: Parts, octets: bytes) -> None:
+def write_whole(root: Root, path: Parts, octets: bytes, *, sync: bool = True) -> None:
     """Write a new file, and make its contents durable.
+
+    Args:
+        root: The root.
+        path: The file, which does not exist yet.
+        octets: Its contents.
+        sync: Whether to make them durable now; otherwise, the caller syncs everything later.
 
     Raises:
         OSError: It can't be written.
@@ -426,7 +437,8 @@ def write_whole(root: Root, path: Parts, octets: bytes) -> None:
     file = root.create(path)
     try:
         file.write(octets)
-        file.sync()
+        if sync:
+            file.sync()
     finally:
         file.close()
 

@@ -615,6 +615,8 @@ def wrong_after_a_cut(found: dict[str, Any], scenario: Scenario) -> list[str]:
 CUTS: Final = [
     pytest.param(("all", "ext4", 2, 1), id="all-ext4"),
     pytest.param(("all", "xfs", 2, 2), id="all-xfs", marks=LONG),
+    pytest.param(("few", "ext4", 2, 1), id="few-ext4"),
+    pytest.param(("few", "xfs", 2, 1), id="few-xfs", marks=LONG),
     pytest.param(("many", "ext4", 2, 2), id="many-ext4", marks=LONG),
     pytest.param(("many", "xfs", 2, 3), id="many-xfs", marks=LONG),
     pytest.param(("all", "ext4", 1, 2), id="all-ext4-with-its-journal", marks=LONG),
@@ -746,17 +748,26 @@ def test_a_fault_in_place_is_found(seed: str, desk: Path, program: Program) -> N
 
 @pytest.mark.part("power", turns=True)
 @pytest.mark.parametrize(
-    ("seed", "name", "kind"),
+    ("seed", "name", "kind", "first"),
     [
-        ("no file sync", "all", "ext4"),
-        pytest.param("no file sync", "all", "xfs", marks=LONG),
-        pytest.param("no sync of all", "many", "ext4", marks=LONG),
+        ("no file sync", "few", "ext4", 20),
+        pytest.param("no file sync", "few", "xfs", 20, marks=LONG),
+        pytest.param("no sync of all", "many", "ext4", 60, marks=LONG),
     ],
 )
 @pytest.mark.usefixtures("apart")
 @pytest.mark.judge("unshare", "mount", "losetup", "mkfs.ext4", "mkfs.xfs")
-def test_a_fault_is_found_by_the_power_cut(seed: str, name: str, kind: str, tmp_path: Path) -> None:
-    request = {"scenario": name, "desk": str(tmp_path), "kind": kind, "seed": seed, "first": 60, "step": 11}
+def test_a_fault_is_found_by_the_power_cut(
+    seed: str, name: str, kind: str, first: int, tmp_path: Path
+) -> None:
+    request = {
+        "scenario": name,
+        "desk": str(tmp_path),
+        "kind": kind,
+        "seed": seed,
+        "first": first,
+        "step": 11,
+    }
 
     found = elsewhere("cut", request)
 

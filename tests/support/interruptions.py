@@ -214,6 +214,13 @@ MANY: Final = scenario(
     End(),
 )
 """More files and directories than are synced one by one."""
+FEW: Final = scenario(
+    HOME,
+    New(path="/bin/app", contents=octets(11)),
+    New(path="/etc/new", contents=octets(12)),
+    End(),
+)
+"""So few files and directories that each is synced for itself."""
 IN_PLACE: Final = replace(
     scenario(
         HOME,
@@ -247,7 +254,7 @@ FORMAT: Final = replace(
     ),
     in_place=True,
 )
-SCENARIOS: Final = {"all": ALL, "many": MANY, "in-place": IN_PLACE, "format": FORMAT}
+SCENARIOS: Final = {"all": ALL, "few": FEW, "many": MANY, "in-place": IN_PLACE, "format": FORMAT}
 
 # Faults that a check has to find: each is put into a process of its own.
 
