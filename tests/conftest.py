@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from ctypes import CDLL
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,21 @@ from tests.support.sampling import PROOF, SLICE, amount
 
 if PROOF:  # each process of a run takes the same slice
     os.environ["SPKG_SAMPLE"] = f"{SLICE.number}/{SLICE.of}"
+
+
+def forget_inherited() -> None:
+    """Have a child process measure what it runs itself, and not write down again what its parent has run.
+
+    The tests fork thousands of times, and toward their end what was run until then takes a second to write.
+    """
+    coverage = sys.modules.get("coverage")
+    measuring = None if coverage is None else coverage.Coverage.current()
+    if measuring is not None and measuring._collector is not None:
+        for run in measuring._collector.data.values():
+            run.clear()
+
+
+os.register_at_fork(after_in_child=forget_inherited)
 settings.register_profile(
     "default",
     max_examples=50,
