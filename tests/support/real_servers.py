@@ -369,6 +369,7 @@ server.errorlog = "{work}/errors"
 server.modules = ("mod_auth", "mod_authn_file", "mod_accesslog")
 mimetype.assign = (".spkg" => "application/octet-stream")
 accesslog.filename = "{work}/access"
+server.pid-file = "{work}/pid"
 accesslog.format = "%s %{{Authorization}}i"
 auth.backend = "plain"
 auth.backend.plain.userfile = "{work}/passwords"
@@ -384,11 +385,14 @@ class Lighttpd:
 
     url: str
     log: Path
+    pid: Path
 
     def logins(self, count: int) -> list[str]:
         """Return statuses and the Authorization of all requests, once so many are answered."""
 
         def lines() -> list[str]:
+            # It writes its log every few seconds, and at once when it is told to begin another.
+            os.kill(int(self.pid.read_text()), signal.SIGHUP)
             return self.log.read_text().splitlines()
 
         _wait(lambda: len(lines()) >= count, lambda: f"{count} requests were expected: {lines()}")
@@ -410,7 +414,7 @@ def lighttpd(files: Path, work: Path, algorithms: str) -> Iterator[Lighttpd]:
         (work / "passwords").write_text(f"{USERNAME}:{PASSWORD}\n")
         command = ("lighttpd", "-D", "-f", work / "lighttpd.conf")
         with _running(*command, directory=work, ready=lambda: _answers(HOST, port)):
-            yield Lighttpd(url=f"http://{HOST}:{port}", log=work / "access")
+            yield Lighttpd(url=f"http://{HOST}:{port}", log=work / "access", pid=work / "pid")
 
 
 # vsftpd: FTP, in clear or with TLS, for whoever calls himself anonymous.
