@@ -707,6 +707,7 @@ FAULTS: Final = [
 
 
 @pytest.mark.part("kill", turns=True)
+@pytest.mark.proof
 @pytest.mark.judge("strace")
 @pytest.mark.parametrize(
     ("seed", "what", "both", "names"), FAULTS, ids=[one[0].replace(" ", "-") for one in FAULTS]
@@ -719,29 +720,19 @@ def test_a_fault_is_found(
     if names == ("fsync",):
         points = [point for point in points if "/.spkg/txn>" in point.text]
 
-    _, problems = sweep(bench, points if PROOF else points[::4], what, both=both, seed=seed, times=2)
+    _, problems = sweep(bench, points, what, both=both, seed=seed, times=2)
 
     assert problems
 
 
 @pytest.mark.part("kill", turns=True)
+@pytest.mark.proof
 @pytest.mark.judge("strace")
-@pytest.mark.parametrize(
-    "seed",
-    [
-        "checkpoint late",
-        pytest.param("state forgotten", marks=LONG),
-        pytest.param("written over", marks=LONG),
-    ],
-)
+@pytest.mark.parametrize("seed", ["checkpoint late", "state forgotten", "written over"])
 def test_a_fault_in_place_is_found(seed: str, desk: Path, program: Program) -> None:
     bench = Bench(desk, program, IN_PLACE)
-    points = bench.calls(seed=seed)
-    first = next(number for number, point in enumerate(points) if '"app"' in point.text)
 
-    _, problems = sweep_in_place(
-        bench, points if PROOF else points[first : first + 9 : 2], KILL, both=True, seed=seed
-    )
+    _, problems = sweep_in_place(bench, bench.calls(seed=seed), KILL, both=True, seed=seed)
 
     assert any("milder" in one or "though command" in one or "no command leaves" in one for one in problems)
 
@@ -751,10 +742,11 @@ def test_a_fault_in_place_is_found(seed: str, desk: Path, program: Program) -> N
     ("seed", "name", "kind", "first"),
     [
         ("no file sync", "few", "ext4", 20),
-        pytest.param("no file sync", "few", "xfs", 20, marks=LONG),
-        pytest.param("no sync of all", "many", "ext4", 60, marks=LONG),
+        ("no file sync", "few", "xfs", 20),
+        ("no sync of all", "many", "ext4", 60),
     ],
 )
+@pytest.mark.proof
 @pytest.mark.usefixtures("apart")
 @pytest.mark.judge("unshare", "mount", "losetup", "mkfs.ext4", "mkfs.xfs")
 def test_a_fault_is_found_by_the_power_cut(
@@ -775,7 +767,8 @@ def test_a_fault_is_found_by_the_power_cut(
 
 
 @pytest.mark.part("power", turns=True)
-@pytest.mark.parametrize("seed", ["markers late", pytest.param("copied back", marks=LONG)])
+@pytest.mark.proof
+@pytest.mark.parametrize("seed", ["markers late", "copied back"])
 @pytest.mark.usefixtures("apart")
 @pytest.mark.judge("unshare", "mount", "losetup", "mkfs.ext4")
 def test_a_fault_is_found_where_there_is_no_room(seed: str, tmp_path: Path) -> None:
