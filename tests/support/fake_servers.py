@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from mmap import mmap
 from typing import Any
 
+import spkg.download.http  # noqa: F401 - once here, and not in each process that downloads
+
 __all__ = ["Asked", "Script", "nobody", "serving"]
 
 
