@@ -19,7 +19,9 @@ from tests.support.parts import PARTS, PROOF, Part
 from tests.support.sampling import Slice, read_slice
 
 ROOT: Final = Path(__file__).parents[2]
-PYTEST: Final = (sys.executable, "-m", "pytest", "-n", "auto", "--dist", "worksteal")
+WORKERS: Final = (os.cpu_count() or 1) * 3 // 2 + 1
+"""A third of what tests do is to wait: for other processes, for disks, for time to pass."""
+PYTEST: Final = (sys.executable, "-m", "pytest", "-n", str(WORKERS), "--dist", "worksteal")
 TEST: Final = ("-m", "not proof", "--cov", "--cov-report=term")
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a directory of our own is made there
 ROOM: Final = 4 << 30
