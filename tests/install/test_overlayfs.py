@@ -110,7 +110,7 @@ def _any(place: Path, option: str, shared: bool) -> None:  # noqa: FBT001 - sent
     os.chdir(place)
     ground = Ground(place, OPTIONS[option], shared=shared)
 
-    @settings(max_examples=amount(300, 6), deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=amount(300, 3), deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         garden=gardens, first=command_lists, second=command_lists, third=command_lists, in_place=st.booleans()
     )
@@ -179,7 +179,7 @@ def _killed(place: Path, name: str, option: str) -> None:
     os.chdir(place)
     ground, scenario = Ground(place, OPTIONS[option]), SCENARIOS[name]
     trees, found = scenario.trees, Counter[str]()
-    for at in count(1, 1 if PROOF else 6):
+    for at in count(1, 1 if PROOF else 13):
         ground.grow(scenario.garden)
 
         def prepare(at: int = at) -> None:
@@ -205,7 +205,7 @@ def _failing(place: Path, name: str) -> None:
     os.chdir(place)
     ground, scenario = Ground(place, ()), SCENARIOS[name]
     trees, found = scenario.trees, Counter[str]()
-    for at in count(1, 1 if PROOF else 3):
+    for at in count(1, 1 if PROOF else 5):
         ground.grow(scenario.garden)
 
         def prepare(at: int = at) -> None:
