@@ -19,9 +19,11 @@ from tests.support.parts import PARTS, PROOF, Part
 from tests.support.sampling import Slice, read_slice
 
 ROOT: Final = Path(__file__).parents[2]
-WORKERS: Final = (os.cpu_count() or 1) * 3 // 2 + 1
+WORKERS: Final = (os.cpu_count() or 1) * 3 // 2
 """A third of what tests do is to wait: for other processes, for disks, for time to pass."""
 PYTEST: Final = (sys.executable, "-m", "pytest", "-n", str(WORKERS), "--dist", "worksteal")
+KEPT: Final = {"PYTHONDONTWRITEBYTECODE": ""}
+"""The tests are compiled once, and not in each worker of each run, which would take it some seconds."""
 TEST: Final = ("-m", "not proof", "--cov", "--cov-report=term")
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a directory of our own is made there
 ROOM: Final = 4 << 30
@@ -95,7 +97,7 @@ def run(name: str, taken: Slice) -> tuple[str, str]:
     options = (f"--part={name}",) if in_proof else TEST
     with workplace(part) as place:
         became = bounded(
-            (*PYTEST, *options), budget, {**settings, **place}, none_is_fine=in_proof and taken.of > 1
+            (*PYTEST, *options), budget, {**KEPT, **settings, **place}, none_is_fine=in_proof and taken.of > 1
         )
     line = f"{title}: {became}, {time.monotonic() - begun:.0f} s of {budget} s"
     print(line, flush=True)
