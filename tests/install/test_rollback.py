@@ -23,7 +23,6 @@ from spkg.install.tree_path import split
 from spkg.install.trial import BackUp, Boot
 from spkg.verify.payload import Payload
 from spkg.verify.signatures import verify_package
-from tests.install.test_crashes import at
 from tests.support.kit import AT, Draft, policy, read
 from tests.support.naive_installer import (
     PAYLOAD,
@@ -44,6 +43,7 @@ from tests.support.naive_installer import (
 from tests.support.others import Before, Edit, edits, survey
 from tests.support.restrictions import umask
 from tests.support.sampling import amount
+from tests.support.simulated_installation import at
 
 BOOT: Final = Boot(identity="the boot of the installation", seconds=100.0)
 ON_TRIAL: Final = ApplyRequest(device=None, when="then", boot=BOOT, back_up=BackUp(delay=600, boots=3))

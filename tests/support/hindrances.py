@@ -2,11 +2,11 @@
 
 import errno
 import os
-from typing import Final
+from typing import Any, Final
 
 from spkg.install.tree_path import Parts, shown
 
-__all__ = ["READS", "SYNCS", "Fault", "Killed", "nothing"]
+__all__ = ["KINDS", "READS", "SYNCS", "Fault", "Killed", "nothing"]
 
 
 class Killed(BaseException):
@@ -19,6 +19,15 @@ def nothing(_name: str, _path: Parts = ()) -> None:
 
 READS: Final = frozenset({"status", "names", "target", "read"})
 SYNCS: Final = frozenset({"fsync", "syncfs"})
+
+KINDS: Final[dict[str, dict[str, Any]]] = {
+    "one failure": {"once": True},
+    "failures from then on": {},
+    "one thing that never works": {"same": True},
+    "nothing is written any more": {"but": READS},
+    "nothing is changed any more": {"but": READS | SYNCS},
+}
+"""The ways in which a fault hinders more than once, or not."""
 
 
 class Fault:

@@ -218,10 +218,10 @@ class Simulation(Root):
                 self.tap("copy up", path[:depth])
                 self._raised.add(number)
 
-    def seen(self) -> Tree:
-        """Return the tree, but for the installer's own directory."""
+    def seen(self, top: Parts = ()) -> Tree:
+        """Return the tree below a directory, but for the installer's own; of a missing one, nothing."""
         tree: Tree = {}
-        waiting: list[tuple[Parts, int]] = [((), ROOT)]
+        waiting = [(top, self._find(top))] if self._has(top) else []
         while waiting:
             position, directory = waiting.pop()
             for name, number in self._disk[directory].entries.items():
