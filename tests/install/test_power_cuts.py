@@ -110,6 +110,7 @@ def test_a_file_that_is_moved_has_one_name_after_a_power_cut(tmp_path: Path) -> 
 
 
 @pytest.mark.part("power", turns=True)
+@LONG
 @pytest.mark.parametrize(
     ("seed", "one", "settings"),
     [
@@ -117,11 +118,7 @@ def test_a_file_that_is_moved_has_one_name_after_a_power_cut(tmp_path: Path) -> 
             "no sync of all", ("in-place", "btrfs", "continued", 1), {"first": 55, "step": 20}, id="in place"
         ),
         pytest.param(
-            "nothing made sure of",
-            ("all", "ext4", "twice", 1),
-            {"first": 21, "step": 1},
-            id="twice",
-            marks=LONG,
+            "nothing made sure of", ("all", "ext4", "twice", 1), {"first": 21, "step": 1}, id="twice"
         ),
     ],
 )
