@@ -14,6 +14,7 @@ needs.
 
 ========== =========================================================================================
 build      load_manifest, plan_build, build_package, new_file, sign_package, open_signed
+provenance load_sbom, carry_sbom, describe_package, attest_package, read_envelope, verify_attestation
 read       open_package, open_source (a file, a URL or a pipe), inspect_package, compare_packages
 trust      Policy, load_certificates, load_revocation_lists, verify_package, check_payload
 take apart extract_package, unsafe_extract_package, fetch_package
@@ -32,11 +33,13 @@ __version__: Final = "0.2.0"
 """The version of both packages, and of the distribution."""
 
 if TYPE_CHECKING:
+    from spkg.build.attest import PackageFacts, attest_package, describe_package
     from spkg.build.build_plan import BuildPlan, plan_build
     from spkg.build.builder import BuildReport, build_package
     from spkg.build.compare import Difference, compare_packages
     from spkg.build.extract import extract_package, unsafe_extract_package
     from spkg.build.manifest import Manifest, load_manifest
+    from spkg.build.sbom import CarriedSbom, Sbom, carry_sbom, load_sbom
     from spkg.build.sign import open_signed, sign_package
     from spkg.common.atomic_output import new_file
     from spkg.common.child_process import ChildKilledError
@@ -74,10 +77,12 @@ if TYPE_CHECKING:
     from spkg.install.trial import BackUp, Boot, Trial
     from spkg.install.trial_end import confirm, preview_rollback, rollback
     from spkg.trust.certificate_files import load_certificates, load_revocation_lists
+    from spkg.trust.dsse import DsseEnvelope, read_envelope
     from spkg.trust.keygen import KeySet, MadeKey, make_keys, write_keys
     from spkg.trust.keys import KeyAccess, load_identity, load_signatory
     from spkg.trust.policy import Policy
     from spkg.trust.signers import Identity, KeySigner, Signatory, Signer
+    from spkg.verify.attestation import TrustedAttestation, payload_hasher, verify_attestation
     from spkg.verify.contents import DamagedPayloadError, PayloadReport, check_payload
     from spkg.verify.payload import Payload, inspect_package, open_package
     from spkg.verify.signatures import TrustedPackage, UntrustedPackageError, verify_package
@@ -90,12 +95,14 @@ __all__ = [
     "Boot",
     "BuildPlan",
     "BuildReport",
+    "CarriedSbom",
     "ChildKilledError",
     "Confirmed",
     "DamagedPayloadError",
     "Device",
     "Difference",
     "Digest",
+    "DsseEnvelope",
     "Event",
     "EventKind",
     "FailedError",
@@ -111,6 +118,7 @@ __all__ = [
     "Manifest",
     "Note",
     "Package",
+    "PackageFacts",
     "Payload",
     "PayloadReport",
     "Plan",
@@ -123,6 +131,7 @@ __all__ = [
     "RootState",
     "RootStatus",
     "RootTree",
+    "Sbom",
     "Signatory",
     "Signer",
     "SpkgError",
@@ -132,6 +141,7 @@ __all__ = [
     "TransferError",
     "Trial",
     "Trigger",
+    "TrustedAttestation",
     "TrustedPackage",
     "UnknownMethodError",
     "UnsafeError",
@@ -140,10 +150,13 @@ __all__ = [
     "UsageError",
     "__version__",
     "apply_package",
+    "attest_package",
     "build_package",
+    "carry_sbom",
     "check_payload",
     "compare_packages",
     "confirm",
+    "describe_package",
     "draw_timeline",
     "extract_package",
     "fetch_package",
@@ -155,6 +168,7 @@ __all__ = [
     "load_identity",
     "load_manifest",
     "load_revocation_lists",
+    "load_sbom",
     "load_signatory",
     "make_keys",
     "method_fault",
@@ -162,10 +176,12 @@ __all__ = [
     "open_package",
     "open_signed",
     "open_source",
+    "payload_hasher",
     "plan_build",
     "plan_installation",
     "preview_package",
     "preview_rollback",
+    "read_envelope",
     "recover_root",
     "rollback",
     "root_events",
@@ -174,11 +190,13 @@ __all__ = [
     "survey",
     "transfer_fault",
     "unsafe_extract_package",
+    "verify_attestation",
     "verify_package",
     "write_keys",
 ]
 
 _MODULES: Final = {
+    "build.attest": ("PackageFacts", "attest_package", "describe_package"),
     "build.build_plan": ("BuildPlan", "plan_build"),
     "build.builder": ("BuildReport", "build_package"),
     "build.compare": (
@@ -193,6 +211,7 @@ _MODULES: Final = {
         "Manifest",
         "load_manifest",
     ),
+    "build.sbom": ("CarriedSbom", "Sbom", "carry_sbom", "load_sbom"),
     "build.sign": ("open_signed", "sign_package"),
     "common.atomic_output": ("new_file",),
     "common.child_process": ("ChildKilledError",),
@@ -273,6 +292,7 @@ _MODULES: Final = {
         "preview_rollback",
         "rollback",
     ),
+    "trust.dsse": ("DsseEnvelope", "read_envelope"),
     "trust.keygen": ("KeySet", "MadeKey", "make_keys", "write_keys"),
     "trust.certificate_files": (
         "load_certificates",
@@ -290,6 +310,7 @@ _MODULES: Final = {
         "Signer",
     ),
     "trust.policy": ("Policy",),
+    "verify.attestation": ("TrustedAttestation", "payload_hasher", "verify_attestation"),
     "verify.contents": (
         "DamagedPayloadError",
         "PayloadReport",

@@ -15,6 +15,10 @@ COMMANDS: Final = {
     "sign": ListedCommand(
         where="spkg.cli.sign:sign", help="Add a signature to PKG; existing ones stay unchanged."
     ),
+    "attest": ListedCommand(
+        where="spkg.cli.attest:attest",
+        help="Sign a statement about where PKG comes from: SLSA provenance.",
+    ),
     "inspect": ListedCommand(
         where="spkg.cli.inspect:inspect", help="Show everything in PKG; nothing is verified."
     ),

@@ -28,6 +28,7 @@ __all__ = [
     "Contents",
     "PlannedFile",
     "arrange",
+    "check_command_list",
     "device_path",
     "located",
     "packs",
@@ -137,7 +138,7 @@ def plan_build(manifest: Manifest, *, look: bool = True) -> BuildPlan:
             items += [(step.field, item) for item in _expanded(step, manifest, trees, look=look)]
     found.raise_all()
     plan = BuildPlan(manifest=manifest, items=tuple(items), trees=tuple(trees))
-    _check_size(plan)
+    check_command_list(plan)
     return plan
 
 
@@ -260,8 +261,12 @@ def _record_of(file: PlannedFile, contents: Contents) -> PayloadCommand:
     )
 
 
-def _check_size(plan: BuildPlan) -> None:
-    """Refuse a command list of 2^16 bytes or more, naming the step that exceeds the limit (E.3)."""
+def check_command_list(plan: BuildPlan) -> None:
+    """Refuse a command list of 2^16 bytes or more, naming the step that exceeds the limit (E.3).
+
+    Raises:
+        FormatError: It would be too long.
+    """
     contents = unknown_contents(plan)
     whole = len(encode_commands(arrange(plan, contents)))
     if whole <= MAX_COMMAND_LIST:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from spkg.download.timeouts import Timeouts
     from spkg.download.url import Login
     from spkg.install.trial import Boot
+    from spkg.trust.dsse import DsseEnvelope
     from spkg.trust.keys import KeyAccess
     from spkg.trust.policy import Policy
     from spkg.trust.signers import Identity
@@ -35,6 +36,7 @@ __all__ = [
     "login",
     "now",
     "package_source",
+    "read_attestation",
     "read_identity",
     "read_input",
     "read_policy",
@@ -111,6 +113,14 @@ def read_identity(**key: Any) -> "Identity":
     from spkg.trust.keys import load_identity
 
     return load_identity(*key_inputs(**key))
+
+
+def read_attestation(path: Path) -> "DsseEnvelope":
+    """Return the envelope in a file."""
+    from spkg.trust.dsse import MAX_ENVELOPE, read_envelope
+
+    with path.open("rb") as file:
+        return read_envelope(file.read(MAX_ENVELOPE + 1), str(path))
 
 
 def key_inputs(

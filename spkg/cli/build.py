@@ -1,8 +1,8 @@
 """``spkg build``."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
@@ -32,7 +32,9 @@ from spkg.cli.options import FILE, FORCE, JOBS, JSON, KEY, NO_PROGRESS, SIGNING_
 from spkg.errors import HostError, UsageError
 
 if TYPE_CHECKING:
+    from spkg.build.build_plan import BuildPlan
     from spkg.build.manifest import Manifest
+    from spkg.build.sbom import CarriedSbom
 
 __all__ = ["build"]
 
@@ -61,6 +63,12 @@ STANDARD = Path("-")
     metavar="KEY=VALUE",
     help="Set a key of [package] or [timeouts], for example package.version=6.4.  Repeatable.",
 )
+@click.option(
+    "--sbom",
+    type=FILE,
+    metavar="FILE",
+    help="Carry the CycloneDX or SPDX document in FILE (JSON); a large one goes to PKG.sbom.json.",
+)
 @JOBS
 @FORCE
 @NO_PROGRESS
@@ -73,6 +81,7 @@ def build(
     strict: bool,
     definitions: tuple[str, ...],
     overrides: tuple[str, ...],
+    sbom: Path | None,
     jobs: int | None,
     force: bool,
     no_progress: bool,
@@ -93,7 +102,7 @@ def build(
 
     See: docs/building.md
     """
-    from spkg.build.build_plan import packs, plan_build, sources_size
+    from spkg.build.build_plan import plan_build, sources_size
     from spkg.build.build_warnings import build_warnings
     from spkg.build.builder import build_package, check_build, stream_package
     from spkg.common.findings import refuse_findings
@@ -109,11 +118,17 @@ def build(
             manifest, _pairs("--set", "KEY=VALUE", overrides), _pairs("--define", "NAME=VALUE", definitions)
         )
     )
-    if output is not None and not streaming:
-        spare_inputs(output, [("the manifest", manifest), *key_files(key)])
-        packing = packs(plan, output)
-        if packing is not None:
-            raise UsageError(f"{packing} would pack the output file {output} into the package")
+    plan, carried = (plan, None) if sbom is None else _carrying(plan, sbom)
+    beside = None
+    if carried is not None and not carried.inside and not check:
+        if output is None or streaming:
+            problem = "the SBOM does not fit into the package, and standard output has no place beside it"
+            raise UsageError(problem, hint="write the package to a file, with -o PKG")
+        beside = carried.beside(output)
+    for place in [] if streaming else [output, beside]:
+        if place is not None:
+            _spare(plan, place, [("the manifest", manifest), ("--sbom", sbom), *key_files(key)])
+            check_output(place, force=force)
     identity = None if key["key"] is None else read_identity(**key)
     doubted = [] if identity is None else doubts(identity.certificate, datetime.now(UTC))
     findings = [*build_warnings(plan), *doubted]
@@ -130,17 +145,43 @@ def build(
             with _standard_output() as file:
                 report = stream_package(plan, file, identity, signing_time=signing_time, **work)
         else:
-            from spkg.common.atomic_output import new_file
-
-            with new_file(output, force=force) as file:
+            with _new_package(output, beside, carried, force=force) as file:
                 report = build_package(plan, file, identity, signing_time=signing_time, **work)
     written = None if check or output is None else str(output)
     if as_json:
-        print_document(build_document(plan, report, written, findings))
+        print_document(build_document(plan, report, written, findings, carried))
     elif streaming and not check:
-        say_lines(build_lines(plan, report, "standard output"))
+        say_lines(build_lines(plan, report, "standard output", carried))
     else:
-        print_lines(build_lines(plan, report, written))
+        print_lines(build_lines(plan, report, written, carried))
+
+
+def _carrying(plan: "BuildPlan", sbom: Path) -> tuple["BuildPlan", "CarriedSbom"]:
+    """Return the plan of a package that has the bill of materials, and where that is."""
+    from spkg.build.sbom import carry_sbom, load_sbom
+
+    return carry_sbom(plan, load_sbom(sbom))
+
+
+def _spare(plan: "BuildPlan", output: Path, inputs: Iterable[tuple[str, Any]]) -> None:
+    """Refuse an output that is an input, or that the package itself would contain."""
+    from spkg.build.build_plan import packs
+
+    spare_inputs(output, inputs)
+    packing = packs(plan, output)
+    if packing is not None:
+        raise UsageError(f"{packing} would pack the output file {output} into the package")
+
+
+def _new_package(
+    output: Path, beside: Path | None, carried: "CarriedSbom | None", *, force: bool
+) -> AbstractContextManager[FileIO]:
+    """Open the file of a package, and that of its bill of materials if that goes beside it."""
+    from spkg.common.atomic_output import new_file, new_pair
+
+    if carried is None or beside is None:
+        return new_file(output, force=force)
+    return new_pair(output, beside, carried.sbom.octets, force=force)
 
 
 def _check_usage(

@@ -2,15 +2,18 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from spkg.cli.app import DocumentedError, command, exit_status, host_error
-from spkg.cli.arguments import cores, package_source, read_policy, time_of
+from spkg.cli.arguments import cores, package_source, read_attestation, read_policy, time_of
 from spkg.cli.console import print_document, print_lines, progress_bar
 from spkg.cli.options import FILE, JOBS, JSON, NO_PROGRESS, TRUST
 from spkg.errors import SpkgError
+
+if TYPE_CHECKING:
+    from spkg.verify.attestation import TrustedAttestation
 
 __all__ = ["verify"]
 
@@ -18,6 +21,12 @@ __all__ = ["verify"]
 @command("verify")
 @click.argument("package", metavar="PKG", type=FILE)
 @TRUST
+@click.option(
+    "--attestation",
+    type=FILE,
+    metavar="FILE",
+    help="Also require the provenance in FILE (DSSE), for this package and by an accepted signer.",
+)
 @JOBS
 @NO_PROGRESS
 @JSON
@@ -25,6 +34,7 @@ def verify(
     package: Path,
     at: datetime | None,
     no_clock: bool,
+    attestation: Path | None,
     jobs: int | None,
     no_progress: bool,
     as_json: bool,
@@ -40,6 +50,7 @@ def verify(
 
     See: docs/verifying.md
     """
+    from spkg.common.digests import Digest
     from spkg.report.lines import error_fields
     from spkg.report.verify import verification_document, verification_lines
     from spkg.verify import signatures as verification
@@ -48,29 +59,40 @@ def verify(
 
     trusted: verification.TrustedPackage | None = None
     report: PayloadReport | None = None
+    attested: TrustedAttestation | None = None
     error: SpkgError | None = None
     try:
         policy, time = read_policy(**trust), time_of(at, no_clock=no_clock)
+        envelope = None if attestation is None else read_attestation(attestation)
         with open_package(package_source(package)) as (opened, payload):
             trusted = verification.verify_package(opened, policy, at=time)
+            hashers = []
+            if envelope is not None:
+                from spkg.verify.attestation import payload_hasher, verify_attestation
+
+                attested = verify_attestation(envelope, trusted, policy, at=time)
+                hashers.append(payload_hasher(payload))
             with progress_bar("verifying", payload.length, wanted=not no_progress) as progress:
                 report = check_payload(
                     trusted,
                     payload,
+                    also=hashers,
                     jobs=jobs or cores(),
                     sha256=as_json,
                     progress=progress,
                 )
+            if attested is not None:
+                attested.check_payload_digest(hashers[0].digests[Digest.SHA256])
     except SpkgError as exc:
         error = exc
     except OSError as exc:
         error = host_error(exc)
     if as_json:
-        document = verification_document(trusted, report, error)
+        document = verification_document(trusted, report, error, attested)
         if error is not None:
             document |= error_fields(error, exit_status(error), error.STATUS, str(error))
         print_document(document)
     else:
-        print_lines(verification_lines(trusted, report, error))
+        print_lines(verification_lines(trusted, report, error, attested))
     if error is not None:
         raise DocumentedError(error) from error

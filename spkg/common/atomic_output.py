@@ -32,6 +32,7 @@ __all__ = [
     "new_directory",
     "new_file",
     "new_files",
+    "new_pair",
     "refuse_existing",
     "sync_directory",
     "vacate",
@@ -121,6 +122,35 @@ def new_file(
         else:
             _move_new(temporary, path)
     sync_directory(path.parent)
+
+
+@contextmanager
+def new_pair(path: Path, beside: Path, contents: bytes, *, force: bool = False) -> Iterator[FileIO]:
+    """Open a file as :func:`new_file` does; another one, *beside* it, appears with it, or neither does.
+
+    Raises:
+        UsageError: One of them already exists, now or at the end.
+        OSError: One can't be written.
+    """
+    before: bytes | None = None
+    appeared = False
+    try:
+        with new_file(path, force=force) as file:
+            with new_file(beside, force=force) as small:
+                write_all(small, contents)
+                yield file
+                with _named(path):
+                    os.fsync(file.fileno())  # what has no room fails before the first of them appears
+                if beside.is_file():
+                    before = beside.read_bytes()
+            appeared = True
+    except BaseException:
+        if appeared and before is not None:
+            with new_file(beside, force=True) as small:
+                write_all(small, before)
+        elif appeared:
+            beside.unlink()
+        raise
 
 
 def new_files(

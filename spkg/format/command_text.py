@@ -1,5 +1,7 @@
 """One line of text for a command, for people."""
 
+from typing import Final
+
 from spkg.common.digests import Digest
 from spkg.common.printable import amount, size, toml_key, toml_string
 from spkg.format.commands import (
@@ -26,11 +28,16 @@ from spkg.format.commands import (
 )
 from spkg.format.entities import entity_text
 from spkg.format.fields import UNSAFE
+from spkg.format.sbom import SBOM_KEY, sbom_kind
 
-__all__ = ["summary"]
+__all__ = ["entry_text", "summary"]
 
-FEW_OCTETS = 32
+FEW_OCTETS: Final = 32
 """How many bytes of an opaque Value are shown."""
+MAX_SHOWN: Final = 200
+"""The longest value of metadata that is shown whole, in characters."""
+BEGINNING: Final = 60
+"""How much is shown of a longer one."""
 
 
 def summary(record: Record) -> str:
@@ -60,7 +67,7 @@ def summary(record: Record) -> str:
         case FileModes():
             return f"modes of {amount(len(record.modes), 'file')}"
         case Metadata(entries=entries):
-            return ", ".join(f"{toml_key(name)} = {toml_string(value)}" for name, value in entries)
+            return ", ".join(entry_text(name, value) for name, value in entries)
         case UncheckedCommand():
             return f"hash type {record.hash_type}, which is unknown: {_octets(record.value)}"
         case UnknownCommand():
@@ -71,6 +78,18 @@ def summary(record: Record) -> str:
             raise TypeError(f"no summary for {type(record).__name__}")
 
 
+def entry_text(name: str, value: str) -> str:
+    """Return a key of metadata and its value in one line: of a long value only what it is."""
+    octets = value.encode(errors="surrogatepass")
+    told = f"({len(octets)} bytes, {_digest(octets)})"
+    kind = sbom_kind(value) if name == SBOM_KEY else None
+    if kind is not None:
+        return f"{toml_key(name)} = {kind} {told}"
+    if len(value) > MAX_SHOWN:
+        return f"{toml_key(name)} = {toml_string(value[:BEGINNING] + '…')} {told}"
+    return f"{toml_key(name)} = {toml_string(value)}"
+
+
 def _unsafe(flags: int) -> str:
     return " (unsafe)" if flags & UNSAFE else ""
 
@@ -78,5 +97,9 @@ def _unsafe(flags: int) -> str:
 def _octets(octets: bytes) -> str:
     if len(octets) <= FEW_OCTETS:
         return octets.hex()
-    digest = Digest.SHA256.of(octets).hex()[:16]
-    return f"{octets[:FEW_OCTETS].hex()}… ({len(octets)} bytes, SHA-256 {digest}…)"
+    return f"{octets[:FEW_OCTETS].hex()}… ({len(octets)} bytes, {_digest(octets)})"
+
+
+def _digest(octets: bytes) -> str:
+    """Return enough of a digest to tell contents apart."""
+    return f"SHA-256 {Digest.SHA256.of(octets).hex()[:16]}…"

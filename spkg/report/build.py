@@ -1,9 +1,11 @@
 """``spkg build``: what went into a package, and what a tree step left out."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from spkg.build.build_plan import BuildPlan
 from spkg.build.builder import BuildReport
+from spkg.build.sbom import CarriedSbom
 from spkg.build.source_tree import TreeReport
 from spkg.common.documents import Document
 from spkg.common.findings import Finding
@@ -17,7 +19,11 @@ NAMES_SHOWN = 5
 
 
 def build_document(
-    plan: BuildPlan, report: BuildReport, output: str | None, findings: Iterable[Finding]
+    plan: BuildPlan,
+    report: BuildReport,
+    output: str | None,
+    findings: Iterable[Finding],
+    sbom: CarriedSbom | None = None,
 ) -> Document:
     """Return what ``build --json`` prints; without *output*, nothing was written."""
     return {
@@ -33,11 +39,14 @@ def build_document(
         "shared": report.shared,
         "command_list_length": report.header.command_list_length,
         "payload_length": report.header.payload_length,
+        "sbom": None if sbom is None else _sbom(sbom, output),
         "trees": [_tree(tree) for tree in plan.trees],
     }
 
 
-def build_lines(plan: BuildPlan, report: BuildReport, output: str | None) -> Iterator[Line]:
+def build_lines(
+    plan: BuildPlan, report: BuildReport, output: str | None, sbom: CarriedSbom | None = None
+) -> Iterator[Line]:
     """Yield what ``build`` prints."""
     for tree in plan.trees:
         yield Tone.PLAIN, f"{tree.field}: {amount(len(tree.taken), 'file')} taken"
@@ -55,12 +64,27 @@ def build_lines(plan: BuildPlan, report: BuildReport, output: str | None) -> Ite
             if names:
                 shown = ", ".join(names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "")
                 yield Tone.PLAIN, f"  {amount(len(names), one, several)}{what}: {shown}"
+    if sbom is not None:
+        place = "in the package" if sbom.inside else "beside the package, for which it is too large"
+        yield Tone.PLAIN, f"sbom: {sbom.sbom.kind}, {size(len(sbom.sbom.octets))}, {place}"
     shared = f" ({report.shared} sharing the contents of another)" if report.shared else ""
     payload = size(report.header.payload_length)
     signed = "not signed" if report.signer is None else "signed"
     contents = f"{amount(report.commands, 'command')}, {amount(report.files, 'file')}{shared}"
     name = "checked, nothing written" if output is None else output
     yield Tone.GOOD, f"{name}: {contents}, payload of {payload}, {signed}"
+
+
+def _sbom(carried: CarriedSbom, output: str | None) -> Document:
+    beside = None if output is None else carried.beside(Path(output))
+    return {
+        "format": carried.sbom.kind.format.title,
+        "version": carried.sbom.kind.version,
+        "size": len(carried.sbom.octets),
+        "sha256": carried.sbom.sha256.hex(),
+        "inside": carried.inside,
+        "file": None if beside is None else str(beside),
+    }
 
 
 def _tree(tree: TreeReport) -> Document:

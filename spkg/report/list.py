@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from spkg.common.documents import Document
-from spkg.common.printable import amount, size, toml_key, toml_string
+from spkg.common.printable import amount, size
+from spkg.format.command_text import entry_text
 from spkg.format.commands import Metadata
 from spkg.format.package import Package, PayloadFile
 from spkg.report.lines import Line, Tone, columns, mode_text
@@ -42,7 +43,7 @@ def listing_lines(package: Package) -> Iterator[Line]:
     for line in columns((mode, length.rjust(width), *rest) for mode, length, *rest in rows):
         yield Tone.PLAIN, line
     for key, value in _metadata(package):
-        yield Tone.PLAIN, f"{toml_key(key)} = {toml_string(value)}"
+        yield Tone.PLAIN, entry_text(key, value)
     octets = sum(file.record.file_length for file in package.files)
     yield Tone.BAD, f"{amount(len(rows), 'file')}, {size(octets)}; nothing is verified"
 

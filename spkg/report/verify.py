@@ -1,6 +1,7 @@
 """``spkg verify``: who signed a package, and whether its payload is what they signed."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from spkg.common.documents import Document
 from spkg.common.printable import size
@@ -11,11 +12,17 @@ from spkg.trust.certificates import serial_text, subject_of
 from spkg.verify.contents import DamagedPayloadError, PayloadReport
 from spkg.verify.signatures import SignatureReport, TrustedPackage, UntrustedPackageError
 
+if TYPE_CHECKING:
+    from spkg.verify.attestation import TrustedAttestation
+
 __all__ = ["verification_document", "verification_lines"]
 
 
 def verification_document(
-    trusted: TrustedPackage | None, report: PayloadReport | None, error: SpkgError | None
+    trusted: TrustedPackage | None,
+    report: PayloadReport | None,
+    error: SpkgError | None,
+    attested: "TrustedAttestation | None" = None,
 ) -> Document:
     """Return what ``verify --json`` prints, as far as verification got.
 
@@ -23,6 +30,7 @@ def verification_document(
         trusted: The package, if its signatures are accepted.
         report: What the payload contains, if it was compared.
         error: What ended it.
+        attested: Its provenance, if that was wanted and is accepted.
     """
     signatures, report = _found(trusted, report, error)
     return {
@@ -30,6 +38,7 @@ def verification_document(
         "verdict": _verdict(trusted) if error is None else error.STATUS,
         "dates_checked": None if trusted is None else trusted.dates_checked,
         "signatures": [_signature(signature) for signature in signatures],
+        "attestation": None if attested is None else _attestation(attested),
         "files": [] if report is None else [_file(report, index) for index in range(len(report.files))],
         "uncovered": [] if report is None else [range_document(gap) for gap in report.uncovered],
     }
@@ -40,7 +49,10 @@ def _verdict(trusted: TrustedPackage | None) -> str:
 
 
 def verification_lines(
-    trusted: TrustedPackage | None, report: PayloadReport | None, error: SpkgError | None
+    trusted: TrustedPackage | None,
+    report: PayloadReport | None,
+    error: SpkgError | None,
+    attested: "TrustedAttestation | None" = None,
 ) -> Iterator[Line]:
     """Yield what ``verify`` prints; the arguments are those of :func:`verification_document`."""
     signatures, report = _found(trusted, report, error)
@@ -57,6 +69,10 @@ def verification_lines(
         yield Tone.BAD, "no signatures: accepted because of --unsafe-allow-unsigned"
     if trusted is not None and not trusted.dates_checked:
         yield Tone.BAD, str(NO_DATES)
+    if attested is not None:
+        yield Tone.GOOD, f"attestation: {attested.signer}: accepted"
+        yield Tone.PLAIN, f"  trusted through {subject_of(attested.path[-1])}"
+        yield Tone.PLAIN, f"  built by {attested.builder}"
     if report is None:
         return
     for file in report.files:
@@ -99,6 +115,15 @@ def _signature(signature: SignatureReport) -> Document:
         "signing_time": None if time is None else write_time(time),
         "status": "refused" if signature.signer is None else "accepted",
         "reason": signature.reason or None,
+    }
+
+
+def _attestation(attested: "TrustedAttestation") -> Document:
+    return {
+        "signer": attested.signer,
+        "subject": attested.subject,
+        "builder": attested.builder,
+        "build_type": attested.build_type,
     }
 
 

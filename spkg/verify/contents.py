@@ -67,6 +67,7 @@ def check_payload(
     trusted: TrustedPackage,
     payload: Payload,
     *,
+    also: Sequence[Consumer] = (),
     jobs: int = 1,
     sha256: bool = False,
     progress: Progress | None = None,
@@ -76,6 +77,7 @@ def check_payload(
     Args:
         trusted: The package.
         payload: Its payload, from the beginning.
+        also: More consumers of the payload; with any, everything is done in one pass.
         jobs: How many files of a regular file are hashed at the same time.
         sha256: Whether SHA-256 is computed even if the package has no strong digests.
         progress: Called with the number of bytes done.
@@ -87,7 +89,7 @@ def check_payload(
         FormatError: The payload is shorter or longer than the header states.
         TransferError: The deadline in force has passed, or the transfer failed.
     """
-    return compare_payload(trusted.package, payload, jobs=jobs, sha256=sha256, progress=progress)
+    return compare_payload(trusted.package, payload, also=also, jobs=jobs, sha256=sha256, progress=progress)
 
 
 def compare_payload(

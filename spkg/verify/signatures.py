@@ -34,7 +34,14 @@ from spkg.trust.certificates import certificate_id, read_certificate, subject_of
 from spkg.trust.chain import check_rsa_key, check_signer, key_id
 from spkg.trust.policy import Policy
 
-__all__ = ["AcceptedSigner", "SignatureReport", "TrustedPackage", "UntrustedPackageError", "verify_package"]
+__all__ = [
+    "AcceptedSigner",
+    "SignatureReport",
+    "TrustedPackage",
+    "UntrustedPackageError",
+    "check_rsa_signature",
+    "verify_package",
+]
 
 DIGEST_OIDS: Final = {"1.3.14.3.2.26": Digest.SHA1, "2.16.840.1.101.3.4.2.1": Digest.SHA256}
 RSA: Final = "1.2.840.113549.1.1.1"
@@ -216,7 +223,7 @@ def _examine(index: int, package: Package, candidates: _Candidates, policy: Poli
             reasons.append("the signer's certificate is neither in the block nor an anchor")
         for certificate in named:
             try:
-                _check_signature(certificate, info.signature, digest, octets)
+                check_rsa_signature(certificate, info.signature, digest, octets)
                 path = candidates.path_of(certificate)
             except UntrustedError as exc:
                 reasons.append(exc.problem)
@@ -278,8 +285,14 @@ def _signed_octets(info: SignerInfo, digest: Digest, message: bytes) -> bytes:
     return info.signed_attributes
 
 
-def _check_signature(certificate: x509.Certificate, signature: bytes, digest: Digest, octets: bytes) -> None:
-    """Check an RSA signature of PKCS #1 v1.5 over *octets*."""
+def check_rsa_signature(
+    certificate: x509.Certificate, signature: bytes, digest: Digest, octets: bytes
+) -> None:
+    """Check an RSA signature of PKCS #1 v1.5 over *octets*.
+
+    Raises:
+        UntrustedError: It is not valid, or the key is not one that may sign packages.
+    """
     key = check_rsa_key(certificate.public_key())
     if certificate.public_key_algorithm_oid != RSA_KEY:
         raise UntrustedError("the key is for RSASSA-PSS only")

@@ -96,10 +96,14 @@ def test_an_output_may_have_as_long_a_name_as_the_file_system_takes() -> None:
         ("build m.toml -o signer.key --key signer.key --cert signer.pem", "--key"),
         ("build m.toml -o link --key signer.key --cert signer.pem", "--cert"),
         ("sign u.spkg -o ca.pem --key signer.key --cert signer.pem --chain ca.pem", "--chain"),
+        ("build m.toml -o s.json --unsigned --sbom s.json", "--sbom"),
+        ("attest p.spkg -o p.spkg --key signer.key --cert signer.pem", "the package"),
+        ("attest p.spkg -o signer.pem --key signer.key --cert signer.pem", "--cert"),
     ],
 )
 def test_no_output_overwrites_what_it_is_made_with(args: str, what: str) -> None:
     Path("link").symlink_to("signer.pem")
+    Path("s.json").write_text('{"spdxVersion":"SPDX-2.3"}')
     output = args.split()[3]
     before = Path(output).read_bytes()
 

@@ -31,13 +31,18 @@ OPTIONS: Final = {
     "keygen": ("DIR", {"--name", "--csr", "--force"}),
     "build": (
         "MANIFEST",
-        {"-o", "--unsigned", "--check", "--strict", "--define", "--set", "--jobs", "--force"}
+        {"-o", "--unsigned", "--check", "--strict", "--define", "--set", "--sbom", "--jobs", "--force"}
         | {"--no-progress", "--json"}
         | KEY_OPTIONS,
     ),
     "sign": ("PKG", {"--digest", "-o", "--strict", "--force", "--no-progress", "--json"} | KEY_OPTIONS),
+    "attest": (
+        "PKG",
+        {"-o", "--builder", "--strict", "--force", "--no-progress", "--json"}
+        | (KEY_OPTIONS - {"--signing-time"}),
+    ),
     "inspect": ("PKG", {"--json"}),
-    "verify": ("PKG", {"--jobs", "--no-progress", "--json"} | TRUST_OPTIONS),
+    "verify": ("PKG", {"--attestation", "--jobs", "--no-progress", "--json"} | TRUST_OPTIONS),
     "extract": (
         "PKG DIR",
         {"--unsafe-skip-signatures", "--manifest", "--no-progress", "--json"} | TRUST_OPTIONS,

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from spkg.common.atomic_output import new_directory, new_file, new_files, refuse_existing, write_all
+from spkg.common.atomic_output import new_directory, new_file, new_files, new_pair, refuse_existing, write_all
 from spkg.errors import UsageError
 from tests.support.denied_calls import LINK_CALLS, without_calls
 from tests.support.kit import ROOT
@@ -295,6 +295,70 @@ def test_a_disk_that_is_full_leaves_nothing_and_is_told_by_the_name_of_the_outpu
 
 
 # Several files
+
+
+def test_two_files_appear_together_when_both_are_whole(tmp_path: Path) -> None:
+    with new_pair(tmp_path / "a", tmp_path / "b", b"beside") as file:
+        write_all(file, b"whole")
+        assert not (tmp_path / "b").exists()
+
+    assert (tmp_path / "a").read_bytes() == b"whole"
+    assert (tmp_path / "b").read_bytes() == b"beside"
+
+
+@pytest.mark.parametrize("taken", ["a", "b"])
+def test_of_two_files_neither_appears_where_one_is_there_already(tmp_path: Path, taken: str) -> None:
+    (tmp_path / taken).write_bytes(b"there")
+
+    with pytest.raises(UsageError), new_pair(tmp_path / "a", tmp_path / "b", b"beside") as file:
+        write_all(file, b"whole")
+
+    assert [path.name for path in tmp_path.iterdir()] == [taken]
+    assert (tmp_path / taken).read_bytes() == b"there"
+
+
+@pytest.mark.parametrize("taken", ["a", "b"])
+def test_of_two_files_neither_appears_where_one_appears_meanwhile(tmp_path: Path, taken: str) -> None:
+    with pytest.raises(UsageError), new_pair(tmp_path / "a", tmp_path / "b", b"beside"):
+        (tmp_path / taken).write_bytes(b"there")
+
+    assert [path.name for path in tmp_path.iterdir()] == [taken]
+    assert (tmp_path / taken).read_bytes() == b"there"
+
+
+@pytest.mark.parametrize("before", [b"before", None])
+def test_of_two_files_the_first_to_appear_goes_again_when_the_other_fails(
+    tmp_path: Path, before: bytes | None
+) -> None:
+    if before is not None:
+        (tmp_path / "b").write_bytes(before)
+
+    with pytest.raises(IsADirectoryError), new_pair(tmp_path / "a", tmp_path / "b", b"beside", force=True):
+        (tmp_path / "a").mkdir()
+
+    assert (tmp_path / "b").exists() == (before is not None)
+    assert before is None or (tmp_path / "b").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} <= {"a", "b"}
+
+
+def test_two_files_replace_others_on_demand(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"before")
+
+    with new_pair(tmp_path / "a", tmp_path / "b", b"beside", force=True) as file:
+        write_all(file, b"whole")
+
+    assert [(tmp_path / name).read_bytes() for name in ("a", "b")] == [b"whole", b"beside"]
+
+
+def test_of_two_files_neither_appears_when_making_one_fails(tmp_path: Path) -> None:
+    (tmp_path / "b").write_bytes(b"before")
+
+    with pytest.raises(ZeroDivisionError), new_pair(tmp_path / "a", tmp_path / "b", b"x", force=True):
+        raise ZeroDivisionError
+
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    assert (tmp_path / "b").read_bytes() == b"before"
 
 
 def test_several_files_appear_in_a_directory_that_is_made_for_them(tmp_path: Path) -> None:
