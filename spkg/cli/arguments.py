@@ -117,10 +117,10 @@ def read_identity(**key: Any) -> "Identity":
 
 def read_attestation(path: Path) -> "DsseEnvelope":
     """Return the envelope in a file."""
-    from spkg.trust.dsse import MAX_ENVELOPE, read_envelope
+    from spkg.trust.dsse import MAX_ATTESTATION, read_envelope
 
     with path.open("rb") as file:
-        return read_envelope(file.read(MAX_ENVELOPE + 1), str(path))
+        return read_envelope(file.read(MAX_ATTESTATION + 1), str(path))
 
 
 def key_inputs(

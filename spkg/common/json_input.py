@@ -17,7 +17,7 @@ def read_json(octets: bytes, source: str | None = None) -> Any:
         source: Its name, for errors.
 
     Raises:
-        FormatError: It is not JSON, or readers differ on what it means: a key occurs twice, a number is none.
+        FormatError: It is not JSON, or readers differ on what it means: a key occurs twice, or there is NaN.
     """
     try:
         text = octets.decode()

@@ -52,7 +52,7 @@ def recognize_sbom(document: Any, source: str | None = None) -> SbomKind:
     """Return which kind of bill of materials a JSON document is.
 
     Raises:
-        FormatError: It is none.
+        FormatError: It is of no kind that is known here.
     """
     if isinstance(document, dict):
         if document.get("bomFormat") == SbomFormat.CYCLONE_DX.title:
@@ -74,7 +74,7 @@ def recognize_sbom(document: Any, source: str | None = None) -> SbomKind:
 
 
 def sbom_kind(text: str) -> SbomKind | None:
-    """Return which kind of bill of materials a text is; None if it is none."""
+    """Return which kind of bill of materials a text is; None for any other."""
     try:
         return recognize_sbom(read_json(text.encode()))
     except (SpkgError, UnicodeEncodeError):

@@ -19,7 +19,7 @@ from spkg.errors import FormatError
 from spkg.trust.certificates import UNREADABLE, read_certificate
 
 __all__ = [
-    "MAX_ENVELOPE",
+    "MAX_ATTESTATION",
     "DsseEnvelope",
     "DsseSignature",
     "key_digest",
@@ -27,7 +27,7 @@ __all__ = [
     "read_envelope",
 ]
 
-MAX_ENVELOPE: Final = 4 << 20
+MAX_ATTESTATION: Final = 4 << 20
 """The largest envelope, in bytes."""
 MAX_SIGNATURES: Final = 16
 MAX_EMBEDDED: Final = 8
@@ -87,14 +87,14 @@ def read_envelope(octets: bytes, source: str | None = None) -> DsseEnvelope:
     """Return the envelope that *octets* contain.
 
     Args:
-        octets: The contents of a file, one byte more than :data:`MAX_ENVELOPE` at most.
+        octets: The contents of a file, one byte more than :data:`MAX_ATTESTATION` at most.
         source: Its name, for errors.
 
     Raises:
         FormatError: It is not a DSSE envelope, or exceeds the limits.
     """
-    if len(octets) > MAX_ENVELOPE:
-        raise FormatError(f"the attestation has more than {MAX_ENVELOPE} bytes", source=source)
+    if len(octets) > MAX_ATTESTATION:
+        raise FormatError(f"the attestation has more than {MAX_ATTESTATION} bytes", source=source)
     document = read_json(octets, source)
     if not isinstance(document, dict) or not {"payload", "payloadType", "signatures"} <= document.keys():
         problem = "expected a DSSE envelope, an object with payload, payloadType and signatures"

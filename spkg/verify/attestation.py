@@ -136,7 +136,7 @@ def _accepted(
     """Return the path of the first signer that the policy accepts.
 
     Raises:
-        UntrustedError: There is none.
+        UntrustedError: No signer is accepted.
     """
     if Digest.SHA256 not in policy.digests:
         raise UntrustedError("the policy does not accept the digest algorithm sha256 of the attestation")
@@ -214,7 +214,7 @@ class _Fields:
         return self.inner(key) if key in self.fields else None
 
     def digest(self, key: str) -> bytes | None:
-        """Return a SHA-256 digest in hexadecimal; None if there is none."""
+        """Return a SHA-256 digest in hexadecimal; None if it is not stated."""
         if key not in self.fields:
             return None
         value = self.text(key)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from spkg.errors import FormatError
 from spkg.trust.dsse import (
-    MAX_ENVELOPE,
+    MAX_ATTESTATION,
     DsseEnvelope,
     DsseSignature,
     key_digest,
@@ -120,7 +120,7 @@ def test_only_a_few_certificates_are_read() -> None:
         (with_signature(sig=None), "f: signatures[0].sig: expected a string"),
         (with_signature(sig="?"), "f: signatures[0].sig: expected base64"),
         (with_signature(keyid=7), "f: signatures[0].keyid: expected a string"),
-        (b" " * (MAX_ENVELOPE + 1), f"f: the attestation has more than {MAX_ENVELOPE} bytes"),
+        (b" " * (MAX_ATTESTATION + 1), f"f: the attestation has more than {MAX_ATTESTATION} bytes"),
     ],
 )
 def test_what_is_no_envelope_is_refused_with_its_place(octets: bytes, message: str) -> None:
