@@ -99,6 +99,7 @@ def test_build_prints_one_document() -> None:
         "command_list_length": 72,
         "payload_length": 8,
         "warnings": [],
+        "sbom": None,
         "trees": [
             {
                 "step": "step[0]",

@@ -78,6 +78,7 @@ def test_verify_prints_one_document() -> None:
         "schema": "spkg.verify/1",
         "verdict": "trusted",
         "dates_checked": True,
+        "attestation": None,
         "signatures": [ACCEPTED],
         "files": [INTACT],
         "uncovered": [],
@@ -147,6 +148,7 @@ def test_a_payload_that_was_tampered_with_is_not_trusted() -> None:
         "schema": "spkg.verify/1",
         "verdict": "untrusted",
         "dates_checked": True,
+        "attestation": None,
         "signatures": [ACCEPTED],
         "files": [
             {
@@ -182,6 +184,7 @@ def test_commands_that_were_tampered_with_are_not_trusted() -> None:
         "schema": "spkg.verify/1",
         "verdict": "untrusted",
         "dates_checked": None,
+        "attestation": None,
         "signatures": [{**ACCEPTED, "status": "refused", "reason": reason}],
         "files": [],
         "uncovered": [],
@@ -206,6 +209,7 @@ def test_verify_prints_its_own_document_of_a_malformed_package_too() -> None:
         "schema": "spkg.verify/1",
         "verdict": "malformed",
         "dates_checked": None,
+        "attestation": None,
         "signatures": [],
         "files": [],
         "uncovered": [],
