@@ -104,8 +104,8 @@ class Trial:
         return self.boots is not None and self.counted > self.boots
 
     def counting(self, boot: Boot) -> Self:
-        """Return the trial with this boot counted, unless it already is, or is that of the installation."""
-        if boot.identity in {self.boot, self.last_boot}:
+        """Return the trial with this boot counted, if boots count and it is a new one."""
+        if self.boots is None or boot.identity in {self.boot, self.last_boot}:
             return self
         return replace(self, counted=self.counted + 1, last_boot=boot.identity)
 
