@@ -373,16 +373,9 @@ def collect(root: Root) -> None:
     """
     over = vacant(root, OVER)
     root.rename(TXN, over)  # from here on, nothing can be mistaken for a transaction
-    try:
-        root.sync_directory(OWN)
-    except OSError:
-        # Should a power cut bring the old name back, the rest must not look as if changes had begun.
-        for marker in (PLACING, BACK):
-            with suppress(OSError):
-                root.unlink((*over, marker[-1]))
-        raise
-    finally:
-        root.sweep(over)
+    # If this fails, all is left over: a power cut may bring the old name back, and a part would mislead.
+    root.sync_directory(OWN)
+    root.sweep(over)
 
 
 def _keep(root: Root) -> None:

@@ -158,7 +158,7 @@ def test_an_installer_outwaits_a_status_that_looks_whether_another_is_running() 
             timer.join()
 
 
-def test_a_transaction_that_is_over_goes_even_if_its_new_name_can_not_be_made_durable() -> None:
+def test_a_transaction_that_is_over_stays_whole_until_its_new_name_is_durable() -> None:
     class Failing(Root):
         def sync_directory(self, path: tuple[bytes, ...]) -> None:
             raise OSError(5, "Input/output error", str(path))
@@ -167,9 +167,13 @@ def test_a_transaction_that_is_over_goes_even_if_its_new_name_can_not_be_made_du
         Path("root/.spkg", name).parent.mkdir(parents=True, exist_ok=True)
         Path("root/.spkg", name).touch()
 
-    with Failing(Path("root")) as root, pytest.raises(OSError, match="Input/output error"):
-        collect(root)
+    with Failing(Path("root")) as failing, pytest.raises(OSError, match="Input/output error"):
+        collect(failing)
+    left = sorted(str(path.relative_to("root/.spkg")) for path in Path("root/.spkg").rglob("*"))
+    with Root(Path("root")) as root:
+        settle_root(root)
 
+    assert left == ["over", "over/done", "over/old", "over/old/0", "over/placing"]
     assert list(Path("root/.spkg").iterdir()) == []
 
 
