@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from spkg.common.child_process import ChildKilledError
     from spkg.common.digests import Digest
     from spkg.cwmp.faults import UnknownMethodError, method_fault, transfer_fault
-    from spkg.device import Device, load_device
+    from spkg.device import Device, FileHandler, load_device
     from spkg.download.fetch import fetch_package
     from spkg.download.request_headers import load_headers
     from spkg.download.source import open_source
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from spkg.install.events import Event, EventKind, RolledBackPackage, Trigger
     from spkg.install.guard import guard_trial
     from spkg.install.history import InstalledPackage
+    from spkg.install.hooks import HookRun
     from spkg.install.plan import Plan, plan_installation
     from spkg.install.rollback import Confirmed, RolledBack
     from spkg.install.root import Root
@@ -106,7 +107,9 @@ __all__ = [
     "Event",
     "EventKind",
     "FailedError",
+    "FileHandler",
     "FormatError",
+    "HookRun",
     "HostError",
     "Identity",
     "InstalledPackage",
@@ -219,6 +222,7 @@ _MODULES: Final = {
     "common.digests": ("Digest",),
     "device": (
         "Device",
+        "FileHandler",
         "load_device",
     ),
     "download.fetch": ("fetch_package",),
@@ -258,6 +262,7 @@ _MODULES: Final = {
     ),
     "install.guard": ("guard_trial",),
     "install.history": ("InstalledPackage",),
+    "install.hooks": ("HookRun",),
     "install.plan": (
         "Plan",
         "plan_installation",

@@ -781,6 +781,58 @@ FAULTS: Final = (
         "if sender:",
         "test_whatever_a_server_does_the_file_is_right",
     ),
+    _fault(
+        "a hook that refuses is not heeded",
+        'if run is None or run.run.succeeded:\n            return {}\n        return {"problem": f"the hook',
+        'if run is None or run:\n            return {}\n        return {"problem": f"the hook',
+        "test_a_hook_can_refuse_a_package",
+    ),
+    _fault(
+        "a handler that fails is not heeded",
+        'return {} if run.run.succeeded else {"problem": f"{path}: the handler',
+        'return {} if run else {"problem": f"{path}: the handler',
+        "test_a_handler_that_fails_leaves_the_tree_as_before",
+    ),
+    _fault(
+        "a hook that does not approve is not heeded",
+        'return "" if run is None or run.run.succeeded else f"the hook \'after\'',
+        'return "" if run is None or run else f"the hook \'after\'',
+        "test_a_hook_that_fails_takes_the_package_back",
+    ),
+    _fault(
+        "a hook gets the whole environment",
+        'self._environment = {"PATH": environment.get("PATH") or os.defpath}',
+        "self._environment = dict(environment)",
+        "test_a_hook_gets_the_plan_and_a_few_variables_and_nothing_else",
+    ),
+    _fault(
+        "a handler runs before all is verified",
+        "            report = _stage(plan, payload, root, steps, progress, jobs, sync=few)\n",
+        "            try:\n"
+        "                report = _stage(plan, payload, root, steps, progress, jobs, sync=few)\n"
+        "            except Exception as exc:\n"
+        "                _hand_over(plan, exc.report, root, handle)\n"
+        "                raise\n",
+        "test_no_handler_gets_a_file_of_a_package_that_is_damaged_anywhere",
+    ),
+    _fault(
+        "a program has no limit",
+        "until = None if self._limit is None else self._clock() + self._limit",
+        "until = None",
+        "test_past_its_limit_a_program_is_ended_with_all_that_it_started",
+    ),
+    _fault(
+        "a program inherits descriptors",
+        "if number >= FIRST_FREE and os.get_inheritable(number):",
+        "if False:",
+        "test_a_program_gets_arguments_environment_and_input_and_nothing_else",
+    ),
+    _fault(
+        "a hook runs before the contents are verified",
+        "        if payload.descriptor is not None and (request.in_place or prepares):",
+        "        if payload.descriptor is not None and request.in_place:",
+        "test_what_is_wrong_with_a_package_is_found_before_any_hook",
+    ),
 )
 
 

@@ -313,6 +313,7 @@ def _installing(  # noqa: PLR0917 - what an installation needs
 ) -> Callable[[Parent], Document]:
     """Return the function that installs in a child process."""
     parent, committed = os.getpid(), False
+    asks = hooks.wanted
 
     def committing() -> None:
         nonlocal committed
@@ -341,7 +342,7 @@ def _installing(  # noqa: PLR0917 - what an installation needs
                 payload,
                 opened,
                 request,
-                permit=permit if hooks.wanted else None,
+                permit=permit if asks else None,
                 handle=handle,
                 committing=committing,
                 progress=progress,

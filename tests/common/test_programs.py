@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any, NoReturn
@@ -265,29 +266,49 @@ os.write(result, json.dumps([done.status, done.output]).encode())
     )
 
 
-@pytest.mark.parametrize("closed", [(2,), (0, 1, 2), (0,), (1,)])
+@pytest.mark.parametrize("closed", [(0, 1, 2), (0,), (1,)])
 def test_closed_streams_are_no_obstacle(closed: tuple[int, ...]) -> None:
     done = in_process(f"for one in {closed}: os.close(one)", "cat; echo words >&2")
 
     assert (done.stdout, done.returncode) == (b'[0, "givenwords\\n"]', 0)
 
 
-@pytest.mark.parametrize(
-    "setup",
-    [
-        "reading, writing = os.pipe(); os.close(reading); os.dup2(writing, 2)",
-        "reading, writing = os.pipe(); os.set_blocking(writing, False); os.dup2(writing, 2)",
-        "reading, writing = os.pipe(); os.dup2(writing, 2)",
-        "os.dup2(os.open('/dev/full', os.O_WRONLY), 2)",
-    ],
-    ids=["gone", "full", "full and patient", "no room"],
-)
-def test_where_nobody_looks_at_the_output_the_program_goes_on(setup: str) -> None:
-    done = in_process(setup, "head -c 100000 /dev/zero | tr '\\0' x; echo end")
+@contextmanager
+def standard_error(descriptor: int | None) -> Iterator[None]:
+    """Have another standard error, or none, here."""
+    before = os.dup(2)
+    os.close(2)
+    try:
+        if descriptor is not None:
+            os.dup2(descriptor, 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
-    assert done.returncode == 0
-    assert done.stdout.endswith(b'xend\\n"]')
-    assert done.stdout.startswith(b"[0, ")
+
+def test_without_a_standard_error_the_output_is_kept() -> None:
+    with standard_error(None):
+        done = shell("cat; echo words >&2", given=b"given")
+
+    assert (done.status, done.output) == (0, "givenwords\n")
+
+
+@pytest.mark.parametrize("kind", ["gone", "full", "full and patient", "no room"])
+def test_where_nobody_looks_at_the_output_the_program_goes_on(kind: str) -> None:
+    reading, writing = os.pipe()
+    if kind == "gone":
+        os.close(reading)
+    if kind == "full":
+        os.set_blocking(writing, False)
+    looking = os.open("/dev/full", os.O_WRONLY) if kind == "no room" else writing
+
+    with standard_error(looking):
+        done = shell("head -c 100000 /dev/zero | tr '\\0' x; echo end")
+
+    assert (done.status, done.output[-5:]) == (0, "xend\n")
+    for descriptor in {writing, looking} | ({reading} if kind != "gone" else set()):
+        os.close(descriptor)
 
 
 # Signals to us.

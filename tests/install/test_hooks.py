@@ -552,6 +552,24 @@ def test_a_signal_ends_that_hook_and_takes_the_package_back(mode: tuple[str, ...
     assert [one["by"] for one in status()["rolled_back"]] == ([] if mode else ["hook"])
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_caller_that_is_interrupted_then_has_the_package_taken_back(*, in_place: bool) -> None:
+    write_device(after=RAN)
+
+    def interrupt(event: object) -> None:
+        if isinstance(event, spkg.HookRun):
+            raise KeyboardInterrupt
+
+    with spkg.open_source("p.spkg", clock=monotonic) as (package, payload):
+        trusted = spkg.verify_package(package, policy(), at=AT)
+        device = spkg.load_device(Path("device.toml"))
+        request = spkg.ApplyRequest(device=device, when="then", in_place=in_place)
+        with pytest.raises(KeyboardInterrupt):
+            spkg.apply_package(trusted, payload, Path("root"), request, clock=monotonic, hear=interrupt)
+
+    assert tree() == (NEW if in_place else OLD)
+
+
 def test_a_process_that_is_killed_during_that_hook_leaves_the_package_installed() -> None:
     write_device(
         after='echo $$ > "$1/draft"; mv "$1/draft" "$1/pid"; while [ ! -e "$1/go" ]; do sleep 0.01; done'

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 __all__ = ["LONG", "NOTES", "is_gone", "noted", "on_device", "write_device"]
 
-LONG: Final = 60
+LONG: Final = 20
 """Seconds that no hook of a test takes, unless its limit is not applied."""
 NOTES: Final = "notes"
 """Where the scripts write."""
