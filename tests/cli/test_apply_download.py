@@ -19,6 +19,7 @@ from spkg.format.commands import End, InitialActivityTimeout, Remove
 from spkg.format.paths import RootPath
 from tests.support.commands import PATIENCE, PROGRAM, run
 from tests.support.fake_servers import Script, nobody, serving
+from tests.support.hooks_kit import noted, on_device, write_device
 from tests.support.installation import APPLY, OLD, furnish_root, started, tree, wait_for, wait_for_octets
 from tests.support.kit import CONTENTS, Draft, file
 from tests.support.package_files import TRUST
@@ -76,6 +77,20 @@ def test_the_events_tell_state_command_and_deadline(url: str) -> None:
         "deadline": None,
     }
     assert (done["status"], done["reason"], done["reboot_required"]) == ("installed", None, True)
+
+
+@pytest.mark.parametrize("script_of_hook", ["sleep 1.2", "exit 1"])
+def test_a_hook_comes_before_the_payload_and_takes_no_time_of_the_transfer(
+    url: str, script_of_hook: str
+) -> None:
+    write_device(before=f'ls root root/.spkg > "$1/root"; {script_of_hook}', after='ls root > "$1/after"')
+
+    result = run("apply", url, *on_device(*APPLY), "--timeout", "1", "--idle-timeout", "1")
+
+    refused = script_of_hook == "exit 1"
+    assert (result.exit_code, tree()) == ((5, OLD) if refused else (0, NEW))
+    assert "txn" not in noted("root")
+    assert (noted("after") is None) == refused
 
 
 def test_the_deadline_in_force_is_told(url: str, script: Script) -> None:
