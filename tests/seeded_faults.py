@@ -673,6 +673,36 @@ FAULTS: Final = (
         "test_a_mode_comes_from_the_first_of_five_that_says",
     ),
     _fault(
+        "an attestation of another package",
+        "        if digests[-1] == bytes.fromhex(signed):\n",
+        "        if True:\n",
+        "test_a_statement_about_another_package_is_refused",
+    ),
+    _fault(
+        "an attestation by anybody",
+        "return check_signer(certificate, pool, policy, at)",
+        "return (certificate,)",
+        "test_a_signer_that_could_not_sign_the_package_cannot_sign_a_statement",
+    ),
+    _fault(
+        "an attestation of another payload",
+        "if self.payload_sha256 not in {None, digest}:",
+        "if False:",
+        "test_the_payload_digest_is_compared_where_it_is_stated",
+    ),
+    _fault(
+        "JSON in which a key occurs twice",
+        "    if len(found) != len(pairs):\n        names",
+        "    if False:\n        names",
+        "test_what_readers_differ_on_is_refused_with_its_place",
+    ),
+    _fault(
+        "a bill of materials that stays where its package does not appear",
+        "        elif appeared:\n            beside.unlink()\n",
+        "",
+        "test_of_two_files_the_first_to_appear_goes_again_when_the_other_fails",
+    ),
+    _fault(
         "metadata in any form",
         "return entries if codec.encode(entries) == octets else None",
         "return entries",

@@ -218,6 +218,19 @@ def test_a_payload_that_only_sha1_protects_has_to_be_the_attested_one() -> None:
     )
 
 
+def test_what_a_statement_says_controls_no_terminal() -> None:
+    predicate = {
+        "buildDefinition": {"buildType": "x"},
+        "runDetails": {"builder": {"id": "x:\x1b[2J\u202e"}},
+    }
+    Path("a.json").write_bytes(enveloped(statement(predicate=predicate)).encode())
+
+    result = run("verify", "p.spkg", *TRUST, "--attestation", "a.json")
+
+    assert result.exit_code == 0
+    assert r"  built by x:\x1b[2J\u202e" in result.stdout.splitlines()
+
+
 @pytest.mark.parametrize("octets", [b"", b"{}", b"[1]", b"\x30\x82", b'{"payload":"","payloadType":""}'])
 def test_what_is_no_envelope_is_3(octets: bytes) -> None:
     Path("a.json").write_bytes(octets)

@@ -306,6 +306,23 @@ def test_two_files_appear_together_when_both_are_whole(tmp_path: Path) -> None:
     assert (tmp_path / "b").read_bytes() == b"beside"
 
 
+def test_the_larger_of_two_files_is_durable_before_the_other_appears(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[int, bool]] = []
+    sync = os.fsync
+
+    def record(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_size, (tmp_path / "b").exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    with new_pair(tmp_path / "a", tmp_path / "b", b"beside") as file:
+        write_all(file, b"x" * 5000)
+
+    assert synced[0] == (5000, False)
+
+
 @pytest.mark.parametrize("taken", ["a", "b"])
 def test_of_two_files_neither_appears_where_one_is_there_already(tmp_path: Path, taken: str) -> None:
     (tmp_path / taken).write_bytes(b"there")

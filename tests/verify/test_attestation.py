@@ -112,6 +112,29 @@ def test_a_signature_of_an_unknown_key_is_refused() -> None:
     assert refused(nameless) == "the attestation: signature[0]: the signature is not valid"
 
 
+def test_the_first_certificate_beside_a_signature_is_the_signers() -> None:
+    genuine = enveloped(statement())
+    (made,) = genuine.signatures
+    swapped = (second_signer().certificate, signer().certificate)
+
+    assert refused(replace(genuine, signatures=(replace(made, certificates=swapped),))) == (
+        "the attestation: signature[0]: the signature is not valid"
+    )
+
+
+def test_without_the_name_of_a_key_only_a_few_are_tried() -> None:
+    others = [authority(f"Root {number}", with_key="root", serial=number) for number in range(2, 9)]
+    eighth, ninth = policy(*others, second_signer()), policy(*others, root(), second_signer())
+    package = verify_package(read(Draft().encode()), policy(), at=AT)
+    nameless = enveloped(statement(), second_signer(), embed=False, keyid="")
+    named = enveloped(statement(), second_signer(), embed=False)
+
+    assert check(nameless, eighth, package).signer == "CN=Second Signer"
+    assert check(named, ninth, package).signer == "CN=Second Signer"
+    with pytest.raises(UntrustedError):
+        check(nameless, ninth, package)
+
+
 @pytest.mark.parametrize(
     ("by", "message"),
     [
