@@ -76,6 +76,11 @@ run spkg apply "$out/gateway.spkg" "$@" --dry-run
 run spkg apply "$out/gateway.spkg" "$@"
 run spkg status --root "$out/root"
 
+title "Install it again, on trial: nobody confirms it, so after a second the gateway goes back"
+run spkg apply "$out/gateway.spkg" "$@" --again --back-up 1s
+run spkg guard --root "$out/root" --reboot echo "the gateway would reboot now"
+run spkg log --root "$out/root"
+
 title "Change one byte of the payload: refused"
 size=$(wc -c <"$out/gateway.spkg")
 head -c "$((size - 1))" "$out/gateway.spkg" >"$out/tampered.spkg"
