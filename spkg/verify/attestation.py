@@ -44,6 +44,8 @@ PREDICATE_TYPE: Final = "https://slsa.dev/provenance/v1"
 PAYLOAD_DIGEST: Final = "payloadSha256"
 """The annotation of the subject that has the SHA-256 digest of the whole payload."""
 HEX_DIGEST: Final = re.compile("[0-9a-f]{64}")
+MAX_REASONS: Final = 8
+"""How many refusals an error message lists."""
 MAX_TRIED: Final = 8
 """How many certificates are tried for a signature that has none of its own."""
 
@@ -154,7 +156,10 @@ def _accepted(
                 return check_signer(certificate, pool, policy, at)
             except UntrustedError as exc:
                 reasons.append(f"signature[{index}]: {exc.problem}")
-    raise UntrustedError(f"the attestation: {'; '.join(dict.fromkeys(reasons))}")
+    told = [*dict.fromkeys(reasons)]
+    if len(told) > MAX_REASONS:
+        told[MAX_REASONS:] = [f"and {len(told) - MAX_REASONS} more"]
+    raise UntrustedError(f"the attestation: {'; '.join(told)}")
 
 
 def _embedded(package: Package) -> Iterator[x509.Certificate]:

@@ -199,6 +199,16 @@ def test_a_signature_of_another_length_is_refused() -> None:
     )
 
 
+def test_a_message_lists_a_few_refusals_and_counts_the_others() -> None:
+    genuine = enveloped(statement())
+    (made,) = genuine.signatures
+    many = replace(genuine, signatures=(replace(made, octets=bytes(256)),) * 10)
+
+    told = refused(many).removeprefix("the attestation: ").split("; ")
+
+    assert told == [f"signature[{index}]: the signature is not valid" for index in range(8)] + ["and 2 more"]
+
+
 def test_a_statement_about_another_package_is_refused() -> None:
     other = statement(subject=[{"name": "p.spkg", "digest": {"sha256": HEX}}])
     mine = statement()["subject"][0]["digest"]["sha256"]
