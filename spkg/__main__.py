@@ -19,6 +19,15 @@ COMMANDS: Final = {
         where="spkg.cli.attest:attest",
         help="Sign a statement about where PKG comes from: SLSA provenance.",
     ),
+    "prepare": ListedCommand(
+        where="spkg.cli.prepare:prepare", help="Write what is to be signed for PKG, to be signed elsewhere."
+    ),
+    "attach": ListedCommand(
+        where="spkg.cli.attach:attach", help="Add a signature to PKG that was made elsewhere."
+    ),
+    "signatures": ListedCommand(
+        where="spkg.cli.signatures:signatures", help="List the signatures of PKG, or remove some."
+    ),
     "inspect": ListedCommand(
         where="spkg.cli.inspect:inspect", help="Show everything in PKG; nothing is verified."
     ),

@@ -21,6 +21,7 @@ from spkg.format.signature_block import (
     load_block,
     signed_attributes,
     signer_info,
+    without_signers,
 )
 from spkg.trust.certificates import certificate_id, subject_of
 from spkg.trust.chain import check_rsa_key
@@ -37,6 +38,7 @@ __all__ = [
     "sign_package",
     "signed_size",
     "with_signature",
+    "write_with_block",
 ]
 
 
@@ -171,11 +173,13 @@ def sign_package(
     *,
     digest: Digest = Digest.SHA1,
     signing_time: datetime | None = None,
+    replacing: bool = False,
     progress: Progress | None = None,
-) -> None:
-    """Write *package* with one more signature to *output*.
+) -> int:
+    """Write *package* with one more signature to *output*, and return how many it replaces.
 
-    The payload is compared with its commands while it is copied: the signature covers it, too.
+    The payload is compared with its commands while it is copied: the signature covers it, too.  With
+    *replacing*, the same certificate's signature with the same digest goes.
 
     Raises:
         DamagedPayloadError: A file does not match its command.
@@ -183,7 +187,29 @@ def sign_package(
         RefusedError: This signer has already signed with this digest.
         UntrustedError: Our own verifier would not accept the key.
     """
-    block = add_signature(package.block, package.signed, identity, digest=digest, signing_time=signing_time)
+    block, gone = package.block, set[int]()
+    if replacing:
+        named = certificate_id(identity.certificate.public_bytes(Encoding.DER))
+        gone = {
+            index
+            for index, one in enumerate(block.signers)
+            if (one.issuer, one.serial) == named and one.digest_algorithm.name == digest.value
+        }
+        block = load_block(without_signers(block, gone))
+    octets = add_signature(block, package.signed, identity, digest=digest, signing_time=signing_time)
+    write_with_block(package, payload, output, octets, progress=progress)
+    return len(gone)
+
+
+def write_with_block(
+    package: Package, payload: Payload, output: FileIO, block: bytes, *, progress: Progress | None = None
+) -> None:
+    """Write *package* with another signature block to *output*.
+
+    Raises:
+        DamagedPayloadError: A file does not match its command.
+        FormatError: The payload does not fit the header, or the front matter would be too large.
+    """
     check_front_matter(package.signed, block)
     write_all(output, package.signed + block)
     compare_payload(package, payload, also=[_Copier(output, payload.length)], progress=progress)

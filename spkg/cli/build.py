@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from spkg.cli.arguments import (
     cores,
     given_options,
     key_files,
+    now,
     read_identity,
     read_input,
     spare_inputs,
@@ -28,7 +29,7 @@ from spkg.cli.console import (
     warn,
     writing,
 )
-from spkg.cli.options import FILE, FORCE, JOBS, JSON, KEY, NO_PROGRESS, SIGNING_TIME, STRICT
+from spkg.cli.options import FILE, FORCE, JOBS, JSON, KEY, NO_PROGRESS, SIGNING_TIME, STRICT, UNFIT
 from spkg.errors import HostError, UsageError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ STANDARD = Path("-")
 @click.option("-o", "output", type=FILE, metavar="PKG", help="Write the package to PKG.")
 @KEY
 @SIGNING_TIME
+@UNFIT
 @click.option("--unsigned", is_flag=True, help="Build a package without a signature.")
 @click.option("--check", is_flag=True, help="Do everything but write the package.")
 @STRICT
@@ -86,6 +88,8 @@ def build(
     force: bool,
     no_progress: bool,
     as_json: bool,
+    at: datetime | None,
+    unsafe_unfit_certificate: bool,
     signing_time: datetime | None,
     **key: Any,
 ) -> None:
@@ -107,7 +111,8 @@ def build(
     from spkg.build.builder import build_package, check_build, stream_package
     from spkg.common.findings import refuse_findings
     from spkg.report.build import build_document, build_lines
-    from spkg.trust.chain import doubts
+    from spkg.trust.fitness import check_fitness
+    from spkg.trust.policy import PACKAGE_PURPOSES
 
     _check_usage(output, unsigned=unsigned, check=check, as_json=as_json, key=key)
     streaming = output == STANDARD
@@ -130,8 +135,14 @@ def build(
             _spare(plan, place, [("the manifest", manifest), ("--sbom", sbom), *key_files(key)])
             check_output(place, force=force)
     identity = None if key["key"] is None else read_identity(**key)
-    doubted = [] if identity is None else doubts(identity.certificate, datetime.now(UTC))
-    findings = [*build_warnings(plan), *doubted]
+    findings = [*build_warnings(plan)]
+    if identity is not None:
+        findings += check_fitness(
+            identity.certificate,
+            PACKAGE_PURPOSES,
+            at=at or now(),
+            unsafe_unfit_certificate=unsafe_unfit_certificate,
+        )
     for finding in findings:
         warn(finding)
     if strict:

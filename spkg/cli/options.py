@@ -13,6 +13,7 @@ from spkg.errors import UsageError
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 __all__ = [
+    "CERTIFICATE",
     "FILE",
     "FORCE",
     "JOBS",
@@ -21,10 +22,12 @@ __all__ = [
     "NO_PROGRESS",
     "ROOT",
     "SIGNING_TIME",
+    "SIGN_DIGEST",
     "STRICT",
     "TRANSFER",
     "TRANSFER_OPTIONS",
     "TRUST",
+    "UNFIT",
     "Delay",
     "File",
     "KeyPlace",
@@ -239,6 +242,29 @@ KEY = options(
         type=FILE,
         metavar="FILE",
         help="Read the key's passphrase from the first line of FILE.",
+    ),
+)
+SIGN_DIGEST = click.option(
+    "--digest",
+    type=click.Choice(["sha1", "sha256"]),
+    default="sha1",
+    show_default=True,
+    help="Use this digest.  E.5 demands sha1; sha256 is for a second signature.",
+)
+CERTIFICATE = options(
+    click.option("--cert", type=FILE, required=True, metavar="FILE", help="The signer's certificate."),
+    click.option("--chain", type=FILE, metavar="FILE", help="Also embed the certificates in FILE."),
+)
+UNFIT = options(
+    click.option(
+        "--at",
+        type=Time(),
+        help="Check the signer's certificate at TIME.  [default: now]",
+    ),
+    click.option(
+        "--unsafe-unfit-certificate",
+        is_flag=True,
+        help="Sign even if verifiers will refuse the certificate.",
     ),
 )
 SIGNING_TIME = click.option(

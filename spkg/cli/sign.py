@@ -1,15 +1,15 @@
 """``spkg sign``."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from spkg.cli.app import command
-from spkg.cli.arguments import check_output, key_files, package_source, read_identity, spare_inputs
+from spkg.cli.arguments import check_output, key_files, now, package_source, read_identity, spare_inputs
 from spkg.cli.console import print_document, print_lines, progress_bar, warn
-from spkg.cli.options import FILE, FORCE, JSON, KEY, NO_PROGRESS, SIGNING_TIME, STRICT
+from spkg.cli.options import FILE, FORCE, JSON, KEY, NO_PROGRESS, SIGN_DIGEST, SIGNING_TIME, STRICT, UNFIT
 from spkg.common.findings import Finding, refuse_findings
 from spkg.errors import UsageError
 
@@ -25,13 +25,9 @@ SHA1_MISSING: Final = Finding(
 @click.argument("package", metavar="PKG", type=FILE)
 @KEY
 @SIGNING_TIME
-@click.option(
-    "--digest",
-    type=click.Choice(["sha1", "sha256"]),
-    default="sha1",
-    show_default=True,
-    help="Use this digest.  E.5 demands sha1; sha256 is for a second signature.",
-)
+@SIGN_DIGEST
+@click.option("--replace", "replacing", is_flag=True, help="Replace the signer's signature with this digest.")
+@UNFIT
 @click.option("-o", "output", type=FILE, metavar="OUT", help="Write to OUT and leave PKG unchanged.")
 @STRICT
 @FORCE
@@ -40,6 +36,9 @@ SHA1_MISSING: Final = Finding(
 def sign(
     package: Path,
     digest: str,
+    replacing: bool,
+    at: datetime | None,
+    unsafe_unfit_certificate: bool,
     output: Path | None,
     strict: bool,
     force: bool,
@@ -62,7 +61,8 @@ def sign(
     from spkg.common.digests import Digest
     from spkg.report.sign import signed_document, signed_lines
     from spkg.trust.certificates import subject_of
-    from spkg.trust.chain import doubts
+    from spkg.trust.fitness import check_fitness
+    from spkg.trust.policy import PACKAGE_PURPOSES
     from spkg.verify.payload import open_package
 
     if output is None and str(package) == "-":
@@ -72,7 +72,12 @@ def sign(
         spare_inputs(output, key_files(key))
     identity = read_identity(**key)
     with open_package(package_source(package)) as (opened, payload):
-        found = doubts(identity.certificate, datetime.now(UTC))
+        found = check_fitness(
+            identity.certificate,
+            PACKAGE_PURPOSES,
+            at=at or now(),
+            unsafe_unfit_certificate=unsafe_unfit_certificate,
+        )
         if digest == "sha256" and not opened.block.signers:
             found.append(SHA1_MISSING)
         for finding in found:
@@ -83,18 +88,19 @@ def sign(
             progress_bar("signing", payload.length, wanted=not no_progress) as progress,
             open_signed(package, payload, output, force=force) as file,
         ):
-            sign_package(
+            replaced = sign_package(
                 opened,
                 payload,
                 file,
                 identity,
                 digest=Digest(digest),
                 signing_time=signing_time,
+                replacing=replacing,
                 progress=progress,
             )
-    who, count = subject_of(identity.certificate), len(opened.block.signers) + 1
+    who, count = subject_of(identity.certificate), len(opened.block.signers) + 1 - replaced
     name = str(output or package)
     if as_json:
-        print_document(signed_document(name, who, digest, opened, found))
+        print_document(signed_document(name, who, digest, opened, found, replaced=replaced))
     else:
         print_lines(signed_lines(name, who, digest, count))

@@ -4,7 +4,7 @@ The only module that uses asn1crypto.  It returns structure and bytes; :mod:`spk
 whether a signature is valid, and :mod:`spkg.trust.chain` whether its signer is trusted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,6 +45,7 @@ __all__ = [
     "readable_name",
     "signed_attributes",
     "signer_info",
+    "without_signers",
 ]
 
 MAX_SIGNERS: Final = 64
@@ -306,16 +307,59 @@ def add_signer(block: SignatureBlock, info: bytes, digest: Digest, certificates:
         algorithms.append(
             algos.DigestAlgorithm({"algorithm": digest.value, "parameters": core.Null()}).dump()
         )
-    pool = set_of([*block.certificate_octets, *certificates], CONTEXT_0)
-    crls = set_of(block.crl_octets, CONTEXT_1) if block.crl_octets else b""
+    pool = [*block.certificate_octets, *certificates]
+    signers = [*(signer.octets for signer in block.signers), info]
+    return _block(block.version, algorithms, pool, block.crl_octets, signers)
+
+
+def without_signers(block: SignatureBlock, gone: Collection[int]) -> bytes:
+    """Return *block* without some of its signatures, and the certificates of these signers alone.
+
+    Everything else is kept byte for byte, but without any signature the block is empty.
+
+    Args:
+        block: The block.
+        gone: The indexes of the signatures.
+    """
+    kept = [signer for index, signer in enumerate(block.signers) if index not in gone]
+    if not kept:
+        return EMPTY_BLOCK
+    needed = {(signer.issuer, signer.serial) for signer in kept}
+    leaving = {(block.signers[index].issuer, block.signers[index].serial) for index in gone} - needed
+    oids = {signer.digest_algorithm.oid for signer in kept}
+    algorithms = [
+        octets
+        for one, octets in zip(block.digest_algorithms, block.digest_algorithm_octets, strict=True)
+        if one.oid in oids
+    ]
+    certificates = [octets for octets in block.certificate_octets if _named(octets) not in leaving]
+    signers = [signer.octets for signer in kept]
+    return _block(block.version, algorithms, certificates, block.crl_octets, signers)
+
+
+def _named(certificate: bytes) -> tuple[bytes, int] | None:
+    try:
+        return certificate_id(certificate)
+    except FormatError:
+        return None
+
+
+def _block(
+    version: int,
+    algorithms: Sequence[bytes],
+    certificates: Sequence[bytes],
+    crls: Sequence[bytes],
+    signers: Sequence[bytes],
+) -> bytes:
+    """Return a block of these members, each in DER."""
     signed_data = tlv(
         SEQUENCE,
-        tlv(INTEGER, bytes((block.version,))),
+        tlv(INTEGER, bytes((version,))),
         set_of(algorithms),
         tlv(SEQUENCE, DATA_OCTETS),
-        pool,
-        crls,
-        set_of([*(signer.octets for signer in block.signers), info]),
+        set_of(certificates, CONTEXT_0) if certificates else b"",
+        set_of(crls, CONTEXT_1) if crls else b"",
+        set_of(signers),
     )
     return tlv(SEQUENCE, core.ObjectIdentifier(SIGNED_DATA).dump(), tlv(CONTEXT_0, signed_data))
 

@@ -13,15 +13,22 @@ __all__ = ["signed_document", "signed_lines"]
 
 
 def signed_document(
-    output: str, signer: str, digest: str, package: Package, findings: Iterable[Finding]
+    output: str,
+    signer: str,
+    digest: str,
+    package: Package,
+    findings: Iterable[Finding],
+    *,
+    schema: str = "spkg.sign/1",
+    replaced: int = 0,
 ) -> Document:
-    """Return what ``sign --json`` prints; *package* is as it was before."""
+    """Return what ``sign`` and ``attach`` print with ``--json``; *package* is as it was before."""
     return {
-        "schema": "spkg.sign/1",
+        "schema": schema,
         "output": output,
         "signer": signer,
         "digest": digest,
-        "signatures": len(package.block.signers) + 1,
+        "signatures": len(package.block.signers) + 1 - replaced,
         "signed_sha256": sha256(package.signed).hexdigest(),
         "warnings": warning_documents(findings),
     }

@@ -40,6 +40,7 @@ __all__ = [
     "TrustedPackage",
     "UntrustedPackageError",
     "check_rsa_signature",
+    "check_one_signature",
     "verify_package",
 ]
 
@@ -167,6 +168,29 @@ def verify_package(package: Package, policy: Policy, *, at: datetime | None) -> 
         dates_checked=at is not None,
         seal=_SEAL,
     )
+
+
+def check_one_signature(
+    block: SignatureBlock, index: int, signed: bytes, certificate: x509.Certificate, digest: Digest
+) -> None:
+    """Check that a signature is one of *certificate* over *signed*; nothing is said about trust.
+
+    Args:
+        block: The block.
+        index: The signature's.
+        signed: The bytes of header and command list.
+        certificate: The signer's.
+        digest: The digest that it must have.
+
+    Raises:
+        UntrustedError: It does not hold, or is not by this signer or digest.
+    """
+    info = block.signers[index]
+    if (info.issuer, info.serial) != certificate_id(certificate.public_bytes(Encoding.DER)):
+        raise UntrustedError(f"the signature is not one of {subject_of(certificate)}")
+    policy = Policy(anchors=(certificate,), digests=frozenset({digest}))
+    used = _check_algorithms(info, block, policy)
+    _check_signature(certificate, info.signature, used, _signed_octets(info, used, signed))
 
 
 class _Candidates:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import click
 from spkg.cli.app import DocumentedError, FailureReporter, command, exit_status, failure_fields, host_error
 from spkg.cli.arguments import check_output, cores, key_files, key_inputs, now, spare_inputs
 from spkg.cli.console import hint, print_line, print_lines, print_octets, progress_bar, warn
-from spkg.cli.options import FILE, FORCE, JOBS, KEY, NO_PROGRESS, STRICT
+from spkg.cli.options import FILE, FORCE, JOBS, KEY, NO_PROGRESS, STRICT, UNFIT
 from spkg.common.findings import Finding, refuse_findings
 from spkg.common.printable import amount
 from spkg.errors import FormatError, SpkgError, UsageError
@@ -60,6 +60,7 @@ def _last_line(options: Mapping[str, Any]) -> FailureReporter | None:
     help="Issue the Options in this options file.",
 )
 @KEY
+@UNFIT
 @click.option(
     "--digest",
     type=click.Choice(["sha256", "sha1"]),
@@ -112,6 +113,8 @@ def issue(
     force: bool,
     no_progress: bool,
     as_json: bool,
+    at: datetime | None,
+    unsafe_unfit_certificate: bool,
     **key: Any,
 ) -> None:
     """Issue vouchers to one device or to many.
@@ -127,7 +130,7 @@ def issue(
     See: docs/vouchers.md
     """
     from spkg.common.digests import Digest
-    from spkg.trust.chain import doubts
+    from spkg.trust.fitness import check_fitness
     from spkg.trust.keys import load_signatory
     from spkg.trust.policy import VOUCHER_PURPOSES
     from vouchers.acs.bulk import BulkOrder, VoucherForm
@@ -154,7 +157,12 @@ def issue(
         spare_inputs(output, [*inputs, *key_files(key)])
     templates = load_options(options_file)
     signatory = load_signatory(*key_inputs(**key))
-    found = doubts(signatory.certificate, datetime.now(UTC), VOUCHER_PURPOSES)
+    found = check_fitness(
+        signatory.certificate,
+        VOUCHER_PURPOSES,
+        at=at or now(),
+        unsafe_unfit_certificate=unsafe_unfit_certificate,
+    )
     for template in templates:
         if template.is_over(now()):
             problem = (

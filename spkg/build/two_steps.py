@@ -1,0 +1,219 @@
+"""Signing in two steps: what is to be signed is written out, signed elsewhere, and attached.
+
+Nothing is attached that was not checked: the request must be of this package, and the signature must hold.
+"""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Final, Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from spkg.build.sign import attributes_to_sign, with_signature
+from spkg.common.digests import Digest
+from spkg.errors import FormatError, HostError, RefusedError, UntrustedError
+from spkg.format.package import Package
+from spkg.format.signature_block import add_signer, load_block
+from spkg.trust.certificate_files import read_certificates
+from spkg.trust.certificates import certificate_id, subject_of
+from spkg.trust.signers import digest_info
+from spkg.verify.signatures import check_one_signature
+
+__all__ = ["MAX_REQUEST", "SigningRequest", "attach_signature", "attach_signer_info", "prepare_signature"]
+
+SCHEMA: Final = "spkg.request/1"
+MAX_REQUEST: Final = 1 << 20
+"""The longest request, in bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigningRequest:
+    """What is to be signed, and by whom."""
+
+    package: str
+    """SHA-256 of the signed bytes, in hex: which package it is for."""
+    digest: Digest
+    attributes: bytes
+    """The signed attributes (PKCS #7): their digest is what the key signs."""
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def hashed(self) -> bytes:
+        """The digest of the signed attributes."""
+        return self.digest.of(self.attributes)
+
+    def encode(self) -> bytes:
+        """Return the contents of the request's file."""
+        document = {
+            "schema": SCHEMA,
+            "package": self.package,
+            "digest": self.digest.value,
+            "signed_attributes": _base64(self.attributes),
+            "attributes_digest": _base64(self.hashed),
+            "digest_info": _base64(digest_info(self.digest, self.hashed)),
+            "certificate": _pem([self.certificate]),
+            "chain": _pem(self.chain),
+        }
+        return json.dumps(document, indent=2).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, octets: bytes, name: str) -> Self:
+        """Return the request that a file holds; *name* is its name, for errors.
+
+        Raises:
+            FormatError: It is not such a request, or contradicts itself.
+        """
+        try:
+            document = json.loads(octets)
+        except (ValueError, RecursionError) as exc:
+            raise FormatError(f"not JSON: {exc}", source=name) from exc
+        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+            raise FormatError(f"expected a request with the schema {SCHEMA!r}", source=name)
+        try:
+            request = cls(
+                package=_text(document, "package"),
+                digest=Digest(_text(document, "digest")),
+                attributes=b64decode(_text(document, "signed_attributes"), validate=True),
+                certificate=_certificates(_text(document, "certificate"), name)[0],
+                chain=tuple(_certificates(document.get("chain") or "", name)),
+            )
+        except HostError as exc:
+            raise FormatError(exc.problem, source=name) from exc
+        except (ValueError, TypeError, IndexError) as exc:
+            raise FormatError(f"not a request: {exc}", source=name) from exc
+        if document.get("attributes_digest") != _base64(request.hashed):
+            problem = "the attributes do not have the stated digest"
+            raise FormatError(problem, source=name, field="attributes_digest")
+        return request
+
+
+def prepare_signature(
+    package: Package,
+    certificate: x509.Certificate,
+    chain: tuple[x509.Certificate, ...] = (),
+    *,
+    digest: Digest = Digest.SHA1,
+    signing_time: datetime | None = None,
+) -> SigningRequest:
+    """Return what is to be signed for one more signature of *package*.
+
+    Raises:
+        RefusedError: This signer has already signed with this digest.
+        UntrustedError: Our own verifier would not accept the key.
+    """
+    attributes = attributes_to_sign(package.block, package.signed, certificate, digest, signing_time)
+    return SigningRequest(
+        package=_identity(package),
+        digest=digest,
+        attributes=attributes,
+        certificate=certificate,
+        chain=chain,
+    )
+
+
+def attach_signature(package: Package, request: SigningRequest, signature: bytes) -> bytes:
+    """Return the block of *package* with a signature that was made elsewhere.
+
+    Args:
+        package: The package.
+        request: What was to be signed.
+        signature: The raw bytes of RSASSA-PKCS1-v1_5.
+
+    Raises:
+        RefusedError: The request is of another package, or this signer has already signed.
+        UntrustedError: The signature does not hold.
+        FormatError: The block would have too many signatures or certificates.
+    """
+    _check_request(package, request)
+    block = with_signature(
+        package.block,
+        request.certificate,
+        request.chain,
+        digest=request.digest,
+        attributes=request.attributes,
+        signature=signature,
+    )
+    return _checked(package, request, block)
+
+
+def attach_signer_info(package: Package, request: SigningRequest, octets: bytes) -> bytes:
+    """Return the block of *package* with a SignerInfo that was made elsewhere.
+
+    Args:
+        package: The package.
+        request: What was to be signed; the SignerInfo may have other attributes.
+        octets: The SignerInfo in DER, or a whole CMS or PKCS #7 with one of this signer.
+
+    Raises:
+        RefusedError: The request is of another package, or this signer has already signed.
+        UntrustedError: The signature does not hold, or is another signer's.
+        FormatError: It is neither, or the block would have too many signatures or certificates.
+    """
+    _check_request(package, request)
+    info = _info_of(request, octets)
+    own = [request.certificate, *request.chain]
+    certificates = [one.public_bytes(Encoding.DER) for one in own]
+    return _checked(package, request, add_signer(package.block, info, request.digest, certificates))
+
+
+def _check_request(package: Package, request: SigningRequest) -> None:
+    if request.package != _identity(package):
+        raise RefusedError(
+            f"the request is for package {request.package[:16]}, and this is {_identity(package)[:16]}",
+            hint="prepare a request for this package",
+        )
+    attributes_to_sign(package.block, package.signed, request.certificate, request.digest, None)
+
+
+def _info_of(request: SigningRequest, octets: bytes) -> bytes:
+    """Return the SignerInfo that was given, in a block or alone."""
+    named = certificate_id(request.certificate.public_bytes(Encoding.DER))
+    try:
+        block = load_block(octets)
+    except FormatError:
+        return octets
+    found = [signer.octets for signer in block.signers if (signer.issuer, signer.serial) == named]
+    if len(found) != 1:
+        who = subject_of(request.certificate)
+        raise UntrustedError(f"expected one signature of {who}, got {len(found)}")
+    return found[0]
+
+
+def _checked(package: Package, request: SigningRequest, octets: bytes) -> bytes:
+    """Return a block whose new signature holds."""
+    block = load_block(octets)
+    before = [signer.octets for signer in package.block.signers]
+    (index,) = [number for number, signer in enumerate(block.signers) if signer.octets not in before]
+    check_one_signature(block, index, package.signed, request.certificate, request.digest)
+    return octets
+
+
+def _identity(package: Package) -> str:
+    return sha256(package.signed).hexdigest()
+
+
+def _text(document: Mapping[str, Any], key: str) -> str:
+    value = document.get(key)
+    if not isinstance(value, str):
+        raise ValueError(f"{key} must be a string")  # noqa: TRY004 - a defect of the input
+    return value
+
+
+def _base64(octets: bytes) -> str:
+    return b64encode(octets).decode()
+
+
+def _pem(certificates: Sequence[x509.Certificate]) -> str:
+    return "".join(one.public_bytes(Encoding.PEM).decode() for one in certificates)
+
+
+def _certificates(text: object, name: str) -> list[x509.Certificate]:
+    if not isinstance(text, str):
+        raise TypeError("certificates must be strings, in PEM")
+    return read_certificates(text.encode(), name) if text else []

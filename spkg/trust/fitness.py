@@ -1,0 +1,56 @@
+"""Signing asks what verifying will: a certificate that no verifier would take signs nothing."""
+
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import PublicKeyAlgorithmOID
+
+from spkg.common.findings import Finding
+from spkg.errors import RefusedError, UntrustedError
+from spkg.trust.chain import check_rsa_key, doubts
+
+__all__ = ["check_fitness"]
+
+UNFIT_CODE: Final = "unfit-certificate"
+
+
+def check_fitness(
+    certificate: x509.Certificate,
+    purposes: frozenset[str],
+    *,
+    at: datetime,
+    unsafe_unfit_certificate: bool = False,
+) -> list[Finding]:
+    """Refuse a certificate by which no verifier with the default policy would accept a signature.
+
+    Args:
+        certificate: The signer's.
+        purposes: The extended key usages of which it needs one, if it has any.
+        at: The time of signing.
+        unsafe_unfit_certificate: Whether it may sign all the same; its key must still be a sound one.
+
+    Returns:
+        Warnings: what will be wrong soon, or is wrong and was accepted.
+
+    Raises:
+        RefusedError: It is expired or not valid yet, a CA's, for another use, or its key is weak or odd.
+    """
+    key = certificate.public_key()
+    if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+        raise RefusedError("the key is for RSASSA-PSS only, which neither packages nor vouchers use")
+    if isinstance(key, rsa.RSAPublicKey):
+        try:
+            check_rsa_key(key)
+        except UntrustedError as exc:
+            raise RefusedError(exc.problem) from exc
+    found = doubts(certificate, at, purposes)
+    unfit = [finding for finding in found if finding.code == UNFIT_CODE]
+    if unfit and not unsafe_unfit_certificate:
+        raise RefusedError(
+            "; ".join(finding.message for finding in unfit),
+            hint="use another certificate; --at states the time of an old release, and "
+            "--unsafe-unfit-certificate signs all the same",
+        )
+    return found
