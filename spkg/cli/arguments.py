@@ -30,6 +30,7 @@ __all__ = [
     "check_output",
     "cores",
     "device_of",
+    "device_policy",
     "given_options",
     "key_files",
     "key_inputs",
@@ -99,6 +100,15 @@ def read_policy(
         )
     except ValueError as exc:
         raise UsageError(str(exc)) from exc
+
+
+def device_policy(trust: Sequence[Path]) -> "Policy | None":
+    """Return the policy of a device that trusts these certificates alone; None if there are none."""
+    from spkg.trust.certificate_files import load_certificates
+    from spkg.trust.policy import Policy
+
+    anchors = tuple(anchor for file in trust for anchor in load_certificates(file))
+    return Policy(anchors=anchors) if anchors else None
 
 
 def time_of(at: datetime | None, *, no_clock: bool) -> datetime | None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 
 from spkg.cli.app import command
-from spkg.cli.arguments import check_output, now, package_source, read_input, spare_inputs
+from spkg.cli.arguments import check_output, device_policy, now, package_source, read_input, spare_inputs
 from spkg.cli.console import print_document, print_lines, progress_bar, warn
-from spkg.cli.options import FILE, FORCE, JSON, NO_PROGRESS, STRICT, UNFIT
+from spkg.cli.options import FILE, FORCE, JSON, NO_PROGRESS, STRICT, UNFIT, VERIFY_WRITTEN
 from spkg.errors import UsageError
 
 __all__ = ["attach"]
@@ -26,6 +26,7 @@ __all__ = ["attach"]
 )
 @click.option("-o", "output", type=FILE, metavar="OUT", help="Write to OUT and leave PKG unchanged.")
 @UNFIT
+@VERIFY_WRITTEN
 @STRICT
 @FORCE
 @NO_PROGRESS
@@ -37,6 +38,7 @@ def attach(
     signer_info: Path | None,
     output: Path | None,
     at: datetime | None,
+    trust: tuple[Path, ...],
     unsafe_unfit_certificate: bool,
     strict: bool,
     force: bool,
@@ -53,6 +55,7 @@ def attach(
 
     See: docs/signing.md
     """
+    from spkg.build.self_check import verify_written
     from spkg.build.sign import open_signed, write_with_block
     from spkg.build.two_steps import MAX_REQUEST, SigningRequest, attach_signature, attach_signer_info
     from spkg.common.findings import refuse_findings
@@ -71,6 +74,7 @@ def attach(
     if output is not None:
         check_output(output, force=force)
         spare_inputs(output, [("REQUEST", request), ("the signature", made)])
+    policy = device_policy(trust)
     wanted = SigningRequest.decode(read_input(request, MAX_REQUEST), str(request))
     octets = read_input(made, MAX_REQUEST)
     found = check_fitness(
@@ -91,6 +95,8 @@ def attach(
             open_signed(package, payload, output, force=force) as file,
         ):
             write_with_block(opened, payload, file, block, progress=progress)
+            if policy is not None:
+                verify_written(file, policy, at=at or now())
     who, count = subject_of(wanted.certificate), len(opened.block.signers) + 1
     name = str(output or package)
     if as_json:

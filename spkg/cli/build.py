@@ -14,6 +14,7 @@ from spkg.cli.app import command
 from spkg.cli.arguments import (
     check_output,
     cores,
+    device_policy,
     given_options,
     key_files,
     now,
@@ -29,7 +30,18 @@ from spkg.cli.console import (
     warn,
     writing,
 )
-from spkg.cli.options import FILE, FORCE, JOBS, JSON, KEY, NO_PROGRESS, SIGNING_TIME, STRICT, UNFIT
+from spkg.cli.options import (
+    FILE,
+    FORCE,
+    JOBS,
+    JSON,
+    KEY,
+    NO_PROGRESS,
+    SIGNING_TIME,
+    STRICT,
+    UNFIT,
+    VERIFY_WRITTEN,
+)
 from spkg.errors import HostError, UsageError
 
 if TYPE_CHECKING:
@@ -48,6 +60,7 @@ STANDARD = Path("-")
 @KEY
 @SIGNING_TIME
 @UNFIT
+@VERIFY_WRITTEN
 @click.option("--unsigned", is_flag=True, help="Build a package without a signature.")
 @click.option("--check", is_flag=True, help="Do everything but write the package.")
 @STRICT
@@ -89,6 +102,7 @@ def build(
     no_progress: bool,
     as_json: bool,
     at: datetime | None,
+    trust: tuple[Path, ...],
     unsafe_unfit_certificate: bool,
     signing_time: datetime | None,
     **key: Any,
@@ -109,6 +123,7 @@ def build(
     from spkg.build.build_plan import plan_build, sources_size
     from spkg.build.build_warnings import build_warnings
     from spkg.build.builder import build_package, check_build, stream_package
+    from spkg.build.self_check import verify_written
     from spkg.common.findings import refuse_findings
     from spkg.report.build import build_document, build_lines
     from spkg.trust.fitness import check_fitness
@@ -135,6 +150,9 @@ def build(
             _spare(plan, place, [("the manifest", manifest), ("--sbom", sbom), *key_files(key)])
             check_output(place, force=force)
     identity = None if key["key"] is None else read_identity(**key)
+    policy = device_policy(trust)
+    if policy is not None and (streaming or unsigned or check):
+        raise UsageError("--trust needs a signed package in a file, without --unsigned, --check or -o -")
     findings = [*build_warnings(plan)]
     if identity is not None:
         findings += check_fitness(
@@ -158,6 +176,8 @@ def build(
         else:
             with _new_package(output, beside, carried, force=force) as file:
                 report = build_package(plan, file, identity, signing_time=signing_time, **work)
+                if policy is not None:
+                    verify_written(file, policy, at=at or now())
     written = None if check or output is None else str(output)
     if as_json:
         print_document(build_document(plan, report, written, findings, carried))

@@ -28,6 +28,7 @@ __all__ = [
     "TRANSFER_OPTIONS",
     "TRUST",
     "UNFIT",
+    "VERIFY_WRITTEN",
     "Delay",
     "File",
     "KeyPlace",
@@ -266,6 +267,14 @@ UNFIT = options(
         is_flag=True,
         help="Sign even if verifiers will refuse the certificate.",
     ),
+)
+VERIFY_WRITTEN = click.option(
+    "--trust",
+    "trust",
+    type=FILE,
+    multiple=True,
+    metavar="PEM",
+    help="Verify the finished package as a device that trusts PEM, before it gets its name.  Repeatable.",
 )
 SIGNING_TIME = click.option(
     "--signing-time",

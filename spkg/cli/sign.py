@@ -7,9 +7,28 @@ from typing import Any, Final
 import click
 
 from spkg.cli.app import command
-from spkg.cli.arguments import check_output, key_files, now, package_source, read_identity, spare_inputs
+from spkg.cli.arguments import (
+    check_output,
+    device_policy,
+    key_files,
+    now,
+    package_source,
+    read_identity,
+    spare_inputs,
+)
 from spkg.cli.console import print_document, print_lines, progress_bar, warn
-from spkg.cli.options import FILE, FORCE, JSON, KEY, NO_PROGRESS, SIGN_DIGEST, SIGNING_TIME, STRICT, UNFIT
+from spkg.cli.options import (
+    FILE,
+    FORCE,
+    JSON,
+    KEY,
+    NO_PROGRESS,
+    SIGN_DIGEST,
+    SIGNING_TIME,
+    STRICT,
+    UNFIT,
+    VERIFY_WRITTEN,
+)
 from spkg.common.findings import Finding, refuse_findings
 from spkg.errors import UsageError
 
@@ -28,6 +47,7 @@ SHA1_MISSING: Final = Finding(
 @SIGN_DIGEST
 @click.option("--replace", "replacing", is_flag=True, help="Replace the signer's signature with this digest.")
 @UNFIT
+@VERIFY_WRITTEN
 @click.option("-o", "output", type=FILE, metavar="OUT", help="Write to OUT and leave PKG unchanged.")
 @STRICT
 @FORCE
@@ -38,6 +58,7 @@ def sign(
     digest: str,
     replacing: bool,
     at: datetime | None,
+    trust: tuple[Path, ...],
     unsafe_unfit_certificate: bool,
     output: Path | None,
     strict: bool,
@@ -57,6 +78,7 @@ def sign(
 
     See: docs/signing.md
     """
+    from spkg.build.self_check import verify_written
     from spkg.build.sign import open_signed, sign_package
     from spkg.common.digests import Digest
     from spkg.report.sign import signed_document, signed_lines
@@ -70,7 +92,7 @@ def sign(
     if output is not None:
         check_output(output, force=force)
         spare_inputs(output, key_files(key))
-    identity = read_identity(**key)
+    policy, identity = device_policy(trust), read_identity(**key)
     with open_package(package_source(package)) as (opened, payload):
         found = check_fitness(
             identity.certificate,
@@ -98,6 +120,8 @@ def sign(
                 replacing=replacing,
                 progress=progress,
             )
+            if policy is not None:
+                verify_written(file, policy, at=at or now())
     who, count = subject_of(identity.certificate), len(opened.block.signers) + 1 - replaced
     name = str(output or package)
     if as_json:
