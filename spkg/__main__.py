@@ -68,6 +68,14 @@ COMMANDS: Final = {
     "voucher issue": ListedCommand(
         where="vouchers.cli.issue:issue", help="Issue vouchers to one device or to many."
     ),
+    "voucher prepare": ListedCommand(
+        where="vouchers.cli.prepare:prepare_voucher",
+        help="Write vouchers without a signature, to be signed elsewhere.",
+    ),
+    "voucher attach": ListedCommand(
+        where="vouchers.cli.attach:attach_voucher",
+        help="Complete vouchers with signatures made elsewhere.",
+    ),
     "voucher inspect": ListedCommand(
         where="vouchers.cli.inspect:inspect_voucher",
         help="Show everything in a voucher, without verifying it.",

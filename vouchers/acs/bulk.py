@@ -29,13 +29,13 @@ from spkg.common.portable import FORKS
 from spkg.errors import FailedError
 from vouchers.acs.device_list import ListedDevice, read_devices
 from vouchers.acs.issuer import Issued, sign_voucher
-from vouchers.acs.ledger import Ledger, Reservation, Want
+from vouchers.acs.ledger import Ledger, Want
 from vouchers.acs.request import set_vouchers_request
 from vouchers.acs.templates import Template
 from vouchers.model import DeviceId
 from vouchers.signature.sign import VoucherSigner
 
-__all__ = ["BulkOrder", "BulkReport", "VoucherForm", "issue_bulk", "issue_many"]
+__all__ = ["BulkOrder", "BulkReport", "VoucherForm", "issue_bulk", "issue_many", "reserved_vouchers"]
 
 DEVICES_AT_ONCE: Final = 200
 """The number of devices in one transaction of the ledger, and in one task of a worker process."""
@@ -173,14 +173,7 @@ def issue_many(
     with ExitStack() as stack:
         out = _Output(stack, directory, order.form)
         workers = stack.enter_context(_Workers(signer, order.form, order.jobs))
-        reserve = partial(
-            ledger.reserve,
-            run=run,
-            batch=order.batch,
-            signer=signer.key_id,
-            unpredictable=signer.digest is Digest.SHA1,
-        )
-        errands = _reserved(order, devices, reserve, out.reject)
+        errands = reserved_vouchers(order, devices, ledger, signer, run, out.reject)
         for written, octets in workers.work(errands):
             out.put(written)
             issued += len(written)
@@ -190,13 +183,35 @@ def issue_many(
     return BulkReport(issued=issued, rejected=out.rejected, run=run)
 
 
-def _reserved(
+def reserved_vouchers(  # noqa: PLR0917 - all that a run consists of
     order: BulkOrder,
     devices: Iterable[ListedDevice],
-    reserve: Callable[[Sequence[Want]], list[Reservation]],
+    ledger: Ledger,
+    signer: VoucherSigner,
+    run: str,
     reject: Callable[[int, str], object],
 ) -> Iterator[tuple[Taken, int]]:
-    """Yield tasks, vouchers with their serial numbers, and how many bytes of the list have been read."""
+    """Yield tasks, vouchers with their serial numbers, and how many bytes of the list have been read.
+
+    Args:
+        order: What to issue.
+        devices: The list.
+        ledger: The source of the serial numbers.
+        signer: Whose they are.
+        run: The name of this run.
+        reject: Called with the number of each line that gets no voucher, and why.
+
+    Raises:
+        FormatError: The list is malformed.
+        HostError: The ledger can't be used.
+    """
+    reserve = partial(
+        ledger.reserve,
+        run=run,
+        batch=order.batch,
+        signer=signer.key_id,
+        unpredictable=signer.digest is Digest.SHA1,
+    )
     lines = iter(devices)
     while some := list(islice(lines, DEVICES_AT_ONCE)):
         wants = {

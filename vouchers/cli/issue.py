@@ -1,28 +1,26 @@
 """``spkg voucher issue``."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from spkg.cli.app import DocumentedError, FailureReporter, command, exit_status, failure_fields, host_error
 from spkg.cli.arguments import check_output, cores, key_files, key_inputs, now, spare_inputs
-from spkg.cli.console import hint, print_line, print_lines, print_octets, progress_bar, warn
+from spkg.cli.console import print_line, print_lines, print_octets, progress_bar, warn
 from spkg.cli.options import FILE, FORCE, JOBS, KEY, NO_PROGRESS, STRICT, UNFIT
 from spkg.common.findings import Finding, refuse_findings
 from spkg.common.printable import amount
 from spkg.errors import FormatError, SpkgError, UsageError
-from vouchers.cli.shared import open_ledger, this_device
+from vouchers.cli.shared import ISSUE_WHAT, issuing, new_batch, open_ledger, this_device
 
 if TYPE_CHECKING:
     from spkg.common.documents import Document
     from vouchers.acs.bulk import BulkOrder
     from vouchers.acs.issuer import Issued
-    from vouchers.acs.templates import Template
     from vouchers.model import DeviceId
     from vouchers.signature.sign import VoucherSigner
 
@@ -42,44 +40,9 @@ def _last_line(options: Mapping[str, Any]) -> FailureReporter | None:
 
 
 @command("issue", last_line=_last_line)
-@click.option(
-    "--device", "device_file", type=FILE, metavar="FILE", help="Issue to the device in this device file."
-)
-@click.option(
-    "--devices",
-    type=FILE,
-    metavar="LIST",
-    help="Issue to each device in LIST: CSV or JSON lines, also as GenieACS exports them.",
-)
-@click.option(
-    "--options",
-    "options_file",
-    required=True,
-    type=FILE,
-    metavar="FILE",
-    help="Issue the Options in this options file.",
-)
+@ISSUE_WHAT
 @KEY
 @UNFIT
-@click.option(
-    "--digest",
-    type=click.Choice(["sha256", "sha1"]),
-    default="sha256",
-    show_default=True,
-    help="Sign with this digest; sha1 is the form of 2004.",
-)
-@click.option(
-    "--ledger", metavar="URL", help="Take serial numbers from an SQLite file or postgresql://host/name."
-)
-@click.option(
-    "--serial",
-    type=click.IntRange(1, 0xFFFFFFFF),
-    metavar="N",
-    help="Number the Options from N, without a ledger.",
-)
-@click.option(
-    "--batch", metavar="NAME", help="Issue one voucher per device in this batch; run it again to complete it."
-)
 @click.option(
     "--format",
     "form",
@@ -180,7 +143,7 @@ def issue(
     device = None if device_file is None else identity_of(this_device(device_file))
     if out_dir is None:
         assert device is not None  # as checked above
-        with _issuing(device, templates, signer, ledger, serial, batch) as issued:
+        with issuing(device, templates, signer, ledger, serial, batch) as issued:
             _write_issued(issued, form or "xml", output, force=force, as_json=as_json)
         return
     assert ledger is not None  # as checked above
@@ -188,34 +151,11 @@ def issue(
     assert many is not None  # as checked above
     order = BulkOrder(
         templates=templates,
-        batch=batch or _new_batch(),
+        batch=batch or new_batch(),
         form=VoucherForm(form or "ndjson"),
         jobs=jobs or cores(),
     )
     _issue_many(many, out_dir, order, signer, ledger, no_progress=no_progress, as_json=as_json)
-
-
-@contextmanager
-def _issuing(
-    device: "DeviceId",
-    templates: "tuple[Template, ...]",
-    signer: "VoucherSigner",
-    url: str | None,
-    serial: int | None,
-    batch: str | None,
-) -> "Iterator[Issued]":
-    """Sign a voucher for one device; it counts as issued once the block succeeds."""
-    from vouchers.acs.issuer import VoucherIssuer, sign_numbered
-
-    if url is None:
-        assert serial is not None  # as the caller has checked
-        yield sign_numbered(device, templates, serial, signer)
-        return
-    with (
-        open_ledger(url) as ledger,
-        VoucherIssuer(ledger, signer).issuing(device, templates, batch) as issued,
-    ):
-        yield issued
 
 
 def _write_issued(issued: "Issued", form: str, output: Path | None, *, force: bool, as_json: bool) -> None:
@@ -290,10 +230,3 @@ def _issue_many(
         print_lines(bulk_lines(report, str(directory), order.batch))
     if error is not None:
         raise DocumentedError(error) from error
-
-
-def _new_batch() -> str:
-    """Return a name for a batch that was given none."""
-    name = f"{now():%Y%m%dT%H%M%SZ}-{token_hex(4)}"
-    hint(f"run again with --batch {name} to complete this if it is interrupted")
-    return name

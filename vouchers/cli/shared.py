@@ -3,23 +3,31 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from spkg.cli.arguments import about, now, read_input, read_policy
-from spkg.cli.console import warn
-from spkg.cli.options import FILE, no_stream, trust_options
+from spkg.cli.console import hint, warn
+from spkg.cli.options import FILE, no_stream, options, trust_options
 
 if TYPE_CHECKING:
     from spkg.device import Device
+    from vouchers.acs.issuer import Issued
     from vouchers.acs.ledger import Ledger
+    from vouchers.acs.templates import Template
+    from vouchers.model import DeviceId
+    from vouchers.signature.sign import VoucherSigner
     from vouchers.signature.verify import Verifier
 
 __all__ = [
+    "ISSUE_WHAT",
     "LEDGER",
     "STORE",
     "VOUCHER_TRUST",
+    "issuing",
+    "new_batch",
     "open_ledger",
     "read_verifier",
     "read_voucher_file",
@@ -28,6 +36,47 @@ __all__ = [
 
 
 VOUCHER_TRUST = trust_options("sha256", "codeSigning, emailProtection and documentSigning", unsigned=False)
+ISSUE_WHAT = options(
+    click.option(
+        "--device", "device_file", type=FILE, metavar="FILE", help="Issue to the device in this device file."
+    ),
+    click.option(
+        "--devices",
+        type=FILE,
+        metavar="LIST",
+        help="Issue to each device in LIST: CSV or JSON lines, also as GenieACS exports them.",
+    ),
+    click.option(
+        "--options",
+        "options_file",
+        required=True,
+        type=FILE,
+        metavar="FILE",
+        help="Issue the Options in this options file.",
+    ),
+    click.option(
+        "--digest",
+        type=click.Choice(["sha256", "sha1"]),
+        default="sha256",
+        show_default=True,
+        help="Sign with this digest; sha1 is the form of 2004.",
+    ),
+    click.option(
+        "--ledger", metavar="URL", help="Take serial numbers from an SQLite file or postgresql://host/name."
+    ),
+    click.option(
+        "--serial",
+        type=click.IntRange(1, 0xFFFFFFFF),
+        metavar="N",
+        help="Number the Options from N, without a ledger.",
+    ),
+    click.option(
+        "--batch",
+        metavar="NAME",
+        help="Issue one voucher per device in this batch; run it again to complete it.",
+    ),
+)
+"""The options that say which vouchers to issue, and where their serial numbers come from."""
 STORE = click.option(
     "--store",
     required=True,
@@ -80,3 +129,33 @@ def open_ledger(url: str) -> "Iterator[Ledger]":
         if opened.created:
             warn("the ledger is new: use one ledger per signing key, and back it up")
         yield opened
+
+
+@contextmanager
+def issuing(
+    device: "DeviceId",
+    templates: "tuple[Template, ...]",
+    signer: "VoucherSigner",
+    url: str | None,
+    serial: int | None,
+    batch: str | None,
+) -> "Iterator[Issued]":
+    """Sign a voucher for one device; it counts as issued once the block succeeds."""
+    from vouchers.acs.issuer import VoucherIssuer, sign_numbered
+
+    if url is None:
+        assert serial is not None  # as the caller has checked
+        yield sign_numbered(device, templates, serial, signer)
+        return
+    with (
+        open_ledger(url) as ledger,
+        VoucherIssuer(ledger, signer).issuing(device, templates, batch) as issued,
+    ):
+        yield issued
+
+
+def new_batch() -> str:
+    """Return a name for a batch that was given none."""
+    name = f"{now():%Y%m%dT%H%M%SZ}-{token_hex(4)}"
+    hint(f"run again with --batch {name} to complete this if it is interrupted")
+    return name

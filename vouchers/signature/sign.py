@@ -20,11 +20,13 @@ from vouchers.signature.algorithms import DIGESTS, DSIG, key_value_of, raw_signa
 from vouchers.signature.option_elements import option_text
 from vouchers.signature.shape import C14N, MAX_VOUCHER, MAX_VOUCHER_CERTIFICATES
 
-__all__ = ["VoucherSigner"]
+__all__ = ["VoucherSigner", "signed_info_of", "with_signature_value"]
 
 _SIGNATURE: Final = f'<Signature xmlns="{DSIG}">\n'
 _SIGNED_INFO: Final = f'<SignedInfo xmlns="{DSIG}">'
 """As Canonical XML writes it: with the namespace that Signature declares."""
+_VALUE: Final = b"<SignatureValue>"
+_VALUE_END: Final = b"</SignatureValue>"
 
 
 class VoucherSigner:
@@ -109,6 +111,26 @@ class VoucherSigner:
             )
             raise FormatError(problem, section="C.3")
         return octets
+
+
+def signed_info_of(octets: bytes) -> bytes:
+    """Return what the signature of a voucher that we wrote covers: its SignedInfo, in canonical form."""
+    _, _, rest = octets.partition(b"<SignedInfo>")
+    inner, _, _ = rest.partition(b"</SignedInfo>")
+    return f"{_SIGNED_INFO}".encode() + inner + b"</SignedInfo>"
+
+
+def with_signature_value(octets: bytes, signature: bytes) -> bytes:
+    """Return a voucher that we wrote with another signature.
+
+    Raises:
+        FormatError: It has no place for one.
+    """
+    before, opened, rest = octets.partition(_VALUE)
+    _, closed, after = rest.partition(_VALUE_END)
+    if not opened or not closed:
+        raise FormatError("the voucher has no SignatureValue", section="C.3")
+    return before + opened + b64encode(signature) + closed + after
 
 
 def _key_info(signatory: Signatory, key_value: str) -> str:
