@@ -26,7 +26,7 @@ from spkg.verify.signatures import check_one_signature
 
 __all__ = ["MAX_REQUEST", "SigningRequest", "attach_signature", "attach_signer_info", "prepare_signature"]
 
-SCHEMA: Final = "spkg.request/1"
+REQUEST_SCHEMA: Final = "spkg.request/1"
 MAX_REQUEST: Final = 1 << 20
 """The longest request, in bytes."""
 
@@ -51,7 +51,7 @@ class SigningRequest:
     def encode(self) -> bytes:
         """Return the contents of the request's file."""
         document = {
-            "schema": SCHEMA,
+            "schema": REQUEST_SCHEMA,
             "package": self.package,
             "digest": self.digest.value,
             "signed_attributes": _base64(self.attributes),
@@ -73,8 +73,8 @@ class SigningRequest:
             document = json.loads(octets)
         except (ValueError, RecursionError) as exc:
             raise FormatError(f"not JSON: {exc}", source=name) from exc
-        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-            raise FormatError(f"expected a request with the schema {SCHEMA!r}", source=name)
+        if not isinstance(document, dict) or document.get("schema") != REQUEST_SCHEMA:
+            raise FormatError(f"expected a request with the schema {REQUEST_SCHEMA!r}", source=name)
         try:
             request = cls(
                 package=_text(document, "package"),

@@ -10,7 +10,7 @@ import pytest
 
 from spkg.common.times import write_time
 from tests.support.commands import files, process, run
-from tests.support.kit import AT, certify, read, root
+from tests.support.kit import AT, certify, read, root, second_signer
 from tests.support.package_files import KEY, MANIFEST, furnish, genuine
 
 
@@ -145,18 +145,44 @@ def test_a_key_file_may_bring_its_certificate() -> None:
     assert Path("new.spkg").read_bytes() == genuine()
 
 
-def test_a_doubt_is_told_and_the_package_is_signed_all_the_same() -> None:
+def test_a_certificate_that_is_over_signs_only_where_that_is_said() -> None:
     expired = certify("Old Signer", root(), start=AT.replace(year=2001), end=AT.replace(year=2002))
     Path("old.pem").write_bytes(expired.pem)
     key = ("--key", "signer.key", "--cert", "old.pem")
     when = write_time(AT.replace(year=2002))
-    doubt = f"spkg: warning: the certificate of CN=Old Signer expired on {when}\n"
+    doubt = f"the certificate of CN=Old Signer expired on {when}\n"
+    way_out = (
+        "spkg: hint: use another certificate; --at states the time of an old release, and "
+        "--unsafe-unfit-certificate signs all the same\n"
+    )
 
-    built = run("build", "m.toml", "-o", "new.spkg", *key)
-    signed = run("sign", "u.spkg", *key)
+    for command in (("build", "m.toml", "-o", "new.spkg", *key), ("sign", "u.spkg", *key)):
+        refused, signed = run(*command), run(*command, "--unsafe-unfit-certificate")
 
-    assert (built.exit_code, built.stderr) == (0, doubt)
-    assert (signed.exit_code, signed.stderr) == (0, doubt)
+        assert (refused.exit_code, refused.stderr) == (5, f"spkg: error: {doubt}{way_out}")
+        assert (signed.exit_code, signed.stderr) == (0, f"spkg: warning: {doubt}")
+
+
+def test_a_package_that_its_device_would_not_trust_does_not_appear() -> None:
+    Path("other.pem").write_bytes(second_signer().pem)
+
+    trusted = run("build", "m.toml", "-o", "good.spkg", *KEY, "--trust", "ca.pem")
+    refused = run("build", "m.toml", "-o", "bad.spkg", *KEY, "--trust", "other.pem")
+
+    assert (trusted.exit_code, trusted.stderr) == (0, "")
+    assert Path("good.spkg").read_bytes() == genuine()
+    assert (refused.exit_code, Path("bad.spkg").exists()) == (5, False)
+    assert refused.stderr.startswith("spkg: error: a device would not trust this: signature[0]: ")
+
+
+@pytest.mark.parametrize("option", ["--unsigned", "--check"])
+def test_only_a_finished_package_can_be_verified(option: str) -> None:
+    key = () if option == "--unsigned" else KEY
+
+    result = run("build", "m.toml", "-o", "new.spkg", *key, "--trust", "ca.pem", option)
+
+    told = "spkg: error: --trust needs a signed package in a file, without --unsigned, --check or -o -\n"
+    assert (result.exit_code, result.stderr) == (2, told)
 
 
 def test_strict_turns_warnings_into_a_refusal() -> None:

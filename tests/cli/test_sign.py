@@ -325,12 +325,23 @@ def test_a_key_without_a_certificate_is_9() -> None:
     )
 
 
+def test_a_package_that_its_device_would_not_trust_stays_as_it_was() -> None:
+    Path("other.pem").write_bytes(second_signer().pem)
+
+    refused = run("sign", "u.spkg", *KEY, "--trust", "other.pem")
+    unchanged = Path("u.spkg").read_bytes()
+    trusted = run("sign", "u.spkg", *KEY, "--trust", "ca.pem")
+
+    assert (refused.exit_code, unchanged) == (5, unsigned())
+    assert trusted.exit_code == 0
+
+
 def test_a_key_that_no_verifier_accepts_signs_nothing() -> None:
     Path("tiny.pem").write_bytes(certify("Tiny", root(), with_key="tiny").pem)
 
     result = run("sign", "u.spkg", "--key", KEYS / "tiny.key", "--cert", "tiny.pem")
 
-    assert (result.exit_code, result.stdout) == (4, "")
+    assert (result.exit_code, result.stdout) == (5, "")
     assert result.stderr == (
         f"spkg: error: expected an RSA key of 1024 to 8192 bits, got {key('tiny').key_size}\n"
     )

@@ -21,6 +21,7 @@ TRUST_OPTIONS: Final = {
 KEY_OPTIONS: Final = {
     *("--key", "--cert", "--chain", "--key-password-env", "--key-password-file", "--signing-time"),
 }
+UNFIT_OPTIONS: Final = {"--at", "--unsafe-unfit-certificate"}
 TRANSFER_OPTIONS: Final = {
     *("--username", "--password-env", "--password-file", "--password-fd", "--unsafe-basic", "--ca-bundle"),
     *("--client-cert", "--client-key", "--client-key-password-env", "--client-key-password-file"),
@@ -32,10 +33,26 @@ OPTIONS: Final = {
     "build": (
         "MANIFEST",
         {"-o", "--unsigned", "--check", "--strict", "--define", "--set", "--sbom", "--jobs", "--force"}
-        | {"--no-progress", "--json"}
-        | KEY_OPTIONS,
+        | {"--no-progress", "--json", "--trust"}
+        | KEY_OPTIONS
+        | UNFIT_OPTIONS,
     ),
-    "sign": ("PKG", {"--digest", "-o", "--strict", "--force", "--no-progress", "--json"} | KEY_OPTIONS),
+    "sign": (
+        "PKG",
+        {"--digest", "--replace", "-o", "--strict", "--force", "--no-progress", "--json", "--trust"}
+        | KEY_OPTIONS
+        | UNFIT_OPTIONS,
+    ),
+    "prepare": (
+        "PKG",
+        {"-o", "--cert", "--chain", "--digest", "--signing-time", "--force"} | UNFIT_OPTIONS,
+    ),
+    "attach": (
+        "PKG REQUEST",
+        {"--signature", "--signer-info", "-o", "--trust", "--strict", "--force", "--no-progress", "--json"}
+        | UNFIT_OPTIONS,
+    ),
+    "signatures": ("[remove] PKG", {"--signer", "-o", "--force", "--no-progress", "--json"}),
     "attest": (
         "PKG",
         {"-o", "--builder", "--strict", "--force", "--no-progress", "--json"}

@@ -40,7 +40,7 @@ __all__ = [
     "write_requests",
 ]
 
-SCHEMA: Final = "spkg.voucher.request/1"
+VOUCHER_REQUEST_SCHEMA: Final = "spkg.voucher.request/1"
 MAX_VOUCHER_REQUEST: Final = 1 << 21
 """The longest request for one voucher, in bytes."""
 
@@ -73,7 +73,7 @@ class VoucherRequest:
         hashed = self.digest.of(octets)
         is_rsa = isinstance(self.certificate.public_key(), rsa.RSAPublicKey)
         document = {
-            "schema": SCHEMA,
+            "schema": VOUCHER_REQUEST_SCHEMA,
             "device": {
                 "oui": issued.device.oui,
                 "product_class": issued.device.product_class,
@@ -100,8 +100,10 @@ class VoucherRequest:
             document = json.loads(octets)
         except (ValueError, RecursionError) as exc:
             raise FormatError(f"not JSON: {exc}", source=name, line=line) from exc
-        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-            raise FormatError(f"expected a request with the schema {SCHEMA!r}", source=name, line=line)
+        if not isinstance(document, dict) or document.get("schema") != VOUCHER_REQUEST_SCHEMA:
+            raise FormatError(
+                f"expected a request with the schema {VOUCHER_REQUEST_SCHEMA!r}", source=name, line=line
+            )
         try:
             return cls(
                 digest=Digest(_text(document, "digest")),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["prepare_voucher"]
 
-SHOWN = 10
+NAMED_LINES = 10
 """How many lines of a list that get no request are named."""
 
 
@@ -149,7 +149,7 @@ def _many(
     named: list[str] = []
 
     def reject(line: int, reason: str) -> None:
-        if len(named) < SHOWN:
+        if len(named) < NAMED_LINES:
             named.append(f"line {line}: {reason}")
 
     def write(file: "FileIO") -> "BulkReport":

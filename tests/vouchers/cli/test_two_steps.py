@@ -1,0 +1,205 @@
+"""``spkg voucher prepare`` and ``attach``: vouchers that are signed elsewhere, one or a batch."""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from spkg.common.digests import Digest
+from tests.support.acs_files import ISSUE, LEDGER, QUICK, furnish, prepare, states, write_list
+from tests.support.commands import run
+from tests.support.voucher_kit import private_key, signatory
+from vouchers.signature.algorithms import raw_signature
+
+CERTIFICATE: Final = ("--cert", "signer.pem", "--options", "options.toml")
+SINGLE: Final = ("voucher", "prepare", *CERTIFICATE, "--device", "device.toml")
+MANY: Final = ("voucher", "prepare", *CERTIFICATE, "--devices", "devices.csv", *LEDGER, "--batch", "may")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of its own to work in: a key, Options, a device, a list of three, and an empty ledger."""
+    monkeypatch.chdir(tmp_path)
+    furnish()
+    return tmp_path
+
+
+def requests() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path("request").read_text().splitlines()]
+
+
+def sign(request: dict[str, Any], which: str = QUICK) -> bytes:
+    """Sign a request as somebody does who has nothing but it and the key."""
+    octets = b64decode(request["signed_info"])
+    key = private_key(signatory(which)).public_key()
+    return raw_signature(signatory(which).key, Digest(request["digest"]), octets, _length(key))
+
+
+def _length(key: Any) -> int:
+    return (
+        64
+        if key.key_size == 256
+        else key.parameters().parameter_numbers().q.bit_length() // 4
+        if hasattr(key, "parameters")
+        else 0
+    )
+
+
+@pytest.mark.parametrize("digest", ["sha256", "sha1"])
+def test_a_voucher_that_is_signed_elsewhere_is_what_issue_writes(digest: str) -> None:
+    prepared = run(*SINGLE, "--serial", "7", "--digest", digest, "-o", "request")
+    (request,) = requests()
+    Path("signature").write_bytes(sign(request))
+
+    attached = run("voucher", "attach", "request", "--signature", "signature", "-o", "two.xml")
+
+    assert (prepared.exit_code, prepared.stdout) == (0, "request: 2 Options to be signed, serials 7, 8\n")
+    assert (attached.exit_code, attached.stderr) == (0, "")
+    assert attached.stdout == "two.xml: 2 Options for 00D09E 123456789, serials 7, 8\n"
+    issue = ("--device", "device.toml", "--serial", "7", "--digest", digest)
+    assert run(*ISSUE, *issue, "-o", "one.xml").exit_code == 0
+    assert Path("two.xml").read_bytes() == Path("one.xml").read_bytes()
+    hashed = Digest(digest).of(b64decode(request["signed_info"]))
+    assert b64decode(request["signed_info_digest"]) == hashed
+    assert b64decode(request["digest_info"]).endswith(hashed)
+
+
+@pytest.mark.parametrize("form", ["raw", "der"])
+@pytest.mark.parametrize("which", ["p256", "dsa2048"])
+def test_keys_of_other_kinds_sign_in_both_forms(which: str, form: str) -> None:
+    prepare(which)
+    assert run(*SINGLE, "--serial", "7", "-o", "request").exit_code == 0
+    (request,) = requests()
+    hashed = b64decode(request["signed_info_digest"])
+    made = signatory(which).key.sign(Digest.SHA256, hashed) if form == "der" else sign(request, which)
+    Path("signature").write_bytes(made)
+
+    attached = run("voucher", "attach", "request", "--signature", "signature", "-o", "v.xml")
+
+    assert (attached.exit_code, attached.stderr, request["digest_info"]) == (0, "", None)
+    assert run("voucher", "verify", "v.xml", "--trust", "ca.pem").exit_code == 0
+
+
+def test_a_batch_that_is_signed_elsewhere_is_what_issue_writes() -> None:
+    write_list([1, 2, 3])
+
+    prepared = run(*MANY, "-o", "request")
+    signatures(map_of(requests()))
+    attached = run("voucher", "attach", "request", "--signatures", "signatures", "--out-dir", "two")
+
+    assert (prepared.exit_code, prepared.stdout) == (0, "request: 3 vouchers to be signed, batch may\n")
+    assert (attached.exit_code, attached.stdout) == (0, "two: 3 vouchers\n")
+    issued = run(*ISSUE, "--devices", "devices.csv", *LEDGER, "--batch", "may", "--out-dir", "one")
+    assert issued.exit_code == 0
+    assert Path("two/vouchers.ndjson").read_bytes() == Path("one/vouchers.ndjson").read_bytes()
+    assert {state for *_, state in states()} == {"issued"}
+    assert len(states()) == 6
+
+
+def map_of(found: Sequence[dict[str, Any]]) -> list[bytes]:
+    return [sign(one) for one in found]
+
+
+def signatures(made: Sequence[bytes]) -> None:
+    Path("signatures").write_text("".join(f"{b64encode(one).decode()}\n" for one in made))
+
+
+def test_lines_without_a_device_are_named_and_the_rest_is_prepared() -> None:
+    Path("devices.csv").write_text("oui,product_class,serial_number\n00D09E,Gateway,1\nnonsense,Gateway,2\n")
+
+    result = run(*MANY, "-o", "request")
+
+    assert result.exit_code == 3
+    assert result.stdout == "request: 1 voucher to be signed, batch may\n"
+    assert "spkg: hint: line 3: " in result.stderr
+    assert result.stderr.endswith("spkg: error: 1 line of the list got no voucher\n")
+    assert len(requests()) == 1
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_each_request_needs_a_signature(count: int) -> None:
+    write_list([1, 2, 3])
+    assert run(*MANY, "-o", "request").exit_code == 0
+    made = map_of(requests())
+    signatures((made * 2)[:count])
+
+    result = run("voucher", "attach", "request", "--signatures", "signatures", "--out-dir", "two")
+
+    what = "a request without a signature" if count < 3 else "a signature without a request"
+    assert (result.exit_code, Path("two").exists()) == (3, False)
+    assert result.stderr == f"spkg: error: signatures:{min(count, 3) + 1}: {what}\n"
+
+
+def test_signatures_in_another_order_are_4_with_the_line() -> None:
+    write_list([1, 2, 3])
+    assert run(*MANY, "-o", "request").exit_code == 0
+    first, second, third = map_of(requests())
+    signatures([first, third, second])
+
+    result = run("voucher", "attach", "request", "--signatures", "signatures", "--out-dir", "two")
+
+    assert (result.exit_code, Path("two").exists()) == (4, False)
+    assert result.stderr.startswith("spkg: error: signatures:2: ")
+    assert "is not valid" in result.stderr
+
+
+def test_what_is_not_base64_is_3_with_the_line() -> None:
+    write_list([1])
+    assert run(*MANY, "-o", "request").exit_code == 0
+    Path("signatures").write_text("?\n")
+
+    result = run("voucher", "attach", "request", "--signatures", "signatures", "--out-dir", "two")
+
+    assert (result.exit_code, result.stderr) == (3, "spkg: error: signatures:1: not base64\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "problem"),
+    [
+        ({"schema": "x"}, 3, "expected a request with the schema 'spkg.voucher.request/1'"),
+        ({"digest": 1}, 3, "not a request: digest must be a string"),
+        ({"certificate": "x"}, 3, "request contains no certificate"),
+        ({"voucher": b64encode(b"<x/>").decode()}, 3, "the voucher has no SignatureValue"),
+        ({"digest": "sha1"}, 4, ""),
+    ],
+    ids=["schema", "type", "certificate", "voucher", "digest"],
+)
+def test_what_is_no_request_or_another_one_is_refused(
+    change: dict[str, Any], status: int, problem: str
+) -> None:
+    assert run(*SINGLE, "--serial", "7", "-o", "request").exit_code == 0
+    (request,) = requests()
+    Path("signature").write_bytes(sign(request))
+    Path("request").write_text(json.dumps(request | change))
+
+    result = run("voucher", "attach", "request", "--signature", "signature", "-o", "v.xml")
+
+    assert (result.exit_code, result.stdout, Path("v.xml").exists()) == (status, "", False)
+    assert problem in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [
+        (("prepare", *CERTIFICATE, "-o", "r", "--serial", "1"), "expected either --device or --devices"),
+        (
+            ("prepare", *CERTIFICATE, "-o", "r", "--device", "device.toml"),
+            "expected either --ledger, or --serial for one voucher without --batch",
+        ),
+        (
+            ("attach", "r", "--signature", "s"),
+            "expected --signature and -o for one voucher, or --signatures and --out-dir",
+        ),
+        (
+            ("attach", "r", "--signature", "s", "-o", "v", "--out-dir", "d"),
+            "expected --signature and -o for one voucher, or --signatures and --out-dir",
+        ),
+    ],
+)
+def test_options_that_contradict_each_other_are_2(args: tuple[str, ...], problem: str) -> None:
+    result = run("voucher", *args)
+
+    assert (result.exit_code, result.stderr) == (2, f"spkg: error: {problem}\n")
