@@ -1,7 +1,7 @@
 """``spkg attest``."""
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,9 +9,9 @@ import click
 
 from spkg import __version__
 from spkg.cli.app import command
-from spkg.cli.arguments import check_output, key_files, package_source, read_identity, spare_inputs
+from spkg.cli.arguments import check_output, key_files, now, package_source, read_identity, spare_inputs
 from spkg.cli.console import print_document, print_lines, progress_bar, warn
-from spkg.cli.options import FILE, FORCE, JSON, KEY, NO_PROGRESS, STRICT
+from spkg.cli.options import FILE, FORCE, JSON, KEY, NO_PROGRESS, STRICT, UNFIT
 from spkg.common.findings import refuse_findings
 from spkg.errors import UsageError
 
@@ -25,6 +25,7 @@ URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:[!#-;=?-Z_a-z~%\[\]@]{1,2
 @click.argument("package", metavar="PKG", type=FILE)
 @click.option("-o", "output", required=True, type=FILE, metavar="FILE", help="Write the attestation to FILE.")
 @KEY
+@UNFIT
 @click.option("--builder", metavar="URI", help="Name who built the package.  [default: spkg itself]")
 @STRICT
 @FORCE
@@ -38,6 +39,8 @@ def attest(
     force: bool,
     no_progress: bool,
     as_json: bool,
+    at: datetime | None,
+    unsafe_unfit_certificate: bool,
     **key: Any,
 ) -> None:
     """Sign a statement about where PKG comes from: SLSA provenance.
@@ -56,7 +59,8 @@ def attest(
     from spkg.common.atomic_output import new_file, write_all
     from spkg.report.attest import attested_document, attested_lines
     from spkg.trust.certificates import subject_of
-    from spkg.trust.chain import doubts
+    from spkg.trust.fitness import check_fitness
+    from spkg.trust.policy import PACKAGE_PURPOSES
     from spkg.verify.payload import open_package
 
     if builder is not None and URI.fullmatch(builder) is None:
@@ -66,7 +70,12 @@ def attest(
     spare_inputs(output, [("the package", package), *key_files(key)])
     check_output(output, force=force)
     identity = read_identity(**key)
-    found = doubts(identity.certificate, datetime.now(UTC))
+    found = check_fitness(
+        identity.certificate,
+        PACKAGE_PURPOSES,
+        at=at or now(),
+        unsafe_unfit_certificate=unsafe_unfit_certificate,
+    )
     for finding in found:
         warn(finding)
     if strict:

@@ -39,8 +39,8 @@ __all__ = [
     "SignatureReport",
     "TrustedPackage",
     "UntrustedPackageError",
-    "check_rsa_signature",
     "check_one_signature",
+    "check_rsa_signature",
     "verify_package",
 ]
 
@@ -190,7 +190,7 @@ def check_one_signature(
         raise UntrustedError(f"the signature is not one of {subject_of(certificate)}")
     policy = Policy(anchors=(certificate,), digests=frozenset({digest}))
     used = _check_algorithms(info, block, policy)
-    _check_signature(certificate, info.signature, used, _signed_octets(info, used, signed))
+    check_rsa_signature(certificate, info.signature, used, _signed_octets(info, used, signed))
 
 
 class _Candidates:

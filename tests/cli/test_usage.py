@@ -56,7 +56,8 @@ OPTIONS: Final = {
     "attest": (
         "PKG",
         {"-o", "--builder", "--strict", "--force", "--no-progress", "--json"}
-        | (KEY_OPTIONS - {"--signing-time"}),
+        | (KEY_OPTIONS - {"--signing-time"})
+        | UNFIT_OPTIONS,
     ),
     "inspect": ("PKG", {"--json"}),
     "verify": ("PKG", {"--attestation", "--jobs", "--no-progress", "--json"} | TRUST_OPTIONS),
