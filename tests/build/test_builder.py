@@ -1139,6 +1139,7 @@ def test_results_are_told_as_one_document(tmp_path: Path, signing: list[str]) ->
         "signed": True,
         "signed_sha256": sha256(read(Path(tmp_path, "out").read_bytes()).signed).hexdigest(),
         "signer": "CN=Test Signer",
+        "sbom": None,
         "warnings": [],
         "commands": 4,
         "files": 3,
