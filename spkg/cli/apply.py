@@ -47,7 +47,7 @@ from spkg.cli.options import (
 )
 from spkg.common.documents import json_text
 from spkg.common.stop_signals import hold_stop_signals
-from spkg.errors import HostError, SpkgError, UsageError
+from spkg.errors import HostError, SpkgError, TransferError, UsageError
 
 if TYPE_CHECKING:
     from spkg.common.documents import Document
@@ -161,6 +161,7 @@ def apply(
     """
     from spkg.download.source import STREAM, local_file, open_source
     from spkg.install.apply import ApplyRequest
+    from spkg.install.hooks import Hooks
     from spkg.install.supervisor import apply_package, preview_package
     from spkg.install.trial import BackUp
     from spkg.report.apply import applied_lines, applied_warnings, failure_document, result_document
@@ -172,6 +173,7 @@ def apply(
     server = {name: rest.pop(name) for name in TRANSFER}
     start = timestamp(no_clock=no_clock)
     trusted: TrustedPackage | None = None
+    request: ApplyRequest | None = None
     applied: Applied | None = None
     error: SpkgError | None = None
     stopped: Stopped | None = None
@@ -250,6 +252,12 @@ def apply(
                 )
     except SpkgError as exc:
         error = exc
+        if trusted is None and isinstance(exc, TransferError) and request is not None and not dry_run:
+            settled()
+            hear = _listener(0, None, hooks, as_json=False)
+            failed = Hooks(None, root, request, os.environ, monotonic, hear).failed(exc.STATUS)
+            if failed:
+                warn(failed)
     except OSError as exc:
         error = host_error(exc)
     except Stopped as exc:

@@ -67,7 +67,7 @@ class Hooks:
     """The programs of a device, for one installation.
 
     Args:
-        trusted: The package.
+        trusted: The package; None if not so much of it arrived that it could be verified.
         root: The root.
         request: How the package is installed, and on which device.
         environment: Where PATH is taken from.
@@ -77,7 +77,7 @@ class Hooks:
 
     def __init__(  # noqa: PLR0917 - as the installation
         self,
-        trusted: TrustedPackage,
+        trusted: TrustedPackage | None,
         root: Path,
         request: ApplyRequest,
         environment: Mapping[str, str],
@@ -173,11 +173,12 @@ class Hooks:
         """
         if not command:
             return None
-        records = self._trusted.package.records
+        known = self._trusted
+        records = () if known is None else known.package.records
         environment = {
             **self._environment,
             "SPKG_ROOT": os.fspath(self._root.absolute()),
-            "SPKG_PACKAGE": digest_of(self._trusted),
+            "SPKG_PACKAGE": "" if known is None else digest_of(known),
             "SPKG_VERSION": next((record.text for record in records if isinstance(record, Version)), ""),
             "SPKG_STATUS": status,
             **(about or {}),
@@ -214,7 +215,7 @@ class Hooks:
             end=when,
             command_key=self._request.command_key,
         )
-        if not self._trusted.dates_checked:
+        if self._trusted is not None and not self._trusted.dates_checked:
             document["warnings"] += warning_documents([NO_DATES])
         return json_text(document).encode() + b"\n"
 

@@ -530,3 +530,17 @@ def test_on_a_terminal_the_state_and_the_time_left_are_drawn(url: str, script: S
 
     assert running.returncode == 0
     assert re.search(rb"initial, \d+ s left", drawn) or b"recoverable" in drawn
+
+
+def test_a_server_that_is_not_there_is_told_to_the_hook_for_failures() -> None:
+    write_device(failed='echo "$SPKG_STATUS,$SPKG_PACKAGE,$SPKG_VERSION" > "$1/failed"; cat > "$1/given"')
+
+    result = run(
+        "apply", f"http://127.0.0.1:{nobody()}/p.spkg", *on_device(*APPLY), "--timeout", "1", "--json"
+    )
+
+    assert result.exit_code == 8
+    assert noted("failed") == "transfer-failed,,\n"
+    assert json.loads(noted("given"))["changes"] == []
+    assert [one["hook"] for one in last(result)["hooks"]] == ["failed"]
+    assert tree() == OLD
