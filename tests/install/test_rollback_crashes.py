@@ -314,27 +314,21 @@ class Tally:
 
 def attempt(tally: Tally, act: Act, root: Simulation, fault: Fault) -> None:
     """Do an act while a fault hinders it, judge what is said, and recover once the fault is gone."""
-    promised: State | None = None
-    may_be = [*act.states.values()]
+    may_be: list[State] = []
     root.tap = fault
     try:
         act.work(root)
-        may_be = [promised := act.last]
+        may_be = [act.last]
     except (FailedError, OSError):
-        may_be = may_be[:-1]
-        promised = may_be[0] if len(may_be) == 1 else None
-    except UnsafeError:
-        pass
-    except Killed:
+        # A boot may be counted, and not be durable yet.
+        may_be = [one for name, one in act.states.items() if name == "counted" or one != act.last]
+    except (UnsafeError, Killed):
         pass
     root.tap = nothing
-    if fault.killed:
-        promised = None
-        may_be = [*act.states.values()]
-    elif len(may_be) < len(act.states):
-        state = state_of(root)
-        if state._replace(kept=False) not in [one._replace(kept=False) for one in may_be]:
-            tally.problem(f"{act}: {fault}: not what was reported")
+    said = [] if fault.killed else may_be
+    if said and state_of(root)._replace(kept=False) not in [one._replace(kept=False) for one in said]:
+        tally.problem(f"{act}: {fault}: not what was reported")
+    promised = said[0] if len(said) == 1 else None
     tally.judge(act, root, str(fault), promised)
 
 
