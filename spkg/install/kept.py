@@ -161,7 +161,8 @@ def drop_kept(root: Root) -> None:
 
 def _fill_reserve(root: Root, place: Parts, steps: Sequence[JournalStep]) -> None:
     """Write files that take as much as going back will, in bytes and in inodes."""
-    size = reserve_for(len(encode_journal(steps)), record_size(root))
+    space = root.space()
+    size = reserve_for(len(encode_journal(steps)), record_size(root), space.f_blocks * space.f_frsize)
     root.mkdir(place, PRIVATE)
     for number in range(RESERVE_INODES):
         file = root.create((*place, b"%d" % number))

@@ -145,9 +145,17 @@ def clear_away(root: Root, steps: Iterable[JournalStep]) -> bool:
             continue
         cleared = True
         found = root.status(step.path)
-        if found is not None and (stat.S_ISDIR(found.st_mode) or step.verb in {Verb.DELETE, Verb.DIRECTORY}):
+        if found is not None and (stat.S_ISDIR(found.st_mode) or _replaces_nothing(root, step)):
             root.remove_tree(step.path)
     return cleared
+
+
+def _replaces_nothing(root: Root, step: JournalStep) -> bool:
+    """Whether a file can't be replaced by what a step does: nothing comes there, or a directory does."""
+    if step.verb in {Verb.DELETE, Verb.DIRECTORY}:
+        return True
+    coming = None if step.source is None else root.status(step.source)
+    return coming is not None and stat.S_ISDIR(coming.st_mode)
 
 
 def put_back(root: Root, place: Parts, path: Parts) -> None:

@@ -40,6 +40,10 @@ TEXT: Final = 128
 
 RESERVE: Final = 1 << 16
 """What is reserved for going back at least, in bytes: for directories, markers and small texts."""
+LARGE: Final = 1 << 26
+"""The size of a file system from which on more is reserved, in bytes."""
+LARGE_RESERVE: Final = 1 << 18
+"""What is reserved there at least: xfs makes a file only while it has room for much more than the file."""
 RESERVE_INODES: Final = 32
 """How many files and directories going back makes of its own, at most."""
 KEEPING_INODES: Final = RESERVE_INODES + 5
@@ -208,12 +212,15 @@ class RoomLeft:
             self._octets += octets // self._block * self._block  # not more than it took
 
 
-def reserve_for(journal: int, record: int) -> int:
+def reserve_for(journal: int, record: int, size: int | None) -> int:
     """Return how many bytes are reserved for going back, from the lengths of journal and record.
+
+    The size of the file system is None if it does not say.
 
     Of each step, going back has one or two; each is in its journal and, shorter, in its record.
     """
-    return RESERVE + 3 * journal + 2 * record
+    least = RESERVE if size is None or size < LARGE else LARGE_RESERVE
+    return least + 3 * journal + 2 * record
 
 
 def check_room(
@@ -246,7 +253,7 @@ def check_room(
     blocks = sum(-(-size // room.block) for size in puts) + directories + own
     inodes = len(puts) + directories + OVERHEAD
     if keeping:
-        blocks += -(-reserve_for(texts, record) // room.block) + KEEPING_INODES - RESERVE_INODES
+        blocks += -(-reserve_for(texts, record, room.size) // room.block) + KEEPING_INODES - RESERVE_INODES
         inodes += KEEPING_INODES
         if room.names_count:
             inodes += sum(isinstance(effect, MoveEntry) for effect in effects)
