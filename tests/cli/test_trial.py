@@ -692,3 +692,23 @@ def test_what_stands_where_things_are_set_aside_can_be_discarded() -> None:
     assert discarded.stdout.startswith("  deleted: /.spkg/aside\n")
     assert run("rollback", "--root", "root").exit_code == 0
     assert tree() == OLD
+
+
+def test_a_crash_before_the_old_files_are_in_their_place_is_recovered_first() -> None:
+    begin_trial()
+    KEPT.rename("root/.spkg/txn")  # the last thing that an installation does
+
+    status, dry = document("status"), problem_of("rollback", "--root", "root", "--dry-run")
+    gone = run("rollback", "--root", "root")
+
+    assert (status["warnings"], status["trial"]["octets_kept"]) == ([], 3)
+    assert dry == (
+        5,
+        "",
+        (
+            "spkg: error: an installation in this root was interrupted\n"
+            "spkg: hint: run 'spkg recover' to finish or undo it\n"
+        ),
+    )
+    assert gone.stdout == f"root: rolled back package {SHORT}, 2 changes\n"
+    assert tree() == OLD
