@@ -215,7 +215,7 @@ class RoomLeft:
 def reserve_for(journal: int, record: int, size: int | None) -> int:
     """Return how many bytes are reserved for going back, from the lengths of journal and record.
 
-    The size of the file system is None if it does not say.
+    A file system that does not say its size has the size None.
 
     Of each step, going back has one or two; each is in its journal and, shorter, in its record.
     """
