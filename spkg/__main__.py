@@ -23,10 +23,11 @@ COMMANDS: Final = {
         where="spkg.cli.prepare:prepare", help="Write what is to be signed for PKG, to be signed elsewhere."
     ),
     "attach": ListedCommand(
-        where="spkg.cli.attach:attach", help="Add a signature to PKG that was made elsewhere."
+        where="spkg.cli.attach:attach", help="Add a signature to PKG that was made elsewhere for REQUEST."
     ),
     "signatures": ListedCommand(
-        where="spkg.cli.signatures:signatures", help="List the signatures of PKG, or remove some."
+        where="spkg.cli.signatures:signatures",
+        help="List the signatures of PKG, or remove some; nothing is verified.",
     ),
     "inspect": ListedCommand(
         where="spkg.cli.inspect:inspect", help="Show everything in PKG; nothing is verified."
@@ -50,12 +51,16 @@ COMMANDS: Final = {
     "apply": ListedCommand(
         where="spkg.cli.apply:apply", help="Install the package SOURCE in a root, all or nothing."
     ),
-    "confirm": ListedCommand(where="spkg.cli.confirm:confirm_trial", help="End a trial: the package stays."),
+    "confirm": ListedCommand(
+        where="spkg.cli.confirm:confirm_trial",
+        help="End a trial: the package stays, and the old files are removed.",
+    ),
     "rollback": ListedCommand(
-        where="spkg.cli.rollback:roll_back", help="Go back to before the package on trial."
+        where="spkg.cli.rollback:roll_back", help="Go back to before the package on trial, all or nothing."
     ),
     "guard": ListedCommand(
-        where="spkg.cli.guard:guard", help="Wait for the end of a trial, go back, and reboot."
+        where="spkg.cli.guard:guard",
+        help="Wait for the end of a trial; if nobody confirms it, go back and reboot.",
     ),
     "recover": ListedCommand(
         where="spkg.cli.recover:recover", help="Finish or undo an interrupted installation."
@@ -63,7 +68,7 @@ COMMANDS: Final = {
     "status": ListedCommand(
         where="spkg.cli.status:status", help="Show the state of a root and what was installed there."
     ),
-    "log": ListedCommand(where="spkg.cli.log:log", help="Show what happened in a root."),
+    "log": ListedCommand(where="spkg.cli.log:log", help="Show what happened in a root, the oldest first."),
     "voucher": ListedCommand(where="", help="Issue, verify and apply vouchers (TR-069, Appendix C)."),
     "voucher issue": ListedCommand(
         where="vouchers.cli.issue:issue", help="Issue vouchers to one device or to many."
@@ -74,7 +79,7 @@ COMMANDS: Final = {
     ),
     "voucher attach": ListedCommand(
         where="vouchers.cli.attach:attach_voucher",
-        help="Complete vouchers with signatures made elsewhere.",
+        help="Complete vouchers with signatures that were made elsewhere.",
     ),
     "voucher inspect": ListedCommand(
         where="vouchers.cli.inspect:inspect_voucher",
