@@ -48,6 +48,84 @@ def _fault(name: str, old: str, new: str, *tests: str) -> Fault:
 
 FAULTS: Final = (
     _fault(
+        "what is kept goes before the trial does",
+        "    if root.status(TRIAL) is not None or root.status(KEPT_TXN) is None:\n",
+        "    if root.status(KEPT_TXN) is None:\n",
+        "test_a_kill_leaves_what_was_or_what_is_to_be",
+    ),
+    _fault(
+        "the trial is written before the commit",
+        "            texts[TRIAL] = trial.encode()\n",
+        "            transaction.write_whole(root, TRIAL, trial.encode())\n",
+        "test_a_kill_leaves_what_was_or_what_is_to_be",
+    ),
+    _fault(
+        "a confirmed trial ends before it is in the record",
+        "        _change(root, [], [TRIAL], texts, committing)\n",
+        "        root.unlink(TRIAL)\n        _change(root, [], [], texts, committing)\n",
+        "test_a_kill_leaves_what_was_or_what_is_to_be",
+    ),
+    _fault(
+        "a confirmation leaves the trial",
+        "        _change(root, [], [TRIAL], texts, committing)\n",
+        "        _change(root, [], [], texts, committing)\n",
+        "test_without_a_trial_there_is_nothing_to_go_back_to",
+    ),
+    _fault(
+        "a boot is not counted durably",
+        "    root.rename(draft, TRIAL)\n    root.sync_directory(OWN)\n",
+        "    root.rename(draft, TRIAL)\n",
+        "test_a_power_cut_leaves_what_was_or_what_is_to_be",
+    ),
+    _fault(
+        "a boot is counted twice",
+        "boot.identity in {self.boot, self.last_boot}:\n",
+        "boot.identity == self.boot:\n",
+        "test_a_boot_counts_once_and_that_of_the_installation_does_not",
+    ),
+    _fault(
+        "a file that is moved has no second name",
+        '                root.link(step.source, (*TXN, SECOND, b"%d" % step.number))\n',
+        "                pass\n",
+        "test_since_the_installation",
+    ),
+    _fault(
+        "nothing is reserved for going back",
+        "    _fill_reserve(root, (*TXN, RESERVE_NAME), steps)\n",
+        "",
+        "test_room_is_reserved_for_going_back_and_again_after_a_boot_took_it",
+    ),
+    _fault(
+        "what others made is removed where it is in the way",
+        "            if not self._is_ours(path, found):\n                self._set_aside",
+        "            if not self._is_ours(path, found) and False:\n                self._set_aside",
+        "test_since_the_installation",
+    ),
+    _fault(
+        "what others made in a new directory goes with it",
+        "                    self._spare_others(path)\n",
+        "                    pass\n",
+        "test_since_the_installation",
+    ),
+    _fault(
+        "what was rolled back is not in the record",
+        "        rolled_back=(gone, *(one for one in found.rolled_back if one.package != event.package)),",
+        "        rolled_back=found.rolled_back,",
+        "test_what_was_rolled_back_is_refused_until_it_is_wanted_again",
+    ),
+    _fault(
+        "an installation in place that had stopped is forgotten",
+        "            if step.path == CHECKPOINT and step.before is not Before.NOTHING:\n",
+        "            if step.path == CHECKPOINT and step.before is Before.NOTHING:\n",
+        "test_an_installation_in_place_that_had_stopped_is_unfinished_again",
+    ),
+    _fault(
+        "going back looks below what it sets aside",
+        "        return None if path[:-1] in self._new else self.tree.entry(path)\n",
+        "        return self.tree.entry(path)\n",
+        "test_directories_are_made_again_below_what_was_set_aside",
+    ),
+    _fault(
         "a server that refused a range is asked for one again",
         "            self._resumes = False\n",
         "",

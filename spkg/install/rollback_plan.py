@@ -171,7 +171,7 @@ class _Run:
 
     def _are_one(self, path: Parts, found: TreeEntry | None, kept: Parts) -> bool:
         """Whether an entry and one that was kept are two names of one file."""
-        if found is None or found.kind is EntryKind.DIRECTORY:
+        if found is None or found.kind is EntryKind.DIRECTORY or found.links == 1:
             return False
         there, other = self._root.status(path), self._root.status(kept)
         if there is None or other is None:

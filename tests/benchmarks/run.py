@@ -300,6 +300,21 @@ class Bench:
         trust = self.path / "keys" / "ca.pem"
         return run(*SPKG, "apply", package, "--root", root, "--trust", trust, "--no-progress", *more)
 
+    def apply_over_others(self, *more: str) -> tuple[Usage, Path]:
+        """Install the many files over as many others, and return where."""
+        root = Path(mkdtemp(dir=self.path, prefix="over-"))
+        for source in (self.path / "many").iterdir():
+            (root / source.name).write_bytes(bytes(SMALL))
+        os.sync()
+        trust = ("--trust", self.path / "keys" / "ca.pem")
+        package = self.path / "many.spkg"
+        return run(*SPKG, "apply", package, "--root", root, *trust, "--no-progress", *more), root
+
+    def go_back(self, root: Path) -> Usage:
+        """Go back to the files that were there."""
+        os.sync()
+        return run(*SPKG, "rollback", "--root", root)
+
     def apply_large(self, package: Path, *more: str) -> Usage:
         """Install a large package, where there is no room for it several times."""
         for root in self.path.glob("root-*"):
@@ -441,6 +456,7 @@ class Bench:
             unit="x",
             detail=_walls(start),
         )
+        yield from self.trial_rows()
         yield from self.voucher_rows()
 
     def many_rows(self) -> Iterator[Row]:
@@ -465,6 +481,29 @@ class Bench:
                 unit="x",
                 detail=_walls(pairs, median(one.wall for one in start[1:])),
             )
+
+    def trial_rows(self) -> Iterator[Row]:
+        """Measure what an installation on trial and going back take, beside one that stays."""
+        start: list[Usage] = []
+        plain: list[Usage] = []
+        trials: list[Usage] = []
+        back: list[Usage] = []
+        for _ in range(self.pairs + 1):
+            start.append(self.verify(self.small))
+            plain.append(self.apply_over_others()[0])
+            on_trial, root = self.apply_over_others("--back-up", "1h")
+            trials.append(on_trial)
+            back.append(self.go_back(root))
+        startup = median(one.wall for one in start[1:])
+        for name, target, usages in (
+            (f"apply --back-up {MANY} files, to apply", 1.1, trials),
+            (f"rollback of {MANY} files, to their apply", 0.6, back),
+        ):
+            pairs = [*zip(usages[1:], plain[1:], strict=True)]
+            figures = [
+                max(0.0, one.wall - startup) / max(0.001, other.wall - startup) for one, other in pairs
+            ]
+            yield Row(name=name, figures=figures, target=target, unit="x", detail=_walls(pairs, startup))
 
     def voucher_rows(self) -> Iterator[Row]:
         """Measure what vouchers take."""

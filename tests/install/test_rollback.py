@@ -6,18 +6,24 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from spkg.errors import RefusedError
+from spkg.errors import NOTHING_KEPT, ROLLED_BACK, RefusedError
 from spkg.format.commands import Move, Record, Remove, RemoveSubTree
 from spkg.format.paths import RootPath, TreePath
-from spkg.install.apply import Applied, ApplyRequest, apply
+from spkg.format.states import InstallationState
+from spkg.install.apply import Applied, ApplyRequest, apply, recover_in
+from spkg.install.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from spkg.install.events import Trigger
-from spkg.install.rollback import RolledBack, preview_in, roll_back_in
+from spkg.install.history import events, installed_packages, rolled_back_packages
+from spkg.install.own_directory import working_in
+from spkg.install.rollback import RolledBack, boot_in, confirm_in, preview_in, roll_back_in
+from spkg.install.room import RESERVE, RESERVE_INODES
 from spkg.install.root import Root
 from spkg.install.tree_path import split
 from spkg.install.trial import BackUp, Boot
@@ -302,3 +308,84 @@ def test_directories_are_made_again_below_what_was_set_aside(what: str, ground: 
         {"action": "make-directory", "path": "/a/b"},
         {"action": "restore", "path": "/a/b/c"},
     )
+
+
+# What is kept and noted.
+
+
+def test_a_boot_counts_once_and_that_of_the_installation_does_not(ground: Path) -> None:
+    install(ground, *RECORDS)
+    left = []
+
+    for boot in ("the boot of the installation", "1", "1", "2", "2", "3"):
+        with Root(ground) as root:
+            trial, gone = boot_in(root, Boot(identity=boot, seconds=1.0), when="later")
+        assert (trial is None, gone) == (False, None)
+        left.append(trial and trial.boots_left)
+    with Root(ground) as root:
+        trial, gone = boot_in(root, Boot(identity="4", seconds=1.0), when="later")
+
+    assert left == [3, 2, 2, 1, 1, 0]
+    assert trial is None
+    assert gone is not None
+    assert seen(ground) == {}
+
+
+def test_room_is_reserved_for_going_back_and_again_after_a_boot_took_it(ground: Path) -> None:
+    install(ground, *RECORDS)
+    reserve = ground / ".spkg/kept/reserve"
+
+    files = [*reserve.iterdir()]
+
+    assert len(files) == RESERVE_INODES
+    assert sum(file.stat().st_size for file in files) >= RESERVE
+    rmtree(reserve)
+    with Root(ground) as root:
+        recover_in(root)
+    assert len([*reserve.iterdir()]) == RESERVE_INODES
+
+
+def test_what_was_rolled_back_is_refused_until_it_is_wanted_again(ground: Path) -> None:
+    package = install(ground, *RECORDS) and go_back(ground).package
+
+    with Root(ground) as root:
+        assert installed_packages(root) == ()
+        assert [(one.package, one.when, one.by) for one in rolled_back_packages(root)] == [
+            (package, "later", Trigger.COMMAND)
+        ]
+        assert [one.event.value for one in events(root)] == ["applied", "rolled-back"]
+    with pytest.raises(RefusedError, match="this package was rolled back at later") as caught:
+        install(ground, *RECORDS)
+    assert caught.value.reason == ROLLED_BACK
+    install(ground, *RECORDS, request=replace(ON_TRIAL, again=True))
+    with Root(ground) as root:
+        assert rolled_back_packages(root) == ()
+
+
+def test_an_installation_in_place_that_had_stopped_is_unfinished_again(ground: Path) -> None:
+    stopped = Checkpoint(package="ab" * 32, command=3, state=InstallationState.RECOVERABLE, failed=True)
+    with Root(ground) as root, working_in(root):
+        save_checkpoint(root, stopped)
+    install(ground, *RECORDS)
+    with Root(ground) as root:
+        assert load_checkpoint(root) is None
+
+    go_back(ground)
+
+    with Root(ground) as root:
+        assert load_checkpoint(root) == stopped
+
+
+def test_without_a_trial_there_is_nothing_to_go_back_to(ground: Path) -> None:
+    install(ground, *RECORDS)
+    with Root(ground) as root:
+        done = confirm_in(root, when="later", committing=lambda: None)
+        assert done.package == installed_packages(root)[0].package
+        assert confirm_in(root, when="later", committing=lambda: None).package is None
+        assert [one.event.value for one in events(root)] == ["applied", "confirmed"]
+
+    for work in (go_back, preview):
+        with pytest.raises(RefusedError, match="there is nothing to go back to") as caught:
+            work(ground)
+        assert caught.value.reason == NOTHING_KEPT
+    assert not (ground / ".spkg/kept").exists()
