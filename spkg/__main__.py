@@ -35,6 +35,10 @@ COMMANDS: Final = {
     "verify": ListedCommand(
         where="spkg.cli.verify:verify", help="Check the signatures of PKG and the digest of every file."
     ),
+    "policy": ListedCommand(where="", help="Explain what a policy file accepts."),
+    "policy check": ListedCommand(
+        where="spkg.cli.policy:check_policy", help="Explain in words what the policy FILE accepts."
+    ),
     "list": ListedCommand(
         where="spkg.cli.list:list_files", help="List the files in PKG; nothing is verified."
     ),

@@ -22,7 +22,7 @@ from spkg.format.signature_block import add_signer, load_block
 from spkg.trust.certificate_files import read_certificates
 from spkg.trust.certificates import certificate_id, subject_of
 from spkg.trust.signers import digest_info
-from spkg.verify.signatures import check_one_signature
+from spkg.verify.signature_checks import check_one_signature
 
 __all__ = ["MAX_REQUEST", "SigningRequest", "attach_signature", "attach_signer_info", "prepare_signature"]
 

@@ -25,11 +25,10 @@ from spkg.cli.arguments import (
     device_of,
     key_files,
     login,
-    read_policy,
     read_timeouts,
+    read_trust,
     spare_inputs,
     standard_input,
-    time_of,
     timestamp,
 )
 from spkg.cli.console import ClosedOutput, OutputError, hint, print_line, print_lines, progress_bar, warn
@@ -175,6 +174,7 @@ def apply(
     trusted: TrustedPackage | None = None
     request: ApplyRequest | None = None
     applied: Applied | None = None
+    findings: tuple[Finding, ...] = ()
     error: SpkgError | None = None
     stopped: Stopped | None = None
     hooks: list[Document] = []
@@ -194,7 +194,15 @@ def apply(
             lists = [("--crl", file) for file in rest["crls"]]
             wanted, report = report, None  # until it is known to overwrite no input
             spare_inputs(
-                wanted, [("--device", device_file), *anchors, *lists, *key_files(server)], what="report"
+                wanted,
+                [
+                    ("--device", device_file),
+                    ("--policy", rest["policy"]),
+                    *anchors,
+                    *lists,
+                    *key_files(server),
+                ],
+                what="report",
             )
             spare_inputs(wanted, [("SOURCE", Path(source))], what="report")
             report = wanted
@@ -206,7 +214,8 @@ def apply(
             report = wanted
         if back_up is None and back_up_boots is not None:
             raise UsageError("--back-up-boots needs --back-up")
-        policy, time = read_policy(**rest), time_of(at, no_clock=no_clock)
+        options = read_trust(at=at, no_clock=no_clock, **rest)
+        findings = options.findings
         device: Device | None = device_of(device_file, software_version, provisioning_code)
         request = ApplyRequest(
             device=device,
@@ -229,7 +238,7 @@ def apply(
                     note=warn,
                 )
             )
-            trusted = verify_package(opened, policy, at=time)
+            trusted = verify_package(opened, options.policy, at=options.time)
             if dry_run:
                 applied = preview_package(trusted, payload, root, request)
             else:
@@ -274,7 +283,7 @@ def apply(
             applied, planned=dry_run, start=start, end=end, command_key=command_key, hooks=hooks
         )
     undated = [NO_DATES] if applied is not None and trusted is not None and not trusted.dates_checked else []
-    document["warnings"] += warning_documents(undated)
+    document["warnings"] += warning_documents([*findings, *undated])
     lost: Finding | None = None
     done = applied is not None and not dry_run
     if report is not None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from spkg.cli.app import command
-from spkg.cli.arguments import package_source, read_policy, time_of
+from spkg.cli.arguments import package_source, read_trust
 from spkg.cli.console import print_octets, warn
 from spkg.cli.options import FILE, TRUST
 
@@ -41,12 +41,12 @@ def cat(package: Path, path: str, at: datetime | None, no_clock: bool, **trust: 
     from spkg.verify.payload import CHUNK, open_package
     from spkg.verify.signatures import verify_package
 
-    policy, time = read_policy(**trust), time_of(at, no_clock=no_clock)
+    options = read_trust(at=at, no_clock=no_clock, **trust)
     # Typed in the locale's encoding, or pasted as the package has it.
     names = {path.encode("utf-8", "surrogateescape"), os.fsencode(path)}
     with tempfile.SpooledTemporaryFile(IN_MEMORY) as waiting:
         with open_package(package_source(package)) as (opened, payload):
-            trusted = verify_package(opened, policy, at=time)
+            trusted = verify_package(opened, options.policy, at=options.time)
             file = find_file(opened, names)
             try:
                 copy_file(trusted, payload, file, waiting)

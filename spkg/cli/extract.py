@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from spkg.cli.app import command
-from spkg.cli.arguments import given_options, package_source, read_policy, time_of
+from spkg.cli.arguments import given_options, package_source, read_trust
 from spkg.cli.console import print_document, print_lines, progress_bar, warn
 from spkg.cli.options import FILE, JSON, NO_PROGRESS, TRUST
 from spkg.errors import UsageError
@@ -52,10 +52,11 @@ def extract(
     asked = given_options([*trust, "at", "no_clock"])
     if unsafe_skip_signatures and asked:
         raise UsageError(f"{asked[0]} and --unsafe-skip-signatures are mutually exclusive")
-    policy = None if unsafe_skip_signatures else read_policy(**trust)
-    time = time_of(at, no_clock=no_clock)
+    options = None if unsafe_skip_signatures else read_trust(at=at, no_clock=no_clock, **trust)
     with open_package(package_source(package)) as (opened, payload):
-        trusted = None if policy is None else verification.verify_package(opened, policy, at=time)
+        trusted = (
+            None if options is None else verification.verify_package(opened, options.policy, at=options.time)
+        )
         with progress_bar("extracting", payload.length, wanted=not no_progress) as progress:
             if trusted is None:
                 done = extraction.unsafe_extract_package(

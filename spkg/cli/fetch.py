@@ -12,10 +12,9 @@ from spkg.cli.arguments import (
     check_output,
     key_files,
     login,
-    read_policy,
     read_timeouts,
+    read_trust,
     spare_inputs,
-    time_of,
 )
 from spkg.cli.console import hint, print_document, print_lines, progress_bar, warn
 from spkg.cli.options import (
@@ -82,8 +81,8 @@ def fetch(
     check_output(output, force=force)
     anchors = [("--trust", file) for file in rest["trust"]]
     lists = [("--crl", file) for file in rest["crls"]]
-    spare_inputs(output, [*anchors, *lists, *key_files(server)])
-    policy, time = read_policy(**rest), time_of(at, no_clock=no_clock)
+    spare_inputs(output, [*anchors, *lists, ("--policy", rest["policy"]), *key_files(server)])
+    options = read_trust(at=at, no_clock=no_clock, **rest)
 
     def leave(reason: BaseException, part: Path) -> bool:
         """Keep what has arrived, if the next run can resume it, and say so."""
@@ -99,7 +98,7 @@ def fetch(
         size=size,
         note=warn,
     ) as (opened, payload):
-        trusted = verify_package(opened, policy, at=time)
+        trusted = verify_package(opened, options.policy, at=options.time)
         with (
             progress_bar("fetching", payload.length, wanted=not no_progress, slow=True) as progress,
             new_file(output, force=force, leave=leave) as file,

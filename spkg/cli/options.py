@@ -156,6 +156,13 @@ JOBS = click.option(
 )
 
 
+def no_stream(_context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Refuse ``-``, which means standard input or output for other options."""
+    if str(value) == "-":
+        raise UsageError(f"{parameter.opts[0]} needs a file, not standard input or output")
+    return value
+
+
 def trust_options(digests: str, purposes: str, *, unsigned: bool) -> Callable[[Handler], Handler]:
     """Return the options that state a policy.
 
@@ -173,21 +180,29 @@ def trust_options(digests: str, purposes: str, *, unsigned: bool) -> Callable[[H
             type=FILE,
             multiple=True,
             metavar="PEM",
-            help="Trust the certificates in PEM: roots, intermediates, or the signer's own.  Repeatable.",
+            help="Trust the certificates in PEM, a file or directory: roots, intermediates, or the signer's "
+            "own.  Repeatable.",
+        ),
+        click.option(
+            "--policy",
+            type=FILE,
+            callback=no_stream,
+            metavar="FILE",
+            help="Trust as the policy file FILE states (TOML); the other options override it.",
         ),
         click.option(
             "--signer",
             "signers",
             multiple=True,
             metavar="NAME",
-            help="Accept only this signer: an RFC 4514 subject or a common name.  Repeatable.",
+            help="Accept only this signer: a common name, or a subject as RFC 4514 or openssl writes it.  "
+            "Repeatable.",
         ),
         click.option(
             "--required-signers",
             type=click.IntRange(1),
-            default=1,
             metavar="N",
-            help="Require N signers with different keys.",
+            help="Require N signers with different keys.  [default: 1]",
         ),
         click.option(
             "--at",
@@ -209,10 +224,9 @@ def trust_options(digests: str, purposes: str, *, unsigned: bool) -> Callable[[H
         ),
         click.option(
             "--digests",
-            default=digests,
-            show_default=True,
             metavar="LIST",
-            help="Accept these digests.  'sha256' alone refuses everything that relies on SHA-1.",
+            help="Accept these digests.  'sha256' alone refuses everything that relies on SHA-1.  "
+            f"[default: {digests}]",
         ),
         click.option(
             "--eku",
@@ -365,13 +379,6 @@ def timeout_options(initial: int) -> Callable[[Handler], Handler]:
 
 
 ROOT = click.option("--root", required=True, type=FILE, metavar="DIR", help="Use DIR as the device's root.")
-
-
-def no_stream(_context: click.Context, parameter: click.Parameter, value: Path) -> Path:
-    """Refuse ``-``, which means standard input or output for other options."""
-    if str(value) == "-":
-        raise UsageError(f"{parameter.opts[0]} needs a file, not standard input or output")
-    return value
 
 
 TRANSFER: Final = (

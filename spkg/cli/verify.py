@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spkg.cli.app import DocumentedError, command, exit_status, host_error
-from spkg.cli.arguments import cores, package_source, read_attestation, read_policy, time_of
+from spkg.cli.arguments import cores, package_source, read_attestation, read_trust
 from spkg.cli.console import print_document, print_lines, progress_bar
 from spkg.cli.options import FILE, JOBS, JSON, NO_PROGRESS, TRUST
 from spkg.errors import SpkgError
 
 if TYPE_CHECKING:
+    from spkg.common.findings import Finding
     from spkg.verify.attestation import TrustedAttestation
+    from spkg.verify.explanation import PackageExplanation
 
 __all__ = ["verify"]
 
@@ -27,6 +29,7 @@ __all__ = ["verify"]
     metavar="FILE",
     help="Also require the provenance in FILE (DSSE), for this package and by an accepted signer.",
 )
+@click.option("--explain", is_flag=True, help="Show each rule, the values compared, and what to do.")
 @JOBS
 @NO_PROGRESS
 @JSON
@@ -35,6 +38,7 @@ def verify(
     at: datetime | None,
     no_clock: bool,
     attestation: Path | None,
+    explain: bool,
     jobs: int | None,
     no_progress: bool,
     as_json: bool,
@@ -42,7 +46,7 @@ def verify(
 ) -> None:
     """Check the signatures of PKG and the digest of every file.
 
-    Exit status 0: a trusted signer signed it, and every file matches; 4: not trusted.
+    Exit status 0: a trusted signer signed it, and every file matches; 4: not trusted; --explain shows why.
 
     \b
     Example:
@@ -51,7 +55,7 @@ def verify(
     See: docs/verifying.md
     """
     from spkg.common.digests import Digest
-    from spkg.report.lines import error_fields
+    from spkg.report.lines import error_fields, warning_documents
     from spkg.report.verify import verification_document, verification_lines
     from spkg.verify import signatures as verification
     from spkg.verify.contents import PayloadReport, check_payload
@@ -61,10 +65,17 @@ def verify(
     report: PayloadReport | None = None
     attested: TrustedAttestation | None = None
     error: SpkgError | None = None
+    explained: PackageExplanation | None = None
+    findings: tuple[Finding, ...] = ()
     try:
-        policy, time = read_policy(**trust), time_of(at, no_clock=no_clock)
+        options = read_trust(at=at, no_clock=no_clock, **trust)
+        policy, time, findings = options.policy, options.time, options.findings
         envelope = None if attestation is None else read_attestation(attestation)
         with open_package(package_source(package)) as (opened, payload):
+            if explain:
+                from spkg.verify.explanation import explain_package
+
+                explained = explain_package(opened, policy, at=time)
             trusted = verification.verify_package(opened, policy, at=time)
             hashers = []
             if envelope is not None:
@@ -89,10 +100,15 @@ def verify(
         error = host_error(exc)
     if as_json:
         document = verification_document(trusted, report, error, attested)
+        document["warnings"] = warning_documents(findings)
+        if explained is not None:
+            from spkg.report.explanation import explanation_document
+
+            document["explain"] = explanation_document(explained)
         if error is not None:
             document |= error_fields(error, exit_status(error), error.STATUS, str(error))
         print_document(document)
     else:
-        print_lines(verification_lines(trusted, report, error, attested))
+        print_lines(verification_lines(trusted, report, error, attested, explained))
     if error is not None:
         raise DocumentedError(error) from error

@@ -19,7 +19,7 @@ __all__ = ["MAX_DOCUMENT", "Override", "Table", "load_table", "parse_table", "re
 MAX_DOCUMENT: Final = 1 << 24
 """The largest document that is read, in bytes."""
 SIZES: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-DURATIONS: Final = {"": 1, "s": 1, "min": 60, "h": 3600}
+DURATIONS: Final = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from io import BytesIO
 from typing import Final
 
 from asn1crypto import algos, cms, core, x509
-from cryptography.x509 import Name, NameAttribute, ObjectIdentifier, RelativeDistinguishedName
 
 from spkg.common.digests import Digest
 from spkg.common.reader import Reader
@@ -23,9 +22,11 @@ from spkg.trust.certificates import (
     MAX_CERTIFICATE_SERIAL,
     MAX_X501_NAME,
     certificate_id,
+    quiet,
     read_certificate,
     subject_of,
 )
+from spkg.trust.names import read_distinguished_name
 
 __all__ = [
     "CONTENT_TYPE",
@@ -436,11 +437,7 @@ def readable_name(name: bytes) -> str:
     if len(name) > MAX_X501_NAME:
         return f"#{name[:MAX_OID].hex()}…"
     try:
-        return Name(
-            RelativeDistinguishedName(
-                NameAttribute(ObjectIdentifier(part["type"].dotted), part["value"].native) for part in level
-            )
-            for level in x509.Name.load(name, strict=True).chosen
-        ).rfc4514_string()
-    except Exception:  # noqa: BLE001 - asn1crypto raises many kinds, and the result is only displayed
+        with quiet():
+            return read_distinguished_name(name).rfc4514_string()
+    except FormatError:
         return f"#{name.hex()}"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from spkg.common.digests import Digest
@@ -12,6 +13,7 @@ from spkg.trust.certificates import certificate_id, issuer_of, read_certificate,
 
 __all__ = [
     "certificate_document",
+    "key_text",
 ]
 
 
@@ -23,14 +25,19 @@ def certificate_document(octets: bytes) -> Document:
         serial = certificate_id(octets)[1]
     except FormatError as exc:
         return {"sha256": fingerprint, "problem": exc.problem}
-    key: Any = certificate.public_key()
-    kind = "RSA" if isinstance(key, rsa.RSAPublicKey) else type(key).__name__.removesuffix("PublicKey")
     return {
         "subject": subject_of(certificate),
         "issuer": issuer_of(certificate),
         "serial": serial_text(serial),
         "not_before": write_time(certificate.not_valid_before_utc),
         "not_after": write_time(certificate.not_valid_after_utc),
-        "key": f"{kind} {getattr(key, 'key_size', '')}".strip(),
+        "key": key_text(certificate),
         "sha256": fingerprint,
     }
+
+
+def key_text(certificate: x509.Certificate) -> str:
+    """Return the kind of a certificate's key and its size."""
+    key: Any = certificate.public_key()
+    kind = "RSA" if isinstance(key, rsa.RSAPublicKey) else type(key).__name__.removesuffix("PublicKey")
+    return f"{kind} {getattr(key, 'key_size', '')}".strip()

@@ -14,6 +14,7 @@ from spkg.verify.signatures import SignatureReport, TrustedPackage, UntrustedPac
 
 if TYPE_CHECKING:
     from spkg.verify.attestation import TrustedAttestation
+    from spkg.verify.explanation import PackageExplanation
 
 __all__ = ["verification_document", "verification_lines"]
 
@@ -53,9 +54,24 @@ def verification_lines(
     report: PayloadReport | None,
     error: SpkgError | None,
     attested: "TrustedAttestation | None" = None,
+    explained: "PackageExplanation | None" = None,
 ) -> Iterator[Line]:
-    """Yield what ``verify`` prints; the arguments are those of :func:`verification_document`."""
+    """Yield what ``verify`` prints; the arguments are those of :func:`verification_document`.
+
+    Args:
+        trusted: The package, if its signatures are accepted.
+        report: What the payload contains, if it was compared.
+        error: What ended it.
+        attested: The provenance of the package, if it was verified.
+        explained: The rules for the package and its signatures, if they are wanted.
+    """
     signatures, report = _found(trusted, report, error)
+    if explained is not None:
+        from spkg.report.explanation import (  # noqa: PLC0415 - start-up: rarely asked for
+            package_explanation_lines,
+            signature_explanation_lines,
+        )
+
     for signature in signatures:
         who = signature.subject or f"a signer certified by {signature.issuer or 'an unknown issuer'}"
         if signature.signing_time is not None:
@@ -65,6 +81,10 @@ def verification_lines(
             yield Tone.PLAIN, f"  trusted through {subject_of(signature.signer.path[-1])}"
         else:
             yield Tone.BAD, f"signature {signature.index}: {who}, {signature.digest}: {signature.reason}"
+        if explained is not None:
+            yield from signature_explanation_lines(explained.signatures[signature.index])
+    if explained is not None:
+        yield from package_explanation_lines(explained)
     if trusted is not None and not signatures:
         yield Tone.BAD, "no signatures: accepted because of --unsafe-allow-unsigned"
     if trusted is not None and not trusted.dates_checked:

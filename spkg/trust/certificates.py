@@ -1,7 +1,8 @@
 """Certificates of unknown origin: parsed completely at once, or not at all.
 
-The cryptography library parses lazily, and raises when an attribute is first accessed; no code that uses this
-module has to expect that.
+The cryptography library parses lazily, and raises when an attribute is first accessed.  For a certificate
+that was read here only these may still raise: its names, whose text may be in Latin-1 (the functions here
+return them all the same), and ``signature_hash_algorithm``, which does not matter in an anchor.
 """
 
 import warnings
@@ -12,11 +13,13 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from spkg.common.reader import Reader
 from spkg.errors import FormatError
 from spkg.trust.ber import SEQUENCE, BerElement, read_element
+from spkg.trust.names import read_distinguished_name
 
 UNREADABLE: Final = (
     ValueError,
@@ -36,6 +39,9 @@ MAX_EXTENSIONS: Final = 4096
 """The most bytes of extensions."""
 NAMED_FIELDS: Final = 6
 """How many fields every TBSCertificate has, not counting the version."""
+ISSUER: Final = 2
+SUBJECT: Final = 4
+"""Where the Names are among these fields."""
 VERSION_TAG: Final = 0xA0
 EXTENSIONS: Final = 0xA3
 
@@ -45,10 +51,14 @@ __all__ = [
     "UNREADABLE",
     "certificate_id",
     "common_names_of",
+    "issuer_name",
     "issuer_of",
+    "list_issuer",
     "quiet",
     "read_certificate",
+    "salvaged_subject",
     "serial_text",
+    "subject_name",
     "subject_of",
 ]
 
@@ -84,7 +94,7 @@ def _fields(certificate: bytes) -> list[BerElement]:
 def _check_bounds(certificate: bytes) -> None:
     """Refuse what costs many times its size in memory: for a parsed extension, a thousand times."""
     fields = _fields(certificate)
-    for name in (fields[2], fields[4]):
+    for name in (fields[ISSUER], fields[SUBJECT]):
         if len(name.octets) > MAX_X501_NAME:
             raise FormatError(f"a Name of {len(name.octets)} bytes exceeds the limit of {MAX_X501_NAME}")
     for field in fields[NAMED_FIELDS:]:
@@ -107,12 +117,12 @@ def read_certificate(octets: bytes) -> x509.Certificate:
         with quiet():
             certificate = x509.load_der_x509_certificate(octets)
             _ = (
-                certificate.subject.rfc4514_string(),
-                certificate.issuer.rfc4514_string(),
+                subject_name(certificate).rfc4514_string(),
+                issuer_name(certificate).rfc4514_string(),
                 certificate.serial_number,
                 certificate.public_key(),
                 certificate.extensions,
-                certificate.signature_hash_algorithm,
+                certificate.signature_algorithm_oid,
                 certificate.not_valid_before_utc,
                 certificate.not_valid_after_utc,
             )
@@ -124,23 +134,75 @@ def read_certificate(octets: bytes) -> x509.Certificate:
         return x509.load_der_x509_certificate(octets)  # loaded again: the first keeps all it has parsed
 
 
+def subject_name(certificate: x509.Certificate) -> x509.Name:
+    """Return the subject."""
+    with quiet():
+        try:
+            return certificate.subject
+        except ValueError:
+            return _name_in(certificate, SUBJECT)
+
+
+def issuer_name(certificate: x509.Certificate) -> x509.Name:
+    """Return the issuer."""
+    with quiet():
+        try:
+            return certificate.issuer
+        except ValueError:
+            return _name_in(certificate, ISSUER)
+
+
+def _name_in(certificate: x509.Certificate, number: int) -> x509.Name:
+    """Return a Name that cryptography can't read."""
+    try:
+        return read_distinguished_name(_fields(certificate.public_bytes(Encoding.DER))[number].octets)
+    except FormatError as exc:
+        raise ValueError(exc.problem) from exc
+
+
+def list_issuer(crl: x509.CertificateRevocationList) -> x509.Name:
+    """Return the issuer of a revocation list."""
+    with quiet():
+        try:
+            return crl.issuer
+        except ValueError:
+            reader = Reader(BytesIO(crl.tbs_certlist_bytes), section="E.5")
+            fields = read_element(reader, "list", limit=len(crl.tbs_certlist_bytes)).children(most=8)
+            # The version comes before the algorithm, and is optional.
+            names = [field for field in fields[:3] if field.tag == SEQUENCE][1:2]
+            try:
+                (name,) = names
+                return read_distinguished_name(name.octets)
+            except FormatError as exc:
+                raise ValueError(exc.problem) from exc
+
+
+def salvaged_subject(octets: bytes) -> str | None:
+    """Return the subject of a certificate that can't be read, as far as it can be shown; None if it can't."""
+    try:
+        subject = _fields(octets)[SUBJECT]
+        if len(subject.octets) > MAX_X501_NAME:
+            return None
+        with quiet():
+            return read_distinguished_name(subject.octets, "replace").rfc4514_string() or None
+    except FormatError:
+        return None
+
+
 def subject_of(certificate: x509.Certificate) -> str:
     """Return the subject as RFC 4514 writes it."""
-    with quiet():
-        return certificate.subject.rfc4514_string()
+    return subject_name(certificate).rfc4514_string()
 
 
 def issuer_of(certificate: x509.Certificate) -> str:
     """Return the issuer as RFC 4514 writes it."""
-    with quiet():
-        return certificate.issuer.rfc4514_string()
+    return issuer_name(certificate).rfc4514_string()
 
 
 def common_names_of(certificate: x509.Certificate) -> list[str]:
     """Return all common names of the subject."""
-    with quiet():
-        found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        return [str(attribute.value) for attribute in found]
+    found = subject_name(certificate).get_attributes_for_oid(NameOID.COMMON_NAME)
+    return [str(attribute.value) for attribute in found]
 
 
 @contextmanager

@@ -25,7 +25,8 @@ from spkg.trust.dsse import DsseEnvelope, DsseSignature, key_digest, pre_authent
 from spkg.trust.policy import Policy
 from spkg.verify.hasher import Hasher
 from spkg.verify.payload import Payload
-from spkg.verify.signatures import TrustedPackage, check_rsa_signature
+from spkg.verify.signature_checks import check_rsa_signature
+from spkg.verify.signatures import TrustedPackage
 
 __all__ = [
     "HEX_DIGEST",

@@ -15,7 +15,17 @@ from tests.support.kit import ROOT
 from tests.support.package_files import furnish
 
 TRUST_OPTIONS: Final = {
-    *("--trust", "--signer", "--required-signers", "--at", "--no-clock", "--crl", "--digests", "--eku"),
+    *(
+        "--trust",
+        "--policy",
+        "--signer",
+        "--required-signers",
+        "--at",
+        "--no-clock",
+        "--crl",
+        "--digests",
+        "--eku",
+    ),
     "--unsafe-allow-unsigned",
 }
 KEY_OPTIONS: Final = {
@@ -60,7 +70,7 @@ OPTIONS: Final = {
         | UNFIT_OPTIONS,
     ),
     "inspect": ("PKG", {"--json"}),
-    "verify": ("PKG", {"--attestation", "--jobs", "--no-progress", "--json"} | TRUST_OPTIONS),
+    "verify": ("PKG", {"--attestation", "--explain", "--jobs", "--no-progress", "--json"} | TRUST_OPTIONS),
     "extract": (
         "PKG DIR",
         {"--unsafe-skip-signatures", "--manifest", "--no-progress", "--json"} | TRUST_OPTIONS,
@@ -237,7 +247,7 @@ def test_the_help_of_the_program_lists_its_commands() -> None:
     result = run("--help")
 
     assert (result.exit_code, result.stderr) == (0, "")
-    assert set(re.findall(r"^  ([a-z]+) ", result.stdout, re.MULTILINE)) == {*OPTIONS, "voucher"}
+    assert set(re.findall(r"^  ([a-z]+) ", result.stdout, re.MULTILINE)) == {*OPTIONS, "policy", "voucher"}
     assert options_of(result.stdout) == {"--version", "--debug"}
 
 

@@ -28,7 +28,7 @@ ANY_LINES: Final = "…"
 VARYING: Final = (
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "TIME"),
     (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "DATE"),
-    (re.compile(r"\b[0-9a-f]{16,}\b"), "HEX"),
+    (re.compile(r"\b[0-9a-fA-F]{16,}\b"), "HEX"),
     (re.compile(r"\b\d{20,}\b"), "SERIAL"),
     (re.compile(r"127\.0\.0\.1:\d+"), "SERVER"),
 )

@@ -113,7 +113,8 @@ class TestOursByTheirs:
         assert outcome.status == 4
         assert "unable to get local issuer certificate" in outcome.stderr
         assert refusal(block, second()) == (
-            "signature[0]: CN=Signer: unable to get local issuer certificate [TR-069 E.5]"
+            "signature[0]: CN=Signer: unable to get local issuer certificate: "
+            "there is no certificate of CN=Lasting Root [TR-069 E.5]"
         )
 
     def test_the_block_without_signatures_is_theirs(self, desk: Desk) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from spkg.cli.app import command
-from spkg.cli.arguments import time_of
 from spkg.cli.console import print_document, print_lines
 from spkg.cli.options import FILE, JSON
 from spkg.errors import UsageError
@@ -52,7 +51,7 @@ def apply_vouchers(
     from vouchers.cpe.apply import apply_vouchers as apply_all
     from vouchers.report import applied_document, applied_lines
 
-    verifier, time = read_verifier(**trust), time_of(at, no_clock=no_clock)
+    verifier, time = read_verifier(at=at, no_clock=no_clock, **trust)
     device = this_device(device_file)
     if [str(file) for file in files].count("-") > 1:
         raise UsageError("only one voucher can come from standard input")

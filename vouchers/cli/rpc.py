@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from spkg.cli.app import command
-from spkg.cli.arguments import read_input, time_of
+from spkg.cli.arguments import read_input
 from spkg.cli.console import hint, print_octets
 from spkg.cli.options import FILE
 from vouchers.cli.shared import STORE, VOUCHER_TRUST, read_verifier, this_device
@@ -41,7 +41,7 @@ def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **t
     from spkg.cwmp.soap import MAX_ENVELOPE
     from vouchers.cpe.rpc import answer_rpc
 
-    verifier, time = read_verifier(**trust), time_of(at, no_clock=no_clock)
+    verifier, time = read_verifier(at=at, no_clock=no_clock, **trust)
     device = this_device(device_file)
     octets = read_input(Path("-"), MAX_ENVELOPE)
     response = answer_rpc(octets, store, verifier, device, time, supposed=at is not None, note=hint)

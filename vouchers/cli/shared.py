@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spkg.cli.arguments import about, now, read_input, read_policy
+from spkg.cli.arguments import about, now, read_input, read_trust
 from spkg.cli.console import hint, warn
 from spkg.cli.options import FILE, no_stream, options, trust_options
 
@@ -35,7 +36,10 @@ __all__ = [
 ]
 
 
-VOUCHER_TRUST = trust_options("sha256", "codeSigning, emailProtection and documentSigning", unsigned=False)
+VOUCHER_DIGESTS: Final = "sha256"
+VOUCHER_TRUST = trust_options(
+    VOUCHER_DIGESTS, "codeSigning, emailProtection and documentSigning", unsigned=False
+)
 ISSUE_WHAT = options(
     click.option(
         "--device", "device_file", type=FILE, metavar="FILE", help="Issue to the device in this device file."
@@ -93,12 +97,13 @@ LEDGER = click.option(
 )
 
 
-def read_verifier(**trust: Any) -> "Verifier":
-    """Return a verifier of vouchers with the policy of the trust options."""
+def read_verifier(**trust: Any) -> "tuple[Verifier, datetime | None]":
+    """Return a verifier of vouchers with the policy of the trust options, and the time that counts."""
     from spkg.trust.policy import VOUCHER_PURPOSES
     from vouchers.signature.verify import Verifier
 
-    return Verifier(read_policy(**trust, default=VOUCHER_PURPOSES))
+    options = read_trust(**trust, default_purposes=VOUCHER_PURPOSES, default_digests=VOUCHER_DIGESTS)
+    return Verifier(options.policy), options.time
 
 
 def read_voucher_file(name: Path) -> bytes:

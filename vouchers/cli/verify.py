@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spkg.cli.app import DocumentedError, command, exit_status, host_error
-from spkg.cli.arguments import about, time_of
+from spkg.cli.arguments import about
 from spkg.cli.console import print_document, print_lines
 from spkg.cli.options import FILE, JSON
 from spkg.errors import SpkgError
@@ -51,7 +51,7 @@ def verify_voucher(
     trusted: TrustedVoucher | None = None
     error: SpkgError | None = None
     try:
-        verifier, time = read_verifier(**trust), time_of(at, no_clock=no_clock)
+        verifier, time = read_verifier(at=at, no_clock=no_clock, **trust)
         device = None if device_file is None else this_device(device_file)
         octets = read_voucher_file(file)
         with about(file):

@@ -23,7 +23,7 @@ from spkg.common.digests import Digest
 from spkg.common.hostile_xml import PlainParser, XmlElement, base64_of, canonical
 from spkg.common.sealed import Sealed
 from spkg.errors import FormatError, RefusedError, UntrustedError
-from spkg.trust.certificates import read_certificate, subject_of
+from spkg.trust.certificates import issuer_name, read_certificate, subject_name, subject_of
 from spkg.trust.chain import check_signer
 from spkg.trust.policy import Policy
 from vouchers.model import Voucher
@@ -143,7 +143,7 @@ class Verifier:
             digest=digest,
             path=known.path,
             signer_key=known.signer_key,
-            dates_checked=at is not None,
+            dates_checked=self._policy.moment(at) is not None,
             seal=_SEAL,
         )
 
@@ -171,7 +171,8 @@ class Verifier:
         named = (document.key_value, document.certificates)
         known = self._known.get(named)
         # Nothing is cached with revocation lists: they have dates of their own.
-        if known is not None and at is not None and known.since <= at <= known.until:
+        time = self._policy.moment(at)
+        if known is not None and time is not None and known.since <= time <= known.until:
             return known
         try:
             pool = [*map(read_certificate, document.certificates)]
@@ -188,7 +189,7 @@ class Verifier:
             since=max(one.not_valid_before_utc for one in path),
             until=min(one.not_valid_after_utc for one in path),
         )
-        if at is not None and not self._policy.crls:
+        if time is not None and not self._policy.crls:
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
             self._known[named] = known
@@ -203,8 +204,8 @@ def _signer_of(pool: Sequence[x509.Certificate], key_value: KeyNumbers | None) -
     """
     if key_value is not None:
         return next((one for one in pool if _has_key(one, key_value)), pool[0])
-    issuers = {one.issuer for one in pool if one.issuer != one.subject}
-    ends = [one for one in pool if one.subject not in issuers]
+    issuers = {issuer_name(one) for one in pool if issuer_name(one) != subject_name(one)}
+    ends = [one for one in pool if subject_name(one) not in issuers]
     return ends[0] if len(ends) == 1 else pool[0]
 
 

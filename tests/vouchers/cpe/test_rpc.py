@@ -676,7 +676,11 @@ def test_a_signer_whose_certificate_has_expired_is_denied(store: OptionStore) ->
 
     answer = ask(store, envelope(set_vouchers(expired)))
 
-    assert answer == fault(9001, "VoucherList[0]: CN=Voucher Signer: certificate has expired")
+    assert answer == fault(
+        9001,
+        "VoucherList[0]: CN=Voucher Signer: certificate has expired: "
+        "valid until 2026-05-31T12:00:00Z, checked at 2026-06-01T12:00:00Z",
+    )
     assert ask(store, envelope(set_vouchers(expired)), now=AT - 2 * DAY) == done()
 
 
