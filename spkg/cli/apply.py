@@ -26,7 +26,6 @@ from spkg.cli.arguments import (
     key_files,
     login,
     read_timeouts,
-    read_trust,
     spare_inputs,
     standard_input,
     timestamp,
@@ -44,6 +43,7 @@ from spkg.cli.options import (
     at_most_characters,
     timeout_options,
 )
+from spkg.cli.trust import read_trust
 from spkg.common.documents import json_text
 from spkg.common.stop_signals import hold_stop_signals
 from spkg.errors import HostError, SpkgError, TransferError, UsageError

@@ -6,9 +6,10 @@ from pathlib import Path
 import click
 
 from spkg.cli.app import command
-from spkg.cli.arguments import check_output, device_policy, now, package_source, read_input, spare_inputs
+from spkg.cli.arguments import check_output, now, package_source, read_input, spare_inputs
 from spkg.cli.console import print_document, print_lines, progress_bar, warn
 from spkg.cli.options import FILE, FORCE, JSON, NO_PROGRESS, STRICT, UNFIT, VERIFY_WRITTEN
+from spkg.cli.trust import device_policy
 from spkg.errors import UsageError
 
 __all__ = ["attach"]

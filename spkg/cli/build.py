@@ -14,7 +14,6 @@ from spkg.cli.app import command
 from spkg.cli.arguments import (
     check_output,
     cores,
-    device_policy,
     given_options,
     key_files,
     now,
@@ -42,6 +41,7 @@ from spkg.cli.options import (
     UNFIT,
     VERIFY_WRITTEN,
 )
+from spkg.cli.trust import device_policy
 from spkg.errors import HostError, UsageError
 
 if TYPE_CHECKING:

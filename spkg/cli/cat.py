@@ -9,9 +9,10 @@ from typing import Any, Final
 import click
 
 from spkg.cli.app import command
-from spkg.cli.arguments import package_source, read_trust
+from spkg.cli.arguments import package_source
 from spkg.cli.console import print_octets, warn
 from spkg.cli.options import FILE, TRUST
+from spkg.cli.trust import read_trust
 
 __all__ = ["cat"]
 

@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from spkg.cli.app import command
-from spkg.cli.arguments import given_options, package_source, read_trust
+from spkg.cli.arguments import given_options, package_source
 from spkg.cli.console import print_document, print_lines, progress_bar, warn
 from spkg.cli.options import FILE, JSON, NO_PROGRESS, TRUST
+from spkg.cli.trust import read_trust
 from spkg.errors import UsageError
 
 __all__ = ["extract"]

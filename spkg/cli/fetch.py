@@ -8,14 +8,7 @@ from typing import Any
 import click
 
 from spkg.cli.app import command
-from spkg.cli.arguments import (
-    check_output,
-    key_files,
-    login,
-    read_timeouts,
-    read_trust,
-    spare_inputs,
-)
+from spkg.cli.arguments import check_output, key_files, login, read_timeouts, spare_inputs
 from spkg.cli.console import hint, print_document, print_lines, progress_bar, warn
 from spkg.cli.options import (
     FILE,
@@ -27,6 +20,7 @@ from spkg.cli.options import (
     TRUST,
     timeout_options,
 )
+from spkg.cli.trust import read_trust
 from spkg.errors import UsageError
 
 __all__ = ["fetch"]

@@ -7,15 +7,7 @@ from typing import Any, Final
 import click
 
 from spkg.cli.app import command
-from spkg.cli.arguments import (
-    check_output,
-    device_policy,
-    key_files,
-    now,
-    package_source,
-    read_identity,
-    spare_inputs,
-)
+from spkg.cli.arguments import check_output, key_files, now, package_source, read_identity, spare_inputs
 from spkg.cli.console import print_document, print_lines, progress_bar, warn
 from spkg.cli.options import (
     FILE,
@@ -29,6 +21,7 @@ from spkg.cli.options import (
     UNFIT,
     VERIFY_WRITTEN,
 )
+from spkg.cli.trust import device_policy
 from spkg.common.findings import Finding, refuse_findings
 from spkg.errors import UsageError
 

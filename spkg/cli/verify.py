@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spkg.cli.app import DocumentedError, command, exit_status, host_error
-from spkg.cli.arguments import cores, package_source, read_attestation, read_trust
+from spkg.cli.arguments import cores, package_source, read_attestation
 from spkg.cli.console import print_document, print_lines, progress_bar
 from spkg.cli.options import FILE, JOBS, JSON, NO_PROGRESS, TRUST
+from spkg.cli.trust import read_trust
 from spkg.errors import SpkgError
 
 if TYPE_CHECKING:

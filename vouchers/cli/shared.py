@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spkg.cli.arguments import about, now, read_input, read_trust
+from spkg.cli.arguments import about, now, read_input
 from spkg.cli.console import hint, warn
 from spkg.cli.options import FILE, no_stream, options, trust_options
+from spkg.cli.trust import read_trust
 
 if TYPE_CHECKING:
     from spkg.device import Device
