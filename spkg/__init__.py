@@ -16,7 +16,7 @@ needs.
 build      load_manifest, plan_build, build_package, new_file, sign_package, open_signed
 provenance load_sbom, carry_sbom, describe_package, attest_package, read_envelope, verify_attestation
 read       open_package, open_source (a file, a URL or a pipe), inspect_package, compare_packages
-trust      Policy, load_certificates, load_revocation_lists, verify_package, check_payload
+trust      Policy, load_trust, load_policy_settings, verify_package, explain_package, check_payload
 take apart extract_package, unsafe_extract_package, fetch_package
 install    load_device, ApplyRequest, preview_package, apply_package, recover_root, root_status
 go back    BackUp, Boot, confirm, rollback, preview_rollback, guard_trial, root_events
@@ -81,10 +81,14 @@ if TYPE_CHECKING:
     from spkg.trust.dsse import DsseEnvelope, read_envelope
     from spkg.trust.keygen import KeySet, MadeKey, make_keys, write_keys
     from spkg.trust.keys import KeyAccess, load_identity, load_signatory
-    from spkg.trust.policy import Policy
+    from spkg.trust.policy import ClockRule, Policy, RevocationRule
+    from spkg.trust.policy_file import PolicySettings, load_policy_settings
     from spkg.trust.signers import Identity, KeySigner, Signatory, Signer
+    from spkg.trust.trust_files import TrustSet, load_trust
+    from spkg.trust.weaknesses import policy_sentences, weaknesses
     from spkg.verify.attestation import TrustedAttestation, payload_hasher, verify_attestation
     from spkg.verify.contents import DamagedPayloadError, PayloadReport, check_payload
+    from spkg.verify.explanation import PackageExplanation, SignatureExplanation, explain_package
     from spkg.verify.payload import Payload, inspect_package, open_package
     from spkg.verify.signatures import TrustedPackage, UntrustedPackageError, verify_package
 
@@ -98,6 +102,7 @@ __all__ = [
     "BuildReport",
     "CarriedSbom",
     "ChildKilledError",
+    "ClockRule",
     "Confirmed",
     "DamagedPayloadError",
     "Device",
@@ -121,13 +126,16 @@ __all__ = [
     "Manifest",
     "Note",
     "Package",
+    "PackageExplanation",
     "PackageFacts",
     "Payload",
     "PayloadReport",
     "Plan",
     "Policy",
+    "PolicySettings",
     "Recovered",
     "RefusedError",
+    "RevocationRule",
     "RolledBack",
     "RolledBackPackage",
     "Root",
@@ -136,6 +144,7 @@ __all__ = [
     "RootTree",
     "Sbom",
     "Signatory",
+    "SignatureExplanation",
     "Signer",
     "SpkgError",
     "Survey",
@@ -144,6 +153,7 @@ __all__ = [
     "TransferError",
     "Trial",
     "Trigger",
+    "TrustSet",
     "TrustedAttestation",
     "TrustedPackage",
     "UnknownMethodError",
@@ -161,6 +171,7 @@ __all__ = [
     "confirm",
     "describe_package",
     "draw_timeline",
+    "explain_package",
     "extract_package",
     "fetch_package",
     "guard_trial",
@@ -170,9 +181,11 @@ __all__ = [
     "load_headers",
     "load_identity",
     "load_manifest",
+    "load_policy_settings",
     "load_revocation_lists",
     "load_sbom",
     "load_signatory",
+    "load_trust",
     "make_keys",
     "method_fault",
     "new_file",
@@ -182,6 +195,7 @@ __all__ = [
     "payload_hasher",
     "plan_build",
     "plan_installation",
+    "policy_sentences",
     "preview_package",
     "preview_rollback",
     "read_envelope",
@@ -195,6 +209,7 @@ __all__ = [
     "unsafe_extract_package",
     "verify_attestation",
     "verify_package",
+    "weaknesses",
     "write_keys",
 ]
 
@@ -314,13 +329,17 @@ _MODULES: Final = {
         "Signatory",
         "Signer",
     ),
-    "trust.policy": ("Policy",),
+    "trust.policy": ("ClockRule", "Policy", "RevocationRule"),
+    "trust.policy_file": ("PolicySettings", "load_policy_settings"),
+    "trust.trust_files": ("TrustSet", "load_trust"),
+    "trust.weaknesses": ("policy_sentences", "weaknesses"),
     "verify.attestation": ("TrustedAttestation", "payload_hasher", "verify_attestation"),
     "verify.contents": (
         "DamagedPayloadError",
         "PayloadReport",
         "check_payload",
     ),
+    "verify.explanation": ("PackageExplanation", "SignatureExplanation", "explain_package"),
     "verify.payload": (
         "Payload",
         "inspect_package",

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from spkg.errors import HostError
 from spkg.trust.ber import tlv
 from spkg.trust.certificate_files import load_certificates, load_revocation_lists
+from spkg.trust.certificates import list_issuer
 from spkg.trust.trust_files import TrustSet, load_trust
 from spkg.verify.signatures import verify_package
 from tests.judges.programs import must
@@ -371,3 +372,33 @@ def test_openssl_trusts_the_same_of_a_bundle_with_an_odd_member(tmp_path: Path) 
     found = load_trust([tmp_path / "set.pem"])
     assert judged.stdout == "leaf.pem: OK\n"
     assert (len(found.certificates), found.findings) == (3, ())
+
+
+# Revocation lists that are odd.
+
+
+def odd_list(old: bytes, new: bytes) -> x509.CertificateRevocationList:
+    """Return a list of the root with some octets exchanged, signed again."""
+    plain = x509.load_pem_x509_crl(crl(signer()))
+    octets = plain.tbs_certlist_bytes.replace(old, new)
+    assert octets != plain.tbs_certlist_bytes
+    algorithm = tlv(0x30, MD2 if new == MD2 else SHA256_WITH_RSA, bytes.fromhex("0500"))
+    signature = root().key.sign(octets, padding.PKCS1v15(), hashes.SHA256())
+    return x509.load_der_x509_crl(tlv(0x30, octets, algorithm, tlv(0x03, b"\0", signature)))
+
+
+def test_a_list_whose_issuer_has_a_name_in_latin_1_is_read(trusted: Callable[[bytes], TrustSet]) -> None:
+    odd = odd_list(b"\x0c\x09Test Root", b"\x14\x09T\xe9st Root")
+
+    found = trusted(root().pem + pem(odd.public_bytes(Encoding.DER), "X509 CRL"))
+
+    assert list_issuer(found.crls[0]).rfc4514_string() == "CN=Tést Root"
+    with pytest.raises(ValueError, match="the Name can't be read"):
+        list_issuer(odd_list(b"\x0c\x09Test Root", b"\x0c\x09T\xe9st Root"))
+
+
+def test_a_list_that_is_signed_in_an_unknown_way_fails_closed() -> None:
+    odd = odd_list(SHA256_WITH_RSA, MD2)
+
+    with pytest.raises(Exception, match="list of CN=Test Root is signed with the algorithm 1"):
+        verify_package(read(Draft().encode()), policy(crls=(odd,)), at=AT)

@@ -210,3 +210,28 @@ def test_the_largest_voucher_is_taken() -> None:
     results = [run("verify", name, *TRUST) for name in ("v.xml", "v.b64")]
 
     assert [told(result) for result in results] == [(0, f"{ACCEPTED}{LINES}trusted\n", "")] * 2
+
+
+def test_a_policy_file_states_who_may_sign_vouchers() -> None:
+    Path("trust.toml").write_text(f'anchors = ["{ANCHOR[1]}"]\n')
+    time = TRUST[len(ANCHOR) :]
+
+    accepted = run("verify", "v.xml", "--policy", "trust.toml", *time)
+    Path("trust.toml").write_text(f'anchors = ["{ANCHOR[1]}"]\nsigners = ["Somebody"]\n')
+    refused = run("verify", "v.xml", "--policy", "trust.toml", *time)
+    overridden = run("verify", "v.xml", "--policy", "trust.toml", *time, "--signer", CALLED)
+
+    assert told(accepted) == (0, f"{ACCEPTED}{LINES}trusted\n", "")
+    assert told(refused)[:2] == (4, "")
+    assert overridden.exit_code == 0
+
+
+def test_without_a_word_in_the_policy_file_vouchers_need_sha_256() -> None:
+    Path("v.xml").write_bytes(signed(VOUCHER, "dsa1024", Digest.SHA1))
+    Path("trust.toml").write_text(f'anchors = ["{ANCHOR[1]}"]\n')
+
+    refused = run("verify", "v.xml", "--policy", "trust.toml", *TRUST[len(ANCHOR) :])
+    Path("trust.toml").write_text(f'anchors = ["{ANCHOR[1]}"]\ndigests = ["sha1"]\n')
+    accepted = run("verify", "v.xml", "--policy", "trust.toml", *TRUST[len(ANCHOR) :])
+
+    assert (refused.exit_code, accepted.exit_code) == (4, 0)
