@@ -45,7 +45,7 @@ pytestmark = [
 ]
 KINDS: Final = ("memory", "ext4", "xfs", "btrfs", OVERLAY)
 ALWAYS: Final = {("memory", "back"), ("ext4", "on trial")}
-STEP: Final = {"memory": 5, "ext4": 23}
+STEP: Final = {"memory": 41, "ext4": 41}
 
 
 class State(NamedTuple):
