@@ -46,6 +46,7 @@ from tests.support.naive_installer import (
     plant,
     seen,
 )
+from tests.support.namespaces import isolated, mount_memory, unmount
 from tests.support.others import Before, Edit, edits, survey
 from tests.support.restrictions import umask
 from tests.support.sampling import amount
@@ -346,7 +347,8 @@ def test_room_is_reserved_for_going_back_and_again_after_a_boot_took_it(ground: 
 
 
 def test_what_was_rolled_back_is_refused_until_it_is_wanted_again(ground: Path) -> None:
-    package = install(ground, *RECORDS) and go_back(ground).package
+    install(ground, *RECORDS)
+    package = go_back(ground).package
 
     with Root(ground) as root:
         assert installed_packages(root) == ()
@@ -389,3 +391,34 @@ def test_without_a_trial_there_is_nothing_to_go_back_to(ground: Path) -> None:
             work(ground)
         assert caught.value.reason == NOTHING_KEPT
     assert not (ground / ".spkg/kept").exists()
+
+
+def _over_mounts(ground: Path) -> None:
+    told = []
+    for number, where in enumerate(("bin", "bin/app", "made/deep/mine", "tree")):
+        root = ground / str(number)
+        root.mkdir()
+        plant(GARDEN, root)
+        install(root, *RECORDS)
+        point = root / where
+        if where == "bin/app":
+            point.unlink()
+        point.mkdir(parents=True, exist_ok=True)
+        mount_memory(point)
+        before = survey(root, own=True)
+        with pytest.raises(RefusedError) as caught:
+            go_back(root)
+        assert survey(root, own=True) == before
+        told.append(str(caught.value))
+        unmount(point)
+        go_back(root)
+    assert told == [
+        "/bin is a mount now, and /bin/app is below it",
+        "/bin/app is a mount point now, or has one below it",
+        "/made is a mount point now, or has one below it",
+        "/tree is a mount point now, or has one below it",
+    ]
+
+
+def test_a_mount_in_the_way_is_refused_and_nothing_changes(ground: Path) -> None:
+    isolated(_over_mounts, ground)

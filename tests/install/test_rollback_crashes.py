@@ -6,6 +6,7 @@ packages and events, the trial, and whether there is something to go back to.
 """
 
 import errno
+import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,16 +19,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spkg.common.findings import Finding
 from spkg.errors import FailedError, RefusedError, UnsafeError
-from spkg.format.commands import Record
+from spkg.format.commands import Move, Record
+from spkg.format.paths import RootPath
 from spkg.install.apply import recover_in
 from spkg.install.events import Trigger
 from spkg.install.history import RECORD, events, rolled_back_packages
 from spkg.install.plan import Plan
-from spkg.install.rollback import boot_in, confirm_in, roll_back_in
+from spkg.install.rollback import RolledBack, boot_in, confirm_in, roll_back_in
 from spkg.install.root import Root
 from spkg.install.transaction import DONE, KEPT_TXN, TRIAL
-from spkg.install.tree_path import Parts, split
+from spkg.install.tree_path import Parts, shown, split
 from spkg.install.trial import Boot, Trial
 from tests.support.hindrances import KINDS, READS, Fault, Killed, nothing
 from tests.support.kit import entry
@@ -490,3 +493,61 @@ def test_whatever_ends_any_story_leaves_what_was_or_what_is_to_be(
                 tally.judge(act, left, "then a power cut")
 
     assert tally.problems == []
+
+
+# What was not kept.
+
+
+def moved_without_second_names() -> Simulation:
+    """Return a root with a package on trial that moved a file where none can have a second name."""
+    garden = (((b"a",), File(b"moved", 0o640)),)
+    record = Move(source_path=RootPath.of("/a"), destination_path=RootPath.of("/new/b"))
+    scenario = Scenario(name="moved", garden=garden, records=(record,))
+    root = scenario.start()
+
+    def refused(name: str, path: Parts = ()) -> None:
+        if name == "link":
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM), shown(path))
+
+    root.tap = refused
+    on_trial(root, scenario.plan)
+    root.tap = nothing
+    return root
+
+
+def going_back(root: Simulation) -> RolledBack:
+    return roll_back_in(root, when="later", by=Trigger.COMMAND, reason=None, committing=nothing_done)
+
+
+def test_without_second_names_a_moved_file_itself_comes_back() -> None:
+    root = moved_without_second_names()
+
+    done = going_back(root)
+
+    assert root.seen() == {(b"a",): File(b"moved", 0o640)}
+    assert (done.set_aside, done.warnings) == ((), ())
+
+
+def test_without_second_names_a_moved_file_that_somebody_removed_is_told() -> None:
+    root = moved_without_second_names()
+    root.unlink(split("/new/b"))
+
+    done = going_back(root)
+
+    assert root.seen() == {}
+    problem = "can't come back: it was moved to /new/b, which somebody removed"
+    assert done.warnings == (Finding(code="not-restored", message=problem, path="/a"),)
+
+
+def test_something_kept_that_is_missing_is_told_and_nothing_changes() -> None:
+    act = story(0)[3]
+    root = act.begin()
+    root.remove_tree(split("/.spkg/kept/old/0"))
+    before = root.seen()
+
+    with pytest.raises(FailedError) as caught:
+        going_back(root)
+
+    assert str(caught.value) == "/.spkg/kept/old/0 is missing, so that /bin/app can't come back"
+    assert root.seen() == before
+    assert state_of(root).trial is not None
