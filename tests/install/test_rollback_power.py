@@ -45,6 +45,9 @@ pytestmark = [
 ]
 KINDS: Final = ("memory", "ext4", "xfs", "btrfs", OVERLAY)
 ALWAYS: Final = {("memory", "back"), ("ext4", "on trial")}
+COPIED: Final = "btrfs"
+"""It can't be told to stop: what its device has been given by then is copied."""
+COPIES: Final = 20
 STEP: Final = {"memory": 41, "ext4": 41}
 
 
@@ -150,6 +153,15 @@ class Ground:
     def keep(self, name: str) -> None:
         subprocess.run(["cp", "--sparse=always", self._desk / "image", self._desk / name], check=True)
 
+    def keep_what_is_written(self) -> None:
+        """Copy what the device has been given by now, once nothing more is on its way."""
+        for _ in range(COPIES):
+            self.keep("left")
+            same = ("cmp", "-s", self._desk / "image", self._desk / "left")
+            if subprocess.run(same, check=False).returncode == 0:
+                return
+        raise RuntimeError("the file system never stops writing by itself")
+
     def take(self, name: str) -> None:
         subprocess.run(["cp", "--sparse=always", self._desk / name, self._desk / "image"], check=True)
 
@@ -215,7 +227,7 @@ def _swept(desk: Path, kind: str, act: str, first: int, step: int) -> None:
             (desk / "told").unlink(missing_ok=True)
 
             def stop(top: int = top) -> None:
-                if cuts:
+                if cuts and kind != COPIED:
                     ioctl(top, SHUTDOWN, DROPPED.to_bytes(4, sys.byteorder))
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -227,8 +239,12 @@ def _swept(desk: Path, kind: str, act: str, first: int, step: int) -> None:
 
             assert in_child(hindered) == -signal.SIGKILL
             done = (desk / "told").exists()
+            if kind == COPIED:
+                ground.keep_what_is_written()
             if not cuts:
                 found[judged(ground, states[-1:] if done else states, f"kill {at}")] += 1
+        if kind == COPIED:
+            ground.take("left")
         if cuts:
             with ground.mounted():
                 found[judged(ground, states[-1:] if done else states, f"cut {at}")] += 1
