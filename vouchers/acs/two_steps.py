@@ -12,7 +12,7 @@ from io import FileIO
 from typing import Any, Final, Self
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -192,7 +192,8 @@ def complete_voucher(request: VoucherRequest, signature: bytes) -> Issued:
         FormatError: The request has no valid voucher.
     """
     key = request.certificate.public_key()
-    assert isinstance(key, PublicKey)  # a certificate of any other kind is refused when a request is read
+    if not isinstance(key, PublicKey):
+        raise UntrustedError("the key must be RSA, DSA or ECDSA")
     octets = with_signature_value(request.unsigned, _raw(signature, key))
     policy = Policy(
         anchors=(request.certificate,), digests=frozenset({request.digest}), purposes=VOUCHER_PURPOSES
@@ -209,15 +210,12 @@ def _raw(signature: bytes, key: PublicKey) -> bytes:
         return signature
     try:
         pair = decode_dss_signature(pair_as_der(signature, key))
-        half = (key.key_size + 7) // 8 if not hasattr(key, "parameters") else _half_of(key)
-        return b"".join(part.to_bytes(half, "big") for part in pair)
+        bits = key.key_size
+        if isinstance(key, dsa.DSAPublicKey):
+            bits = key.parameters().parameter_numbers().q.bit_length()
+        return b"".join(part.to_bytes((bits + 7) // 8, "big") for part in pair)
     except (ValueError, OverflowError) as exc:
         raise UntrustedError("the signature is not one of DSA or ECDSA") from exc
-
-
-def _half_of(key: Any) -> int:
-    size: int = (key.parameters().parameter_numbers().q.bit_length() + 7) // 8
-    return size
 
 
 def _text(document: Mapping[str, Any], key: str) -> str:

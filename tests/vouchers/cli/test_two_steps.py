@@ -3,16 +3,21 @@
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from spkg.common.digests import Digest
 from tests.support.acs_files import ISSUE, LEDGER, QUICK, furnish, prepare, states, write_list
 from tests.support.commands import run
-from tests.support.voucher_kit import private_key, signatory
-from vouchers.signature.algorithms import raw_signature
+from tests.support.kit import AT
+from tests.support.voucher_kit import signatory
+from vouchers.signature.algorithms import raw_signature, scheme_for
 
 CERTIFICATE: Final = ("--cert", "signer.pem", "--options", "options.toml")
 SINGLE: Final = ("voucher", "prepare", *CERTIFICATE, "--device", "device.toml")
@@ -33,19 +38,9 @@ def requests() -> list[dict[str, Any]]:
 
 def sign(request: dict[str, Any], which: str = QUICK) -> bytes:
     """Sign a request as somebody does who has nothing but it and the key."""
-    octets = b64decode(request["signed_info"])
-    key = private_key(signatory(which)).public_key()
-    return raw_signature(signatory(which).key, Digest(request["digest"]), octets, _length(key))
-
-
-def _length(key: Any) -> int:
-    return (
-        64
-        if key.key_size == 256
-        else key.parameters().parameter_numbers().q.bit_length() // 4
-        if hasattr(key, "parameters")
-        else 0
-    )
+    octets, digest = b64decode(request["signed_info"]), Digest(request["digest"])
+    who = signatory(which)
+    return raw_signature(who.key, digest, octets, scheme_for(who.key.public_key, digest).length)
 
 
 @pytest.mark.parametrize("digest", ["sha256", "sha1"])
@@ -179,6 +174,25 @@ def test_what_is_no_request_or_another_one_is_refused(
 
     assert (result.exit_code, result.stdout, Path("v.xml").exists()) == (status, "", False)
     assert problem in result.stderr
+
+
+def test_a_request_of_a_signer_with_another_kind_of_key_is_refused() -> None:
+    assert run(*SINGLE, "--serial", "7", "-o", "request").exit_code == 0
+    (request,) = requests()
+    key = ed25519.Ed25519PrivateKey.generate()
+    called = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Ed")])
+    certificate = (
+        x509.CertificateBuilder(called, called, key.public_key(), 1, AT, AT + timedelta(days=9))
+        .sign(key, None)
+        .public_bytes(Encoding.PEM)
+        .decode()
+    )
+    Path("request").write_text(json.dumps(request | {"certificate": certificate}))
+    Path("signature").write_bytes(bytes(64))
+
+    result = run("voucher", "attach", "request", "--signature", "signature", "-o", "v.xml")
+
+    assert (result.exit_code, result.stderr) == (4, "spkg: error: the key must be RSA, DSA or ECDSA\n")
 
 
 @pytest.mark.parametrize(
