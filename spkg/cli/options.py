@@ -28,6 +28,7 @@ __all__ = [
     "TRANSFER_OPTIONS",
     "TRUST",
     "UNFIT",
+    "VERIFY_VOUCHER",
     "VERIFY_WRITTEN",
     "Delay",
     "File",
@@ -282,14 +283,22 @@ UNFIT = options(
         help="Sign even if verifiers will refuse the certificate.",
     ),
 )
-VERIFY_WRITTEN = click.option(
-    "--trust",
-    "trust",
-    type=FILE,
-    multiple=True,
-    metavar="PEM",
-    help="Verify the finished package as a device that trusts PEM, before it gets its name.  Repeatable.",
-)
+
+
+def verify_option(what: str, before: str) -> Callable[[Handler], Handler]:
+    """Return the option for verifying an output as a device would; *before* says when that is."""
+    return click.option(
+        "--trust",
+        "trust",
+        type=FILE,
+        multiple=True,
+        metavar="PEM",
+        help=f"Verify the finished {what} as a device that trusts PEM, before {before}.  Repeatable.",
+    )
+
+
+VERIFY_WRITTEN = verify_option("package", "it gets its name")
+VERIFY_VOUCHER = verify_option("voucher", "it is written")
 SIGNING_TIME = click.option(
     "--signing-time",
     type=Time(),

@@ -131,8 +131,13 @@ def _given_values(
     return values
 
 
-def device_policy(trust: Sequence[Path]) -> "Policy | None":
-    """Return the policy of a device that trusts these certificates alone; None without any."""
+def device_policy(trust: Sequence[Path], **settings: Any) -> "Policy | None":
+    """Return the policy of a device that trusts these certificates alone; None without any.
+
+    Args:
+        trust: The files.
+        settings: What else the policy says.
+    """
     if not trust:
         return None
     from spkg.trust.policy import Policy
@@ -141,4 +146,4 @@ def device_policy(trust: Sequence[Path]) -> "Policy | None":
     found = load_trust(trust)
     for finding in found.findings:
         warn(finding)
-    return Policy(anchors=found.certificates, crls=found.crls)
+    return Policy(anchors=found.certificates, crls=found.crls, **settings)

@@ -33,6 +33,7 @@ from vouchers.acs.ledger import Ledger, Want
 from vouchers.acs.request import set_vouchers_request
 from vouchers.acs.templates import Template
 from vouchers.model import DeviceId
+from vouchers.signature.self_check import VoucherCheck
 from vouchers.signature.sign import VoucherSigner
 
 __all__ = ["BulkOrder", "BulkReport", "VoucherForm", "issue_bulk", "issue_many", "reserved_vouchers"]
@@ -99,6 +100,8 @@ class BulkOrder:
     form: VoucherForm = VoucherForm.NDJSON
     jobs: int = 1
     """The number of processes that sign."""
+    check: VoucherCheck | None = None
+    """What each voucher has to pass before it is written."""
 
 
 def issue_bulk(
@@ -172,7 +175,7 @@ def issue_many(
     issued = done = 0
     with ExitStack() as stack:
         out = _Output(stack, directory, order.form)
-        workers = stack.enter_context(_Workers(signer, order.form, order.jobs))
+        workers = stack.enter_context(_Workers(signer, order))
         errands = reserved_vouchers(order, devices, ledger, signer, run, out.reject)
         for written, octets in workers.work(errands):
             out.put(written)
@@ -273,9 +276,9 @@ class _Workers:
     of it; an executor of the standard library does.
     """
 
-    def __init__(self, signer: VoucherSigner, form: VoucherForm, jobs: int) -> None:
-        self._sign = _Signing(signer=signer, form=form)
-        self._jobs = jobs if FORKS else 1
+    def __init__(self, signer: VoucherSigner, order: BulkOrder) -> None:
+        self._sign = _Signing(signer=signer, form=order.form, check=order.check)
+        self._jobs = order.jobs if FORKS else 1
         self._processes: list[multiprocessing.process.BaseProcess] = []
         self._connections: list[Connection] = []
 
@@ -342,9 +345,13 @@ class _Signing:
 
     signer: VoucherSigner
     form: VoucherForm
+    check: VoucherCheck | None
 
     def __call__(self, taken: Taken) -> Written:
         issued = [sign_voucher(want, serials, self.signer) for want, serials in taken]
+        if self.check is not None:
+            for one in issued:
+                self.check.check(one.octets)
         return [(_row(one), self.form.write(one)) for one in issued]
 
 

@@ -11,7 +11,8 @@ import click
 from spkg.cli.app import DocumentedError, FailureReporter, command, exit_status, failure_fields, host_error
 from spkg.cli.arguments import check_output, cores, key_files, key_inputs, now, spare_inputs
 from spkg.cli.console import print_line, print_lines, print_octets, progress_bar, warn
-from spkg.cli.options import FILE, FORCE, JOBS, KEY, NO_PROGRESS, STRICT, UNFIT
+from spkg.cli.options import FILE, FORCE, JOBS, KEY, NO_PROGRESS, STRICT, UNFIT, VERIFY_VOUCHER
+from spkg.cli.trust import device_policy
 from spkg.common.findings import Finding, refuse_findings
 from spkg.common.printable import amount
 from spkg.errors import FormatError, SpkgError, UsageError
@@ -43,6 +44,7 @@ def _last_line(options: Mapping[str, Any]) -> FailureReporter | None:
 @ISSUE_WHAT
 @KEY
 @UNFIT
+@VERIFY_VOUCHER
 @click.option(
     "--format",
     "form",
@@ -77,6 +79,7 @@ def issue(
     no_progress: bool,
     as_json: bool,
     at: datetime | None,
+    trust: tuple[Path, ...],
     unsafe_unfit_certificate: bool,
     **key: Any,
 ) -> None:
@@ -100,7 +103,9 @@ def issue(
     from vouchers.acs.ledger import MAX_BATCH
     from vouchers.acs.templates import load_options
     from vouchers.cpe.identity import identity_of
+    from vouchers.signature.self_check import VoucherCheck
     from vouchers.signature.sign import VoucherSigner
+    from vouchers.signature.verify import Verifier
 
     if (device_file is None) == (devices is None):
         raise UsageError("expected either --device or --devices")
@@ -140,10 +145,14 @@ def issue(
     if strict:
         refuse_findings(found)
     signer = VoucherSigner(signatory, Digest(digest))
+    policy = device_policy(trust, purposes=VOUCHER_PURPOSES, digests=frozenset({signer.digest}))
+    check = None if policy is None else VoucherCheck(Verifier(policy), at or now())
     device = None if device_file is None else identity_of(this_device(device_file))
     if out_dir is None:
         assert device is not None  # as checked above
         with issuing(device, templates, signer, ledger, serial, batch) as issued:
+            if check is not None:
+                check.check(issued.octets)
             _write_issued(issued, form or "xml", output, force=force, as_json=as_json)
         return
     assert ledger is not None  # as checked above
@@ -154,6 +163,7 @@ def issue(
         batch=batch or new_batch(),
         form=VoucherForm(form or "ndjson"),
         jobs=jobs or cores(),
+        check=check,
     )
     _issue_many(many, out_dir, order, signer, ledger, no_progress=no_progress, as_json=as_json)
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from spkg.common.digests import Digest
 from tests.support.acs_files import ISSUE, LEDGER, QUICK, furnish, prepare, states, write_list
 from tests.support.commands import run
-from tests.support.kit import AT
+from tests.support.kit import AT, second_signer
 from tests.support.voucher_kit import signatory
 from vouchers.signature.algorithms import raw_signature, scheme_for
 
@@ -217,3 +217,23 @@ def test_options_that_contradict_each_other_are_2(args: tuple[str, ...], problem
     result = run("voucher", *args)
 
     assert (result.exit_code, result.stderr) == (2, f"spkg: error: {problem}\n")
+
+
+# What a device would say.
+
+
+@pytest.mark.parametrize(
+    "many", [(), ("--devices", "devices.csv", *LEDGER, "--batch", "may", "--out-dir", "out", "--jobs", "1")]
+)
+def test_a_voucher_that_its_device_would_not_trust_is_not_written(many: tuple[str, ...]) -> None:
+    write_list([1])
+    Path("other.pem").write_bytes(second_signer().pem)
+    what = many or ("--device", "device.toml", "--serial", "7", "-o", "out")
+
+    refused = run(*ISSUE, *what, "--trust", "other.pem")
+    there = Path("out").exists()
+    trusted = run(*ISSUE, *what, "--trust", "ca.pem")
+
+    assert (refused.exit_code, there) == (5, False)
+    assert "spkg: error: a device would not trust this: " in refused.stderr
+    assert (trusted.exit_code, Path("out").exists()) == (0, True)
