@@ -390,8 +390,12 @@ def _check_boot(request: ApplyRequest) -> None:
 
 def _check_writable(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> None:
     """Refuse a root in which nothing can be written, if something has to be."""
-    if request.again or not is_installed(trusted, root):
+    try:
         check_mounted_for_writing(root)
+    except RefusedError:
+        # Only then: a record that can't be read says more once the directory around it has been checked.
+        if request.again or not is_installed(trusted, root):
+            raise
 
 
 def _start(trusted: TrustedPackage, root: Root, request: ApplyRequest) -> Checkpoint:

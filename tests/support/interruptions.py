@@ -456,6 +456,11 @@ class Ended:
     def injected(self) -> bool:
         return "(INJECTED)" in self.log
 
+    def hit(self, root: Path) -> bool:
+        """Whether what was injected concerned a root, and not what the process says of its progress."""
+        hits = [line for line in self.log.splitlines() if "(INJECTED)" in line]
+        return any(str(root) in line or "/proc/self/fd/" in line for line in hits)
+
     @property
     def document(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.stdout.splitlines()[-1])
