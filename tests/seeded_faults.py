@@ -405,7 +405,7 @@ FAULTS: Final = (
         "a journal before what is staged is durable",
         "if root.layered or keeping is not None or puts + len(made) > SYNCED_ONE_BY_ONE:",
         "if False:",
-        "test_a_fault_is_found",
+        "test_a_power_cut_leaves_what_was_or_what_is_to_be",
     ),
     _fault(
         "no way back",
