@@ -20,10 +20,10 @@ class Part:
 
 
 PROOF: Final = {
-    "crash": Part(what="kills, errors and power cuts in a simulation", whole=2400, tenth=300),
-    "kill": Part(what="processes killed by strace, or let down by the system", whole=1800, tenth=300),
+    "crash": Part(what="kills, errors and power cuts in a simulation", whole=3600, tenth=600),
+    "kill": Part(what="processes killed by strace, or let down by the system", whole=3600, tenth=480),
     "power": Part(
-        what="power cuts and full disks on real file systems", whole=2400, tenth=300, in_memory=False
+        what="power cuts and full disks on real file systems", whole=3600, tenth=480, in_memory=False
     ),
     "downloads": Part(what="downloads cut at each octet", whole=1500, tenth=300),
     "flips": Part(what="each bit of a package flipped, and each length of it", whole=900, tenth=180),
