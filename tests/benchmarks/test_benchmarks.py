@@ -49,6 +49,8 @@ def test_every_figure_is_printed_beside_its_target(tmp_path: Path) -> None:
         ("build 4 MiB of 8 files: memory", "64 MiB"),
         ("apply 4 MiB: memory", "64 MiB"),
         ("verify 4 KiB, whole process", "2.5 x"),
+        ("apply --back-up 700 files, to apply", "1.1 x"),
+        ("rollback of 700 files, to their apply", "0.6 x"),
         ("voucher signed, RSA-2048", "1.18 x"),
         ("the same, to python-xmlsec", "1 x"),
         ("voucher verified, chain kept", "2 x"),
