@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     )
     from spkg.format.package import Package, Survey, survey
     from spkg.install.apply import Applied, ApplyRequest
-    from spkg.install.events import Event, EventKind, RolledBackPackage, Trigger
+    from spkg.install.events import EventKind, RolledBackPackage, RootEvent, Trigger
     from spkg.install.guard import guard_trial
     from spkg.install.history import InstalledPackage
     from spkg.install.hooks import HookRun
@@ -109,7 +109,6 @@ __all__ = [
     "Difference",
     "Digest",
     "DsseEnvelope",
-    "Event",
     "EventKind",
     "FailedError",
     "FileHandler",
@@ -139,6 +138,7 @@ __all__ = [
     "RolledBack",
     "RolledBackPackage",
     "Root",
+    "RootEvent",
     "RootState",
     "RootStatus",
     "RootTree",
@@ -270,7 +270,7 @@ _MODULES: Final = {
         "ApplyRequest",
     ),
     "install.events": (
-        "Event",
+        "RootEvent",
         "EventKind",
         "RolledBackPackage",
         "Trigger",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Self
 
-__all__ = ["Event", "EventKind", "RolledBackPackage", "Trigger"]
+__all__ = ["EventKind", "RolledBackPackage", "RootEvent", "Trigger"]
 
 OPTIONAL: Final = frozenset({"version", "reason"})
 """What an event may lack."""
@@ -35,7 +35,7 @@ class Trigger(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Event:
+class RootEvent:
     """Something that happened to a package."""
 
     when: str
@@ -91,7 +91,7 @@ class RolledBackPackage:
         return cls(**_told(document))
 
 
-def _document(one: Event | RolledBackPackage) -> dict[str, Any]:
+def _document(one: RootEvent | RolledBackPackage) -> dict[str, Any]:
     words = {name: value.value if isinstance(value, Enum) else value for name, value in vars(one).items()}
     return {"time": words.pop("when"), **words}
 

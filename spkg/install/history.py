@@ -14,7 +14,7 @@ from spkg.errors import (
     FailedError,
     os_problem,
 )
-from spkg.install.events import Event, EventKind, RolledBackPackage, Trigger
+from spkg.install.events import EventKind, RolledBackPackage, RootEvent, Trigger
 from spkg.install.leftovers import vacant
 from spkg.install.own_files import read_own
 from spkg.install.root import Root
@@ -124,7 +124,7 @@ def rolled_back_packages(root: Root) -> tuple[RolledBackPackage, ...]:
     return _read(root)[0].rolled_back
 
 
-def events(root: Root) -> tuple[Event, ...]:
+def events(root: Root) -> tuple[RootEvent, ...]:
     """Return what happened in a root, the oldest first.
 
     Raises:
@@ -170,7 +170,7 @@ class _Record:
 
     installed: tuple[dict[str, Any], ...] = ()
     rolled_back: tuple[RolledBackPackage, ...] = ()
-    events: tuple[Event, ...] = ()
+    events: tuple[RootEvent, ...] = ()
 
     def encode(self) -> bytes:
         """Return the contents of the file: as much as fits, but at least the last package."""
@@ -182,7 +182,7 @@ class _Record:
                 installed = [{**one, "changes": None} for one in installed]
         return octets
 
-    def _encoded(self, installed: Sequence[Mapping[str, Any]], events: Sequence[Event]) -> bytes:
+    def _encoded(self, installed: Sequence[Mapping[str, Any]], events: Sequence[RootEvent]) -> bytes:
         document = {
             "installed": installed,
             "rolled_back": [one.to_document() for one in self.rolled_back],
@@ -205,7 +205,7 @@ class _Record:
             rolled_back=tuple(
                 RolledBackPackage.from_document(one) for one in document.get("rolled_back", ())
             ),
-            events=tuple(Event.from_document(one) for one in document.get("events", ())),
+            events=tuple(RootEvent.from_document(one) for one in document.get("events", ())),
         )
 
 
@@ -276,7 +276,7 @@ def record_with(entry: Mapping[str, Any], root: Root) -> bytes:
     """
     found = _read(root)[0]
     others = ({**other, "changes": None} for other in found.installed[: REMEMBERED - 1])
-    happened = Event(
+    happened = RootEvent(
         when=entry["time"],
         event=EventKind.APPLIED,
         package=entry["package"],
@@ -288,7 +288,7 @@ def record_with(entry: Mapping[str, Any], root: Root) -> bytes:
     return _Record(installed=installed, events=(*found.events, happened)).encode()
 
 
-def record_confirmed(root: Root, event: Event) -> bytes:
+def record_confirmed(root: Root, event: RootEvent) -> bytes:
     """Return the record with the confirmation of a package.
 
     Raises:
@@ -298,7 +298,7 @@ def record_confirmed(root: Root, event: Event) -> bytes:
     return replace(found, events=(*found.events, event)).encode()
 
 
-def record_rolled_back(root: Root, event: Event) -> bytes:
+def record_rolled_back(root: Root, event: RootEvent) -> bytes:
     """Return the record without the last package, which is rolled back.
 
     Raises:
@@ -325,7 +325,7 @@ def record_forgiven(root: Root, when: str) -> bytes:
     """
     found = _read(root)[0]
     forgiven = [
-        Event(
+        RootEvent(
             when=when,
             event=EventKind.FORGIVEN,
             package=one.package,

@@ -12,7 +12,7 @@ from spkg.common.stop_signals import hold_stop_signals
 from spkg.errors import NOTHING_KEPT, FailedError, RefusedError, os_problem
 from spkg.install.all_or_nothing import settle_root
 from spkg.install.checkpoint import CHECKPOINT
-from spkg.install.events import Event, EventKind, Trigger
+from spkg.install.events import EventKind, RootEvent, Trigger
 from spkg.install.history import (
     RECORD,
     record_confirmed,
@@ -247,8 +247,10 @@ def _change(  # noqa: PLR0917 - what a transaction consists of
             refill_reserve(root)
 
 
-def _event(trial: Trial, kind: EventKind, *, when: str, by: Trigger, reason: str | None = None) -> Event:
-    return Event(when=when, event=kind, package=trial.package, version=trial.version, by=by, reason=reason)
+def _event(trial: Trial, kind: EventKind, *, when: str, by: Trigger, reason: str | None = None) -> RootEvent:
+    return RootEvent(
+        when=when, event=kind, package=trial.package, version=trial.version, by=by, reason=reason
+    )
 
 
 def _result(trial: Trial, plan: RollbackPlan, warnings: tuple[Finding, ...]) -> RolledBack:

@@ -7,7 +7,7 @@ from typing import Final
 
 from spkg.common.findings import Finding
 from spkg.install.checkpoint import Checkpoint, checkpoint_warnings, load_checkpoint
-from spkg.install.events import Event, RolledBackPackage
+from spkg.install.events import RolledBackPackage, RootEvent
 from spkg.install.history import (
     InstalledPackage,
     events,
@@ -118,7 +118,7 @@ def root_status(root: Path) -> RootStatus:
         )
 
 
-def root_events(root: Path) -> tuple[Event, ...]:
+def root_events(root: Path) -> tuple[RootEvent, ...]:
     """Return what happened in a root, the oldest first.
 
     Raises:

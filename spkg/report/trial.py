@@ -5,7 +5,7 @@ from typing import Final
 
 from spkg.common.documents import Document
 from spkg.common.printable import amount
-from spkg.install.events import Event, EventKind, Trigger
+from spkg.install.events import EventKind, RootEvent, Trigger
 from spkg.install.rollback import Confirmed, RolledBack
 from spkg.report.lines import Line, Tone, columns, warning_documents
 
@@ -74,12 +74,12 @@ def rollback_lines(done: RolledBack, root: str, *, planned: bool) -> Iterator[Li
     yield Tone.GOOD, f"{root}: {verb} package {done.package[:16]}, {changes}{aside}"
 
 
-def log_document(found: Sequence[Event]) -> Document:
+def log_document(found: Sequence[RootEvent]) -> Document:
     """Return what ``log --json`` prints."""
     return {"schema": "spkg.log/1", "events": [one.to_document() for one in found]}
 
 
-def log_lines(found: Sequence[Event]) -> Iterator[Line]:
+def log_lines(found: Sequence[RootEvent]) -> Iterator[Line]:
     """Yield what ``log`` prints."""
     rows = [
         (
