@@ -85,6 +85,7 @@ OUTSIDE = {"time", "now", "today", "getenv", "environ", "environb", "utcnow"}
 WRITERS = {
     "spkg/common/atomic_output.py",
     "spkg/common/part_files.py",
+    "spkg/agent/control.py",
     "spkg/build/extract.py",
     "spkg/install/root.py",
     "spkg/install/tree_removal.py",

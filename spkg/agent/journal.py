@@ -1,0 +1,126 @@
+"""The agent's log: what happened, an object a line, bounded in memory and on disk.
+
+What an operator asks for after a reboot is written to the state directory; what every session says is kept in
+memory alone, since a session without news must not wear out the flash.  Passwords are masked before a line is
+kept anywhere.
+"""
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from spkg.common.printable import printable
+from spkg.common.times import write_time
+
+__all__ = ["Journal", "LogEntry", "read_log"]
+
+LogEntry = dict[str, Any]
+"""A line of the log: ``time``, ``kind``, ``text``, and what belongs to its kind."""
+LONGEST_TEXT: Final = 1024
+"""The longest text of an entry, in characters."""
+LONGEST_TRACE: Final = 1 << 16
+"""The longest envelope that a trace keeps, in characters."""
+REMEMBERED_ENTRIES: Final = 1024
+"""How many entries are kept in memory."""
+OLDER: Final = ".1"
+"""The ending of the file with the older half."""
+
+
+class Journal:
+    """Writes the log.
+
+    Args:
+        path: The file of the lasting entries; None to keep all in memory.
+        size: The most that the log may take on disk, in bytes.
+        clock: Returns the time; None if there is no clock.
+        listener: Called with each entry, such as one that prints it.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        size: int,
+        clock: Callable[[], datetime | None],
+        listener: Callable[[LogEntry], object] = lambda _entry: None,
+    ) -> None:
+        self._path = path
+        self._half = size // 2
+        self._clock = clock
+        self._listener = listener
+        self._entries: deque[LogEntry] = deque(maxlen=REMEMBERED_ENTRIES)
+        self._last: tuple[str, str] | None = None
+        self.traces = False
+        """Whether envelopes are kept, too."""
+
+    def note(self, kind: str, text: str, *, lasting: bool = False, **fields: Any) -> None:
+        """Add an entry.
+
+        Args:
+            kind: One word, such as ``session``.
+            text: What happened, for people.
+            lasting: Whether it is written to disk; the same kind and text twice in a row is written once.
+            fields: What belongs to it, as JSON has it.
+        """
+        self._add({"kind": kind, "text": printable(text)[:LONGEST_TEXT], **fields}, lasting=lasting)
+
+    def trace(self, direction: str, envelope: str) -> None:
+        """Add an envelope, whose passwords are masked already, where that is asked for."""
+        if self.traces:
+            self._add(
+                {"kind": "trace", "direction": direction, "text": envelope[:LONGEST_TRACE]}, lasting=True
+            )
+
+    def last(self, count: int) -> list[LogEntry]:
+        """Return the last entries in memory, the oldest first."""
+        return [*self._entries][-count:] if count else []
+
+    def _add(self, entry: LogEntry, *, lasting: bool) -> None:
+        now = self._clock()
+        entry = {"time": None if now is None else write_time(now), **entry}
+        self._entries.append(entry)
+        self._listener(entry)
+        told = (entry["kind"], entry["text"])
+        if lasting and told != self._last:
+            self._write(entry)
+            self._last = told
+
+    def _write(self, entry: LogEntry) -> None:
+        """Append a line; a log that can't be written is no reason to stop."""
+        if self._path is None:
+            return
+        line = json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        with suppress(OSError):
+            descriptor = os.open(
+                self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            )
+            try:
+                if os.fstat(descriptor).st_size + len(line) > self._half:
+                    self._path.replace(f"{self._path}{OLDER}")
+                    os.close(descriptor)
+                    descriptor = os.open(
+                        self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+                    )
+                os.write(descriptor, line[: self._half])
+            finally:
+                os.close(descriptor)
+
+
+def read_log(path: Path, most: int) -> Iterator[LogEntry]:
+    """Yield the entries on disk, the oldest first; lines that are cut off or damaged are left out.
+
+    Args:
+        path: The file of the log.
+        most: The most bytes that are read of each of its two files.
+    """
+    for file in (Path(f"{path}{OLDER}"), path):
+        with suppress(FileNotFoundError), file.open("rb") as lines:
+            for line in lines.read(most).split(b"\n"):
+                with suppress(ValueError):
+                    entry = json.loads(line)
+                    if isinstance(entry, dict) and isinstance(entry.get("text"), str):
+                        yield entry
