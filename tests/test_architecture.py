@@ -86,11 +86,13 @@ WRITERS = {
     "spkg/common/atomic_output.py",
     "spkg/common/part_files.py",
     "spkg/agent/control.py",
+    "spkg/agent/state.py",
     "spkg/build/extract.py",
     "spkg/install/root.py",
     "spkg/install/tree_removal.py",
 }
-"""Modules that make files; others have a Root do it, always called ``root`` or ``_root``."""
+"""Modules that make files (the state of the agent moves a damaged one aside); others
+have a Root do it, always called ``root`` or ``_root``."""
 MAKES_FILES = {
     "mkdir",
     "rename",

@@ -233,7 +233,7 @@ class AgentConfig:
     transfers: TransferSettings
     vouchers: VoucherSettings | None
     reboot: tuple[str, ...]
-    """The program that reboots the gateway; empty if there is none."""
+    """The program that reboots the gateway; empty if nothing does."""
     factory_reset: tuple[str, ...]
     """What follows a FactoryReset of the agent's own state; empty if there is nothing more."""
     back_up_parameters: tuple[str, ...]

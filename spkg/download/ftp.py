@@ -16,7 +16,7 @@ from spkg.download.worker import (
     MAX_SERVER_TEXT,
     BrokenError,
     NotResumableError,
-    Transfer,
+    OpenTransfer,
     read_size,
     system_words,
 )
@@ -52,7 +52,7 @@ class FtpTransport:
         self._patience = patience
         self._contexts = contexts or TlsContexts(login)
 
-    def open(self, offset: int, validator: str | None) -> Transfer:
+    def open(self, offset: int, validator: str | None) -> OpenTransfer:
         """Request the file from an offset on.
 
         Raises:

@@ -23,7 +23,7 @@ from spkg.download.http_login import (
 )
 from spkg.download.tls import TlsContexts
 from spkg.download.url import Location, Login
-from spkg.download.worker import Transfer
+from spkg.download.worker import OpenTransfer
 from spkg.errors import ACCESS, LOGIN, TransferError, UsageError
 
 __all__ = ["WebTransport"]
@@ -69,7 +69,7 @@ class WebTransport:
         """The session for servers that redirects lead to."""
         return _Session(self._login, self._contexts.unknown)
 
-    def open(self, offset: int, validator: str | None) -> Transfer:
+    def open(self, offset: int, validator: str | None) -> OpenTransfer:
         """Request the file from an offset on.
 
         Raises:

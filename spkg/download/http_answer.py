@@ -20,7 +20,7 @@ from spkg.download.worker import (
     MAX_SERVER_TEXT,
     BrokenError,
     NotResumableError,
-    Transfer,
+    OpenTransfer,
     read_size,
     system_words,
 )
@@ -134,7 +134,7 @@ class _Nothing:
 
 def read_answer(
     response: requests.Response, location: Location, offset: int, validator: str | None
-) -> Transfer:
+) -> OpenTransfer:
     """Return the transfer of an answer with the file.
 
     Args:
@@ -165,7 +165,7 @@ def read_answer(
     if status == requests.codes.partial:
         return _WebTransfer(response, location, offset, read_size(total))
     length = response.headers.get("Content-Length", "")
-    chunked = "Transfer-Encoding" in response.headers  # it overrides a length (RFC 9112, 6.3)
+    chunked = "OpenTransfer-Encoding" in response.headers  # it overrides a length (RFC 9112, 6.3)
     return _WebTransfer(response, location, 0, None if chunked else read_size(length))
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from spkg.common.printable import printable
 from spkg.download.url import Location
-from spkg.download.worker import MAX_SERVER_TEXT, BrokenError, Transfer, read_size, system_words
+from spkg.download.worker import MAX_SERVER_TEXT, BrokenError, OpenTransfer, read_size, system_words
 from spkg.errors import ACCESS, CONTACT, TransferError
 
 __all__ = ["TftpTransport"]
@@ -71,7 +71,7 @@ class TftpTransport:
         self._options = True
         self._asked = 0
 
-    def open(self, offset: int, validator: str | None) -> Transfer:  # noqa: ARG002 - it always begins at 0
+    def open(self, offset: int, validator: str | None) -> OpenTransfer:  # noqa: ARG002 - it always begins at 0
         """Request the file.
 
         Raises:

@@ -21,7 +21,7 @@ __all__ = [
     "BrokenError",
     "Downloader",
     "NotResumableError",
-    "Transfer",
+    "OpenTransfer",
     "Transport",
     "read_size",
     "system_words",
@@ -66,7 +66,7 @@ class NotResumableError(Exception):
     """The server does not send the rest of the file, but may send all of it."""
 
 
-class Transfer(Protocol):
+class OpenTransfer(Protocol):
     """A server's answer that is being received."""
 
     @property
@@ -100,7 +100,7 @@ class Transfer(Protocol):
 class Transport(Protocol):
     """Requests a location by one protocol."""
 
-    def open(self, offset: int, validator: str | None) -> Transfer:
+    def open(self, offset: int, validator: str | None) -> OpenTransfer:
         """Request the file from an offset on, if it is still the version that *validator* identifies.
 
         Without a validator, or if the server can't do that, the answer begins at 0.
@@ -125,7 +125,7 @@ class Downloader:
         self._connection = connection
         self._connect = connect
         self._transport: Transport | None = None
-        self._transfer: Transfer | None = None
+        self._transfer: OpenTransfer | None = None
         self._order = TransferOrder(number=0, offset=0, limit=0)
         self._validator: str | None = None
         self._size: int | None = None
@@ -196,7 +196,7 @@ class Downloader:
             self._failures = self._misfits = 0
         send_all(self._connection, HEAD.pack(FrameKind.OCTETS, self._order.number, len(octets)), octets)
 
-    def _open(self) -> Transfer:
+    def _open(self) -> OpenTransfer:
         """Request the file from the position on; from its beginning, if its server does not resume.
 
         Raises:

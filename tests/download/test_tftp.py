@@ -9,7 +9,7 @@ import pytest
 from spkg.download import tftp
 from spkg.download.tftp import BLOCK, TftpTransport
 from spkg.download.url import Location
-from spkg.download.worker import BrokenError, Transfer
+from spkg.download.worker import BrokenError, OpenTransfer
 from spkg.errors import TransferError
 from tests.support.trivial_server import TrivialServer, trivial
 
@@ -29,7 +29,7 @@ def asking(url: str, patience: float = 5) -> TftpTransport:
 
 
 @contextmanager
-def answered(url: str, patience: float = 5) -> Iterator[Transfer]:
+def answered(url: str, patience: float = 5) -> Iterator[OpenTransfer]:
     answer = asking(url, patience).open(500, "anything")
     try:
         yield answer
