@@ -1,10 +1,11 @@
 """What the voucher commands print, for people and for programs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from spkg.common.documents import Document
+from spkg.common.findings import Finding, warning_documents
 from spkg.common.printable import amount
 from spkg.common.times import write_time
 from spkg.errors import FormatError, SpkgError
@@ -195,7 +196,7 @@ def options_lines(known: "KnownOptions") -> Iterator[Line]:
         yield Tone.PLAIN, f"next change: {write_time(known.next_change)}"
 
 
-def issued_document(issued: "Issued", output: str) -> Document:
+def issued_document(issued: "Issued", output: str, findings: Iterable[Finding]) -> Document:
     """Return what ``voucher issue --json`` prints for one device."""
     return {
         "schema": ISSUE,
@@ -205,6 +206,7 @@ def issued_document(issued: "Issued", output: str) -> Document:
         "output": output,
         "device": device_document(issued.device),
         "serials": list(issued.serials),
+        "warnings": warning_documents(findings),
     }
 
 

@@ -61,8 +61,8 @@ def attach(
     from spkg.build.two_steps import MAX_REQUEST, SigningRequest, attach_signature, attach_signer_info
     from spkg.common.findings import refuse_findings
     from spkg.report.sign import signed_document, signed_lines
-    from spkg.trust.certificates import subject_of
-    from spkg.trust.fitness import check_fitness
+    from spkg.trust.certificates import readable_certificates, subject_of
+    from spkg.trust.fitness import chain_findings, check_fitness
     from spkg.trust.policy import PACKAGE_PURPOSES
     from spkg.verify.payload import open_package
 
@@ -84,13 +84,15 @@ def attach(
         at=at or now(),
         unsafe_unfit_certificate=unsafe_unfit_certificate,
     )
-    for finding in found:
-        warn(finding)
-    if strict:
-        refuse_findings(found)
     with open_package(package_source(package)) as (opened, payload):
         add = attach_signature if signer_info is None else attach_signer_info
         block = add(opened, wanted, octets)
+        embedded = (*wanted.chain, *readable_certificates(opened.block.certificates))
+        found += chain_findings(wanted.certificate, embedded, policy, option="--chain of 'spkg prepare'")
+        for finding in found:
+            warn(finding)
+        if strict:
+            refuse_findings(found)
         with (
             progress_bar("signing", payload.length, wanted=not no_progress) as progress,
             open_signed(package, payload, output, force=force) as file,

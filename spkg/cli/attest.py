@@ -59,7 +59,7 @@ def attest(
     from spkg.common.atomic_output import new_file, write_all
     from spkg.report.attest import attested_document, attested_lines
     from spkg.trust.certificates import subject_of
-    from spkg.trust.fitness import check_fitness
+    from spkg.trust.fitness import chain_findings, check_fitness
     from spkg.trust.policy import PACKAGE_PURPOSES
     from spkg.verify.payload import open_package
 
@@ -76,6 +76,7 @@ def attest(
         at=at or now(),
         unsafe_unfit_certificate=unsafe_unfit_certificate,
     )
+    found += chain_findings(identity.certificate, identity.chain)
     for finding in found:
         warn(finding)
     if strict:

@@ -126,7 +126,7 @@ def build(
     from spkg.build.self_check import verify_written
     from spkg.common.findings import refuse_findings
     from spkg.report.build import build_document, build_lines
-    from spkg.trust.fitness import check_fitness
+    from spkg.trust.fitness import chain_findings, check_fitness
     from spkg.trust.policy import PACKAGE_PURPOSES
 
     _check_usage(output, unsigned=unsigned, check=check, as_json=as_json, key=key)
@@ -161,6 +161,7 @@ def build(
             at=at or now(),
             unsafe_unfit_certificate=unsafe_unfit_certificate,
         )
+        findings += chain_findings(identity.certificate, identity.chain, policy)
     for finding in findings:
         warn(finding)
     if strict:

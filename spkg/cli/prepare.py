@@ -47,22 +47,24 @@ def prepare(
     from spkg.common.digests import Digest
     from spkg.report.lines import Tone
     from spkg.trust.certificate_files import load_certificates
-    from spkg.trust.certificates import subject_of
-    from spkg.trust.fitness import check_fitness
+    from spkg.trust.certificates import readable_certificates, subject_of
+    from spkg.trust.fitness import chain_findings, check_fitness
     from spkg.trust.policy import PACKAGE_PURPOSES
     from spkg.verify.payload import open_package
 
     check_output(output, force=force)
     spare_inputs(output, [("PKG", package), ("--cert", cert), ("--chain", chain)])
     leaf, *others = load_certificates(cert) + ([] if chain is None else load_certificates(chain))
-    for finding in check_fitness(
+    found = check_fitness(
         leaf, PACKAGE_PURPOSES, at=at or now(), unsafe_unfit_certificate=unsafe_unfit_certificate
-    ):
-        warn(finding)
+    )
     with open_package(package_source(package)) as (opened, _):
         request = prepare_signature(
             opened, leaf, tuple(others), digest=Digest(digest), signing_time=signing_time
         )
+        embedded = (*others, *readable_certificates(opened.block.certificates))
+        for finding in (*found, *chain_findings(leaf, embedded)):
+            warn(finding)
     with new_file(output, force=force) as file:
         write_all(file, request.encode())
     print_lines([(Tone.PLAIN, f"{output}: to be signed by {subject_of(leaf)} with {digest}")])

@@ -75,8 +75,8 @@ def sign(
     from spkg.build.sign import open_signed, sign_package
     from spkg.common.digests import Digest
     from spkg.report.sign import signed_document, signed_lines
-    from spkg.trust.certificates import subject_of
-    from spkg.trust.fitness import check_fitness
+    from spkg.trust.certificates import readable_certificates, subject_of
+    from spkg.trust.fitness import chain_findings, check_fitness
     from spkg.trust.policy import PACKAGE_PURPOSES
     from spkg.verify.payload import open_package
 
@@ -93,6 +93,8 @@ def sign(
             at=at or now(),
             unsafe_unfit_certificate=unsafe_unfit_certificate,
         )
+        embedded = (*identity.chain, *readable_certificates(opened.block.certificates))
+        found += chain_findings(identity.certificate, embedded, policy)
         if digest == "sha256" and not opened.block.signers:
             found.append(SHA1_MISSING)
         for finding in found:

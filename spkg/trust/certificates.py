@@ -6,8 +6,8 @@ return them all the same), and ``signature_hash_algorithm``, which does not matt
 """
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import Final
 
@@ -56,6 +56,7 @@ __all__ = [
     "list_issuer",
     "quiet",
     "read_certificate",
+    "readable_certificates",
     "salvaged_subject",
     "serial_text",
     "subject_name",
@@ -132,6 +133,13 @@ def read_certificate(octets: bytes) -> x509.Certificate:
         raise FormatError(f"the certificate can't be read: {reason}") from exc
     with quiet():
         return x509.load_der_x509_certificate(octets)  # loaded again: the first keeps all it has parsed
+
+
+def readable_certificates(encoded: Iterable[bytes]) -> Iterator[x509.Certificate]:
+    """Yield the certificates that can be read: those of a signature block are not signed, and may be junk."""
+    for octets in encoded:
+        with suppress(FormatError):
+            yield read_certificate(octets)
 
 
 def subject_name(certificate: x509.Certificate) -> x509.Name:

@@ -1,5 +1,6 @@
 """Signing asks what verifying will: a certificate that no verifier would take signs nothing."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -9,9 +10,12 @@ from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from spkg.common.findings import Finding
 from spkg.errors import RefusedError, UntrustedError
+from spkg.trust.certificates import subject_of
 from spkg.trust.chain import check_rsa_key, doubts
+from spkg.trust.issuing import missing_issuer
+from spkg.trust.policy import Policy
 
-__all__ = ["check_fitness"]
+__all__ = ["chain_findings", "check_fitness"]
 
 UNFIT_CODE: Final = "unfit-certificate"
 
@@ -54,3 +58,28 @@ def check_fitness(
             "--unsafe-unfit-certificate signs all the same",
         )
     return found
+
+
+def chain_findings(
+    certificate: x509.Certificate,
+    embedded: Sequence[x509.Certificate],
+    policy: Policy | None = None,
+    *,
+    option: str = "--chain",
+) -> list[Finding]:
+    """Return a warning if the certificate of the signer's issuer does not go with the signature.
+
+    Args:
+        certificate: The signer's.
+        embedded: The certificates that go with the signature.
+        policy: What a device trusts, if it is known.
+        option: How the missing one is embedded.
+    """
+    issuer = missing_issuer(certificate, embedded, () if policy is None else policy.anchors)
+    if issuer is None:
+        return []
+    message = (
+        f"the certificate of {issuer}, the issuer of {subject_of(certificate)}, is not embedded: "
+        f"devices without it will not trust this; embed it with {option}"
+    )
+    return [Finding(code="issuer-missing", message=message)]

@@ -110,15 +110,24 @@ def find_issuers(
     )
 
 
-def missing_issuer(certificate: x509.Certificate, chain: Sequence[x509.Certificate]) -> str | None:
-    """Return the name of the issuer at which a chain ends, if it is neither embedded nor self-signed.
+def missing_issuer(
+    certificate: x509.Certificate,
+    embedded: Sequence[x509.Certificate],
+    anchors: Sequence[x509.Certificate] = (),
+) -> str | None:
+    """Return the name of a signer's issuer if no certificate of it is at hand.
+
+    Roots are not sent along, so nothing is said about the issuer of an intermediate: it may be one.
 
     Args:
         certificate: The signer's.
-        chain: The certificates that are embedded beside it, and those that a verifier is known to trust.
+        embedded: The certificates that go with the signature.
+        anchors: Those that a verifier is known to trust.
     """
-    found = find_issuers(certificate, (), chain)
-    return None if found.missing is None else issuer_of(found.chain[-1])
+    if certificate in anchors or _issuer_key(certificate) == _subject_key(certificate):
+        return None
+    found = find_issuers(certificate, anchors, embedded)
+    return issuer_of(certificate) if len(found.chain) == 1 else None
 
 
 def _by_subject(

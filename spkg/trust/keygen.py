@@ -1,7 +1,7 @@
 """Keys for trying things out, made on the spot: an authority, one below it, and signers of both kinds.
 
-The root issues the signer of packages: its file needs no chain, and as an anchor it stands for it alone.
-The intermediate issues the signers of vouchers, whose files carry its certificate.  No key is protected.
+The intermediate issues all signers, and their files carry its certificate: no signature lacks its issuer.
+No key is protected.
 """
 
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ class KeySet:
     root: MadeKey
     intermediate: MadeKey
     signer: MadeKey
-    """Signs packages; issued by the root."""
+    """Signs packages; issued by the intermediate."""
     voucher: MadeKey
     """Signs vouchers with RSA; issued by the intermediate."""
     voucher_ec: MadeKey
@@ -82,7 +82,7 @@ def make_keys(name: str, at: datetime) -> KeySet:
     return KeySet(
         root=root,
         intermediate=intermediate,
-        signer=_certify(subject, _rsa_key(), _signing(PACKAGES), at, by=root),
+        signer=_certify(subject, _rsa_key(), _signing(PACKAGES), at, by=intermediate),
         voucher=_certify(_named(name, "vouchers"), _rsa_key(), _signing(VOUCHERS), at, by=intermediate),
         voucher_ec=_certify(
             _named(name, "vouchers EC"),

@@ -22,7 +22,7 @@ from spkg.format.signature_block import (
     SignerInfo,
 )
 from spkg.trust.ber import OCTET_STRING, tlv
-from spkg.trust.certificates import certificate_id, read_certificate, subject_of
+from spkg.trust.certificates import certificate_id, readable_certificates, subject_of
 from spkg.trust.chain import check_rsa_key, check_signer
 from spkg.trust.policy import Policy
 
@@ -74,11 +74,7 @@ class Candidates:
         self._policy = policy
         self._at = at
         self._all = list(policy.anchors)
-        for octets in block.certificates:
-            try:
-                certificate = read_certificate(octets)
-            except FormatError:
-                continue  # This part of the block is not signed, so an unreadable certificate is ignored.
+        for certificate in readable_certificates(block.certificates):
             if certificate not in self._all:
                 self._all.append(certificate)
         self._by_id: defaultdict[tuple[bytes | None, int | None], list[x509.Certificate]] = defaultdict(list)

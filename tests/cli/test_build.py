@@ -11,7 +11,7 @@ import pytest
 from spkg.common.times import write_time
 from tests.support.commands import files, process, run
 from tests.support.kit import AT, certify, read, root, second_signer
-from tests.support.package_files import KEY, MANIFEST, furnish, genuine
+from tests.support.package_files import KEY, MANIFEST, complete, furnish, genuine
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +28,9 @@ def test_build_writes_the_same_octets_always() -> None:
 
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == "new.spkg: 2 commands, 1 file, payload of 21 bytes, signed\n"
-    assert Path("new.spkg").read_bytes() == genuine()
+    assert Path("new.spkg").read_bytes() == complete()
     assert again.exit_code == 0
-    assert Path("again.spkg").read_bytes() == genuine()
+    assert Path("again.spkg").read_bytes() == complete()
 
 
 def test_build_tells_what_a_tree_step_took_and_left() -> None:
@@ -142,12 +142,12 @@ def test_a_key_file_may_bring_its_certificate() -> None:
     result = run("build", "m.toml", "-o", "new.spkg", "--key", "both.pem")
 
     assert (result.exit_code, result.stderr) == (0, "")
-    assert Path("new.spkg").read_bytes() == genuine()
+    assert Path("new.spkg").read_bytes() == complete()
 
 
 def test_a_certificate_that_is_over_signs_only_where_that_is_said() -> None:
     expired = certify("Old Signer", root(), start=AT.replace(year=2001), end=AT.replace(year=2002))
-    Path("old.pem").write_bytes(expired.pem)
+    Path("old.pem").write_bytes(expired.pem + root().pem)
     key = ("--key", "signer.key", "--cert", "old.pem")
     when = write_time(AT.replace(year=2002))
     doubt = f"the certificate of CN=Old Signer expired on {when}\n"
@@ -170,7 +170,7 @@ def test_a_package_that_its_device_would_not_trust_does_not_appear() -> None:
     refused = run("build", "m.toml", "-o", "bad.spkg", *KEY, "--trust", "other.pem")
 
     assert (trusted.exit_code, trusted.stderr) == (0, "")
-    assert Path("good.spkg").read_bytes() == genuine()
+    assert Path("good.spkg").read_bytes() == complete()
     assert (refused.exit_code, Path("bad.spkg").exists()) == (5, False)
     assert refused.stderr.startswith("spkg: error: a device would not trust this: signature[0]: ")
 
@@ -224,7 +224,7 @@ def test_a_check_says_what_would_be_built_and_writes_nothing(here: Path) -> None
     assert plain.stdout == ("checked, nothing written: 2 commands, 1 file, payload of 21 bytes, not signed\n")
     document = json.loads(signed.stdout)
     assert (signed.exit_code, document["output"], document["signer"]) == (0, None, "CN=Test Signer")
-    assert document["size"] == len(genuine())
+    assert document["size"] == len(complete())
     assert document["signed_sha256"] == sha256(read(genuine()).signed).hexdigest()
     assert files(here) == before
 
@@ -296,7 +296,7 @@ def test_a_manifest_from_standard_input_has_its_sources_here(here: Path) -> None
         result = process("build", "-", "-o", "new.spkg", *KEY, stdin=manifest)
 
     assert (result.returncode, result.stderr) == (0, "")
-    assert Path("new.spkg").read_bytes() == genuine()
+    assert Path("new.spkg").read_bytes() == complete()
 
 
 def test_a_problem_of_standard_input_is_located() -> None:
@@ -316,7 +316,7 @@ def test_a_package_for_standard_output_is_all_that_is_there(here: Path) -> None:
         0,
         "standard output: 2 commands, 1 file, payload of 21 bytes, signed\n",
     )
-    assert Path("piped.spkg").read_bytes() == genuine()
+    assert Path("piped.spkg").read_bytes() == complete()
 
 
 def test_json_and_a_package_exclude_each_other_on_standard_output() -> None:
@@ -339,7 +339,7 @@ def test_a_full_pipe_that_is_closed_ends_without_a_traceback() -> None:
 def test_a_certificate_that_ends_soon_is_warned_of_when_it_signs() -> None:
     now = datetime.now(UTC)
     soon = certify("Signer", root(), start=now - timedelta(days=9), end=now + timedelta(days=30, hours=1))
-    Path("soon.pem").write_bytes(soon.pem)
+    Path("soon.pem").write_bytes(soon.pem + root().pem)
     key = ("--key", "signer.key", "--cert", "soon.pem")
 
     built = run("build", "m.toml", "-o", "new.spkg", *key, "--json")

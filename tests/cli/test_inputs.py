@@ -14,7 +14,17 @@ import pytest
 
 from tests.support.commands import files, main, process, run
 from tests.support.kit import CONTENTS
-from tests.support.package_files import KEY, TIME, TRUST, damaged, front_size, furnish, genuine, unsigned
+from tests.support.package_files import (
+    KEY,
+    TIME,
+    TRUST,
+    complete,
+    damaged,
+    front_size,
+    furnish,
+    genuine,
+    unsigned,
+)
 
 SPOILT: Final = {
     "nothing": "no such file or directory",
@@ -154,7 +164,7 @@ def test_a_package_from_a_pipe_is_signed() -> None:
     status, _, stderr = piped(unsigned(), "sign", "-", "-o", "new.spkg", *KEY)
 
     assert (status, stderr) == (0, "")
-    assert Path("new.spkg").read_bytes() == genuine()
+    assert Path("new.spkg").read_bytes() == complete()
 
 
 @pytest.mark.parametrize("order", [("-", "p.spkg"), ("p.spkg", "-")])

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from tests.support.commands import files, run
-from tests.support.package_files import furnish, genuine, unsigned
+from tests.support.package_files import complete, furnish, unsigned
 from tests.support.restrictions import at_most
 
 WRITERS: Final = {
@@ -36,7 +36,7 @@ def test_an_output_that_is_there_is_kept_unless_forced(writer: str, here: Path) 
     assert refused.stderr == "spkg: error: out already exists\nspkg: hint: overwrite it with --force\n"
     assert kept == "precious"
     assert (forced.exit_code, forced.stderr) == (0, "")
-    assert Path("out").read_bytes() == {"build": unsigned(), "sign": genuine()}[writer]
+    assert Path("out").read_bytes() == {"build": unsigned(), "sign": complete()}[writer]
     assert not list(here.glob(".*"))
 
 

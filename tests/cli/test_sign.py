@@ -22,7 +22,7 @@ from spkg.cli.sign import SHA1_MISSING
 from tests.support.commands import files, run
 from tests.support.kit import KEYS, Draft, certify, key, read, root, second_signer, signer
 from tests.support.odd_certificates import ODD
-from tests.support.package_files import KEY, TRUST, furnish, genuine, unsigned
+from tests.support.package_files import KEY, TRUST, complete, furnish, genuine, unsigned
 from tests.support.restrictions import umask
 
 
@@ -173,7 +173,7 @@ def test_signing_in_place_follows_a_link_to_the_package() -> None:
 
     assert result.exit_code == 0
     assert Path("u.spkg").is_symlink()
-    assert Path("store/u.spkg").read_bytes() == genuine()
+    assert Path("store/u.spkg").read_bytes() == complete()
     assert files("store") == ["u.spkg"]
 
 
@@ -210,7 +210,7 @@ def test_the_passphrase_of_a_key_comes_from_the_environment_or_a_file() -> None:
     ]
 
     assert [(result.exit_code, result.stderr) for result in results] == [(0, "")] * 4
-    assert {Path(f"{number}.spkg").read_bytes() for number in range(4)} == {genuine()}
+    assert {Path(f"{number}.spkg").read_bytes() for number in range(4)} == {complete()}
 
 
 @pytest.mark.parametrize("passphrase", [None, b"secret"])

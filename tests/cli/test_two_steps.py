@@ -227,14 +227,14 @@ def test_signatures_are_listed_as_the_package_has_them() -> None:
 def test_a_rotation_ends_with_the_removal_of_the_old_signer() -> None:
     Path("second.pem").write_bytes(second_signer().pem)
     assert run("sign", "p.spkg", "--key", KEYS / "second.key", "--cert", "second.pem").exit_code == 0
-    both = run("verify", "p.spkg", "--trust", "signer.pem", *TRUST[2:])
+    both = run("verify", "p.spkg", "--trust", "leaf.pem", *TRUST[2:])
 
     removed = run("signatures", "remove", "p.spkg", "--signer", "Test Signer")
 
     assert both.exit_code == 0
     assert (removed.exit_code, removed.stdout) == (0, "p.spkg: removed 1 signature, 1 left\n")
     assert run("verify", "p.spkg", "--trust", "second.pem", *TRUST[2:]).exit_code == 0
-    assert run("verify", "p.spkg", "--trust", "signer.pem", *TRUST[2:]).exit_code == 4
+    assert run("verify", "p.spkg", "--trust", "leaf.pem", *TRUST[2:]).exit_code == 4
     block = read(Path("p.spkg").read_bytes()).block
     assert signer().der not in block.certificates
     assert second_signer().der in block.certificates

@@ -31,12 +31,13 @@ def test_a_certificate_serves_its_purpose_and_no_other(keys: Desk, purpose: str,
 
 
 @pytest.mark.judge("openssl")
-def test_the_signer_of_packages_needs_no_chain(keys: Desk) -> None:
-    command = f"{VERIFY} signer.pem intermediate.pem"
+@pytest.mark.parametrize("name", ["intermediate", *SIGNERS])
+def test_a_certificate_needs_no_file_but_its_own_and_the_root(keys: Desk, name: str) -> None:
+    command = f"{VERIFY} -untrusted {name}.pem {name}.pem"
 
     outcome = keys.run(*command.split())
 
-    assert (outcome.status, outcome.text) == (0, "signer.pem: OK\nintermediate.pem: OK\n")
+    assert (outcome.status, outcome.text) == (0, f"{name}.pem: OK\n")
 
 
 @pytest.mark.judge("openssl")

@@ -14,6 +14,7 @@ __all__ = [
     "SHA256",
     "TIME",
     "TRUST",
+    "complete",
     "damaged",
     "fingerprint",
     "front_size",
@@ -34,6 +35,12 @@ SHA256: Final = sha256(CONTENTS).hexdigest()
 @cache
 def genuine() -> bytes:
     return Draft().encode()
+
+
+@cache
+def complete() -> bytes:
+    """Return the genuine package as the key here signs it: with the certificate of the issuer."""
+    return Draft(signers=(signer().identity(root()),)).encode()
 
 
 @cache
@@ -62,7 +69,8 @@ def fingerprint() -> str:
 def furnish() -> None:
     """Put into this directory what the commands are tried on."""
     Path("ca.pem").write_bytes(root().pem)
-    Path("signer.pem").write_bytes(signer().pem)
+    Path("signer.pem").write_bytes(signer().pem + root().pem)
+    Path("leaf.pem").write_bytes(signer().pem)
     Path("signer.key").write_bytes((KEYS / "signer.key").read_bytes())
     Path("p.spkg").write_bytes(genuine())
     Path("u.spkg").write_bytes(unsigned())

@@ -335,11 +335,16 @@ def test_a_signer_may_be_named_as_openssl_does(name: str) -> None:
 # The missing issuer.
 
 
-def test_the_missing_issuer_is_named() -> None:
+def test_the_issuer_of_a_signer_is_missing_unless_it_is_embedded_or_trusted() -> None:
     assert missing_issuer(LEAF.certificate, ()) == "CN=Intermediate"
-    assert missing_issuer(LEAF.certificate, (MIDDLE.certificate,)) == "CN=Test Root"
     assert missing_issuer(LEAF.certificate, (root().certificate,)) == "CN=Intermediate"
-    assert missing_issuer(LEAF.certificate, (root().certificate, MIDDLE.certificate)) is None
+    assert missing_issuer(LEAF.certificate, (), (root().certificate,)) == "CN=Intermediate"
+    assert missing_issuer(LEAF.certificate, (MIDDLE.certificate,)) is None
+    assert missing_issuer(LEAF.certificate, (), (MIDDLE.certificate,)) is None
+
+
+def test_who_is_trusted_or_self_signed_misses_no_issuer() -> None:
+    assert missing_issuer(LEAF.certificate, (), (LEAF.certificate,)) is None
     assert missing_issuer(root().certificate, ()) is None
 
 
@@ -347,6 +352,7 @@ def test_an_issuer_of_another_key_is_missing_too() -> None:
     false = authority("Intermediate", root(), with_key="second", serial=3)
 
     assert missing_issuer(LEAF.certificate, (false.certificate,)) == "CN=Intermediate"
+    assert missing_issuer(LEAF.certificate, (), (false.certificate,)) == "CN=Intermediate"
 
 
 # Bounds.
@@ -358,7 +364,7 @@ def test_of_many_namesakes_only_a_few_are_tried() -> None:
     assert verdict(signed(LEAF, [*false[: MAX_NAMESAKES - 1], MIDDLE]), policy()) == "trusted"
     chain = [MIDDLE, *false]
     certificates = [one.certificate for one in chain]
-    assert missing_issuer(LEAF.certificate, certificates) == "CN=Test Root"
+    assert missing_issuer(LEAF.certificate, certificates) is None
     assert missing_issuer(LEAF.certificate, certificates[::-1]) == "CN=Intermediate"
 
 

@@ -9,13 +9,17 @@ import click
 
 from spkg.cli.app import command
 from spkg.cli.arguments import check_output, read_input, spare_inputs
-from spkg.cli.console import print_lines
-from spkg.cli.options import FILE, FORCE
+from spkg.cli.console import print_lines, warn
+from spkg.cli.options import FILE, FORCE, STRICT
+from spkg.common.findings import Finding, refuse_findings
 from spkg.common.printable import amount
 from spkg.errors import FormatError, UntrustedError, UsageError
 
 if TYPE_CHECKING:
+    from cryptography import x509
+
     from vouchers.acs.issuer import Issued
+    from vouchers.acs.two_steps import VoucherRequest
 
 __all__ = ["attach_voucher"]
 
@@ -34,6 +38,7 @@ LONGEST_SIGNATURE = 1 << 14
     help="Attach the signatures in FILE, one a line in base64, in the order of the requests.",
 )
 @click.option("--out-dir", type=FILE, metavar="DIR", help="Write vouchers into DIR, a new directory.")
+@STRICT
 @FORCE
 def attach_voucher(
     request: Path,
@@ -41,6 +46,7 @@ def attach_voucher(
     output: Path | None,
     signatures: Path | None,
     out_dir: Path | None,
+    strict: bool,
     force: bool,
 ) -> None:
     """Complete vouchers with signatures that were made elsewhere.
@@ -57,12 +63,12 @@ def attach_voucher(
     if (None in one) == (None in many) or any(one) == any(many):
         raise UsageError("expected --signature and -o for one voucher, or --signatures and --out-dir")
     if signature is not None and output is not None:
-        _one(request, signature, output, force=force)
+        _one(request, signature, output, strict=strict, force=force)
     elif signatures is not None and out_dir is not None:
-        _many(request, signatures, out_dir)
+        _many(request, signatures, out_dir, strict=strict)
 
 
-def _one(request: Path, signature: Path, output: Path, *, force: bool) -> None:
+def _one(request: Path, signature: Path, output: Path, *, strict: bool, force: bool) -> None:
     from spkg.common.atomic_output import new_file, write_all
     from vouchers.acs.two_steps import MAX_VOUCHER_REQUEST, VoucherRequest, complete_voucher
     from vouchers.report import issued_lines
@@ -71,12 +77,43 @@ def _one(request: Path, signature: Path, output: Path, *, force: bool) -> None:
     spare_inputs(output, [("REQUEST", request), ("--signature", signature)])
     wanted = VoucherRequest.decode(read_input(request, MAX_VOUCHER_REQUEST), str(request))
     issued = complete_voucher(wanted, read_input(signature, LONGEST_SIGNATURE))
+    _ChainWarnings(strict=strict).look(wanted, issued)
     with new_file(output, force=force) as file:
         write_all(file, issued.octets)
     print_lines(issued_lines(issued, str(output)))
 
 
-def _many(request: Path, signatures: Path, directory: Path) -> None:
+class _ChainWarnings:
+    """Warns of a missing issuer, once for each signer: a batch has many vouchers, and few signers."""
+
+    def __init__(self, *, strict: bool) -> None:
+        self._strict = strict
+        self._seen: set[x509.Certificate] = set()
+
+    def look(self, request: "VoucherRequest", issued: "Issued") -> None:
+        """Look at the certificates in a voucher that was completed.
+
+        Raises:
+            RefusedError: One is missing, and warnings refuse.
+        """
+        from spkg.trust.certificates import readable_certificates
+        from spkg.trust.fitness import chain_findings
+        from vouchers.signature.shape import read_voucher
+
+        if request.certificate in self._seen:
+            return
+        self._seen.add(request.certificate)
+        embedded = [*readable_certificates(read_voucher(issued.octets).certificates)]
+        found: list[Finding] = chain_findings(
+            request.certificate, embedded, option="--chain of 'spkg voucher prepare'"
+        )
+        for finding in found:
+            warn(finding)
+        if self._strict:
+            refuse_findings(found)
+
+
+def _many(request: Path, signatures: Path, directory: Path, *, strict: bool) -> None:
     from io import FileIO
 
     from spkg.common.atomic_output import bulk_directory, write_all
@@ -84,15 +121,17 @@ def _many(request: Path, signatures: Path, directory: Path) -> None:
     from vouchers.acs.bulk import VoucherForm
 
     count = 0
+    chains = _ChainWarnings(strict=strict)
     with bulk_directory(directory) as part, FileIO(part / "vouchers.ndjson", "x") as file:
-        for issued in _completed(request, signatures):
+        for wanted, issued in _completed(request, signatures):
+            chains.look(wanted, issued)
             write_all(file, VoucherForm.NDJSON.write(issued))
             count += 1
     print_lines([(Tone.GOOD, f"{directory}: {amount(count, 'voucher')}")])
 
 
-def _completed(request: Path, signatures: Path) -> "Iterator[Issued]":
-    """Give the vouchers of a batch, line by line."""
+def _completed(request: Path, signatures: Path) -> "Iterator[tuple[VoucherRequest, Issued]]":
+    """Give the vouchers of a batch, line by line, each with its request."""
     from base64 import b64decode
 
     from vouchers.acs.two_steps import MAX_VOUCHER_REQUEST, VoucherRequest, complete_voucher
@@ -110,7 +149,7 @@ def _completed(request: Path, signatures: Path) -> "Iterator[Issued]":
             one = VoucherRequest.decode(line, str(request), number)
             try:
                 octets = b64decode(signature.strip(), validate=True)
-                yield complete_voucher(one, octets)
+                yield one, complete_voucher(one, octets)
             except ValueError as exc:
                 raise FormatError("not base64", source=str(signatures), line=number) from exc
             except UntrustedError as exc:

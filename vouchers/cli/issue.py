@@ -1,6 +1,6 @@
 """``spkg voucher issue``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from spkg.cli.arguments import check_output, cores, key_files, key_inputs, now, 
 from spkg.cli.console import print_line, print_lines, print_octets, progress_bar, warn
 from spkg.cli.options import FILE, FORCE, JOBS, KEY, NO_PROGRESS, STRICT, UNFIT, VERIFY_VOUCHER
 from spkg.cli.trust import device_policy
-from spkg.common.findings import Finding, refuse_findings
+from spkg.common.findings import Finding, refuse_findings, warning_documents
 from spkg.common.printable import amount
 from spkg.errors import FormatError, SpkgError, UsageError
 from vouchers.cli.shared import ISSUE_WHAT, issuing, new_batch, open_ledger, this_device
@@ -96,7 +96,7 @@ def issue(
     See: docs/vouchers.md
     """
     from spkg.common.digests import Digest
-    from spkg.trust.fitness import check_fitness
+    from spkg.trust.fitness import chain_findings, check_fitness
     from spkg.trust.keys import load_signatory
     from spkg.trust.policy import VOUCHER_PURPOSES
     from vouchers.acs.bulk import BulkOrder, VoucherForm
@@ -131,6 +131,8 @@ def issue(
         at=at or now(),
         unsafe_unfit_certificate=unsafe_unfit_certificate,
     )
+    policy = device_policy(trust, purposes=VOUCHER_PURPOSES, digests=frozenset({Digest(digest)}))
+    found += chain_findings(signatory.certificate, signatory.chain, policy)
     for template in templates:
         if template.is_over(now()):
             problem = (
@@ -145,15 +147,14 @@ def issue(
     if strict:
         refuse_findings(found)
     signer = VoucherSigner(signatory, Digest(digest))
-    policy = device_policy(trust, purposes=VOUCHER_PURPOSES, digests=frozenset({signer.digest}))
     check = None if policy is None else VoucherCheck(Verifier(policy), at or now())
     device = None if device_file is None else identity_of(this_device(device_file))
     if out_dir is None:
         assert device is not None  # as checked above
-        with issuing(device, templates, signer, ledger, serial, batch) as issued:
+        with issuing(device, templates, signer, ledger, serial, batch, found) as issued:
             if check is not None:
                 check.check(issued.octets)
-            _write_issued(issued, form or "xml", output, force=force, as_json=as_json)
+            _write_issued(issued, form or "xml", output, found, force=force, as_json=as_json)
         return
     assert ledger is not None  # as checked above
     many = device or devices
@@ -165,10 +166,18 @@ def issue(
         jobs=jobs or cores(),
         check=check,
     )
-    _issue_many(many, out_dir, order, signer, ledger, no_progress=no_progress, as_json=as_json)
+    _issue_many(many, out_dir, order, signer, ledger, found, no_progress=no_progress, as_json=as_json)
 
 
-def _write_issued(issued: "Issued", form: str, output: Path | None, *, force: bool, as_json: bool) -> None:
+def _write_issued(
+    issued: "Issued",
+    form: str,
+    output: Path | None,
+    findings: Sequence[Finding],
+    *,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Write a voucher to a file, or to standard output, which then has nothing else."""
     from spkg.common.atomic_output import new_file, write_all
     from vouchers.acs.bulk import VoucherForm
@@ -181,7 +190,7 @@ def _write_issued(issued: "Issued", form: str, output: Path | None, *, force: bo
     with new_file(output, force=force) as file:
         write_all(file, octets)
     if as_json:
-        print_line(issued_document(issued, str(output)))
+        print_line(issued_document(issued, str(output), findings))
     else:
         print_lines(issued_lines(issued, str(output)))
 
@@ -192,6 +201,7 @@ def _issue_many(
     order: "BulkOrder",
     signer: "VoucherSigner",
     url: str,
+    findings: list[Finding],
     *,
     no_progress: bool,
     as_json: bool,
@@ -221,7 +231,9 @@ def _issue_many(
                     told = done
                     print_line(progress_document(ISSUE, done, total))
 
-            report = issue_bulk(order, devices, directory, signer, open_ledger(url), progress=advance)
+            report = issue_bulk(
+                order, devices, directory, signer, open_ledger(url, findings), progress=advance
+            )
         document |= bulk_document(report, str(directory))
         if report.rejected:
             lines = amount(report.rejected, "line")
@@ -232,6 +244,7 @@ def _issue_many(
         error = exc
     except OSError as exc:
         error = host_error(exc)
+    document["warnings"] = warning_documents(findings)
     if error is not None:
         document |= failure_fields(error, exit_status(error), str(error))
     if as_json:

@@ -66,7 +66,7 @@ def prepare_voucher(
     """
     from spkg.common.digests import Digest
     from spkg.trust.certificate_files import load_certificates
-    from spkg.trust.fitness import check_fitness
+    from spkg.trust.fitness import chain_findings, check_fitness
     from spkg.trust.policy import VOUCHER_PURPOSES
     from vouchers.acs.templates import load_options
     from vouchers.acs.two_steps import unsigned_signer
@@ -85,9 +85,10 @@ def prepare_voucher(
     spare_inputs(output, [*inputs, ("--chain", chain), ("--ledger", Path(ledger or ""))])
     templates = load_options(options_file)
     leaf, *others = load_certificates(cert) + ([] if chain is None else load_certificates(chain))
-    for finding in check_fitness(
+    found = check_fitness(
         leaf, VOUCHER_PURPOSES, at=at or now(), unsafe_unfit_certificate=unsafe_unfit_certificate
-    ):
+    )
+    for finding in (*found, *chain_findings(leaf, others)):
         warn(finding)
     signer = unsigned_signer(leaf, tuple(others), Digest(digest))
     if device_file is not None:
@@ -118,7 +119,7 @@ def _one(
     from vouchers.acs.two_steps import request_for
     from vouchers.cli.shared import issuing
 
-    with issuing(device, tuple(templates), signer, url, serial, batch) as issued:
+    with issuing(device, tuple(templates), signer, url, serial, batch, []) as issued:
         with new_file(output, force=force) as file:
             write_all(file, request_for(issued, certificate, signer.digest))
         numbers = ", ".join(map(str, issued.serials))
@@ -157,7 +158,7 @@ def _many(
             order, read_devices(devices), file, signer, certificate=certificate, ledger=ledger, reject=reject
         )
 
-    with open_ledger(url) as ledger:
+    with open_ledger(url, []) as ledger:
         with new_file(output, force=force) as file:
             report = write(file)
         ledger.confirm_batch(order.batch, report.run)

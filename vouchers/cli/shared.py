@@ -13,6 +13,7 @@ from spkg.cli.arguments import about, now, read_input
 from spkg.cli.console import hint, warn
 from spkg.cli.options import FILE, no_stream, options, trust_options
 from spkg.cli.trust import read_trust
+from spkg.common.findings import Finding
 
 if TYPE_CHECKING:
     from spkg.device import Device
@@ -127,13 +128,17 @@ def this_device(file: Path) -> "Device":
 
 
 @contextmanager
-def open_ledger(url: str) -> "Iterator[Ledger]":
-    """Open a ledger, and report if it is new: a serial number must not be issued twice."""
+def open_ledger(url: str, findings: list[Finding]) -> "Iterator[Ledger]":
+    """Open a ledger, and add a warning if it is new: a serial number must not be issued twice."""
     from vouchers.acs.ledger import Ledger
 
     with Ledger(url, now) as opened:
         if opened.created:
-            warn("the ledger is new: use one ledger per signing key, and back it up")
+            found = Finding(
+                code="new-ledger", message="the ledger is new: use one ledger per signing key, and back it up"
+            )
+            findings.append(found)
+            warn(found)
         yield opened
 
 
@@ -145,8 +150,12 @@ def issuing(
     url: str | None,
     serial: int | None,
     batch: str | None,
+    findings: list[Finding],
 ) -> "Iterator[Issued]":
-    """Sign a voucher for one device; it counts as issued once the block succeeds."""
+    """Sign a voucher for one device; it counts as issued once the block succeeds.
+
+    What there is to warn of is printed, and added to *findings*.
+    """
     from vouchers.acs.issuer import VoucherIssuer, sign_numbered
 
     if url is None:
@@ -154,7 +163,7 @@ def issuing(
         yield sign_numbered(device, templates, serial, signer)
         return
     with (
-        open_ledger(url) as ledger,
+        open_ledger(url, findings) as ledger,
         VoucherIssuer(ledger, signer).issuing(device, templates, batch) as issued,
     ):
         yield issued

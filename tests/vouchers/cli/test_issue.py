@@ -69,6 +69,7 @@ def test_a_voucher_for_one_device_is_told_as_a_document() -> None:
             "SerialNumber": "123456789",
         },
         "serials": [1],
+        "warnings": [],
     }
 
 

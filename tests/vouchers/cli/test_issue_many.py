@@ -185,6 +185,7 @@ def test_lines_that_get_none_are_told_in_the_document() -> None:
         "output": "out",
         "issued": 4,
         "rejected": 3,
+        "warnings": [],
         **failure("malformed", 3, message, hint=BAD_HINT),
     }
 
@@ -214,6 +215,7 @@ def test_progress_and_result_are_an_object_a_line() -> None:
             "output": "out",
             "issued": 2 * DEVICES_AT_ONCE + 1,
             "rejected": 0,
+            "warnings": [],
         },
     ]
 
@@ -277,7 +279,13 @@ def test_a_failure_is_told_people_and_programs(
     hint = f"spkg: hint: {fields['hint']}\n" if fields["hint"] else ""
     assert result.stderr == f"spkg: error: {fields['message']}\n{hint}"
     if as_json:
-        assert json.loads(result.stdout) == {"schema": SCHEMA, "event": "result", "batch": "may", **fields}
+        assert json.loads(result.stdout) == {
+            "schema": SCHEMA,
+            "event": "result",
+            "batch": "may",
+            "warnings": [],
+            **fields,
+        }
     else:
         assert result.stdout == ""
 
