@@ -10,6 +10,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
+from spkg.common.xml_text import check_text
+from spkg.cwmp.values import DeviceId
 from vouchers.months import Units, end_of
 
 __all__ = [
@@ -17,7 +19,6 @@ __all__ = [
     "MAX_VOUCHERS",
     "MAX_VOUCHER_OPTIONS",
     "NAMES",
-    "NOT_XML",
     "DeviceId",
     "Extra",
     "Mode",
@@ -42,11 +43,8 @@ EXTRA_TEXT: Final = 1024
 """The longest text of a further element, in characters."""
 MAX_LONG_TEXT: Final = 256
 MAX_SHORT_TEXT: Final = 64
-OUI: Final = re.compile(r"[0-9A-F]{6}", re.ASCII)
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 """The names that a further element may have."""
-NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML 1.0 does not allow."""
 NAMES: Final = frozenset(
     {
         *("VSerialNum", "DeviceId", "OptionIdent", "OptionDesc", "StartDate"),
@@ -62,33 +60,6 @@ class Mode(Enum):
     DISABLE = "Disable"
     WITH_EXPIRATION = "EnableWithExpiration"
     WITHOUT_EXPIRATION = "EnableWithoutExpiration"
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeviceId:
-    """The one device that an Option is for (Table 63)."""
-
-    manufacturer: str
-    """For display only."""
-    oui: str
-    """Six hexadecimal digits, upper case."""
-    product_class: str
-    serial_number: str
-
-    def __post_init__(self) -> None:
-        _check_text("Manufacturer", self.manufacturer, MAX_SHORT_TEXT)
-        if OUI.fullmatch(self.oui) is None:
-            raise ValueError(f"OUI: expected six upper-case hexadecimal digits, got {self.oui[:40]!r}")
-        _check_text("ProductClass", self.product_class, MAX_SHORT_TEXT)
-        _check_text("SerialNumber", self.serial_number, MAX_SHORT_TEXT, least=1)
-
-    def is_same_device(self, other: "DeviceId") -> bool:
-        """Whether both name the same device; the manufacturer is for display only."""
-        return (self.oui, self.product_class, self.serial_number) == (
-            other.oui,
-            other.product_class,
-            other.serial_number,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +86,9 @@ class Option:
     """Further elements, which C.3 allows."""
 
     def __post_init__(self) -> None:
-        _check_text("VSerialNum", self.serial, MAX_SHORT_TEXT, least=1)
-        _check_text("OptionIdent", self.ident, MAX_SHORT_TEXT, least=1)
-        _check_text("OptionDesc", self.description, MAX_LONG_TEXT)
+        check_text("VSerialNum", self.serial, MAX_SHORT_TEXT, least=1)
+        check_text("OptionIdent", self.ident, MAX_SHORT_TEXT, least=1)
+        check_text("OptionDesc", self.description, MAX_LONG_TEXT)
         if self.start is not None and self.start.tzinfo is None:
             raise ValueError("StartDate: must have a time zone")
         if self.start is not None and (self.start.utcoffset() or self.start.microsecond):
@@ -189,18 +160,9 @@ def _check_extra(extra: tuple[Extra, ...], depth: int) -> int:
         if NAME.fullmatch(name) is None:
             raise ValueError(f"{name[:40]!r} is not a valid name for a further element")
         if isinstance(inner, str):
-            _check_text(name, inner, EXTRA_TEXT)
+            check_text(name, inner, EXTRA_TEXT)
         elif not inner:
             raise ValueError(f"{name}: must contain text or elements")
         else:
             count += _check_extra(inner, depth + 1)
     return count
-
-
-def _check_text(name: str, text: str, most: int, *, least: int = 0) -> None:
-    """Raise ``ValueError`` unless a string has the length of its table and only characters of XML 1.0."""
-    if not least <= len(text) <= most:
-        raise ValueError(f"{name}: expected {least} to {most} characters, got {len(text)}")
-    found = NOT_XML.search(text)
-    if found is not None:
-        raise ValueError(f"{name}: XML 1.0 does not allow the character U+{ord(found[0]):04X}")

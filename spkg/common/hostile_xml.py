@@ -10,7 +10,7 @@ from typing import Final, cast
 
 from lxml import etree
 
-from spkg.errors import FormatError
+from spkg.errors import NO_ROOM, FormatError, RefusedError
 
 __all__ = [
     "MAX_XML_ELEMENTS",
@@ -36,6 +36,8 @@ MAX_XML_ELEMENTS: Final = 4096
 """The most elements of a document."""
 MAX_LENIENT: Final = 1 << 15
 """The most elements of a document in which unknown elements are ignored."""
+MAX_LENIENT_DEPTH: Final = 64
+"""The most levels of such a document."""
 MAX_NAMESPACES: Final = 512
 """The most namespace declarations; a voucher has two for each Option, and two more."""
 GLIMPSE: Final = 1 << 14
@@ -77,6 +79,7 @@ _PARSER: Final = PlainParser()
 _LENIENT: Final = PlainParser(keep=False)
 _COUNT: Final = etree.XPath("count(//*)")
 _ATTRIBUTES: Final = etree.XPath("count(//@*)")
+_TOO_DEEP: Final = etree.XPath(f"boolean({'/*' * (MAX_LENIENT_DEPTH + 1)})")
 
 
 def malformed(element: XmlElement | None, problem: str, *, section: str = "C.3") -> FormatError:
@@ -111,6 +114,7 @@ def parse(octets: bytes, what: str, most: int, *, section: str, lenient: bool = 
 
     Raises:
         FormatError: It is not such a document, or exceeds the limits.
+        RefusedError: It is lenient, and has too many elements.
     """
     if len(octets) > most:
         raise FormatError(f"{what} must have at most {most} bytes", section=section)
@@ -124,6 +128,8 @@ def parse(octets: bytes, what: str, most: int, *, section: str, lenient: bool = 
     doctype = octets.find(b"<!DOCTYPE")
     if doctype >= 0:
         raise FormatError("a document type declaration is not accepted", offset=doctype, section=section)
+    if lenient and octets.count(b"<") > 2 * MAX_LENIENT:  # a tag at the beginning, and one at the end
+        raise _too_many(section)
     try:
         root = etree.fromstring(octets, _LENIENT if lenient else _PARSER)
     except (etree.XMLSyntaxError, ValueError) as exc:
@@ -135,10 +141,14 @@ def parse(octets: bytes, what: str, most: int, *, section: str, lenient: bool = 
         problem = f"expected XML 1.0 in UTF-8, got XML {info.xml_version} in {info.encoding}"
         raise FormatError(problem, section=section)
     count = cast("float", _COUNT(root))
-    if count > (MAX_LENIENT if lenient else MAX_XML_ELEMENTS):
-        problem = f"{count:.0f} elements exceed the limit of {MAX_LENIENT if lenient else MAX_XML_ELEMENTS}"
-        raise FormatError(problem, section=section)
-    if not lenient:
+    if lenient:
+        if count > MAX_LENIENT:
+            raise _too_many(section)
+        if _TOO_DEEP(root):
+            raise FormatError(f"more than {MAX_LENIENT_DEPTH} levels of elements", section=section)
+    elif count > MAX_XML_ELEMENTS:
+        raise FormatError(f"{count:.0f} elements exceed the limit of {MAX_XML_ELEMENTS}", section=section)
+    else:
         for strange in root.iter(etree.Comment, etree.ProcessingInstruction, etree.Entity):
             # Signing may ignore them while reading does not: they have split names in two before.
             problem = "contains a comment or processing instruction"
@@ -274,6 +284,11 @@ def canonical(element: XmlElement) -> bytes:
 def escape(text: str) -> str:
     """Return text as Canonical XML 1.0 writes it."""
     return MARKUP.sub(lambda found: ENTITIES[found[0]], text) if MARKUP.search(text) else text
+
+
+def _too_many(section: str) -> RefusedError:
+    problem = f"expected at most {MAX_LENIENT} elements, got more"
+    return RefusedError(problem, section=section, reason=NO_ROOM)
 
 
 def _unreadable(exc: Exception, octets: bytes, section: str) -> FormatError:

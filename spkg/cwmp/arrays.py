@@ -10,7 +10,7 @@ from typing import Final
 
 from spkg.common.hostile_xml import XML_BLANKS, XML_BOOLEANS, XmlElement
 from spkg.common.printable import amount
-from spkg.cwmp.soap import ENCODING, MAX_NAME_SHOWN, own_text
+from spkg.cwmp.soap import ENCODING, MAX_NAME_SHOWN, XSI, own_text
 from spkg.errors import NO_ROOM, FormatError, RefusedError
 
 __all__ = ["BASE64", "follow", "read_array", "write_array"]
@@ -18,7 +18,6 @@ __all__ = ["BASE64", "follow", "read_array", "write_array"]
 BASE64: Final = ("base64", "base64Binary", "string")
 """The types that servers state for base64: soapenc:base64, xsd:base64Binary, xsd:base64 of toolkits that mix
 the two, and xsd:string of those that have text and no schema, such as PHP's."""
-XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
 STATED_COUNT: Final = re.compile(r"\[(\d{1,9})\]\s*$", re.ASCII)
 """The number of members at the end of an arrayType."""
 
@@ -30,7 +29,7 @@ def read_array(
 
     Args:
         array: The array.
-        values: What its members can refer to (:attr:`Envelope.values`).
+        values: What its members can refer to (:attr:`Message.values`).
         field: Its name in errors.
         most: The most members that it may have.
         types: The types that a member may state, without their namespaces.
@@ -65,7 +64,7 @@ def follow(element: XmlElement, values: Mapping[str, XmlElement], *, field: str)
 
     Args:
         element: An argument, or the member of an array.
-        values: What it can refer to (:attr:`Envelope.values`).
+        values: What it can refer to (:attr:`Message.values`).
         field: Its name in errors.
 
     Raises:

@@ -29,6 +29,8 @@ __all__ = [
     "REASONS",
     "FaultCode",
     "Faults",
+    "MethodFaultError",
+    "ParameterFault",
     "UnknownMethodError",
     "method_fault",
     "transfer_fault",
@@ -46,19 +48,65 @@ class FaultCode(IntEnum):
     INTERNAL_ERROR = 9002
     INVALID_ARGUMENTS = 9003
     RESOURCES_EXCEEDED = 9004
+    """Never for a parameter in error of SetParameterValues."""
+    INVALID_NAME = 9005
+    INVALID_TYPE = 9006
+    INVALID_VALUE = 9007
+    NOT_WRITABLE = 9008
+    NOTIFICATION_REJECTED = 9009
     DOWNLOAD_FAILURE = 9010
+    UPLOAD_FAILURE = 9011
     AUTHENTICATION_FAILURE = 9012
     """A file server refused the login."""
+    UNSUPPORTED_PROTOCOL = 9013
 
 
 CLIENT: Final = frozenset(
-    {FaultCode.METHOD_NOT_SUPPORTED, FaultCode.REQUEST_DENIED, FaultCode.INVALID_ARGUMENTS}
+    {
+        FaultCode.METHOD_NOT_SUPPORTED,
+        FaultCode.REQUEST_DENIED,
+        FaultCode.INVALID_ARGUMENTS,
+        FaultCode.INVALID_NAME,
+        FaultCode.INVALID_TYPE,
+        FaultCode.INVALID_VALUE,
+        FaultCode.NOT_WRITABLE,
+        FaultCode.NOTIFICATION_REJECTED,
+        FaultCode.UNSUPPORTED_PROTOCOL,
+    }
 )
 """The faults caused by the request, with the faultcode Client; this device causes all others (3.5)."""
 
 
 class UnknownMethodError(UsageError):
     """A method that this device does not support."""
+
+
+class ParameterFault(NamedTuple):
+    """What is wrong with one parameter of a SetParameterValues (3.5, A.3.2.1)."""
+
+    name: str
+    code: FaultCode
+    text: str
+
+
+class MethodFaultError(RefusedError):
+    """A method that is answered with this fault.
+
+    Args:
+        code: The FaultCode.
+        text: The FaultString.
+        parameters: The parameters in error, for SetParameterValues alone.
+    """
+
+    def __init__(self, code: FaultCode, text: str, parameters: tuple[ParameterFault, ...] = ()) -> None:
+        super().__init__(text)
+        self.code = code
+        self.parameters = parameters
+
+    @property
+    def text(self) -> str:
+        """The FaultString."""
+        return self.problem
 
 
 class Faults(NamedTuple):
@@ -107,7 +155,7 @@ def transfer_fault(error: SpkgError) -> FaultCode:
 
 def method_fault(error: SpkgError, method: str = "") -> FaultCode:
     """Return the FaultCode that answers a method that failed; one that the *method* knows."""
-    code = _faults(error).method
+    code = error.code if isinstance(error, MethodFaultError) else _faults(error).method
     if code is FaultCode.RESOURCES_EXCEEDED and method in WITHOUT_RESOURCES:
         refused = isinstance(error, RefusedError)  # the request is too large, not the store too full
         return FaultCode.INVALID_ARGUMENTS if refused else FaultCode.INTERNAL_ERROR

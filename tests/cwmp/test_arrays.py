@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from spkg.common.hostile_xml import XmlElement
 from spkg.cwmp.arrays import BASE64, follow, read_array, write_array
-from spkg.cwmp.soap import Envelope, own_text, read_envelope, write_envelope
+from spkg.cwmp.envelopes import Message, read_message
+from spkg.cwmp.soap import own_text, write_envelope
 from spkg.errors import NO_ROOM, FormatError, RefusedError
 
 XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:xsd="http://www.w3.org/2001/XMLSchema"'
@@ -17,14 +18,14 @@ def read(members: str, beside: str = "", *, kind: str = "", most: int = 4) -> li
     """Return the texts of the values of an array, with these elements beside the call."""
     stated = f' soapenc:arrayType="{kind}"' if kind else ""
     call = f'<cwmp:Call {XSI} xmlns:x="urn:x"><List{stated}>{members}</List></cwmp:Call>'
-    envelope = read_envelope(
+    envelope = read_message(
         write_envelope(f'{call}<x:beside {XSI} xmlns:x="urn:x" id="beside"/>{beside}', None)
     )
     found = read_array(array_of(envelope), envelope.values, field="List", most=most, types=BASE64)
     return [own_text(one) for one in found]
 
 
-def array_of(envelope: Envelope) -> XmlElement:
+def array_of(envelope: Message) -> XmlElement:
     assert envelope.problem is None
     assert envelope.body is not None
     return follow(envelope.body[0], envelope.values, field="List")
@@ -102,7 +103,7 @@ def test_the_array_may_stand_beside_the_call() -> None:
         '<cwmp:Call><List href="#id1"/></cwmp:Call><soapenc:Array id="id1" soapenc:arrayType="a[2]">'
         '<Item>a</Item><Item href="#id2"/></soapenc:Array><b id="id2">b</b>'
     )
-    envelope = read_envelope(write_envelope(body, None))
+    envelope = read_message(write_envelope(body, None))
 
     found = read_array(array_of(envelope), envelope.values, field="List", most=2, types=BASE64)
 
@@ -153,21 +154,21 @@ def test_a_value_that_is_referred_to_is_looked_at_like_any(said: str, problem: s
 
 
 def test_two_values_have_two_ids() -> None:
-    envelope = read_envelope(write_envelope('<cwmp:Call/><a id="1"/><b id="1"/>', None))
+    envelope = read_message(write_envelope('<cwmp:Call/><a id="1"/><b id="1"/>', None))
 
-    assert envelope.problem == "the id '1' must occur once"
+    assert str(envelope.problem) == "the id '1' must occur once [TR-069 3.5]"
 
 
 def test_what_has_no_id_is_another_call() -> None:
-    envelope = read_envelope(write_envelope('<cwmp:Call/><a id="1"/><b/><c/>', None))
+    envelope = read_message(write_envelope('<cwmp:Call/><a id="1"/><b/><c/>', None))
 
-    assert envelope.problem == "expected one call in the Body, got 3"
+    assert str(envelope.problem) == "expected one call in the Body, got 3 [TR-069 3.5]"
 
 
 @given(st.lists(st.text("abc\n ", max_size=9), max_size=4))
 def test_what_is_written_is_read(texts: list[str]) -> None:
     written = write_array("List", "soapenc:base64", [f"<base64>{text}</base64>\n" for text in texts])
-    envelope = read_envelope(write_envelope(f"<cwmp:Call>{written}</cwmp:Call>", None))
+    envelope = read_message(write_envelope(f"<cwmp:Call>{written}</cwmp:Call>", None))
 
     found = read_array(array_of(envelope), envelope.values, field="List", most=4, types=BASE64)
 

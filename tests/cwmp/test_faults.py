@@ -13,6 +13,8 @@ from spkg.cwmp.faults import (
     FAULTS,
     REASONS,
     FaultCode,
+    MethodFaultError,
+    ParameterFault,
     UnknownMethodError,
     method_fault,
     transfer_fault,
@@ -118,9 +120,24 @@ def test_the_source_of_a_fault_is_the_request_or_this_device() -> None:
         9002: False,
         9003: True,
         9004: False,
+        9005: True,
+        9006: True,
+        9007: True,
+        9008: True,
+        9009: True,
         9010: False,
+        9011: False,
         9012: False,
+        9013: True,
     }
+
+
+def test_a_fault_of_a_method_is_answered_as_it_says() -> None:
+    wrong = ParameterFault("A.B", FaultCode.INVALID_VALUE, "too long")
+    error = MethodFaultError(FaultCode.INVALID_ARGUMENTS, "one parameter is wrong", (wrong,))
+
+    assert (method_fault(error), error.text, error.parameters) == (9003, "one parameter is wrong", (wrong,))
+    assert str(error) == "one parameter is wrong"
 
 
 def test_every_reason_is_that_of_a_class_or_has_a_name() -> None:

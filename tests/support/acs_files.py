@@ -11,7 +11,7 @@ from typing import Final
 
 from click.testing import Result
 
-from spkg.cwmp.soap import read_envelope
+from spkg.cwmp.envelopes import read_message
 from tests.support.kit import KEYS, root
 from tests.support.voucher_kit import DEVICE, pem, signatory
 from vouchers.acs.ledger import Ledger, LedgerEntry, SerialState
@@ -140,7 +140,7 @@ def failed(result: Result, status: int, message: str, hint: str | None = None) -
 
 def in_envelope(octets: bytes) -> tuple[str | None, list[bytes]]:
     """Return the name of a request SetVouchers, and the vouchers in it."""
-    request = read_envelope(octets)
+    request = read_message(octets)
     assert request.body is not None
     assert request.body.tag == "{urn:dslforum-org:cwmp-1-0}SetVouchers"
     (vouchers,) = request.body

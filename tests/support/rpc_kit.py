@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cache
 from typing import Final
 
-from spkg.cwmp.soap import read_envelope
+from spkg.cwmp.envelopes import read_message
 from spkg.device import Device
 from tests.support.kit import AT
 from tests.support.voucher_kit import policy, signed
@@ -105,7 +105,7 @@ def only(option: Option) -> bytes:
 # What it gets.
 
 
-def answered(body: str, name: str | None = None) -> bytes:
+def answered(body: str, name: str | None = None, *, version: int = 0) -> bytes:
     """Return the whole envelope of an answer; *name* is the ID as it is written."""
     header = (
         ""
@@ -115,7 +115,7 @@ def answered(body: str, name: str | None = None) -> bytes:
     return (
         '<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/" '
         'xmlns:soapenc="http://schemas.xmlsoap.org/soap/encoding/" '
-        'xmlns:cwmp="urn:dslforum-org:cwmp-1-0" '
+        f'xmlns:cwmp="urn:dslforum-org:cwmp-1-{version}" '
         'soap:encodingStyle="http://schemas.xmlsoap.org/soap/encoding/">\n'
         f"{header}<soap:Body>\n{body}</soap:Body>\n</soap:Envelope>\n"
     ).encode()
@@ -182,5 +182,5 @@ def ask(
     supposed: bool = False,
     verifier: Verifier | None = None,
 ) -> bytes | None:
-    request = read_envelope(octets)
+    request = read_message(octets)
     return answer(request, store, verifier or Verifier(policy()), device, now, supposed=supposed)

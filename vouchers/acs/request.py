@@ -3,9 +3,10 @@
 from base64 import b64encode
 from collections.abc import Sequence
 
+from spkg.common.xml_text import NOT_XML
 from spkg.cwmp.arrays import write_array
 from spkg.cwmp.soap import write_envelope
-from vouchers.model import MAX_VOUCHERS, NOT_XML
+from vouchers.model import MAX_VOUCHERS
 
 __all__ = ["set_vouchers_request"]
 

@@ -38,7 +38,7 @@ def rpc(store: Path, device_file: Path, at: datetime | None, no_clock: bool, **t
 
     See: docs/vouchers.md
     """
-    from spkg.cwmp.soap import MAX_ENVELOPE
+    from spkg.cwmp.envelopes import MAX_ENVELOPE
     from vouchers.cpe.rpc import answer_rpc
 
     verifier, time = read_verifier(at=at, no_clock=no_clock, **trust)

@@ -15,15 +15,27 @@ UNKNOWN_TIME: Final = "0001-01-01T00:00:00Z"
 """StartDate of an Option that never had one: the schema of cwmp-1-0 requires one."""
 
 
-def vouchers_response(name: str | None) -> bytes:
-    """Return the answer to SetVouchers (Table 45); *name* is the cwmp:ID of the request."""
-    return write_envelope("<cwmp:SetVouchersResponse></cwmp:SetVouchersResponse>\n", name)
+def vouchers_response(name: str | None, *, version: int = 0) -> bytes:
+    """Return the answer to SetVouchers (Table 45).
+
+    Args:
+        name: The cwmp:ID of the request.
+        version: The N of its namespace cwmp-1-N.
+    """
+    return write_envelope("<cwmp:SetVouchersResponse></cwmp:SetVouchersResponse>\n", name, version=version)
 
 
-def options_response(options: Sequence[OptionState], name: str | None) -> bytes:
-    """Return the answer to GetOptions (Tables 47 and 48); *name* is the cwmp:ID of the request."""
+def options_response(options: Sequence[OptionState], name: str | None, *, version: int = 0) -> bytes:
+    """Return the answer to GetOptions (Tables 47 and 48).
+
+    Args:
+        options: What it lists.
+        name: The cwmp:ID of the request.
+        version: The N of its namespace cwmp-1-N.
+    """
     array = write_array("OptionList", "cwmp:OptionStruct", [*map(_option, options)])
-    return write_envelope(f"<cwmp:GetOptionsResponse>\n{array}</cwmp:GetOptionsResponse>\n", name)
+    body = f"<cwmp:GetOptionsResponse>\n{array}</cwmp:GetOptionsResponse>\n"
+    return write_envelope(body, name, version=version)
 
 
 def _option(option: OptionState) -> str:

@@ -9,17 +9,9 @@ from typing import Final
 
 from spkg.common.hostile_xml import XML_BLANKS, XmlElement
 from spkg.cwmp.arrays import BASE64, follow, read_array
-from spkg.cwmp.faults import UnknownMethodError, method_fault
-from spkg.cwmp.soap import (
-    CWMP,
-    MAX_NAME_SHOWN,
-    Envelope,
-    fault_response,
-    glimpse_envelope,
-    method_of,
-    own_text,
-    read_envelope,
-)
+from spkg.cwmp.envelopes import Message, MessageKind, argument_name, read_message
+from spkg.cwmp.faults import method_fault
+from spkg.cwmp.soap import MAX_NAME_SHOWN, fault_response, own_text
 from spkg.device import MAX_OPTION_NAME, Device
 from spkg.errors import NO_ROOM, HostError, RefusedError, SpkgError, UsageError
 from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
@@ -32,7 +24,6 @@ from vouchers.signature.verify import Verifier
 
 __all__ = ["answer", "answer_rpc"]
 
-KNOWN: Final = f"{{{CWMP}}}"
 READS: Final = "GetOptions"
 """The method that changes nothing."""
 
@@ -65,24 +56,22 @@ def answer_rpc(
         FormatError: It is not an envelope, or the device has no identity.
         HostError: The store can't be written, and the envelope asks for nothing.
     """
+    request = read_message(octets)
+    if isinstance(request.problem, RefusedError):  # it is too large to be looked into
+        return _failed(request, request.problem)
     try:
-        request = read_envelope(octets)
-    except RefusedError as exc:
-        tag, name = glimpse_envelope(octets)
-        return fault_response(method_fault(exc, method_of(tag)), str(exc), name)
-    method = _method(request)
-    try:
-        with _store(path, method, note) as store:
+        with _store(path, request.name, note) as store:
             return answer(request, store, verifier, device, now, supposed=supposed, note=note)
     except HostError as exc:
         if request.is_empty:
             raise
         note(str(exc))
-        return fault_response(method_fault(exc, method), str(exc), request.id)
+        return _failed(request, exc)
 
 
-def _method(request: Envelope) -> str:
-    return "" if request.body is None else method_of(request.body.tag)
+def _failed(request: Message, error: SpkgError) -> bytes:
+    code = method_fault(error, request.name)
+    return fault_response(code, str(error), request.id, version=request.version)
 
 
 def _store(path: Path, method: str, note: Callable[[str], object]) -> OptionStore:
@@ -97,7 +86,7 @@ def _store(path: Path, method: str, note: Callable[[str], object]) -> OptionStor
 
 
 def answer(
-    request: Envelope,
+    request: Message,
     store: OptionStore,
     verifier: Verifier,
     device: Device,
@@ -109,7 +98,7 @@ def answer(
     """Return the envelope that answers a request; None if it asks for nothing.
 
     Args:
-        request: What the server sent, as :func:`read_envelope` has it.
+        request: What the server sent, as :func:`read_message` has it.
         store: The Options of this device.
         verifier: Decides which signers are trusted.
         device: This device.
@@ -122,35 +111,35 @@ def answer(
         HostError: The store can't be written, and the envelope asks for nothing.
     """
     identity_of(device)
-    method = _method(request)
     try:
         try:
             store.observe(device.provisioning_code, None if supposed else now)
         except HostError as exc:
             # GetOptions changes nothing, so it needs no room; what was not stored is seen again.
-            if method != READS:
+            if request.name != READS:
                 raise
             note(f"the time and the provisioning code are not stored: {exc}")
         if request.is_empty:
             return None
         call = _Call(request, store, verifier, device, now, supposed=supposed)
-        tag = "" if request.body is None else request.body.tag
-        if tag and tag not in _METHODS:
-            raise UnknownMethodError(f"the method {tag[:MAX_NAME_SHOWN]} is not supported")
+        method = _METHODS.get(request.name) if request.kind is MessageKind.CALL else None
+        if request.body is not None and method is None:
+            raise request.not_supported()
         if request.problem is not None:
-            raise UsageError(request.problem, section="3.5")
-        return _METHODS[tag](call)
+            raise request.problem
+        assert method is not None  # or nothing is asked for
+        return method(call)
     except SpkgError as exc:
         if request.is_empty:
             raise
-        return fault_response(method_fault(exc, method), str(exc), request.id)
+        return _failed(request, exc)
 
 
 @dataclass(frozen=True)
 class _Call:
     """A request, and all that is needed to answer it."""
 
-    request: Envelope
+    request: Message
     store: OptionStore
     verifier: Verifier
     device: Device
@@ -168,8 +157,8 @@ class _Call:
             FormatError: It refers to nothing.
         """
         assert self.request.body is not None  # its tag was looked up
-        found = [child for child in self.request.body if child.tag.startswith(KNOWN) or "}" not in child.tag]
-        names = [child.tag.removeprefix(KNOWN) for child in found]
+        found = [child for child in self.request.body if argument_name(child) is not None]
+        names = [str(argument_name(child)) for child in found]
         if names != [name]:
             got = ", ".join(names)[:MAX_NAME_SHOWN] or "none"
             raise UsageError(f"expected the one argument {name}, got {got}", section="A.2.2")
@@ -186,7 +175,7 @@ def _set_vouchers(call: _Call) -> bytes:
     checked = check_vouchers(vouchers, call.verifier, call.device, call.at)
     assert call.at is not None  # or nothing would be granted
     set_vouchers(checked, call.store, call.at, call.device.provisioning_code, real=not call.supposed)
-    return vouchers_response(call.request.id)
+    return vouchers_response(call.request.id, version=call.request.version)
 
 
 def _get_options(call: _Call) -> bytes:
@@ -204,7 +193,7 @@ def _get_options(call: _Call) -> bytes:
         real=not call.supposed,
         provisioning_code=call.device.provisioning_code,
     )
-    return options_response(found, call.request.id)
+    return options_response(found, call.request.id, version=call.request.version)
 
 
 def _octets(member: XmlElement, source: str) -> bytes:
@@ -220,4 +209,4 @@ def _octets(member: XmlElement, source: str) -> bytes:
     return octets
 
 
-_METHODS: Final = {f"{{{CWMP}}}SetVouchers": _set_vouchers, f"{{{CWMP}}}GetOptions": _get_options}
+_METHODS: Final = {"SetVouchers": _set_vouchers, "GetOptions": _get_options}

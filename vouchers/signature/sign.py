@@ -12,10 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from spkg.common.digests import Digest
 from spkg.common.hostile_xml import escape
+from spkg.common.xml_text import NOT_XML
 from spkg.errors import FormatError, HostError, UntrustedError
 from spkg.trust.certificates import issuer_of, subject_of
 from spkg.trust.signers import Signatory
-from vouchers.model import NOT_XML, Voucher
+from vouchers.model import Voucher
 from vouchers.signature.algorithms import DIGESTS, DSIG, key_value_of, raw_signature, scheme_for
 from vouchers.signature.option_elements import option_text
 from vouchers.signature.shape import C14N, MAX_VOUCHER, MAX_VOUCHER_CERTIFICATES
