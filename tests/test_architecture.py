@@ -59,9 +59,21 @@ ONLY_IN = {
     "sqlalchemy": ("vouchers/acs/ledger.py",),
     "sqlite3": ("vouchers/cpe/store.py", "spkg/agent/state.py"),
     "tomllib": ("spkg/common/toml_document.py",),
-    "requests": ("spkg/download/http.py", "spkg/download/http_answer.py", "spkg/agent/client.py"),
-    "urllib3": ("spkg/download/http.py", "spkg/download/http_answer.py"),
+    "requests": (
+        "spkg/download/http.py",
+        "spkg/download/http_answer.py",
+        "spkg/agent/client.py",
+        "spkg/agent/transport.py",
+    ),
+    "urllib3": (
+        "spkg/download/answer_words.py",
+        "spkg/download/http.py",
+        "spkg/download/http_answer.py",
+        "spkg/agent/client.py",
+        "spkg/agent/transport.py",
+    ),
     "urllib": (
+        "spkg/agent/client.py",
         "spkg/download/url.py",
         "spkg/download/http.py",
         "spkg/trust/token_signer.py",
@@ -72,7 +84,7 @@ ONLY_IN = {
     "ftplib": ("spkg/download/ftp.py",),
     "tempfile": ("spkg/cli/cat.py",),
     "socket": ("spkg/download/", "spkg/agent/"),
-    "ssl": ("spkg/download/", "spkg/agent/client.py"),
+    "ssl": ("spkg/download/", "spkg/agent/client.py", "spkg/agent/transport.py"),
     "asyncio": ("spkg/agent/",),
     "h11": ("spkg/agent/listener.py",),
 }

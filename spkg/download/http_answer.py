@@ -5,8 +5,7 @@ Nothing that a server says about a body is believed if its first bytes show some
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from email.utils import parsedate_to_datetime
+from contextlib import contextmanager
 from http.client import HTTPException, IncompleteRead
 from typing import Final
 
@@ -14,6 +13,7 @@ import requests
 import urllib3
 
 from spkg.common.printable import printable
+from spkg.download.answer_words import BYTE_ORDER_MARK, asked_delay, innermost, is_page
 from spkg.download.tls import tls_refusal
 from spkg.download.url import Location
 from spkg.download.worker import (
@@ -35,8 +35,6 @@ LATER: Final = BUSY | {408, 500, 502, 504}
 """Statuses that may be different the next time."""
 WITHOUT_RANGE: Final = frozenset({401, 404, 407, 410, *LATER} - {500})
 """Statuses that a request for a part of the file has for the same reason as one for all of it."""
-LONGEST_DELAY: Final = 24 * 3600
-"""The longest wait that a server may ask for, in seconds; the timeouts usually end it earlier."""
 COMPRESSIONS: Final = frozenset(
     {"br", "compress", "dcb", "dcz", "deflate", "exi", "gzip", "pack200-gzip", "zstd"}
 )
@@ -47,9 +45,7 @@ TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3}) ?(.*)")
 """How the library reports that a proxy does not connect to the server."""
 PROXY_STATUS: Final = 407
 PROXY_LOGIN: Final = "write a line 'Proxy-Authorization: ...' into the file of --header-file"
-BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 PAGE_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
-PAGE_BEGINNINGS: Final = (b"<!doctype html", b"<html", b"<head", b"<body", b"<title", b"<meta", b"<script")
 
 
 class _WebTransfer:
@@ -108,7 +104,7 @@ class _WebTransfer:
                     octets += more
             except BrokenError as exc:
                 self._broken = exc
-            if not _is_page(octets):
+            if not is_page(octets):
                 return octets
         self.close()
         marked = f" ({'' if stated in PAGE_TYPES else 'marked '}{printable(stated)[:MAX_SERVER_TEXT]})"
@@ -160,7 +156,9 @@ def read_answer(
         if validator is not None and status not in WITHOUT_RANGE:
             raise NotResumableError(problem)
         if status in LATER:
-            raise BrokenError(problem, reason=ACCESS, busy=status in BUSY, delay=_delay(response))
+            raise BrokenError(
+                problem, reason=ACCESS, busy=status in BUSY, delay=asked_delay(response.headers)
+            )
         raise TransferError(problem, reason=ACCESS, hint=PROXY_LOGIN if status == PROXY_STATUS else None)
     if status == requests.codes.partial:
         return _WebTransfer(response, location, offset, read_size(total))
@@ -183,26 +181,6 @@ def _problem(response: requests.Response, offset: int, validator: str | None) ->
     return None
 
 
-def _delay(response: requests.Response) -> float | None:
-    """Return how many seconds the server asks to wait (Retry-After); None if it does not say."""
-    text = response.headers.get("Retry-After", "").strip()
-    seconds: float | None = read_size(text)
-    if seconds is None:
-        with suppress(ValueError, TypeError, OverflowError):  # not a date, or one of an unknown zone
-            # By the server's clock: this host may have none.
-            now = parsedate_to_datetime(response.headers.get("Date", ""))
-            seconds = (parsedate_to_datetime(text) - now).total_seconds()
-    return None if seconds is None else min(max(seconds, 0), LONGEST_DELAY)
-
-
-def _is_page(octets: bytes) -> bool:
-    """Whether the first bytes of a body are those of a web page."""
-    text = octets.removeprefix(BYTE_ORDER_MARK).lstrip().lower()
-    while text.startswith((b"<?xml", b"<!--")):  # what may stand before the first tag
-        text = text.partition(b"?>" if text.startswith(b"<?") else b"-->")[2].lstrip()
-    return text.startswith(PAGE_BEGINNINGS)
-
-
 def _may_be_page(octets: bytes) -> bool:
     """Whether more bytes may show that a body is a web page."""
     text = octets.removeprefix(BYTE_ORDER_MARK).lstrip()
@@ -215,7 +193,7 @@ def breaking(location: Location) -> Iterator[None]:
     try:
         yield
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
-        bottom = _bottom(exc)
+        bottom = innermost(exc)
         refusal = tls_refusal(location, bottom)
         if refusal is not None:
             raise refusal from exc
@@ -238,19 +216,6 @@ def _proxy_error(location: Location, bottom: BaseException) -> BrokenError | Tra
     if status in LATER:
         return BrokenError(problem, reason=CONTACT)
     return TransferError(problem, reason=CONTACT, hint=PROXY_LOGIN if status == PROXY_STATUS else None)
-
-
-def _bottom(problem: BaseException) -> BaseException:
-    """Return the innermost of nested errors."""
-    while True:
-        inner = getattr(problem, "reason", None)
-        if not isinstance(inner, BaseException):
-            inner = next((one for one in problem.args if isinstance(one, BaseException)), None)
-        if inner is None and isinstance(problem, urllib3.exceptions.NewConnectionError):
-            inner = problem.__cause__
-        if inner is None:
-            return problem
-        problem = inner
 
 
 def _said(problem: BaseException) -> str:

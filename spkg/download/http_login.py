@@ -134,6 +134,13 @@ class DigestProof:
         """Whether the server says that only the nonce before was too old."""
         return self._said.get("stale", "").lower() == "true"
 
+    def renewed(self, nonce: str) -> "DigestProof":
+        """Return the answer to the same challenge with another nonce, which the server wants to see next."""
+        said = {name: value for name, value in self._said.items() if name != "stale"} | {"nonce": nonce}
+        return DigestProof(
+            HttpChallenge(scheme="digest", parameters=said), self._name.decode(), self._password
+        )
+
     def header(self, method: str, target: str) -> str:
         """Return the value of Authorization for a request."""
         self._count += 1

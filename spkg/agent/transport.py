@@ -1,0 +1,271 @@
+"""Connections to an ACS that are bounded in time and in bytes, whatever the server does.
+
+A timeout of a socket starts again with each byte.  Here each exchange, a request and its response, also has
+an end, and a number of bytes that its response may take; each system call gets what is left of it.
+"""
+
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import requests
+import urllib3
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
+
+from spkg.agent.contact import ContactKind
+from spkg.download.url import Location
+
+__all__ = [
+    "MOST_OCTETS",
+    "AcsAdapter",
+    "AcsLine",
+    "Allowance",
+    "EarlyEndError",
+    "SilenceError",
+    "TooLongError",
+]
+
+MOST_OCTETS: Final = 4 << 20
+"""The longest body of a response, in bytes."""
+MOST_ON_THE_WIRE: Final = 2 * MOST_OCTETS
+"""The most bytes that a response may take with its headers and what marks its chunks."""
+MOST_OF_HEAD: Final = 64 << 10
+"""The most bytes that may come before the headers are complete."""
+WHOLE_EXCHANGE: Final = 4
+"""How many times the timeout a whole exchange may take."""
+SLOWEST: Final = 4 << 10
+"""How many bytes a second a server has to take from us at least."""
+CONNECT_TIME: Final = 30
+"""How long making one connection may take, in seconds."""
+MOST_ADDRESSES: Final = 8
+"""How many addresses of a host are tried."""
+SENT_AT_ONCE: Final = 64 << 10
+"""How many bytes are handed to the system at once."""
+
+
+class TooLongError(OSError):
+    """A response took more bytes than it may."""
+
+
+class EarlyEndError(OSError):
+    """A response ended before its headers did."""
+
+
+class SilenceError(OSError):
+    """A response was not complete in time."""
+
+
+class Allowance:
+    """What an exchange may still take.
+
+    Args:
+        clock: Gives seconds of a clock that does not jump.
+        timeout: After how many seconds without a byte a server is given up.
+    """
+
+    def __init__(self, clock: Callable[[], float], timeout: float) -> None:
+        self._clock = clock
+        self._timeout = timeout
+        self.ended = False
+        """Whether the other side has closed the connection."""
+        self.begin(0)
+
+    def begin(self, octets: int) -> None:
+        """Begin an exchange that sends so many bytes."""
+        self._ends = self._clock() + self._timeout * WHOLE_EXCHANGE + octets / SLOWEST
+        self._left = MOST_OF_HEAD
+        self._in_head, self.ended = True, False
+
+    def read_body(self) -> None:
+        """Allow the body: the headers are complete."""
+        self._left = MOST_ON_THE_WIRE
+        self._in_head = False
+
+    def seconds(self) -> float:
+        """Return how long the next system call may take.
+
+        Raises:
+            SilenceError: The time is over.
+        """
+        left = self._ends - self._clock()
+        if left <= 0:
+            raise SilenceError
+        return min(left, self._timeout)
+
+    def take(self, octets: int) -> None:
+        """Count what came; nothing is the end.
+
+        Raises:
+            TooLongError: It is too much.
+            EarlyEndError: It ends within the headers, which http.client would take for all of them.
+        """
+        self.ended = not octets
+        if self.ended and self._in_head and self._left < MOST_OF_HEAD:
+            raise EarlyEndError
+        self._left -= octets
+        if self._left < 0:
+            raise TooLongError
+
+
+class _Bounded(socket.socket):
+    """What both kinds of sockets do before each system call."""
+
+    allowance: Allowance
+
+    def recv_into(self, *arguments: Any) -> int:
+        """Receive within what is allowed."""
+        self.settimeout(self.allowance.seconds())
+        count = super().recv_into(*arguments)
+        self.allowance.take(count)
+        return count
+
+    def sendall(self, octets: Any, flags: int = 0, /) -> None:
+        """Send within the time that is allowed, a piece at a time."""
+        with memoryview(octets) as view, view.cast("B") as rest:
+            sent = 0
+            while sent < len(rest):
+                self.settimeout(self.allowance.seconds())
+                sent += self.send(rest[sent : sent + SENT_AT_ONCE], flags)
+
+
+class _PlainSocket(_Bounded):
+    """A socket of TCP."""
+
+
+class _TlsSocket(_Bounded, ssl.SSLSocket):
+    """A socket of TLS."""
+
+
+class AcsLine:
+    """How connections to servers are made, and what they may take.
+
+    Args:
+        allowance: What an exchange may take.
+        timeout: After how many seconds without a byte a server is given up.
+    """
+
+    def __init__(self, allowance: Allowance, timeout: float) -> None:
+        self.allowance = allowance
+        self._connect = min(timeout, CONNECT_TIME)
+        self.local: tuple[str, int] | None = None
+        """Where the last connection came from: address and port."""
+        self.made = 0
+        """How many connections were made."""
+        self.tls: str | None = None
+        """The version of TLS of the last connection."""
+        self.stage = ContactKind.NAME
+        """What the last connection has come to: its name, the connection itself, TLS, or HTTP."""
+
+    def open(self, location: Location, context: ssl.SSLContext | None) -> socket.socket:
+        """Connect to a server; with settings for TLS, speak that.
+
+        Raises:
+            socket.gaierror: The host name can't be resolved.
+            OSError: No address answers, or TLS failed.
+        """
+        self.stage, self.tls = ContactKind.NAME, None
+        found = socket.getaddrinfo(location.host, location.port, type=socket.SOCK_STREAM)
+        self.stage = ContactKind.CONNECT
+        problem: OSError | None = None
+        for family, kind, protocol, _, address in found[:MOST_ADDRESSES]:
+            plain = _PlainSocket(family, kind, protocol)
+            plain.allowance = self.allowance
+            try:
+                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                plain.settimeout(min(self._connect, self.allowance.seconds()))
+                plain.connect(address)
+            except OSError as exc:
+                plain.close()
+                problem = problem or exc
+                continue
+            self.local = plain.getsockname()[:2]
+            self.made += 1
+            ready = plain if context is None else self._wrapped(plain, location, context)
+            self.stage = ContactKind.HTTP
+            return ready
+        raise problem or OSError("the host has no address")
+
+    def _wrapped(self, plain: socket.socket, location: Location, context: ssl.SSLContext) -> socket.socket:
+        """Speak TLS on a connection."""
+        self.stage = ContactKind.TLS
+        context.sslsocket_class = _TlsSocket
+        host = location.host.partition("%")[0].rstrip(".")
+        try:
+            plain.settimeout(self.allowance.seconds())
+            wrapped = context.wrap_socket(plain, server_hostname=host)
+        except (OSError, ValueError):
+            plain.close()
+            raise
+        assert isinstance(wrapped, _TlsSocket)
+        wrapped.allowance = self.allowance
+        self.tls = wrapped.version()
+        return wrapped
+
+
+class AcsAdapter(requests.adapters.HTTPAdapter):
+    """Has requests use one connection of a line, and nothing else of the system.
+
+    Args:
+        line: How connections are made.
+        location: The server.
+        context: The settings for TLS; None for http.
+    """
+
+    def __init__(self, line: AcsLine, location: Location, context: ssl.SSLContext | None) -> None:
+        self._pool = _Pool(line, location, context)
+        super().__init__(max_retries=0)
+
+    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> HTTPConnectionPool:
+        """Return the one connection."""
+        return self._pool
+
+    def cert_verify(self, *_: Any, **__: Any) -> None:
+        """Do nothing: all is set."""
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._pool.close()
+        super().close()
+
+
+class _Pool(HTTPConnectionPool):
+    """One connection, which is made again when the server has closed it."""
+
+    def __init__(self, line: AcsLine, location: Location, context: ssl.SSLContext | None) -> None:
+        super().__init__(location.host, location.port, maxsize=1, block=False, retries=False)
+        self._made_by = line
+        self._location = location
+        self._context = context
+
+    def _new_conn(self) -> "_Connection":
+        self.num_connections += 1
+        return _Connection(self._made_by, self._location, self._context)
+
+
+class _Connection(HTTPConnection):
+    """A connection that a line makes, with TLS or without."""
+
+    def __init__(self, line: AcsLine, location: Location, context: ssl.SSLContext | None) -> None:
+        super().__init__(location.host, location.port)
+        self._made_by = line
+        self._location = location
+        self._context = context
+        self.is_verified = True  # by the line
+
+    def connect(self) -> None:
+        """Make the connection."""
+        self.sock = self._made_by.open(self._location, self._context)
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override] # as urllib3 has it
+        """Read the headers of a response; then its body may come."""
+        response = super().getresponse()
+        self._made_by.allowance.read_body()
+        return response
+
+    def close(self) -> None:
+        """Close the connection, whatever state it is in."""
+        with suppress(OSError):
+            super().close()

@@ -1,0 +1,52 @@
+"""What answers by HTTP say besides the file, whoever asked: how long to wait, a web page, what broke."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import urllib3
+
+__all__ = ["BYTE_ORDER_MARK", "asked_delay", "innermost", "is_page"]
+
+DELAY_DIGITS: Final = 9
+"""How many digits of a wait are read: more are more than the longest one."""
+LONGEST_DELAY: Final = 24 * 3600
+"""The longest wait that a server may ask for, in seconds."""
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+PAGE_BEGINNINGS: Final = (b"<!doctype html", b"<html", b"<head", b"<body", b"<title", b"<meta", b"<script")
+
+
+def asked_delay(headers: Mapping[str, str]) -> float | None:
+    """Return how many seconds the server asks to wait (Retry-After); None if it does not say."""
+    text = headers.get("Retry-After", "").strip()
+    seconds: float | None = None
+    if text.isascii() and text.isdigit():
+        seconds = float(text[:DELAY_DIGITS])
+    else:
+        with suppress(ValueError, TypeError, OverflowError):  # not a date, or one of an unknown zone
+            # By the server's clock: this host may have none.
+            now = parsedate_to_datetime(headers.get("Date", ""))
+            seconds = (parsedate_to_datetime(text) - now).total_seconds()
+    return None if seconds is None else min(max(seconds, 0), LONGEST_DELAY)
+
+
+def is_page(octets: bytes) -> bool:
+    """Whether the first bytes of a body are those of a web page."""
+    text = octets.removeprefix(BYTE_ORDER_MARK).lstrip().lower()
+    while text.startswith((b"<?xml", b"<!--")):  # what may stand before the first tag
+        text = text.partition(b"?>" if text.startswith(b"<?") else b"-->")[2].lstrip()
+    return text.startswith(PAGE_BEGINNINGS)
+
+
+def innermost(problem: BaseException) -> BaseException:
+    """Return the innermost of nested errors."""
+    while True:
+        inner = getattr(problem, "reason", None)
+        if not isinstance(inner, BaseException):
+            inner = next((one for one in problem.args if isinstance(one, BaseException)), None)
+        if inner is None and isinstance(problem, urllib3.exceptions.NewConnectionError):
+            inner = problem.__cause__
+        if inner is None:
+            return problem
+        problem = inner
