@@ -5,12 +5,11 @@ import os
 import stat
 import struct
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-__all__ = [
-    "confine",
-]
+__all__ = ["confine", "confine_changes"]
 
 CREATE_RULESET: Final = 444
 ADD_RULE: Final = 445
@@ -45,22 +44,59 @@ def confine(descriptor: int | None) -> int:  # pragma: no cover - it can't write
     Returns:
         0 if the kernel has no Landlock, or one that lets no directory change: then nothing is confined.
     """
-    version = _call(CREATE_RULESET, None, 0, VERSION_FLAG)
-    if version < (1 if descriptor is None else RENAMES_FROM):
-        return 0
-    rights = (1 << RIGHTS[max(known for known in RIGHTS if known <= version)]) - 1
     if descriptor is None:
-        fields = [rights & ~READ & ~EXECUTE]
-    else:
-        fields = [rights, *[0b11] * ((version >= NETWORK_FROM) + (version >= SCOPES_FROM))]
+        return confine_changes()
+    version, rights = _known_rights()
+    if version < RENAMES_FROM:
+        return 0
+
+    def allow(rules: int) -> None:
+        _allow(rules, descriptor, rights & ~EXECUTE)
+        _allow_reading(rules)
+
+    fields = [rights, *[0b11] * ((version >= NETWORK_FROM) + (version >= SCOPES_FROM))]
+    return _restrict(version, fields, allow)
+
+
+def confine_changes(*descriptors: int) -> int:  # pragma: no cover - as above
+    """Let this process change only what is below these directories, and return the version of Landlock.
+
+    It can read and run what it could before, and has its network; the confinement can't be undone.  A kernel
+    whose Landlock refuses renames from one directory to another confines, too: nothing here needs them.
+
+    Returns:
+        0 if the kernel has no Landlock: then nothing is confined.
+    """
+    version, rights = _known_rights()
+    changes = rights & ~READ & ~EXECUTE
+    if version < 1:
+        return 0
+
+    def allow(rules: int) -> None:
+        for descriptor in descriptors:
+            _allow(rules, descriptor, changes)
+
+    return _restrict(version, [changes], allow)
+
+
+def _known_rights() -> tuple[int, int]:  # pragma: no cover - as above
+    """Return the version of Landlock, and all access rights to files that it has."""
+    version = _call(CREATE_RULESET, None, 0, VERSION_FLAG)
+    if version < 1:
+        return 0, 0
+    return version, (1 << RIGHTS[max(known for known in RIGHTS if known <= version)]) - 1
+
+
+def _restrict(
+    version: int, fields: Sequence[int], allow: Callable[[int], None]
+) -> int:  # pragma: no cover - as above
+    """Restrict this process, and return *version*; 0 if the kernel doesn't."""
     attributes = struct.pack(f"={len(fields)}Q", *fields)
     rules = _call(CREATE_RULESET, attributes, len(attributes), 0)
     if rules < 0:
         return 0
     try:
-        if descriptor is not None:
-            _allow(rules, descriptor, rights & ~EXECUTE)
-            _allow_reading(rules)
+        allow(rules)
         if _libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0 or _call(RESTRICT_SELF, rules, 0) != 0:
             return 0
     finally:

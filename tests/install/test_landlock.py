@@ -108,3 +108,26 @@ def test_what_has_no_root_is_confined_by_every_version(version: int, monkeypatch
 
     confined = version >= 1 and (version <= HERE or max(landlock.RIGHTS) <= HERE)
     assert status == (10 + version if confined else 0)
+
+
+@pytest.mark.judge("Landlock 2")
+def test_a_process_can_be_left_some_directories_alone(tmp_path: Path) -> None:
+    for name in ("state", "store", "other"):
+        (tmp_path / name).mkdir()
+    child = os.fork()
+    if child == 0:
+        opened = [os.open(tmp_path / name, os.O_PATH) for name in ("state", "store")]
+        confined = landlock.confine_changes(*opened)
+        denied = 0
+        for name in ("state", "store", "other"):
+            try:
+                (tmp_path / name / "file").write_text("changed")
+                (tmp_path / name / "file").rename(tmp_path / name / "renamed")
+            except OSError:
+                denied += 1
+        os._exit(10 * bool(confined) + denied)
+
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert status == 11
+    assert [path.parent.name for path in sorted(tmp_path.rglob("renamed"))] == ["state", "store"]
