@@ -1,0 +1,210 @@
+"""When the next session is due, and for which causes (TR-069 3.2.1, Table 61), from facts and a moment.
+
+Spans are measured by the seconds since the boot, which nobody sets.  The clock counts only where a time of
+day is meant: PeriodicInformTime, what has to outlive a reboot, and the end of an Option.  So a clock that is
+set makes no storm and no silence: the next time of the grid counts, whichever way the clock went.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from spkg.cwmp.events import Event, EventCode, method_event
+from spkg.cwmp.retries import Attempts
+
+__all__ = ["SESSION_GAP", "Due", "DueTime", "Facts", "Moment", "Periodic", "due"]
+
+SESSION_GAP: Final = 1.0
+"""The shortest time between two sessions, in seconds: servers need a moment to store the last one."""
+SCHEDULE_INFORM: Final = "ScheduleInform"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A point in time, by both clocks."""
+
+    wall: float | None
+    """In seconds since 1970, UTC; None as long as there is no clock to rely on."""
+    boot: float
+    """In seconds since the boot, sleep included."""
+
+
+@dataclass(frozen=True)
+class DueTime:
+    """A moment some seconds after a request of the ACS, which outlives a reboot."""
+
+    wall: float | None
+    """By the clock; None if there was none."""
+    boot: float
+    """In seconds since the boot *boot_id*."""
+    boot_id: str
+
+    @classmethod
+    def after(cls, seconds: float, now: Moment, boot_id: str) -> Self:
+        """Return the moment so many seconds from now."""
+        return cls(None if now.wall is None else now.wall + seconds, now.boot + seconds, boot_id)
+
+    def remaining(self, now: Moment, boot_id: str) -> float:
+        """Return the seconds until then; 0 or less if it has come."""
+        if boot_id == self.boot_id:
+            return self.boot - now.boot
+        if self.wall is None:
+            return 0.0  # nobody knows how much of the time has passed, so none is added
+        by_boot = self.boot - now.boot  # more cannot be left, whatever happened to the clock
+        return by_boot if now.wall is None else min(by_boot, self.wall - now.wall)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Periodic:
+    """The times of periodic Informs (Table 61): a reference plus or minus any number of intervals."""
+
+    interval: int
+    """PeriodicInformInterval, in seconds."""
+    reference: float | None = None
+    """PeriodicInformTime in seconds since 1970; None if it is zero."""
+    phase: float
+    """The reference of our own choice, as a part of an interval from 0 up to 1: drawn once and kept."""
+
+    def age(self, now: Moment) -> float:
+        """Return the seconds since the last of these times."""
+        shift = self.phase * self.interval
+        if now.wall is None:
+            return (now.boot - shift) % self.interval
+        return (now.wall - (shift if self.reference is None else self.reference)) % self.interval
+
+    def told_until(self, begun: Moment) -> float:
+        """Return the ``periodic_since`` of a session that has ended cleanly.
+
+        It is half an interval after the last time of the grid: where the clock is moved a little, the same
+        time does not come twice; where it is moved a lot, the next one is not far.
+
+        Args:
+            begun: When that session began.
+        """
+        return begun.boot - self.age(begun) + self.interval / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """All that decides about the next session; times are seconds since the boot."""
+
+    boot_id: str
+    waiting: tuple[Event, ...] = ()
+    """Causes for a session: what is on disk, and what is of the moment, such as ``5 KICKED``."""
+    arrived: float = 0.0
+    """When the last of them came."""
+    passive: tuple[Event, ...] = ()
+    """Events that go with the next session and are no reason for one, such as what the ACS refused."""
+    requested: float | None = None
+    """When the last connection request came; None if there was none since the last session."""
+    periodic: Periodic | None = None
+    """None if PeriodicInformEnable is false."""
+    periodic_since: float = 0.0
+    """From when times of the grid count: the start of the agent, later :meth:`Periodic.told_until`."""
+    scheduled: tuple[tuple[str, DueTime], ...] = ()
+    """The CommandKey of each ScheduleInform, and when it is due."""
+    changed: bool = False
+    """Whether any parameter differs from what the ACS knows, with passive notification, too."""
+    changed_at: float | None = None
+    """When the last one changed that has to be told at once; None if there is none."""
+    changes_told: float | None = None
+    """When the last session with ``4 VALUE CHANGE`` began; None if there was none."""
+    change_interval: float = 60
+    """The least time between two sessions for changes, in seconds."""
+    transfers: tuple[DueTime, ...] = ()
+    """When each of those is due that wait."""
+    transfer_running: bool = False
+    options_change: float | None = None
+    """When the next Option ends or is to be looked at, in seconds since 1970; None for never."""
+    attempts: Attempts = field(default_factory=Attempts)
+    last_session: float | None = None
+    """When the last session ended, in whichever way; None if there was none."""
+    busy: bool = False
+    """Whether a session runs, or the device is about to be rebooted or reset."""
+    forced: bool = False
+    """Whether an operator wants a session, whatever else there is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """What is to be done now, and when to ask again."""
+
+    causes: tuple[Event, ...]
+    """All events for the next Inform, also where no session is due yet."""
+    session: bool
+    """Whether a session is to begin."""
+    transfer: bool
+    """Whether a transfer is to begin."""
+    options: bool
+    """Whether the Options are to be looked at."""
+    wake: float | None
+    """When to ask again if nothing happens before, in seconds since the boot; None: never."""
+
+
+def due(facts: Facts, now: Moment) -> Due:
+    """Return what is due."""
+    causes, reasons, later = [*facts.waiting, *facts.passive], list[float](), list[float]()
+    if facts.waiting:
+        reasons.append(facts.arrived)
+    if facts.requested is not None:
+        causes.append(Event(EventCode.CONNECTION_REQUEST))
+        reasons.append(facts.requested)
+    if facts.periodic is not None:
+        age = facts.periodic.age(now)
+        later.append(now.boot + facts.periodic.interval - age)
+        if now.boot - age > facts.periodic_since:
+            causes.append(Event(EventCode.PERIODIC))
+            reasons.append(now.boot - age)
+    for key, time in facts.scheduled:
+        remaining = time.remaining(now, facts.boot_id)
+        if remaining <= 0:
+            causes.append(method_event(SCHEDULE_INFORM, key))
+            reasons.append(now.boot + remaining)
+        else:
+            later.append(now.boot + remaining)
+    if any(event.code == method_event(SCHEDULE_INFORM, "").code for event in causes):
+        causes.append(Event(EventCode.SCHEDULED))
+    if facts.changed or facts.changed_at is not None:
+        causes.append(Event(EventCode.VALUE_CHANGE))
+    if facts.changed_at is not None:
+        told = facts.changes_told
+        ready = facts.changed_at if told is None else max(facts.changed_at, told + facts.change_interval)
+        (reasons if ready <= now.boot else later).append(ready)
+
+    given_up = facts.attempts.given_up
+    wanted = facts.forced or any(given_up is None or reason > given_up for reason in reasons)
+    begin = max(_limits(facts))
+    session = wanted and begin <= now.boot and not facts.busy
+    if wanted:
+        later = [begin]
+    work, work_later = _work(facts, now)
+    options = now.wall is not None and facts.options_change is not None and facts.options_change <= now.wall
+    if now.wall is not None and facts.options_change is not None and not options:
+        work_later.append(now.boot + facts.options_change - now.wall)
+    return Due(
+        causes=tuple(causes),
+        session=session,
+        transfer=work and not session,
+        options=options,
+        wake=None if session or facts.busy else min([*later, *work_later], default=None),
+    )
+
+
+def _limits(facts: Facts) -> Iterator[float]:
+    """Give the moments before which no session may begin."""
+    yield 0.0
+    if facts.last_session is not None:
+        yield facts.last_session + SESSION_GAP
+    if not facts.forced:
+        yield facts.attempts.not_before
+        failed = facts.attempts.failed_at
+        if failed is None or facts.requested is None or facts.requested <= failed:
+            yield facts.attempts.retry_at  # a server that has asked since is there
+
+
+def _work(facts: Facts, now: Moment) -> tuple[bool, list[float]]:
+    """Say whether a transfer is to begin, and when the next ones are due."""
+    if facts.transfer_running or facts.busy:
+        return False, []
+    remaining = [time.remaining(now, facts.boot_id) for time in facts.transfers]
+    return any(one <= 0 for one in remaining), [now.boot + one for one in remaining if one > 0]
