@@ -4,6 +4,7 @@ A transfer is resumed (REST) only if size and time of the file (SIZE, MDTM) are 
 """
 
 import ftplib
+import io
 import socket
 import ssl
 from collections.abc import Iterator
@@ -76,6 +77,21 @@ class FtpTransport:
                 server.close()
                 raise
             return _FtpTransfer(server, data, self._location, offset=start, total=total, validator=now)
+
+    def send(self, octets: bytes) -> None:
+        """Store a file at the location.
+
+        Raises:
+            BrokenError: It failed, but may succeed later.
+            TransferError: It failed for good.
+        """
+        with _breaking(self._location):
+            server = self._connect()
+            try:
+                path = self._location.path.encode().decode(PATH_ENCODING)
+                server.storbinary(f"STOR {path}", io.BytesIO(octets))
+            finally:
+                server.close()
 
     def _connect(self) -> ftplib.FTP:
         location = self._location

@@ -1,5 +1,7 @@
 """HTTP and HTTPS: all requests use one session, for servers that bind a digest nonce to a connection.
 
+Files are received by GET, and sent by PUT.
+
 Redirects are followed here, because they decide which server a password is sent to.
 """
 
@@ -12,7 +14,7 @@ import requests
 import urllib3
 
 from spkg.common.printable import printable
-from spkg.download.http_answer import breaking, read_answer
+from spkg.download.http_answer import breaking, check_stored, read_answer
 from spkg.download.http_login import (
     BasicProof,
     DigestProof,
@@ -58,6 +60,8 @@ class WebTransport:
         self._location = location
         self._login = login
         self._patience = patience
+        self._method = "GET"
+        self._body: bytes | None = None
         self._proof: Proof | None = None
         """What shows the server who asks, once it wanted to know."""
         self._headers = {name: value for name, value in login.headers if name.lower() != PROXY_HEADER}
@@ -86,15 +90,32 @@ class WebTransport:
             location = _moved(response, location)
         raise TransferError(f"{self._location}: more than {REDIRECTS} redirects", reason=ACCESS)
 
+    def send(self, octets: bytes) -> None:
+        """Store a file at the location.
+
+        Raises:
+            BrokenError: It failed, but may succeed later.
+            TransferError: It failed for good.
+        """
+        self._method, self._body = "PUT", octets
+        location = self._location
+        for _ in range(REDIRECTS + 1):
+            response = self._ask(location, {"Content-Type": "application/octet-stream"})
+            if response.status_code not in MOVED - {requests.codes.see_other}:
+                check_stored(response, location)
+                return
+            location = _moved(response, location)
+        raise TransferError(f"{self._location}: more than {REDIRECTS} redirects", reason=ACCESS)
+
     def _ask(self, location: Location, headers: dict[str, str]) -> requests.Response:
-        """Request a file from one server, and log in where it wants that.
+        """Send a request to one server, and log in where it wants that.
 
         Raises:
             BrokenError: It failed, but may succeed later.
             TransferError: It failed for good.
         """
         if location.origin != self._location.origin:
-            return self._let_in(self._unknown.ask(location, headers, self._patience), location)
+            return self._let_in(self._request(self._unknown, location, headers), location)
         response = self._ask_known(location, headers)
         for attempt in range(LOGINS):
             if response.status_code != requests.codes.unauthorized or self._login.username is None:
@@ -109,12 +130,15 @@ class WebTransport:
         return self._let_in(response, location)
 
     def _ask_known(self, location: Location, headers: dict[str, str]) -> requests.Response:
-        """Request a file from the server that the credentials are for."""
+        """Send a request to the server that the credentials are for."""
         headers = {**self._headers, **headers}
         if self._proof is not None:
-            target = requests.Request("GET", location.sent_url).prepare().path_url
-            headers["Authorization"] = self._proof.header("GET", target)
-        return self._known.ask(location, headers, self._patience)
+            target = requests.Request(self._method, location.sent_url).prepare().path_url
+            headers["Authorization"] = self._proof.header(self._method, target)
+        return self._request(self._known, location, headers)
+
+    def _request(self, session: "_Session", location: Location, headers: dict[str, str]) -> requests.Response:
+        return session.ask(location, headers, self._patience, self._method, self._body)
 
     def _let_in(self, response: requests.Response, location: Location) -> requests.Response:
         """Return an answer, unless it is that the login is missing or wrong.
@@ -186,8 +210,10 @@ class _Session(requests.Session):
         """Return nothing: requests would read the whole body of a redirect."""
         return None
 
-    def ask(self, location: Location, headers: dict[str, str], patience: float) -> requests.Response:
-        """Request a file.
+    def ask(
+        self, location: Location, headers: dict[str, str], patience: float, method: str, body: bytes | None
+    ) -> requests.Response:
+        """Send a request.
 
         Raises:
             BrokenError: It failed, but may succeed later.
@@ -197,8 +223,10 @@ class _Session(requests.Session):
         if location.scheme == "http" and self.proxies:
             headers = {**headers, **self._for_proxy}  # for https they are part of CONNECT
         with breaking(location):
-            return self.get(
+            return self.request(
+                method,
                 location.sent_url,
+                data=body,
                 headers={"Host": location.authority, **headers},
                 stream=True,
                 allow_redirects=False,

@@ -27,7 +27,7 @@ from spkg.download.worker import (
 from spkg.errors import ACCESS, CONTACT, TransferError
 from spkg.format.package import PREAMBLE
 
-__all__ = ["breaking", "read_answer"]
+__all__ = ["breaking", "check_stored", "read_answer"]
 
 BUSY: Final = frozenset({429, 503})
 """Statuses of a server that wants to be asked later."""
@@ -165,6 +165,23 @@ def read_answer(
     length = response.headers.get("Content-Length", "")
     chunked = "OpenTransfer-Encoding" in response.headers  # it overrides a length (RFC 9112, 6.3)
     return _WebTransfer(response, location, 0, None if chunked else read_size(length))
+
+
+def check_stored(response: requests.Response, location: Location) -> None:
+    """Check that a server has stored the file that was sent to it.
+
+    Raises:
+        BrokenError: It may store it later.
+        TransferError: It does not.
+    """
+    status = response.status_code
+    response.close()
+    if requests.codes.ok <= status < requests.codes.multiple_choices:
+        return
+    problem = f"{location}: {status} {str(response.reason)[:MAX_SERVER_TEXT]}"
+    if status in LATER:
+        raise BrokenError(problem, reason=ACCESS, busy=status in BUSY, delay=_delay(response))
+    raise TransferError(problem, reason=ACCESS, hint=PROXY_LOGIN if status == PROXY_STATUS else None)
 
 
 def _problem(response: requests.Response, offset: int, validator: str | None) -> str | None:

@@ -17,7 +17,20 @@ from spkg.download.url import Location
 from spkg.download.worker import MAX_SERVER_TEXT, BrokenError, OpenTransfer, read_size, system_words
 from spkg.errors import ACCESS, CONTACT, TransferError
 
-__all__ = ["TftpTransport"]
+__all__ = [
+    "ASK_AGAIN",
+    "BLOCK",
+    "LONGEST_WAIT",
+    "PACKET_HEAD",
+    "PLAIN_BLOCK",
+    "SMALLEST_BLOCK",
+    "STRAY_PACKETS",
+    "Opcode",
+    "Refusal",
+    "TftpTransport",
+    "breaking_tftp",
+    "host_of",
+]
 
 BLOCK: Final = 1428
 """The size of a block that fits into an Ethernet frame, in bytes (RFC 2348)."""
@@ -79,7 +92,7 @@ class TftpTransport:
             TransferError: It failed for good.
         """
         location = self._location
-        with _breaking(location):
+        with breaking_tftp(location):
             found = socket.getaddrinfo(location.host, location.port, type=socket.SOCK_DGRAM)
             family, *_, address = found[self._asked % len(found)]  # another one each time
             self._asked += 1
@@ -138,7 +151,7 @@ class _TftpTransfer:
             TransferError: It says why.
         """
         if not self._octets and not self._over:
-            with _breaking(self._location):
+            with breaking_tftp(self._location):
                 self._octets = self._block()
         octets, self._octets = self._octets[:size], self._octets[size:]
         return octets
@@ -178,7 +191,7 @@ class _TftpTransfer:
     def _receive(self) -> bytes:
         """Return the next packet; an empty one if it does not belong to this transfer."""
         packet, sender = self._socket.recvfrom(PACKET_HEAD.size + BLOCK + 1)
-        if self._peer is None and _host(sender) == _host(self._address):
+        if self._peer is None and host_of(sender) == host_of(self._address):
             self._peer = sender
         if sender == self._peer:
             return packet
@@ -247,14 +260,14 @@ class _TftpTransfer:
             self._socket.sendto(PACKET_HEAD.pack(Opcode.ERROR, code) + text + b"\0", address)
 
 
-def _host(address: Any) -> str:
+def host_of(address: Any) -> str:
     """Return the host of an address, without its zone."""
     host: str = address[0]
     return host.partition("%")[0]
 
 
 @contextmanager
-def _breaking(location: Location) -> Iterator[None]:
+def breaking_tftp(location: Location) -> Iterator[None]:
     """Turn errors of the system into :class:`BrokenError`."""
     try:
         yield

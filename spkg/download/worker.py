@@ -17,6 +17,8 @@ from spkg.download.worker_protocol import HEAD, FrameKind, TransferOrder, pack, 
 from spkg.errors import SIZE, Reason, TransferError, os_problem
 
 __all__ = [
+    "CONTACTS",
+    "FIRST_PAUSE",
     "MAX_SERVER_TEXT",
     "BrokenError",
     "Downloader",
