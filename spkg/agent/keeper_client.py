@@ -1,6 +1,7 @@
 """The other side of the keeper: what the process without rights asks it to do."""
 
 import json
+import os
 import select
 import socket
 import threading
@@ -168,11 +169,13 @@ class KeeperClient:
             HostError: The keeper is gone.
         """
         try:
-            octets, descriptors, _, _ = socket.recv_fds(self._channel, MAX_PACKET, 1, socket.MSG_CMSG_CLOEXEC)
+            octets, descriptors, _, _ = socket.recv_fds(self._channel, MAX_PACKET, 1)
         except OSError as exc:
             raise _gone() from exc
         if not octets:
             raise _gone()
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)  # noqa: FBT003 - it has no name
         document: Document = json.loads(octets)
         if document.get("event") == "failed":
             self._failed.append((document["name"], document["status"]))

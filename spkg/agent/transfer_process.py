@@ -212,7 +212,7 @@ class TransferProcess:
     def _noted(self) -> Document:
         try:
             found = json.loads(self._state.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -222,7 +222,7 @@ class TransferProcess:
             with suppress(OSError, ValueError, RecursionError):
                 with path.open("rb") as file:
                     octets = file.read(MAX_REPORT)
-                found = json.loads(octets if path is self.report else octets.splitlines()[-1:][0])
+                found = json.loads(octets if path is self.report else octets.rstrip().rpartition(b"\n")[2])
                 if isinstance(found, dict) and isinstance(found.get("exit"), int):
                     return found
         return None
