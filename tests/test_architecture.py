@@ -99,6 +99,7 @@ WRITERS = {
     "spkg/common/part_files.py",
     "spkg/agent/control.py",
     "spkg/agent/state.py",
+    "spkg/agent/transfer_process.py",
     "spkg/build/extract.py",
     "spkg/install/root.py",
     "spkg/install/tree_removal.py",

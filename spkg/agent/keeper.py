@@ -1,7 +1,7 @@
 """The keeper: the only process of the agent with rights.  It opens no socket of the network.
 
 It knows what it may run from the configuration alone; what the other process sends are numbers, texts that
-become single arguments, and names of things that are configured.  So whoever has taken over that process can
+become single arguments, and names of things that are configured.  So an attacker who controls that process can
 have signed packages applied, and nothing else.
 
 Both talk by JSON, one message a packet.  Each request is answered; an event comes unasked.
@@ -31,21 +31,21 @@ __all__ = ["MAX_PACKET", "keeper_channel", "serve_keeper"]
 
 MAX_PACKET: Final = 1 << 16
 """The longest message, in bytes."""
-MAX_STATUS: Final = 1 << 25
+MAX_STATUS_ANSWER: Final = 1 << 25
 """The longest answer of ``spkg status``, in bytes: it lists each change."""
-SHORT: Final = 60
+PROGRAM_LIMIT: Final = 60
 """How long a program may take that the other process waits for, in seconds."""
-TICK: Final = 1.0
+WATCH_INTERVAL: Final = 1.0
 """How often the output of a running transfer is looked at, in seconds."""
-TRIAL: Final = Path(".spkg") / "trial"
+TRIAL_NOTE: Final = Path(".spkg") / "trial"
 """What exists below a root exactly as long as a package is on trial there."""
-MAX_KEY: Final = 32
-MAX_TEXT: Final = 256
+LONGEST_KEY: Final = 32
+MAX_ARGUMENT_TEXT: Final = 256
 """The longest CommandKey, and the longest other text of a Download, in characters (Table 27)."""
 MAX_TOKEN: Final = 64
-PROVIDER: Final = "provider "
+PROVIDER_PREFIX: Final = "provider "
 """What the name of a program begins with that is a provider."""
-RESULT: Final = (
+RESULT_KEYS: Final = (
     "status",
     "exit",
     "message",
@@ -57,9 +57,9 @@ RESULT: Final = (
     "complete_time",
 )
 """What is passed on of the report of an installation."""
-ENTRY: Final = ("package", "version", "time", "command_key", "boot_id")
+RECORDED_KEYS: Final = ("package", "version", "time", "command_key", "boot_id")
 """What is passed on of each package in the record."""
-GONE: Final = ("package", "version", "time", "by", "reason")
+ROLLED_BACK_KEYS: Final = ("package", "version", "time", "by", "reason")
 """What is passed on of each package that was rolled back."""
 
 
@@ -136,7 +136,7 @@ class _Keeper:
         if self._watched is not None:
             ready.register(self._watched, select.POLLIN)
         busy = running or self._children
-        found = ready.poll(TICK * 1000 if busy else None)
+        found = ready.poll(WATCH_INTERVAL * 1000 if busy else None)
         self._reap()
         if running:
             self._transfer.shorten()
@@ -146,7 +146,7 @@ class _Keeper:
     def _close(self) -> None:
         """End the providers: they are of no use to anybody else; a transfer and a reboot go on."""
         for pid, name in self._children.items():
-            if name.startswith(PROVIDER):
+            if name.startswith(PROVIDER_PREFIX):
                 with suppress(OSError):
                     os.killpg(pid, signal.SIGTERM)
         if self._watched is not None:
@@ -222,7 +222,7 @@ class _Keeper:
             "--no-progress",
             f"--root={target.root}",
             f"--report={self._transfer.report}",
-            f"--command-key={_text(order, 'command_key', MAX_KEY)}",
+            f"--command-key={_text(order, 'command_key', LONGEST_KEY)}",
             *([f"--size={size}"] if size else []),
             *([] if username is None else [f"--username={username}", f"--password-fd={SECRET_DESCRIPTOR}"]),
             *target.options,
@@ -256,7 +256,7 @@ class _Keeper:
 
     def _begun(self, order: Document) -> tuple[str, Location]:
         """Return what a transfer is called, and where it goes, if one can begin."""
-        location = Location.parse(_text(order, "url", MAX_TEXT))
+        location = Location.parse(_text(order, "url", MAX_ARGUMENT_TEXT))
         if location.scheme not in self._settings.schemes:
             raise UsageError(f"{location.scheme} is not enabled")
         token = _text(order, "token", MAX_TOKEN)
@@ -276,8 +276,8 @@ class _Keeper:
             "running": False,
             "token": ended.token,
             "exit": ended.status,
-            "result": None if report is None else _short(report, RESULT),
-            "said": ended.said[-MAX_TEXT:],
+            "result": None if report is None else _short(report, RESULT_KEYS),
+            "said": ended.said[-MAX_ARGUMENT_TEXT:],
         }
 
     def _stop(self, _order: Document) -> Document:
@@ -289,15 +289,15 @@ class _Keeper:
         root = self._target(order).root
         status = read_json(self._run("status", root))
         return {
-            "installed": [_short(one, ENTRY) for one in status["installed"]],
-            "rolled_back": [_short(one, GONE) for one in status["rolled_back"]],
+            "installed": [_short(one, RECORDED_KEYS) for one in status["installed"]],
+            "rolled_back": [_short(one, ROLLED_BACK_KEYS) for one in status["rolled_back"]],
             "trial": None if status["trial"] is None else status["trial"]["package"],
         }
 
     def _confirm(self, order: Document) -> Document:
         """End the trial in a root; what was on trial stays."""
         root = self._target(order).root
-        if os.path.lexists(root / TRIAL):
+        if os.path.lexists(root / TRIAL_NOTE):
             self._run("confirm", root)
         return {}
 
@@ -322,8 +322,8 @@ class _Keeper:
             (*self._settings.program, name, f"--root={root}", "--json"),
             environment=self._settings.environment,
             clock=self._clock,
-            limit=SHORT,
-            longest_answer=MAX_STATUS,
+            limit=PROGRAM_LIMIT,
+            longest_answer=MAX_STATUS_ANSWER,
         )
         if not done.succeeded:
             said = done.output.strip().splitlines()[:1]
@@ -335,7 +335,10 @@ class _Keeper:
         if not self._settings.reset:
             raise UsageError("no command is configured for factory-reset")
         done = run_program(
-            self._settings.reset, environment=self._settings.environment, clock=self._clock, limit=SHORT
+            self._settings.reset,
+            environment=self._settings.environment,
+            clock=self._clock,
+            limit=PROGRAM_LIMIT,
         )
         if not done.succeeded:
             raise UsageError(f"{self._settings.reset[0]} {done.end}")
@@ -358,7 +361,7 @@ class _Keeper:
         theirs, ours = socket.socketpair()
         with theirs:
             streams = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), number) for number in (0, 1)]
-            self._spawn(f"{PROVIDER}{name}", command, streams)
+            self._spawn(f"{PROVIDER_PREFIX}{name}", command, streams)
         return ours
 
     def _spawn(self, name: str, command: Sequence[str], actions: Sequence[Any]) -> None:
@@ -388,11 +391,13 @@ def _text(order: Document, key: str, most: int) -> str:
 
 def _login(order: Document) -> tuple[str | None, bytes | None]:
     """Return a name and a password; none of both where nobody has to log in."""
-    username, password = (_text(order, key, MAX_TEXT) for key in ("username", "password"))
+    username, password = (_text(order, key, MAX_ARGUMENT_TEXT) for key in ("username", "password"))
     return (username, password.encode()) if username else (None, None)
 
 
 def _short(document: Mapping[str, Any], names: Sequence[str]) -> Document:
     """Return some values of a document, whose texts are no longer than a message can take."""
     values = {name: document.get(name) for name in names}
-    return {name: value[:MAX_TEXT] if isinstance(value, str) else value for name, value in values.items()}
+    return {
+        name: value[:MAX_ARGUMENT_TEXT] if isinstance(value, str) else value for name, value in values.items()
+    }

@@ -16,7 +16,7 @@ from spkg.errors import HostError
 
 __all__ = ["KeeperClient", "TransferNews"]
 
-PATIENCE: Final = 150
+KEEPER_PATIENCE: Final = 150
 """How long the keeper may take to answer, in seconds: longer than any program that it waits for."""
 
 
@@ -46,7 +46,7 @@ class KeeperClient:
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
-        self._channel.settimeout(PATIENCE)
+        self._channel.settimeout(KEEPER_PATIENCE)
         self._lock = threading.Lock()
         self._failed: list[tuple[str, int | None]] = []
 

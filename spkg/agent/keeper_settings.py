@@ -9,14 +9,14 @@ from spkg.agent.settings import AgentConfig, ProviderKind, UploadSource
 
 __all__ = ["InstallTarget", "KeeperSettings", "keeper_settings", "server_options"]
 
-ROLES: Final = {
+TYPE_ROLES: Final = {
     "1": ("software-upgrade", "software-recovery"),
     "2": ("web-content",),
     "3": ("vendor-configuration",),
     "X": ("vendor",),
 }
 """The roles of the packages of each FileType (Table 27, E.4.12)."""
-SWITCHES: Final = {"--unsafe-basic": "unsafe_basic", "--no-clock": "no_clock"}
+SERVER_SWITCHES: Final = {"--unsafe-basic": "unsafe_basic", "--no-clock": "no_clock"}
 SERVER_OPTIONS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "--ca-bundle": ("ca_bundle", Path),
     "--client-cert": ("client_cert", Path),
@@ -82,7 +82,7 @@ def keeper_settings(
         trial.append(f"--back-up-boots={install.back_up_boots}")
     others = {"2": install.web_content, "3": install.vendor_configuration}
     targets = {}
-    for kind, roles in ROLES.items():
+    for kind, roles in TYPE_ROLES.items():
         other = others.get(kind)
         targets[kind] = InstallTarget(
             root=install.root if other is None else other.root,
@@ -119,8 +119,8 @@ def server_options(options: Sequence[str]) -> dict[str, Any]:
     words = iter(options)
     for word in words:
         name, equals, value = word.partition("=")
-        if name in SWITCHES:
-            found[SWITCHES[name]] = True
+        if name in SERVER_SWITCHES:
+            found[SERVER_SWITCHES[name]] = True
         elif name in SERVER_OPTIONS:
             key, kind = SERVER_OPTIONS[name]
             found[key] = kind(value if equals else next(words, ""))

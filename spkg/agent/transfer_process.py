@@ -28,14 +28,14 @@ MAX_OUTPUT: Final = 1 << 18
 """How long a file with output may become, in bytes; then it begins again."""
 MAX_REPORT: Final = 1 << 26
 """The longest report, in bytes: it lists each change."""
-KEPT_TEXT: Final = 4096
+KEPT_ERRORS: Final = 4096
 """How much of the errors is returned, in bytes: the end."""
-ABOVE: Final = 10
+PASSED_FROM: Final = 10
 """The first number of descriptors that are passed on: none that the process has them as."""
-DEFAULT: Final = (signal.SIGPIPE, signal.SIGXFSZ, *STOP_SIGNALS)
+DEFAULT_SIGNALS: Final = (signal.SIGPIPE, signal.SIGXFSZ, *STOP_SIGNALS)
 """Signals that this program may handle differently: others find them as usual."""
-MODE: Final = 0o600
-MANY: Final = 4096
+FILE_OF_OURS: Final = 0o600
+DESCRIPTORS_BELOW: Final = 4096
 """The number below which all descriptors are."""
 
 
@@ -117,7 +117,7 @@ class TransferProcess:
                 file_actions=actions,
                 setsid=True,
                 setsigmask=(),
-                setsigdef=DEFAULT,
+                setsigdef=DEFAULT_SIGNALS,
             )
         finally:
             for descriptor in descriptors:
@@ -229,14 +229,14 @@ class TransferProcess:
 
 
 def _open(path: Path, flags: int) -> int:
-    """Open one of the files, which is made if it is not there, under a number that is free in the child."""
-    opened = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, MODE)
+    """Open one of the files, made if it does not exist, under a number that is free in the child."""
+    opened = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_OF_OURS)
     return _above(opened)
 
 
 def _above(descriptor: int) -> int:
     try:
-        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, ABOVE)
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, PASSED_FROM)
     finally:
         os.close(descriptor)
 
@@ -261,8 +261,8 @@ def _work(work: Callable[[], None], lock: int, output: int, errors: int) -> NoRe
         for descriptor, number in ((empty, 0), (output, 1), (errors, 2)):
             os.dup2(descriptor, number)
         os.closerange(3, lock)  # or the agent's other processes would not notice that it is gone
-        os.closerange(lock + 1, MANY)
-        for number in DEFAULT:
+        os.closerange(lock + 1, DESCRIPTORS_BELOW)
+        for number in DEFAULT_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         work()
@@ -274,7 +274,7 @@ def _work(work: Callable[[], None], lock: int, output: int, errors: int) -> NoRe
 def _tail(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - KEPT_TEXT))
-            return file.read(KEPT_TEXT).decode(errors="replace")
+            file.seek(max(0, path.stat().st_size - KEPT_ERRORS))
+            return file.read(KEPT_ERRORS).decode(errors="replace")
     except OSError:
         return ""

@@ -17,11 +17,11 @@ from spkg.errors import LOGIN, FailedError, SpkgError, os_problem
 
 __all__ = ["upload_work"]
 
-PATIENCE: Final = 60
+UPLOAD_PATIENCE: Final = 60
 """After how many seconds without an answer a server is given up."""
-DUMP: Final = 300
+DUMP_LIMIT: Final = 300
 """How long the command that makes a file may take, in seconds."""
-MODE: Final = 0o600
+REPORT_MODE: Final = 0o600
 UPLOAD_FAILURE: Final = 9011
 """The FaultCode of a file that could not be sent (Table 58)."""
 
@@ -52,12 +52,12 @@ def upload_work(
 
     def work(report: Path) -> None:
         start = timestamp()
-        descriptor = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, MODE)
+        descriptor = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, REPORT_MODE)
         status, code, text = "sent", 0, ""
         try:
             octets = _read(source, environment, clock)
             _leave_rights(user)
-            send_file(octets, location, Login(**login), patience=PATIENCE, sleep=sleep)
+            send_file(octets, location, Login(**login), patience=UPLOAD_PATIENCE, sleep=sleep)
         except SpkgError as exc:
             refused = exc.reason == LOGIN
             code = int(FaultCode.AUTHENTICATION_FAILURE) if refused else UPLOAD_FAILURE
@@ -93,7 +93,7 @@ def _read(source: UploadSource, environment: Mapping[str, str], clock: Callable[
             source.command,
             environment=environment,
             clock=clock,
-            limit=DUMP,
+            limit=DUMP_LIMIT,
             longest_answer=source.max_size,
         )
         if not done.succeeded and not done.answered_too_much:

@@ -28,11 +28,11 @@ from spkg.errors import ACCESS, CONTACT, TransferError
 
 __all__ = ["send_by_tftp"]
 
-WRITE: Final = 2
+WRITE_REQUEST: Final = 2
 """The kind of a packet that asks to store a file."""
-REFUSED: Final = frozenset({Refusal.UNDEFINED, Refusal.ILLEGAL, Refusal.OPTIONS})
+WITHOUT_OPTIONS: Final = frozenset({Refusal.UNDEFINED, Refusal.ILLEGAL, Refusal.OPTIONS})
 """What servers say that do not know options."""
-NUMBERS: Final = 1 << 16
+BLOCK_NUMBERS: Final = 1 << 16
 
 
 def send_by_tftp(octets: bytes, location: Location, patience: float) -> None:
@@ -69,13 +69,13 @@ class _Sender:
     def send(self, octets: bytes, *, options: bool) -> bool:
         """Send all; return whether that was possible, with these options."""
         words = [self._location.path.encode(), b"octet", *([b"blksize", b"%d" % BLOCK] if options else [])]
-        request = struct.pack("!H", WRITE) + b"".join(word + b"\0" for word in words)
+        request = struct.pack("!H", WRITE_REQUEST) + b"".join(word + b"\0" for word in words)
         size = self._begin(request, options=options)
         if size is None:
             return False
         # The last block is a short one, and may be empty.
         for index, start in enumerate(range(0, len(octets) + 1, size), start=1):
-            number = index % NUMBERS
+            number = index % BLOCK_NUMBERS
             packet = PACKET_HEAD.pack(Opcode.DATA, number) + octets[start : start + size]
             self._exchange(packet, number)
         return True
@@ -119,7 +119,7 @@ class _Sender:
                 continue
             kind, code = PACKET_HEAD.unpack_from(answer.ljust(PACKET_HEAD.size, b"\0"))
             if kind == Opcode.ERROR:
-                if options and code in REFUSED:
+                if options and code in WITHOUT_OPTIONS:
                     return answer.ljust(PACKET_HEAD.size, b"\0")
                 text = printable(answer[PACKET_HEAD.size :].partition(b"\0")[0].decode("utf-8", "replace"))
                 problem = text[:MAX_SERVER_TEXT] or f"the server refused with error {code}"

@@ -11,7 +11,7 @@ from spkg.errors import TransferError
 
 __all__ = ["send_file"]
 
-LONGEST_DELAY: Final = 60
+LONGEST_UPLOAD_PAUSE: Final = 60
 """The longest pause that a server may ask for, in seconds."""
 
 
@@ -46,7 +46,7 @@ def send_file(
         except BrokenError as exc:
             if attempt == CONTACTS:
                 raise TransferError(str(exc), reason=exc.reason) from exc
-            sleep(min(LONGEST_DELAY, exc.delay or FIRST_PAUSE * 2**attempt))
+            sleep(min(LONGEST_UPLOAD_PAUSE, exc.delay or FIRST_PAUSE * 2**attempt))
         else:
             return
 
