@@ -1,8 +1,8 @@
 """The keeper: the only process of the agent with rights.  It opens no socket of the network.
 
 It knows what it may run from the configuration alone; what the other process sends are numbers, texts that
-become single arguments, and names of things that are configured.  So an attacker who controls that process can
-have signed packages applied, and nothing else.
+become single arguments, and names of things that are configured.  So an attacker who controls that process
+can have signed packages applied, and nothing else.
 
 Both talk by JSON, one message a packet.  Each request is answered; an event comes unasked.
 """
