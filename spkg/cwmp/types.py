@@ -16,7 +16,7 @@ from spkg.cwmp.faults import FaultCode
 from spkg.errors import FormatError
 
 __all__ = [
-    "MAX_TEXT",
+    "MAX_UNSTATED",
     "NO_TIME",
     "CwmpType",
     "WrongTypeError",
@@ -27,7 +27,7 @@ __all__ = [
     "write_cwmp_time",
 ]
 
-MAX_TEXT: Final = 64 << 10
+MAX_UNSTATED: Final = 64 << 10
 """The longest string or base64 without a stated length, in characters."""
 NO_TIME: Final = "0001-01-01T00:00:00Z"
 """No time, as later editions write it; the schema does not take the 0000-00-00 of 2004."""
@@ -39,12 +39,12 @@ FORM: Final = re.compile(
 )
 """How a type is written; which part goes with which base is checked afterwards."""
 RANGES: Final = {"int": (-(1 << 31), (1 << 31) - 1), "unsignedInt": (0, (1 << 32) - 1)}
-NUMBER: Final = re.compile(r"[+-]?\d{1,64}", re.ASCII)
+INTEGER: Final = re.compile(r"[+-]?\d{1,64}", re.ASCII)
 NOT_KNOWN: Final = re.compile(
     r"000[01]-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,20})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII
 )
 """A time of no calendar: none at all, or since boot, in the form of 2004 or of later editions (A.2.1)."""
-SHOWN: Final = 40
+VALUE_SHOWN: Final = 40
 """How many characters of a wrong value are shown."""
 BLANKS: Final = dict.fromkeys(map(ord, XML_BLANKS))
 
@@ -119,7 +119,7 @@ class CwmpType:
         return text
 
     def _read_number(self, text: str) -> str:
-        if NUMBER.fullmatch(text.strip(XML_BLANKS)) is None:
+        if INTEGER.fullmatch(text.strip(XML_BLANKS)) is None:
             raise WrongTypeError(f"expected an integer, got {_shown(text)}")
         number = int(text)
         least, most = RANGES[self.base]
@@ -142,7 +142,7 @@ class CwmpType:
 
     @property
     def _length(self) -> int:
-        return MAX_TEXT if self.most is None else self.most
+        return MAX_UNSTATED if self.most is None else self.most
 
 
 def read_type(form: str) -> CwmpType:
@@ -167,9 +167,9 @@ def read_type(form: str) -> CwmpType:
         or (has_range and not numeric)
         or (found["choices"] is not None and base != "string")
     ):
-        raise FormatError(f"{base} has no {form.removeprefix(base)[:SHOWN]}", section="A.2.1, Table 6")
+        raise FormatError(f"{base} has no {form.removeprefix(base)[:VALUE_SHOWN]}", section="A.2.1, Table 6")
     if "" in choices or len({*choices}) < len(choices):
-        raise FormatError(f"{form[:SHOWN]}: each alternative must have characters, and occur once")
+        raise FormatError(f"{form[:VALUE_SHOWN]}: each alternative must have characters, and occur once")
     if has_length:
         return CwmpType(base, most=int(found["length"]) << (10 if found["kilo"] else 0))
     least, most = (None if found[end] is None else int(found[end]) for end in ("least", "most"))
@@ -177,7 +177,9 @@ def read_type(form: str) -> CwmpType:
         first, last = RANGES[base]
         smallest, largest = first if least is None else least, last if most is None else most
         if not first <= smallest <= largest <= last:
-            raise FormatError(f"{form[:SHOWN]}: expected a range within {first} to {last}", section="A.2.1")
+            raise FormatError(
+                f"{form[:VALUE_SHOWN]}: expected a range within {first} to {last}", section="A.2.1"
+            )
     return CwmpType(base, least, most, choices)
 
 
@@ -214,4 +216,4 @@ def write_boot_time(seconds: float) -> str:
 
 
 def _shown(text: str) -> str:
-    return f"{text[:SHOWN]!r}"
+    return f"{text[:VALUE_SHOWN]!r}"

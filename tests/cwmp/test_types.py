@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spkg.cwmp.types import (
-    MAX_TEXT,
+    MAX_UNSTATED,
     CwmpType,
     WrongTypeError,
     WrongValueError,
@@ -88,7 +88,11 @@ def test_r4_a_text_that_is_none_of_its_type_is_9006(form: str, text: str, proble
     ("form", "text", "problem"),
     [
         ("string(4)", "\u20ac" * 5, "expected at most 4 characters, got 5"),
-        ("string", "x" * (MAX_TEXT + 1), f"expected at most {MAX_TEXT} characters, got {MAX_TEXT + 1}"),
+        (
+            "string",
+            "x" * (MAX_UNSTATED + 1),
+            f"expected at most {MAX_UNSTATED} characters, got {MAX_UNSTATED + 1}",
+        ),
         ("string{Up|Down}", "up", "expected Up or Down, got 'up'"),
         ("int", "2147483648", "expected -2147483648 to 2147483647, got '2147483648'"),
         ("unsignedInt", "-1", "expected 0 to 4294967295, got '-1'"),
