@@ -39,7 +39,7 @@ FORM: Final = re.compile(
 )
 """How a type is written; which part goes with which base is checked afterwards."""
 RANGES: Final = {"int": (-(1 << 31), (1 << 31) - 1), "unsignedInt": (0, (1 << 32) - 1)}
-INTEGER: Final = re.compile(r"[+-]?\d{1,64}", re.ASCII)
+WHOLE_NUMBER: Final = re.compile(r"[+-]?\d{1,64}", re.ASCII)
 NOT_KNOWN: Final = re.compile(
     r"000[01]-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,20})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII
 )
@@ -119,7 +119,7 @@ class CwmpType:
         return text
 
     def _read_number(self, text: str) -> str:
-        if INTEGER.fullmatch(text.strip(XML_BLANKS)) is None:
+        if WHOLE_NUMBER.fullmatch(text.strip(XML_BLANKS)) is None:
             raise WrongTypeError(f"expected an integer, got {_shown(text)}")
         number = int(text)
         least, most = RANGES[self.base]
