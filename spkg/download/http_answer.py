@@ -180,7 +180,7 @@ def check_stored(response: requests.Response, location: Location) -> None:
         return
     problem = f"{location}: {status} {str(response.reason)[:MAX_SERVER_TEXT]}"
     if status in LATER:
-        raise BrokenError(problem, reason=ACCESS, busy=status in BUSY, delay=_delay(response))
+        raise BrokenError(problem, reason=ACCESS, busy=status in BUSY, delay=asked_delay(response.headers))
     raise TransferError(problem, reason=ACCESS, hint=PROXY_LOGIN if status == PROXY_STATUS else None)
 
 
