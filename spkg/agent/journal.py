@@ -17,7 +17,7 @@ from typing import Any, Final
 from spkg.common.printable import printable
 from spkg.common.times import write_time
 
-__all__ = ["Journal", "LogEntry", "read_log"]
+__all__ = ["LOG_FILE", "Journal", "LogEntry", "read_log"]
 
 LogEntry = dict[str, Any]
 """A line of the log: ``time``, ``kind``, ``text``, and what belongs to its kind."""
@@ -27,6 +27,8 @@ LONGEST_TRACE: Final = 1 << 16
 """The longest envelope that a trace keeps, in characters."""
 REMEMBERED_ENTRIES: Final = 1024
 """How many entries are kept in memory."""
+LOG_FILE: Final = "log.ndjson"
+"""The name of the log in the state directory."""
 OLDER: Final = ".1"
 """The ending of the file with the older half."""
 

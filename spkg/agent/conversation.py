@@ -1,0 +1,76 @@
+"""One session with the ACS, from the Inform to its end: posts out, calls answered, answers taken."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from spkg.common.printable import printable
+from spkg.cwmp.envelopes import Message, read_message, split_envelopes
+from spkg.cwmp.session import BrokenSessionError, Post, Request, Session
+from spkg.errors import FormatError, RefusedError
+
+__all__ = ["Poster", "converse"]
+
+FIRST_OCTETS: Final = 80
+"""How much of a response that is no envelope is shown, in bytes."""
+
+
+class Poster(Protocol):
+    """What carries a session."""
+
+    def post(self, envelopes: Sequence[bytes]) -> bytes:
+        """Post envelopes, or nothing, and return the body of the response."""
+        ...
+
+
+def converse(
+    connection: Poster,
+    session: Session,
+    *,
+    answer: Callable[[Message], bytes],
+    took: Callable[[Request, Message], None],
+    trace: Callable[[str, bytes], None] = lambda _direction, _octets: None,
+    most: int = 1,
+) -> int:
+    """Carry a session through to its end, and return how many posts it took.
+
+    Args:
+        connection: Carries it.
+        session: What has to be said, and in which order.
+        answer: Answers a call of the ACS; what it does is durable before it returns.
+        took: Is given each request of ours with its response or fault.
+        trace: Is given every envelope, and ``sent`` or ``received``.
+        most: The most envelopes in a response: our MaxEnvelopes.
+
+    Raises:
+        TransferError: The ACS was not reached, or does not keep to the protocol.
+        HostError: A file that the connection needs can't be read.
+    """
+    posts = 0
+    while isinstance(post := session.next_post(), Post):
+        posts += 1
+        for octets in post.envelopes:
+            trace("sent", octets)
+        body = connection.post(post.envelopes)
+        messages = _read(body, most)
+        for message in messages:
+            trace("received", message.octets)
+        received = session.received(messages)
+        for request, message in received.answers:
+            took(request, message)
+        for call in received.calls:
+            session.answer(answer(call))
+    return posts
+
+
+def _read(body: bytes, most: int) -> list[Message]:
+    """Return the messages of a response.
+
+    Raises:
+        BrokenSessionError: It is something else.
+    """
+    try:
+        return [read_message(octets) for octets in split_envelopes(body, most)]
+    except (FormatError, RefusedError) as exc:
+        first = printable(body[:FIRST_OCTETS].decode("utf-8", "backslashreplace"))
+        problem = f"the ACS answered something else than envelopes: {exc}; it begins with {first!r}"
+        raise BrokenSessionError(problem) from exc

@@ -1,0 +1,103 @@
+"""A session carried over a connection: posts, answers, calls, and what is no envelope."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from spkg.agent.conversation import converse
+from spkg.cwmp.envelopes import Message
+from spkg.cwmp.session import BrokenSessionError, Request, Session
+from tests.support.acs import inform_response, request, response
+
+INFORM = Request("Inform", b"<inform/>", "1")
+
+
+class Line:
+    """A connection whose server has its answers ready."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self.answers = [*answers]
+        self.posts: list[tuple[bytes, ...]] = []
+
+    def post(self, envelopes: Sequence[bytes]) -> bytes:
+        self.posts.append(tuple(envelopes))
+        return self.answers.pop(0)
+
+
+def carry(line: Line, *requests: Request, most: int = 1) -> tuple[int, list[str], list[str]]:
+    """Carry a session, and return the posts, the calls, and the requests that were answered."""
+    calls: list[str] = []
+    taken: list[str] = []
+
+    def answer(message: Message) -> bytes:
+        calls.append(message.name)
+        return b"<answer/>"
+
+    posts = converse(
+        line,
+        Session(INFORM, requests),
+        answer=answer,
+        took=lambda request, message: taken.append(f"{request.method}:{message.kind.value}"),
+        most=most,
+    )
+    return posts, calls, taken
+
+
+def test_a_quiet_session_is_an_inform_and_an_empty_post() -> None:
+    line = Line(inform_response("1"), b"")
+
+    assert carry(line) == (2, [], ["Inform:response"])
+    assert line.posts == [(b"<inform/>",), ()]
+
+
+def test_calls_are_answered_in_the_next_posts() -> None:
+    line = Line(inform_response("1"), request("GetRPCMethods"), request("Reboot"), b"")
+
+    assert carry(line) == (4, ["GetRPCMethods", "Reboot"], ["Inform:response"])
+    assert line.posts == [(b"<inform/>",), (), (b"<answer/>",), (b"<answer/>",)]
+
+
+def test_our_requests_go_before_the_first_empty_post() -> None:
+    told = Request("TransferComplete", b"<told/>", "2")
+    line = Line(inform_response("1"), response("TransferComplete", id="2"), b"")
+
+    assert carry(line, told) == (3, [], ["Inform:response", "TransferComplete:response"])
+    assert line.posts == [(b"<inform/>",), (b"<told/>",), ()]
+
+
+def test_several_envelopes_are_read_where_they_are_announced() -> None:
+    line = Line(inform_response("1"), request("GetRPCMethods") + request("Reboot", id="b"), b"", b"")
+
+    assert carry(line, most=16)[1] == ["GetRPCMethods", "Reboot"]
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"<html>login</html>", "<html>login</html>"),
+        (b"500 oops", "500 oops"),
+        (b"\xff\xfe<", "\\\\xff\\\\xfe<"),
+        (b"<!DOCTYPE a><a/>", "<!DOCTYPE a><a/>"),
+        (request("A") + request("B", id="b"), "<soap:Envelope"),
+    ],
+)
+def test_what_is_no_envelope_breaks_the_session_and_is_shown(body: bytes, shown: str) -> None:
+    with pytest.raises(BrokenSessionError) as caught:
+        carry(Line(inform_response("1"), body))
+
+    assert str(caught.value).startswith("the ACS answered something else than envelopes: ")
+    assert shown in str(caught.value)
+
+
+def test_every_envelope_is_traced() -> None:
+    seen: list[tuple[str, bytes]] = []
+
+    converse(
+        Line(inform_response("1"), b""),
+        Session(INFORM),
+        answer=lambda _message: b"",
+        took=lambda _request, _message: None,
+        trace=lambda direction, octets: seen.append((direction, octets)),
+    )
+
+    assert seen == [("sent", b"<inform/>"), ("received", inform_response("1"))]

@@ -1,0 +1,71 @@
+"""Envelopes in the log: whoever reads it learns no password."""
+
+import pytest
+
+from spkg.agent.masking import PASSWORD_MASK, is_secret, masked_envelope
+
+SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
+
+
+def envelope(body: str) -> bytes:
+    return (
+        f'<s:Envelope xmlns:s="{SOAP}" xmlns:c="urn:dslforum-org:cwmp-1-0">'
+        f"<s:Body>{body}</s:Body></s:Envelope>"
+    ).encode()
+
+
+def struct(name: str, value: str) -> str:
+    return f"<ParameterValueStruct><Name>{name}</Name><Value>{value}</Value></ParameterValueStruct>"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<c:Download><Username>u</Username><Password>geheim</Password></c:Download>",
+        "<c:Download><c:Password>ge<x>heim</x>geheim</c:Password></c:Download>",
+        f"<c:SetParameterValues>{struct('A.ManagementServer.Password', 'geheim')}</c:SetParameterValues>",
+        f"<c:SetParameterValues>{struct('A.ConnectionRequestPassword', 'geheim')}</c:SetParameterValues>",
+        f"<c:SetParameterValues>{struct('A.PreSharedKey.1.PreSharedKey', 'geheim')}</c:SetParameterValues>",
+        f"<c:SetParameterValues>{struct(' A.Password ', 'geheim')}</c:SetParameterValues>",
+        "<c:X><item><Value><![CDATA[geheim]]></Value><Name>A.KeyPassphrase</Name></item></c:X>",
+    ],
+)
+def test_no_password_is_shown(body: str) -> None:
+    text = masked_envelope(envelope(body))
+
+    assert "geheim" not in text
+    assert "heim" not in text
+    assert PASSWORD_MASK in text
+
+
+def test_everything_else_is_shown() -> None:
+    text = masked_envelope(envelope(f"<c:X><Username>u</Username>{struct('A.URL', 'http://acs/')}</c:X>"))
+
+    assert "<Username>u</Username>" in text
+    assert "http://acs/" in text
+    assert PASSWORD_MASK not in text
+
+
+def test_an_empty_password_stays_empty() -> None:
+    assert PASSWORD_MASK not in masked_envelope(envelope("<c:Download><Password/></c:Download>"))
+
+
+@pytest.mark.parametrize("octets", [b"", b"geheim", b"<Password>geheim</Password", b"\xff\xfegeheim"])
+def test_what_cannot_be_read_is_not_shown(octets: bytes) -> None:
+    text = masked_envelope(octets)
+
+    assert "geheim" not in text
+    assert text.startswith(f"[{len(octets)} bytes that are no envelope")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("InternetGatewayDevice.ManagementServer.Password", True),
+        ("X_00D09E_Secret", True),
+        ("InternetGatewayDevice.ManagementServer.URL", False),
+        ("InternetGatewayDevice.Passwords.1.Name", False),
+    ],
+)
+def test_secrets_are_known_by_their_names(name: str, *, expected: bool) -> None:
+    assert is_secret(name) is expected
