@@ -1,4 +1,4 @@
-"""What answers by HTTP say besides the file, whoever asked: how long to wait, a web page, what broke."""
+"""What any answer by HTTP may say: how long to wait, a web page, what broke."""
 
 from collections.abc import Mapping
 from contextlib import suppress
