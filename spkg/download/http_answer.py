@@ -163,7 +163,7 @@ def read_answer(
     if status == requests.codes.partial:
         return _WebTransfer(response, location, offset, read_size(total))
     length = response.headers.get("Content-Length", "")
-    chunked = "OpenTransfer-Encoding" in response.headers  # it overrides a length (RFC 9112, 6.3)
+    chunked = "Transfer-Encoding" in response.headers  # it overrides a length (RFC 9112, 6.3)
     return _WebTransfer(response, location, 0, None if chunked else read_size(length))
 
 
