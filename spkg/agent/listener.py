@@ -39,7 +39,7 @@ MOST_NOTES: Final = 20
 """How many refusals are noted in a minute."""
 ALL_ADDRESSES: Final = "::"
 
-Note = Callable[[str], None]
+ListenerNote = Callable[[str], None]
 """Takes a line for the log."""
 
 
@@ -63,7 +63,7 @@ class Listener:
         path: str,
         credentials: Credentials,
         accepted: Callable[[], None],
-        note: Note,
+        note: ListenerNote,
         clock: Callable[[], float],
         token: Callable[[], str],
     ) -> None:
