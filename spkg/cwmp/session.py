@@ -13,6 +13,8 @@ from typing import Final, assert_never, final
 from spkg.common.hostile_xml import XML_BLANKS
 from spkg.common.printable import amount, printable
 from spkg.cwmp.envelopes import Message, MessageKind
+from spkg.cwmp.faults import MAX_FAULT_STRING
+from spkg.cwmp.soap import own_text
 from spkg.errors import TransferError
 
 __all__ = [
@@ -26,7 +28,7 @@ __all__ = [
     "Session",
 ]
 
-RETRY_REQUEST: Final = 8005
+RETRY_REQUEST: Final = "8005"
 """The fault of an ACS that wants the same request again, at once (A.5.2, A.5.3)."""
 MAX_RETRIES: Final = 3
 """How often a request is repeated at once; after that it waits for the next session."""
@@ -208,7 +210,7 @@ class Session:
         """Find the request that a response or fault is for, and return both unless it is sent again."""
         ours = self._asked_for(message)
         self._unanswered.remove(ours)
-        code = _fault_code(message)
+        code = _field_of_fault(message, "FaultCode")
         if code == RETRY_REQUEST and ours.repeated < MAX_RETRIES:
             once_more = replace(ours, request=self._again(ours.request), repeated=ours.repeated + 1)
             if ours is self._inform:
@@ -218,8 +220,9 @@ class Session:
             return []
         if ours is self._inform:
             if message.kind is MessageKind.FAULT:
-                fault = "a fault" if code is None else f"fault {code}"
-                raise _broken("InformResponse", fault, "A.3.3.1")
+                text = _field_of_fault(message, "FaultString")
+                shown = f"fault {printable(code[:MAX_ANSWER_SHOWN])} {printable(text[:MAX_FAULT_STRING])!r}"
+                raise _broken("InformResponse", shown if code else "a fault", "A.3.3.1")
             self._inform = None
         return [(ours.request, message)]
 
@@ -266,12 +269,9 @@ def _name(message: Message) -> str:
     return f"{printable(message.name[:MAX_ANSWER_SHOWN])}Response"
 
 
-def _fault_code(message: Message) -> int | None:
-    """Return the FaultCode of a fault; None if it has none, or is no fault."""
+def _field_of_fault(message: Message, name: str) -> str:
+    """Return the FaultCode or FaultString of a fault; "" if it has none, or is no fault."""
     if message.kind is not MessageKind.FAULT or message.body is None:
-        return None
-    for element in message.body.iter():
-        text = (element.text or "").strip(XML_BLANKS)
-        if element.tag.rpartition("}")[2] == "FaultCode" and text.isascii() and text.isdigit():
-            return int(text[:9])
-    return None
+        return ""
+    found = (one for one in message.body.iter() if one.tag.rpartition("}")[2] == name)
+    return next((own_text(one).strip(XML_BLANKS) for one in found), "")
