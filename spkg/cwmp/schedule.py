@@ -5,8 +5,8 @@ day is meant: PeriodicInformTime, what has to outlive a reboot, and the end of a
 set makes no storm and no silence: the next time of the grid counts, whichever way the clock went.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from spkg.cwmp.events import Event, EventCode, method_event
@@ -123,6 +123,36 @@ class Facts:
     """Whether a session runs, or the device is about to be rebooted or reset."""
     forced: bool = False
     """Whether an operator wants a session, whatever else there is."""
+
+    def after_session(self, begun: Moment, reported: Collection[Event], ended: float) -> Self:
+        """Return what is known after a session that has ended cleanly; what came during it stays.
+
+        Args:
+            begun: The moment for which :func:`due` gave the causes.
+            reported: The events of its Inform.
+            ended: When it ended, in seconds since the boot.
+        """
+        requested, changed = self.requested, self.changed_at
+        value_change = Event(EventCode.VALUE_CHANGE) in reported
+        return replace(
+            self,
+            waiting=tuple(event for event in self.waiting if event not in reported),
+            passive=tuple(event for event in self.passive if event not in reported),
+            requested=None if requested is None or requested <= begun.boot else requested,
+            periodic_since=self.periodic_since if self.periodic is None else self.periodic.told_until(begun),
+            scheduled=tuple(
+                (key, time)
+                for key, time in self.scheduled
+                if time.remaining(begun, self.boot_id) > 0
+                or method_event(SCHEDULE_INFORM, key) not in reported
+            ),
+            changed=changed is not None and changed > begun.boot,
+            changed_at=None if changed is None or changed <= begun.boot else changed,
+            changes_told=begun.boot if value_change else self.changes_told,
+            attempts=self.attempts.session_over(),
+            last_session=ended,
+            forced=False,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spkg.cwmp.events import Event, EventCode
+from spkg.cwmp.events import Event, EventCode, method_event
 from spkg.cwmp.schedule import DueTime, Facts, Moment, due
 from tests.support.agent_life import Life, every
 
@@ -131,6 +131,29 @@ def test_a_clock_that_is_slewed_makes_no_second_inform_p7() -> None:
     times = [call.boot for call in life.with_code("2 PERIODIC")]
     assert [later - time > 590 for time, later in pairwise(times)] == [True] * (len(times) - 1)
     assert len(times) == 6
+
+
+def test_more_events_than_an_inform_holds_are_told_a_second_later_e2() -> None:
+    keys = [f"key {number:02}" for number in range(20)]
+    life = Life(Facts(boot_id="b1", waiting=tuple(method_event("Download", key) for key in keys)))
+
+    life.live(10)
+
+    assert [(call.boot, call.keys) for call in life.calls] == [(0, tuple(keys[:16])), (1.5, tuple(keys[16:]))]
+
+
+def test_a_server_that_sets_another_interval_in_each_session_makes_no_storm_p44() -> None:
+    random = Random(6)
+    life = started(periodic=every(600, phase=0.9))
+
+    def sets_another(_: Moment) -> bool:
+        life.learn(periodic=every(random.randrange(600, 700), phase=0.9))
+        return True
+
+    life.succeeds = sets_another
+    life.live(10 * 86_400)
+
+    assert 10 * 86_400 / 700 <= len(life.calls) <= 2 * 10 * 86_400 / 600
 
 
 @given(

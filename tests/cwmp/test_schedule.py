@@ -149,6 +149,48 @@ def test_a_change_during_a_session_makes_another_afterwards_s5() -> None:
     assert begins(replace(during, busy=False, last_session=1000)) == 1001
 
 
+def test_what_comes_during_a_session_is_not_lost_s5_c7() -> None:
+    during = facts(
+        waiting=(*BOOTED, Event("X 00D09E A")),
+        passive=(method_event("Download", "k"),),
+        requested=1000.5,
+        changed=True,
+        changed_at=1000.5,
+        scheduled=(
+            ("k", DueTime(None, 999, "b1")),
+            ("k", DueTime(None, 1000.5, "b1")),
+            ("l", DueTime(None, 9, "b1")),
+        ),
+        attempts=Attempts(failures=1, failed_at=1),
+        busy=True,
+        forced=True,
+    )
+    reported = (*BOOTED, method_event("ScheduleInform", "k"), method_event("Download", "k"))
+
+    assert during.after_session(NOW, reported, 1001.0) == facts(
+        waiting=(Event("X 00D09E A"),),
+        requested=1000.5,
+        changed=True,
+        changed_at=1000.5,
+        scheduled=(("k", DueTime(None, 1000.5, "b1")), ("l", DueTime(None, 9, "b1"))),
+        busy=True,
+        last_session=1001,
+    )
+
+
+def test_what_a_session_reported_is_over_d17() -> None:
+    before = facts(
+        waiting=BOOTED, requested=999, changed=True, changed_at=999, periodic=every(600, reference=NOON)
+    )
+
+    after = before.after_session(NOW, due(before, NOW).causes, 1001.0)
+
+    assert after == facts(
+        periodic=every(600, reference=NOON), periodic_since=1300, changes_told=1000, last_session=1001
+    )
+    assert due(after, Moment(NOON + 2, 1002.0)).causes == ()
+
+
 def test_a_second_lies_between_two_sessions() -> None:
     assert begins(facts(waiting=BOOTED, forced=True, last_session=999.5)) == 1000.5
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from spkg.cwmp.events import Event, EventCode
+from spkg.cwmp.events import Event, merged
 from spkg.cwmp.schedule import Due, Facts, Moment, Periodic, due
 
 __all__ = ["Call", "Life", "every"]
@@ -70,15 +70,15 @@ class Life:
                 self.boot = max(found.wake, self.boot + 1e-6)
 
     def _session(self, causes: tuple[Event, ...]) -> None:
-        begun = self.now
+        begun, reported = self.now, merged(causes)
         succeeded = self.succeeds(begun)
         self.boot += self.lasts
         self.calls.append(
             Call(
                 begun.boot,
                 begun.wall,
-                tuple(sorted(event.code for event in causes)),
-                tuple(sorted(event.command_key for event in causes if event.command_key)),
+                tuple(sorted(event.code for event in reported)),
+                tuple(sorted(event.command_key for event in reported if event.command_key)),
                 succeeded,
             )
         )
@@ -86,22 +86,7 @@ class Life:
             attempts = self.facts.attempts.inform_failed().session_failed(self.boot, self.draw, limit=11)
             self.learn(last_session=self.boot, attempts=attempts)
             return
-        told = {event.command_key for event in causes if event.code == "M ScheduleInform"}
-        periodic = self.facts.periodic
-        value_change = Event(EventCode.VALUE_CHANGE) in causes
-        self.learn(
-            waiting=(),
-            passive=(),
-            requested=None,
-            forced=False,
-            changed=False,
-            changed_at=None,
-            changes_told=begun.boot if value_change else self.facts.changes_told,
-            scheduled=tuple(one for one in self.facts.scheduled if one[0] not in told),
-            periodic_since=self.facts.periodic_since if periodic is None else periodic.told_until(begun),
-            last_session=self.boot,
-            attempts=self.facts.attempts.session_over(),
-        )
+        self.facts = self.facts.after_session(begun, reported, self.boot)
 
     def with_code(self, code: str) -> Iterator[Call]:
         """Give the sessions with an event."""
