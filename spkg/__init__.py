@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from spkg.install.trial_end import confirm, preview_rollback, rollback
     from spkg.trust.certificate_files import load_certificates, load_revocation_lists
     from spkg.trust.dsse import DsseEnvelope, read_envelope
+    from spkg.trust.explanation import SignatureExplanation
     from spkg.trust.keygen import KeySet, MadeKey, make_keys, write_keys
     from spkg.trust.keys import KeyAccess, load_identity, load_signatory
     from spkg.trust.policy import ClockRule, Policy, RevocationRule
@@ -88,7 +89,7 @@ if TYPE_CHECKING:
     from spkg.trust.weaknesses import policy_sentences, weaknesses
     from spkg.verify.attestation import TrustedAttestation, payload_hasher, verify_attestation
     from spkg.verify.contents import DamagedPayloadError, PayloadReport, check_payload
-    from spkg.verify.explanation import PackageExplanation, SignatureExplanation, explain_package
+    from spkg.verify.explanation import PackageExplanation, explain_package
     from spkg.verify.payload import Payload, inspect_package, open_package
     from spkg.verify.signatures import TrustedPackage, UntrustedPackageError, verify_package
 
@@ -329,6 +330,7 @@ _MODULES: Final = {
         "Signatory",
         "Signer",
     ),
+    "trust.explanation": ("SignatureExplanation",),
     "trust.policy": ("ClockRule", "Policy", "RevocationRule"),
     "trust.policy_file": ("PolicySettings", "load_policy_settings"),
     "trust.trust_files": ("TrustSet", "load_trust"),
@@ -339,7 +341,7 @@ _MODULES: Final = {
         "PayloadReport",
         "check_payload",
     ),
-    "verify.explanation": ("PackageExplanation", "SignatureExplanation", "explain_package"),
+    "verify.explanation": ("PackageExplanation", "explain_package"),
     "verify.payload": (
         "Payload",
         "inspect_package",

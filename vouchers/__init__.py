@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from vouchers.cpe.rpc import answer_rpc
     from vouchers.cpe.store import OptionStore
     from vouchers.model import DeviceId, Mode, Option, Voucher
+    from vouchers.signature.explanation import explain_voucher
     from vouchers.signature.shape import VoucherDocument, read_voucher, unwrap
     from vouchers.signature.sign import VoucherSigner
     from vouchers.signature.verify import TrustedVoucher, Verifier, verify_voucher
@@ -70,6 +71,7 @@ __all__ = [
     "answer_rpc",
     "apply_vouchers",
     "check_vouchers",
+    "explain_voucher",
     "get_options",
     "grant",
     "identity_of",
@@ -133,6 +135,7 @@ _MODULES: Final = {
         "Option",
         "Voucher",
     ),
+    "signature.explanation": ("explain_voucher",),
     "signature.shape": (
         "VoucherDocument",
         "read_voucher",

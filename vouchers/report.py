@@ -11,12 +11,14 @@ from spkg.common.times import write_time
 from spkg.errors import FormatError, SpkgError
 from spkg.report.certificates import certificate_document
 from spkg.report.lines import NO_DATES, Line, Tone, columns
+from spkg.report.signer_explanation import signature_explanation_document, signature_explanation_lines
 from spkg.trust.certificates import subject_of
 from vouchers.model import DeviceId, Extra, Option
 from vouchers.signature.algorithms import digest_of_method
 from vouchers.signature.option_elements import read_option
 
 if TYPE_CHECKING:  # a command imports only what it prints
+    from spkg.trust.explanation import SignatureExplanation
     from vouchers.acs.bulk import BulkReport
     from vouchers.acs.issuer import Issued
     from vouchers.acs.ledger import LedgerEntry
@@ -96,8 +98,17 @@ def inspection_lines(document: "VoucherDocument", found: Found) -> Iterator[Line
             yield from _option_lines(option)
 
 
-def verification_document(trusted: "TrustedVoucher | None", error: SpkgError | None) -> Document:
+def verification_document(
+    trusted: "TrustedVoucher | None",
+    error: SpkgError | None,
+    findings: Iterable[Finding],
+    explained: "SignatureExplanation | None" = None,
+) -> Document:
     """Return what ``voucher verify --json`` prints, also of a voucher that is not trusted."""
+    if explained is None:
+        explanation: Document = {}
+    else:
+        explanation = {"explain": {"signatures": [signature_explanation_document(explained)]}}
     return {
         "schema": "spkg.voucher.verify/1",
         "verdict": "trusted" if error is None else error.STATUS,
@@ -105,13 +116,33 @@ def verification_document(trusted: "TrustedVoucher | None", error: SpkgError | N
         "signer": None if trusted is None else subject_of(trusted.signer),
         "digest": None if trusted is None else trusted.digest.value,
         "options": [] if trusted is None else [option_document(one) for one in trusted.voucher.options],
+        "warnings": warning_documents(findings),
+        **explanation,
     }
 
 
-def verification_lines(trusted: "TrustedVoucher", error: SpkgError | None) -> Iterator[Line]:
-    """Yield the lines that ``voucher verify`` prints of a voucher with a trusted signature."""
-    yield Tone.GOOD, f"{subject_of(trusted.signer)}, {trusted.digest.value}: accepted"
-    yield Tone.PLAIN, f"  trusted through {subject_of(trusted.path[-1])}"
+def verification_lines(
+    trusted: "TrustedVoucher | None",
+    error: SpkgError | None,
+    explained: "SignatureExplanation | None" = None,
+) -> Iterator[Line]:
+    """Yield the lines that ``voucher verify`` prints.
+
+    Args:
+        trusted: The voucher, if its signature is trusted; of any other only the explanation is shown.
+        error: What ended it.
+        explained: The rules for its signature, if they are wanted.
+    """
+    if trusted is not None:
+        yield Tone.GOOD, f"{subject_of(trusted.signer)}, {trusted.digest.value}: accepted"
+        yield Tone.PLAIN, f"  trusted through {subject_of(trusted.path[-1])}"
+    elif explained is not None and error is not None:
+        who = subject_of(explained.chain[0]) if explained.chain else "an unknown signer"
+        yield Tone.BAD, f"{who}: {error.problem}"
+    if explained is not None:
+        yield from signature_explanation_lines(explained)
+    if trusted is None:
+        return
     if not trusted.dates_checked:
         yield Tone.BAD, str(NO_DATES)
     for index, option in enumerate(trusted.voucher.options):

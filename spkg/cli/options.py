@@ -14,6 +14,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 __all__ = [
     "CERTIFICATE",
+    "EXPLAIN",
     "FILE",
     "FORCE",
     "JOBS",
@@ -149,6 +150,7 @@ def at_most_characters(most: int) -> Callable[[click.Context, click.Parameter, s
 
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+EXPLAIN = click.option("--explain", is_flag=True, help="Show each rule, the values compared, and what to do.")
 STRICT = click.option("--strict", is_flag=True, help="Refuse what would be warned of.")
 FORCE = click.option("--force", is_flag=True, help="Overwrite an existing output.")
 NO_PROGRESS = click.option("--no-progress", is_flag=True, help="Show no progress bar, even on a terminal.")

@@ -9,7 +9,7 @@ import click
 from spkg.cli.app import DocumentedError, command, exit_status, host_error
 from spkg.cli.arguments import cores, package_source, read_attestation
 from spkg.cli.console import print_document, print_lines, progress_bar
-from spkg.cli.options import FILE, JOBS, JSON, NO_PROGRESS, TRUST
+from spkg.cli.options import EXPLAIN, FILE, JOBS, JSON, NO_PROGRESS, TRUST
 from spkg.cli.trust import read_trust
 from spkg.errors import SpkgError
 
@@ -30,7 +30,7 @@ __all__ = ["verify"]
     metavar="FILE",
     help="Also require the provenance in FILE (DSSE), for this package and by an accepted signer.",
 )
-@click.option("--explain", is_flag=True, help="Show each rule, the values compared, and what to do.")
+@EXPLAIN
 @JOBS
 @NO_PROGRESS
 @JSON

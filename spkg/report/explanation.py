@@ -1,79 +1,30 @@
-"""``spkg verify --explain``: the chain of each signature, each rule with its values, and what to do."""
+"""``spkg verify --explain``: the rules for each signature, those for the package, and what to do."""
 
-from collections.abc import Iterator, Sequence
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from collections.abc import Iterator
 
 from spkg.common.documents import Document
-from spkg.common.times import write_time
-from spkg.report.certificates import certificate_document, key_text
-from spkg.report.lines import Line, Tone, columns
-from spkg.trust.certificates import serial_text, subject_of
-from spkg.trust.chain import SignerRule
-from spkg.verify.explanation import PackageExplanation, SignatureExplanation, advice_of
+from spkg.report.lines import Line, Tone
+from spkg.report.signer_explanation import rule_documents, rule_lines, signature_explanation_document
+from spkg.trust.explanation import advice_of
+from spkg.verify.explanation import PackageExplanation
 
-__all__ = ["explanation_document", "package_explanation_lines", "signature_explanation_lines"]
-
-
-def signature_explanation_lines(explanation: SignatureExplanation) -> Iterator[Line]:
-    """Yield the lines below a signature."""
-    for number, certificate in enumerate(explanation.chain):
-        what = "certificate" if number == 0 else "issued by"
-        role = ", an anchor" if certificate == explanation.anchor else ""
-        yield Tone.PLAIN, f"  {what}: {_described(certificate)}{role}"
-    if explanation.missing_issuer is not None:
-        yield Tone.BAD, f"  issued by: {explanation.missing_issuer}, whose certificate is missing"
-    elif explanation.chain and explanation.anchor is None:
-        yield Tone.BAD, "  the chain does not end in an anchor"
-    yield from _rule_lines(explanation.rules)
-    for advice in explanation.advice:
-        yield Tone.PLAIN, f"  what to do: {advice}"
+__all__ = ["explanation_document", "package_explanation_lines"]
 
 
 def package_explanation_lines(explanation: PackageExplanation) -> Iterator[Line]:
     """Yield the lines below all signatures."""
     yield Tone.PLAIN, "package:"
-    yield from _rule_lines(explanation.rules)
+    yield from rule_lines(explanation.rules)
     for advice in advice_of(explanation.rules):
         yield Tone.PLAIN, f"  what to do: {advice}"
-
-
-def _rule_lines(rules: Sequence[SignerRule]) -> Iterator[Line]:
-    rows = [("  met" if one.error is None else "  not met", one.rule, one.detail) for one in rules]
-    for one, text in zip(rules, columns(rows), strict=True):
-        yield Tone.PLAIN if one.error is None else Tone.BAD, text
-
-
-def _described(certificate: x509.Certificate) -> str:
-    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return (
-        f"{subject_of(certificate)}, serial number {serial_text(certificate.serial_number)}, "
-        f"{key_text(certificate)}, valid from {write_time(start)} until {write_time(end)}"
-    )
 
 
 def explanation_document(explanation: PackageExplanation) -> Document:
     """Return the value of ``explain``."""
     return {
-        "signatures": [_signature(one) for one in explanation.signatures],
-        "package": {"rules": _rules(explanation.rules), "advice": list(advice_of(explanation.rules))},
+        "signatures": [signature_explanation_document(one) for one in explanation.signatures],
+        "package": {
+            "rules": rule_documents(explanation.rules),
+            "advice": list(advice_of(explanation.rules)),
+        },
     }
-
-
-def _signature(explanation: SignatureExplanation) -> Document:
-    return {
-        "index": explanation.index,
-        "chain": [
-            certificate_document(one.public_bytes(Encoding.DER)) | {"anchor": one == explanation.anchor}
-            for one in explanation.chain
-        ],
-        "complete": explanation.anchor is not None,
-        "missing_issuer": explanation.missing_issuer,
-        "rules": _rules(explanation.rules),
-        "advice": list(explanation.advice),
-    }
-
-
-def _rules(rules: Sequence[SignerRule]) -> list[Document]:
-    return [{"rule": one.rule, "met": one.error is None, "detail": one.detail} for one in rules]

@@ -67,10 +67,8 @@ def verification_lines(
     """
     signatures, report = _found(trusted, report, error)
     if explained is not None:
-        from spkg.report.explanation import (  # noqa: PLC0415 - start-up: rarely asked for
-            package_explanation_lines,
-            signature_explanation_lines,
-        )
+        from spkg.report.explanation import package_explanation_lines  # noqa: PLC0415 - rarely asked for
+        from spkg.report.signer_explanation import signature_explanation_lines  # noqa: PLC0415 - as above
 
     for signature in signatures:
         who = signature.subject or f"a signer certified by {signature.issuer or 'an unknown issuer'}"

@@ -4,7 +4,7 @@ Verification stops at the first rule that a signature does not meet; this goes o
 same order, and makes nothing trusted.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,8 +16,9 @@ from spkg.common.printable import amount
 from spkg.errors import UntrustedError
 from spkg.format.package import Package
 from spkg.format.signature_block import SignerInfo, readable_name
-from spkg.trust.certificates import issuer_of, serial_text
-from spkg.trust.chain import SignerRule, judge_signer, key_id
+from spkg.trust.certificates import serial_text
+from spkg.trust.chain import SignerRule, key_id
+from spkg.trust.explanation import SignatureExplanation, applied_rule, explain_signature
 from spkg.trust.policy import Policy
 from spkg.verify.signature_checks import (
     Candidates,
@@ -26,32 +27,7 @@ from spkg.verify.signature_checks import (
     signed_octets_of,
 )
 
-__all__ = ["PackageExplanation", "SignatureExplanation", "advice_of", "explain_package"]
-
-
-def advice_of(rules: Iterable[SignerRule]) -> tuple[str, ...]:
-    """Return what to do about those rules that are not met."""
-    hints = (rule.error.hint for rule in rules if rule.error is not None)
-    return tuple(dict.fromkeys(hint for hint in hints if hint))
-
-
-@dataclass(frozen=True, kw_only=True)
-class SignatureExplanation:
-    """The rules for one signature, and how far the way to an anchor got."""
-
-    index: int
-    rules: tuple[SignerRule, ...]
-    chain: tuple[x509.Certificate, ...]
-    """From the signer's certificate to an anchor, or as far as it goes; empty if that is missing."""
-    anchor: x509.Certificate | None
-    """The anchor that the chain leads to."""
-    missing_issuer: str | None
-    """The name of the issuer at which it ends, if there is no certificate of it."""
-
-    @property
-    def advice(self) -> tuple[str, ...]:
-        """What to do about the rules that are not met."""
-        return advice_of(self.rules)
+__all__ = ["PackageExplanation", "explain_package"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +72,8 @@ def _package_rules(
             )
         return "every file has a SHA-256 digest"
 
-    yield _applied("required-signers", signers)
-    yield _applied("strong-digests", strong_digests)
+    yield applied_rule("required-signers", signers)
+    yield applied_rule("strong-digests", strong_digests)
 
 
 def _explain(
@@ -112,16 +88,8 @@ def _explain(
     rules = list(_own_rules(info, named, package, policy))
     made_by = _maker_of(info, named, package, policy)
     certificate = named[0] if made_by is None and named else made_by
-    if certificate is None:
-        return SignatureExplanation(
-            index=index, rules=tuple(rules), chain=(), anchor=None, missing_issuer=None
-        )
-    found, issuers, path = judge_signer(certificate, candidates.pool, policy, at, info.signing_time)
-    chain = path or issuers.chain
-    anchor = chain[-1] if policy.is_anchor(chain[-1]) else None
-    missing = None if issuers.missing is None or anchor is not None else issuer_of(chain[-1])
-    return SignatureExplanation(
-        index=index, rules=(*rules, *found), chain=chain, anchor=anchor, missing_issuer=missing
+    return explain_signature(
+        index, rules, certificate, candidates.pool, policy, at=at, signing_time=info.signing_time
     )
 
 
@@ -158,18 +126,11 @@ def _own_rules(
             raise UntrustedError("the signature is not valid under the key of the certificate")
         return "the signature is valid under the key of the certificate"
 
-    yield _applied("certificate", certificate)
-    yield _applied("algorithms", algorithms)
-    yield _applied("contents", contents)
+    yield applied_rule("certificate", certificate)
+    yield applied_rule("algorithms", algorithms)
+    yield applied_rule("contents", contents)
     if named:
-        yield _applied("signature", signature)
-
-
-def _applied(rule: str, check: Callable[[], str]) -> SignerRule:
-    try:
-        return SignerRule(rule=rule, detail=check())
-    except UntrustedError as exc:
-        return SignerRule(rule=rule, detail=exc.problem, error=exc)
+        yield applied_rule("signature", signature)
 
 
 def _maker_of(

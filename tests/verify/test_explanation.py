@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 
 from spkg.common.digests import Digest
+from spkg.trust.explanation import SignatureExplanation
 from spkg.trust.policy import Policy, RevocationRule
-from spkg.verify.explanation import PackageExplanation, SignatureExplanation, explain_package
+from spkg.verify.explanation import PackageExplanation, explain_package
 from spkg.verify.signatures import UntrustedPackageError, verify_package
 from tests.support.kit import (
     AT,

@@ -16,6 +16,7 @@ from spkg.cli.trust import read_trust
 from spkg.common.findings import Finding
 
 if TYPE_CHECKING:
+    from spkg.cli.trust import TrustOptions
     from spkg.device import Device
     from vouchers.acs.issuer import Issued
     from vouchers.acs.ledger import Ledger
@@ -34,6 +35,7 @@ __all__ = [
     "open_ledger",
     "read_verifier",
     "read_voucher_file",
+    "read_voucher_trust",
     "this_device",
 ]
 
@@ -101,11 +103,17 @@ LEDGER = click.option(
 
 def read_verifier(**trust: Any) -> "tuple[Verifier, datetime | None]":
     """Return a verifier of vouchers with the policy of the trust options, and the time that counts."""
-    from spkg.trust.policy import VOUCHER_PURPOSES
     from vouchers.signature.verify import Verifier
 
-    options = read_trust(**trust, default_purposes=VOUCHER_PURPOSES, default_digests=VOUCHER_DIGESTS)
+    options = read_voucher_trust(**trust)
     return Verifier(options.policy), options.time
+
+
+def read_voucher_trust(**trust: Any) -> "TrustOptions":
+    """Return the policy of the trust options, and the time that counts."""
+    from spkg.trust.policy import VOUCHER_PURPOSES
+
+    return read_trust(**trust, default_purposes=VOUCHER_PURPOSES, default_digests=VOUCHER_DIGESTS)
 
 
 def read_voucher_file(name: Path) -> bytes:

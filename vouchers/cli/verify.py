@@ -9,11 +9,13 @@ import click
 from spkg.cli.app import DocumentedError, command, exit_status, host_error
 from spkg.cli.arguments import about
 from spkg.cli.console import print_document, print_lines
-from spkg.cli.options import FILE, JSON
+from spkg.cli.options import EXPLAIN, FILE, JSON
 from spkg.errors import SpkgError
-from vouchers.cli.shared import VOUCHER_TRUST, read_verifier, read_voucher_file, this_device
+from vouchers.cli.shared import VOUCHER_TRUST, read_voucher_file, read_voucher_trust, this_device
 
 if TYPE_CHECKING:
+    from spkg.common.findings import Finding
+    from spkg.trust.explanation import SignatureExplanation
     from vouchers.signature.verify import TrustedVoucher
 
 __all__ = ["verify_voucher"]
@@ -29,13 +31,21 @@ __all__ = ["verify_voucher"]
     metavar="FILE",
     help="Also require a voucher for this device that has not ended.",
 )
+@EXPLAIN
 @JSON
 def verify_voucher(
-    file: Path, at: datetime | None, no_clock: bool, device_file: Path | None, as_json: bool, **trust: Any
+    file: Path,
+    at: datetime | None,
+    no_clock: bool,
+    device_file: Path | None,
+    explain: bool,
+    as_json: bool,
+    **trust: Any,
 ) -> None:
     """Verify the signature of a voucher.
 
-    FILE is XML or base64.  Exit status 0 means that a trusted signer has signed all of it.
+    FILE is XML or base64.  Exit status 0: a trusted signer has signed all of it; 4: not trusted; --explain
+    shows why.
 
     \b
     Example:
@@ -47,15 +57,24 @@ def verify_voucher(
     from vouchers.cpe.grant import grant
     from vouchers.report import verification_document, verification_lines
     from vouchers.signature.shape import read_voucher
+    from vouchers.signature.verify import Verifier
 
     trusted: TrustedVoucher | None = None
+    explained: SignatureExplanation | None = None
     error: SpkgError | None = None
+    findings: tuple[Finding, ...] = ()
     try:
-        verifier, time = read_verifier(at=at, no_clock=no_clock, **trust)
+        options = read_voucher_trust(at=at, no_clock=no_clock, **trust)
+        policy, time, findings = options.policy, options.time, options.findings
         device = None if device_file is None else this_device(device_file)
         octets = read_voucher_file(file)
         with about(file):
-            trusted = verifier.verify(read_voucher(octets), time)
+            document = read_voucher(octets)
+            if explain:
+                from vouchers.signature.explanation import explain_voucher
+
+                explained = explain_voucher(document, policy, time)
+            trusted = Verifier(policy).verify(document, time)
             if device is not None:
                 grant(trusted, device, time)
     except SpkgError as exc:
@@ -63,11 +82,11 @@ def verify_voucher(
     except OSError as exc:
         error = host_error(exc)
     if as_json:
-        document = verification_document(trusted, error)
+        result = verification_document(trusted, error, findings, explained)
         if error is not None:
-            document |= error_fields(error, exit_status(error), error.STATUS, str(error))
-        print_document(document)
-    elif trusted is not None:
-        print_lines(verification_lines(trusted, error))
+            result |= error_fields(error, exit_status(error), error.STATUS, str(error))
+        print_document(result)
+    else:
+        print_lines(verification_lines(trusted, error, explained))
     if error is not None:
         raise DocumentedError(error) from error

@@ -41,7 +41,16 @@ from vouchers.signature.algorithms import (
 from vouchers.signature.option_elements import read_option
 from vouchers.signature.shape import VoucherDocument
 
-__all__ = ["TrustedVoucher", "Verifier", "verify_voucher"]
+__all__ = [
+    "TrustedVoucher",
+    "Verifier",
+    "check_key_value",
+    "check_method",
+    "check_voucher_signature",
+    "only_signature",
+    "read_signer",
+    "verify_voucher",
+]
 
 _SEAL: Final = object()
 _PARSER: Final = PlainParser()
@@ -111,21 +120,14 @@ class Verifier:
             FormatError: It has one, but is not a valid voucher.
         """
         # (1) A voucher has one signature, and each of its algorithms must be accepted.
-        if self._policy.required_signers > 1:
-            raise UntrustedError(
-                f"a voucher has one signature, but {self._policy.required_signers} are required"
-            )
-        digest = self._digest(document)
+        only_signature(self._policy)
+        digest = check_method(document, self._policy)
         # (2) The signer's certificate must lead to an anchor and be for signing; the policy may want a name.
         known = self._path(document, at)
         # (3) The key must have a kind and size of this method, and KeyValue must not be a different key.
-        scheme = known.scheme(digest)
-        if scheme.uri != document.method or len(document.signature) != scheme.length:
-            raise UntrustedError(f"the signature does not fit the key of {subject_of(known.path[0])}")
-        if document.key_value not in {None, known.key_value}:
-            raise UntrustedError("KeyValue is not the key of the certificate", section="C.3")
+        check_key_value(document, known.path[0], known.scheme(digest), known.key_value)
         # (4) The signature must match SignedInfo, and each digest in it the Object at the same position.
-        signed = _core(document, known.path[0], digest)
+        signed = check_voucher_signature(document, known.path[0], digest)
         # (5) Only what was digested is read.
         try:
             options = [read_option(element[0]) for element in signed]
@@ -147,25 +149,6 @@ class Verifier:
             seal=_SEAL,
         )
 
-    def _digest(self, document: VoucherDocument) -> Digest:
-        """Return the digest that the whole signature uses."""
-        digest = digest_of_method(document.method)
-        if digest is None:
-            raise UntrustedError(f"the SignatureMethod {document.method[:80]} is not accepted")
-        for uri in document.digests:
-            if uri != DIGESTS[digest]:
-                raise UntrustedError(
-                    f"expected the DigestMethod of the signature, {digest.value}, got {uri[:80]}"
-                )
-        if digest not in self._policy.digests:
-            raise UntrustedError(
-                f"a signature with {digest.value} is not accepted",
-                hint="use --digests sha1,sha256 to accept the form of 2004"
-                if digest is Digest.SHA1
-                else None,
-            )
-        return digest
-
     def _path(self, document: VoucherDocument, at: datetime | None) -> _Known:
         """Return the path to an anchor, from the cache if it is valid at this time."""
         named = (document.key_value, document.certificates)
@@ -174,12 +157,8 @@ class Verifier:
         time = self._policy.moment(at)
         if known is not None and time is not None and known.since <= time <= known.until:
             return known
-        try:
-            pool = [*map(read_certificate, document.certificates)]
-        except FormatError as exc:
-            raise UntrustedError(exc.problem, section="C.3") from exc
-        leaf = _signer_of(pool, document.key_value)
-        path = check_signer(leaf, [one for one in pool if one is not leaf], self._policy, at)
+        leaf, others = read_signer(document)
+        path = check_signer(leaf, others, self._policy, at)
         public = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         known = _Known(
             path=path,
@@ -194,6 +173,66 @@ class Verifier:
                 self._known.clear()
             self._known[named] = known
         return known
+
+
+def only_signature(policy: Policy) -> None:
+    """Refuse a policy that wants more signatures than a voucher has.
+
+    Raises:
+        UntrustedError: It does.
+    """
+    if policy.required_signers > 1:
+        raise UntrustedError(f"a voucher has one signature, but {policy.required_signers} are required")
+
+
+def check_method(document: VoucherDocument, policy: Policy) -> Digest:
+    """Return the digest that the whole signature uses, if a policy accepts its algorithms.
+
+    Raises:
+        UntrustedError: It does not.
+    """
+    digest = digest_of_method(document.method)
+    if digest is None:
+        raise UntrustedError(f"the SignatureMethod {document.method[:80]} is not accepted")
+    for uri in document.digests:
+        if uri != DIGESTS[digest]:
+            raise UntrustedError(
+                f"expected the DigestMethod of the signature, {digest.value}, got {uri[:80]}"
+            )
+    if digest not in policy.digests:
+        raise UntrustedError(
+            f"a signature with {digest.value} is not accepted",
+            hint="use --digests sha1,sha256 to accept the form of 2004" if digest is Digest.SHA1 else None,
+        )
+    return digest
+
+
+def read_signer(document: VoucherDocument) -> tuple[x509.Certificate, list[x509.Certificate]]:
+    """Return the signer's certificate, and the others that the voucher has.
+
+    Raises:
+        UntrustedError: One of them can't be read.
+    """
+    try:
+        pool = [*map(read_certificate, document.certificates)]
+    except FormatError as exc:
+        raise UntrustedError(exc.problem, section="C.3") from exc
+    leaf = _signer_of(pool, document.key_value)
+    return leaf, [one for one in pool if one is not leaf]
+
+
+def check_key_value(
+    document: VoucherDocument, signer: x509.Certificate, scheme: Scheme, key_value: KeyNumbers
+) -> None:
+    """Make sure that the method fits the signer's key, and that KeyValue is no other key.
+
+    Raises:
+        UntrustedError: It does not, or is.
+    """
+    if scheme.uri != document.method or len(document.signature) != scheme.length:
+        raise UntrustedError(f"the signature does not fit the key of {subject_of(signer)}")
+    if document.key_value not in {None, key_value}:
+        raise UntrustedError("KeyValue is not the key of the certificate", section="C.3")
 
 
 def _signer_of(pool: Sequence[x509.Certificate], key_value: KeyNumbers | None) -> x509.Certificate:
@@ -267,8 +306,14 @@ def _config(method: str, digest: Digest) -> SignatureConfiguration:
     )
 
 
-def _core(document: VoucherDocument, leaf: x509.Certificate, digest: Digest) -> Sequence[XmlElement]:
-    """Return the Objects as they were digested, if the signature of *leaf* is valid for them."""
+def check_voucher_signature(
+    document: VoucherDocument, leaf: x509.Certificate, digest: Digest
+) -> Sequence[XmlElement]:
+    """Return the Objects as they were digested, if the signature of *leaf* is valid for them.
+
+    Raises:
+        UntrustedError: It is not.
+    """
     config = _config(document.method, digest)
     try:
         results: Any = _Core().verify(

@@ -79,6 +79,7 @@ def test_a_verdict_is_a_document() -> None:
         "signer": CALLED,
         "digest": "sha256",
         "options": [specification(IPTV), specification(QOS)],
+        "warnings": [],
     }
 
 
@@ -128,6 +129,7 @@ def test_a_voucher_for_another_device_says_so_in_its_document() -> None:
         "signer": CALLED,
         "digest": "sha256",
         "options": [specification(OTHERS)],
+        "warnings": [],
         **failure("refused", 5, ELSEWHERE, field="DeviceId", section="C.3, Table 62"),
     }
 
@@ -164,6 +166,7 @@ def test_a_voucher_that_is_not_trusted_is_told_of_in_a_document_without_what_it_
         "signer": None,
         "digest": None,
         "options": [],
+        "warnings": [],
         **failure("untrusted", 4, message, field="Signature.Object[0]"),
     }
 
