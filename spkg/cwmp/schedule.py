@@ -106,7 +106,7 @@ class Facts:
     changed: bool = False
     """Whether any parameter differs from what the ACS knows, with passive notification, too."""
     changed_at: float | None = None
-    """When the last one changed that has to be told at once; None if there is none."""
+    """When the last one changed that has to be told at once; None if nothing has."""
     changes_told: float | None = None
     """When the last session with ``4 VALUE CHANGE`` began; None if there was none."""
     change_interval: float = 60
