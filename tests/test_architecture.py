@@ -63,6 +63,7 @@ ONLY_IN = {
     "requests": (
         "spkg/download/http.py",
         "spkg/download/http_answer.py",
+        "spkg/agent/acs_response.py",
         "spkg/agent/client.py",
         "spkg/agent/transport.py",
     ),
@@ -70,11 +71,12 @@ ONLY_IN = {
         "spkg/download/answer_words.py",
         "spkg/download/http.py",
         "spkg/download/http_answer.py",
-        "spkg/agent/client.py",
+        "spkg/agent/acs_response.py",
+        "spkg/agent/contact_words.py",
         "spkg/agent/transport.py",
     ),
     "urllib": (
-        "spkg/agent/client.py",
+        "spkg/agent/acs_response.py",
         "spkg/download/url.py",
         "spkg/download/http.py",
         "spkg/trust/token_signer.py",
@@ -85,7 +87,7 @@ ONLY_IN = {
     "ftplib": ("spkg/download/ftp.py",),
     "tempfile": ("spkg/cli/cat.py",),
     "socket": ("spkg/download/", "spkg/agent/"),
-    "ssl": ("spkg/download/", "spkg/agent/client.py", "spkg/agent/transport.py"),
+    "ssl": ("spkg/download/", "spkg/agent/contact_words.py", "spkg/agent/transport.py"),
     "asyncio": ("spkg/agent/",),
     "h11": ("spkg/agent/listener.py",),
 }

@@ -9,7 +9,8 @@ from typing import Final
 
 import pytest
 
-from spkg.agent.client import AcsClient, acs_location
+from spkg.agent.acs_response import acs_location
+from spkg.agent.client import AcsClient
 from spkg.agent.contact import ContactError, ContactKind
 from spkg.agent.settings import AcsSettings
 from spkg.agent.transport import MOST_OCTETS

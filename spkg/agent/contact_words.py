@@ -1,0 +1,82 @@
+"""What went wrong on the way to an ACS, in words: one place for all that a network can do."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException, IncompleteRead
+from typing import Final
+
+import urllib3
+
+from spkg.agent.contact import ContactError, ContactKind
+from spkg.agent.transport import MOST_OCTETS, AcsLine, EarlyEndError, SilenceError, TooLongError
+from spkg.common.printable import printable
+from spkg.download.answer_words import innermost
+from spkg.download.tls import tls_refusal, tls_words
+from spkg.download.url import Location
+from spkg.errors import os_problem
+
+__all__ = ["in_words", "shown_of_acs", "too_long"]
+
+SHOWN_OF_ACS: Final = 80
+"""How many characters of a server's text are shown."""
+ACS_AUTHORITIES: Final = "set ca-bundle for a private certificate authority"
+ACS_CERTIFICATE: Final = "set client-certificate and client-key to show a certificate to the server"
+
+
+@contextmanager
+def in_words(where: Location, line: AcsLine) -> Iterator[None]:
+    """Turn what goes wrong with a request to a server into a :class:`ContactError`."""
+    try:
+        yield
+    except (urllib3.exceptions.HTTPError, HTTPException, OSError) as exc:  # those of requests are OSErrors
+        raise _error(where, innermost(exc), line) from exc
+    except ValueError as exc:
+        raise _error(where, exc, line) from exc
+
+
+def too_long(where: Location) -> ContactError:
+    """Return the error for a response that is too long."""
+    problem = f"{where}: the response is longer than {MOST_OCTETS} bytes"
+    return ContactError(problem, kind=ContactKind.PROTOCOL)
+
+
+def shown_of_acs(text: str) -> str:
+    """Return the beginning of what a server said, for people."""
+    return printable(text)[:SHOWN_OF_ACS]
+
+
+def _error(where: Location, problem: BaseException, line: AcsLine) -> ContactError:
+    """Return the error for what went wrong on the way to a server, or with its response."""
+    stage = line.stage
+    if stage is ContactKind.NAME:
+        return ContactError(f"{where}: the host name can't be resolved", kind=stage)
+    refusal = tls_refusal(where, problem)
+    if refusal is not None:
+        hint = (
+            ACS_AUTHORITIES
+            if isinstance(problem, ssl.SSLCertVerificationError)
+            else refusal.hint and ACS_CERTIFICATE
+        )
+        return ContactError(refusal.problem, kind=ContactKind.TLS, hint=hint)
+    match problem:
+        case TooLongError():
+            return too_long(where)
+        case SilenceError() | TimeoutError() if stage is not ContactKind.HTTP:
+            return ContactError(f"{where}: the connection timed out", kind=stage)
+        case SilenceError() | TimeoutError() | urllib3.exceptions.TimeoutError():
+            return ContactError(f"{where}: no complete response in time", kind=ContactKind.TIMEOUT)
+        case ssl.SSLError() if stage is ContactKind.TLS or not isinstance(problem, ssl.SSLEOFError):
+            return ContactError(f"{where}: {tls_words(problem)}", kind=ContactKind.TLS)
+        case EarlyEndError() | ssl.SSLError():
+            return ContactError(f"{where}: the response ended early", kind=ContactKind.CONNECT)
+        case IncompleteRead() | urllib3.exceptions.IncompleteRead() if line.allowance.ended:
+            return ContactError(f"{where}: the response ended early", kind=ContactKind.CONNECT)
+        case ConnectionError() if problem.errno is None:  # http.client has its own
+            return ContactError(
+                f"{where}: the server closed the connection without a response", kind=ContactKind.CONNECT
+            )
+        case OSError():
+            return ContactError(f"{where}: {os_problem(problem)[:SHOWN_OF_ACS]}", kind=ContactKind.CONNECT)
+        case _:
+            return ContactError(f"{where}: the response is not valid HTTP", kind=ContactKind.PROTOCOL)
