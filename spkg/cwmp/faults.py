@@ -26,6 +26,8 @@ __all__ = [
     "CLIENT",
     "FAULTS",
     "MAX_FAULT_STRING",
+    "METHOD_FAULTS",
+    "PARAMETER_FAULTS",
     "REASONS",
     "FaultCode",
     "Faults",
@@ -144,8 +146,30 @@ REASONS: Final[dict[tuple[type[SpkgError], Reason], Faults]] = {
 """The FaultCodes for some reasons, used before FAULTS; never for an UnsafeError, whatever caused it."""
 
 
-WITHOUT_RESOURCES: Final = frozenset({"GetOptions"})
-"""The methods that do not know 9004: GetOptions has 9000 to 9003 (A.4.1.4)."""
+METHOD_FAULTS: Final[dict[str, frozenset[int]]] = {
+    name: frozenset(map(FaultCode, codes))
+    for name, codes in {
+        "GetRPCMethods": (9001, 9002),
+        "SetParameterValues": range(9001, 9009),
+        "GetParameterValues": range(9001, 9006),
+        "GetParameterNames": (9001, 9002, 9003, 9005),
+        "SetParameterAttributes": (*range(9001, 9006), 9009),
+        "GetParameterAttributes": range(9001, 9006),
+        "AddObject": range(9001, 9006),
+        "DeleteObject": (9001, 9002, 9003, 9005),
+        "Reboot": (9001, 9002, 9003),
+        "Download": (9000, 9001, 9002, 9003, 9010, 9012, 9013),
+        "Upload": (9000, 9001, 9002, 9003, 9011, 9012, 9013),
+        "FactoryReset": range(9000, 9004),
+        "GetQueuedTransfers": (9000, 9001, 9002),
+        "ScheduleInform": range(9000, 9004),
+        "SetVouchers": range(9000, 9005),
+        "GetOptions": range(9000, 9004),
+    }.items()
+}
+"""The FaultCodes that a device may answer each method with (A.3, A.4)."""
+PARAMETER_FAULTS: Final = frozenset(map(FaultCode, (9001, 9002, 9005, 9006, 9007, 9008)))
+"""Those that may stand for one parameter in error (A.3.2.1, Table 58)."""
 
 
 def transfer_fault(error: SpkgError) -> FaultCode:
@@ -156,10 +180,14 @@ def transfer_fault(error: SpkgError) -> FaultCode:
 def method_fault(error: SpkgError, method: str = "") -> FaultCode:
     """Return the FaultCode that answers a method that failed; one that the *method* knows."""
     code = error.code if isinstance(error, MethodFaultError) else _faults(error).method
-    if code is FaultCode.RESOURCES_EXCEEDED and method in WITHOUT_RESOURCES:
-        refused = isinstance(error, RefusedError)  # the request is too large, not the store too full
-        return FaultCode.INVALID_ARGUMENTS if refused else FaultCode.INTERNAL_ERROR
-    return code
+    known = METHOD_FAULTS.get(method)
+    if known is None or code in known or code is FaultCode.METHOD_NOT_SUPPORTED:
+        return code
+    # Where 9004 is not known, the request is too large, or else something here too full.
+    refused = code is FaultCode.RESOURCES_EXCEEDED and isinstance(error, RefusedError)
+    if not refused and code not in CLIENT:
+        return FaultCode.INTERNAL_ERROR
+    return FaultCode.INVALID_ARGUMENTS if FaultCode.INVALID_ARGUMENTS in known else FaultCode.REQUEST_DENIED
 
 
 def _faults(error: SpkgError) -> Faults:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spkg.common.hostile_xml import XmlElement
-from spkg.cwmp.arrays import BASE64, follow, read_array, write_array
+from spkg.cwmp.arrays import BASE64, References, read_array, write_array
 from spkg.cwmp.envelopes import Message, read_message
 from spkg.cwmp.soap import own_text, write_envelope
 from spkg.errors import NO_ROOM, FormatError, RefusedError
@@ -21,14 +21,14 @@ def read(members: str, beside: str = "", *, kind: str = "", most: int = 4) -> li
     envelope = read_message(
         write_envelope(f'{call}<x:beside {XSI} xmlns:x="urn:x" id="beside"/>{beside}', None)
     )
-    found = read_array(array_of(envelope), envelope.values, field="List", most=most, types=BASE64)
+    found = read_array(array_of(envelope), References(envelope), field="List", most=most, types=BASE64)
     return [own_text(one) for one in found]
 
 
 def array_of(envelope: Message) -> XmlElement:
     assert envelope.problem is None
     assert envelope.body is not None
-    return follow(envelope.body[0], envelope.values, field="List")
+    return References(envelope).follow(envelope.body[0], field="List")
 
 
 def refusal(members: str, beside: str = "", *, kind: str = "") -> str:
@@ -105,7 +105,7 @@ def test_the_array_may_stand_beside_the_call() -> None:
     )
     envelope = read_message(write_envelope(body, None))
 
-    found = read_array(array_of(envelope), envelope.values, field="List", most=2, types=BASE64)
+    found = read_array(array_of(envelope), References(envelope), field="List", most=2, types=BASE64)
 
     assert [own_text(one) for one in found] == ["a", "b"]
 
@@ -131,6 +131,30 @@ def test_a_value_is_referred_to_once() -> None:
     problem = refusal('<item href="#id0"/><item href="#id0"/>', '<b id="id0">b</b>')
 
     assert problem == "List[1]: must not refer to the value of another member [TR-069 3.5]"
+
+
+def shared(text: str, times: int) -> str | None:
+    """Return why a value may not be referred to so often by what is no member of an array."""
+    body = "<cwmp:Call>" + '<a href="#id0"/>' * times + f'</cwmp:Call><b id="id0">{text}</b>'
+    envelope = read_message(write_envelope(body, None))
+    references = References(envelope)
+    assert envelope.body is not None
+    try:
+        for element in envelope.body:
+            assert references.follow(element, field="a").text == text
+    except FormatError as exc:
+        return str(exc)
+    return None
+
+
+def test_a_short_value_may_be_shared_by_arguments() -> None:
+    assert shared("both", 2) is None
+    assert shared("x" * 65535, 2) is None
+
+
+@pytest.mark.parametrize(("text", "times"), [("x" * 65536, 2), ("x" * 999, 67), ("x<c/>", 2)])
+def test_a_large_value_is_not_shared(text: str, times: int) -> None:
+    assert shared(text, times) == "a: must not refer to the value of another member [TR-069 3.5]"
 
 
 @pytest.mark.parametrize("inside", ["a", "<b/>"])
@@ -170,6 +194,6 @@ def test_what_is_written_is_read(texts: list[str]) -> None:
     written = write_array("List", "soapenc:base64", [f"<base64>{text}</base64>\n" for text in texts])
     envelope = read_message(write_envelope(f"<cwmp:Call>{written}</cwmp:Call>", None))
 
-    found = read_array(array_of(envelope), envelope.values, field="List", most=4, types=BASE64)
+    found = read_array(array_of(envelope), References(envelope), field="List", most=4, types=BASE64)
 
     assert [own_text(one) for one in found] == texts

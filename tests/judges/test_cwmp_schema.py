@@ -1,11 +1,8 @@
 """The schema of cwmp-1-0 as the judge: every envelope that we write is valid by it.
 
-The schema is nobody's but the Broadband Forum's: ``SPKG_CWMP_SCHEMA`` names the file, and without it nothing
-here is judged.  It imports the schemas of SOAP from the network; what it refers to of them stands here.
+``SPKG_CWMP_SCHEMA`` names the file, and without it nothing here is judged.
 """
 
-import os
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,78 +15,13 @@ import pytest
 from lxml import etree
 
 from spkg.cwmp.soap import fault_response
+from tests.support.cwmp_schema import CWMP_SCHEMA, schema_files
 from tests.support.kit import AT
 from tests.support.rpc_kit import envelope, get_options, named, set_vouchers
 from tests.support.voucher_kit import signed
 from vouchers.acs.request import set_vouchers_request
 from vouchers.cpe.messages import options_response, vouchers_response
 from vouchers.cpe.option_life import OptionState, unvouchered
-
-SCHEMA: Final = os.environ.get("SPKG_CWMP_SCHEMA")
-SOAP: Final = "http://schemas.xmlsoap.org/soap/envelope/"
-ENCODING: Final = "http://schemas.xmlsoap.org/soap/encoding/"
-ENVELOPE_SCHEMA: Final = f"""<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:tns="{SOAP}"
-    targetNamespace="{SOAP}">
-  <xs:element name="Envelope">
-    <xs:complexType>
-      <xs:sequence>
-        <xs:element ref="tns:Header" minOccurs="0"/>
-        <xs:element ref="tns:Body"/>
-      </xs:sequence>
-      <xs:attribute ref="tns:encodingStyle"/>
-    </xs:complexType>
-  </xs:element>
-  <xs:element name="Header">
-    <xs:complexType>
-      <xs:sequence>
-        <xs:any namespace="##other" minOccurs="0" maxOccurs="unbounded" processContents="strict"/>
-      </xs:sequence>
-    </xs:complexType>
-  </xs:element>
-  <xs:element name="Body">
-    <xs:complexType>
-      <xs:sequence>
-        <xs:any namespace="##any" minOccurs="0" maxOccurs="unbounded" processContents="strict"/>
-      </xs:sequence>
-    </xs:complexType>
-  </xs:element>
-  <xs:element name="Fault">
-    <xs:complexType>
-      <xs:sequence>
-        <xs:element name="faultcode" type="xs:QName"/>
-        <xs:element name="faultstring" type="xs:string"/>
-        <xs:element name="faultactor" type="xs:anyURI" minOccurs="0"/>
-        <xs:element name="detail" minOccurs="0">
-          <xs:complexType>
-            <xs:sequence>
-              <xs:any namespace="##any" minOccurs="0" maxOccurs="unbounded" processContents="strict"/>
-            </xs:sequence>
-          </xs:complexType>
-        </xs:element>
-      </xs:sequence>
-    </xs:complexType>
-  </xs:element>
-  <xs:attribute name="mustUnderstand">
-    <xs:simpleType>
-      <xs:restriction base="xs:boolean"><xs:pattern value="0|1"/></xs:restriction>
-    </xs:simpleType>
-  </xs:attribute>
-  <xs:attribute name="encodingStyle" type="xs:anyURI"/>
-</xs:schema>
-"""
-"""An envelope of SOAP 1.1, stricter than its own schema: whatever is in it has to be declared."""
-ENCODING_SCHEMA: Final = f"""<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:tns="{ENCODING}"
-    targetNamespace="{ENCODING}">
-  <xs:complexType name="Array">
-    <xs:sequence>
-      <xs:any namespace="##any" minOccurs="0" maxOccurs="unbounded" processContents="lax"/>
-    </xs:sequence>
-    <xs:attribute ref="tns:arrayType"/>
-  </xs:complexType>
-  <xs:attribute name="arrayType" type="xs:string"/>
-  <xs:simpleType name="base64"><xs:restriction base="xs:base64Binary"/></xs:simpleType>
-</xs:schema>
-"""
 
 Judge = Callable[[bytes], str | None]
 """Says what is wrong with an envelope; None where nothing is."""
@@ -98,20 +30,9 @@ Judge = Callable[[bytes], str | None]
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The schema, with the stand-ins beside it instead of the network."""
-    if not SCHEMA:
+    if not CWMP_SCHEMA:
         pytest.skip("NOT JUDGED: SPKG_CWMP_SCHEMA names no schema of cwmp-1-0")
-    here = tmp_path_factory.mktemp("schema")
-    text = Path(SCHEMA).read_text(encoding="utf-8")
-    for name, uri, stand_in in (
-        ("envelope.xsd", SOAP, ENVELOPE_SCHEMA),
-        ("encoding.xsd", ENCODING, ENCODING_SCHEMA),
-    ):
-        assert f'schemaLocation="{uri}"' in text
-        text = text.replace(f'schemaLocation="{uri}"', f'schemaLocation="{name}"')
-        (here / name).write_text(stand_in, encoding="utf-8")
-    (found := here / "cwmp.xsd").write_text(text, encoding="utf-8")
-    assert not re.search('schemaLocation="[a-z]+:', text)
-    return found
+    return schema_files(tmp_path_factory.mktemp("schema"))
 
 
 @cache

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from spkg.common.hostile_xml import XML_BLANKS, XmlElement
-from spkg.cwmp.arrays import BASE64, follow, read_array
+from spkg.cwmp.arrays import BASE64, References, read_array
 from spkg.cwmp.envelopes import Message, MessageKind, argument_name, read_message
 from spkg.cwmp.faults import method_fault
 from spkg.cwmp.soap import MAX_NAME_SHOWN, fault_response, own_text
@@ -121,7 +121,7 @@ def answer(
             note(f"the time and the provisioning code are not stored: {exc}")
         if request.is_empty:
             return None
-        call = _Call(request, store, verifier, device, now, supposed=supposed)
+        call = _Call(request, store, verifier, device, now, References(request), supposed=supposed)
         method = _METHODS.get(request.name) if request.kind is MessageKind.CALL else None
         if request.body is not None and method is None:
             raise request.not_supported()
@@ -144,6 +144,7 @@ class _Call:
     verifier: Verifier
     device: Device
     at: datetime | None
+    references: References
     supposed: bool = field(kw_only=True)
 
     def argument(self, name: str) -> XmlElement:
@@ -162,12 +163,12 @@ class _Call:
         if names != [name]:
             got = ", ".join(names)[:MAX_NAME_SHOWN] or "none"
             raise UsageError(f"expected the one argument {name}, got {got}", section="A.2.2")
-        return follow(found[0], self.request.values, field=name)
+        return self.references.follow(found[0], field=name)
 
 
 def _set_vouchers(call: _Call) -> bytes:
     array = call.argument("VoucherList")
-    members = read_array(array, call.request.values, field="VoucherList", most=MAX_VOUCHERS, types=BASE64)
+    members = read_array(array, call.references, field="VoucherList", most=MAX_VOUCHERS, types=BASE64)
     if not members:
         raise UsageError("must have at least one voucher", field="VoucherList", section="A.4.1.3")
     sources = [f"VoucherList[{index}]" for index in range(len(members))]
