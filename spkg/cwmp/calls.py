@@ -28,7 +28,7 @@ from spkg.cwmp.values import AcsFault
 from spkg.errors import NO_ROOM, FormatError, RefusedError, SpkgError
 
 __all__ = [
-    "MAX_WRITTEN",
+    "MAX_ENVELOPE_WRITTEN",
     "Call",
     "WrittenEnvelope",
     "decode_answer",
@@ -39,7 +39,7 @@ __all__ = [
     "listed_methods",
 ]
 
-MAX_WRITTEN: Final = 16 << 20
+MAX_ENVELOPE_WRITTEN: Final = 16 << 20
 """The largest envelope that is written, in bytes."""
 VOUCHER_METHODS: Final = frozenset({"SetVouchers", "GetOptions"})
 """The methods of which a device has both or none (Table 4, note 5)."""
@@ -207,8 +207,8 @@ def _written(
     content = write_arguments(arguments, values, writer)
     body = f"<cwmp:{tag}>\n{content}</cwmp:{tag}>\n" if content else f"<cwmp:{tag}></cwmp:{tag}>\n"
     octets = write_envelope(body, name, version=version, typed="xsi:" in body or '"xsd:' in body)
-    if len(octets) > MAX_WRITTEN:
-        problem = f"expected an envelope of at most {MAX_WRITTEN} bytes, got {len(octets)}"
+    if len(octets) > MAX_ENVELOPE_WRITTEN:
+        problem = f"expected an envelope of at most {MAX_ENVELOPE_WRITTEN} bytes, got {len(octets)}"
         raise RefusedError(problem, section="A.2.1", reason=NO_ROOM)
     return WrittenEnvelope(octets, writer.replaced)
 

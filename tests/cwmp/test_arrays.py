@@ -141,7 +141,7 @@ def shared(text: str, times: int) -> str | None:
     assert envelope.body is not None
     try:
         for element in envelope.body:
-            assert references.follow(element, field="a").text == text
+            assert references.follow(element, field="a").text == text.partition("<")[0]
     except FormatError as exc:
         return str(exc)
     return None

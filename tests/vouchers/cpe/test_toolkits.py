@@ -145,7 +145,7 @@ def test_a_member_that_is_its_own_list_is_no_voucher(store: OptionStore) -> None
     answer = ask(store, filled(DOT_NET.replace("<Item>@B</Item>", '<Item href="#id1"/>')))
 
     assert answer == fault(
-        9003, "VoucherList[1]: offset 0x0000: malformed XML: document is empty [TR-069 C.3]", "1"
+        9003, "VoucherList[1]: must not refer to the value of another member [TR-069 3.5]", "1"
     )
     assert store.lives() == []
 
