@@ -20,6 +20,8 @@ from tests.support.naive_installer import Tree, plant, seen
 from tests.support.sampling import sample
 
 SHARED: Final = Path("/dev/shm")  # noqa: S108 - a directory of our own is made there
+ATTEMPTS: Final = 3
+"""How often a system call is tried to be hit: where it is quick, less is written of the progress."""
 FAULTS: Final = ("signal=KILL", "error=EIO", "error=ENOSPC")
 ACTS: Final = {
     "on trial": ("apply", "p.spkg", "--trust", "ca.pem", "--back-up", "600", "--back-up-boots", "0"),
@@ -116,11 +118,14 @@ def test_whatever_ends_it_the_root_is_as_before_or_behind_it(
     missed = 0
 
     for point in sample(points, every=1):
-        bench.fresh()
-        ended = bench.act(trace=",".join(MUTATING), inject=point.inject(fault))
+        for _ in range(ATTEMPTS):
+            bench.fresh()
+            ended = bench.act(trace=",".join(MUTATING), inject=point.inject(fault))
+            if hit := ended.injected or "killed by SIGKILL" in ended.log:
+                break
         recovered = bench.recover()
         found = bench.look()
-        missed += not ended.injected and "killed by SIGKILL" not in ended.log
+        missed += not hit
         if ended.status == 1 or recovered.status != 0:
             problems.append(f"{point}: {ended.status} {ended.stderr}; {recovered.status} {recovered.stderr}")
         if found not in (bench.before, bench.after):
@@ -134,4 +139,4 @@ def test_whatever_ends_it_the_root_is_as_before_or_behind_it(
 
     assert points
     assert problems == []
-    assert missed <= 1 + len(points) // 10  # the log may be read before strace has written its last line
+    assert missed == 0

@@ -417,6 +417,8 @@ MUTATING: Final = (
 READING: Final = ("openat", "openat2", "newfstatat", "fstat", "read", "getdents64", "fstatfs", "flock")
 PATIENCE: Final = 60
 """Seconds after which a program hangs."""
+PR_SET_CHILD_SUBREAPER: Final = 36
+"""Whoever has lost its parent becomes the child of this process."""
 _CALL: Final = re.compile(r"(?:\d+ +)?(\w+)\((.*)")
 
 
@@ -537,13 +539,18 @@ def serve(desk: Path) -> None:
     os.chdir(desk)
     for module in ("spkg.cli.apply", "spkg.cli.recover", "spkg.install.supervisor", "spkg.report.apply"):
         import_module(module)  # which commands load when they run
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     for line in sys.stdin:
         job = json.loads(line)
         (desk / "log").unlink(missing_ok=True)
         child = os.fork()
         if child == 0:
             _run(job)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with suppress(ChildProcessError):
+            while True:  # strace writes its last lines when the process that it looks at is gone
+                os.wait()
+        print(status, flush=True)
 
 
 def _run(job: dict[str, Any]) -> NoReturn:
