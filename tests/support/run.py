@@ -60,6 +60,7 @@ def bounded(
         settings: What it finds in the environment.
         none_is_fine: Whether it may have no test to run.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell has it ignored
     running = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings}, start_new_session=True)
     try:
         status = running.wait(budget)
