@@ -1,6 +1,6 @@
 """A system that is not Linux, as far as names go: what others lack is gone before anything is imported.
 
-``python elsewhere.py ARGS`` runs the program there.
+``python elsewhere.py ARGS`` runs the program there; with ``-- ARGS`` behind them once more, unless it failed.
 """
 
 import contextlib
@@ -65,4 +65,12 @@ for name in MODULES:
 if __name__ == "__main__":
     from spkg.__main__ import main
 
-    main(sys.argv[1:], prog_name="spkg")
+    words = sys.argv[1:]
+    while words:
+        end = words.index("--") if "--" in words else len(words)
+        called, words = words[:end], words[end + 1 :]
+        try:
+            main(called, prog_name="spkg")
+        except SystemExit as exc:
+            if exc.code:
+                raise

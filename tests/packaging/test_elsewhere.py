@@ -47,15 +47,15 @@ def test_a_package_and_a_voucher_are_made_and_looked_at_there(tmp_path: Path) ->
         ("voucher", "verify", "v.xml", *TRUST),
     ]
 
-    told = [(run(*step, cwd=tmp_path), step) for step in steps]
+    done = run(*[word for step in steps for word in ("--", *step)][1:], cwd=tmp_path)
 
-    assert [(step, one.stderr) for one, step in told if one.returncode] == []
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("args", [("apply", "a.spkg", "--root", ".", *TRUST), ("status", "--root", ".")])
 def test_what_changes_a_root_says_that_it_needs_linux(args: tuple[str, ...], tmp_path: Path) -> None:
-    run("keygen", "k", cwd=tmp_path)
-    run("build", str(SAMPLE / "manifest.toml"), "-o", "a.spkg", *KEY, cwd=tmp_path)
+    build = ("build", str(SAMPLE / "manifest.toml"), "-o", "a.spkg", *KEY)
+    assert run("keygen", "k", "--", *build, cwd=tmp_path).returncode == 0
 
     result = run(*args, cwd=tmp_path)
 
