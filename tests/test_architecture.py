@@ -6,6 +6,7 @@ import sys
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
@@ -122,8 +123,15 @@ MAKES_FILES = {
 }
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Return what a module imports, reads and calls; each rule looks at it."""
+    kinds = (ast.Import, ast.ImportFrom, ast.Attribute, ast.Name)
+    return tuple(node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds))
+
+
 def imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -178,12 +186,10 @@ def test_the_library_reads_neither_clock_nor_environment(path: Path) -> None:
     if room_of(module_of(path)) in COMMAND_LINE:
         return
 
-    used = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+    used = {node.attr for node in nodes(path) if isinstance(node, ast.Attribute)}
 
     assert used.isdisjoint(OUTSIDE)
-    assert "print" not in {
-        node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)
-    }
+    assert "print" not in {node.id for node in nodes(path) if isinstance(node, ast.Name)}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)
@@ -193,7 +199,7 @@ def test_only_the_writers_make_files(path: Path) -> None:
 
     used = {
         node.attr
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if isinstance(node, ast.Attribute)
         and not (isinstance(node.value, ast.Name) and node.value.id == "root")
         and not (isinstance(node.value, ast.Attribute) and node.value.attr == "_root")
