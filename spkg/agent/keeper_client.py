@@ -14,10 +14,14 @@ from spkg.agent.keeper import MAX_PACKET
 from spkg.common.documents import Document
 from spkg.errors import HostError
 
-__all__ = ["KeeperClient", "TransferNews"]
+__all__ = ["KeeperClient", "KeeperGoneError", "TransferNews"]
 
 KEEPER_PATIENCE: Final = 150
 """How long the keeper may take to answer, in seconds: longer than any program that it waits for."""
+
+
+class KeeperGoneError(HostError):
+    """The keeper has ended: the agent can't go on without it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +42,8 @@ class TransferNews:
 class KeeperClient:
     """Asks the keeper; it may be used from any thread.
 
-    Each method raises :class:`HostError` if the keeper refuses, can't do it, or is gone.
+    Each method raises :class:`HostError` if the keeper refuses or can't do it, :class:`KeeperGoneError` if it
+    has ended.
 
     Args:
         channel: Our end.
@@ -148,7 +153,8 @@ class KeeperClient:
         """Send an order, and return the reply.
 
         Raises:
-            HostError: The keeper refuses, or is gone.
+            HostError: The keeper refuses.
+            KeeperGoneError: It has ended.
         """
         try:
             self._channel.send(json.dumps(order).encode())
@@ -166,7 +172,7 @@ class KeeperClient:
         """Return the next message; an event is noted.
 
         Raises:
-            HostError: The keeper is gone.
+            KeeperGoneError: The keeper has ended.
         """
         try:
             octets, descriptors, _, _ = socket.recv_fds(self._channel, MAX_PACKET, 1)
@@ -182,5 +188,5 @@ class KeeperClient:
         return document, descriptors
 
 
-def _gone() -> HostError:
-    return HostError("the process that has the rights of the agent is gone")
+def _gone() -> KeeperGoneError:
+    return KeeperGoneError("the process that has the rights of the agent is gone")

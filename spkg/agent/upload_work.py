@@ -22,8 +22,6 @@ UPLOAD_PATIENCE: Final = 60
 DUMP_LIMIT: Final = 300
 """How long the command that makes a file may take, in seconds."""
 REPORT_MODE: Final = 0o600
-UPLOAD_FAILURE: Final = 9011
-"""The FaultCode of a file that could not be sent (Table 58)."""
 
 
 def upload_work(
@@ -60,15 +58,15 @@ def upload_work(
             send_file(octets, location, Login(**login), patience=UPLOAD_PATIENCE, sleep=sleep)
         except SpkgError as exc:
             refused = exc.reason == LOGIN
-            code = int(FaultCode.AUTHENTICATION_FAILURE) if refused else UPLOAD_FAILURE
+            code = FaultCode.AUTHENTICATION_FAILURE if refused else FaultCode.UPLOAD_FAILURE
             status, text = exc.STATUS, str(exc)
         except OSError as exc:
-            status, code, text = "error", UPLOAD_FAILURE, os_problem(exc)
+            status, code, text = "error", FaultCode.UPLOAD_FAILURE, os_problem(exc)
         document = {
             "exit": 0 if status == "sent" else 1,
             "status": status,
             "message": text,
-            "fault": {"code": code, "string": text[:MAX_FAULT_STRING]},
+            "fault": {"code": int(code), "string": text[:MAX_FAULT_STRING]},
             "reboot_required": False,
             "start_time": start,
             "complete_time": timestamp(),
