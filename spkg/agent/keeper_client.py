@@ -21,7 +21,7 @@ KEEPER_PATIENCE: Final = 150
 
 
 class KeeperGoneError(HostError):
-    """The keeper has ended: the agent can't go on without it."""
+    """The keeper has ended: without it the agent is of no use."""
 
 
 @dataclass(frozen=True, kw_only=True)

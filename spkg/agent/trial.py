@@ -70,7 +70,7 @@ class ParameterTrials:
         self._seen = None
 
     def due(self) -> float | None:
-        """Return when the trial ends, in seconds since the boot; None if there is none."""
+        """Return when the trial ends, in seconds since the boot; None if nothing is on trial."""
         running = self._state.trial()
         return None if running is None else running.due(self._boot_id)
 
