@@ -1,0 +1,241 @@
+"""All parameters there are, whoever serves them: found by their names, and read.
+
+Providers are asked only for paths that touch what they own, and all of them together within one deadline.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from spkg.agent.tree.builtin import BuiltIns
+from spkg.agent.tree.channel import ProviderError
+from spkg.agent.tree.model import (
+    COUNTER,
+    DescribedParameter,
+    DescribedTable,
+    Description,
+    Inventory,
+    inventory,
+)
+from spkg.agent.tree.provider import Deadline, ParameterSource, ProviderFault, ValuesRead
+from spkg.errors import FormatError
+
+__all__ = ["PROVIDER_PATIENCE", "Holdings"]
+
+PROVIDER_PATIENCE: Final = 5.0
+"""How long all providers together may take for a request, in seconds."""
+
+
+@dataclass
+class _Cached:
+    """What was made of the last description and instances of a provider."""
+
+    description: Description = field(default_factory=Description)
+    instances: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    inventory: Inventory = field(default_factory=Inventory)
+
+
+class Holdings:
+    """The parameters of the agent and of its providers.
+
+    Args:
+        own: Those of the agent.
+        sources: The providers.
+        clock: Returns the time in seconds; it never jumps.
+        note: Takes what is worth a line in the log.
+    """
+
+    def __init__(
+        self,
+        own: BuiltIns,
+        sources: Sequence[ParameterSource],
+        clock: Callable[[], float],
+        note: Callable[[str], None],
+    ) -> None:
+        self.own = own
+        self.sources = tuple(sources)
+        self.root = f"{own.root}."
+        self._clock = clock
+        self._note = note
+        self._own = inventory(own.description(), {})
+        self._cached: dict[str, _Cached] = {}
+        self._fresh: dict[str, Inventory] = {}
+        """What was seen of each provider since the present request began."""
+        self.deadline = Deadline(clock, PROVIDER_PATIENCE)
+
+    def begin(self) -> Deadline:
+        """Begin to answer another request: patience begins anew."""
+        self.deadline = Deadline(self._clock, PROVIDER_PATIENCE)
+        self._fresh.clear()
+        return self.deadline
+
+    def look_again(self) -> None:
+        """Forget what was seen, because objects were added or deleted."""
+        self._fresh.clear()
+
+    def source_of(self, name: str) -> ParameterSource | None:
+        """Return the provider of a parameter or object; None if it is the agent's own, or nobody's."""
+        if name in self._own.parameters:
+            return None
+        for source in self.sources:
+            if any(name.startswith(path) for path in source.owned):
+                return source
+        return None
+
+    def parameter(self, name: str) -> DescribedParameter | None:
+        """Return a parameter by its full name; None if there is none.
+
+        Raises:
+            ProviderError: Its provider can't say.
+        """
+        if name in self._own.parameters:
+            return self._own.parameters[name]
+        source = self.source_of(name)
+        if source is None:
+            return None
+        single = source.describe(self.deadline).single.get(name)
+        return single or self._inventory(source).parameters.get(name)
+
+    def table(self, path: str) -> DescribedTable | None:
+        """Return a table by its partial path; None if there is none.
+
+        Raises:
+            ProviderError: Its provider can't say.
+        """
+        source = self.source_of(path)
+        return None if source is None else self._inventory(source).tables.get(path)
+
+    def instances(self, path: str) -> tuple[int, ...]:
+        """Return the instance numbers in a table, whoever serves them.
+
+        Raises:
+            ProviderError: A provider can't say.
+        """
+        return tuple(sorted({one for found in self._touching(path) for one in found.instances.get(path, ())}))
+
+    def below(self, path: str) -> dict[str, DescribedParameter] | None:
+        """Return the parameters below a partial path, in order; None if there is no such path.
+
+        Raises:
+            ProviderError: A provider can't say.
+        """
+        found: dict[str, DescribedParameter] = {}
+        exists = not path
+        for held in self._touching(path):
+            exists = exists or path in held.objects
+            if path in {"", self.root}:
+                found |= held.parameters
+            else:
+                found |= {name: one for name, one in held.parameters.items() if name.startswith(path)}
+        return {name: found[name] for name in sorted(found)} if exists else None
+
+    def objects(self, path: str) -> dict[str, bool]:
+        """Return the objects at and below a partial path: whether instances can be added or deleted there.
+
+        Raises:
+            ProviderError: A provider can't say.
+        """
+        found: dict[str, bool] = {}
+        for held in self._touching(path):
+            for name, can in held.objects.items():
+                if name.startswith(path):
+                    found[name] = can or found.get(name, False)
+        return found
+
+    def read(self, parameters: Mapping[str, DescribedParameter]) -> ValuesRead:
+        """Return the values of parameters, each in the form of its type.
+
+        Raises:
+            ProviderError: A provider can't say anything.
+        """
+        values: dict[str, str] = {}
+        faults: dict[str, ProviderFault] = {}
+        asked: dict[str, list[str]] = {}
+        for name, one in parameters.items():
+            counted = self._counted(name)
+            if one.secret:
+                values[name] = ""
+            elif counted is not None:
+                values[name] = counted
+            elif name in self._own.parameters:
+                values[name] = self.own.rows[name.removeprefix(self.root)].read()
+            elif (source := self.source_of(name)) is not None:
+                asked.setdefault(source.name, []).append(name)
+        for source in self.sources:
+            if source.name in asked:
+                found = source.get(asked[source.name], self.deadline)
+                values |= found.values
+                faults |= found.faults
+        return self._typed(parameters, values, faults)
+
+    def _typed(
+        self,
+        parameters: Mapping[str, DescribedParameter],
+        values: Mapping[str, str],
+        faults: dict[str, ProviderFault],
+    ) -> ValuesRead:
+        """Return values in the form of their types; a value that does not fit is a fault, and never cut."""
+        typed: dict[str, str] = {}
+        for name, value in values.items():
+            try:
+                typed[name] = parameters[name].type.read(value)
+            except FormatError as exc:
+                faults[name] = ProviderFault(9002, f"its value does not fit its type: {exc.problem}")
+        return ValuesRead({name: typed[name] for name in parameters if name in typed}, faults)
+
+    def _counted(self, name: str) -> str | None:
+        """Return the value of a parameter that counts the instances next to it; None for any other."""
+        if not name.endswith(COUNTER):
+            return None
+        path = f"{name.removesuffix(COUNTER)}."
+        if name in self._own.parameters:
+            return str(len(self.instances(path)))
+        source = self.source_of(name)
+        held = None if source is None else self._inventory(source)
+        return None if held is None or name not in held.counters else str(len(held.instances[path]))
+
+    def _touching(self, path: str) -> Iterator[Inventory]:
+        """Give what is there of everybody who owns something at, above or below a path."""
+        yield self._own
+        for source in self.sources:
+            if any(path.startswith(owned) or owned.startswith(path) for owned in source.owned):
+                yield self._inventory(source)
+
+    def _inventory(self, source: ParameterSource) -> Inventory:
+        """Return what is there of a provider: one picture a request, made anew where something differs."""
+        if source.name in self._fresh:
+            return self._fresh[source.name]
+        description = source.describe(self.deadline)
+        instances = source.instances("", self.deadline) if description.table_paths else {}
+        cached = self._cached.setdefault(source.name, _Cached())
+        if description is not cached.description or instances != cached.instances:
+            try:
+                found = inventory(description, instances)
+            except FormatError as exc:
+                raise ProviderError(f"provider {source.name!r}: {exc}") from exc
+            clash = next((name for name in found.parameters if name in self._own.parameters), None)
+            if clash is not None:
+                raise ProviderError(f"provider {source.name!r}: {clash} is the agent's own")
+            self._cached[source.name] = cached = _Cached(description, instances, found)
+        self._fresh[source.name] = cached.inventory
+        return cached.inventory
+
+    def readable(self, names: Iterable[str]) -> tuple[dict[str, DescribedParameter], dict[str, str]]:
+        """Return those of these parameters that can be read now, and their values.
+
+        A provider that can't say anything costs its own parameters, and a line in the log.
+        """
+        groups: dict[str, list[str]] = {}
+        for name in names:
+            source = self.source_of(name)
+            groups.setdefault("" if source is None else source.name, []).append(name)
+        found: dict[str, DescribedParameter] = {}
+        values: dict[str, str] = {}
+        for group in groups.values():
+            try:
+                parameters = {name: one for name in group if (one := self.parameter(name)) is not None}
+                values |= self.read(parameters).values
+                found |= parameters
+            except ProviderError as exc:
+                self._note(str(exc))
+        return found, values

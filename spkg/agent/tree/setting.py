@@ -1,0 +1,460 @@
+"""Changing parameters and objects so that all of a request is done, or nothing, whenever the power fails.
+
+Everything is checked first.  What providers have to do is kept as an intent before the first of them is
+called, and its effects on the agent's own state, the ParameterKey among them, come with its end, in one
+transaction.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from spkg.agent.records import SUBSCRIBER, Intent, ParameterTrial
+from spkg.agent.settings import AgentConfig
+from spkg.agent.state import FACT_PARAMETER_KEY, FACT_URL_TOLD, AgentState, StateChange
+from spkg.agent.tree.builtin import ACS_URL, PARAMETER_KEY, Surroundings
+from spkg.agent.tree.changes import Notifications
+from spkg.agent.tree.channel import ProviderError
+from spkg.agent.tree.holdings import Holdings
+from spkg.agent.tree.model import COUNTER, MAX_INSTANCE, DescribedParameter, parent
+from spkg.agent.tree.provider import ParameterSource, RefusedByProviderError
+from spkg.common.printable import amount, printable
+from spkg.cwmp.events import Event, EventCode
+from spkg.cwmp.faults import FaultCode, MethodFaultError, ParameterFault
+from spkg.cwmp.types import WrongTypeError
+from spkg.cwmp.values import ParameterValue
+from spkg.errors import FormatError, HostError, RefusedError, UsageError
+
+__all__ = ["ParameterSetting", "answering"]
+
+OF_PARAMETERS_IN_ERROR: Final = {9005, 9006, 9007, 9008}
+"""The FaultCodes of a parameter in error (A.3.2.1)."""
+OF_ADDING: Final = {9001, 9002, 9003, 9004, 9005}
+OF_DELETING: Final = {9001, 9002, 9003, 9005}
+SHOWN_NAME: Final = 80
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Answer a request with 9002 where a provider can't do its part."""
+    try:
+        yield
+    except ProviderError as exc:
+        raise MethodFaultError(FaultCode.INTERNAL_ERROR, str(exc)) from exc
+
+
+class ParameterSetting:
+    """What changes parameters and objects.
+
+    Args:
+        config: The configuration.
+        holdings: The parameters.
+        state: Where it is kept.
+        notifications: What the ACS knows.
+        around: What comes from outside.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        holdings: Holdings,
+        state: AgentState,
+        notifications: Notifications,
+        around: Surroundings,
+    ) -> None:
+        self._config = config
+        self._holdings = holdings
+        self._state = state
+        self._notifications = notifications
+        self._around = around
+
+    def set_values(self, values: Sequence[ParameterValue], key: str) -> int:
+        """Set values for the ACS, all or none (A.3.2.1).
+
+        Returns:
+            0, or 1 if some are in force after the next reboot.
+
+        Raises:
+            MethodFaultError: They can't be set; each parameter in error is named.
+        """
+        self._holdings.begin()
+        with answering():
+            wanted = self._checked(values)
+            own, others, before = self._split(wanted)
+        if not others:
+            with self._state.change() as change:
+                self._supersede(change, own)
+                self._finish(change, Intent(built_in=own, parameter_key=key), {})
+            return 0
+        self._settle_earlier()
+        intent = Intent(values=others, before=before, built_in=own, parameter_key=key)
+        with self._state.change() as change:
+            change.set_intent(intent)
+        with answering():
+            return self._perform(intent)
+
+    def set_locally(self, name: str, value: str) -> int:
+        """Set a value for the subscriber, if the ACS lets that happen (Table 19).
+
+        Returns:
+            0, or 1 if it is in force after the next reboot.
+
+        Raises:
+            UsageError: There is no such parameter.
+            FormatError: The value does not fit it.
+            RefusedError: It must not be changed.
+            HostError: A provider can't do it.
+        """
+        self._holdings.begin()
+        found = self._holdings.parameter(name)
+        if found is None:
+            raise UsageError(f"there is no parameter {printable(name[:SHOWN_NAME])}")
+        if not found.writable:
+            raise RefusedError(f"{name} can't be changed")
+        if SUBSCRIBER not in self._notifications.access(name):
+            raise RefusedError(f"{name} can only be changed by the ACS, which has said so")
+        plain = name.removeprefix(self._holdings.root)
+        if plain == ACS_URL and self._config.acs.lock_url and self._state.fact(FACT_URL_TOLD):
+            raise RefusedError(f"{name} can only be changed by the ACS (lock-url)")
+        text = found.type.read(value)
+        problem = self._problem(name, text)
+        if problem is not None:
+            raise FormatError(problem, field=name)
+        own, others, before = self._split({name: (found, text)})
+        intent = Intent(values=others, before=before, built_in=own, local=True)
+        if others:
+            if not self.carry_out():
+                raise HostError("earlier values still wait for a provider")
+            with self._state.change() as change:
+                change.set_intent(intent)
+            return self._perform(intent)
+        with self._state.change() as change:
+            self._supersede(change, own)
+            self._finish(change, intent, {})
+        return 0
+
+    def add_object(self, path: str, key: str) -> tuple[int, int]:
+        """Add an object to a table (A.3.2.6).
+
+        Returns:
+            Its instance number, and 0, or 1 if it is there after the next reboot.
+
+        Raises:
+            MethodFaultError: It can't be added.
+        """
+        self._holdings.begin()
+        with answering():
+            table = self._holdings.table(path) if path.endswith(".") else None
+            source = self._holdings.source_of(path)
+            if table is None or source is None or not table.can_add:
+                problem = f"no object can be added to {printable(path[:SHOWN_NAME])!r}"
+                raise MethodFaultError(FaultCode.INVALID_NAME, problem)
+            there = self._holdings.instances(path)
+        if table.most is not None and len(there) >= table.most:
+            problem = f"{path} has at most {amount(table.most, 'instance')}"
+            raise MethodFaultError(FaultCode.RESOURCES_EXCEEDED, problem)
+        self._settle_earlier()
+        number = self._next_instance(path, there)
+        added = f"{path}{number}."
+        intent = Intent(added=added, parameter_key=key)
+        with self._state.change() as change:
+            change.set_intent(intent)
+            change.set_next_instance(path, min(number, MAX_INSTANCE) + 1)
+        status = self._change_object(
+            intent, OF_ADDING, lambda: source.add(path, number, self._holdings.begin()), Intent(deleted=added)
+        )
+        return number, status
+
+    def delete_object(self, path: str, key: str) -> int:
+        """Delete an object (A.3.2.7).
+
+        Returns:
+            0, or 1 if it is gone after the next reboot.
+
+        Raises:
+            MethodFaultError: It can't be deleted.
+        """
+        self._holdings.begin()
+        table, number = parent(path), path.rstrip(".").rpartition(".")[2]
+        with answering():
+            source = self._holdings.source_of(path)
+            found = self._holdings.table(table) if path.endswith(f".{number}.") else None
+            if (
+                source is None
+                or found is None
+                or not found.can_add
+                or number not in {str(one) for one in self._holdings.instances(table)}
+            ):
+                problem = f"no object {printable(path[:SHOWN_NAME])!r} can be deleted"
+                raise MethodFaultError(FaultCode.INVALID_NAME, problem)
+        self._settle_earlier()
+        intent = Intent(deleted=path, parameter_key=key)
+        with self._state.change() as change:
+            change.set_intent(intent)
+        return self._change_object(
+            intent, OF_DELETING, lambda: source.delete(path, self._holdings.begin()), None
+        )
+
+    def carry_out(self) -> bool:
+        """Carry out what is left of an earlier request; return whether nothing is left now.
+
+        A provider that refuses has everything set back; one that can't be reached is asked again later.
+        """
+        intent = self._state.intent()
+        if intent is None:
+            return True
+        try:
+            if intent.added is not None or intent.deleted is not None:
+                self._repeat_object(intent)
+            else:
+                self._perform(intent, again=True)
+        except ProviderError as exc:
+            self._around.note(f"an earlier request waits, or was taken back: {exc}")
+        return self._state.intent() is None
+
+    def _checked(self, values: Sequence[ParameterValue]) -> dict[str, tuple[DescribedParameter, str]]:
+        """Return the parameters to set, each with its value in the form of its type.
+
+        Raises:
+            MethodFaultError: Some are in error; all of these are named.
+        """
+        faults: dict[str, ParameterFault] = {}
+        wanted: dict[str, tuple[DescribedParameter, str]] = {}
+        names = [one.name for one in values]
+        seen: set[str] = set()
+        twice = {name for name in names if name in seen or seen.add(name)}  # type: ignore[func-returns-value]
+        for one in values:
+            found = self._holdings.parameter(one.name)
+            if one.name in twice:
+                fault = (FaultCode.INVALID_ARGUMENTS, "occurs more than once")
+            elif found is None:
+                fault = (FaultCode.INVALID_NAME, "there is no such parameter")
+            elif not found.writable:
+                fault = (FaultCode.NOT_WRITABLE, "can't be changed")
+            else:
+                try:
+                    text = found.type.read(one.value)
+                except FormatError as exc:
+                    wrong = isinstance(exc, WrongTypeError)
+                    fault = (FaultCode.INVALID_TYPE if wrong else FaultCode.INVALID_VALUE, exc.problem)
+                else:
+                    problem = self._problem(one.name, text)
+                    if problem is None:
+                        wanted[one.name] = (found, text)
+                        continue
+                    fault = (FaultCode.INVALID_VALUE, problem)
+            faults[one.name] = ParameterFault(one.name, *fault)
+        for source, texts in self._by_source({name: text for name, (_, text) in wanted.items()}):
+            for name, refused in source.check(texts, self._holdings.deadline).items():
+                code = refused.code if refused.code in OF_PARAMETERS_IN_ERROR else FaultCode.INVALID_VALUE
+                faults[name] = ParameterFault(name, FaultCode(code), refused.text)
+        if faults:
+            ordered = tuple(faults[name] for name in dict.fromkeys(names) if name in faults)
+            problem = f"{amount(len(ordered), 'parameter')} in error"
+            raise MethodFaultError(FaultCode.INVALID_ARGUMENTS, problem, ordered)
+        return wanted
+
+    def _problem(self, name: str, text: str) -> str | None:
+        """Return what is wrong with a new value of one of the agent's own parameters."""
+        row = self._holdings.own.rows.get(name.removeprefix(self._holdings.root))
+        return None if row is None or self._holdings.source_of(name) is not None else row.check(text)
+
+    def _split(
+        self, wanted: Mapping[str, tuple[DescribedParameter, str]]
+    ) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+        """Return what differs from now: of the agent (without the root), of providers, and what that was."""
+        own: dict[str, str] = {}
+        others: dict[str, DescribedParameter] = {}
+        for name, (found, text) in wanted.items():
+            plain = name.removeprefix(self._holdings.root)
+            if self._holdings.source_of(name) is not None:
+                others[name] = found
+            elif self._holdings.own.setting(plain) != text:
+                own[plain] = text
+        now = self._holdings.read({name: one for name, one in others.items() if not one.secret}).values
+        fresh = {name: wanted[name][1] for name in others if now.get(name) != wanted[name][1]}
+        return own, fresh, {name: now[name] for name in fresh if name in now}
+
+    def _perform(self, intent: Intent, *, again: bool = False) -> int:
+        """Have providers set values, and finish; where one refuses, have all set back.
+
+        Args:
+            intent: What to do.
+            again: Whether its request is over: then a provider that can't be reached is waited for.
+
+        Raises:
+            ProviderError: One has refused, or can't be reached.
+        """
+        status = 0
+        begun: list[tuple[ParameterSource, dict[str, str]]] = []
+        try:
+            for source, values in self._by_source(intent.values):
+                begun.append((source, values))
+                status = max(status, source.put(values, self._holdings.begin()))
+        except ProviderError as exc:
+            if not again or isinstance(exc, RefusedByProviderError):
+                self._take_back(intent, begun)
+            raise
+        read = {} if intent.local else self._read_back(intent.values)
+        with self._state.change() as change:
+            change.set_intent(None)
+            self._finish(change, intent, read)
+        return status
+
+    def _take_back(self, intent: Intent, begun: Sequence[tuple[ParameterSource, Mapping[str, str]]]) -> None:
+        """Set back what was set; what can't be is kept as an intent of its own."""
+        left: dict[str, str] = {}
+        for source, values in begun:
+            before = {name: intent.before[name] for name in values if name in intent.before}
+            lost = sorted(values.keys() - before.keys())
+            if lost:
+                self._around.note(f"{', '.join(lost)} can't be set back: what it was is not known")
+            try:
+                if before:
+                    source.put(before, self._holdings.begin())
+            except RefusedByProviderError as exc:
+                self._around.note(f"can't be set back: {exc}")
+            except ProviderError:
+                left |= before
+        with self._state.change() as change:
+            change.set_intent(Intent(values=left) if left else None)
+
+    def _change_object(
+        self, intent: Intent, codes: set[int], work: Callable[[], int], undo: Intent | None
+    ) -> int:
+        """Have a provider add or delete an object, and finish.
+
+        Args:
+            intent: What to do.
+            codes: The FaultCodes that the method can be answered with.
+            work: Does it.
+            undo: What to do where it is not known whether it was done.
+        """
+        try:
+            status = work()
+        except ProviderError as exc:
+            refused = exc.faults if isinstance(exc, RefusedByProviderError) else {}
+            code = next((fault.code for fault in refused.values() if fault.code in codes), 9002)
+            with self._state.change() as change:
+                change.set_intent(None if refused else undo)
+            if not refused and undo is not None:
+                self.carry_out()
+            raise MethodFaultError(FaultCode(code), str(exc)) from exc
+        self._end_object(intent)
+        return status
+
+    def _end_object(self, intent: Intent) -> None:
+        self._holdings.look_again()
+        around = parent(parent(intent.added or intent.deleted or ""))
+        told = self._state.told().items()
+        # Whatever the counter of the table is called, its change comes from the ACS.
+        read = self._read_back(
+            {name: old for name, old in told if parent(name) == around and name.endswith(COUNTER)}
+        )
+        with self._state.change() as change:
+            change.set_intent(None)
+            self._finish(change, intent, read)
+            if intent.deleted is not None:
+                change.forget_below(intent.deleted)
+                self._notifications.forget_below(intent.deleted)
+
+    def _repeat_object(self, intent: Intent) -> None:
+        """Add or delete an object again, unless that is done already.
+
+        Raises:
+            ProviderError: The provider can't be reached.
+        """
+        path = intent.added or intent.deleted or ""
+        table, number = parent(path), int(path.rstrip(".").rpartition(".")[2])
+        source = self._holdings.source_of(path)
+        try:
+            if source is None:
+                self._around.note(f"{path}: no provider serves it any more")
+            elif intent.added is not None:
+                source.add(table, number, self._holdings.begin())
+            else:
+                source.delete(path, self._holdings.begin())
+        except RefusedByProviderError as exc:
+            self._holdings.begin()
+            if (number in self._holdings.instances(table)) is not (intent.added is not None):
+                self._around.note(f"an earlier request was given up: {exc}")
+                with self._state.change() as change:
+                    change.set_intent(None)
+                return
+        self._end_object(intent)
+
+    def _finish(self, change: StateChange, intent: Intent, read: Mapping[str, str]) -> None:
+        """Write what a request changes in the agent's own state, in the transaction that ends it."""
+        url = self._holdings.own.setting(ACS_URL)
+        if intent.built_in.get(ACS_URL, url) != url:
+            change.add_event(Event(EventCode.BOOTSTRAP))
+        if not intent.local:
+            self._begin_trial(change, intent.built_in)
+        for name, value in intent.built_in.items():
+            change.set_value(name, value)
+        root = self._holdings.root
+        known = {f"{root}{name}": value for name, value in intent.built_in.items()} | dict(read)
+        if intent.parameter_key is not None:
+            change.fact(FACT_PARAMETER_KEY, intent.parameter_key)
+            known[f"{root}{PARAMETER_KEY}"] = intent.parameter_key
+        if not intent.local:
+            self._notifications.known_to_acs(change, known)
+
+    def _begin_trial(self, change: StateChange, built_in: Mapping[str, str]) -> None:
+        """Put parameters on trial that the ACS sets and that may cut it off."""
+        names = [name for name in built_in if name in self._config.back_up_parameters]
+        delay = self._config.install.back_up
+        if not names or not delay:
+            return
+        running = self._state.trial()
+        before = {name: self._state.value(name) for name in names} | dict(running.before if running else {})
+        change.set_trial(
+            ParameterTrial(
+                before=before,
+                delay=delay,
+                since_boot=self._around.boot_clock(),
+                boot_id=self._around.boot_id,
+            )
+        )
+
+    def _supersede(self, change: StateChange, own: Mapping[str, str]) -> None:
+        """Take out of a waiting request what a newer one sets."""
+        waiting = self._state.intent()
+        if waiting is not None:
+            rest = {name: value for name, value in waiting.built_in.items() if name not in own}
+            change.set_intent(Intent(**{**vars(waiting), "built_in": rest, "parameter_key": None}))
+
+    def _settle_earlier(self) -> None:
+        """Carry out what is left of an earlier request before another one begins.
+
+        Raises:
+            MethodFaultError: It can't be.
+        """
+        if not self.carry_out():
+            problem = "earlier values still wait for a provider that can't be reached"
+            raise MethodFaultError(FaultCode.INTERNAL_ERROR, problem)
+
+    def _read_back(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Return what providers made of values that the ACS is told changes of."""
+        followed = {name: value for name, value in values.items() if self._notifications.is_followed(name)}
+        if not followed:
+            return {}
+        self._holdings.begin()
+        return {**followed, **self._holdings.readable(followed)[1]}
+
+    def _by_source(self, values: Mapping[str, str]) -> list[tuple[ParameterSource, dict[str, str]]]:
+        """Return values by their providers, in the order of the configuration."""
+        found: dict[str, dict[str, str]] = {}
+        for name, value in values.items():
+            source = self._holdings.source_of(name)
+            if source is not None:
+                found.setdefault(source.name, {})[name] = value
+        return [(source, found[source.name]) for source in self._holdings.sources if source.name in found]
+
+    def _next_instance(self, path: str, there: Sequence[int]) -> int:
+        """Return an instance number that was never used; when all were, one that is free (A.3.2.6)."""
+        number = max(self._state.instances().get(path, 1), max(there, default=0) + 1)
+        if number <= MAX_INSTANCE:
+            return number
+        used = {*there}
+        return next(one for one in range(1, MAX_INSTANCE) if one not in used)
