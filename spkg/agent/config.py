@@ -152,7 +152,7 @@ class _Reader:
             InformSettings(
                 enable=self._switch(table, "enable", default=True),
                 interval=int(self._seconds(table, "interval", 600, 1)),
-                time=moment,
+                reference=moment,
             ),
         )
 

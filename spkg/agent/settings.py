@@ -90,7 +90,7 @@ class InformSettings:
     enable: bool
     interval: int
     """In seconds, at least 1."""
-    time: datetime | None
+    reference: datetime | None
     """PeriodicInformTime; None for a phase that is drawn once."""
 
 

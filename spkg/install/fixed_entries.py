@@ -5,7 +5,7 @@ from typing import Final
 
 from spkg.errors import RefusedError
 from spkg.install.effects import DeleteEntry, Effect, MoveEntry
-from spkg.install.root_tree import EntryKind, Tree
+from spkg.install.root_tree import AnyTree, EntryKind
 from spkg.install.tree_path import Parts, shown
 
 __all__ = ["check_fixed", "fixed_refusal", "permission_refusal", "touched_by"]
@@ -14,7 +14,7 @@ FLAGS: Final = {"immutable": "i", "append-only": "a"}
 """The attributes, as chattr spells them."""
 
 
-def check_fixed(touched: Iterable[tuple[Parts, EntryKind | None]], tree: Tree) -> None:
+def check_fixed(touched: Iterable[tuple[Parts, EntryKind | None]], tree: AnyTree) -> None:
     """Check that everything that has to be removed, replaced or moved can be, also back.
 
     Args:

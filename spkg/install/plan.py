@@ -36,7 +36,7 @@ from spkg.install.heritage import ACCESS_LIST, NO_HERITAGE, Heritage, group_of_l
 from spkg.install.planned_tree import Blob, Directory, Leaf, Node, Overlay
 from spkg.install.requirements import check_requirements
 from spkg.install.room import RoomLeft, check_room
-from spkg.install.root_tree import EntryKind, Tree
+from spkg.install.root_tree import AnyTree, EntryKind
 from spkg.install.tree_path import Parts, shown
 from spkg.verify.signatures import TrustedPackage
 
@@ -73,7 +73,7 @@ class Plan(Sealed, of=_SEAL, maker="spkg.plan_installation()"):
 def plan_installation(
     trusted: TrustedPackage,
     device: Device | None,
-    tree: Tree,
+    tree: AnyTree,
     *,
     refuse_unknown: bool = False,
     in_place: bool = False,
@@ -130,7 +130,7 @@ def plan_installation(
 
 
 def plan_command(
-    trusted: TrustedPackage, device: Device | None, tree: Tree, command: Command
+    trusted: TrustedPackage, device: Device | None, tree: AnyTree, command: Command
 ) -> tuple[Effect, ...]:
     """Return what a single command of *trusted* changes.
 
@@ -153,7 +153,7 @@ class _Run:
         left: What is free, if each command has to fit into what those before it left; else None.
     """
 
-    def __init__(self, package: Package, device: Device | None, tree: Tree, left: RoomLeft | None) -> None:
+    def __init__(self, package: Package, device: Device | None, tree: AnyTree, left: RoomLeft | None) -> None:
         self._left = left
         self._device = Device() if device is None else device
         self._files = {file.command: number for number, file in enumerate(package.files)}
@@ -401,7 +401,7 @@ def _lowest(names: list[bytes]) -> bytes:
     return min(decimal)[1] if decimal else min(names)
 
 
-def _lost(effects: Iterable[Effect], tree: Tree) -> Iterator[Finding]:
+def _lost(effects: Iterable[Effect], tree: AnyTree) -> Iterator[Finding]:
     """Give a warning for each set of extended attributes that files lose when they are replaced."""
     losing: dict[tuple[str, ...], list[Parts]] = {}
     for effect in effects:

@@ -13,7 +13,7 @@ from spkg.errors import RefusedError
 from spkg.format.paths import EXTENSION_LENGTH
 from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
 from spkg.install.heritage import NO_HERITAGE, Heritage
-from spkg.install.root_tree import OWN, EntryKind, Tree, TreeEntry
+from spkg.install.root_tree import OWN, AnyTree, EntryKind, TreeEntry
 from spkg.install.tree_path import Parts, shown
 
 __all__ = [
@@ -78,7 +78,7 @@ class Overlay:
         links: How to treat symbolic links among the parents of a path.
     """
 
-    def __init__(self, tree: Tree, links: LinkPolicy) -> None:
+    def __init__(self, tree: AnyTree, links: LinkPolicy) -> None:
         self._tree = tree
         self._links = links
         self._root = Directory(())

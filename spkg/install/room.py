@@ -12,7 +12,7 @@ from spkg.errors import NO_ROOM, RefusedError
 from spkg.install.directory_growth import DirectoryGrowth, removal_peak
 from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
 from spkg.install.planned_tree import Blob, Directory, Leaf, Node
-from spkg.install.root_tree import OWN, EntryKind, Room, Tree, TreeEntry
+from spkg.install.root_tree import OWN, AnyTree, EntryKind, Room, TreeEntry
 from spkg.install.tree_path import Parts
 
 __all__ = [
@@ -62,7 +62,7 @@ class RoomLeft:
         RefusedError: There is no room to begin.
     """
 
-    def __init__(self, tree: Tree, room: Room, sizes: Sequence[int]) -> None:
+    def __init__(self, tree: AnyTree, room: Room, sizes: Sequence[int]) -> None:
         self._tree = tree
         self._block = room.block
         self._octets = room.free
@@ -226,7 +226,7 @@ def reserve_for(journal: int, record: int, size: int | None) -> int:
 def check_room(
     effects: Sequence[Effect],
     sizes: Sequence[int],
-    tree: Tree,
+    tree: AnyTree,
     room: Room,
     staged: Sequence[int] = (),
     *,
@@ -284,7 +284,7 @@ def check_room(
 class _Copies:
     """What an overlayfs has to copy, and to note as gone."""
 
-    def __init__(self, effects: Sequence[Effect], tree: Tree) -> None:
+    def __init__(self, effects: Sequence[Effect], tree: AnyTree) -> None:
         self.directories: list[Parts] = []
         """The directories that are copied: those above what changes."""
         self.files: list[int] = []
@@ -318,13 +318,13 @@ def _texts(effects: Sequence[Effect]) -> int:
     return sum(TEXT + 4 * sum(map(len, effect.path)) for effect in effects)
 
 
-def _old_record(effects: Sequence[Effect], tree: Tree) -> int:
+def _old_record(effects: Sequence[Effect], tree: AnyTree) -> int:
     """Return what the new record takes for the packages before, in bytes; their changes are not kept."""
     found = tree.entry(RECORD_PATH) if effects else None
     return 0 if found is None else min(found.size, OLD_RECORD)
 
 
-def _below(tree: Tree, path: Parts) -> Iterator[tuple[Parts, TreeEntry]]:
+def _below(tree: AnyTree, path: Parts) -> Iterator[tuple[Parts, TreeEntry]]:
     """Give everything in a tree."""
     waiting = [path]
     while waiting:

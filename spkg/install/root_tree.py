@@ -1,6 +1,6 @@
 """The tree below a root, as the planner sees it.
 
-A :class:`Tree` is only read, never changed; :class:`RootTree` reads a real one.
+A :class:`AnyTree` is only read, never changed; :class:`RootTree` reads a real one.
 """
 
 import os
@@ -17,7 +17,7 @@ from spkg.install.root import Root
 from spkg.install.tree_path import Parts
 from spkg.install.upper_layer import TMPFS, upper_layer
 
-__all__ = ["OWN", "EntryKind", "Room", "RootTree", "Tree", "TreeEntry"]
+__all__ = ["OWN", "AnyTree", "EntryKind", "Room", "RootTree", "TreeEntry"]
 
 OWN: Final[Parts] = (OWN_DIRECTORY,)
 """The installer's own directory."""
@@ -80,7 +80,7 @@ class Room:
     """Whether directories take more for more names, as not on tmpfs."""
 
 
-class Tree(Protocol):
+class AnyTree(Protocol):
     """Reads a tree.  Every method raises ``OSError`` if that fails."""
 
     @property

@@ -60,7 +60,7 @@ def test_the_defaults_are_those_of_the_documentation(
 
     assert (found.acs.timeout, found.acs.retry_limit, found.acs.outstanding) == (30, 11, 1)
     assert (found.acs.dhcp, found.acs.pipelining, found.acs.unsafe_downgrade) == (False, False, False)
-    assert (found.inform.enable, found.inform.interval, found.inform.time) == (True, 600, None)
+    assert (found.inform.enable, found.inform.interval, found.inform.reference) == (True, 600, None)
     assert (found.listener.address, found.listener.port, found.listener.host) == ("0.0.0.0", 7547, "auto")  # noqa: S104 - compared
     assert found.install.root == Path("/")
     assert found.install.trust == (tmp_path / "ca.pem",)
@@ -78,8 +78,13 @@ def test_the_defaults_are_those_of_the_documentation(
         ("acs", "retry-limit = 0", "acs.retry_limit", 0),
         ("acs", 'before-boot-clock = "ignore-dates"', "acs.before_boot_clock", BeforeBootClock.IGNORE_DATES),
         ("acs", "unsafe-downgrade = true", "acs.unsafe_downgrade", True),
-        ("inform", "time = 2026-01-01T03:00:00Z", "inform.time", datetime(2026, 1, 1, 3, tzinfo=UTC)),
-        ("inform", 'time = "2026-01-01T05:00:00+02:00"', "inform.time", datetime(2026, 1, 1, 3, tzinfo=UTC)),
+        ("inform", "time = 2026-01-01T03:00:00Z", "inform.reference", datetime(2026, 1, 1, 3, tzinfo=UTC)),
+        (
+            "inform",
+            'time = "2026-01-01T05:00:00+02:00"',
+            "inform.reference",
+            datetime(2026, 1, 1, 3, tzinfo=UTC),
+        ),
         ("connection-requests", 'listen = ""', "listener.address", None),
         ("connection-requests", 'listen = "[::1]:80"', "listener.address", "::1"),
         ("connection-requests", 'listen = "192.0.2.1:0"', "listener.port", 0),

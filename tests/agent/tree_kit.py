@@ -15,7 +15,7 @@ from typing import Any, Final
 from spkg.agent.config import load_agent_config
 from spkg.agent.settings import AgentConfig, ProviderKind, ProviderSettings
 from spkg.agent.state import AgentState
-from spkg.agent.tree.builtin import Surroundings
+from spkg.agent.tree.builtin import TreeSurroundings
 from spkg.agent.tree.provider import ParameterSource, ProviderNotice
 from spkg.agent.tree.sources import open_sources
 from spkg.agent.tree.tree import Tree
@@ -135,7 +135,7 @@ class Bench:
         """Return the tree as it is after a start."""
         options = self.options
         self.sources = open_sources(self.config, self._start, self.notices.append, self._now)
-        around = Surroundings(
+        around = TreeSurroundings(
             boot_id=self.boot_id,
             boot_clock=lambda: self.boot_clock,
             address=lambda: self.address,
@@ -175,7 +175,9 @@ class Bench:
         settings = next(one for one in self.config.providers if one.name == name)
         ours, theirs = socket.socketpair()
         with theirs:
-            self.processes.append(subprocess.Popen(settings.command, stdin=theirs.fileno(), stdout=theirs.fileno()))
+            self.processes.append(
+                subprocess.Popen(settings.command, stdin=theirs.fileno(), stdout=theirs.fileno())
+            )
         return ours
 
 

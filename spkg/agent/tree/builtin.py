@@ -18,7 +18,7 @@ from spkg.agent.state import (
     FACT_VERSION_BOOT,
     AgentState,
 )
-from spkg.agent.tree.model import DescribedParameter, Description
+from spkg.agent.tree.model import DescribedParameter, ParameterDescription
 from spkg.common.times import write_time
 from spkg.cwmp.types import NO_TIME, read_type
 from spkg.device import Device
@@ -33,7 +33,7 @@ __all__ = [
     "REQUEST_USERNAME",
     "BuiltIn",
     "BuiltIns",
-    "Surroundings",
+    "TreeSurroundings",
 ]
 
 ACS_URL: Final = "ManagementServer.URL"
@@ -48,18 +48,18 @@ GATEWAY_WAN: Final = "WANDevice.1.WANConnectionDevice.1.WANIPConnection.1.Extern
 MAX_DEVICE_LOG: Final = 1 << 15
 """The longest DeviceLog, in characters (Table 61)."""
 MAX_VERSION_FILE: Final = 4096
-AUTO: Final = "auto"
+_AUTO: Final = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class TreeSurroundings:
     """What the tree learns from outside, given by the loop."""
 
     boot_id: str
     boot_clock: Callable[[], float]
     """Returns the seconds since the boot; never jumps."""
     address: Callable[[], str]
-    """Returns the address that packets to the ACS leave from; empty while there is none."""
+    """Returns the address that packets to the ACS leave from; empty while none is known."""
     connection_request_url: Callable[[], str]
     """Returns where connection requests are taken; empty where they are not, or there is no address yet."""
     note: Callable[[str], None]
@@ -103,7 +103,9 @@ class BuiltIns:
         around: What comes from outside.
     """
 
-    def __init__(self, config: AgentConfig, device: Device, state: AgentState, around: Surroundings) -> None:
+    def __init__(
+        self, config: AgentConfig, device: Device, state: AgentState, around: TreeSurroundings
+    ) -> None:
         self._config = config
         self._device = device
         self._state = state
@@ -111,7 +113,7 @@ class BuiltIns:
         self.root = config.device.root
         self.wan: WanAddress | None = config.device.wan
         if self.wan is None and self.root == GATEWAY_ROOT:
-            self.wan = WanAddress(parameter=GATEWAY_WAN, address=AUTO)
+            self.wan = WanAddress(parameter=GATEWAY_WAN, address=_AUTO)
         served = {f"{path}" for one in config.providers for path in one.paths}
         self._serves_wan = self.wan is not None and not any(
             self.wan.parameter.startswith(one) for one in served
@@ -119,9 +121,9 @@ class BuiltIns:
         self._version = self._software_version()
         self.rows = {row.name: row for row in (*self._device_info(), *self._management(), *self._others())}
 
-    def description(self) -> Description:
+    def description(self) -> ParameterDescription:
         """Return the parameters as a provider describes its own."""
-        return Description(
+        return ParameterDescription(
             parameters=tuple(
                 DescribedParameter(
                     path=f"{self.root}.{row.name}",
@@ -245,7 +247,7 @@ class BuiltIns:
             self._kept(
                 "ManagementServer.PeriodicInformTime",
                 "dateTime",
-                lambda: NO_TIME if inform.time is None else write_time(inform.time),
+                lambda: NO_TIME if inform.reference is None else write_time(inform.reference),
             ),
             BuiltIn(
                 name=PARAMETER_KEY,
@@ -279,7 +281,7 @@ class BuiltIns:
                 BuiltIn(
                     name=wan.parameter,
                     type="string(64)",
-                    read=self._around.address if stated == AUTO else lambda: stated,
+                    read=self._around.address if stated == _AUTO else lambda: stated,
                     informed=True,
                     forced=True,
                 )

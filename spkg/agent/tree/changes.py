@@ -1,7 +1,7 @@
 """What the ACS is told of changed values, and who may change them: the attributes (A.3.2.4, A.3.2.5, 3.2.1).
 
 A change is what differs from the value that the ACS knows.  So nothing needs to be watched, several changes
-are one, with the last value, and what the ACS has set itself is none.
+are one, with the last value, and what the ACS has set itself does not count.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

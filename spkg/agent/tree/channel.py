@@ -20,7 +20,7 @@ from spkg.common.printable import printable
 from spkg.errors import FormatError, HostError, os_problem
 
 __all__ = [
-    "MAX_LINE",
+    "LONGEST_PROVIDER_LINE",
     "MAX_NOTICES",
     "REST",
     "LineChannel",
@@ -30,9 +30,9 @@ __all__ = [
     "socket_connector",
 ]
 
-MAX_LINE: Final = 8 << 20
+LONGEST_PROVIDER_LINE: Final = 8 << 20
 """The longest line, in bytes: the values of a large gateway."""
-CHUNK: Final = 1 << 16
+RECEIVED_AT_ONCE: Final = 1 << 16
 MAX_NOTICES: Final = 100
 """The most notices within REST seconds."""
 MAX_UNASKED: Final = 16
@@ -57,7 +57,7 @@ class ProviderChannel(Protocol):
         """Return the answer to a request.
 
         Raises:
-            ProviderError: There is none within these seconds, or it is no JSON object.
+            ProviderError: None came within these seconds, or it is not a JSON object.
         """
 
     def close(self) -> None:
@@ -192,10 +192,10 @@ class ScriptChannel:
         found = bytearray()
         while b"\n" not in found:
             _wait(started, select.POLLIN, until, self._clock)
-            octets = started.recv(CHUNK)
+            octets = started.recv(RECEIVED_AT_ONCE)
             found += octets
-            if len(found) > MAX_LINE:
-                raise _EndedError(f"wrote a line of more than {MAX_LINE} bytes")
+            if len(found) > LONGEST_PROVIDER_LINE:
+                raise _EndedError(f"wrote a line of more than {LONGEST_PROVIDER_LINE} bytes")
             if not octets:
                 if found:
                     break
@@ -242,7 +242,7 @@ class _Line:
         """Return the next answer in time.
 
         Raises:
-            TimeoutError: There is none.
+            TimeoutError: None came.
             _EndedError: There will be none.
         """
         try:
@@ -283,7 +283,7 @@ class _Line:
     def _sort(self) -> str:
         """Take lines until there are no more; return why."""
         pending = bytearray()
-        while octets := self._socket.recv(CHUNK):
+        while octets := self._socket.recv(RECEIVED_AT_ONCE):
             begin = len(pending)
             pending += octets
             while (end := pending.find(b"\n", begin)) >= 0:
@@ -291,8 +291,8 @@ class _Line:
                 del pending[: end + 1]
                 begin = 0
                 self._take(_document(line))
-            if len(pending) > MAX_LINE:
-                raise _EndedError(f"wrote a line of more than {MAX_LINE} bytes")
+            if len(pending) > LONGEST_PROVIDER_LINE:
+                raise _EndedError(f"wrote a line of more than {LONGEST_PROVIDER_LINE} bytes")
         return "closed the connection"
 
     def _take(self, document: Document) -> None:

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from spkg.agent.tree.channel import ProviderError
-from spkg.agent.tree.model import MAX_DESCRIBED, Description, read_description
-from spkg.agent.tree.provider import MAX_TEXT_VALUE, Deadline, ProviderFault, ValuesRead
+from spkg.agent.tree.model import MAX_DESCRIBED, ParameterDescription, read_description
+from spkg.agent.tree.provider import MAX_TEXT_VALUE, ProviderFault, ProviderPatience, ValuesRead
 from spkg.common.atomic_output import new_file, write_all
 from spkg.common.json_input import read_json
 from spkg.errors import FormatError, SpkgError, os_problem
 
 __all__ = ["FileProvider"]
 
-MAX_FILE: Final = 4 << 20
+MAX_PARAMETER_FILE: Final = 4 << 20
 """The largest file, in bytes."""
 
 
@@ -38,18 +38,18 @@ class FileProvider:
         """What identifies the version of the file that was read."""
         self._values: dict[str, str] = {}
         self._entries: dict[str, dict[str, Any]] = {}
-        self._description = Description()
+        self._description = ParameterDescription()
 
-    def describe(self, deadline: Deadline) -> Description:  # noqa: ARG002 - as other sources
+    def describe(self, deadline: ProviderPatience) -> ParameterDescription:  # noqa: ARG002 - as other sources
         """Return the parameters."""
         self._read()
         return self._description
 
-    def instances(self, path: str, deadline: Deadline) -> Mapping[str, tuple[int, ...]]:  # noqa: ARG002
+    def instances(self, path: str, deadline: ProviderPatience) -> Mapping[str, tuple[int, ...]]:  # noqa: ARG002
         """Return nothing: instance numbers are in the names."""
         return {}
 
-    def get(self, names: Sequence[str], deadline: Deadline) -> ValuesRead:  # noqa: ARG002
+    def get(self, names: Sequence[str], deadline: ProviderPatience) -> ValuesRead:  # noqa: ARG002
         """Return values, or that they are not in the file any more."""
         self._read()
         gone = ProviderFault(9005, "not in the file any more")
@@ -58,7 +58,7 @@ class FileProvider:
             {name: gone for name in names if name not in self._values},
         )
 
-    def check(self, values: Mapping[str, str], deadline: Deadline) -> Mapping[str, ProviderFault]:  # noqa: ARG002
+    def check(self, values: Mapping[str, str], deadline: ProviderPatience) -> Mapping[str, ProviderFault]:  # noqa: ARG002
         """Return which are not in the file any more."""
         self._read()
         return {
@@ -67,7 +67,7 @@ class FileProvider:
             if name not in self._values
         }
 
-    def put(self, values: Mapping[str, str], deadline: Deadline) -> int:  # noqa: ARG002
+    def put(self, values: Mapping[str, str], deadline: ProviderPatience) -> int:  # noqa: ARG002
         """Write the file anew."""
         self._read()
         entries = {name: dict(entry) for name, entry in self._entries.items()}
@@ -81,21 +81,21 @@ class FileProvider:
             raise self._error(os_problem(exc) if isinstance(exc, OSError) else str(exc)) from exc
         return 0
 
-    def add(self, table: str, instance: int, deadline: Deadline) -> int:  # noqa: ARG002
+    def add(self, table: str, instance: int, deadline: ProviderPatience) -> int:  # noqa: ARG002
         """Refuse: the objects of a file are those in it."""
         raise self._error(f"{table}: no object can be added to a file")
 
-    def delete(self, path: str, deadline: Deadline) -> int:  # noqa: ARG002
+    def delete(self, path: str, deadline: ProviderPatience) -> int:  # noqa: ARG002
         """Refuse: the objects of a file are those in it."""
         raise self._error(f"{path}: no object can be deleted from a file")
 
-    def lock(self, deadline: Deadline) -> None:
+    def lock(self, deadline: ProviderPatience) -> None:
         """Nothing: a session sees what is in the file."""
 
-    def unlock(self, deadline: Deadline) -> None:
+    def unlock(self, deadline: ProviderPatience) -> None:
         """Nothing was locked."""
 
-    def reset(self, deadline: Deadline) -> None:
+    def reset(self, deadline: ProviderPatience) -> None:
         """Nothing: what the file was at first is not known; the command for factory resets replaces it."""
 
     def close(self) -> None:
@@ -116,9 +116,9 @@ class FileProvider:
             if version == self._seen:
                 return
             with self._path.open("rb") as file:
-                octets = file.read(MAX_FILE + 1)
-            if len(octets) > MAX_FILE:
-                raise FormatError(f"the file has more than {MAX_FILE} bytes")  # noqa: TRY301 - told below
+                octets = file.read(MAX_PARAMETER_FILE + 1)
+            if len(octets) > MAX_PARAMETER_FILE:
+                raise FormatError(f"the file has more than {MAX_PARAMETER_FILE} bytes")  # noqa: TRY301 - told below
             self._take(read_json(octets))
         except OSError as exc:
             raise self._error(os_problem(exc)) from exc

@@ -1,4 +1,4 @@
-"""All parameters there are, whoever serves them: found by their names, and read.
+"""All parameters, of the agent and of providers: found by their names, and read.
 
 Providers are asked only for paths that touch what they own, and all of them together within one deadline.
 """
@@ -13,11 +13,11 @@ from spkg.agent.tree.model import (
     COUNTER,
     DescribedParameter,
     DescribedTable,
-    Description,
     Inventory,
+    ParameterDescription,
     inventory,
 )
-from spkg.agent.tree.provider import Deadline, ParameterSource, ProviderFault, ValuesRead
+from spkg.agent.tree.provider import ParameterSource, ProviderFault, ProviderPatience, ValuesRead
 from spkg.errors import FormatError
 
 __all__ = ["PROVIDER_PATIENCE", "Holdings"]
@@ -30,7 +30,7 @@ PROVIDER_PATIENCE: Final = 5.0
 class _Cached:
     """What was made of the last description and instances of a provider."""
 
-    description: Description = field(default_factory=Description)
+    description: ParameterDescription = field(default_factory=ParameterDescription)
     instances: Mapping[str, Sequence[int]] = field(default_factory=dict)
     inventory: Inventory = field(default_factory=Inventory)
 
@@ -61,11 +61,11 @@ class Holdings:
         self._cached: dict[str, _Cached] = {}
         self._fresh: dict[str, Inventory] = {}
         """What was seen of each provider since the present request began."""
-        self.deadline = Deadline(clock, PROVIDER_PATIENCE)
+        self.deadline = ProviderPatience(clock, PROVIDER_PATIENCE)
 
-    def begin(self) -> Deadline:
+    def begin(self) -> ProviderPatience:
         """Begin to answer another request: patience begins anew."""
-        self.deadline = Deadline(self._clock, PROVIDER_PATIENCE)
+        self.deadline = ProviderPatience(self._clock, PROVIDER_PATIENCE)
         self._fresh.clear()
         return self.deadline
 
@@ -74,7 +74,7 @@ class Holdings:
         self._fresh.clear()
 
     def source_of(self, name: str) -> ParameterSource | None:
-        """Return the provider of a parameter or object; None if it is the agent's own, or nobody's."""
+        """Return the provider of a parameter or object; None if it is the agent's own, or unknown."""
         if name in self._own.parameters:
             return None
         for source in self.sources:
@@ -83,7 +83,7 @@ class Holdings:
         return None
 
     def parameter(self, name: str) -> DescribedParameter | None:
-        """Return a parameter by its full name; None if there is none.
+        """Return a parameter by its full name; None if it does not exist.
 
         Raises:
             ProviderError: Its provider can't say.
@@ -97,7 +97,7 @@ class Holdings:
         return single or self._inventory(source).parameters.get(name)
 
     def table(self, path: str) -> DescribedTable | None:
-        """Return a table by its partial path; None if there is none.
+        """Return a table by its partial path; None if it does not exist.
 
         Raises:
             ProviderError: Its provider can't say.
@@ -106,7 +106,7 @@ class Holdings:
         return None if source is None else self._inventory(source).tables.get(path)
 
     def instances(self, path: str) -> tuple[int, ...]:
-        """Return the instance numbers in a table, whoever serves them.
+        """Return the instance numbers in a table, in all that is served.
 
         Raises:
             ProviderError: A provider can't say.

@@ -20,8 +20,8 @@ __all__ = [
     "MAX_PARAMETER_NAME",
     "DescribedParameter",
     "DescribedTable",
-    "Description",
     "Inventory",
+    "ParameterDescription",
     "inventory",
     "parent",
     "read_description",
@@ -72,7 +72,7 @@ class DescribedTable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Description:
+class ParameterDescription:
     """All that a provider, or the agent itself, serves."""
 
     parameters: tuple[DescribedParameter, ...] = ()
@@ -114,7 +114,7 @@ def parent(path: str) -> str:
     return path.rstrip(".").rpartition(".")[0] + "."
 
 
-def read_description(document: Mapping[str, Any], owned: Sequence[str]) -> Description:
+def read_description(document: Mapping[str, Any], owned: Sequence[str]) -> ParameterDescription:
     """Return what a provider describes.
 
     Args:
@@ -126,7 +126,7 @@ def read_description(document: Mapping[str, Any], owned: Sequence[str]) -> Descr
     """
     parameters = _entries(document, "parameters", MAX_DESCRIBED)
     tables = _entries(document, "tables", MAX_DESCRIBED)
-    found = Description(
+    found = ParameterDescription(
         parameters=tuple(_parameter(one, owned) for one in parameters),
         tables=tuple(_table(one, owned) for one in tables),
     )
@@ -139,7 +139,7 @@ def read_description(document: Mapping[str, Any], owned: Sequence[str]) -> Descr
     return found
 
 
-def inventory(description: Description, instances: Mapping[str, Sequence[int]]) -> Inventory:
+def inventory(description: ParameterDescription, instances: Mapping[str, Sequence[int]]) -> Inventory:
     """Return what is there.
 
     Args:

@@ -13,7 +13,7 @@ from spkg.agent.tree.model import (
     MAX_EXPANDED,
     MAX_INSTANCE,
     MAX_PARAMETER_NAME,
-    Description,
+    ParameterDescription,
     read_description,
 )
 from spkg.common.documents import Document
@@ -22,11 +22,11 @@ from spkg.errors import FormatError
 
 __all__ = [
     "MAX_TEXT_VALUE",
-    "Deadline",
     "ParameterSource",
     "Provider",
     "ProviderFault",
     "ProviderNotice",
+    "ProviderPatience",
     "RefusedByProviderError",
     "ValuesRead",
     "read_notice",
@@ -77,7 +77,7 @@ class RefusedByProviderError(ProviderError):
         self.faults = faults
 
 
-class Deadline:
+class ProviderPatience:
     """When the patience with a provider ends.
 
     Args:
@@ -101,38 +101,38 @@ class ParameterSource(Protocol):
     owned: tuple[str, ...]
     """The partial paths that it serves, with the root."""
 
-    def describe(self, deadline: Deadline) -> Description:
+    def describe(self, deadline: ProviderPatience) -> ParameterDescription:
         """Return the parameters and tables.
 
         Raises:
             ProviderError: It can't; so with all the others.
         """
 
-    def instances(self, path: str, deadline: Deadline) -> Mapping[str, tuple[int, ...]]:
+    def instances(self, path: str, deadline: ProviderPatience) -> Mapping[str, tuple[int, ...]]:
         """Return the instance numbers of the tables below *path*, or all that are there."""
 
-    def get(self, names: Sequence[str], deadline: Deadline) -> ValuesRead:
+    def get(self, names: Sequence[str], deadline: ProviderPatience) -> ValuesRead:
         """Return values, or why there are none."""
 
-    def check(self, values: Mapping[str, str], deadline: Deadline) -> Mapping[str, ProviderFault]:
+    def check(self, values: Mapping[str, str], deadline: ProviderPatience) -> Mapping[str, ProviderFault]:
         """Return what is wrong with new values; nothing is changed."""
 
-    def put(self, values: Mapping[str, str], deadline: Deadline) -> int:
+    def put(self, values: Mapping[str, str], deadline: ProviderPatience) -> int:
         """Set values, all or none; return 0, or 1 if they are in force after the next reboot."""
 
-    def add(self, table: str, instance: int, deadline: Deadline) -> int:
+    def add(self, table: str, instance: int, deadline: ProviderPatience) -> int:
         """Add an object; done already, it is done."""
 
-    def delete(self, path: str, deadline: Deadline) -> int:
+    def delete(self, path: str, deadline: ProviderPatience) -> int:
         """Delete an object; done already, it is done."""
 
-    def lock(self, deadline: Deadline) -> None:
+    def lock(self, deadline: ProviderPatience) -> None:
         """Have it change nothing for others until it is unlocked."""
 
-    def unlock(self, deadline: Deadline) -> None:
+    def unlock(self, deadline: ProviderPatience) -> None:
         """End that."""
 
-    def reset(self, deadline: Deadline) -> None:
+    def reset(self, deadline: ProviderPatience) -> None:
         """Return all that it serves to factory settings."""
 
     def close(self) -> None:
@@ -153,10 +153,10 @@ class Provider:
         self.owned = owned
         self._channel = channel
         self._last = 0
-        self._described: tuple[int, Description] | None = None
+        self._described: tuple[int, ParameterDescription] | None = None
         """What it described, and which of the other ends did."""
 
-    def describe(self, deadline: Deadline) -> Description:
+    def describe(self, deadline: ProviderPatience) -> ParameterDescription:
         """Return the parameters and tables; asked once, and again where another program may answer."""
         if self._described is None or self._described[0] != self._channel.generation:
             answer = self._ask({"op": "describe"}, deadline)
@@ -165,7 +165,7 @@ class Provider:
             self._described = (self._channel.generation, found)
         return self._described[1]
 
-    def instances(self, path: str, deadline: Deadline) -> Mapping[str, tuple[int, ...]]:
+    def instances(self, path: str, deadline: ProviderPatience) -> Mapping[str, tuple[int, ...]]:
         """Return the instance numbers of the tables below *path*, or all that are there."""
         if not self.describe(deadline).table_paths:
             return {}
@@ -186,7 +186,7 @@ class Provider:
             raise self.error(f"expected at most {MAX_EXPANDED} instances, got {total}")
         return checked
 
-    def get(self, names: Sequence[str], deadline: Deadline) -> ValuesRead:
+    def get(self, names: Sequence[str], deadline: ProviderPatience) -> ValuesRead:
         """Return values, or why there are none."""
         answer = self._ask({"op": "get", "names": [*names]}, deadline)
         values = answer.get("values", {})
@@ -206,32 +206,32 @@ class Provider:
             raise self.error(f"gave neither a value nor a fault for {min(missing)}")
         return ValuesRead(values, faults)
 
-    def check(self, values: Mapping[str, str], deadline: Deadline) -> Mapping[str, ProviderFault]:
+    def check(self, values: Mapping[str, str], deadline: ProviderPatience) -> Mapping[str, ProviderFault]:
         """Return what is wrong with new values; nothing is changed."""
         answer = self._ask({"op": "check", "values": {**values}}, deadline)
         return self._faults(answer, {*values})
 
-    def put(self, values: Mapping[str, str], deadline: Deadline) -> int:
+    def put(self, values: Mapping[str, str], deadline: ProviderPatience) -> int:
         """Set values, all or none; return 0, or 1 if they are in force after the next reboot."""
         return self._done({"op": "set", "values": {**values}}, {*values}, deadline)
 
-    def add(self, table: str, instance: int, deadline: Deadline) -> int:
+    def add(self, table: str, instance: int, deadline: ProviderPatience) -> int:
         """Add an object; done already, it is done."""
         return self._done({"op": "add", "table": table, "instance": instance}, None, deadline)
 
-    def delete(self, path: str, deadline: Deadline) -> int:
+    def delete(self, path: str, deadline: ProviderPatience) -> int:
         """Delete an object; done already, it is done."""
         return self._done({"op": "delete", "object": path}, None, deadline)
 
-    def lock(self, deadline: Deadline) -> None:
+    def lock(self, deadline: ProviderPatience) -> None:
         """Have it change nothing for others until it is unlocked."""
         self._done({"op": "lock"}, None, deadline)
 
-    def unlock(self, deadline: Deadline) -> None:
+    def unlock(self, deadline: ProviderPatience) -> None:
         """End that."""
         self._done({"op": "unlock"}, None, deadline)
 
-    def reset(self, deadline: Deadline) -> None:
+    def reset(self, deadline: ProviderPatience) -> None:
         """Return all that it serves to factory settings."""
         self._done({"op": "reset"}, None, deadline)
 
@@ -243,14 +243,14 @@ class Provider:
         """Return an error that names it."""
         return ProviderError(f"provider {self.name!r}: {problem}")
 
-    def _ask(self, request: Document, deadline: Deadline) -> Document:
+    def _ask(self, request: Document, deadline: ProviderPatience) -> Document:
         self._last += 1
         try:
             return self._channel.ask({"id": self._last, **request}, deadline.left())
         except ProviderError as exc:
             raise self.error(str(exc)) from exc
 
-    def _done(self, request: Document, names: set[str] | None, deadline: Deadline) -> int:
+    def _done(self, request: Document, names: set[str] | None, deadline: ProviderPatience) -> int:
         answer = self._ask(request, deadline)
         faults = self._faults(answer, names)
         if faults:

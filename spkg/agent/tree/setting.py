@@ -12,7 +12,7 @@ from typing import Final
 from spkg.agent.records import SUBSCRIBER, Intent, ParameterTrial
 from spkg.agent.settings import AgentConfig
 from spkg.agent.state import FACT_PARAMETER_KEY, FACT_URL_TOLD, AgentState, StateChange
-from spkg.agent.tree.builtin import ACS_URL, PARAMETER_KEY, Surroundings
+from spkg.agent.tree.builtin import ACS_URL, PARAMETER_KEY, TreeSurroundings
 from spkg.agent.tree.changes import Notifications
 from spkg.agent.tree.channel import ProviderError
 from spkg.agent.tree.holdings import Holdings
@@ -60,7 +60,7 @@ class ParameterSetting:
         holdings: Holdings,
         state: AgentState,
         notifications: Notifications,
-        around: Surroundings,
+        around: TreeSurroundings,
     ) -> None:
         self._config = config
         self._holdings = holdings

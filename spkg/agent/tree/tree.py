@@ -16,12 +16,12 @@ from spkg.agent.state import (
     AgentState,
     StateChange,
 )
-from spkg.agent.tree.builtin import ACS_URL, BuiltIns, Surroundings
+from spkg.agent.tree.builtin import ACS_URL, BuiltIns, TreeSurroundings
 from spkg.agent.tree.changes import Notifications, parameter_value
 from spkg.agent.tree.channel import ProviderError
 from spkg.agent.tree.holdings import Holdings
 from spkg.agent.tree.model import DescribedParameter
-from spkg.agent.tree.provider import Deadline, ParameterSource
+from spkg.agent.tree.provider import ParameterSource, ProviderPatience
 from spkg.agent.tree.setting import ParameterSetting, answering
 from spkg.common.printable import printable
 from spkg.cwmp.faults import FaultCode, MethodFaultError
@@ -51,7 +51,7 @@ class Tree:
         config: AgentConfig,
         device: Device,
         state: AgentState,
-        around: Surroundings,
+        around: TreeSurroundings,
         *,
         sources: Sequence[ParameterSource],
         clock: Callable[[], float],
@@ -85,6 +85,10 @@ class Tree:
             name: Its name without the root, such as ``ManagementServer.URL``.
         """
         return self._own.setting(name)
+
+    def own_settings(self) -> tuple[str, ...]:
+        """Return the names of the agent's own parameters that can be set, without the root."""
+        return tuple(name for name, row in self._own.rows.items() if row.writable)
 
     def needs_bootstrap(self) -> bool:
         """Whether the ACS at the present URL has never had a whole session with this device (Table 35)."""
@@ -270,7 +274,7 @@ class Tree:
             found |= below
         return found
 
-    def _each(self, what: str, work: Callable[[ParameterSource, Deadline], None]) -> None:
+    def _each(self, what: str, work: Callable[[ParameterSource, ProviderPatience], None]) -> None:
         """Have each provider do something that the others do not depend on."""
         for source in self._holdings.sources:
             try:
