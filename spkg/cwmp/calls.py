@@ -5,7 +5,7 @@ read is a ``FormatError`` of its server.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -37,6 +37,7 @@ __all__ = [
     "encode_fault",
     "encode_request",
     "listed_methods",
+    "read_fault",
 ]
 
 MAX_ENVELOPE_WRITTEN: Final = 16 << 20
@@ -168,13 +169,23 @@ def decode_answer(
     """
     if message.problem is not None:
         raise message.problem
-    if message.kind is MessageKind.FAULT and message.body is not None:
-        return _fault(message.body)
+    if message.kind is MessageKind.FAULT:
+        return read_fault(message)
     if message.kind is not MessageKind.RESPONSE or message.name != method or message.body is None:
         got = {MessageKind.RESPONSE: f"{message.name}Response", MessageKind.FLOW: "no answer"}
         what = printable(got.get(message.kind, message.name))[:MAX_METHOD_NAME]
         raise FormatError(f"expected {method}Response, got {what}", section="3.5")
     return read_arguments(message.body, methods[method].answer, References(message))
+
+
+def read_fault(message: Message) -> AcsFault:
+    """Return the fault that a message is; whatever wrote it, code and text are somewhere in its detail."""
+    parts = [] if message.body is None else [*message.body]
+    own = _texts(parts)
+    detail = _texts(one for part in parts if _local(part) == "detail" for one in part.iter())
+    code, source = detail.get("FaultCode", ""), own.get("faultcode", "").rpartition(":")[2]
+    number = int(code) if FAULT_CODE.fullmatch(code) else SERVER_FAULTS.get(source, 8002)
+    return AcsFault(number, (detail.get("FaultString") or own.get("faultstring", ""))[:MAX_FAULT_STRING])
 
 
 def listed_methods(
@@ -213,17 +224,7 @@ def _written(
     return WrittenEnvelope(octets, writer.replaced)
 
 
-def _fault(fault: XmlElement) -> AcsFault:
-    """Return a fault; whatever wrote it, its FaultCode and FaultString are somewhere in its detail."""
-    own = _texts(fault.iterchildren())
-    detail = _texts(one for part in fault.iterchildren() if _local(part) == "detail" for one in part.iter())
-    code, source = detail.get("FaultCode", ""), own.get("faultcode", "").rpartition(":")[2]
-    number = int(code) if FAULT_CODE.fullmatch(code) else SERVER_FAULTS.get(source, 8002)
-    text = detail.get("FaultString") or own.get("faultstring", "")
-    return AcsFault(number, text[:MAX_FAULT_STRING])
-
-
-def _texts(elements: Any) -> dict[str, str]:
+def _texts(elements: Iterable[XmlElement]) -> dict[str, str]:
     """Return the texts of elements by their names; the first of each counts."""
     found: dict[str, str] = {}
     for one in elements:
