@@ -17,14 +17,13 @@ from spkg.agent.transfer_outcome import TransferOutcome, failed_outcome, read_ou
 from spkg.agent.transfer_rules import check_download, check_upload
 from spkg.cwmp.events import Event, EventCode, method_event
 from spkg.cwmp.faults import FaultCode, MethodFaultError
+from spkg.cwmp.methods import MAX_QUEUED
 from spkg.cwmp.schedule import DueTime, Moment
 from spkg.cwmp.values import QueuedTransfer
 from spkg.errors import HostError
 
-__all__ = ["MAX_QUEUED", "TransferQueue"]
+__all__ = ["TransferQueue"]
 
-MAX_QUEUED: Final = 16
-"""The most transfers that GetQueuedTransfers can list (Table 40)."""
 MAX_ATTEMPTS: Final = 8
 """How often a transfer is begun that something interrupts."""
 WAITING, RUNNING, COMPLETE = 1, 2, 3
@@ -178,7 +177,8 @@ class TransferQueue:
         most = min(self._settings.max_waiting, MAX_QUEUED)
         if waiting >= most:
             problem = f"{waiting} transfers wait, and at most {most} can"
-            raise MethodFaultError(FaultCode.RESOURCES_EXCEEDED, problem)
+            # Download and Upload have no 9004; it may succeed later, which 9003 would deny.
+            raise MethodFaultError(FaultCode.INTERNAL_ERROR, problem)
         due = DueTime.after(arguments["DelaySeconds"], self._clock(), self._boot_id)
         with self._state.change() as change:
             change.put_transfer(

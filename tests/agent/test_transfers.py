@@ -88,7 +88,7 @@ def test_the_states_of_get_queued_transfers_r18(device: SimulatedDevice) -> None
     assert [one.command_key for one in agent.queue.queued()] == ["key 1", "key 2"]
 
 
-def test_a_seventeenth_transfer_is_refused(device: SimulatedDevice) -> None:
+def test_a_seventeenth_transfer_is_refused_with_a_code_of_its_method_t12(device: SimulatedDevice) -> None:
     agent = Agent(None, device)
     for number in range(16):
         agent.queue.download({**DOWNLOAD, "CommandKey": str(number)})
@@ -96,7 +96,7 @@ def test_a_seventeenth_transfer_is_refused(device: SimulatedDevice) -> None:
     with pytest.raises(MethodFaultError) as caught:
         agent.queue.download(DOWNLOAD)
 
-    assert (caught.value.code, caught.value.text) == (9004, "16 transfers wait, and at most 16 can")
+    assert (caught.value.code, caught.value.text) == (9002, "16 transfers wait, and at most 16 can")
     assert len(agent.queue.queued()) == 16
 
 
