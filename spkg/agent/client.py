@@ -185,6 +185,16 @@ class AcsConnection:
         return None if self._line.local is None else self._line.local[0]
 
     @property
+    def tls(self) -> str | None:
+        """The version of TLS of the last TCP connection."""
+        return self._line.tls
+
+    @property
+    def asked(self) -> str | None:
+        """The scheme of the login that the ACS asked for: digest or basic."""
+        return self._login.asked
+
+    @property
     def connections(self) -> int:
         """How many TCP connections were made."""
         return self._line.made
@@ -231,9 +241,24 @@ class AcsConnection:
     def _send(self, octets: bytes, headers: Mapping[str, str]) -> requests.Response:
         """Send one request, and return its response as far as its headers.
 
+        Where the server closed a connection after its last response, the request is sent again on a new one:
+        what it finds closed has not reached anybody, as far as can be known (RFC 9112, 9.3.1).
+
         Raises:
             ContactError: The ACS was not reached.
         """
+        before = self._line.made
+        try:
+            return self._send_once(octets, headers)
+        except ContactError as exc:
+            used_before = before and self._line.made == before
+            unheard = exc.kind is ContactKind.CONNECT and self._line.allowance.nothing
+            if not (used_before and unheard):
+                raise
+        return self._send_once(octets, headers)
+
+    def _send_once(self, octets: bytes, headers: Mapping[str, str]) -> requests.Response:
+        """Send one request on the connection that there is, or else on a new one."""
         where = self._location
         self._mount(where)
         target = requests.Request("POST", where.sent_url).prepare().path_url

@@ -66,16 +66,18 @@ def _error(where: Location, problem: BaseException, line: AcsLine) -> ContactErr
             return ContactError(f"{where}: the connection timed out", kind=stage)
         case SilenceError() | TimeoutError() | urllib3.exceptions.TimeoutError():
             return ContactError(f"{where}: no complete response in time", kind=ContactKind.TIMEOUT)
-        case ssl.SSLError() if stage is ContactKind.TLS or not isinstance(problem, ssl.SSLEOFError):
+        case ssl.SSLEOFError() if stage is ContactKind.TLS:
+            return ContactError(f"{where}: {tls_words(problem)}", kind=ContactKind.TLS, hint=ACS_CERTIFICATE)
+        case ssl.SSLEOFError() | ConnectionError() if stage is ContactKind.HTTP and line.allowance.nothing:
+            hint = f"the server may want a client certificate: {ACS_CERTIFICATE}" if line.tls else None
+            closed = f"{where}: the server closed the connection without a response"
+            return ContactError(closed, kind=ContactKind.CONNECT, hint=hint)
+        case ssl.SSLError() if not isinstance(problem, ssl.SSLEOFError):
             return ContactError(f"{where}: {tls_words(problem)}", kind=ContactKind.TLS)
         case EarlyEndError() | ssl.SSLError():
             return ContactError(f"{where}: the response ended early", kind=ContactKind.CONNECT)
         case IncompleteRead() | urllib3.exceptions.IncompleteRead() if line.allowance.ended:
             return ContactError(f"{where}: the response ended early", kind=ContactKind.CONNECT)
-        case ConnectionError() if problem.errno is None:  # http.client has its own
-            return ContactError(
-                f"{where}: the server closed the connection without a response", kind=ContactKind.CONNECT
-            )
         case OSError():
             return ContactError(f"{where}: {os_problem(problem)[:SHOWN_OF_ACS]}", kind=ContactKind.CONNECT)
         case _:

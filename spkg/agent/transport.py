@@ -84,6 +84,11 @@ class Allowance:
         self._left = MOST_ON_THE_WIRE
         self._in_head = False
 
+    @property
+    def nothing(self) -> bool:
+        """Whether nothing of a response has come."""
+        return self._in_head and self._left == MOST_OF_HEAD
+
     def seconds(self) -> float:
         """Return how long the next system call may take.
 
@@ -103,7 +108,7 @@ class Allowance:
             EarlyEndError: It ends within the headers, which http.client would take for all of them.
         """
         self.ended = not octets
-        if self.ended and self._in_head and self._left < MOST_OF_HEAD:
+        if self.ended and self._in_head and not self.nothing:
             raise EarlyEndError
         self._left -= octets
         if self._left < 0:

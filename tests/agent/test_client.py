@@ -227,6 +227,18 @@ def test_a_session_goes_on_on_a_new_connection_with_its_cookie() -> None:  # P7
     assert acs.connections == 3
 
 
+def test_a_request_that_no_connection_took_is_sent_once_more() -> None:
+    """The connection is closed as soon as the next request is on it, twice."""
+    gone = Answer(raw=b"", close=True)
+    with ScriptedAcs([inform_response("1"), gone, b"", gone, gone]) as acs:
+        got = posted(acs, INFORM, b"")
+        problem = refused(acs, b"")
+
+    assert got == [inform_response("1"), b""]
+    assert problem.problem == f"{acs.url}: the server closed the connection without a response"
+    assert acs.methods == ["Inform", "", "", ""]  # what a new connection lost is not sent again
+
+
 def test_cookies_without_end_are_refused() -> None:
     cookies = tuple(("Set-Cookie", f"c{number}=x") for number in range(65))
     with ScriptedAcs([Answer(headers=cookies)]) as acs:
