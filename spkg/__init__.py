@@ -74,7 +74,8 @@ if TYPE_CHECKING:
     from spkg.install.root import Root
     from spkg.install.root_tree import RootTree
     from spkg.install.status import RootState, RootStatus, root_events, root_status
-    from spkg.install.supervisor import Advance, Note, Recovered, apply_package, preview_package, recover_root
+    from spkg.install.supervised_recovery import Recovered, recover_root
+    from spkg.install.supervisor import Advance, Note, apply_package, preview_package
     from spkg.install.trial import BackUp, Boot, Trial
     from spkg.install.trial_end import confirm, preview_rollback, rollback
     from spkg.trust.certificate_files import load_certificates, load_revocation_lists
@@ -295,13 +296,15 @@ _MODULES: Final = {
         "root_events",
         "root_status",
     ),
+    "install.supervised_recovery": (
+        "Recovered",
+        "recover_root",
+    ),
     "install.supervisor": (
         "Advance",
         "Note",
-        "Recovered",
         "apply_package",
         "preview_package",
-        "recover_root",
     ),
     "install.trial": (
         "BackUp",

@@ -284,3 +284,21 @@ def test_verify_imports_nothing_it_does_not_need() -> None:
     loaded = set(result.stdout.split())
     assert "OpenSSL" in loaded
     assert loaded.isdisjoint({"lxml", "signxml", "sqlalchemy", "requests", "rich", "tomllib", "logging"})
+
+
+@pytest.mark.parametrize("command", ["confirm", "guard", "log", "recover", "rollback", "status"])
+def test_what_needs_no_package_imports_nothing_that_packages_need(command: str, tmp_path: Path) -> None:
+    more = ["--reboot", "true"] if command == "guard" else []
+    code = (
+        "import sys; from click.testing import CliRunner; import cli;"
+        f"CliRunner().invoke(cli.main, {[command, '--root', str(tmp_path), *more]!r});"
+        "print(*sorted(sys.modules))"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    loaded = set(result.stdout.split())
+    assert "spkg.install.trial" in loaded
+    assert loaded.isdisjoint({"OpenSSL", "asn1crypto", "cryptography", "spkg.device", "spkg.verify"})

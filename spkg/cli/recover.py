@@ -37,7 +37,7 @@ def recover(root: Path, boots: bool, discard_staged: bool, discard_aside: bool, 
     See: docs/installing.md
     """
     from spkg.install.status import RootState
-    from spkg.install.supervisor import recover_root
+    from spkg.install.supervised_recovery import recover_root
     from spkg.report.recover import recovery_document, recovery_lines
 
     boot = boot_of(needed=False) if boots else None

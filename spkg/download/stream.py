@@ -14,9 +14,9 @@ from typing import Final
 
 from spkg.download.timeouts import Deadline, Timeouts, Watch
 from spkg.errors import SIZE, TIMEOUT, TransferError
+from spkg.format.installation_state import InstallationState
 from spkg.format.package import Command, Package
 from spkg.format.ranges import Range
-from spkg.format.states import InstallationState
 from spkg.verify.payload import ArrivingPayload, Standing, StartedOverError, TimeLeft
 
 __all__ = ["BEGIN_AGAIN", "Arrival", "Pipe", "StreamedPayload", "open_arrival"]

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from spkg.download.timeouts import Deadline, Timeouts, Watch
+from spkg.format.installation_state import InstallationState
 from spkg.format.package import Command, Package
-from spkg.format.states import InstallationState
 
 __all__ = ["Phase", "Timeline", "draw_timeline"]
 

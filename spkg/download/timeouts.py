@@ -14,7 +14,8 @@ from spkg.format.commands import (
     RecoverableTimeout,
     UnrecoverableTimeout,
 )
-from spkg.format.states import InstallationState, state_after
+from spkg.format.installation_state import InstallationState
+from spkg.format.states import state_after
 
 __all__ = ["DEFAULT_ACTIVITY", "DEFAULT_INITIAL", "Deadline", "Timeouts", "Watch"]
 

@@ -1,24 +1,10 @@
-"""The states of an installation whose commands take effect one by one (TR-069 E.4.7, Figure 9)."""
-
-from enum import Enum
+"""The states of an installation to which commands lead (TR-069 E.4.7, Figure 9)."""
 
 from spkg.format.commands import End, Format, MoveCommand, PayloadCommand, Record, RemoveCommand
 from spkg.format.fields import UNSAFE
+from spkg.format.installation_state import InstallationState
 
-__all__ = ["InstallationState", "state_after"]
-
-
-class InstallationState(Enum):
-    """How serious it would be if the installation ended now."""
-
-    INITIAL = "initial"
-    """Nothing was removed."""
-    RECOVERABLE = "recoverable"
-    """Something was removed, and the device works without it."""
-    UNRECOVERABLE = "unrecoverable"
-    """The device would have to be recovered."""
-    INSTALLED = "installed"
-    """The installation is complete."""
+__all__ = ["state_after"]
 
 
 def state_after(state: InstallationState, record: Record) -> InstallationState:

@@ -6,35 +6,29 @@ file matches its signed digest.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from spkg.common.digests import Digest
-from spkg.common.findings import Finding
 from spkg.errors import (
     SIZE,
     TIMEOUT,
     TransferError,
-    UnsafeError,
-    os_problem,
 )
 from spkg.format.ranges import Range
 from spkg.install import transaction
-from spkg.install.checkpoint import CHECKPOINT, WORST, remove_spare, save_checkpoint
+from spkg.install.checkpoint import CHECKPOINT
 from spkg.install.effects import HandleFile, MakeDirectory, PutFile
-from spkg.install.history import RECORD, record_with, set_aside_record
+from spkg.install.history import RECORD, record_with
 from spkg.install.journal import JournalStep, Verb, steps_of
-from spkg.install.kept import drop_kept, prepare_kept, refill_reserve
-from spkg.install.leftovers import clear_leftovers
+from spkg.install.kept import prepare_kept
 from spkg.install.new_file import NewFile
 from spkg.install.own_changes import complete, own_step
 from spkg.install.own_directory import failing
 from spkg.install.plan import Plan
 from spkg.install.root import Root
-from spkg.install.root_tree import OWN
 from spkg.install.staged_file import Landing
-from spkg.install.transaction import RECOVER, SYNCED_ONE_BY_ONE, TRIAL, RecoveryOutcome, Settled, slot
+from spkg.install.transaction import SYNCED_ONE_BY_ONE, TRIAL, slot
 from spkg.install.tree_path import Parts
 from spkg.install.trial import Trial
 from spkg.verify.contents import PayloadReport, compare_payload
@@ -45,7 +39,6 @@ from spkg.verify.single_pass import Progress
 __all__ = [
     "StagedImage",
     "install",
-    "settle_root",
 ]
 
 
@@ -62,49 +55,6 @@ class StagedImage:
     sha256: bytes
 
 
-def settle_root(root: Root, *, keep: str | None = None, rescuing: bool = False) -> Settled:
-    """Finish or undo an installation that a crash interrupted; what is found then is durable.
-
-    Args:
-        root: The root.
-        keep: The package whose staged files are kept if its download was interrupted, so that it can be
-            resumed: the SHA-256 of its signed bytes, in hex.
-        rescuing: Whether a package follows that is trusted to repair the root, so that a transaction with a
-            damaged journal may be set aside; the root counts as unsafe until that package is installed.
-
-    Raises:
-        FailedError: Staged files can't be moved away, or what is found can't be made durable; the tree is not
-            left half-changed.
-        UnsafeError: The changes can be neither completed nor undone, or it is unknown what they are.
-    """
-    try:
-        kept = keep is not None and transaction.is_staging(root) == keep
-        damaged = rescuing and transaction.journal_warnings(root)
-    except OSError as exc:
-        raise UnsafeError(f"it is unknown what is left to do: {os_problem(exc)}", hint=RECOVER) from exc
-    warnings: list[Finding] = []
-    with failing():
-        if damaged:
-            save_checkpoint(root, WORST)
-            warnings.append(transaction.set_aside(root))
-        settled = Settled(RecoveryOutcome.NOTHING) if kept else transaction.settle_transaction(root)
-        # The record, the checkpoint or their directory may have been written just before a crash.
-        root.sync_directory(OWN)
-        root.sync_directory(())
-        drop_kept(root)
-        clear_leftovers(root)
-        remove_spare(root)
-        warnings += set_aside_record(root)
-        with suppress(OSError):  # going back then needs room of its own
-            refill_reserve(root)
-    # Without its journal, nobody knows what a transaction had changed.
-    return replace(
-        settled,
-        outcome=RecoveryOutcome.NOTHING if damaged else settled.outcome,
-        warnings=tuple(warnings),
-    )
-
-
 def install(
     plan: Plan,
     payload: Payload,
@@ -117,7 +67,7 @@ def install(
     progress: Progress | None = None,
     jobs: int = 1,
 ) -> PayloadReport:
-    """Carry out a plan, inside :func:`working_in` and after :func:`settle_root`.
+    """Carry out a plan, inside :func:`working_in` and after ``settle_root``.
 
     Args:
         plan: What to change.

@@ -24,15 +24,15 @@ from spkg.errors import (
     os_problem,
 )
 from spkg.format.commands import ROLES, Description, Reboot, Role, Version
-from spkg.format.states import InstallationState
-from spkg.install.all_or_nothing import StagedImage, install, settle_root
+from spkg.format.installation_state import InstallationState
+from spkg.install.all_or_nothing import StagedImage, install
 from spkg.install.checkpoint import CHECKPOINT, WORST, Checkpoint, checkpoint_warnings, load_checkpoint
 from spkg.install.effects import DeleteEntry, Effect, HandleFile, MakeDirectory, MoveEntry, PutFile
 from spkg.install.history import installed, is_last, record_warnings, rolled_back_packages
-from spkg.install.leftovers import OVER, leftover_warnings, stuck_warnings, vacant
+from spkg.install.leftovers import leftover_warnings, stuck_warnings
 from spkg.install.own_directory import check_mounted_for_writing, check_own, failing, working_in
 from spkg.install.plan import Plan, plan_installation
-from spkg.install.rollback_plan import ASIDE_TREE
+from spkg.install.recovery import settle_root
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN, EntryKind, RootTree
 from spkg.install.status import RootState, root_state
@@ -63,7 +63,6 @@ __all__ = [
     "installed_by",
     "is_half_done",
     "preview",
-    "recover_in",
 ]
 
 
@@ -299,31 +298,6 @@ def ensure_durable(root: Root) -> None:
         root.sync_all()
     except OSError as exc:
         raise UnsafeError(f"a power cut may undo what was done: {os_problem(exc)}", hint=RECOVER) from exc
-
-
-def recover_in(root: Root, *, discard: bool = False, discard_aside: bool = False) -> Settled:
-    """Finish or undo an interrupted installation; a root that never had an installation is left alone.
-
-    Args:
-        root: The root.
-        discard: Whether to also remove the staged files with which an interrupted download could be resumed.
-        discard_aside: Whether to also remove what was set aside by going back.
-
-    Raises:
-        RefusedError: An installation is running.
-        FailedError: Staged files can't be read or removed.
-        UnsafeError: The changes can be neither completed nor undone.
-        OSError: The root can't be read.
-    """
-    if root.status(OWN) is None:
-        return Settled(RecoveryOutcome.NOTHING)
-    with working_in(root):
-        settled = settle_root(root, keep=None if discard else is_staging(root))
-        end_hook_trial(root)
-        if discard_aside and root.status(ASIDE_TREE) is not None:
-            with failing():
-                root.rename(ASIDE_TREE, vacant(root, OVER))
-        return replace(settled, warnings=(*settled.warnings, *stuck_warnings(root)))
 
 
 def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: ApplyRequest) -> Applied:

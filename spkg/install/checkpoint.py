@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from spkg.common.findings import Finding
-from spkg.format.states import InstallationState
+from spkg.format.installation_state import InstallationState
 from spkg.install.leftovers import vacant
 from spkg.install.own_files import read_own
 from spkg.install.root import Root

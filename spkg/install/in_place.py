@@ -14,9 +14,10 @@ from spkg.common.digests import Digest
 from spkg.device import Device
 from spkg.errors import FailedError, SpkgError, TransferError, UnsafeError
 from spkg.format.commands import Format, MoveCommand, PayloadCommand, RemoveCommand
+from spkg.format.installation_state import InstallationState
 from spkg.format.package import Command, PayloadFile
 from spkg.format.ranges import Range
-from spkg.format.states import InstallationState, state_after
+from spkg.format.states import state_after
 from spkg.install.checkpoint import (
     ARRIVED,
     MADE,

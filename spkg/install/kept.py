@@ -17,7 +17,7 @@ from spkg.install.journal import MAX_JOURNAL, Before, JournalStep, Verb, decode_
 from spkg.install.leftovers import OVER, vacant
 from spkg.install.old_entries import NO_LINK
 from spkg.install.own_files import read_own
-from spkg.install.room import RESERVE_INODES, reserve_for
+from spkg.install.reserve import RESERVE_INODES, reserve_for
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
 from spkg.install.transaction import DONE, KEEP, KEPT_TXN, PRIVATE, TRIAL, TXN

@@ -7,27 +7,16 @@ from spkg.common.documents import Document
 from spkg.common.findings import Finding, warning_documents
 from spkg.common.printable import amount
 from spkg.install.apply import Applied
+from spkg.install.recovery import outcome_text
 from spkg.install.transaction import RecoveryOutcome
 
-__all__ = ["SCHEMA", "applied_warnings", "outcome_text", "result_document"]
+__all__ = ["SCHEMA", "applied_warnings", "result_document"]
 
 SCHEMA: Final = "spkg.apply/1"
 """The schema of each of the JSON lines of ``apply``."""
 UNCONFINED: Final = (
     "the kernel has no Landlock of Linux 5.19 or later: the installer was not confined to the root"
 )
-OUTCOMES: Final = {
-    RecoveryOutcome.NOTHING: "nothing was left to recover",
-    RecoveryOutcome.DISCARDED: "discarded an installation that had not changed anything yet",
-    RecoveryOutcome.DONE: "finished an interrupted installation",
-    RecoveryOutcome.UNDONE: "undid an interrupted installation that could not be finished",
-}
-"""What recovery did, for people."""
-
-
-def outcome_text(outcome: RecoveryOutcome, cause: str) -> str:
-    """Return what recovery did, and what prevented more, for people."""
-    return f"{OUTCOMES[outcome]} ({cause})" if cause else OUTCOMES[outcome]
 
 
 def result_document(

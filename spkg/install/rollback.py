@@ -10,7 +10,6 @@ from spkg.common.findings import Finding
 from spkg.common.printable import amount
 from spkg.common.stop_signals import hold_stop_signals
 from spkg.errors import NOTHING_KEPT, FailedError, RefusedError, os_problem
-from spkg.install.all_or_nothing import settle_root
 from spkg.install.checkpoint import CHECKPOINT
 from spkg.install.events import EventKind, RootEvent, Trigger
 from spkg.install.history import (
@@ -25,6 +24,7 @@ from spkg.install.journal import Before, JournalStep, Verb
 from spkg.install.kept import kept_problem, kept_steps, old_place, refill_reserve, release_reserve
 from spkg.install.own_changes import carry_out, own_step
 from spkg.install.own_directory import check_mounted_for_writing, check_own, failing, working_in
+from spkg.install.recovery import settle_root
 from spkg.install.rollback_plan import RollbackPlan, plan_rollback
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN

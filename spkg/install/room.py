@@ -12,6 +12,7 @@ from spkg.errors import NO_ROOM, RefusedError
 from spkg.install.directory_growth import DirectoryGrowth, removal_peak
 from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
 from spkg.install.planned_tree import Blob, Directory, Leaf, Node
+from spkg.install.reserve import RESERVE_INODES, reserve_for
 from spkg.install.root_tree import OWN, AnyTree, EntryKind, Room, TreeEntry
 from spkg.install.tree_path import Parts
 
@@ -19,11 +20,9 @@ __all__ = [
     "IN_PLACE_OVERHEAD",
     "OVERHEAD",
     "OWN_TEXTS",
-    "RESERVE_INODES",
     "TEXT",
     "RoomLeft",
     "check_room",
-    "reserve_for",
 ]
 
 OVERHEAD: Final = 16
@@ -37,15 +36,6 @@ OLD_RECORD: Final = 1 << 14
 RECORD_PATH: Final[Parts] = (*OWN, b"installed")
 TEXT: Final = 128
 """What a change takes in each text beside its paths, at most, in bytes."""
-
-RESERVE: Final = 1 << 16
-"""What is reserved for going back at least, in bytes: for directories, markers and small texts."""
-LARGE: Final = 1 << 26
-"""The size of a file system from which on more is reserved, in bytes."""
-LARGE_RESERVE: Final = 1 << 18
-"""What is reserved there at least: xfs makes a file only while it has room for much more than the file."""
-RESERVE_INODES: Final = 32
-"""How many files and directories going back makes of its own, at most."""
 KEEPING_INODES: Final = RESERVE_INODES + 5
 """What a kept transaction has beside the old entries: the reserve, directories, a mark, and the trial."""
 
@@ -210,17 +200,6 @@ class RoomLeft:
     def _give_octets(self, octets: int) -> None:
         if self._octets is not None:
             self._octets += octets // self._block * self._block  # not more than it took
-
-
-def reserve_for(journal: int, record: int, size: int | None) -> int:
-    """Return how many bytes are reserved for going back, from the lengths of journal and record.
-
-    A file system that does not say its size has the size None.
-
-    Of each step, going back has one or two; each is in its journal and, shorter, in its record.
-    """
-    least = RESERVE if size is None or size < LARGE else LARGE_RESERVE
-    return least + 3 * journal + 2 * record
 
 
 def check_room(

@@ -9,11 +9,11 @@ from spkg.common.child_process import ChildKilledError, Tell, run_child
 from spkg.common.documents import Document
 from spkg.common.stop_signals import hold_stop_signals
 from spkg.errors import FailedError
-from spkg.install.apply import recover_in
 from spkg.install.confined import confined_root
 from spkg.install.events import Trigger
 from spkg.install.history import rolled_back_packages
 from spkg.install.own_directory import check_own
+from spkg.install.recovery import recover_in
 from spkg.install.rollback import Confirmed, RolledBack, confirm_in, preview_in, roll_back_in
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN

@@ -8,7 +8,7 @@ from spkg.common.printable import amount
 from spkg.cwmp.faults import MAX_FAULT_STRING, transfer_fault
 from spkg.errors import SpkgError
 from spkg.install.apply import Applied
-from spkg.install.result_document import SCHEMA, applied_warnings, outcome_text, result_document
+from spkg.install.result_document import SCHEMA, applied_warnings, result_document
 from spkg.report.lines import Line, Tone
 from spkg.verify.payload import Standing
 
@@ -17,7 +17,6 @@ __all__ = [
     "applied_lines",
     "applied_warnings",
     "failure_document",
-    "outcome_text",
     "result_document",
     "standing_document",
     "standing_text",

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from spkg.common.documents import Document
 from spkg.common.printable import amount
+from spkg.install.recovery import outcome_text
 from spkg.install.status import RootState
-from spkg.install.supervisor import Recovered
-from spkg.report.apply import outcome_text
+from spkg.install.supervised_recovery import Recovered
 from spkg.report.lines import Line, Tone, warning_documents
 from spkg.report.trial import rollback_lines
 

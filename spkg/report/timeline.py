@@ -6,7 +6,7 @@ from typing import Final
 from spkg.common.documents import Document
 from spkg.common.printable import size
 from spkg.download.timeline import Phase, Timeline
-from spkg.format.states import InstallationState
+from spkg.format.installation_state import InstallationState
 from spkg.report.lines import Line, Tone, columns
 
 __all__ = ["timeline_document", "timeline_lines", "timeline_warnings"]

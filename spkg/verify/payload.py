@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from spkg.errors import FormatError
+from spkg.format.installation_state import InstallationState
 from spkg.format.package import Command, Package, Survey, survey
 from spkg.format.ranges import Range
-from spkg.format.states import InstallationState
 
 __all__ = [
     "CHUNK",

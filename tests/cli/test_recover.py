@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spkg.format.states import InstallationState
+from spkg.format.installation_state import InstallationState
 from spkg.install.checkpoint import Checkpoint, save_checkpoint
 from spkg.install.own_directory import working_in
 from spkg.install.root import Root

@@ -23,12 +23,13 @@ from spkg.download.timeouts import Timeouts
 from spkg.download.url import Location, Login
 from spkg.errors import FailedError, SpkgError, TransferError, UnsafeError, UntrustedError
 from spkg.format.commands import End, Remove, UnrecoverableTimeout, Version
+from spkg.format.installation_state import InstallationState
 from spkg.format.paths import RootPath
-from spkg.format.states import InstallationState
 from spkg.install import in_place as inplace
-from spkg.install.apply import Applied, ApplyRequest, aftermath, apply, recover_in
+from spkg.install.apply import Applied, ApplyRequest, aftermath, apply
 from spkg.install.checkpoint import load_checkpoint
 from spkg.install.history import installed
+from spkg.install.recovery import recover_in
 from spkg.install.root import Root
 from spkg.install.status import root_state, staged_package
 from spkg.verify.contents import check_payload

@@ -25,10 +25,10 @@ from spkg.download.worker import BrokenError, Downloader
 from spkg.download.worker_protocol import HEAD, FrameKind, pack, send_all
 from spkg.errors import FormatError, TransferError, UsageError
 from spkg.format.commands import End, InitialTimeout, RecoverableTimeout, Remove
+from spkg.format.installation_state import InstallationState
 from spkg.format.package import Command
 from spkg.format.paths import RootPath
 from spkg.format.ranges import Range
-from spkg.format.states import InstallationState
 from spkg.report.apply import standing_document, standing_text
 from spkg.verify.contents import check_payload, compare_payload
 from spkg.verify.hasher import Hasher

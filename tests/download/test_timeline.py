@@ -16,9 +16,9 @@ from spkg.format.commands import (
     Remove,
     UnrecoverableTimeout,
 )
+from spkg.format.installation_state import InstallationState
 from spkg.format.package import Package
 from spkg.format.paths import RootPath
-from spkg.format.states import InstallationState
 from spkg.report.timeline import timeline_document, timeline_lines, timeline_warnings
 from tests.support.kit import Draft, file, read
 

@@ -28,8 +28,9 @@ from spkg.format.commands import (
     UnrecoverableTimeout,
     Version,
 )
+from spkg.format.installation_state import InstallationState
 from spkg.format.paths import RootPath, TreePath, VersionedPath
-from spkg.format.states import InstallationState, state_after
+from spkg.format.states import state_after
 
 P = RootPath.of
 V = VersionedPath.of

@@ -34,16 +34,18 @@ from spkg.format.commands import (
     UnknownCommand,
     Version,
 )
+from spkg.format.installation_state import InstallationState
 from spkg.format.package import Package
 from spkg.format.paths import RootPath, TreePath, VersionedPath
-from spkg.format.states import InstallationState, state_after
+from spkg.format.states import state_after
 from spkg.install import in_place as inplace
 from spkg.install import plan as planning
-from spkg.install.apply import Applied, ApplyRequest, aftermath, apply, preview, recover_in
+from spkg.install.apply import Applied, ApplyRequest, aftermath, apply, preview
 from spkg.install.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from spkg.install.heritage import NO_HERITAGE
 from spkg.install.history import installed
 from spkg.install.own_directory import working_in
+from spkg.install.recovery import recover_in
 from spkg.install.room import IN_PLACE_OVERHEAD
 from spkg.install.root import Root
 from spkg.install.status import root_state

@@ -11,9 +11,9 @@ import pytest
 
 from spkg.format.commands import End, RemoveSubTree, Role
 from spkg.format.paths import TreePath
-from spkg.install.all_or_nothing import settle_root
 from spkg.install.leftovers import LISTED, leftover_warnings, leftovers, stuck_warnings
 from spkg.install.own_directory import working_in
+from spkg.install.recovery import settle_root
 from spkg.install.root import Root
 from spkg.install.transaction import TXN, begin, collect, keep_staged, write_whole
 from spkg.install.tree_path import split

@@ -21,6 +21,7 @@ from spkg.errors import RefusedError, SpkgError
 from spkg.format.commands import Record
 from spkg.install import apply as applying
 from spkg.install.apply import ApplyRequest
+from spkg.install.recovery import recover_in
 from spkg.install.root import Root
 from spkg.install.status import RootState, root_state
 from spkg.verify.payload import open_package
@@ -191,7 +192,7 @@ def _killed(place: Path, name: str, option: str) -> None:
             assert judge_in_place(seen(ground.root), trees) is not None, f"killed at {at}"
             assert install(scenario.records, scenario.payload, ground.root, in_place=True) == "installed"
         with Root(ground.root) as root:
-            applying.recover_in(root)
+            recover_in(root)
             assert root_state(root)[0] is RootState.CLEAN
         found[judge(seen(ground.root), trees)] += 1
         ground.clear()
@@ -219,7 +220,7 @@ def _failing(place: Path, name: str) -> None:
             f"{at}: {told}: {tree}"
         )
         with Root(ground.root) as root:
-            applying.recover_in(root)
+            recover_in(root)
             assert root_state(root)[0] is RootState.CLEAN
         assert judge(seen(ground.root), trees) == tree
         ground.clear()

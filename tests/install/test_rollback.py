@@ -15,15 +15,16 @@ from hypothesis import HealthCheck, given, settings
 
 from spkg.errors import NOTHING_KEPT, ROLLED_BACK, RefusedError
 from spkg.format.commands import Move, Record, Remove, RemoveSubTree
+from spkg.format.installation_state import InstallationState
 from spkg.format.paths import RootPath, TreePath
-from spkg.format.states import InstallationState
-from spkg.install.apply import Applied, ApplyRequest, apply, recover_in
+from spkg.install.apply import Applied, ApplyRequest, apply
 from spkg.install.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from spkg.install.events import Trigger
 from spkg.install.history import events, installed_packages, rolled_back_packages
 from spkg.install.own_directory import working_in
+from spkg.install.recovery import recover_in
+from spkg.install.reserve import RESERVE, RESERVE_INODES
 from spkg.install.rollback import RolledBack, boot_in, confirm_in, preview_in, roll_back_in
-from spkg.install.room import RESERVE, RESERVE_INODES
 from spkg.install.root import Root
 from spkg.install.tree_path import split
 from spkg.install.trial import BackUp, Boot

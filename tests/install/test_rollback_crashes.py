@@ -23,10 +23,10 @@ from spkg.common.findings import Finding
 from spkg.errors import FailedError, RefusedError, UnsafeError
 from spkg.format.commands import Move, Record
 from spkg.format.paths import RootPath
-from spkg.install.apply import recover_in
 from spkg.install.events import Trigger
 from spkg.install.history import RECORD, events, rolled_back_packages
 from spkg.install.plan import Plan
+from spkg.install.recovery import recover_in
 from spkg.install.rollback import RolledBack, boot_in, confirm_in, roll_back_in
 from spkg.install.root import Root
 from spkg.install.transaction import DONE, KEPT_TXN, TRIAL

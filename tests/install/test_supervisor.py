@@ -13,8 +13,8 @@ import pytest
 import spkg
 from spkg.errors import FailedError, RefusedError, UnsafeError
 from spkg.format.commands import End, Remove, Version
+from spkg.format.installation_state import InstallationState
 from spkg.format.paths import RootPath
-from spkg.format.states import InstallationState
 from spkg.install.checkpoint import Checkpoint, save_checkpoint
 from spkg.install.own_directory import working_in
 from spkg.install.root import Root

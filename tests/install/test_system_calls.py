@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from spkg.format.states import InstallationState
+from spkg.format.installation_state import InstallationState
 from spkg.install import system_calls
-from spkg.install.all_or_nothing import settle_root
 from spkg.install.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
 from spkg.install.journal import decode_journal
 from spkg.install.new_file import NewFile
 from spkg.install.own_directory import working_in
+from spkg.install.recovery import settle_root
 from spkg.install.root import Root
 from spkg.install.status import RootState, root_state
 from spkg.install.transaction import RecoveryOutcome

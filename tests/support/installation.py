@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from spkg.format.commands import End, Reboot, Remove, Version
+from spkg.format.installation_state import InstallationState
 from spkg.format.paths import RootPath
-from spkg.format.states import InstallationState
 from spkg.install.checkpoint import Checkpoint, save_checkpoint
 from spkg.install.own_directory import working_in
 from spkg.install.root import Root

@@ -50,6 +50,7 @@ from spkg.install import plan as planning
 from spkg.install import system_calls, transaction
 from spkg.install.apply import ApplyRequest
 from spkg.install.new_file import NewFile
+from spkg.install.recovery import recover_in
 from spkg.install.root import Root
 from spkg.install.status import root_state
 from spkg.verify import signatures as verification
@@ -766,13 +767,13 @@ def _examined(scenario: Scenario, package: Path, root: Path) -> dict[str, Any]:
         complete = seen(root) == trees[-1]
         begun = begun_of(seen(root), trees) if scenario.in_place else None
         try:
-            outcome = applying.recover_in(there).outcome.value
+            outcome = recover_in(there).outcome.value
         except SpkgError as exc:
             outcome = f"{exc.STATUS}: {exc}"
         tree = judge(seen(root), trees) if not scenario.in_place else ""
         after = root_state(there)[0].value
         try:
-            again = applying.recover_in(there).outcome.value
+            again = recover_in(there).outcome.value
         except SpkgError as exc:
             again = f"{exc.STATUS}: {exc}"
     if scenario.in_place:

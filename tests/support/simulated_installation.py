@@ -18,10 +18,11 @@ from spkg.format.commands import (
     RemoveVersioned,
 )
 from spkg.format.paths import RootPath, TreePath, VersionedPath
-from spkg.install.all_or_nothing import install, settle_root
+from spkg.install.all_or_nothing import install
 from spkg.install.history import RECORD
 from spkg.install.own_directory import working_in
 from spkg.install.plan import Plan, plan_installation
+from spkg.install.recovery import settle_root
 from spkg.install.root import Root
 from spkg.install.root_tree import RootTree
 from spkg.install.transaction import Settled

@@ -19,6 +19,7 @@ from spkg.install import apply as applying
 from spkg.install import confined, supervisor
 from spkg.install.apply import ApplyRequest
 from spkg.install.history import installed
+from spkg.install.recovery import recover_in
 from spkg.install.status import RootState, root_state
 from spkg.install.supervisor import apply_package
 from spkg.install.tree_path import Parts
@@ -98,7 +99,7 @@ class WholeInstaller:
         """Recover; return what is said, or the state of the root."""
         root.tap = fault
         try:
-            return self._said(lambda *_: applying.recover_in(root), says=lambda: root_state(root)[0].value)
+            return self._said(lambda *_: recover_in(root), says=lambda: root_state(root)[0].value)
         finally:
             root.tap = nothing
 
