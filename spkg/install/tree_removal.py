@@ -4,9 +4,12 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from itertools import count
 from typing import Final
 
+from spkg.common.worker_threads import Crew, NoThreadError
 from spkg.install.system_calls import mount_of
 from spkg.install.tree_path import Parts
 
@@ -16,6 +19,10 @@ LISTABLE: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """How a directory is opened to be listed or synced."""
 DEEP: Final = 64
 """How many directories are open at the same time while a tree is removed."""
+MANY_NAMES: Final = 64
+"""The number of names from which on several are removed at a time."""
+SIDE_BY_SIDE: Final = 8
+"""How many names are removed at a time."""
 
 
 def check_mount(descriptor: int, mount: int) -> None:
@@ -65,8 +72,8 @@ def remove_beneath(
             try:
                 if emptied:
                     os.rmdir(entry, dir_fd=above)
-                elif not stat.S_ISDIR(os.stat(entry, dir_fd=above, follow_symlinks=False).st_mode):
-                    os.unlink(entry, dir_fd=above)
+                elif _unlinked(entry, above):
+                    pass
                 elif len(stack) < DEEP or not _carry(entry, above, stack[0], numbers):
                     stack.append(_entered(entry, above, mount))
             except OSError as exc:
@@ -83,10 +90,47 @@ def _entered(name: bytes, above: int, mount: int) -> tuple[int, bytes, list[byte
     descriptor = os.open(name, LISTABLE, dir_fd=above)
     try:
         check_mount(descriptor, mount)
-        return descriptor, name, names_in(descriptor)
+        return descriptor, name, _thinned(names_in(descriptor), descriptor)
     except OSError:
         os.close(descriptor)
         raise
+
+
+def _unlinked(name: bytes, parent: int) -> bool:
+    """Remove an entry unless it is a directory; return whether it was removed."""
+    try:
+        os.unlink(name, dir_fd=parent)
+    except (IsADirectoryError, PermissionError):  # the second also for a directory that is immutable
+        if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+            raise
+        return False
+    return True
+
+
+def _thinned(names: list[bytes], directory: int) -> list[bytes]:
+    """Remove what can be removed at once of many entries, some at a time; return the names of the rest.
+
+    A file system that tells the disk which blocks are free may wait for that at each file.
+    """
+    if len(names) < MANY_NAMES:
+        return names
+    left: list[bytes] = []
+
+    def remove(some: list[bytes]) -> None:
+        for name in some:
+            try:
+                if crew.leaving or not _unlinked(name, directory):
+                    left.append(name)
+            except OSError:  # the one that removes the rest tries again, and tells why
+                left.append(name)
+
+    with suppress(NoThreadError), Crew(SIDE_BY_SIDE, abandon=False) as crew:
+        for number in range(SIDE_BY_SIDE):
+            crew.hand(partial(remove, names[number::SIDE_BY_SIDE]))
+        for _ in range(SIDE_BY_SIDE):
+            crew.wait()
+        return left
+    return names
 
 
 def _carry(entry: bytes, above: int, top: tuple[int, bytes, list[bytes]], numbers: Iterator[int]) -> bool:

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from spkg.common.worker_threads import Crew
+from tests.support.restrictions import short_of_threads
 
 
 def test_every_task_is_done_and_waited_for_once() -> None:
@@ -58,20 +59,6 @@ def test_no_thread_outlives_its_crew() -> None:
         assert threading.active_count() == before + 4
 
     assert threading.active_count() == before
-
-
-def short_of_threads(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    """Let only so many threads be started, as a limit of the system does."""
-    start = threading.Thread.start
-    started: list[threading.Thread] = []
-
-    def scarce(thread: threading.Thread) -> None:
-        if len(started) == most:
-            raise RuntimeError("can't start new thread")
-        started.append(thread)
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", scarce)
 
 
 def test_where_threads_are_scarce_fewer_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from threading import Barrier, Thread, current_thread, main_thread
 from typing import Any, Final
 
 import pytest
@@ -21,8 +22,9 @@ from spkg.install.new_file import COPY_CHUNK, WRITE_BACK, NewFile
 from spkg.install.root import STAY, Resolver, Root
 from spkg.install.system_calls import RACES
 from spkg.install.tree_path import Parts, shown, split
-from spkg.install.tree_removal import DEEP
+from spkg.install.tree_removal import DEEP, MANY_NAMES, SIDE_BY_SIDE
 from tests.support.namespaces import bind, in_memory, isolated, mount_memory, not_judged
+from tests.support.restrictions import fixed, short_of_threads
 from tests.support.root_kit import FRESH, LOOKS, METHODS, SECRET, Watch, deep, make_special, snapshot
 
 
@@ -730,6 +732,59 @@ def test_a_deep_tree_with_a_long_name_is_removed(root: Root) -> None:
     root.remove_tree((b"n" * 255,))
 
     assert root.names(()) == [b"dir", b"file"]
+
+
+@pytest.mark.parametrize("threads", [0, 1, SIDE_BY_SIDE])
+def test_a_directory_with_many_names_is_removed(
+    root: Root, outside: Path, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = root.path / "many"
+    for directory in (many, many / "sub", many / "sub/empty"):
+        directory.mkdir()
+    for number in range(2 * MANY_NAMES):
+        (many / str(number)).touch()
+        (many / "sub" / str(number)).symlink_to(outside)
+    before = snapshot(outside)
+    short_of_threads(monkeypatch, threads)
+
+    root.remove_tree((b"many",))
+
+    assert root.names(()) == [b"dir", b"file"]
+    assert snapshot(outside) == before
+
+
+def test_of_many_names_several_are_removed_at_a_time(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root.path / "many").mkdir()
+    for number in range(MANY_NAMES):
+        (root.path / "many" / str(number)).touch()
+    together, real = Barrier(SIDE_BY_SIDE, timeout=60), os.unlink
+    removing: set[Thread] = set()
+
+    def unlink(*args: Any, **kwargs: Any) -> None:
+        if current_thread() is not main_thread():
+            together.wait()
+            removing.add(current_thread())
+        real(*args, **kwargs)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+
+    root.remove_tree((b"many",))
+
+    assert len(removing) == SIDE_BY_SIDE
+    assert root.names(()) == [b"dir", b"file"]
+
+
+def test_what_cannot_be_removed_of_many_names_is_told_and_the_rest_removed(tmp_path: Path) -> None:
+    (many := tmp_path / "many").mkdir()
+    for number in range(2 * MANY_NAMES):
+        (many / str(number)).touch()
+
+    with fixed(many / "7"), Root(tmp_path) as root:
+        told = root.sweep((b"many",))
+
+        assert told is not None
+        assert (told.errno, told.filename) == (errno.EPERM, "/many/7")
+        assert root.names((b"many",)) == [b"7"]
 
 
 def test_names_need_not_be_text(root: Root) -> None:

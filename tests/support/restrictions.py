@@ -4,14 +4,17 @@ import fcntl
 import os
 import resource
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.support.namespaces import not_judged
 
-__all__ = ["APPEND_ONLY", "IMMUTABLE", "at_most", "fixed", "umask", "without_privileges"]
+__all__ = ["APPEND_ONLY", "IMMUTABLE", "at_most", "fixed", "short_of_threads", "umask", "without_privileges"]
 
 GET_ATTRIBUTES: Final = 0x80086601
 SET_ATTRIBUTES: Final = 0x40086602
@@ -68,3 +71,17 @@ def fixed(path: Path, attribute: int = IMMUTABLE) -> Iterator[None]:
     finally:
         fcntl.ioctl(descriptor, SET_ATTRIBUTES, struct.pack("L", before))
         os.close(descriptor)
+
+
+def short_of_threads(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Let only so many threads be started, as a limit of the system does."""
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def scarce(thread: threading.Thread) -> None:
+        if len(started) == most:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
