@@ -22,9 +22,9 @@ from spkg.cwmp.values import (
 )
 from spkg.errors import FormatError
 
-__all__ = ["ACS_METHODS", "CPE_METHODS", "MAX_TRANSFERS_LISTED", "Method"]
+__all__ = ["ACS_METHODS", "CPE_METHODS", "MAX_QUEUED", "Method"]
 
-MAX_TRANSFERS_LISTED: Final = 16
+MAX_QUEUED: Final = 16
 """The most transfers that GetQueuedTransfers lists (Table 40)."""
 
 
@@ -117,7 +117,7 @@ _TRANSFERS: Final = array(
         Argument("CommandKey", text(32), "command_key"),
         Argument("State", number("int[1:3]"), "state"),
     ),
-    most=MAX_TRANSFERS_LISTED,
+    most=MAX_QUEUED,
 )
 _FAULT: Final = structure(
     "cwmp:FaultStruct",
