@@ -110,7 +110,7 @@ class LineChannel:
         try:
             return self._exchange(request["id"], octets, until)
         except _EndedError as exc:
-            if not was_open:
+            if not was_open or exc.breach:
                 raise ProviderError(str(exc)) from exc
         # It has ended since the last request, as it does for an upgrade; the next one may be there already.
         try:
@@ -170,8 +170,8 @@ class ScriptChannel:
         until = self._clock() + seconds
         try:
             with self._start() as started:
-                _send(started, json.dumps(dict(request)).encode() + b"\n", until, self._clock)
-                with suppress(OSError):  # it has ended
+                with suppress(BrokenPipeError, ConnectionResetError):  # it does not care, or has ended
+                    _send(started, json.dumps(dict(request)).encode() + b"\n", until, self._clock)
                     started.shutdown(socket.SHUT_WR)
                 answer = _document(self._line(started, until))
         except TimeoutError:
@@ -192,7 +192,9 @@ class ScriptChannel:
         found = bytearray()
         while b"\n" not in found:
             _wait(started, select.POLLIN, until, self._clock)
-            octets = started.recv(RECEIVED_AT_ONCE)
+            octets = b""
+            with suppress(ConnectionResetError):  # it has ended without having read
+                octets = started.recv(RECEIVED_AT_ONCE)
             found += octets
             if len(found) > LONGEST_PROVIDER_LINE:
                 raise _EndedError(f"wrote a line of more than {LONGEST_PROVIDER_LINE} bytes")
@@ -204,7 +206,16 @@ class ScriptChannel:
 
 
 class _EndedError(Exception):
-    """The connection has ended, or had to be ended."""
+    """The connection has ended, or had to be ended.
+
+    Args:
+        problem: Why.
+        breach: Whether the other end did not keep to the protocol; it would not do so the next time.
+    """
+
+    def __init__(self, problem: str, *, breach: bool = True) -> None:
+        super().__init__(problem)
+        self.breach = breach
 
 
 class _Line:
@@ -215,6 +226,7 @@ class _Line:
     ) -> None:
         self.problem = ""
         """Why it is over; empty as long as it is not."""
+        self._breach = False
         self._socket = connected
         self._notice = notice
         self._clock = clock
@@ -236,7 +248,7 @@ class _Line:
         except TimeoutError:
             raise
         except OSError as exc:
-            raise _EndedError(self.problem or os_problem(exc)) from exc
+            raise _EndedError(self.problem or os_problem(exc), breach=self._breach) from exc
 
     def answer(self, until: float) -> Document:
         """Return the next answer in time.
@@ -250,7 +262,7 @@ class _Line:
         except queue.Empty:
             raise TimeoutError from None
         if found is None:
-            raise _EndedError(self.problem)
+            raise _EndedError(self.problem, breach=self._breach)
         return found
 
     def close(self) -> None:
@@ -268,6 +280,7 @@ class _Line:
             problem = os_problem(exc)
         except (FormatError, _EndedError) as exc:
             problem = str(exc)
+            self._breach = True
         self.problem = problem
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)

@@ -301,14 +301,14 @@ def read_notice(provider: str, document: Mapping[str, Any]) -> ProviderNotice:
     """
     event = document.get("event")
     if event is not None and not isinstance(event, str):
-        raise FormatError(f"provider {provider!r}: event must be a string")
+        raise FormatError("event must be a string")
     names = document.get("changed" if event is None else "parameters", [])
     if (
         not isinstance(names, list)
         or len(names) > MAX_NOTICED
         or not all(isinstance(one, str) and len(one) <= MAX_PARAMETER_NAME for one in names)
     ):
-        raise FormatError(f"provider {provider!r}: expected at most {MAX_NOTICED} names of parameters")
+        raise FormatError(f"expected at most {MAX_NOTICED} names of parameters")
     return ProviderNotice(provider=provider, changed=tuple(names), event=event)
 
 
