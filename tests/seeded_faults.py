@@ -48,6 +48,36 @@ def _fault(name: str, old: str, new: str, *tests: str) -> Fault:
 
 FAULTS: Final = (
     _fault(
+        "a connection request during a session is lost",
+        "            requested=None if requested is None or requested <= begun.boot else requested,\n",
+        "            requested=None,\n",
+        "test_what_comes_during_a_session_is_not_lost_s5_c7",
+    ),
+    _fault(
+        "a change during a session is lost",
+        "            changed_at=None if changed is None or changed <= begun.boot else changed,\n",
+        "            changed_at=None,\n",
+        "test_what_comes_during_a_session_is_not_lost_s5_c7",
+    ),
+    _fault(
+        "a ScheduleInform is repeated",
+        "                if time.remaining(begun, self.boot_id) > 0\n",
+        "                if True\n",
+        "test_what_comes_during_a_session_is_not_lost_s5_c7",
+    ),
+    _fault(
+        "a ScheduleInform is gone with another of its CommandKey",
+        "if time.remaining(begun, self.boot_id) > 0\n                or",
+        "if",
+        "test_what_comes_during_a_session_is_not_lost_s5_c7",
+    ),
+    _fault(
+        "events that an Inform has no room for are lost",
+        "            waiting=tuple(event for event in self.waiting if event not in reported),\n",
+        "            waiting=(),\n",
+        "test_more_events_than_an_inform_holds_are_told_a_second_later_e2",
+    ),
+    _fault(
         "a session sends requests that are held",
         "if self._waiting and not self._held and len(",
         "if self._waiting and len(",

@@ -9,6 +9,8 @@ from spkg.cwmp.schedule import Due, Facts, Moment, Periodic, due
 
 __all__ = ["Call", "Life", "every"]
 
+MOST_WAKES = 400_000
+
 
 @dataclass(frozen=True)
 class Call:
@@ -54,6 +56,7 @@ class Life:
         while True:
             found = self.due()
             self.wakes += 1
+            assert self.wakes < MOST_WAKES, "a storm"
             if found.session:
                 self._session(found.causes)
             elif found.transfer:
