@@ -19,8 +19,20 @@ from spkg.cwmp.values import (
     ParameterValue,
     QueuedTransfer,
 )
+from tests.support.kit import AT
 
-__all__ = ["ANSWERS", "ARGUMENTS", "DEVICE_ID", "GATEWAY", "XML_TEXT", "answers", "arguments"]
+__all__ = [
+    "ANSWERED",
+    "ANSWERS",
+    "ARGUMENTS",
+    "CALLED",
+    "DEVICE_ID",
+    "GATEWAY",
+    "XML_TEXT",
+    "answers",
+    "arguments",
+    "plain",
+]
 
 GATEWAY: Final = "InternetGatewayDevice."
 DEVICE_ID: Final = DeviceId(
@@ -163,3 +175,129 @@ def arguments(method: str) -> st.SearchStrategy[dict[str, Any]]:
 def answers(method: str) -> st.SearchStrategy[dict[str, Any]]:
     """Return all that a method may answer."""
     return st.fixed_dictionaries(dict(ANSWERS[method]))
+
+
+TIMES: Final = {"StartTime": AT, "CompleteTime": AT.replace(hour=13)}
+SETTINGS: Final = (
+    ParameterValue(f"{GATEWAY}ManagementServer.PeriodicInformInterval", "unsignedInt", "600"),
+    ParameterValue(f"{GATEWAY}DeviceInfo.ProvisioningCode", "string", "<ISP> & \u20ac\U0001f4fa"),
+    ParameterValue(f"{GATEWAY}ManagementServer.PeriodicInformEnable", "boolean", "1"),
+    ParameterValue(f"{GATEWAY}ManagementServer.PeriodicInformTime", "dateTime", "2026-01-01T03:00:00Z"),
+)
+CHANGES: Final = (
+    AttributeChange(f"{GATEWAY}DeviceInfo.", 2, None),
+    AttributeChange(f"{GATEWAY}Time.Enable", None, ("Subscriber",)),
+    AttributeChange(GATEWAY, 0, ()),
+)
+DOWNLOADED: Final = {
+    "CommandKey": "k 1",
+    "FileType": "1 Firmware Upgrade Image",
+    "URL": "http://192.0.2.1/gw?a=1&b=2",
+    "Username": "user",
+    "Password": "p<w>",
+    "FileSize": 4294967295,
+    "TargetFileName": "",
+    "DelaySeconds": 0,
+    "SuccessURL": "",
+    "FailureURL": "",
+}
+CALLED: Final[Mapping[str, dict[str, Any]]] = {
+    "GetRPCMethods": {},
+    "SetParameterValues": {"ParameterList": SETTINGS, "ParameterKey": "key 1"},
+    "GetParameterValues": {"ParameterNames": (GATEWAY, "")},
+    "GetParameterNames": {"ParameterPath": "", "NextLevel": True},
+    "SetParameterAttributes": {"ParameterList": CHANGES},
+    "GetParameterAttributes": {"ParameterNames": (f"{GATEWAY}Time.",)},
+    "AddObject": {"ObjectName": f"{GATEWAY}Layer3Forwarding.Forwarding.", "ParameterKey": ""},
+    "DeleteObject": {"ObjectName": f"{GATEWAY}Layer3Forwarding.Forwarding.7.", "ParameterKey": "k"},
+    "Reboot": {"CommandKey": "k 1"},
+    "Download": DOWNLOADED,
+    "Upload": {
+        **{name: DOWNLOADED[name] for name in ("CommandKey", "URL", "Username", "Password")},
+        "FileType": "2 Vendor Log File",
+        "DelaySeconds": 60,
+    },
+    "FactoryReset": {},
+    "GetQueuedTransfers": {},
+    "ScheduleInform": {"DelaySeconds": 60, "CommandKey": "s"},
+    "Inform": {
+        "DeviceId": DEVICE_ID,
+        "Event": (Event("1 BOOT"), Event("M Reboot", "k 1"), Event("X 00D09E <Any> thing")),
+        "MaxEnvelopes": 1,
+        "CurrentTime": AT,
+        "RetryCount": 3,
+        "ParameterList": SETTINGS,
+    },
+    "TransferComplete": {
+        "CommandKey": "k 1",
+        "FaultStruct": FaultStruct(9010, "/www/a.js: contents do not match"),
+        **TIMES,
+    },
+    "RequestDownload": {"FileType": "2 Web Content", "FileTypeArg": (FileTypeArgument("Version", "1.2"),)},
+    "Kicked": {"Command": "c", "Referer": "r", "Arg": "a=1&b=<2>", "Next": "http://192.0.2.1/"},
+}
+"""One call of each method."""
+ANSWERED: Final[Mapping[str, dict[str, Any]]] = {
+    **{name: {} for name in CALLED},
+    "GetRPCMethods": {"MethodList": ("GetRPCMethods", "X_00D09E_Any")},
+    "SetParameterValues": {"Status": 1},
+    "GetParameterValues": {"ParameterList": SETTINGS},
+    "GetParameterNames": {
+        "ParameterList": (ParameterInfo(GATEWAY, writable=False), ParameterInfo("A.B", writable=True))
+    },
+    "GetParameterAttributes": {
+        "ParameterList": (ParameterAttributes("A.B", 2, ("Subscriber",)), ParameterAttributes("A.C", 0, ()))
+    },
+    "AddObject": {"InstanceNumber": 7, "Status": 0},
+    "DeleteObject": {"Status": 0},
+    "Download": {"Status": 1, **TIMES},
+    "Upload": {"Status": 0, **TIMES},
+    "GetQueuedTransfers": {"TransferList": (QueuedTransfer("k 1", 1), QueuedTransfer("", 3))},
+    "Inform": {"MaxEnvelopes": 16},
+    "Kicked": {"NextURL": "/index.html?a=1&b=2"},
+}
+"""One answer of each method."""
+
+
+def plain(value: Any) -> Any:
+    """Return arguments as programs have them that know no types: text, lists and dictionaries."""
+    match value:
+        case dict():
+            return {name: plain(one) for name, one in value.items()}
+        case tuple():
+            return [plain(one) for one in value]
+        case bool():
+            return f"{value:d}"
+        case datetime():
+            return write_cwmp_time(value)
+        case ParameterValue():
+            return {"Name": value.name, "Value": value.value}
+        case AttributeChange():
+            return {
+                "Name": value.name,
+                "NotificationChange": f"{value.notification is not None:d}",
+                "Notification": str(value.notification or 0),
+                "AccessListChange": f"{value.access is not None:d}",
+                "AccessList": [*(value.access or ())],
+            }
+        case int() | str():
+            return str(value)
+    names = FIELDS[type(value)]
+    return {name: plain(getattr(value, attribute)) for name, attribute in names.items()}
+
+
+FIELDS: Final[Mapping[type, Mapping[str, str]]] = {
+    DeviceId: {
+        "Manufacturer": "manufacturer",
+        "OUI": "oui",
+        "ProductClass": "product_class",
+        "SerialNumber": "serial_number",
+    },
+    Event: {"EventCode": "code", "CommandKey": "command_key"},
+    ParameterInfo: {"Name": "name", "Writable": "writable"},
+    ParameterAttributes: {"Name": "name", "Notification": "notification", "AccessList": "access"},
+    QueuedTransfer: {"CommandKey": "command_key", "State": "state"},
+    FaultStruct: {"FaultCode": "code", "FaultString": "text"},
+    FileTypeArgument: {"Name": "name", "Value": "value"},
+}
+"""The fields of each structure as its table calls them, written from the tables and not from the code."""
