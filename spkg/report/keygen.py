@@ -9,7 +9,7 @@ __all__ = ["keys_lines"]
 
 PURPOSES: Final = {
     "ca": "root certificate, which devices trust",
-    "intermediate": "authority below the root, issuer of the signers",
+    "intermediate": "authority below the root, issuer of the signers of vouchers",
     "signer": "signs packages (RSA)",
     "voucher": "signs vouchers (RSA)",
     "voucher-ec": "signs vouchers (ECDSA P-256)",

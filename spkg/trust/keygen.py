@@ -1,11 +1,11 @@
 """Keys for trying things out, made on the spot: an authority, one below it, and signers of both kinds.
 
-The intermediate issues all signers, and their files carry its certificate: no signature lacks its issuer.
-No key is protected.
+The root issues the signer of packages, and the intermediate those of vouchers: a short and a longer chain.
+The files of signers carry the certificate of their issuer, so nothing lacks it.  No key is protected.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -47,13 +47,13 @@ _Extensions = tuple[tuple[x509.ExtensionType, bool], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class MadeKey:
-    """A key, its certificate with those that lead to the root, and a request for another certificate."""
+    """A key, its certificate with that of its issuer, and a request for another certificate."""
 
     key: _PrivateKey
     certificate: x509.Certificate
     request: x509.CertificateSigningRequest
     chain: tuple[x509.Certificate, ...] = ()
-    """Without the root."""
+    """The certificates that go with a signature; empty for authorities."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class KeySet:
     root: MadeKey
     intermediate: MadeKey
     signer: MadeKey
-    """Signs packages; issued by the intermediate."""
+    """Signs packages; issued by the root."""
     voucher: MadeKey
     """Signs vouchers with RSA; issued by the intermediate."""
     voucher_ec: MadeKey
@@ -79,18 +79,13 @@ def make_keys(name: str, at: datetime) -> KeySet:
     subject = _subject(name)
     root = _certify(_named(name, "root"), _rsa_key(), _authority(path_length=1), at)
     intermediate = _certify(_named(name, "intermediate"), _rsa_key(), _authority(path_length=0), at, by=root)
+    elliptic = ec.generate_private_key(ec.SECP256R1())
     return KeySet(
         root=root,
         intermediate=intermediate,
-        signer=_certify(subject, _rsa_key(), _signing(PACKAGES), at, by=intermediate),
-        voucher=_certify(_named(name, "vouchers"), _rsa_key(), _signing(VOUCHERS), at, by=intermediate),
-        voucher_ec=_certify(
-            _named(name, "vouchers EC"),
-            ec.generate_private_key(ec.SECP256R1()),
-            _signing(VOUCHERS),
-            at,
-            by=intermediate,
-        ),
+        signer=_signer(subject, _rsa_key(), PACKAGES, at, by=root),
+        voucher=_signer(_named(name, "vouchers"), _rsa_key(), VOUCHERS, at, by=intermediate),
+        voucher_ec=_signer(_named(name, "vouchers EC"), elliptic, VOUCHERS, at, by=intermediate),
     )
 
 
@@ -135,11 +130,19 @@ def _certify(
         key=key,
         certificate=builder.sign(key if by is None else by.key, hashes.SHA256()),
         request=request.sign(key, hashes.SHA256()),
-        # The root itself is an anchor, which nobody has to send.
-        chain=()
-        if by is None or by.certificate.issuer == by.certificate.subject
-        else (by.certificate, *by.chain),
     )
+
+
+def _signer(
+    subject: x509.Name,
+    key: _PrivateKey,
+    purposes: tuple[x509.ObjectIdentifier, ...],
+    at: datetime,
+    *,
+    by: MadeKey,
+) -> MadeKey:
+    """Certify a signer, whose file has the certificate of its issuer, too."""
+    return replace(_certify(subject, key, _signing(purposes), at, by=by), chain=(by.certificate,))
 
 
 def _authority(*, path_length: int) -> _Extensions:

@@ -22,7 +22,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 NAMES: Final = ("ca", "intermediate", "signer", "voucher", "voucher-ec")
 MADE: Final = """\
   ca            root certificate, which devices trust
-  intermediate  authority below the root, issuer of the signers
+  intermediate  authority below the root, issuer of the signers of vouchers
   signer        signs packages (RSA)
   voucher       signs vouchers (RSA)
   voucher-ec    signs vouchers (ECDSA P-256)

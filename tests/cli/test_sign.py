@@ -230,6 +230,21 @@ def ec_key() -> bytes:
     return made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
+def test_a_program_that_signs_does_not_get_the_passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPKG_TEST_PASS", "sesame")
+    monkeypatch.setenv("SPKG_TEST_ELSE", "free")
+    Path("ask").write_text("#!/bin/sh\nenv >told\nexit 3\n")
+    Path("ask").chmod(0o755)
+
+    key = ("--key", "exec:./ask", "--cert", "signer.pem", "--key-password-env", "SPKG_TEST_PASS")
+    result = run("sign", "u.spkg", *key)
+
+    told = Path("told").read_text()
+    assert (result.exit_code, result.stderr) == (9, "spkg: error: ./ask ended with status 3\n")
+    assert "SPKG_TEST_ELSE=free\n" in told
+    assert "sesame" not in told
+
+
 PASSPHRASE_HINT: Final = "give its passphrase with --key-password-env or --key-password-file"
 WRONG_PASSPHRASE: Final = "the key in k can't be read: the passphrase is wrong, or the file is damaged"
 NO_PRIVATE_KEY: Final = "the key in k can't be read: it is not a private key"

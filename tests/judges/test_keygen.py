@@ -41,6 +41,15 @@ def test_a_certificate_needs_no_file_but_its_own_and_the_root(keys: Desk, name: 
 
 
 @pytest.mark.judge("openssl")
+def test_the_signer_of_packages_needs_no_chain(keys: Desk) -> None:
+    command = f"{VERIFY} signer.pem intermediate.pem"
+
+    outcome = keys.run(*command.split())
+
+    assert (outcome.status, outcome.text) == (0, "signer.pem: OK\nintermediate.pem: OK\n")
+
+
+@pytest.mark.judge("openssl")
 @pytest.mark.parametrize("name", ["ca", "intermediate", *SIGNERS])
 def test_key_certificate_and_request_belong_together(keys: Desk, name: str) -> None:
     commands = (

@@ -51,14 +51,14 @@ def test_each_is_named_after_the_signer(made: KeySet) -> None:
     ]
 
 
-def test_the_root_issues_the_intermediate_and_that_the_signers_whose_files_have_it(made: KeySet) -> None:
+def test_the_root_issues_signer_and_intermediate_and_that_the_signers_of_vouchers(made: KeySet) -> None:
     root, intermediate = made.root.certificate, made.intermediate.certificate
 
-    for issued in (made.root, made.intermediate):
+    for issued in (made.root, made.intermediate, made.signer):
         issued.certificate.verify_directly_issued_by(root)
-    for issued in (made.signer, made.voucher, made.voucher_ec):
+    for issued in (made.voucher, made.voucher_ec):
         issued.certificate.verify_directly_issued_by(intermediate)
-    assert [one.chain for one in all_of(made)] == [(), (), *[(intermediate,)] * 3]
+    assert [one.chain for one in all_of(made)] == [(), (), (root,), (intermediate,), (intermediate,)]
 
 
 def test_the_certificates_hold_for_ten_years_and_for_clocks_a_day_behind(made: KeySet) -> None:
@@ -89,7 +89,7 @@ def test_each_may_do_what_it_is_for_and_nothing_else(made: KeySet) -> None:
     expected: list[dict[x509.ExtensionType, bool]] = [
         {x509.BasicConstraints(ca=True, path_length=1): True, authority: True},
         {x509.BasicConstraints(ca=True, path_length=0): True, authority: True, **by_root},
-        {nothing_to_issue: True, signs: True, code: False, **by_intermediate},
+        {nothing_to_issue: True, signs: True, code: False, **by_root},
         {nothing_to_issue: True, signs: True, vouchers: False, **by_intermediate},
         {nothing_to_issue: True, signs: True, vouchers: False, **by_intermediate},
     ]
@@ -130,8 +130,7 @@ def test_the_serial_numbers_are_those_that_x509_takes(made: KeySet) -> None:
 
 def test_what_was_made_signs_packages_that_its_root_vouches_for(made: KeySet) -> None:
     assert isinstance(made.signer.key, rsa.RSAPrivateKey)
-    key, chain = KeySigner(made.signer.key), made.signer.chain
-    identity = Identity(key=key, certificate=made.signer.certificate, chain=chain)
+    identity = Identity(key=KeySigner(made.signer.key), certificate=made.signer.certificate)
     package = read(Draft(signers=(identity,)).encode())
     anchor = Certified(key=made.signer.key, certificate=made.root.certificate)
 
