@@ -652,7 +652,7 @@ FAULTS: Final = (
         "a key for PSS signs",
         "    if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:\n",
         "    if False:\n",
-        "test_a_certificate_that_is_odd_signs_nothing",
+        "test_a_key_that_no_verifier_takes_signs_nothing_whatever_is_accepted",
     ),
     _fault(
         "what a device would not trust gets its name",
@@ -718,7 +718,7 @@ FAULTS: Final = (
         "sign --replace replaces both digests",
         " and one.digest_algorithm.name == digest.value\n        }\n",
         "\n        }\n",
-        "test_replace_leaves_one_signature_of_a_signer_with_a_digest",
+        "test_replace_leaves_the_signature_with_another_digest",
     ),
     _fault(
         "an explanation ends with the first rule that is not met",

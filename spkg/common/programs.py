@@ -74,7 +74,7 @@ class ProgramRun:
         if self.timed_out:
             return f"took longer than {self.limit:g} s and was ended"
         if self.answered_too_much:
-            return f"answered more than {len(self.answer) - 1} bytes and was ended"
+            return f"answered more than {len(self.answer) - 1} bytes"
         assert self.status is not None  # otherwise one of the two above holds
         if self.status >= 0:
             return f"ended with status {self.status}"
@@ -197,6 +197,7 @@ class _Program:
         if late or too_much:
             self._end()
         self._ends_until(self._clock() + LAST_OUTPUT, output=True)
+        too_much = too_much or self._has_too_much()  # of one that ended by itself, the rest came just now
         status = self._status()
         problem = "" if status is not None or late or too_much else "its status went to another process"
         return ProgramRun(
@@ -269,7 +270,10 @@ class _Program:
         return self._output < 0 and self._answering < 0 and not self._unshown
 
     def _says_too_much(self) -> bool:
-        return self._listens and self._longest is not None and len(self._answer) > self._longest
+        return self._listens and self._has_too_much()
+
+    def _has_too_much(self) -> bool:
+        return self._longest is not None and len(self._answer) > self._longest
 
     def _pass_on(self, left: float | None, *, ended: bool) -> None:
         """Wait until something can be passed on, and do that."""

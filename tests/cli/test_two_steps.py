@@ -283,6 +283,17 @@ def test_replace_leaves_one_signature_of_a_signer_with_a_digest() -> None:
     assert info.signing_time == AT
 
 
+def test_replace_leaves_the_signature_with_another_digest() -> None:
+    assert run("sign", "p.spkg", *KEY, "--digest", "sha256").exit_code == 0
+
+    replaced = run("sign", "p.spkg", *KEY, "--replace", "--signing-time", AT.isoformat())
+
+    assert replaced.stdout == "p.spkg: signed by CN=Test Signer with sha1, 2 signatures\n"
+    block = read(Path("p.spkg").read_bytes()).block
+    times = {one.digest_algorithm.name: one.signing_time for one in block.signers}
+    assert times == {"sha1": AT, "sha256": None}
+
+
 # What signs and what does not.
 
 

@@ -89,10 +89,18 @@ def test_it_gets_the_digest_info_and_the_name_of_the_digest() -> None:
         ),
         (
             "/usr/bin/head -c 100000 /dev/zero",
-            f"/usr/bin/head answered more than {LONGEST_ANSWER} bytes and was ended",
+            f"/usr/bin/head answered more than {LONGEST_ANSWER} bytes",
+        ),
+        (
+            f"/usr/bin/head -c {LONGEST_ANSWER + 1} /dev/zero",
+            f"/usr/bin/head answered more than {LONGEST_ANSWER} bytes",
+        ),
+        (
+            f"/usr/bin/head -c {LONGEST_ANSWER} /dev/zero",
+            f"/usr/bin/head: expected a signature of 256 bytes, got {LONGEST_ANSWER}",
         ),
     ],
-    ids=["fails", "in silence", "killed", "nothing", "short", "wrong", "long"],
+    ids=["fails", "in silence", "killed", "nothing", "short", "wrong", "endless", "long", "longest"],
 )
 def test_what_is_no_signature_is_said(command: str, problem: str) -> None:
     with pytest.raises(HostError) as refused:
