@@ -72,10 +72,12 @@ class Put(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def taking(password: str = "", *answers: tuple[int, dict[str, str]]) -> Iterator[tuple[str, type[Put]]]:
+def taking(
+    password: str = "", *answers: tuple[int, dict[str, str]], kind: type[Put] = Put
+) -> Iterator[tuple[str, type[Put]]]:
     """Give the URL of a server that takes files, and what it has taken."""
     state = {"taken": [], "asked": [], "answers": [*answers], "password": password}
-    handler = type("Handler", (Put,), state)
+    handler = type("Handler", (kind,), state)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=[0.01], daemon=True)
     thread.start()
@@ -209,9 +211,7 @@ def test_the_process_that_talks_to_the_server_has_no_rights() -> None:
             identity.append((process / "status").read_text())
             super().do_PUT()
 
-    with taking() as (url, server):
-        server.do_PUT = Looking.do_PUT  # type: ignore[method-assign]
-        server.__bases__ = (Looking,)
+    with taking(kind=Looking) as (url, server):
         with keeping(keeper_config(uploads=settings.uploads, user=(65534, 65534))) as keeper:
             keeper.start_upload(token="t", url=url, username="", password="", file_type=TYPE)
             news = over(keeper)
