@@ -133,9 +133,14 @@ class Bench:
 
     def opened(self) -> Tree:
         """Return the tree as it is after a start."""
-        options = self.options
         self.sources = open_sources(self.config, self._start, self.notices.append, self._now)
-        around = TreeSurroundings(
+        device = load_device(self.config.device.file)
+        return Tree(self.config, device, self.state, self.around(), sources=self.sources, clock=self._now)
+
+    def around(self) -> TreeSurroundings:
+        """Return what comes from outside."""
+        options = self.options
+        return TreeSurroundings(
             boot_id=self.boot_id,
             boot_clock=lambda: self.boot_clock,
             address=lambda: self.address,
@@ -145,8 +150,6 @@ class Bench:
             device_log=lambda: self.log,
             secrets=self.secrets,
         )
-        device = load_device(self.config.device.file)
-        return Tree(self.config, device, self.state, around, sources=self.sources, clock=self._now)
 
     def restart(self, config: AgentConfig | None = None) -> Tree:
         """End and start again."""

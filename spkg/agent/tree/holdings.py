@@ -77,10 +77,7 @@ class Holdings:
         """Return the provider of a parameter or object; None if it is the agent's own, or unknown."""
         if name in self._own.parameters:
             return None
-        for source in self.sources:
-            if any(name.startswith(path) for path in source.owned):
-                return source
-        return None
+        return next((source for source in self.sources if name.startswith(source.owned)), None)
 
     def parameter(self, name: str) -> DescribedParameter | None:
         """Return a parameter by its full name; None if it does not exist.
@@ -151,16 +148,23 @@ class Holdings:
         values: dict[str, str] = {}
         faults: dict[str, ProviderFault] = {}
         asked: dict[str, list[str]] = {}
+        homes: dict[int, list[str]] = {}
+        """Where the names go that have one description: there are few of these, and many names."""
         for name, one in parameters.items():
-            counted = self._counted(name)
-            if one.secret:
+            home = homes.get(id(one))
+            if home is not None:
+                home.append(name)
+            elif one.secret:
                 values[name] = ""
-            elif counted is not None:
+            elif one.path.endswith(COUNTER) and (counted := self._counted(name)) is not None:
                 values[name] = counted
             elif name in self._own.parameters:
                 values[name] = self.own.rows[name.removeprefix(self.root)].read()
             elif (source := self.source_of(name)) is not None:
-                asked.setdefault(source.name, []).append(name)
+                home = asked.setdefault(source.name, [])
+                home.append(name)
+                if not one.path.endswith(COUNTER):
+                    homes[id(one)] = home
         for source in self.sources:
             if source.name in asked:
                 found = source.get(asked[source.name], self.deadline)
@@ -176,17 +180,18 @@ class Holdings:
     ) -> ValuesRead:
         """Return values in the form of their types; a value that does not fit is a fault, and never cut."""
         typed: dict[str, str] = {}
-        for name, value in values.items():
+        for name, one in parameters.items():
+            value = values.get(name)
+            if value is None:
+                continue
             try:
-                typed[name] = parameters[name].type.read(value)
+                typed[name] = one.type.read(value)
             except FormatError as exc:
                 faults[name] = ProviderFault(9002, f"its value does not fit its type: {exc.problem}")
-        return ValuesRead({name: typed[name] for name in parameters if name in typed}, faults)
+        return ValuesRead(typed, faults)
 
     def _counted(self, name: str) -> str | None:
         """Return the value of a parameter that counts the instances next to it; None for any other."""
-        if not name.endswith(COUNTER):
-            return None
         path = f"{name.removesuffix(COUNTER)}."
         if name in self._own.parameters:
             return str(len(self.instances(path)))
