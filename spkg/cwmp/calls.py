@@ -199,7 +199,7 @@ def listed_methods(
         methods: The methods of the table.
 
     Raises:
-        ValueError: A required method is left out, or a name is none of a vendor's method.
+        ValueError: A required method is left out, or a name is not that of a vendor's method.
     """
     for name in without:
         if methods[name].required:

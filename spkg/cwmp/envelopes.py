@@ -60,7 +60,7 @@ class Message:
 
     kind: MessageKind
     name: str
-    """The method; the whole tag, such as ``{urn:x}Call``, in a namespace not of CWMP; "" if there is none."""
+    """The method; the whole tag, such as ``{urn:x}Call``, in a namespace not of CWMP; "" without one."""
     id: str | None
     """The cwmp:ID, which the answer must repeat."""
     hold_requests: bool
@@ -120,7 +120,7 @@ def _check_size(octets: bytes, what: str) -> None:
 
 
 def _next(octets: bytes, start: int) -> int:
-    """Return where the next envelope begins, which is the end if there is none."""
+    """Return where the next envelope begins, which is the end if no more follows."""
     while octets[start : start + 1].isspace():
         start += 1
     return start
@@ -149,7 +149,7 @@ def read_message(octets: bytes) -> Message:
     """Return what an envelope says; unknown elements are ignored (3.5).
 
     An envelope that is too large, or has too many elements, is a call with a problem as far as its name and
-    ID can be read: whoever sent it needs an answer.
+    ID can be read: its sender needs an answer.
 
     Raises:
         FormatError: It is not an envelope of SOAP 1.1.

@@ -63,7 +63,7 @@ class ArgumentKind(ABC):
         """Return what is between the tags.
 
         Raises:
-            ValueError: The value is none of this kind.
+            ValueError: The value is not of this kind.
         """
 
     @abstractmethod
@@ -213,7 +213,7 @@ def read_arguments(
     """Return the arguments of a call or an answer by their names.
 
     Raises:
-        FormatError: One is missing, occurs twice, or is none of its kind.
+        FormatError: One is missing, occurs twice, or is not of its kind.
         RefusedError: An array has too many members.
     """
     slots = {one.name: place for place, one in enumerate(arguments)}

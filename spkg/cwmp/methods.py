@@ -35,7 +35,7 @@ class Method:
     name: str
     section: str
     required: bool
-    """Whether whoever is called with it has to support it (Table 4)."""
+    """Whether the side that is called has to support it (Table 4)."""
     arguments: tuple[Argument, ...] = ()
     answer: tuple[Argument, ...] = ()
     elsewhere: bool = False

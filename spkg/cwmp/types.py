@@ -52,7 +52,7 @@ Base = Literal["string", "int", "unsignedInt", "boolean", "dateTime", "base64"]
 
 
 class WrongTypeError(FormatError):
-    """A text that is none of its type."""
+    """A text that is not of its type."""
 
     CODE: ClassVar[FaultCode] = FaultCode.INVALID_TYPE
 
@@ -92,7 +92,7 @@ class CwmpType:
         """Return the canonical form of a value.
 
         Raises:
-            WrongTypeError: The text is none of this type (9006).
+            WrongTypeError: The text is not of this type (9006).
             WrongValueError: It is, but not one of its values (9007).
         """
         match self.base:
