@@ -29,6 +29,7 @@ __all__ = [
     "ACS_URL",
     "ACS_USERNAME",
     "PARAMETER_KEY",
+    "PROVISIONING_CODE",
     "REQUEST_PASSWORD",
     "REQUEST_USERNAME",
     "BuiltIn",
@@ -42,6 +43,7 @@ ACS_PASSWORD: Final = "ManagementServer.Password"
 REQUEST_USERNAME: Final = "ManagementServer.ConnectionRequestUsername"
 REQUEST_PASSWORD: Final = "ManagementServer.ConnectionRequestPassword"
 PARAMETER_KEY: Final = "ManagementServer.ParameterKey"
+PROVISIONING_CODE: Final = "DeviceInfo.ProvisioningCode"
 GATEWAY_ROOT: Final = "InternetGatewayDevice"
 GATEWAY_WAN: Final = "WANDevice.1.WANConnectionDevice.1.WANIPConnection.1.ExternalIPAddress"
 """The address of the default connection of a gateway whose configuration names none (Table 33)."""
@@ -200,7 +202,7 @@ class BuiltIns:
             ),
             BuiltIn(name="DeviceInfo.SpecVersion", type="string(16)", read=lambda: "1.0", informed=True),
             self._kept(
-                "DeviceInfo.ProvisioningCode",
+                PROVISIONING_CODE,
                 "string(64)",
                 lambda: device.provisioning_code or "",
                 informed=True,
