@@ -102,6 +102,7 @@ WRITERS = {
     "spkg/common/atomic_output.py",
     "spkg/common/part_files.py",
     "spkg/agent/control.py",
+    "spkg/agent/rights.py",
     "spkg/agent/state.py",
     "spkg/agent/transfer_process.py",
     "spkg/build/extract.py",

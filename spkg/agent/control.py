@@ -1,6 +1,6 @@
 """The control socket: what ``spkg agent …`` asks of the running agent, a JSON line each way.
 
-The socket lies in the state directory, 0600: whoever may open it owns the agent anyway.
+The socket lies in the state directory, 0600: only the owner of the agent, and root, may ask.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from spkg.common.documents import Document
-from spkg.errors import HostError, RefusedError, SpkgError, UsageError, os_problem
+from spkg.errors import FormatError, HostError, RefusedError, SpkgError, UsageError, os_problem
 
 __all__ = ["CONTROL", "ControlServer", "NotRunningError", "ask_agent", "follow_agent"]
 
@@ -29,6 +29,7 @@ MOST: Final = 16
 """How many may ask at once."""
 ERRORS: Final[dict[str, type[SpkgError]]] = {
     "usage": UsageError,
+    "malformed": FormatError,
     "refused": RefusedError,
     "host": HostError,
 }

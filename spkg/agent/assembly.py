@@ -1,0 +1,335 @@
+"""The agent put together: from its configuration, its keeper and the outside to an engine that can run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from spkg.agent.addresses import address_of_interface
+from spkg.agent.answers import AgentAnswers
+from spkg.agent.client import AcsClient
+from spkg.agent.clock import Outside
+from spkg.agent.discovered import take_discovered
+from spkg.agent.dispatch import Dispatcher
+from spkg.agent.engine import Engine
+from spkg.agent.journal import LOG_FILE, Journal, LogEntry
+from spkg.agent.keeper_client import KeeperClient
+from spkg.agent.restarts import Restarts
+from spkg.agent.rights import Rights
+from spkg.agent.settings import AgentConfig, BeforeBootClock
+from spkg.agent.state import FACT_PATH, STATE_FILE, AgentState
+from spkg.agent.status import StatusDesk
+from spkg.agent.transfers import TransferQueue
+from spkg.agent.tree.builtin import (
+    ACS_URL,
+    PROVISIONING_CODE,
+    REQUEST_PASSWORD,
+    REQUEST_USERNAME,
+    TreeSurroundings,
+)
+from spkg.agent.tree.provider import ProviderNotice
+from spkg.agent.tree.sources import open_sources
+from spkg.agent.tree.tree import Tree
+from spkg.agent.trial import ParameterTrials
+from spkg.cwmp.events import raised_event
+from spkg.cwmp.values import DeviceId
+from spkg.device import Device
+from spkg.errors import FormatError, SpkgError
+
+__all__ = ["Agent", "Options", "agent_identity", "assemble"]
+
+LOG_ENTRIES: Final = 200
+"""How many entries of the log are in DeviceLog."""
+
+
+class Options(Protocol):
+    """The Options of the device; those of vouchers, given by the command line."""
+
+    def answer(self, octets: bytes, now: datetime | None, provisioning_code: str) -> bytes | None:
+        """Return the envelope that answers SetVouchers or GetOptions."""
+        ...
+
+    def options(self, now: datetime | None, provisioning_code: str) -> Sequence[Any]:
+        """Return the state of all Options."""
+        ...
+
+    def enabled(self, now: datetime | None, provisioning_code: str) -> str:
+        """Return EnabledOptions."""
+        ...
+
+    def next_change(self, now: datetime, provisioning_code: str) -> datetime | None:
+        """Return when the next Option begins or ends."""
+        ...
+
+    def observe(self, now: datetime | None, provisioning_code: str) -> None:
+        """Store that a time has come, or another provider."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agent:
+    """An agent that can run."""
+
+    engine: Engine
+    tree: Tree
+    state: AgentState
+    answers: AgentAnswers
+    status: StatusDesk
+    journal: Journal
+    request_path: str
+    """The secret path of connection requests."""
+
+    def credentials(self) -> tuple[str, str] | None:
+        """Return the name and the password of connection requests; None where nobody is let in."""
+        name = self.tree.setting(REQUEST_USERNAME)
+        password = self.tree.setting(REQUEST_PASSWORD)
+        return (name, password) if password else None
+
+    def close(self) -> None:
+        """End the connections to providers, and close the state."""
+        self.tree.close()
+        self.state.close()
+
+
+def agent_identity(device: Device) -> DeviceId:
+    """Return the DeviceId of an Inform (Table 34).
+
+    Raises:
+        FormatError: The device file does not state it.
+    """
+    facts = {
+        "manufacturer": device.manufacturer or "",
+        "oui": device.oui or "",
+        "product_class": device.product_class or "",
+        "serial_number": device.serial_number or "",
+    }
+    missing = [name.replace("_", "-") for name in ("oui", "serial_number") if not facts[name]]
+    if missing:
+        raise FormatError(f"the device file must state {' and '.join(missing)}", section="A.3.3.1")
+    try:
+        return DeviceId(**facts)
+    except ValueError as exc:
+        raise FormatError(f"the device file: {exc}", section="A.3.3.1") from exc
+
+
+def assemble(
+    config: AgentConfig,
+    device: Device,
+    *,
+    keeper: KeeperClient,
+    secrets: Mapping[str, str],
+    options: Callable[[Callable[[str], object]], Options] | None,
+    outside: Outside,
+    rights: Rights,
+    show: Callable[[LogEntry], object],
+    call: Callable[[Callable[[], object]], None],
+) -> Agent:
+    """Put an agent together.
+
+    Args:
+        config: The configuration.
+        device: The device file.
+        keeper: Has the rights.
+        secrets: Passwords from files, by the names of their parameters.
+        options: Returns the Options, given what takes notes; None without vouchers.
+        outside: The clocks and the chance.
+        rights: What this process may do.
+        show: Is given each entry of the log.
+        call: Has something done in the thread that decides; from any thread.
+
+    Raises:
+        SpkgError: A file of the configuration can't be used.
+        OSError: One can't be read.
+    """
+    boot = outside.boot()
+
+    def boot_clock() -> float:
+        return outside.boot().seconds
+
+    journal = Journal(config.state.directory / LOG_FILE, config.state.log_size, outside.when, show)
+    state = AgentState(config.state.directory / STATE_FILE)
+    if state.fact(FACT_PATH) is None:
+        with state.change() as change:
+            change.fact(FACT_PATH, f"/{outside.token()}")
+    path = state.fact(FACT_PATH) or ""
+    clients: dict[bool, AcsClient] = {}
+
+    def client() -> AcsClient:
+        """Return the client for a clock that is set, or is not."""
+        ignored = config.acs.before_boot_clock is BeforeBootClock.IGNORE_DATES and outside.wall() is None
+        if ignored not in clients:
+            clients[ignored] = AcsClient(config.acs, boot_clock, ignore_dates=ignored)
+        return clients[ignored]
+
+    def address() -> str:
+        url = tree.setting(ACS_URL)
+        try:
+            return (client().local_address(url) or "") if url else ""
+        except SpkgError:
+            return ""
+
+    def request_url() -> str:
+        return connection_request_url(config, path, address())
+
+    desk = None if options is None else options(lambda text: journal.note("option", text, lasting=True))
+
+    def code() -> str:
+        return tree.setting(PROVISIONING_CODE)
+
+    def network_time() -> datetime | None:
+        assert config.vouchers is not None  # or there would be no desk
+        return outside.network_time(config.vouchers.clock)
+
+    def enabled() -> str:
+        assert desk is not None
+        return desk.enabled(network_time(), code())
+
+    def look_at_options() -> float | None:
+        if desk is None:
+            return None
+        now = network_time()
+        try:
+            desk.observe(now, code())
+            due = None if now is None else desk.next_change(now, code())
+        except SpkgError as exc:
+            journal.note("failure", f"Options: {exc}", lasting=True)
+            return None
+        return None if due is None else due.timestamp()
+
+    tree = Tree(
+        config,
+        device,
+        state,
+        TreeSurroundings(
+            boot_id=boot.identity,
+            boot_clock=boot_clock,
+            address=address,
+            connection_request_url=request_url,
+            note=lambda text: journal.note("parameter", text, lasting=True),
+            enabled_options=None if desk is None else enabled,
+            device_log=lambda: "\n".join(str(one["text"]) for one in journal.last(LOG_ENTRIES)),
+            secrets=secrets,
+        ),
+        sources=open_sources(
+            config,
+            keeper.start_provider,
+            lambda notice: call(lambda: _take_notice(engine, journal, notice)),
+            boot_clock,
+        ),
+        clock=boot_clock,
+    )
+    transfers = TransferQueue(
+        state,
+        keeper,
+        config.transfers,
+        boot_id=boot.identity,
+        clock=outside.moment,
+        token=outside.token,
+        back_up=config.install.back_up,
+        note=lambda text: journal.note("transfer", text, lasting=True),
+    )
+    restarts = Restarts(
+        state,
+        keeper,
+        transfers,
+        boot_id=boot.identity,
+        clock=outside.moment,
+        has_reset_command=bool(config.factory_reset),
+        note=lambda text: journal.note("restart", text, lasting=True),
+    )
+    trials = ParameterTrials(
+        state,
+        config.back_up_parameters,
+        delay=config.install.back_up,
+        boot_id=boot.identity,
+        clock=boot_clock,
+    )
+
+    def answer_vouchers(octets: bytes) -> bytes | None:
+        assert desk is not None
+        try:
+            return desk.answer(octets, network_time(), code())
+        finally:
+            call(engine.look_at_options)
+
+    dispatcher = Dispatcher(
+        state=state,
+        tree=tree,
+        transfers=transfers,
+        restarts=restarts,
+        vouchers=None if desk is None else answer_vouchers,
+        boot_id=boot.identity,
+        clock=outside.moment,
+        note=lambda text: journal.note("call", text),
+    )
+    engine = Engine(
+        config=config,
+        device=agent_identity(device),
+        state=state,
+        tree=tree,
+        transfers=transfers,
+        trials=trials,
+        dispatcher=dispatcher,
+        client=client,
+        restarts=restarts,
+        options=look_at_options,
+        journal=journal,
+        outside=outside,
+    )
+    status = StatusDesk(
+        config=config,
+        device=device,
+        engine=engine,
+        state=state,
+        tree=tree,
+        outside=outside,
+        sources=StatusDesk.Sources(
+            trial=lambda: keeper.record("1").get("on_trial") if config.install.back_up else None,
+            options=list if desk is None else lambda: desk.options(network_time(), code()),
+            connection_request_url=request_url,
+            confined=rights.confined,
+            is_root=rights.is_root,
+        ),
+    )
+    answers = AgentAnswers(
+        engine=engine,
+        tree=tree,
+        state=state,
+        status=status,
+        journal=journal,
+        discover=lambda found: take_discovered(found, config, device, state, tree),
+    )
+    return Agent(
+        engine=engine,
+        tree=tree,
+        state=state,
+        answers=answers,
+        status=status,
+        journal=journal,
+        request_path=path,
+    )
+
+
+def connection_request_url(config: AgentConfig, path: str, address: str) -> str:
+    """Return the ConnectionRequestURL; empty where none are taken, or there is no address yet (P34)."""
+    listener = config.listener
+    if listener.address is None:
+        return ""
+    host = listener.host
+    if host == "auto":
+        host = address
+    elif host.startswith("interface:"):
+        host = address_of_interface(host.partition(":")[2])
+    if not host:
+        return ""
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.port}{path}"
+
+
+def _take_notice(engine: Engine, journal: Journal, notice: ProviderNotice) -> None:
+    """Take what a provider says unasked: an event, or that something has changed."""
+    if notice.event:
+        try:
+            engine.raise_event(raised_event(notice.event))
+        except FormatError as exc:
+            journal.note("failure", f"provider {notice.provider}: {exc}", lasting=True)
+    engine.change_noticed()

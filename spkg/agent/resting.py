@@ -1,0 +1,33 @@
+"""The status of an agent that is not running, from what lies on disk."""
+
+from contextlib import suppress
+
+from spkg.agent.settings import AgentConfig
+from spkg.agent.state import FACT_URL_TOLD, STATE_FILE, AgentState
+from spkg.agent.status import status_of_rest, transfer_documents
+from spkg.common.documents import Document
+from spkg.device import load_device
+from spkg.errors import SpkgError
+
+__all__ = ["resting_status"]
+
+
+def resting_status(config: AgentConfig) -> Document:
+    """Return the status; what can't be read is left out.
+
+    Raises:
+        FormatError: The device file is not valid.
+        OSError: It can't be read.
+    """
+    device = load_device(config.device.file)
+    path = config.state.directory / STATE_FILE
+    status = status_of_rest(config, device, url=config.acs.url)
+    if not path.is_file():
+        return status
+    with suppress(SpkgError), AgentState(path) as state:
+        status |= {
+            "acs_url": state.fact(FACT_URL_TOLD) or status["acs_url"],
+            "events": [{"code": one.code, "command_key": one.command_key} for one in state.events()],
+            "transfers": transfer_documents(state.transfers()),
+        }
+    return status
