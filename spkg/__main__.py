@@ -73,6 +73,64 @@ COMMANDS: Final = {
         where="spkg.cli.status:status", help="Show the state of a root and what was installed there."
     ),
     "log": ListedCommand(where="spkg.cli.log:log", help="Show what happened in a root, the oldest first."),
+    "agent": ListedCommand(where="", help="Keep a gateway in touch with its ACS (TR-069, CWMP)."),
+    "agent run": ListedCommand(
+        where="spkg.cli.agent_run:run", help="Keep the gateway in touch with its ACS, as a service."
+    ),
+    "agent once": ListedCommand(
+        where="spkg.cli.agent_run:once", help="Do what is due, once: a session, then transfers."
+    ),
+    "agent check": ListedCommand(
+        where="spkg.cli.agent_run:check", help="Check the configuration, and what it names."
+    ),
+    "agent status": ListedCommand(
+        where="spkg.cli.agent_show:status_of_agent",
+        help="Show whether the agent is in touch with its ACS, and why not.",
+    ),
+    "agent config": ListedCommand(
+        where="spkg.cli.agent_show:config_in_force",
+        help="Show the settings in force, and where each comes from.",
+    ),
+    "agent parameters": ListedCommand(
+        where="spkg.cli.agent_show:parameters", help="Show parameters as GetParameterValues answers them."
+    ),
+    "agent set": ListedCommand(
+        where="spkg.cli.agent_ask:set_parameters",
+        help="Set parameters as the subscriber, one after the other.",
+    ),
+    "agent transfers": ListedCommand(
+        where="spkg.cli.agent_show:transfers",
+        help="Show transfers that are queued, running, or still to be reported.",
+    ),
+    "agent inform": ListedCommand(
+        where="spkg.cli.agent_ask:inform", help="Have the running agent begin a session now."
+    ),
+    "agent request-download": ListedCommand(
+        where="spkg.cli.agent_ask:request_download",
+        help="Ask the ACS for a Download; refused where it has no RequestDownload.",
+    ),
+    "agent kick": ListedCommand(
+        where="spkg.cli.agent_ask:kick",
+        help="Report a kick (Appendix D) to the ACS, and print NextURL.",
+    ),
+    "agent discover": ListedCommand(
+        where="spkg.cli.agent_ask:discover",
+        help="Show what DHCP option 43 says about the ACS; with --config, use it.",
+    ),
+    "agent log": ListedCommand(
+        where="spkg.cli.agent_show:log_of_agent", help="Show what the agent did, the oldest first."
+    ),
+    "agent trace": ListedCommand(
+        where="spkg.cli.agent_ask:trace", help="Keep every envelope in the log, or stop that."
+    ),
+    "agent support": ListedCommand(
+        where="spkg.cli.agent_show:support",
+        help="Write an archive for support: status, settings, log, traces.",
+    ),
+    "agent forget": ListedCommand(
+        where="spkg.cli.agent_run:forget",
+        help="Forget what the ACS has set, as a factory reset of the agent does.",
+    ),
     "voucher": ListedCommand(where="", help="Issue, verify and apply vouchers (TR-069, Appendix C)."),
     "voucher issue": ListedCommand(
         where="vouchers.cli.issue:issue", help="Issue vouchers to one device or to many."

@@ -247,7 +247,12 @@ def test_the_help_of_the_program_lists_its_commands() -> None:
     result = run("--help")
 
     assert (result.exit_code, result.stderr) == (0, "")
-    assert set(re.findall(r"^  ([a-z]+) ", result.stdout, re.MULTILINE)) == {*OPTIONS, "policy", "voucher"}
+    assert set(re.findall(r"^  ([a-z]+) ", result.stdout, re.MULTILINE)) == {
+        *OPTIONS,
+        "agent",
+        "policy",
+        "voucher",
+    }
     assert options_of(result.stdout) == {"--version", "--debug"}
 
 

@@ -1,0 +1,392 @@
+"""``spkg agent`` commands that are the agent: run, once, check, forget."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from spkg.cli.agent_options import CONFIG, load_config
+from spkg.cli.app import command
+from spkg.cli.arguments import this_boot, timestamp
+from spkg.cli.console import print_document, print_lines, say, warn
+from spkg.cli.options import JSON
+from spkg.errors import HostError, RefusedError, SpkgError, TransferError, UsageError, os_problem
+from spkg.report.lines import Tone
+
+if TYPE_CHECKING:
+    from spkg.agent.assembly import Agent, Options
+    from spkg.agent.clock import Outside
+    from spkg.agent.keeper_client import KeeperClient
+    from spkg.agent.rights import Rights
+    from spkg.agent.settings import AgentConfig
+    from spkg.common.documents import Document
+    from spkg.device import Device
+
+__all__ = ["check", "forget", "once", "run"]
+
+OPTION_DESK: Final = ("vouchers.cpe.desk", "open_desk")
+"""Who answers SetVouchers and GetOptions: named, since packages know nothing of vouchers."""
+PASSED_ON: Final = ("LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
+"""The variables of the environment that the programs of the device find."""
+BEGIN_ANEW: Final = 75
+"""How the talking process says that the state was reset, and everything is to be read again."""
+ONCE_TICK: Final = 0.1
+"""How often ``once`` looks whether a transfer has ended, in seconds."""
+
+
+@command("run")
+@CONFIG
+def run(config: Path) -> None:
+    """Keep the gateway in touch with its ACS, as a service.
+
+    Works in the foreground.  SIGTERM ends it between two sessions; with SIGHUP it reads its configuration
+    again.
+
+    \b
+    Example:
+      spkg agent run --config samples/agent/agent.toml
+
+    See: docs/agent.md
+    """
+    settings = load_config(config)
+
+    def talk(keeper: "KeeperClient", rights: "Rights", passwords: Mapping[str, str]) -> int:
+        from spkg.agent.listener import Listener
+        from spkg.agent.loop import AgentLoop
+        from spkg.agent.notify import ServiceManager
+
+        outside = _outside()
+        loop = AgentLoop(
+            keeper=keeper,
+            directory=settings.state.directory,
+            service=ServiceManager(os.environ, os.getpid()),
+            outside=outside,
+        )
+        agent = _assembled(settings, keeper, rights, passwords, outside, show=loop.show, call=loop.call)
+        listener = Listener(
+            settings.listener,
+            path=agent.request_path,
+            credentials=agent.credentials,
+            accepted=lambda: loop.call(agent.engine.connection_request),
+            note=lambda text: agent.journal.note("listener", text),
+            clock=lambda: outside.boot().seconds,
+            token=outside.token,
+        )
+        try:
+            again = loop.run(agent, listener)
+        finally:
+            agent.close()
+        return BEGIN_ANEW if again else 0
+
+    ended = _serve(settings, talk)
+    if ended.reload or ended.status == BEGIN_ANEW:
+        try:
+            load_config(config)
+        except (SpkgError, OSError) as exc:
+            warn(f"the configuration is not read again: {exc}")
+            raise
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this program, again
+    if ended.status:
+        raise SystemExit(ended.status)
+
+
+@command("once")
+@CONFIG
+@click.option("--force", is_flag=True, help="Begin a session even if nothing is due.")
+@click.option(
+    "--wait",
+    type=click.IntRange(0, 86_400),
+    default=0,
+    metavar="SECONDS",
+    help="Wait so long for something to be due.  [default: 0]",
+)
+def once(config: Path, force: bool, wait: int) -> None:
+    """Do what is due, once: a session, then transfers.
+
+    What transfers bring is reported by the next call.  The exit status is 8 if no session came through.
+
+    \b
+    Example:
+      spkg agent once --config samples/agent/agent.toml --force
+
+    See: docs/agent.md
+    """
+    settings = load_config(config)
+
+    def talk(keeper: "KeeperClient", rights: "Rights", passwords: Mapping[str, str]) -> int:
+        from time import sleep
+
+        outside = _outside()
+        agent = _assembled(
+            settings,
+            keeper,
+            rights,
+            passwords,
+            outside,
+            show=lambda entry: say(f"{entry['kind']}: {entry['text']}"),
+            call=_at_once,
+        )
+        engine, until = agent.engine, outside.boot().seconds + wait
+        try:
+            engine.start()
+            if force:
+                engine.force()
+            while engine.last is None and not engine.is_rebooting:
+                due = engine.due()
+                if not due.session and due.wake is not None and due.wake > until:
+                    break
+                wake = engine.step()
+                if wake is None or wake > until:
+                    break
+                sleep(max(0.0, min(wake - outside.boot().seconds, ONCE_TICK)))
+            engine.step(sessions=False)  # what waited for the end of the session
+            while engine.works and not engine.is_rebooting:
+                sleep(ONCE_TICK)
+                engine.step(sessions=False)
+        finally:
+            agent.close()
+        if engine.last is not None and engine.last.reason is not None:
+            raise TransferError(engine.last.reason)
+        return 0
+
+    ended = _serve(settings, talk)
+    if ended.status not in {0, BEGIN_ANEW}:
+        raise SystemExit(ended.status)
+
+
+@command("check")
+@CONFIG
+@click.option("--connect", is_flag=True, help="Also see whether the ACS can be reached; no Inform is sent.")
+@JSON
+def check(config: Path, connect: bool, as_json: bool) -> None:
+    """Check the configuration, and what it names.
+
+    The exit status is 0 with warnings, 3 for the file, and 9 for what can't be used or reached.
+
+    \b
+    Example:
+      spkg agent check --config samples/agent/agent.toml
+
+    See: docs/agent.md
+    """
+    settings = load_config(config)
+    findings = [*_findings(settings)]
+    if connect:
+        findings += _contact(settings)
+    problems = [text for kind, text in findings if kind == "error"]
+    if as_json:
+        print_document(
+            {
+                "schema": "spkg.agent.check/1",
+                "findings": [{"kind": kind, "message": text} for kind, text in findings],
+            }
+        )
+    else:
+        tones = {"ok": Tone.GOOD, "warning": Tone.PLAIN, "error": Tone.BAD}
+        print_lines([(tones[kind], f"{kind}: {text}") for kind, text in findings])
+    if problems:
+        raise HostError(problems[0] if len(problems) == 1 else f"{len(problems)} problems were found")
+
+
+@command("forget")
+@CONFIG
+def forget(config: Path) -> None:
+    """Forget what the ACS has set, as a factory reset of the agent does.
+
+    The next start is as after the first installation.  Refused while the agent is running.
+
+    \b
+    Example:
+      spkg agent forget --config samples/agent/agent.toml
+
+    See: docs/agent.md
+    """
+    from spkg.agent.control import NotRunningError, ask_agent
+    from spkg.agent.state import STATE_FILE, AgentState
+
+    settings = load_config(config)
+    directory = settings.state.directory
+    try:
+        ask_agent(directory, "status", timeout=10)
+    except NotRunningError:
+        pass
+    else:
+        raise RefusedError("the agent is running", hint="stop it first")
+    if (directory / STATE_FILE).exists():
+        with AgentState(directory / STATE_FILE) as state, state.change() as change:
+            change.forget_everything()
+
+
+def _serve(config: "AgentConfig", talk: "Callable[..., int]") -> Any:
+    """Run the two processes of the agent."""
+    from time import monotonic, sleep
+
+    from spkg.agent import assembly, loop, service
+    from spkg.cli.app import exit_status, host_error
+
+    del assembly, loop  # imported before rights are given up
+
+    def died(error: BaseException) -> int:
+        """Report what ended the talking process."""
+        if isinstance(error, OSError) and not isinstance(error, SpkgError):
+            error = host_error(error)
+        if not isinstance(error, SpkgError):
+            raise error
+        say(f"spkg: error: {error}")
+        if error.hint:
+            say(f"spkg: hint: {error.hint}")
+        return exit_status(error)
+
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return service.serve(
+        config,
+        talk,
+        program=(sys.executable, "-m", "spkg"),
+        environment=environment,
+        clock=monotonic,
+        timestamp=lambda: timestamp(no_clock=False),
+        sleep=sleep,
+        died=died,
+    )
+
+
+def _assembled(
+    config: "AgentConfig",
+    keeper: "KeeperClient",
+    rights: "Rights",
+    passwords: Mapping[str, str],
+    outside: "Outside",
+    *,
+    show: "Callable[[Document], object]",
+    call: "Callable[[Callable[[], object]], None]",
+) -> "Agent":
+    from spkg.agent.assembly import assemble
+    from spkg.device import load_device
+
+    device = load_device(config.device.file)
+    return assemble(
+        config,
+        device,
+        keeper=keeper,
+        secrets=passwords,
+        options=_options(config, device),
+        outside=outside,
+        rights=rights,
+        show=show,
+        call=call,
+    )
+
+
+def _options(
+    config: "AgentConfig", device: "Device"
+) -> "Callable[[Callable[[str], object]], Options] | None":
+    """Return what opens the Options of the device; None without vouchers."""
+    settings = config.vouchers
+    if settings is None:
+        return None
+    from importlib import import_module
+
+    module, name = OPTION_DESK
+    opened: Callable[..., Options] = getattr(import_module(module), name)
+    return lambda note: opened(settings.store, settings.trust, device, note)
+
+
+def _at_once(work: "Callable[[], object]") -> None:
+    """Have something done here and now: there is no other thread."""
+    work()
+
+
+def _outside() -> "Outside":
+    """Return the clocks and the chance."""
+    from random import SystemRandom
+    from secrets import token_urlsafe
+    from time import time
+
+    from spkg.agent.clock import Outside, is_synchronized
+
+    return Outside(
+        clock=time,
+        boot=this_boot,
+        draw=SystemRandom().random,
+        token=lambda: token_urlsafe(18),
+        synchronized=is_synchronized,
+    )
+
+
+def _findings(config: "AgentConfig") -> "Iterator[tuple[str, str]]":
+    """Yield what is right and wrong with a configuration."""
+    from shutil import which
+
+    from spkg.agent.assembly import agent_identity
+    from spkg.agent.service import passwords_of
+    from spkg.agent.settings import ProviderKind
+    from spkg.agent.status import unsafe_settings
+    from spkg.device import load_device
+    from spkg.trust.trust_files import load_trust
+
+    identity = agent_identity(load_device(config.device.file))
+    yield "ok", f"device {identity.oui}-{identity.product_class}-{identity.serial_number}"
+    try:
+        names = passwords_of(config)
+        yield "ok", f"{len(names)} password files can be read by their owner alone"
+    except HostError as exc:
+        yield "error", str(exc)
+    for what, paths in (
+        ("install", config.install.trust),
+        ("vouchers", () if config.vouchers is None else config.vouchers.trust),
+    ):
+        if paths:
+            try:
+                found = load_trust(paths)
+                yield "ok", f"{what}: {len(found.certificates)} trusted certificates"
+                for finding in found.findings:
+                    yield "warning", f"{what}: {finding.message}"
+            except SpkgError as exc:
+                yield "error", f"{what}: {exc}"
+            except OSError as exc:
+                yield "error", f"{what}: {os_problem(exc)}"
+    for name, program in (("reboot", config.reboot), ("factory-reset", config.factory_reset)):
+        if not program:
+            kind = "warning"
+            yield kind, f"commands.{name} is not set: the device will not do it"
+        elif which(program[0]) is None:
+            yield "error", f"commands.{name}: {program[0]} does not exist or is not executable"
+    for provider in config.providers:
+        if provider.path is not None and not provider.path.exists():
+            yield "warning", f"provider {provider.name}: {provider.path} does not exist"
+        if (
+            provider.kind in {ProviderKind.COMMAND, ProviderKind.SCRIPT}
+            and which(provider.command[0]) is None
+        ):
+            yield "error", f"provider {provider.name}: {provider.command[0]} is not executable"
+    if config.acs.url is None and not config.acs.dhcp:
+        yield "warning", "no ACS is known: set url in [acs], or dhcp = true"
+    if config.listener.address is not None and config.listener.password_file is None:
+        yield "warning", "connection requests are refused until the ACS sets a password for them"
+    if _outside().wall() is None:
+        yield "warning", "the clock of this device has not been set"
+    for problem in unsafe_settings(config, config.acs.url or ""):
+        yield "warning", problem
+
+
+def _contact(config: "AgentConfig") -> "Iterator[tuple[str, str]]":
+    """Yield how far the ACS can be reached."""
+    from time import monotonic
+
+    from spkg.agent.client import AcsClient
+    from spkg.agent.contact_check import check_contact
+    from spkg.agent.service import passwords_of
+    from spkg.agent.tree.builtin import ACS_PASSWORD
+    from spkg.device import load_device
+
+    if config.acs.url is None:
+        raise UsageError("--connect needs url in [acs]")
+    client = AcsClient(config.acs, monotonic)
+    password = passwords_of(config).get(ACS_PASSWORD, "")
+    device = load_device(config.device.file)
+    username = config.acs.username or f"{device.oui}-{device.serial_number}"
+    for step in check_contact(client, config.acs.url, username, password):
+        yield ("ok" if step.passed else "error"), f"{step.kind.value}: {step.text}"
