@@ -4,7 +4,8 @@ A device file is read, never written: the device updates the version in it after
 """
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,7 +18,15 @@ from spkg.format.entities import read_entity, read_vendor
 from spkg.format.modes import ModeRule, read_mode, read_mode_rule
 from spkg.format.versions import parse_version
 
-__all__ = ["Device", "DeviceAttribute", "FileHandler", "LinkPolicy", "load_device", "read_device"]
+__all__ = [
+    "VENDOR_ROLE",
+    "Device",
+    "DeviceAttribute",
+    "FileHandler",
+    "LinkPolicy",
+    "load_device",
+    "read_device",
+]
 
 PLAIN: Final = 0o644
 MAX_PROVISIONING_CODE: Final = 64
@@ -26,6 +35,8 @@ MAX_OPTION_NAME: Final = 64
 """The longest OptionName, in characters."""
 MAX_SIZE: Final = (1 << 63) - 1
 """The largest size of a medium."""
+VENDOR_ROLE: Final = "vendor"
+"""The name of all roles that vendors define."""
 HOOK_TIMEOUT: Final = 300
 """How long a hook may take unless the device says otherwise, in seconds."""
 
@@ -102,6 +113,13 @@ class Device:
     def handler_for(self, path: str) -> FileHandler | None:
         """Return the first handler that takes the file at *path*."""
         return next((handler for handler in self.handlers if handler.matches(path)), None)
+
+    def expecting(self, names: Collection[str]) -> "Device":
+        """Return the device as it accepts only packages of these roles; ``vendor`` is that of any vendor."""
+        known = {number: name for name, number in ROLES.items()}
+        return replace(
+            self, roles=frozenset(role for role in self.roles if known.get(role, VENDOR_ROLE) in names)
+        )
 
 
 def load_device(path: Path) -> Device:

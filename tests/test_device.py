@@ -130,6 +130,14 @@ def test_the_first_handler_that_is_for_a_path_takes_the_file() -> None:
     ]
 
 
+def test_of_the_accepted_roles_some_can_be_expected() -> None:
+    accepted = Device(roles=frozenset({1, 2, 3, 0xFF00D09E}))
+
+    assert accepted.expecting(["software-upgrade", "vendor"]).roles == frozenset({1, 0xFF00D09E})
+    assert accepted.expecting(["vendor-configuration"]).roles == frozenset()
+    assert accepted.roles == frozenset({1, 2, 3, 0xFF00D09E})
+
+
 def test_the_roles_of_a_vendor_can_be_accepted() -> None:
     text = '[install]\nroles = ["web-content", { vendor = "00D09E" }, { vendor = "ABCDEF" }]'
 

@@ -46,12 +46,13 @@ from spkg.cli.options import (
 from spkg.cli.trust import read_trust
 from spkg.common.documents import json_text
 from spkg.common.stop_signals import hold_stop_signals
+from spkg.device import VENDOR_ROLE, Device
 from spkg.errors import HostError, SpkgError, TransferError, UsageError
+from spkg.format.commands import ROLES
 
 if TYPE_CHECKING:
     from spkg.common.documents import Document
     from spkg.common.findings import Finding
-    from spkg.device import Device
     from spkg.install.apply import Applied
     from spkg.install.hooks import HookRun
     from spkg.install.supervisor import Advance, Note
@@ -84,6 +85,14 @@ def _print_failure(error: SpkgError | None, status: int, message: str) -> None:
 )
 @click.option("--software-version", metavar="VERSION", help="Use VERSION instead of the device file's.")
 @click.option("--provisioning-code", metavar="CODE", help="Use CODE instead of the device file's.")
+@click.option(
+    "--expect-role",
+    "expected_roles",
+    multiple=True,
+    type=click.Choice([*ROLES, VENDOR_ROLE]),
+    help="Refuse a package with another role than ROLE.  May be repeated.",
+    metavar="ROLE",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would change without changing it.")
 @click.option(
     "--in-place",
@@ -134,6 +143,7 @@ def apply(
     device_file: Path | None,
     software_version: str | None,
     provisioning_code: str | None,
+    expected_roles: tuple[str, ...],
     dry_run: bool,
     back_up: int | None,
     back_up_boots: int | None,
@@ -216,7 +226,9 @@ def apply(
             raise UsageError("--back-up-boots needs --back-up")
         options = read_trust(at=at, no_clock=no_clock, **rest)
         findings = options.findings
-        device: Device | None = device_of(device_file, software_version, provisioning_code)
+        device = device_of(device_file, software_version, provisioning_code)
+        if expected_roles:
+            device = (device or Device()).expecting(expected_roles)
         request = ApplyRequest(
             device=device,
             when=start,

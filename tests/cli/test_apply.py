@@ -18,7 +18,7 @@ from spkg.cli.app import Stopped
 from spkg.cli.console import ClosedOutput
 from spkg.common.child_process import ChildKilledError, DefectError
 from spkg.errors import UnsafeError
-from spkg.format.commands import Description, End, Format, MinimumVersion, Move, UnknownCommand
+from spkg.format.commands import Description, End, Format, MinimumVersion, Move, Role, UnknownCommand
 from spkg.format.paths import RootPath
 from spkg.install.root import Root
 from spkg.install.supervisor import apply_package, mark_unreported
@@ -782,3 +782,22 @@ def test_an_output_that_fails_takes_nothing_back(monkeypatch: pytest.MonkeyPatch
         run("status", "--root", "root").stderr
     )
     assert run("apply", "p.spkg", *APPLY, "--again").exit_code == 7
+
+
+@pytest.mark.parametrize(
+    ("expected", "status"),
+    [
+        (("web-content",), 5),
+        (("software-upgrade",), 0),
+        (("web-content", "software-upgrade"), 0),
+        (("vendor",), 5),
+    ],
+)
+def test_a_package_with_another_role_than_expected_is_refused(expected: tuple[str, ...], status: int) -> None:
+    Path("p.spkg").write_bytes(Draft(records=(Role(role=1), *RECORDS)).encode())
+    options = [f"--expect-role={role}" for role in expected]
+
+    result = run("apply", "p.spkg", *APPLY, *options)
+
+    assert result.exit_code == status
+    assert ("does not accept the role software-upgrade" in result.stderr) == (status == 5)

@@ -83,7 +83,7 @@ OPTIONS: Final = {
         {
             *("--root", "--device", "--software-version", "--provisioning-code", "--dry-run", "--in-place"),
             *("--refuse-unknown", "--again", "--unsafe-force", "--report", "--command-key"),
-            *("--back-up", "--back-up-boots"),
+            *("--back-up", "--back-up-boots", "--expect-role"),
             *("--unsafe-streaming", "--jobs", "--no-progress", "--json"),
         }
         | TRUST_OPTIONS
