@@ -127,7 +127,7 @@ def put_identity(path: Path, who: Certified) -> Path:
 
 
 @contextmanager
-def _running(*command: str | Path, directory: Path, ready: Callable[[], bool]) -> Iterator[None]:
+def running(*command: str | Path, directory: Path, ready: Callable[[], bool]) -> Iterator[None]:
     """Run a program in a directory of its own, once it is ready, and end it and all that it started."""
     program, *arguments = map(str, command)
     found = shutil.which(program, path=PATH)
@@ -162,7 +162,7 @@ def _wait(done: Callable[[], bool], problem: Callable[[], str]) -> None:
 
 
 @contextmanager
-def _free_port(host: str = HOST, wanted: int = 0) -> Iterator[int]:
+def free_port(host: str = HOST, wanted: int = 0) -> Iterator[int]:
     """Give a port for a server to listen on; meanwhile nobody else is given it."""
     with socket.socket() as held:
         # This one never listens, so that a server that sets the same option can.
@@ -176,7 +176,7 @@ def own_host() -> str:
     return str(ip_address((127 << 24) + os.getpid() % (1 << 24)))
 
 
-def _answers(host: str, port: int) -> bool:
+def answers_at(host: str, port: int) -> bool:
     with suppress(OSError), socket.create_connection((host, port), PATIENCE):
         return True
     return False
@@ -276,14 +276,14 @@ def nginx(files: Path, work: Path) -> Iterator[Nginx]:
     """
     ports = ("plain", "other", "secure", "elsewhere")
     with ExitStack() as stack:
-        numbers = {one: stack.enter_context(_free_port()) for one in ports}
+        numbers = {one: stack.enter_context(free_port()) for one in ports}
         (work / "nginx.conf").write_text(NGINX.format(files=files, host=HOST, **numbers))
         (work / "passwords").write_text(f"{USERNAME}:{{PLAIN}}{PASSWORD}\n")
         put_identity(work / "server.pem", server(HOST))
         put_identity(work / "elsewhere.pem", server(ELSEWHERE))
         command = ("nginx", "-e", "stderr", "-p", f"{work}/", "-c", work / "nginx.conf")
         last = numbers["elsewhere"]
-        stack.enter_context(_running(*command, directory=work, ready=lambda: _answers(HOST, last)))
+        stack.enter_context(running(*command, directory=work, ready=lambda: answers_at(HOST, last)))
         yield Nginx(log=work / "access", **numbers)
 
 
@@ -324,12 +324,12 @@ def tinyproxy(work: Path, allowed: int, *, closed: bool = False) -> Iterator[Tin
         allowed: The port of https that it connects to.
         closed: Whether it wants a login.
     """
-    with _free_port() as port:
+    with free_port() as port:
         login = f"BasicAuth {PROXY_LOGIN}" if closed else ""
         conf, log = work / "tinyproxy.conf", work / "proxy.log"
         conf.write_text(TINYPROXY.format(port=port, host=HOST, log=log, allowed=allowed, login=login))
         command = ("tinyproxy", "-d", "-c", conf)
-        with _running(*command, directory=work, ready=lambda: _answers(HOST, port)):
+        with running(*command, directory=work, ready=lambda: answers_at(HOST, port)):
             yield Tinyproxy(url=f"http://{HOST}:{port}", log=log)
 
 
@@ -344,7 +344,7 @@ def openssl_server(files: Path, work: Path, *options: str) -> Iterator[str]:
     """
     put_identity(work / "server.pem", server(HOST))
     (work / "web.pem").write_bytes(web_root().pem)
-    with _free_port() as port:
+    with free_port() as port:
         command = ["openssl", "s_server", "-accept", f"{HOST}:{port}", "-cert", str(work / "server.pem")]
         command += [
             "-CAfile",
@@ -355,7 +355,7 @@ def openssl_server(files: Path, work: Path, *options: str) -> Iterator[str]:
             "-quiet",
             "-WWW",
         ]
-        with _running(*command, *options, directory=files, ready=lambda: _answers(HOST, port)):
+        with running(*command, *options, directory=files, ready=lambda: answers_at(HOST, port)):
             yield f"https://{HOST}:{port}"
 
 
@@ -408,12 +408,12 @@ def lighttpd(files: Path, work: Path, algorithms: str) -> Iterator[Lighttpd]:
         work: An empty directory for all else.
         algorithms: The algorithms that are offered, with a bar between them.
     """
-    with _free_port() as port:
+    with free_port() as port:
         conf = LIGHTTPD.format(files=files, work=work, host=HOST, port=port, algorithms=algorithms)
         (work / "lighttpd.conf").write_text(conf)
         (work / "passwords").write_text(f"{USERNAME}:{PASSWORD}\n")
         command = ("lighttpd", "-D", "-f", work / "lighttpd.conf")
-        with _running(*command, directory=work, ready=lambda: _answers(HOST, port)):
+        with running(*command, directory=work, ready=lambda: answers_at(HOST, port)):
             yield Lighttpd(url=f"http://{HOST}:{port}", log=work / "access", pid=work / "pid")
 
 
@@ -483,7 +483,7 @@ def vsftpd(
         implicit: Whether TLS begins with the connection.
         password: The only password that is taken; None where any is.
     """
-    with _free_port(host, port) as number:
+    with free_port(host, port) as number:
         settings = VSFTPD | {
             "listen_address": host,
             "listen_port": str(number),
@@ -499,7 +499,7 @@ def vsftpd(
             (work / "passwords").write_text(f"{password}\n")
             settings |= {"secure_email_list_enable": "YES", "email_password_file": str(work / "passwords")}
         (work / "conf").write_text("".join(f"{option}={value}\n" for option, value in settings.items()))
-        with _running("vsftpd", work / "conf", directory=work, ready=lambda: _answers(host, number)):
+        with running("vsftpd", work / "conf", directory=work, ready=lambda: answers_at(host, number)):
             yield Vsftpd(host=host, port=number, data=data, log=work / "log")
 
 
@@ -530,7 +530,7 @@ def tftpd(files: Path, work: Path) -> Iterator[int]:
         return False
 
     command = ("in.tftpd", "--foreground", "--address", f"{HOST}:{port}", "--user", "root", "--permissive")
-    with _running(*command, "--secure", files, directory=work, ready=ready):
+    with running(*command, "--secure", files, directory=work, ready=ready):
         yield port
 
 
@@ -549,7 +549,7 @@ def dnsmasq(files: Path, work: Path, *more: str) -> Iterator[str]:
 
     command = ("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file", "--user=root")
     where = ("--port=0", "--bind-interfaces", f"--listen-address={host}", "--enable-tftp")
-    with _running(*command, *where, f"--tftp-root={files}", *more, directory=work, ready=ready):
+    with running(*command, *where, f"--tftp-root={files}", *more, directory=work, ready=ready):
         yield host
 
 
