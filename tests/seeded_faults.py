@@ -48,6 +48,79 @@ def _fault(name: str, old: str, new: str, *tests: str) -> Fault:
 
 FAULTS: Final = (
     _fault(
+        "a response is cut behind its first envelope, junk or not",
+        """        if exc.code == AFTER_ROOT and octets[end : end + 1] == b"<":
+""",
+        "        if exc.code == AFTER_ROOT:\n",
+        "test_junk_behind_the_last_envelope_is_located",
+    ),
+    _fault(
+        "more envelopes are read than were announced",
+        '        if len(found) == most:\n            problem = f"expected at most {amount(most',
+        '        if len(found) > most:\n            problem = f"expected at most {amount(most',
+        "test_h2_more_envelopes_than_announced_are_refused",
+    ),
+    _fault(
+        "an answer has the namespace of 2004 whatever the request has",
+        '        return _written(f"{name}Response", answer, values, call.id, call.version)\n',
+        '        return _written(f"{name}Response", answer, values, call.id, 0)\n',
+        "test_x7_every_answer_is_read_as_it_is_written",
+    ),
+    _fault(
+        "an envelope may be as deep as it likes",
+        "        if _TOO_DEEP(root):\n",
+        "        if False:\n",
+        "test_what_is_no_envelope_is_malformed",
+    ),
+    _fault(
+        "a large value that is referred to often costs as much as many",
+        '            self._spare -= len(value.text or "") + 1\n',
+        "",
+        "test_one_large_value_is_not_had_many_times",
+    ),
+    _fault(
+        "an argument that occurs twice is taken once",
+        "        if found[slot] is not _MISSING:\n",
+        "        if False:\n",
+        "test_x13_x14_what_is_wrong_with_a_call_is_9003_with_its_place",
+    ),
+    _fault(
+        "a member of an array is counted wrong",
+        'arrayType="{kind}[{len(members)}]"',
+        'arrayType="{kind}[{len(members) + 1}]"',
+        "test_x2_x4_an_answer_is_written_as_the_example_is",
+    ),
+    _fault(
+        "characters that XML does not have are sent",
+        "        if not (text.isascii() and text.isprintable()):\n",
+        "        if False:\n",
+        "test_characters_that_xml_has_not_are_replaced_and_counted",
+    ),
+    _fault(
+        "a method answers with faults that it does not know",
+        "    if known is None or code in known or code is FaultCode.METHOD_NOT_SUPPORTED:\n",
+        "    if True:\n",
+        "test_r21_a_method_is_answered_only_with_faults_that_it_knows",
+    ),
+    _fault(
+        "parameters in error are told under the fault of the first of them",
+        "        code = FaultCode.INVALID_ARGUMENTS\n",
+        "",
+        "test_x6_each_parameter_in_error_is_told_and_never_by_9004",
+    ),
+    _fault(
+        "a number out of range is taken",
+        "        if not least <= number <= most:\n",
+        "        if False:\n",
+        "test_r4_a_value_that_its_type_does_not_allow_is_9007",
+    ),
+    _fault(
+        "the time since boot is a time",
+        "    if NOT_KNOWN.fullmatch(text):\n",
+        '    if text.startswith("0000"):\n',
+        "test_x16_both_forms_of_no_time_are_read",
+    ),
+    _fault(
         "a connection request during a session is lost",
         "            requested=None if requested is None or requested <= begun.boot else requested,\n",
         "            requested=None,\n",
