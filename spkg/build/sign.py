@@ -25,7 +25,7 @@ from spkg.format.signature_block import (
 )
 from spkg.trust.certificates import certificate_id, subject_of
 from spkg.trust.chain import check_rsa_key
-from spkg.trust.signers import Identity, check_signature
+from spkg.trust.signers import Identity, check_kind, check_signature
 from spkg.verify.contents import compare_payload
 from spkg.verify.payload import Payload
 from spkg.verify.single_pass import Consumer, Progress
@@ -117,9 +117,10 @@ def attributes_to_sign(
         signing_time: The time that the signature claims, if any.
 
     Raises:
-        RefusedError: This signer has already signed with this digest.
+        RefusedError: This signer has already signed with this digest, or its key is not an RSA key.
         UntrustedError: Our own verifier would not accept the key.
     """
+    check_kind(certificate.public_key())
     check_rsa_key(certificate.public_key())
     names = certificate_id(certificate.public_bytes(Encoding.DER))
     for signer in block.signers:

@@ -123,10 +123,13 @@ def _check_anchor(anchor: x509.Certificate, policy: Policy, at: datetime | None)
 
 def _check_listed(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> None:
     """Refuse a certificate that is on a list."""
-    if crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
-        name = subject_of(certificate)
+    entry = crl.get_revoked_certificate_by_serial_number(certificate.serial_number)
+    if entry is not None:
+        name, when = subject_of(certificate), write_time(entry.revocation_date_utc)
         raise UntrustedError(
-            f"{name}: certificate revoked", hint=f"sign again with a key other than that of {name}"
+            f"{name}: certificate revoked: on the revocation list of {list_issuer(crl).rfc4514_string()}"
+            f" since {when}",
+            hint=f"sign again with a key other than that of {name}",
         )
 
 

@@ -4,10 +4,13 @@ import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -20,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from spkg.build.sign import sign_package
 from spkg.cli.sign import SHA1_MISSING
 from tests.support.commands import files, run
-from tests.support.kit import KEYS, Draft, certify, key, read, root, second_signer, signer
+from tests.support.kit import AT, KEYS, LAST, Draft, certify, key, name, read, root, second_signer, signer
 from tests.support.odd_certificates import ODD
 from tests.support.package_files import KEY, TRUST, complete, furnish, genuine, unsigned
 from tests.support.restrictions import umask
@@ -321,14 +324,31 @@ def test_a_key_that_cannot_be_used_is_9_and_leaves_the_package_as_it_was(kind: s
     assert Path("u.spkg").read_bytes() == unsigned()
 
 
+OTHER_KIND: Final = "packages are signed with an RSA key, and this is another kind [TR-069 E.5]"
+
+
 def test_a_key_of_another_kind_than_packages_need_is_refused() -> None:
     Path("k").write_bytes(ec_key())
 
     result = run("sign", "u.spkg", "--key", "k", "--cert", "signer.pem")
 
-    told = "packages are signed with an RSA key, and this is another kind [TR-069 E.5]"
-    assert (result.exit_code, result.stdout, result.stderr) == (5, "", f"spkg: error: {told}\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (5, "", f"spkg: error: {OTHER_KIND}\n")
     assert Path("u.spkg").read_bytes() == unsigned()
+
+
+def test_a_certificate_of_another_kind_of_key_is_refused_when_a_signature_is_prepared() -> None:
+    key = ec.derive_private_key(0x1234567890, ec.SECP256R1())
+    subject = name("Elliptic")
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).serial_number(9)
+    dates = builder.not_valid_before(AT - timedelta(days=1)).not_valid_after(LAST)
+    certificate = dates.public_key(key.public_key()).sign(key, hashes.SHA256())
+    Path("c.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+
+    prepared = run("prepare", "u.spkg", "-o", "r.json", "--cert", "c.pem", "--at", AT.isoformat())
+
+    assert (prepared.exit_code, prepared.stdout) == (5, "")
+    assert prepared.stderr == f"spkg: error: {OTHER_KIND}\n"
+    assert not Path("r.json").exists()
 
 
 def test_a_key_without_a_certificate_is_9() -> None:

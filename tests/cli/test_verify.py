@@ -301,7 +301,10 @@ REFUSALS: Final = {
         "valid until 2049-06-01T12:00:00Z, checked at 2050-01-01T00:00:00Z"
     ),
     "--crl good.crl": None,
-    "--crl bad.crl": "signature[0]: CN=Test Signer: certificate revoked",
+    "--crl bad.crl": (
+        "signature[0]: CN=Test Signer: certificate revoked: on the revocation list of CN=Test Root "
+        "since 2026-05-01T12:00:00Z"
+    ),
     "--at 2026-08-01 --crl good.crl": (
         "signature[0]: CN=Test Signer: CRL has expired: that of CN=Test Root began on 2026-05-01T12:00:00Z "
         "and ends on 2026-07-01T12:00:00Z, checked at 2026-08-01T00:00:00Z"

@@ -115,7 +115,9 @@ def test_all_rules_that_are_not_met_are_shown_not_only_the_first() -> None:
     found = unmet(first(signed_by(servers), wanted))
 
     assert list(found) == ["signer", "purpose", "keys", "pins", "revocation"]
-    assert found["revocation"] == "CN=Servers: certificate revoked"
+    assert found["revocation"] == (
+        "CN=Servers: certificate revoked: on the revocation list of CN=Test Root since 2026-05-30T12:00:00Z"
+    )
 
 
 def test_a_false_signature_is_named_and_its_chain_shown_all_the_same() -> None:

@@ -119,7 +119,8 @@ def test_a_revoked_certificate_is_named() -> None:
 
     document = explained("--crl", "list.pem")
 
-    assert unmet(document) == {"revocation": "CN=Revoked: certificate revoked"}
+    problem = "certificate revoked: on the revocation list of CN=Test Root since 2026-05-30T12:00:00Z"
+    assert unmet(document) == {"revocation": f"CN=Revoked: {problem}"}
     assert (document["complete"], [one["anchor"] for one in document["chain"]]) == (True, [False, True])
 
 
