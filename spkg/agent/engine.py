@@ -311,6 +311,8 @@ class Engine:
         """Carry a session through."""
         tree = self._tree
         talk.url = self._url()
+        if self._state.fact(FACT_URL_TOLD) != talk.url:
+            self._now.methods = None  # those of another server
         talk.told = tree.inform_values()
         self._trials.session_begins()
         session = Session(
@@ -393,35 +395,42 @@ class Engine:
             talk.answered = True
             self._tree.told(talk.told)
         if request.id in talk.tells:
-            transfer = talk.tells.pop(request.id)
-            key = transfer.arguments["CommandKey"]
-            if fault is None:
-                self._transfers.told(transfer)
-                self._now.refused.discard(transfer.id)
-                self._journal.note(
-                    "transfer", f"the ACS knows the end of {transfer.direction} {key!r}", lasting=True
-                )
-            else:
-                self._now.refused.add(transfer.id)
-                text = f"TransferComplete of {key!r} was refused: {fault.code} {fault.text}"
-                self._journal.note("failure", text, lasting=True)
+            self._tell(talk.tells.pop(request.id), fault)
         if request.id in talk.errands:
             errand = talk.errands.pop(request.id)
             if errand in self._errands:
                 self._errands.remove(errand)
             if request.method == "GetRPCMethods":
-                self._now.methods = (
-                    frozenset() if isinstance(found, AcsFault) else frozenset(found["MethodList"])
-                )
+                listed = () if isinstance(found, AcsFault) else found["MethodList"]
+                self._now.methods = frozenset(listed)
+                self._refuse_errands()
             if fault is not None:
                 errand.fail(RefusedError(f"the ACS refuses {request.method}: {fault.code} {fault.text}"))
             else:
                 assert not isinstance(found, AcsFault)
                 errand.finish(found)
 
+    def _tell(self, transfer: Transfer, fault: AcsFault | None) -> None:
+        """Take the answer to a TransferComplete: confirm a package on trial, then forget the transfer."""
+        what = f"{transfer.direction} {transfer.arguments['CommandKey']!r}"
+        problem = None if fault is None else f"{fault.code} {fault.text}"
+        if fault is None:
+            try:
+                self._transfers.told(transfer)
+            except HostError as exc:
+                problem = str(exc)
+        if problem is None:
+            self._now.refused.discard(transfer.id)
+            self._journal.note("transfer", f"the ACS has taken the end of {what}", lasting=True)
+        else:
+            self._now.refused.add(transfer.id)
+            self._journal.note("failure", f"the end of {what} was not taken: {problem}", lasting=True)
+
     def _conclude(self, talk: "_Talk") -> None:
         """Note the clean end of a session: what was told is over, in one transaction."""
         told = set(talk.causes)
+        if self._url() != talk.url:
+            told.discard(Event(EventCode.BOOTSTRAP))  # it has come again: the new ACS has to hear of it
         with self._state.change() as change:
             change.drop_events(event for event in self._state.events() if event in told)
             for one in self._state.schedule():
