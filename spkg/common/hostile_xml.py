@@ -5,6 +5,7 @@ All XML is read here, within limits that are checked before and after parsing.
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final, cast
 
 from lxml import etree
@@ -12,6 +13,7 @@ from lxml import etree
 from spkg.errors import NO_ROOM, FormatError, RefusedError
 
 __all__ = [
+    "MAX_LENIENT_TAGS",
     "MAX_XML_ELEMENTS",
     "XML_BLANKS",
     "PlainParser",
@@ -35,6 +37,8 @@ MAX_XML_ELEMENTS: Final = 4096
 """The most elements of a document."""
 MAX_LENIENT: Final = 1 << 15
 """The most elements of a document in which unknown elements are ignored."""
+MAX_LENIENT_TAGS: Final = 2 * MAX_LENIENT
+"""The most tags that such a document can have: an element has one at its beginning, and one at its end."""
 MAX_LENIENT_DEPTH: Final = 64
 """The most levels of such a document."""
 MAX_NAMESPACES: Final = 512
@@ -124,7 +128,7 @@ def parse(octets: bytes, what: str, most: int, *, section: str, lenient: bool = 
     doctype = octets.find(b"<!DOCTYPE")
     if doctype >= 0:
         raise FormatError("a document type declaration is not accepted", offset=doctype, section=section)
-    if lenient and octets.count(b"<") > 2 * MAX_LENIENT:  # a tag at the beginning, and one at the end
+    if lenient and octets.count(b"<") > MAX_LENIENT_TAGS:
         raise _too_many(section)
     try:
         root = etree.fromstring(octets, _LENIENT if lenient else _PARSER)
@@ -175,14 +179,18 @@ def glimpsed_events(octets: bytes) -> Iterator[tuple[str, XmlElement]]:
     )
     left = 2 * MAX_LENIENT
     for place in range(0, len(octets), GLIMPSE):
+        broken = False
         try:
             parser.feed(octets[place : place + GLIMPSE])
-            events = cast("list[tuple[str, XmlElement]]", [*parser.read_events()])
         except etree.XMLSyntaxError:
-            return
+            broken = True  # what came before that counts
+        events: list[tuple[str, XmlElement]] = []
+        with suppress(etree.XMLSyntaxError):
+            for event in parser.read_events():
+                events.append(cast("tuple[str, XmlElement]", event))  # noqa: PERF401 - it may end with an error
         yield from events[:left]
         left -= len(events)
-        if left <= 0:
+        if broken or left <= 0:
             return
 
 

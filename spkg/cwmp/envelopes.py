@@ -11,7 +11,15 @@ from enum import Enum
 from typing import Final
 from xml.parsers import expat
 
-from spkg.common.hostile_xml import XML_BLANKS, XML_BOOLEANS, XmlElement, glimpsed_events, malformed, parse
+from spkg.common.hostile_xml import (
+    MAX_LENIENT_TAGS,
+    XML_BLANKS,
+    XML_BOOLEANS,
+    XmlElement,
+    glimpsed_events,
+    malformed,
+    parse,
+)
 from spkg.common.printable import amount, printable
 from spkg.cwmp.faults import UnknownMethodError
 from spkg.cwmp.soap import CWMP_FAMILY, MAX_NAME_SHOWN, SOAP, own_text
@@ -101,6 +109,8 @@ def split_envelopes(octets: bytes, most: int = 1) -> list[bytes]:
         RefusedError: It is too large.
     """
     _check_size(octets, "a response")
+    if octets.count(b"<") > MAX_LENIENT_TAGS * most:
+        return [octets]  # to cut it would take much memory; to read it says what is wrong
     found: list[bytes] = []
     start = _next(octets, 0)
     while start < len(octets):

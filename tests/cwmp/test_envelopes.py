@@ -259,6 +259,22 @@ def test_x17_too_many_elements_are_a_problem_of_the_call() -> None:
     assert str(message.problem) == "expected at most 32768 elements, got more [TR-069 3.5]"
 
 
+def test_x17_a_response_with_too_many_tags_is_one_call_that_is_too_large() -> None:
+    many = envelope(f"<cwmp:GetOptions>{'<a>' * 1_300_000}", named("7"))
+
+    [only] = split_envelopes(many)
+
+    assert only == many
+    assert (read_message(only).name, read_message(only).id) == ("GetOptions", "7")
+    assert str(read_message(only).problem) == "expected at most 32768 elements, got more [TR-069 3.5]"
+
+
+def test_h2_several_large_envelopes_are_cut() -> None:
+    large = envelope(f"<cwmp:GetOptions>{'<a></a>' * 20_000}</cwmp:GetOptions>").strip()
+
+    assert split_envelopes(large * 3, 3) == [large] * 3
+
+
 HOSTILE: Final = {
     "a million elements": "<a/>" * 1_000_000,
     "a million comments": "<!---->" * 500_000,
