@@ -61,6 +61,8 @@ RECORDED_KEYS: Final = ("package", "version", "time", "command_key", "boot_id")
 """What is passed on of each package in the record."""
 ROLLED_BACK_KEYS: Final = ("package", "version", "time", "by", "reason")
 """What is passed on of each package that was rolled back."""
+TRIAL_KEYS: Final = ("package", "until", "boots_left")
+"""What is passed on of a trial."""
 
 
 def keeper_channel() -> tuple[socket.socket, socket.socket]:
@@ -291,7 +293,7 @@ class _Keeper:
         return {
             "installed": [_short(one, RECORDED_KEYS) for one in status["installed"]],
             "rolled_back": [_short(one, ROLLED_BACK_KEYS) for one in status["rolled_back"]],
-            "trial": None if status["trial"] is None else status["trial"]["package"],
+            "trial": None if status["trial"] is None else _short(status["trial"], TRIAL_KEYS),
         }
 
     def _confirm(self, order: Document) -> Document:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from spkg.agent.clock import Outside
@@ -219,11 +219,7 @@ class StatusDesk:
             found = self._sources.trial()
         except HostError:
             return None
-        if found is None:
-            return None
-        left, when = found.get("left"), self._outside.when()
-        until = None if left is None or when is None else write_time(when + timedelta(seconds=left))
-        return {"package": found["package"], "until": until, "boots_left": found.get("boots_left")}
+        return found
 
     def _options(self) -> Iterator[Document]:
         try:

@@ -283,7 +283,8 @@ class TransferQueue:
         before = (transfer.result or {}).get("before")
         for entry in record["installed"][:1]:
             if _name(entry) != before and entry["command_key"] == _key(transfer):
-                return {**entry, "on_trial": record["trial"] == entry["package"]}
+                trial = record["trial"] or {}
+                return {**entry, "on_trial": trial.get("package") == entry["package"]}
         return None
 
     def _last_installed(self, file_type: str) -> list[Any] | None:

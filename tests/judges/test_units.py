@@ -1,4 +1,4 @@
-"""``samples/units``: systemd and shellcheck read them, and the OpenWrt scripts run with procd's functions."""
+"""The sample units: systemd and shellcheck read them, and the OpenWrt scripts run with procd's functions."""
 
 import os
 import signal
@@ -13,8 +13,9 @@ from tests.support.commands import PATIENCE
 from tests.support.kit import ROOT
 
 UNITS: Final = ROOT / "samples" / "units"
-SYSTEMD: Final = sorted((UNITS / "systemd").iterdir())
-OPENWRT: Final = sorted((UNITS / "openwrt").iterdir())
+AGENT: Final = ROOT / "samples" / "agent"
+SYSTEMD: Final = sorted([*(UNITS / "systemd").iterdir(), *(AGENT / "systemd").iterdir()])
+OPENWRT: Final = sorted([*(UNITS / "openwrt").iterdir(), *(AGENT / "procd").iterdir()])
 PROCD: Final = """
 procd_open_instance() { echo open; }
 procd_set_param() { echo "$@" | head -n 1; }
@@ -57,7 +58,7 @@ def started(root: Path, script: str, name: str, *words: str) -> subprocess.Popen
     """Start a script of OpenWrt in the directory above the root."""
     settings = {"PATH": f"{root.parent / 'bin'}:{os.environ['PATH']}", "SPKG_ROOT": str(root)}
     return subprocess.Popen(
-        ["sh", "-c", script, "sh", str(UNITS / "openwrt" / name), *words],
+        ["sh", "-c", script, "sh", *(str(one) for one in OPENWRT if one.name == name), *words],
         cwd=root.parent,
         env=settings,
         stdout=subprocess.PIPE,
@@ -103,6 +104,26 @@ def test_the_units_call_commands_and_options_that_exist() -> None:
         "ExecStart=/usr/bin/spkg guard --root / --reboot /usr/bin/systemctl reboot\n" in one for one in texts
     )
     assert sum("PathExists=/.spkg/trial\n" in text for text in texts) == 2
+    assert any("ExecStart=/usr/bin/spkg agent run --config /etc/spkg/agent.toml\n" in text for text in texts)
+
+
+def test_procd_runs_the_agent_where_it_is_configured(root: Path) -> None:
+    without = said(root, f"SPKG_AGENT_CONFIG=none\n{PROCD}", "spkg-agent", "start_service")
+    (root.parent / "agent.toml").touch()
+    status, output = said(root, f"SPKG_AGENT_CONFIG=agent.toml\n{PROCD}", "spkg-agent", "start_service")
+
+    assert (without, status) == ((0, ""), 0)
+    assert output.splitlines() == [
+        "open",
+        "command spkg agent run --config agent.toml",
+        "respawn 3600 5 0",
+        "term_timeout 300",
+        "file agent.toml",
+        "reload_signal HUP",
+        "stdout 1",
+        "stderr 1",
+        "close",
+    ]
 
 
 def test_a_boot_recovers_where_something_was_installed(root: Path) -> None:

@@ -120,7 +120,7 @@ class SimulatedDevice:
             return {
                 "installed": [dict(one) for one in reversed(self.installed)],
                 "rolled_back": [dict(one) for one in self.rolled_back],
-                "trial": self.trial,
+                "trial": None if self.trial is None else {"package": self.trial, "until": None},
             }
 
     def confirm(self, file_type: str) -> None:  # noqa: ARG002 - one root
