@@ -12,9 +12,8 @@ from typing import Final, assert_never, final
 
 from spkg.common.hostile_xml import XML_BLANKS
 from spkg.common.printable import amount, printable
+from spkg.cwmp.calls import read_fault
 from spkg.cwmp.envelopes import Message, MessageKind
-from spkg.cwmp.faults import MAX_FAULT_STRING
-from spkg.cwmp.soap import own_text
 from spkg.errors import TransferError
 
 __all__ = [
@@ -28,7 +27,7 @@ __all__ = [
     "Session",
 ]
 
-RETRY_REQUEST: Final = "8005"
+RETRY_REQUEST: Final = 8005
 """The fault of an ACS that wants the same request again, at once (A.5.2, A.5.3)."""
 MAX_RETRIES: Final = 3
 """How often a request is repeated at once; after that it waits for the next session."""
@@ -210,8 +209,8 @@ class Session:
         """Find the request that a response or fault is for, and return both unless it is sent again."""
         ours = self._asked_for(message)
         self._unanswered.remove(ours)
-        code = _field_of_fault(message, "FaultCode")
-        if code == RETRY_REQUEST and ours.repeated < MAX_RETRIES:
+        fault = read_fault(message) if message.kind is MessageKind.FAULT else None
+        if fault is not None and fault.code == RETRY_REQUEST and ours.repeated < MAX_RETRIES:
             once_more = replace(ours, request=self._again(ours.request), repeated=ours.repeated + 1)
             if ours is self._inform:
                 self._inform = once_more
@@ -219,10 +218,9 @@ class Session:
                 self._waiting.appendleft(once_more)
             return []
         if ours is self._inform:
-            if message.kind is MessageKind.FAULT:
-                text = _field_of_fault(message, "FaultString")
-                shown = f"fault {printable(code[:MAX_ANSWER_SHOWN])} {printable(text[:MAX_FAULT_STRING])!r}"
-                raise _broken("InformResponse", shown if code else "a fault", "A.3.3.1")
+            if fault is not None:
+                shown = f"fault {fault.code} {printable(fault.text)!r}"
+                raise _broken("InformResponse", shown, "A.3.3.1")
             self._inform = None
         return [(ours.request, message)]
 
@@ -267,11 +265,3 @@ def _name(message: Message) -> str:
     if message.kind is MessageKind.FAULT:
         return "a fault"
     return f"{printable(message.name[:MAX_ANSWER_SHOWN])}Response"
-
-
-def _field_of_fault(message: Message, name: str) -> str:
-    """Return the FaultCode or FaultString of a fault; "" if it has none, or is no fault."""
-    if message.kind is not MessageKind.FAULT or message.body is None:
-        return ""
-    found = (one for one in message.body.iter() if one.tag.rpartition("}")[2] == name)
-    return next((own_text(one).strip(XML_BLANKS) for one in found), "")

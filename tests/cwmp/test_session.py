@@ -320,7 +320,7 @@ def test_an_inform_is_repeated_three_times_e18() -> None:
         ([asked("a")], "GetRPCMethods [TR-069 3.7.2.1]"),
         ([asked("a"), WELCOME], "GetRPCMethods [TR-069 3.7.2.1]"),
         ([fault(INFORM, 8001)], "fault 8001 'no' [TR-069 A.3.3.1]"),
-        ([said("<s:Fault/>", "inform")], "a fault [TR-069 A.3.3.1]"),
+        ([said("<s:Fault/>", "inform")], "fault 8002 '' [TR-069 A.3.3.1]"),
         ([answered(ours("TransferComplete", "inform"))], "TransferCompleteResponse [TR-069 3.5]"),
     ],
     ids=["p46-empty", "flow", "call", "call-first", "fault", "fault-without-code", "other"],
