@@ -224,8 +224,8 @@ FAULTS: Final = (
     ),
     _fault(
         "a session obeys 8005 for ever",
-        "if code == RETRY_REQUEST and ours.repeated < MAX_RETRIES:",
-        "if code == RETRY_REQUEST:",
+        "fault.code == RETRY_REQUEST and ours.repeated < MAX_RETRIES:",
+        "fault.code == RETRY_REQUEST:",
         "test_a_retry_request_is_obeyed_three_times_e18",
     ),
     _fault(
@@ -1132,8 +1132,8 @@ FAULTS: Final = (
     ),
     _fault(
         "a fault that GetOptions does not know",
-        "if code is FaultCode.RESOURCES_EXCEEDED and method in WITHOUT_RESOURCES:",
-        "if False:",
+        "refused = code is FaultCode.RESOURCES_EXCEEDED and isinstance(error, RefusedError)",
+        "refused = False",
         "test_get_options_knows_no_9004",
     ),
     _fault(
@@ -1228,7 +1228,7 @@ FAULTS: Final = (
     ),
     _fault(
         "a method that is not known",
-        "if tag and tag not in _METHODS:",
+        "if request.body is not None and method is None:",
         "if False:",
         "test_an_answer_and_a_fault_repeat_the_id_of_the_request",
     ),
