@@ -17,7 +17,7 @@ def option(*parts: tuple[int, bytes]) -> str:
     return b"".join(bytes([code, len(value)]) + value for code, value in parts).hex()
 
 
-def test_url_and_provisioning_code_are_read_and_others_skipped() -> None:  # D2
+def test_url_and_provisioning_code_are_read_and_others_skipped() -> None:  # D2, P43
     text = option((1, URL), (2, b"TLCO.GRP2"), (9, b"x"), (240, b""), (9, b"y"))
 
     assert read_option_43(text) == DhcpSettings(
