@@ -123,6 +123,8 @@ class Bench:
         self.options: str | None = None
         self.log = "log"
         self.secrets: dict[str, str] = {}
+        self.environment: Mapping[str, str] | None = None
+        """That of programs of providers; None for that of the tests."""
         self.notes: list[str] = []
         self.notices: list[ProviderNotice] = []
         self.clock: Callable[[], float] = time.monotonic
@@ -179,7 +181,9 @@ class Bench:
         ours, theirs = socket.socketpair()
         with theirs:
             self.processes.append(
-                subprocess.Popen(settings.command, stdin=theirs.fileno(), stdout=theirs.fileno())
+                subprocess.Popen(
+                    settings.command, stdin=theirs.fileno(), stdout=theirs.fileno(), env=self.environment
+                )
             )
         return ours
 
