@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.documents.pages import DOCS, README, ROOT, Block, blocks, name_of
+from tests.support.ready_program import ready_program
 
 __all__ = ["TOUR", "Prompt", "bare", "prompts", "refreshed", "run", "same", "written"]
 
@@ -89,8 +90,8 @@ def run(page: Path, directory: Path) -> list[tuple[Prompt, list[str]]]:
                 asked.append(prompt)
     place = outputs / "place"
     script = "\n".join([f"trap 'echo \"$at\" >{place}' EXIT", *pieces, "at="])
-    with _serving(directory) as url, _shell(directory) as environment:
-        done = _sh(script.replace(SERVER, url), directory, environment)
+    with _serving(directory) as url:
+        done = _sh(script.replace(SERVER, url), directory, _environment(directory))
     where = place.read_text().strip() if place.exists() else name_of(page)
     if done.returncode or where:
         raise AssertionError(f"{where}: exit status {done.returncode}\n{done.stdout}")
@@ -112,22 +113,16 @@ def _sh(script: str, directory: Path, environment: dict[str, str]) -> "subproces
     )
 
 
-@contextmanager
-def _shell(directory: Path) -> Iterator[dict[str, str]]:
-    """Give the environment of the commands: ``spkg`` is this checkout's."""
-    with tempfile.TemporaryDirectory() as programs:
-        program = Path(programs) / "spkg"
-        call = "from cli import main; main(prog_name='spkg')"
-        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c "{call}" "$@"\n')
-        program.chmod(0o755)
-        yield {
-            "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)]),
-            "PYTHONPATH": str(ROOT),
-            "HOME": str(directory),
-            "LC_ALL": "C.UTF-8",
-            "TZ": "UTC",
-            "NO_COLOR": "1",
-        }
+def _environment(directory: Path) -> dict[str, str]:
+    """Return the environment of the commands: ``spkg`` is this checkout's."""
+    return {
+        "PATH": os.pathsep.join([str(ready_program()), os.environ.get("PATH", os.defpath)]),
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(directory),
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "NO_COLOR": "1",
+    }
 
 
 class _Quiet(SimpleHTTPRequestHandler):
