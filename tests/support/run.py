@@ -19,8 +19,8 @@ from tests.support.parts import PARTS, PROOF, Part
 from tests.support.sampling import Slice, read_slice
 
 ROOT: Final = Path(__file__).parents[2]
-WORKERS: Final = (os.cpu_count() or 1) * 3 // 2
-"""A third of what tests do is to wait: for other processes, for disks, for time to pass."""
+WORKERS: Final = (os.cpu_count() or 1) * 2
+"""Half of what tests do is to wait: for other processes, for disks, for time to pass."""
 PYTEST: Final = (sys.executable, "-m", "pytest", "-n", str(WORKERS), "--dist", "worksteal")
 KEPT: Final = {"PYTHONDONTWRITEBYTECODE": ""}
 """The tests are compiled once, and not in each worker of each run, which would take it some seconds."""
