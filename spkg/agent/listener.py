@@ -245,7 +245,7 @@ def _listening(address: str, port: int) -> socket.socket:
     """Return a socket that listens; one for all addresses of IPv6 hears IPv4, too.
 
     Raises:
-        OSError: There is none to be had.
+        OSError: The system gives none.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     if address == ALL_ADDRESSES and socket.has_dualstack_ipv6():
