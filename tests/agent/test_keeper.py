@@ -390,6 +390,17 @@ def test_what_is_not_configured_is_refused() -> None:
             assert str(caught.value) == problem
 
 
+def test_a_directory_that_is_gone_is_told_and_leaves_nothing_open() -> None:
+    with keeping(keeper_config()) as keeper:
+        Path("keeper/output").mkdir()
+        with pytest.raises(HostError, match="keeper/output: is a directory"):
+            keeper.start_apply(**DOWNLOAD, url="http://127.0.0.1/p")
+        Path("keeper/output").rmdir()
+        news = keeper.transfer_result()
+
+    assert news.is_running is False  # nobody holds the lock
+
+
 def test_a_provider_talks_over_the_socket_that_is_passed_and_ends_with_the_agent() -> None:
     with keeping(keeper_config(providers={"echo": ("sh", "-c", "echo $$; exec cat")})) as keeper:
         with keeper.start_provider("echo") as provider:

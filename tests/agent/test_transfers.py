@@ -361,6 +361,18 @@ def test_what_was_rolled_back_before_it_could_be_told_is_a_failure_t15(
     assert "confirm" not in device.calls
 
 
+def test_what_is_installed_is_no_failure_because_another_package_was_rolled_back(tmp_path: Path) -> None:
+    device = SimulatedDevice()
+    device.rolled_back = [{"package": "another", "time": "", "by": "delay", "reason": None}]
+    agent = Agent(tmp_path / "state", device)
+    agent.queue.download(DOWNLOAD)
+    agent.settle()
+    device.boot()
+    agent = Agent(tmp_path / "state", device)
+
+    assert fault_of(agent) == FaultStruct(0, "")
+
+
 def test_what_was_rolled_back_before_the_agent_knew_of_it_is_a_failure(tmp_path: Path) -> None:
     device = SimulatedDevice(back_up=600)
     agent = Agent(tmp_path / "state", device)

@@ -25,6 +25,7 @@ from spkg.download.worker import BrokenError
 from spkg.errors import TransferError
 from tests.support.fake_servers import nobody
 from tests.support.keeper_kit import START, keeper_config, keeping, over
+from tests.support.real_servers import tftpd, vsftpd
 
 TYPE = "1 Vendor Configuration File"
 CONTENTS = b"set system host-name gateway\n" * 300
@@ -288,14 +289,70 @@ def test_options_of_apply_say_how_a_server_is_reached() -> None:
     }
 
 
+# Other people's servers.
+
+
+@pytest.fixture
+def files(here: Path) -> Path:
+    """What a server shows, and where it takes files."""
+    (here / "work").mkdir()
+    (here / "files").mkdir()
+    incoming = here / "files" / "incoming"
+    incoming.mkdir()
+    incoming.chmod(0o777)
+    for directory in [here, *here.parents][:3]:
+        directory.chmod(directory.stat().st_mode | 0o055)  # the server is somebody else
+    return incoming
+
+
+@pytest.mark.judge("vsftpd")
+def test_a_file_goes_to_the_server_by_ftp(files: Path, here: Path) -> None:
+    with vsftpd(files.parent, here / "work", writable=True) as server:
+        news = uploaded(source(), f"ftp://{server.host}:{server.port}/incoming/c", "anonymous", "x")
+
+    assert news.result is not None
+    assert news.result["fault"] == {"code": 0, "string": ""}
+    assert (files / "c").read_bytes() == CONTENTS
+
+
+@pytest.mark.judge("vsftpd")
+def test_what_an_ftp_server_refuses_is_told(files: Path, here: Path) -> None:
+    with vsftpd(files.parent, here / "work", password="right", writable=True) as server:
+        login = uploaded(source(), f"ftp://{server.host}:{server.port}/incoming/c", "anonymous", "wrong")
+        place = uploaded(source(), f"ftp://{server.host}:{server.port}/no/c", "anonymous", "right")
+
+    faults = [one.result["fault"] for one in (login, place) if one.result is not None]
+    assert [one["code"] for one in faults] == [9012, 9011]
+    assert faults[0]["string"].endswith("/incoming/c: login failed: 530")
+    assert faults[1]["string"].endswith("/no/c: 553 Could not create file.")
+
+
+@pytest.mark.judge("in.tftpd")
+@pytest.mark.skipif(os.geteuid() != 0, reason="the server changes its own root")
+def test_a_file_goes_to_the_server_by_tftp(files: Path, here: Path) -> None:
+    with tftpd(files.parent, here / "work", writable=True) as port:
+        news = uploaded(source(), f"tftp://127.0.0.1:{port}/incoming/c")
+        again = uploaded(source(), f"tftp://127.0.0.1:{port}/no/such/directory")
+
+    assert news.result is not None
+    assert news.result["fault"] == {"code": 0, "string": ""}
+    assert (files / "c").read_bytes() == CONTENTS
+    assert again.result is not None
+    assert again.result["fault"]["code"] == 9011
+
+
 # TFTP.
 
 
 class Tftp(threading.Thread):
     """Takes one file by TFTP, as a plan says: what it answers to a request, and which packets it loses."""
 
-    def __init__(self, *, options: bool = True, lose: int = 0, first: bytes | None = None) -> None:
+    def __init__(
+        self, *, options: bool = True, lose: int = 0, first: bytes | None = None, stranger: bool = False
+    ) -> None:
         super().__init__(daemon=True)
+        self.stranger = stranger
+        self.refused = b""
         self.options, self.lose, self.first = options, lose, first
         self.requests: list[list[bytes]] = []
         self.octets = b""
@@ -331,6 +388,11 @@ class Tftp(threading.Thread):
                 transfer.sendto(struct.pack("!H", 6) + b"BLKSIZE\0" + words[3] + b"\0", peer)
             else:
                 transfer.sendto(struct.pack("!HH", 4, 0), peer)
+            if self.stranger:
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+                    other.settimeout(3)
+                    other.sendto(struct.pack("!HH", 4, 1), peer)
+                    self.refused = other.recv(100)
             number = 0
             while True:
                 packet, peer = transfer.recvfrom(2000)
@@ -396,6 +458,17 @@ def test_options_that_were_not_requested_are_refused_and_the_file_sent_without(s
 
     server.join(20)
     assert server.octets == CONTENTS
+
+
+def test_a_packet_of_somebody_else_is_dropped() -> None:
+    server = Tftp(stranger=True)
+    server.start()
+
+    send_by_tftp(CONTENTS, Location.parse(server.url), 20)
+
+    server.join(20)
+    assert server.octets == CONTENTS
+    assert server.refused == struct.pack("!HH", 5, 5) + b"unknown transfer\0"
 
 
 def test_a_tftp_server_that_does_not_answer_is_given_up() -> None:

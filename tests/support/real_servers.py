@@ -470,6 +470,7 @@ def vsftpd(
     who: Certified | None = None,
     implicit: bool = False,
     password: str | None = None,
+    writable: bool = False,
 ) -> Iterator[Vsftpd]:
     """Serve files by FTP.
 
@@ -482,6 +483,7 @@ def vsftpd(
         who: The certificate, without which there is no TLS; with it nothing goes without.
         implicit: Whether TLS begins with the connection.
         password: The only password that is taken; None where any is.
+        writable: Whether files are taken, too.
     """
     with free_port(host, port) as number:
         settings = VSFTPD | {
@@ -492,6 +494,8 @@ def vsftpd(
         }
         if data:
             settings |= {"pasv_min_port": str(data), "pasv_max_port": str(data)}
+        if writable:
+            settings |= {"write_enable": "YES", "anon_upload_enable": "YES", "anon_umask": "022"}
         if who is not None:
             settings |= TLS | {"rsa_cert_file": str(put_identity(work / "server.pem", who))}
             settings["implicit_ssl"] = "YES" if implicit else "NO"
@@ -510,12 +514,13 @@ NOTHING: Final = b"\0\1nothing\0octet\0"
 
 
 @contextmanager
-def tftpd(files: Path, work: Path) -> Iterator[int]:
+def tftpd(files: Path, work: Path, *, writable: bool = False) -> Iterator[int]:
     """Serve files by TFTP, and give the port; this wants root, for the server changes its own root.
 
     Args:
         files: The directory that is shown.
         work: An empty directory for all else.
+        writable: Whether files are taken, too.
     """
     with socket.socket(type=socket.SOCK_DGRAM) as held:
         held.bind((HOST, 0))
@@ -530,7 +535,8 @@ def tftpd(files: Path, work: Path) -> Iterator[int]:
         return False
 
     command = ("in.tftpd", "--foreground", "--address", f"{HOST}:{port}", "--user", "root", "--permissive")
-    with running(*command, "--secure", files, directory=work, ready=ready):
+    more = ("--create", "--umask", "022") if writable else ()
+    with running(*command, *more, "--secure", files, directory=work, ready=ready):
         yield port
 
 
