@@ -257,12 +257,12 @@ class TransferQueue:
         if found is None:
             self._wait_again(transfer, "its process was killed")
             return
-        # A boot since then was the reboot; in the same boot nobody knows whether one is needed.
+        # Nobody knows whether a reboot is needed: it is, unless there was a boot since then.
         outcome = TransferOutcome(
             start=found["time"],
             complete=found["time"],
             installed=True,
-            reboot=found["boot_id"] in {None, self._boot_id},
+            reboot=True,
             package=found["package"],
             on_trial=found["on_trial"],
         )
