@@ -48,6 +48,67 @@ def _fault(name: str, old: str, new: str, *tests: str) -> Fault:
 
 FAULTS: Final = (
     _fault(
+        "providers are called before it is kept what they have to do",
+        "        intent = Intent(values=others, before=before, built_in=own, parameter_key=key)\n"
+        "        with self._state.change() as change:\n            change.set_intent(intent)\n",
+        "        intent = Intent(values=others, before=before, built_in=own, parameter_key=key)\n",
+        "test_a_request_killed_at_each_commit_is_all_old_or_all_new",
+    ),
+    _fault(
+        "values that a provider refuses are not set back",
+        "                if before:\n                    source.put(before, self._holdings.begin())\n",
+        "                pass\n",
+        "test_r2_a_set_that_fails_sets_the_old_values_back",
+    ),
+    _fault(
+        "what the ACS has set is a change",
+        "            self._notifications.known_to_acs(change, known)\n",
+        "            pass\n",
+        "test_d16_p37_what_the_acs_set_is_never_a_change",
+    ),
+    _fault(
+        "what an Inform reported replaces what the ACS has set since",
+        "                change.tell(name, value)\n            self._told.pop(name, None)\n",
+        "                change.tell(name, value)\n",
+        "test_d16_p37_what_the_acs_set_is_never_a_change",
+    ),
+    _fault(
+        "an instance number is given twice",
+        "        number = max(self._state.instances().get(path, 1), max(there, default=0) + 1)\n",
+        "        number = max(there, default=0) + 1\n",
+        "test_r12_an_instance_number_is_never_given_twice",
+    ),
+    _fault(
+        "one parameter twice is taken",
+        "            if one.name in twice:\n",
+        "            if False:\n",
+        "test_p18_one_parameter_twice_is_a_fault_whatever_the_values",
+    ),
+    _fault(
+        "a change during a session is told by it",
+        "        if self._changes is not None:\n            return self._changes\n",
+        "",
+        "test_s5_a_change_during_a_session_makes_the_next_one",
+    ),
+    _fault(
+        "a state that can't be read keeps the agent from starting",
+        "                if path is None or not _is_damage(exc, path):\n",
+        "                if True:\n",
+        "test_p24_a_file_that_cannot_be_read_never_keeps_the_agent_from_starting",
+    ),
+    _fault(
+        "a second agent overwrites what the first one has kept",
+        "                self._refuse_others()\n",
+        "                pass\n",
+        "test_a_second_agent_is_noticed_before_it_overwrites",
+    ),
+    _fault(
+        "a provider that did not answer is asked again and again",
+        "            self._rests_until = self._clock() + REST\n            self.close()\n",
+        "            self.close()\n",
+        "test_a_provider_that_never_answers_costs_five_seconds_once",
+    ),
+    _fault(
         "a response is cut behind its first envelope, junk or not",
         """        if exc.code == AFTER_ROOT and octets[end : end + 1] == b"<":
 """,
