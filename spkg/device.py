@@ -5,18 +5,21 @@ A device file is read, never written: the device updates the version in it after
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from spkg.common.frozen import dataclass
 from spkg.common.portable import os_name
-from spkg.common.toml_document import Table, load_table
 from spkg.format.commands import ROLES
 from spkg.format.entities import read_entity, read_vendor
 from spkg.format.modes import ModeRule, read_mode, read_mode_rule
 from spkg.format.versions import parse_version
+
+if TYPE_CHECKING:
+    from spkg.common.toml_document import Table
 
 __all__ = [
     "VENDOR_ROLE",
@@ -129,10 +132,12 @@ def load_device(path: Path) -> Device:
         FormatError: It is not a valid device file.
         OSError: It can't be read.
     """
+    from spkg.common.toml_document import load_table  # noqa: PLC0415 - start-up: most have no device file
+
     return read_device(load_table(path))
 
 
-def read_device(document: Table) -> Device:
+def read_device(document: "Table") -> Device:
     """Return the device that *document* describes.
 
     Raises:
@@ -178,7 +183,7 @@ def read_device(document: Table) -> Device:
     return device
 
 
-def _supported(table: Table) -> tuple[str, ...] | None:
+def _supported(table: "Table") -> tuple[str, ...] | None:
     """Return the names of Options that GetOptions reports (A.4.1.4, Table 48)."""
     if "supported" not in table:
         return None
@@ -192,30 +197,32 @@ def _supported(table: Table) -> tuple[str, ...] | None:
     return names
 
 
-def _roles(table: Table) -> frozenset[int]:
+def _roles(table: "Table") -> frozenset[int]:
     """Return the accepted roles: names of standard roles, and vendors, each for all of its roles (E.4.11)."""
     if "roles" not in table:
         return frozenset(ROLES.values())
+    from spkg.common.toml_document import Table  # noqa: PLC0415 - start-up
+
     return frozenset(
         _vendor_role(role) if isinstance(role, Table) else _standard_role(table, role)
         for role in table.elements("roles")
     )
 
 
-def _vendor_role(table: Table) -> int:
+def _vendor_role(table: "Table") -> int:
     entity = read_vendor(table, "vendor")
     table.finish()
     return entity
 
 
-def _standard_role(table: Table, role: object) -> int:
+def _standard_role(table: "Table", role: object) -> int:
     if not isinstance(role, str) or role not in ROLES:
         problem = f'each must be one of {", ".join(ROLES)} or {{ vendor = "OUI" }}, got {role!r:.40}'
         raise table.error("roles", problem, section="E.4.11")
     return ROLES[role]
 
 
-def _links(table: Table) -> LinkPolicy:
+def _links(table: "Table") -> LinkPolicy:
     text = table.text("symlinks")
     try:
         return LinkPolicy(text or "refuse")
@@ -224,7 +231,7 @@ def _links(table: Table) -> LinkPolicy:
         raise table.error("symlinks", problem) from exc
 
 
-def _command(table: Table, key: str) -> tuple[str, ...]:
+def _command(table: "Table", key: str) -> tuple[str, ...]:
     """Return a program and its arguments; none if the key is missing or its array is empty."""
     words = table.texts(key)
     if words and not words[0]:
@@ -234,7 +241,7 @@ def _command(table: Table, key: str) -> tuple[str, ...]:
     return tuple(map(os_name, words))
 
 
-def _handler(table: Table) -> FileHandler:
+def _handler(table: "Table") -> FileHandler:
     pattern, command = table.text("path"), _command(table, "command")
     if pattern is None or not pattern.startswith("/"):
         raise table.error("path", "must be a pattern that begins with a slash")
@@ -244,7 +251,7 @@ def _handler(table: Table) -> FileHandler:
     return FileHandler(pattern=pattern, command=command)
 
 
-def _version(table: Table, key: str) -> tuple[int, ...] | None:
+def _version(table: "Table", key: str) -> tuple[int, ...] | None:
     text = table.text(key)
     if text is None:
         return None
@@ -254,7 +261,7 @@ def _version(table: Table, key: str) -> tuple[int, ...] | None:
         raise table.error(key, str(exc)) from exc
 
 
-def _attribute(table: Table) -> DeviceAttribute:
+def _attribute(table: "Table") -> DeviceAttribute:
     entity, kind, value = (
         read_entity(table, "defining-entity"),
         table.integer("class"),

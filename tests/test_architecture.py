@@ -303,3 +303,25 @@ def test_what_needs_no_package_imports_nothing_that_packages_need(command: str, 
     loaded = set(result.stdout.split())
     assert "spkg.install.trial" in loaded
     assert loaded.isdisjoint({"OpenSSL", "asn1crypto", "cryptography", "spkg.device", "spkg.verify"})
+
+
+def test_what_commands_on_a_gateway_load_makes_its_dataclasses_quickly() -> None:
+    code = (
+        "import sys, spkg.__main__, spkg.cli.apply, spkg.cli.verify, spkg.download.source, spkg.report.apply;"
+        "import spkg.install.guard, spkg.install.supervisor, spkg.report.trial, spkg.trust.trust_files;"
+        "modules = [module for name, module in sys.modules.items() if name.startswith('spkg')];"
+        "classes = {one for module in modules for one in vars(module).values() if isinstance(one, type)};"
+        "params = {one: vars(one).get('__dataclass_params__') for one in classes};"
+        "print(len(params), *(f'{one.__module__}.{one.__name__}'"
+        " for one, found in params.items() if found is not None and found.frozen))"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    count, *slow = result.stdout.split()
+    assert int(count) > 100
+    assert slow == [], (
+        "import dataclass from spkg.common.frozen: that of the standard library is slow to make one"
+    )

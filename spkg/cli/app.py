@@ -1,5 +1,6 @@
 """How a command runs and ends: the table from errors to exit statuses, and the place that catches them."""
 
+import dataclasses
 import gc
 import os
 import signal
@@ -7,7 +8,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Final, NoReturn
@@ -24,6 +24,7 @@ from spkg.cli.console import (
     writing,
 )
 from spkg.common.documents import Document
+from spkg.common.frozen import dataclass
 from spkg.common.libraries import missing_library
 from spkg.common.stop_signals import STOP_SIGNALS, ignore
 from spkg.errors import (
@@ -106,7 +107,7 @@ class ListedCommand:
     """One line."""
 
 
-@dataclass
+@dataclasses.dataclass
 class _Call:
     """What is known about the command that is running."""
 

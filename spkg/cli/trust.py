@@ -1,12 +1,12 @@
 """What the trust options are turned into: a policy, and the time at which dates are checked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spkg.cli.console import warn
+from spkg.common.frozen import dataclass
 from spkg.errors import UsageError
 
 if TYPE_CHECKING:

@@ -18,6 +18,8 @@ class Digest(Enum):
     SHA1 = "sha1"
     SHA256 = "sha256"
 
+    __hash__ = object.__hash__  # that of Enum is a function in Python, and each file asks for it ten times
+
     def new(self, octets: bytes = b"") -> "_Hash":
         """Return a running digest, fed with *octets*."""
         if self is Digest.SHA1:

@@ -1,11 +1,12 @@
 """What may be wrong without stopping anything: warnings, each with a code that never changes."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Final, Literal, get_args
 
 from spkg.common.documents import Document
+from spkg.common.frozen import dataclass
 from spkg.errors import RefusedError
 
 __all__ = ["CODES", "NO_DATES", "Finding", "WarningCode", "refuse_findings", "warning_documents"]

@@ -9,10 +9,10 @@ import select
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from spkg.common.frozen import dataclass
 from spkg.common.stop_signals import STOP_SIGNALS
 from spkg.errors import os_problem
 

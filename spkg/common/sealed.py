@@ -1,14 +1,16 @@
 """Types that only their own module can make: proof of a passed stage can't be forged, copied or stored."""
 
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar
 from typing import NoReturn, Self
+
+from spkg.common.frozen import dataclass
 
 __all__ = ["Sealed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sealed:
-    """A base of frozen dataclasses that only the holder of their seal can make.
+    """A base of frozen dataclasses (of ``spkg.common.frozen``) that only the holder of their seal can make.
 
     A subclass states its seal, an object private to its module, and the function that makes it::
 

@@ -3,11 +3,11 @@
 import re
 from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
+from spkg.common.frozen import dataclass
 from spkg.common.obstacles import Obstacles
 from spkg.common.reader import U32_MAX
 from spkg.common.toml_definitions import fill_placeholders

@@ -3,12 +3,13 @@
 A URL with credentials is refused, and the query, which may be secret, is never shown.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from string import ascii_letters, digits
 from typing import Final, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from spkg.common.frozen import dataclass
 from spkg.common.printable import printable
 from spkg.errors import SCHEME, UsageError
 

@@ -6,10 +6,11 @@ them, so a new command is one class here.  A type that this module does not know
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Self, get_type_hints
 
+from spkg.common.frozen import dataclass
 from spkg.common.reader import Reader
 from spkg.format.fields import (
     UNSAFE,

@@ -7,9 +7,9 @@ and ``inspect`` all use that one declaration.
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from spkg.common.frozen import dataclass
 from spkg.common.reader import U32_MAX, Reader
 from spkg.format.paths import RootPath
 

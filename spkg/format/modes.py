@@ -1,9 +1,10 @@
 """File modes: nine bits, stated for a file or for all whose paths match a pattern."""
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
+
+from spkg.common.frozen import dataclass
 
 if TYPE_CHECKING:
     from spkg.common.toml_document import Table

@@ -4,11 +4,12 @@ Reading checks frames and limits, and decides what is malformed; it trusts nothi
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from itertools import count, zip_longest
 from typing import Final, Self
 
+from spkg.common.frozen import dataclass
 from spkg.common.reader import ByteStream, Reader
 from spkg.errors import FormatError, RefusedError
 from spkg.format.commands import (

@@ -4,8 +4,10 @@ A path of one of these types contains no ``..``, no empty part and no NUL, and i
 code checks that again (decision 8).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Self
+
+from spkg.common.frozen import dataclass
 
 __all__ = ["MAX_PART", "MAX_PATH", "MAX_PATH_DEPTH", "RootPath", "TreePath", "VersionedPath"]
 

@@ -6,7 +6,6 @@ whether a signature is valid, and :mod:`spkg.trust.chain` whether its signer is 
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from io import BytesIO
@@ -15,6 +14,7 @@ from typing import Final
 from asn1crypto import algos, cms, core, x509
 
 from spkg.common.digests import Digest
+from spkg.common.frozen import dataclass
 from spkg.common.reader import Reader
 from spkg.errors import FormatError
 from spkg.trust.ber import INTEGER, MAX_DER, SEQUENCE, BerElement, read_element, set_of, tlv

@@ -6,10 +6,10 @@ file matches its signed digest.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from spkg.common.digests import Digest
+from spkg.common.frozen import dataclass
 from spkg.errors import (
     SIZE,
     TIMEOUT,

@@ -7,12 +7,13 @@ is already installed.
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from typing import Self
 
 from spkg.common.documents import Document
 from spkg.common.findings import Finding
+from spkg.common.frozen import dataclass
 from spkg.device import Device
 from spkg.errors import (
     ON_TRIAL,

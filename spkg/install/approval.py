@@ -10,11 +10,9 @@ from spkg.common.documents import Document
 from spkg.errors import FailedError, SpkgError, UnsafeError, os_problem
 from spkg.install.apply import ApplyRequest
 from spkg.install.confined import confined_root
-from spkg.install.events import Trigger
 from spkg.install.hooks import Hooks
 from spkg.install.own_directory import working_in
 from spkg.install.trial import end_hook_trial
-from spkg.install.trial_end import rollback
 
 __all__ = ["NOT_UNDONE", "approve", "keeping"]
 
@@ -77,6 +75,9 @@ def _take_back(root: Path, request: ApplyRequest, reason: str) -> None:
     Raises:
         UnsafeError: That failed.
     """
+    from spkg.install.events import Trigger  # noqa: PLC0415 - start-up: hardly any installation goes back
+    from spkg.install.trial_end import rollback  # noqa: PLC0415 - likewise
+
     try:
         rollback(root, when=request.when, by=Trigger.HOOK, reason=reason)
     except (SpkgError, OSError) as exc:

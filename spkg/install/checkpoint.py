@@ -4,10 +4,10 @@ A checkpoint never understates the danger: its state is the one that the command
 """
 
 import json
-from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from spkg.common.findings import Finding
+from spkg.common.frozen import dataclass
 from spkg.format.installation_state import InstallationState
 from spkg.install.leftovers import vacant
 from spkg.install.own_files import read_own

@@ -1,8 +1,8 @@
 """What a plan does to a tree: one operation for each path."""
 
-from dataclasses import dataclass
 from typing import Final
 
+from spkg.common.frozen import dataclass
 from spkg.install.heritage import NO_HERITAGE, Heritage
 from spkg.install.root_tree import EntryKind
 from spkg.install.tree_path import Parts

@@ -1,9 +1,10 @@
 """What happened to packages in a root, and what made it happen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Self
+
+from spkg.common.frozen import dataclass
 
 __all__ = ["EventKind", "RolledBackPackage", "RootEvent", "Trigger"]
 

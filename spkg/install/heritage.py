@@ -8,8 +8,9 @@ own list: with one, the group bits of its mode are only the mask, the most that 
 import errno
 import os
 import struct
-from dataclasses import dataclass
 from typing import Final
+
+from spkg.common.frozen import dataclass
 
 __all__ = [
     "ACCESS_LIST",

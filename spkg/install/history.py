@@ -6,10 +6,11 @@ record exactly when it has happened.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from spkg.common.findings import Finding
+from spkg.common.frozen import dataclass
 from spkg.errors import (
     FailedError,
     os_problem,

@@ -6,12 +6,12 @@ nothing else of our environment, where there may be passwords.
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from spkg.common.documents import Document, json_text
 from spkg.common.findings import NO_DATES, warning_documents
+from spkg.common.frozen import dataclass
 from spkg.common.portable import os_name
 from spkg.common.printable import printable
 from spkg.common.programs import ProgramRun, run_program

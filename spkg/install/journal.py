@@ -5,11 +5,11 @@ It is written under another name, with its SHA-256, and then renamed: a journal 
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
 from typing import Any, Final
 
+from spkg.common.frozen import dataclass
 from spkg.install.effects import DeleteEntry, Effect, MakeDirectory, MoveEntry, PutFile
 from spkg.install.root_tree import EntryKind
 from spkg.install.tree_path import Parts, shown, split

@@ -5,9 +5,13 @@ from typing import Final
 
 from spkg.errors import os_problem
 from spkg.install.root import Root
+from spkg.install.root_tree import OWN
 from spkg.install.tree_path import Parts
 
-__all__ = ["read_own"]
+__all__ = ["ASIDE_TREE", "read_own"]
+
+ASIDE_TREE: Final[Parts] = (*OWN, b"aside")
+"""What was in the way of going back, under its path."""
 
 NOT_OURS: Final = frozenset({errno.EFBIG, errno.EISDIR, errno.ELOOP, errno.EINVAL})
 """Errors for what is no regular file of a length that the installer writes."""

@@ -5,10 +5,11 @@ list, so a later command sees what an earlier one did.  Everything that can be r
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, final
 
 from spkg.common.findings import Finding
+from spkg.common.frozen import dataclass
 from spkg.common.sealed import Sealed
 from spkg.device import Device
 from spkg.errors import NO_ROOM, RefusedError

@@ -5,9 +5,9 @@ up different, whatever the commands did to it in between.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
+from spkg.common.frozen import dataclass
 from spkg.device import LinkPolicy
 from spkg.errors import RefusedError
 from spkg.format.paths import EXTENSION_LENGTH

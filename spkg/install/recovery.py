@@ -12,7 +12,7 @@ from spkg.install.history import set_aside_record
 from spkg.install.kept import drop_kept, refill_reserve
 from spkg.install.leftovers import OVER, clear_leftovers, stuck_warnings, vacant
 from spkg.install.own_directory import failing, working_in
-from spkg.install.rollback_plan import ASIDE_TREE
+from spkg.install.own_files import ASIDE_TREE
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
 from spkg.install.transaction import RECOVER, RecoveryOutcome, Settled, is_staging

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, Self
 
 from spkg.common.documents import Document
 from spkg.common.findings import Finding
+from spkg.common.frozen import dataclass
 from spkg.common.printable import amount
 from spkg.common.stop_signals import hold_stop_signals
 from spkg.errors import NOTHING_KEPT, FailedError, RefusedError, os_problem

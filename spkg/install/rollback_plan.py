@@ -5,26 +5,25 @@ meanwhile stays where it is; where it is in the way, it is set aside below ``.sp
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from spkg.common.documents import Document
 from spkg.common.findings import Finding
+from spkg.common.frozen import dataclass
 from spkg.errors import FailedError, RefusedError
 from spkg.install.effects import MakeDirectory
 from spkg.install.fixed_entries import check_fixed
 from spkg.install.heritage import NO_HERITAGE
 from spkg.install.journal import Before, JournalStep, Verb
 from spkg.install.kept import old_place, second_name
+from spkg.install.own_files import ASIDE_TREE
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN, EntryKind, RootTree, TreeEntry
 from spkg.install.transaction import KEPT_TXN
 from spkg.install.tree_path import Parts, shown
 
-__all__ = ["ASIDE_TREE", "RollbackPlan", "plan_rollback"]
+__all__ = ["RollbackPlan", "plan_rollback"]
 
-ASIDE_TREE: Final[Parts] = (*OWN, b"aside")
-"""What was in the way of going back, under its path."""
 NUMBERED_NAME: Final = 240
 """How much of a name is left before a number is added to it, in bytes."""
 

@@ -6,10 +6,10 @@ A :class:`AnyTree` is only read, never changed; :class:`RootTree` reads a real o
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
+from spkg.common.frozen import dataclass
 from spkg.errors import HostError, os_problem
 from spkg.format.paths import OWN_DIRECTORY
 from spkg.install.heritage import Heritage

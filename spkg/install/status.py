@@ -1,11 +1,11 @@
 """The status of a root: what is installed there, and what is unfinished."""
 
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Final
 
 from spkg.common.findings import Finding
+from spkg.common.frozen import dataclass
 from spkg.install.checkpoint import Checkpoint, checkpoint_warnings, load_checkpoint
 from spkg.install.events import RolledBackPackage, RootEvent
 from spkg.install.history import (
@@ -17,7 +17,7 @@ from spkg.install.history import (
 )
 from spkg.install.kept import kept_octets
 from spkg.install.leftovers import leftover_warnings, leftovers
-from spkg.install.rollback_plan import ASIDE_TREE
+from spkg.install.own_files import ASIDE_TREE
 from spkg.install.root import Root
 from spkg.install.transaction import aside_warnings, is_pending, is_staging, journal_warnings, staged
 from spkg.install.tree_path import Parts, shown

@@ -1,11 +1,12 @@
 """Supervised recovery: a confined child process finishes or undoes what was interrupted, and counts boots."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from spkg.common.child_process import Tell, run_child
 from spkg.common.documents import Document
 from spkg.common.findings import Finding
+from spkg.common.frozen import dataclass
 from spkg.install.checkpoint import checkpoint_warnings
 from spkg.install.confined import confined_root
 from spkg.install.recovery import recover_in

@@ -7,12 +7,13 @@ program get the same.
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
 from spkg.common.child_process import ChildKilledError, Parent, Tell, run_child
 from spkg.common.documents import Document
+from spkg.common.frozen import dataclass
 from spkg.common.stop_signals import hold_stop_signals
 from spkg.errors import FailedError, RefusedError, SpkgError, TransferError, UnsafeError, os_problem
 from spkg.format.installation_state import InstallationState

@@ -27,11 +27,11 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from spkg.common.findings import Finding
+from spkg.common.frozen import dataclass
 from spkg.errors import NO_ROOM, FailedError, UnsafeError, os_problem
 from spkg.install.effects import DIRECTORY_MODE, MakeDirectory
 from spkg.install.journal import MAX_JOURNAL, Before, JournalStep, Verb, decode_journal, encode_journal

@@ -8,10 +8,11 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, Final, Self
 
 from spkg.common.findings import Finding
+from spkg.common.frozen import dataclass
 from spkg.install.history import installed
 from spkg.install.kept import drop_kept, kept_problem, refill_reserve, release_reserve
 from spkg.install.leftovers import vacant

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from spkg.common.documents import Document
 from spkg.common.printable import amount
-from spkg.cwmp.faults import MAX_FAULT_STRING, transfer_fault
 from spkg.errors import SpkgError
 from spkg.install.apply import Applied
 from spkg.install.result_document import SCHEMA, applied_warnings, result_document
@@ -54,6 +53,8 @@ def failure_document(
     hooks: Sequence[Document] = (),
 ) -> Document:
     """Return the last line of ``apply --json`` after a failure; *fields* are those of any failure."""
+    from spkg.cwmp.faults import MAX_FAULT_STRING, transfer_fault  # noqa: PLC0415 - start-up: most succeed
+
     return {
         "schema": SCHEMA,
         "event": "result",

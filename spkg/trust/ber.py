@@ -6,10 +6,10 @@ trusted before it is checked, and nesting costs a counter, not the stack.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Final
 
+from spkg.common.frozen import dataclass
 from spkg.common.reader import Reader
 from spkg.errors import FormatError
 

@@ -7,11 +7,11 @@ import re
 from binascii import a2b_base64
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from io import BytesIO
 from typing import Final
 
+from spkg.common.frozen import dataclass
 from spkg.common.reader import Reader
 from spkg.errors import FormatError
 from spkg.trust.ber import INTEGER, SEQUENCE, BerElement, read_element

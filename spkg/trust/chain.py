@@ -6,7 +6,6 @@ purpose of the signer's certificate, the strength of keys and digests) is checke
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import crypto
 
 from spkg.common.findings import Finding
+from spkg.common.frozen import dataclass
 from spkg.common.printable import amount
 from spkg.common.times import write_time
 from spkg.errors import UntrustedError

@@ -6,7 +6,6 @@ have a largest length.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeVar
 
@@ -15,6 +14,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import SignatureAlgorithmOID
 
+from spkg.common.frozen import dataclass
 from spkg.errors import UntrustedError
 from spkg.trust.certificates import issuer_name, issuer_of, subject_name
 from spkg.trust.names import folded_name

@@ -1,6 +1,5 @@
 """The policy: what it takes for a signature to be trusted."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from hashlib import sha256
@@ -11,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from spkg.common.digests import Digest
+from spkg.common.frozen import dataclass
 
 __all__ = [
     "ANY_PURPOSE",

@@ -4,8 +4,9 @@ A set with an odd member is neither spoiled by it nor thinned without a word: wh
 is left out with a warning that names it.  Revocation lists in the set count; an unreadable one is an error.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from cryptography import x509
 from OpenSSL import crypto
 
 from spkg.common.findings import Finding
+from spkg.common.frozen import dataclass
 from spkg.common.printable import amount
 from spkg.errors import FormatError, HostError
 from spkg.trust.certificate_blocks import BlockKind, CertificateBlock, blocks_of
@@ -40,7 +42,7 @@ class TrustSet:
     """What was left out, and why."""
 
 
-@dataclass
+@dataclasses.dataclass
 class _Gathered:
     certificates: list[x509.Certificate] = field(default_factory=list)
     crls: list[x509.CertificateRevocationList] = field(default_factory=list)

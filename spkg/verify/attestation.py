@@ -6,7 +6,6 @@ bytes of the package, header and command list, so a signature that is added late
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, final
@@ -14,6 +13,7 @@ from typing import Any, Final, final
 from cryptography import x509
 
 from spkg.common.digests import Digest
+from spkg.common.frozen import dataclass
 from spkg.common.json_input import read_json
 from spkg.common.sealed import Sealed
 from spkg.errors import CORRUPTED, FormatError, UntrustedError

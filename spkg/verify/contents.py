@@ -6,11 +6,11 @@ byte goes to all consumers that need it.
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
 from spkg.common.digests import Digest
+from spkg.common.frozen import dataclass
 from spkg.common.portable import READS_AT_ONCE
 from spkg.errors import CORRUPTED, Reason, UntrustedError
 from spkg.format.package import Command, Package, PayloadFile

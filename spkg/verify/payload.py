@@ -8,12 +8,13 @@ import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BufferedIOBase
 from itertools import cycle
 from pathlib import Path
 from typing import Final, Protocol
 
+from spkg.common.frozen import dataclass
 from spkg.errors import FormatError
 from spkg.format.installation_state import InstallationState
 from spkg.format.package import Command, Package, Survey, survey

@@ -4,13 +4,13 @@ Only :func:`verify_package` makes a :class:`TrustedPackage`, so code that needs 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, final
 
 from cryptography import x509
 
 from spkg.common.digests import Digest
+from spkg.common.frozen import dataclass
 from spkg.common.sealed import Sealed
 from spkg.errors import UntrustedError
 from spkg.format.package import Package

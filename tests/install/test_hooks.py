@@ -509,7 +509,7 @@ def test_in_place_nothing_can_be_taken_back() -> None:
 
 def test_what_can_not_be_taken_back_makes_the_root_unsafe(monkeypatch: pytest.MonkeyPatch) -> None:
     write_device(after="exit 1", failed=RAN, recovery_command=RAN)
-    monkeypatch.setattr("spkg.install.approval.rollback", raising(OSError(5, "Input/output error", "/bin")))
+    monkeypatch.setattr("spkg.install.trial_end.rollback", raising(OSError(5, "Input/output error", "/bin")))
 
     exit_status, result, _ = apply()
 

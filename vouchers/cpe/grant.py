@@ -1,9 +1,9 @@
 """Whether a trusted voucher is for this device, and what it does to its Options (TR-069 C.2, C.3).  Pure."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, final
 
+from spkg.common.frozen import dataclass
 from spkg.common.sealed import Sealed
 from spkg.common.times import write_time
 from spkg.device import Device

@@ -5,7 +5,6 @@ shape, the certificate path, the whole KeyValue, exact Canonical XML) is checked
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
@@ -20,6 +19,7 @@ from signxml.exceptions import InvalidDigest, SignXMLException
 from signxml.verifier import SignatureConfiguration, VerifyResult, XMLVerifier
 
 from spkg.common.digests import Digest
+from spkg.common.frozen import dataclass
 from spkg.common.hostile_xml import PlainParser, XmlElement, base64_of, canonical
 from spkg.common.sealed import Sealed
 from spkg.errors import FormatError, RefusedError, UntrustedError
