@@ -11,10 +11,10 @@ from spkg.agent.contact import ContactError, ContactKind
 from spkg.agent.contact_words import in_words, shown_of_acs, too_long
 from spkg.agent.transport import MOST_OCTETS, AcsLine
 from spkg.download.answer_words import asked_delay, is_page
-from spkg.download.url import Location
+from spkg.download.url import Location, check_proxy
 from spkg.errors import UsageError
 
-__all__ = ["acs_location", "drain", "read_body", "redirected"]
+__all__ = ["acs_location", "drain", "proxy_location", "read_body", "redirected"]
 
 PIECE_OF_BODY: Final = 64 << 10
 """How many bytes of a body are read at once; of one that nobody wants, at all."""
@@ -40,6 +40,20 @@ def acs_location(url: str) -> Location:
         problem = f"the URL of the ACS: expected http or https, got {location.scheme}"
         raise ContactError(problem, kind=ContactKind.URL)
     return location
+
+
+def proxy_location(url: str) -> Location:
+    """Read the URL of a proxy.
+
+    Raises:
+        ContactError: It is not valid.
+    """
+    try:
+        check_proxy(url)
+    except UsageError as exc:
+        problem = "expected a URL of http without credentials, such as http://proxy.example:3128"
+        raise ContactError(f"proxy: {problem}", kind=ContactKind.URL) from exc
+    return Location.parse(url)
 
 
 def read_body(response: requests.Response, where: Location, line: AcsLine) -> bytes:

@@ -14,7 +14,7 @@ from typing import Final, Self
 import requests
 
 from spkg.agent.acs_login import AcsLogin
-from spkg.agent.acs_response import acs_location, drain, read_body, redirected
+from spkg.agent.acs_response import acs_location, drain, proxy_location, read_body, redirected
 from spkg.agent.contact import ContactError, ContactKind
 from spkg.agent.contact_words import in_words
 from spkg.agent.settings import AcsSettings
@@ -63,6 +63,7 @@ class AcsClient:
         self, settings: AcsSettings, clock: Callable[[], float], *, ignore_dates: bool = False
     ) -> None:
         self._timeout = settings.timeout
+        self._proxy = settings.proxy
         self._clock = clock
         self._contexts = TlsContexts(
             Login(
@@ -85,11 +86,13 @@ class AcsClient:
         if location.scheme == "https":
             self._load()  # what is wrong with the files is known before the network is used
         allowance = Allowance(self._clock, self._timeout)
+        proxy = None if self._proxy is None else proxy_location(self._proxy)
         return AcsConnection(
             location,
             AcsLogin(location, username, password.encode()),
             contexts=self._contexts,
-            line=AcsLine(allowance, self._timeout),
+            line=AcsLine(allowance, self._timeout, proxy),
+            proxy=self._proxy,
         )
 
     def _load(self) -> None:
@@ -131,6 +134,7 @@ class AcsConnection:
         login: What shows it who posts.
         contexts: The settings for TLS.
         line: How connections are made.
+        proxy: The URL of the proxy that the line goes through, if there is one.
     """
 
     def __init__(
@@ -140,6 +144,7 @@ class AcsConnection:
         *,
         contexts: TlsContexts,
         line: AcsLine,
+        proxy: str | None = None,
     ) -> None:
         self._home = location
         self._location = location
@@ -148,6 +153,10 @@ class AcsConnection:
         self._line = line
         self._http = _Session()
         self._http.trust_env = False  # no proxies or passwords of the environment
+        if proxy is not None:
+            self._http.proxies = {
+                "http": proxy
+            }  # the whole URL is asked for; for https the line has a tunnel
         # Not strict: requests calls every request one that nobody asked for, and of another host.
         policy = DefaultCookiePolicy(rfc2965=True, netscape=True, strict_rfc2965_unverifiable=False)
         self._http.cookies.set_policy(policy)

@@ -9,7 +9,14 @@ from typing import Final
 import urllib3
 
 from spkg.agent.contact import ContactError, ContactKind
-from spkg.agent.transport import MOST_OCTETS, AcsLine, EarlyEndError, SilenceError, TooLongError
+from spkg.agent.transport import (
+    MOST_OCTETS,
+    AcsLine,
+    EarlyEndError,
+    ProxyRefusalError,
+    SilenceError,
+    TooLongError,
+)
 from spkg.common.printable import printable
 from spkg.download.answer_words import innermost
 from spkg.download.tls import tls_refusal, tls_words
@@ -49,6 +56,8 @@ def shown_of_acs(text: str) -> str:
 def _error(where: Location, problem: BaseException, line: AcsLine) -> ContactError:
     """Return the error for what went wrong on the way to a server, or with its response."""
     stage = line.stage
+    if isinstance(problem, ProxyRefusalError):
+        return ContactError(f"{where}: the proxy {shown_of_acs(str(problem))}", kind=ContactKind.CONNECT)
     if stage is ContactKind.NAME:
         return ContactError(f"{where}: the host name can't be resolved", kind=stage)
     refusal = tls_refusal(where, problem)

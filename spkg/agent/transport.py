@@ -24,6 +24,7 @@ __all__ = [
     "AcsLine",
     "Allowance",
     "EarlyEndError",
+    "ProxyRefusalError",
     "SilenceError",
     "TooLongError",
 ]
@@ -40,6 +41,8 @@ SLOWEST: Final = 4 << 10
 """How many bytes a second a server has to take from us at least."""
 CONNECT_TIME: Final = 30
 """How long making one connection may take, in seconds."""
+MOST_OF_STATUS: Final = 80
+"""How many bytes of a proxy's answer are shown."""
 MOST_ADDRESSES: Final = 8
 """How many addresses of a host are tried."""
 SENT_AT_ONCE: Final = 64 << 10
@@ -48,6 +51,10 @@ SENT_AT_ONCE: Final = 64 << 10
 
 class TooLongError(OSError):
     """A response took more bytes than it may."""
+
+
+class ProxyRefusalError(OSError):
+    """A proxy does not connect to a server; the message says what it did."""
 
 
 class EarlyEndError(OSError):
@@ -78,6 +85,10 @@ class Allowance:
         self._ends = self._clock() + self._timeout * WHOLE_EXCHANGE + octets / SLOWEST
         self._left = MOST_OF_HEAD
         self._in_head, self.ended = True, False
+
+    def again(self) -> None:
+        """Count the bytes of a response from here on: what came was a proxy's."""
+        self._left = MOST_OF_HEAD
 
     def read_body(self) -> None:
         """Allow the body: the headers are complete."""
@@ -150,10 +161,12 @@ class AcsLine:
     Args:
         allowance: What an exchange may take.
         timeout: After how many seconds without a byte a server is given up.
+        proxy: The HTTP proxy, if there is one.
     """
 
-    def __init__(self, allowance: Allowance, timeout: float) -> None:
+    def __init__(self, allowance: Allowance, timeout: float, proxy: Location | None = None) -> None:
         self.allowance = allowance
+        self._proxy = proxy
         self._connect = min(timeout, CONNECT_TIME)
         self.local: tuple[str, int] | None = None
         """Where the last connection came from: address and port."""
@@ -172,7 +185,8 @@ class AcsLine:
             OSError: No address answers, or TLS failed.
         """
         self.stage, self.tls = ContactKind.NAME, None
-        found = socket.getaddrinfo(location.host, location.port, type=socket.SOCK_STREAM)
+        first = self._proxy or location
+        found = socket.getaddrinfo(first.host, first.port, type=socket.SOCK_STREAM)
         self.stage = ContactKind.CONNECT
         problem: OSError | None = None
         for family, kind, protocol, _, address in found[:MOST_ADDRESSES]:
@@ -193,12 +207,34 @@ class AcsLine:
             return ready
         raise problem or OSError("the host has no address")
 
-    def _wrapped(self, plain: socket.socket, location: Location, context: ssl.SSLContext) -> socket.socket:
+    def _tunnel(self, plain: _PlainSocket, location: Location) -> None:
+        """Have the proxy connect to a server (RFC 9110, 9.3.6).
+
+        Raises:
+            ProxyRefusalError: It does not.
+            OSError: It does not answer.
+        """
+        host = f"[{location.host}]" if ":" in location.host else location.host
+        where = f"{host}:{location.port}"
+        plain.sendall(f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n\r\n".encode())
+        head, octet = bytearray(), bytearray(1)
+        while not head.endswith(b"\r\n\r\n"):
+            if not plain.recv_into(octet):  # one by one: what follows is the server's
+                raise ProxyRefusalError("closed the connection")
+            head += octet
+        status = bytes(head[:MOST_OF_STATUS]).partition(b"\r\n")[0].decode("latin-1").partition(" ")[2]
+        if not status.startswith("2"):
+            raise ProxyRefusalError(f"answered {status}")
+
+    def _wrapped(self, plain: _PlainSocket, location: Location, context: ssl.SSLContext) -> socket.socket:
         """Speak TLS on a connection."""
         self.stage = ContactKind.TLS
         context.sslsocket_class = _TlsSocket
         host = location.host.partition("%")[0].rstrip(".")
         try:
+            if self._proxy is not None:
+                self._tunnel(plain, location)
+                self.allowance.again()
             plain.settimeout(self.allowance.seconds())
             wrapped = context.wrap_socket(plain, server_hostname=host)
         except (OSError, ValueError):

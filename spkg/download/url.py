@@ -13,7 +13,7 @@ from spkg.common.frozen import dataclass
 from spkg.common.printable import printable
 from spkg.errors import SCHEME, UsageError
 
-__all__ = ["PORTS", "Location", "Login", "file_of", "is_url"]
+__all__ = ["PORTS", "Location", "Login", "check_proxy", "file_of", "is_url"]
 
 PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "ftps": 21, "tftp": 69}
 """The supported protocols, and their default ports."""
