@@ -1,6 +1,8 @@
 """``spkg voucher attach``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,18 +10,21 @@ from typing import TYPE_CHECKING
 import click
 
 from spkg.cli.app import command
-from spkg.cli.arguments import check_output, read_input, spare_inputs
+from spkg.cli.arguments import check_output, now, read_input, spare_inputs
 from spkg.cli.console import print_lines, warn
-from spkg.cli.options import FILE, FORCE, STRICT
-from spkg.common.findings import Finding, refuse_findings
+from spkg.cli.options import FILE, FORCE, STRICT, UNFIT, VERIFY_VOUCHER
+from spkg.cli.trust import device_policy
+from spkg.common.findings import refuse_findings
 from spkg.common.printable import amount
 from spkg.errors import FormatError, UntrustedError, UsageError
 
 if TYPE_CHECKING:
     from cryptography import x509
 
+    from spkg.common.digests import Digest
     from vouchers.acs.issuer import Issued
     from vouchers.acs.two_steps import VoucherRequest
+    from vouchers.signature.self_check import VoucherCheck
 
 __all__ = ["attach_voucher"]
 
@@ -38,6 +43,8 @@ LONGEST_SIGNATURE = 1 << 14
     help="Attach the signatures in FILE, one a line in base64, in the order of the requests.",
 )
 @click.option("--out-dir", type=FILE, metavar="DIR", help="Write vouchers into DIR, a new directory.")
+@UNFIT
+@VERIFY_VOUCHER
 @STRICT
 @FORCE
 def attach_voucher(
@@ -46,6 +53,9 @@ def attach_voucher(
     output: Path | None,
     signatures: Path | None,
     out_dir: Path | None,
+    at: datetime | None,
+    trust: tuple[Path, ...],
+    unsafe_unfit_certificate: bool,
     strict: bool,
     force: bool,
 ) -> None:
@@ -62,13 +72,16 @@ def attach_voucher(
     one, many = (signature, output), (signatures, out_dir)
     if (None in one) == (None in many) or any(one) == any(many):
         raise UsageError("expected --signature and -o for one voucher, or --signatures and --out-dir")
+    checks = _Checks(
+        at=at or now(), trust=trust, strict=strict, unsafe_unfit_certificate=unsafe_unfit_certificate
+    )
     if signature is not None and output is not None:
-        _one(request, signature, output, strict=strict, force=force)
+        _one(request, signature, output, checks, force=force)
     elif signatures is not None and out_dir is not None:
-        _many(request, signatures, out_dir, strict=strict)
+        _many(request, signatures, out_dir, checks)
 
 
-def _one(request: Path, signature: Path, output: Path, *, strict: bool, force: bool) -> None:
+def _one(request: Path, signature: Path, output: Path, checks: "_Checks", *, force: bool) -> None:
     from spkg.common.atomic_output import new_file, write_all
     from vouchers.acs.two_steps import MAX_VOUCHER_REQUEST, VoucherRequest, complete_voucher
     from vouchers.report import issued_lines
@@ -77,35 +90,58 @@ def _one(request: Path, signature: Path, output: Path, *, strict: bool, force: b
     spare_inputs(output, [("REQUEST", request), ("--signature", signature)])
     wanted = VoucherRequest.decode(read_input(request, MAX_VOUCHER_REQUEST), str(request))
     issued = complete_voucher(wanted, read_input(signature, LONGEST_SIGNATURE))
-    _ChainWarnings(strict=strict).look(wanted, issued)
+    checks.look(wanted, issued)
     with new_file(output, force=force) as file:
         write_all(file, issued.octets)
     print_lines(issued_lines(issued, str(output)))
 
 
-class _ChainWarnings:
-    """Warns of a missing issuer, once for each signer: a batch has many vouchers, and few signers."""
+class _Checks:
+    """What is checked of a completed voucher; of a batch, each signer is looked at once."""
 
-    def __init__(self, *, strict: bool) -> None:
+    def __init__(
+        self, *, at: datetime, trust: Sequence[Path], strict: bool, unsafe_unfit_certificate: bool
+    ) -> None:
+        from spkg.trust.policy import VOUCHER_PURPOSES
+
+        self._at = at
+        self._policy = device_policy(trust, purposes=VOUCHER_PURPOSES)
         self._strict = strict
+        self._unfit = unsafe_unfit_certificate
         self._seen: set[x509.Certificate] = set()
+        self._devices: dict[Digest, VoucherCheck] = {}
 
     def look(self, request: "VoucherRequest", issued: "Issued") -> None:
-        """Look at the certificates in a voucher that was completed.
+        """Look at the signer, and at the voucher as a device would.
 
         Raises:
-            RefusedError: One is missing, and warnings refuse.
+            RefusedError: The signer is unfit, warnings refuse, or the device would not trust the voucher.
         """
+        if request.certificate not in self._seen:
+            self._seen.add(request.certificate)
+            self._look_at_signer(request, issued)
+        if self._policy is None:
+            return
+        from vouchers.signature.self_check import VoucherCheck
+        from vouchers.signature.verify import Verifier
+
+        if request.digest not in self._devices:
+            policy = replace(self._policy, digests=frozenset({request.digest}))
+            self._devices[request.digest] = VoucherCheck(Verifier(policy), self._at)
+        self._devices[request.digest].check(issued.octets)
+
+    def _look_at_signer(self, request: "VoucherRequest", issued: "Issued") -> None:
         from spkg.trust.certificates import readable_certificates
-        from spkg.trust.fitness import chain_findings
+        from spkg.trust.fitness import chain_findings, check_fitness
+        from spkg.trust.policy import VOUCHER_PURPOSES
         from vouchers.signature.shape import read_voucher
 
-        if request.certificate in self._seen:
-            return
-        self._seen.add(request.certificate)
+        found = check_fitness(
+            request.certificate, VOUCHER_PURPOSES, at=self._at, unsafe_unfit_certificate=self._unfit
+        )
         embedded = [*readable_certificates(read_voucher(issued.octets).certificates)]
-        found: list[Finding] = chain_findings(
-            request.certificate, embedded, option="--chain of 'spkg voucher prepare'"
+        found += chain_findings(
+            request.certificate, embedded, self._policy, option="--chain of 'spkg voucher prepare'"
         )
         for finding in found:
             warn(finding)
@@ -113,7 +149,7 @@ class _ChainWarnings:
             refuse_findings(found)
 
 
-def _many(request: Path, signatures: Path, directory: Path, *, strict: bool) -> None:
+def _many(request: Path, signatures: Path, directory: Path, checks: _Checks) -> None:
     from io import FileIO
 
     from spkg.common.atomic_output import bulk_directory, write_all
@@ -121,10 +157,9 @@ def _many(request: Path, signatures: Path, directory: Path, *, strict: bool) -> 
     from vouchers.acs.bulk import VoucherForm
 
     count = 0
-    chains = _ChainWarnings(strict=strict)
     with bulk_directory(directory) as part, FileIO(part / "vouchers.ndjson", "x") as file:
         for wanted, issued in _completed(request, signatures):
-            chains.look(wanted, issued)
+            checks.look(wanted, issued)
             write_all(file, VoucherForm.NDJSON.write(issued))
             count += 1
     print_lines([(Tone.GOOD, f"{directory}: {amount(count, 'voucher')}")])

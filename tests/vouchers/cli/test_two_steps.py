@@ -237,3 +237,28 @@ def test_a_voucher_that_its_device_would_not_trust_is_not_written(many: tuple[st
     assert (refused.exit_code, there) == (5, False)
     assert "spkg: error: a device would not trust this: " in refused.stderr
     assert (trusted.exit_code, Path("out").exists()) == (0, True)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_voucher_is_completed_only_for_devices_that_would_trust_it(*, many: bool) -> None:
+    write_list([1])
+    Path("other.pem").write_bytes(second_signer().pem)
+    what = MANY if many else (*SINGLE, "--serial", "7")
+    assert run(*what, "-o", "request").exit_code == 0
+    made = map_of(requests())
+    signatures(made)
+    Path("signature").write_bytes(made[0])
+    ways = ("--signatures", "signatures", "--out-dir"), ("--signature", "signature", "-o")
+    attach = ("voucher", "attach", "request", *ways[0 if many else 1], "out")
+
+    refused = run(*attach, "--trust", "other.pem")
+    late = run(*attach, "--at", "2060-01-01")
+    there = Path("out").exists()
+    trusted = run(*attach, "--trust", "ca.pem")
+    forced = run(*attach[:-1], "again", "--at", "2060-01-01", "--unsafe-unfit-certificate")
+
+    assert (refused.exit_code, late.exit_code, there) == (5, 5, False)
+    assert "spkg: error: a device would not trust this: " in refused.stderr
+    assert "spkg: error: the certificate of CN=Voucher Signer expired on " in late.stderr
+    assert (trusted.exit_code, trusted.stderr, Path("out").exists()) == (0, "", True)
+    assert (forced.exit_code, forced.stderr.startswith("spkg: warning: the certificate of")) == (0, True)
