@@ -7,8 +7,8 @@ import click
 
 from spkg.cli.app import command
 from spkg.cli.arguments import check_output, now, package_source, spare_inputs
-from spkg.cli.console import print_lines, warn
-from spkg.cli.options import CERTIFICATE, FILE, FORCE, SIGN_DIGEST, SIGNING_TIME, UNFIT
+from spkg.cli.console import print_document, print_lines, warn
+from spkg.cli.options import CERTIFICATE, FILE, FORCE, JSON, SIGN_DIGEST, SIGNING_TIME, UNFIT
 
 __all__ = ["prepare"]
 
@@ -21,6 +21,7 @@ __all__ = ["prepare"]
 @SIGNING_TIME
 @UNFIT
 @FORCE
+@JSON
 def prepare(
     package: Path,
     output: Path,
@@ -31,6 +32,7 @@ def prepare(
     at: datetime | None,
     unsafe_unfit_certificate: bool,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Write what is to be signed for PKG, to be signed elsewhere.
 
@@ -45,7 +47,7 @@ def prepare(
     from spkg.build.two_steps import prepare_signature
     from spkg.common.atomic_output import new_file, write_all
     from spkg.common.digests import Digest
-    from spkg.report.lines import Tone
+    from spkg.report.lines import Tone, warning_documents
     from spkg.trust.certificate_files import load_certificates
     from spkg.trust.certificates import readable_certificates, subject_of
     from spkg.trust.fitness import chain_findings, check_fitness
@@ -63,8 +65,21 @@ def prepare(
             opened, leaf, tuple(others), digest=Digest(digest), signing_time=signing_time
         )
         embedded = (*others, *readable_certificates(opened.block.certificates))
-        for finding in (*found, *chain_findings(leaf, embedded)):
+        found += chain_findings(leaf, embedded)
+        for finding in found:
             warn(finding)
     with new_file(output, force=force) as file:
         write_all(file, request.encode())
+    if as_json:
+        print_document(
+            {
+                "schema": "spkg.prepare/1",
+                "output": str(output),
+                "signer": subject_of(leaf),
+                "digest": digest,
+                "signed_sha256": request.package,
+                "warnings": warning_documents(found),
+            }
+        )
+        return
     print_lines([(Tone.PLAIN, f"{output}: to be signed by {subject_of(leaf)} with {digest}")])

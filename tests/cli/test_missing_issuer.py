@@ -184,3 +184,18 @@ def test_keys_that_were_just_made_are_complete() -> None:
 
     assert (built.exit_code, built.stderr) == (0, "")
     assert (issued.exit_code, warnings_in(issued.stderr)) == (0, [])
+
+
+def test_what_is_prepared_is_a_document() -> None:
+    result = run(*SIGNING["prepare"].split(), "--json")
+
+    document = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert document == {
+        "schema": "spkg.prepare/1",
+        "output": "new",
+        "signer": "CN=Leaf",
+        "digest": "sha1",
+        "signed_sha256": json.loads(Path("new").read_text())["package"],
+        "warnings": [WARNING],
+    }

@@ -11,10 +11,10 @@ import click
 
 from spkg.cli.app import command
 from spkg.cli.arguments import check_output, now, read_input, spare_inputs
-from spkg.cli.console import print_lines, warn
-from spkg.cli.options import FILE, FORCE, STRICT, UNFIT, VERIFY_VOUCHER
+from spkg.cli.console import print_document, print_lines, warn
+from spkg.cli.options import FILE, FORCE, JSON, STRICT, UNFIT, VERIFY_VOUCHER
 from spkg.cli.trust import device_policy
-from spkg.common.findings import refuse_findings
+from spkg.common.findings import refuse_findings, warning_documents
 from spkg.common.printable import amount
 from spkg.errors import FormatError, UntrustedError, UsageError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from spkg.common.digests import Digest
+    from spkg.common.findings import Finding
     from vouchers.acs.issuer import Issued
     from vouchers.acs.two_steps import VoucherRequest
     from vouchers.signature.self_check import VoucherCheck
@@ -47,6 +48,7 @@ LONGEST_SIGNATURE = 1 << 14
 @VERIFY_VOUCHER
 @STRICT
 @FORCE
+@JSON
 def attach_voucher(
     request: Path,
     signature: Path | None,
@@ -58,6 +60,7 @@ def attach_voucher(
     unsafe_unfit_certificate: bool,
     strict: bool,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Complete vouchers with signatures that were made elsewhere.
 
@@ -69,6 +72,9 @@ def attach_voucher(
 
     See: docs/vouchers.md
     """
+    from spkg.report.lines import Tone
+    from vouchers.report import issued_lines
+
     one, many = (signature, output), (signatures, out_dir)
     if (None in one) == (None in many) or any(one) == any(many):
         raise UsageError("expected --signature and -o for one voucher, or --signatures and --out-dir")
@@ -76,15 +82,24 @@ def attach_voucher(
         at=at or now(), trust=trust, strict=strict, unsafe_unfit_certificate=unsafe_unfit_certificate
     )
     if signature is not None and output is not None:
-        _one(request, signature, output, checks, force=force)
-    elif signatures is not None and out_dir is not None:
-        _many(request, signatures, out_dir, checks)
+        issued = _one(request, signature, output, checks, force=force)
+        count, place, lines = 1, output, issued_lines(issued, str(output))
+    else:
+        assert signatures is not None  # as checked above
+        assert out_dir is not None  # as checked above
+        count, place = _many(request, signatures, out_dir, checks), out_dir
+        lines = iter([(Tone.GOOD, f"{out_dir}: {amount(count, 'voucher')}")])
+    if as_json:
+        found = warning_documents(checks.findings)
+        schema = "spkg.voucher.attach/1"
+        print_document({"schema": schema, "output": str(place), "vouchers": count, "warnings": found})
+    else:
+        print_lines(lines)
 
 
-def _one(request: Path, signature: Path, output: Path, checks: "_Checks", *, force: bool) -> None:
+def _one(request: Path, signature: Path, output: Path, checks: "_Checks", *, force: bool) -> "Issued":
     from spkg.common.atomic_output import new_file, write_all
     from vouchers.acs.two_steps import MAX_VOUCHER_REQUEST, VoucherRequest, complete_voucher
-    from vouchers.report import issued_lines
 
     check_output(output, force=force)
     spare_inputs(output, [("REQUEST", request), ("--signature", signature)])
@@ -93,7 +108,7 @@ def _one(request: Path, signature: Path, output: Path, checks: "_Checks", *, for
     checks.look(wanted, issued)
     with new_file(output, force=force) as file:
         write_all(file, issued.octets)
-    print_lines(issued_lines(issued, str(output)))
+    return issued
 
 
 class _Checks:
@@ -104,6 +119,8 @@ class _Checks:
     ) -> None:
         from spkg.trust.policy import VOUCHER_PURPOSES
 
+        self.findings: list[Finding] = []
+        """What was warned of."""
         self._at = at
         self._policy = device_policy(trust, purposes=VOUCHER_PURPOSES)
         self._strict = strict
@@ -145,15 +162,15 @@ class _Checks:
         )
         for finding in found:
             warn(finding)
+        self.findings += found
         if self._strict:
             refuse_findings(found)
 
 
-def _many(request: Path, signatures: Path, directory: Path, checks: _Checks) -> None:
+def _many(request: Path, signatures: Path, directory: Path, checks: _Checks) -> int:
     from io import FileIO
 
     from spkg.common.atomic_output import bulk_directory, write_all
-    from spkg.report.lines import Tone
     from vouchers.acs.bulk import VoucherForm
 
     count = 0
@@ -162,7 +179,7 @@ def _many(request: Path, signatures: Path, directory: Path, checks: _Checks) -> 
             checks.look(wanted, issued)
             write_all(file, VoucherForm.NDJSON.write(issued))
             count += 1
-    print_lines([(Tone.GOOD, f"{directory}: {amount(count, 'voucher')}")])
+    return count
 
 
 def _completed(request: Path, signatures: Path) -> "Iterator[tuple[VoucherRequest, Issued]]":

@@ -16,7 +16,7 @@ from spkg.cli.trust import device_policy
 from spkg.common.findings import Finding, refuse_findings, warning_documents
 from spkg.common.printable import amount
 from spkg.errors import FormatError, SpkgError, UsageError
-from vouchers.cli.shared import ISSUE_WHAT, issuing, new_batch, open_ledger, this_device
+from vouchers.cli.shared import ISSUE_WHAT, issue_findings, issuing, new_batch, open_ledger, this_device
 
 if TYPE_CHECKING:
     from spkg.common.documents import Document
@@ -133,15 +133,7 @@ def issue(
     )
     policy = device_policy(trust, purposes=VOUCHER_PURPOSES, digests=frozenset({Digest(digest)}))
     found += chain_findings(signatory.certificate, signatory.chain, policy)
-    for template in templates:
-        if template.is_over(now()):
-            problem = (
-                f"the Option {template.ident!r} has already ended: every device will refuse this voucher"
-            )
-            found.append(Finding(code="already-ended", message=problem))
-    if serial is not None:
-        problem = f"nothing remembers the serial number {serial}: a second voucher with it would be refused"
-        found.append(Finding(code="serial-not-remembered", message=problem))
+    found += issue_findings(templates, serial)
     for finding in found:
         warn(finding)
     if strict:

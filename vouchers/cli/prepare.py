@@ -3,23 +3,26 @@
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from spkg.cli.app import command
+from spkg.cli.app import DocumentedError, command, exit_status, failure_fields
 from spkg.cli.arguments import check_output, now, spare_inputs
-from spkg.cli.console import hint, print_lines, warn
-from spkg.cli.options import CERTIFICATE, FILE, FORCE, UNFIT
+from spkg.cli.console import hint, print_document, print_lines, warn
+from spkg.cli.options import CERTIFICATE, FILE, FORCE, JSON, UNFIT
 from spkg.common.printable import amount
 from spkg.errors import FormatError, UsageError
-from vouchers.cli.shared import ISSUE_WHAT, open_ledger, this_device
+from spkg.report.lines import Tone, warning_documents
+from vouchers.cli.shared import ISSUE_WHAT, issue_findings, open_ledger, this_device
 
 if TYPE_CHECKING:
     from io import FileIO
 
     from cryptography import x509
 
+    from spkg.common.documents import Document
+    from spkg.common.findings import Finding
     from vouchers.acs.bulk import BulkReport
     from vouchers.acs.templates import Template
     from vouchers.model import DeviceId
@@ -37,6 +40,7 @@ NAMED_LINES = 10
 @UNFIT
 @click.option("-o", "output", required=True, type=FILE, metavar="REQUEST", help="Write to REQUEST.")
 @FORCE
+@JSON
 def prepare_voucher(
     device_file: Path | None,
     devices: Path | None,
@@ -51,6 +55,7 @@ def prepare_voucher(
     unsafe_unfit_certificate: bool,
     output: Path,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Write vouchers without a signature, to be signed elsewhere.
 
@@ -88,18 +93,41 @@ def prepare_voucher(
     found = check_fitness(
         leaf, VOUCHER_PURPOSES, at=at or now(), unsafe_unfit_certificate=unsafe_unfit_certificate
     )
-    for finding in (*found, *chain_findings(leaf, others)):
+    found += [*chain_findings(leaf, others), *issue_findings(templates, serial)]
+    for finding in found:
         warn(finding)
     signer = unsigned_signer(leaf, tuple(others), Digest(digest))
     if device_file is not None:
         from vouchers.cpe.identity import identity_of
 
         device = identity_of(this_device(device_file))
-        _one(device, templates, signer, leaf, ledger, serial, batch, output, force=force)
+        serials = _one(device, templates, signer, leaf, ledger, serial, batch, output, found, force=force)
+        if as_json:
+            print_document(_prepared(output, found, serials=list(serials)))
+        else:
+            numbers, options = ", ".join(map(str, serials)), amount(len(serials), "Option")
+            print_lines([(Tone.PLAIN, f"{output}: {options} to be signed, serials {numbers}")])
         return
     assert devices is not None  # as checked above
     assert ledger is not None  # as checked above
-    _many(devices, templates, signer, leaf, ledger, batch, output, force=force)
+    name, report = _many(devices, templates, signer, leaf, ledger, batch, output, found, force=force)
+    error: FormatError | None = None
+    if report.rejected:
+        error = FormatError(f"{amount(report.rejected, 'line')} of the list got no voucher")
+    if as_json:
+        counts = {"batch": name, "prepared": report.issued, "rejected": report.rejected}
+        failed = {} if error is None else failure_fields(error, exit_status(error), str(error))
+        print_document(_prepared(output, found, **counts) | failed)
+    else:
+        print_lines([(Tone.GOOD, f"{output}: {amount(report.issued, 'voucher')} to be signed, batch {name}")])
+    if error is not None:
+        raise DocumentedError(error) if as_json else error
+
+
+def _prepared(output: Path, findings: "Sequence[Finding]", **what: Any) -> "Document":
+    """Return what is printed with ``--json``."""
+    warnings = warning_documents(findings)
+    return {"schema": "spkg.voucher.prepare/1", "output": str(output), **what, "warnings": warnings}
 
 
 def _one(
@@ -111,21 +139,21 @@ def _one(
     serial: int | None,
     batch: str | None,
     output: Path,
+    findings: "list[Finding]",
     *,
     force: bool,
-) -> None:
+) -> tuple[int, ...]:
+    """Write the request for one device, and return the serial numbers."""
     from spkg.common.atomic_output import new_file, write_all
-    from spkg.report.lines import Tone
     from vouchers.acs.two_steps import request_for
     from vouchers.cli.shared import issuing
 
-    with issuing(device, tuple(templates), signer, url, serial, batch, []) as issued:
-        with new_file(output, force=force) as file:
-            write_all(file, request_for(issued, certificate, signer.digest))
-        numbers = ", ".join(map(str, issued.serials))
-    print_lines(
-        [(Tone.PLAIN, f"{output}: {amount(len(issued.serials), 'Option')} to be signed, serials {numbers}")]
-    )
+    with (
+        issuing(device, tuple(templates), signer, url, serial, batch, findings) as issued,
+        new_file(output, force=force) as file,
+    ):
+        write_all(file, request_for(issued, certificate, signer.digest))
+    return issued.serials
 
 
 def _many(
@@ -136,11 +164,12 @@ def _many(
     url: str,
     batch: str | None,
     output: Path,
+    findings: "list[Finding]",
     *,
     force: bool,
-) -> None:
+) -> "tuple[str, BulkReport]":
+    """Write the requests for a list, and return the name of the batch, and how many there are."""
     from spkg.common.atomic_output import new_file
-    from spkg.report.lines import Tone
     from vouchers.acs.bulk import BulkOrder
     from vouchers.acs.device_list import read_devices
     from vouchers.acs.two_steps import write_requests
@@ -158,14 +187,10 @@ def _many(
             order, read_devices(devices), file, signer, certificate=certificate, ledger=ledger, reject=reject
         )
 
-    with open_ledger(url, []) as ledger:
+    with open_ledger(url, findings) as ledger:
         with new_file(output, force=force) as file:
             report = write(file)
         ledger.confirm_batch(order.batch, report.run)
     for problem in named:
         hint(problem)
-    print_lines(
-        [(Tone.GOOD, f"{output}: {amount(report.issued, 'voucher')} to be signed, batch {order.batch}")]
-    )
-    if report.rejected:
-        raise FormatError(f"{amount(report.rejected, 'line')} of the list got no voucher")
+    return order.batch, report

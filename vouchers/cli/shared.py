@@ -1,6 +1,6 @@
 """What several voucher commands share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ __all__ = [
     "LEDGER",
     "STORE",
     "VOUCHER_TRUST",
+    "issue_findings",
     "issuing",
     "new_batch",
     "open_ledger",
@@ -148,6 +149,21 @@ def open_ledger(url: str, findings: list[Finding]) -> "Iterator[Ledger]":
             findings.append(found)
             warn(found)
         yield opened
+
+
+def issue_findings(templates: "Iterable[Template]", serial: int | None) -> list[Finding]:
+    """Return what may be wrong with vouchers that are to be issued."""
+    found: list[Finding] = []
+    for template in templates:
+        if template.is_over(now()):
+            problem = (
+                f"the Option {template.ident!r} has already ended: every device will refuse this voucher"
+            )
+            found.append(Finding(code="already-ended", message=problem))
+    if serial is not None:
+        problem = f"nothing remembers the serial number {serial}: a second voucher with it would be refused"
+        found.append(Finding(code="serial-not-remembered", message=problem))
+    return found
 
 
 @contextmanager

@@ -262,3 +262,48 @@ def test_a_voucher_is_completed_only_for_devices_that_would_trust_it(*, many: bo
     assert "spkg: error: the certificate of CN=Voucher Signer expired on " in late.stderr
     assert (trusted.exit_code, trusted.stderr, Path("out").exists()) == (0, "", True)
     assert (forced.exit_code, forced.stderr.startswith("spkg: warning: the certificate of")) == (0, True)
+
+
+def test_both_steps_for_one_voucher_print_documents() -> None:
+    prepared = run(*SINGLE, "--serial", "7", "-o", "request", "--json")
+    Path("signature").write_bytes(map_of(requests())[0])
+    attached = run("voucher", "attach", "request", "--signature", "signature", "-o", "v.xml", "--json")
+
+    (warning,) = json.loads(prepared.stdout)["warnings"]
+    assert json.loads(prepared.stdout) == {
+        "schema": "spkg.voucher.prepare/1",
+        "output": "request",
+        "serials": [7, 8],
+        "warnings": [warning],
+    }
+    assert warning["code"] == "serial-not-remembered"
+    assert json.loads(attached.stdout) == {
+        "schema": "spkg.voucher.attach/1",
+        "output": "v.xml",
+        "vouchers": 1,
+        "warnings": [],
+    }
+
+
+def test_both_steps_for_a_batch_print_documents() -> None:
+    Path("devices.csv").write_text("oui,product_class,serial_number\n00D09E,Gateway,1\nnonsense,Gateway,2\n")
+
+    prepared = run(*MANY, "-o", "request", "--json")
+    signatures(map_of(requests()))
+    attached = run("voucher", "attach", "request", "--signatures", "signatures", "--out-dir", "out", "--json")
+
+    problem = "1 line of the list got no voucher"
+    document = json.loads(prepared.stdout)
+    told = ("schema", "batch", "prepared", "rejected", "status", "exit", "message")
+    assert prepared.exit_code == 3
+    assert prepared.stderr.endswith(f"spkg: error: {problem}\n")
+    assert [document[key] for key in told] == [
+        "spkg.voucher.prepare/1",
+        "may",
+        1,
+        1,
+        "malformed",
+        3,
+        problem,
+    ]
+    assert (json.loads(attached.stdout)["output"], json.loads(attached.stdout)["vouchers"]) == ("out", 1)

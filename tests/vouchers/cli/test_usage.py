@@ -104,6 +104,7 @@ def test_wrong_usage_has_a_document_too() -> None:
             "signer": None,
             "digest": None,
             "options": [],
+            "warnings": [],
             **problem,
         },
     )
