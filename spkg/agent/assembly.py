@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from spkg.agent.addresses import address_of_interface
+from spkg.agent.addresses import RequestAddress
 from spkg.agent.answers import AgentAnswers
 from spkg.agent.client import AcsClient
 from spkg.agent.clock import Outside
@@ -16,7 +16,7 @@ from spkg.agent.journal import LOG_FILE, Journal, LogEntry
 from spkg.agent.keeper_client import KeeperClient
 from spkg.agent.restarts import Restarts
 from spkg.agent.rights import Rights
-from spkg.agent.settings import AgentConfig, BeforeBootClock
+from spkg.agent.settings import AgentConfig
 from spkg.agent.state import FACT_PATH, STATE_FILE, AgentState
 from spkg.agent.status import StatusDesk
 from spkg.agent.transfers import TransferQueue
@@ -76,8 +76,8 @@ class Agent:
     answers: AgentAnswers
     status: StatusDesk
     journal: Journal
-    request_path: str
-    """The secret path of connection requests."""
+    requests: RequestAddress
+    """Where connection requests are taken."""
 
     def credentials(self) -> tuple[str, str] | None:
         """Return the name and the password of connection requests; None where nobody is let in."""
@@ -117,6 +117,7 @@ def assemble(
     device: Device,
     *,
     keeper: KeeperClient,
+    client: Callable[[], AcsClient],
     secrets: Mapping[str, str],
     options: Callable[[Callable[[str], object]], Options] | None,
     outside: Outside,
@@ -130,6 +131,7 @@ def assemble(
         config: The configuration.
         device: The device file.
         keeper: Has the rights.
+        client: Returns what reaches the ACS, as long as the clock is as it is.
         secrets: Passwords from files, by the names of their parameters.
         options: Returns the Options, given what takes notes; None without vouchers.
         outside: The clocks and the chance.
@@ -151,15 +153,6 @@ def assemble(
     if state.fact(FACT_PATH) is None:
         with state.change() as change:
             change.fact(FACT_PATH, f"/{outside.token()}")
-    path = state.fact(FACT_PATH) or ""
-    clients: dict[bool, AcsClient] = {}
-
-    def client() -> AcsClient:
-        """Return the client for a clock that is set, or is not."""
-        ignored = config.acs.before_boot_clock is BeforeBootClock.IGNORE_DATES and outside.wall() is None
-        if ignored not in clients:
-            clients[ignored] = AcsClient(config.acs, boot_clock, ignore_dates=ignored)
-        return clients[ignored]
 
     def address() -> str:
         url = tree.setting(ACS_URL)
@@ -168,8 +161,7 @@ def assemble(
         except SpkgError:
             return ""
 
-    def request_url() -> str:
-        return connection_request_url(config, path, address())
+    requests = RequestAddress(config.listener, state.fact(FACT_PATH) or "", address)
 
     desk = None if options is None else options(lambda text: journal.note("option", text, lasting=True))
 
@@ -204,7 +196,7 @@ def assemble(
             boot_id=boot.identity,
             boot_clock=boot_clock,
             address=address,
-            connection_request_url=request_url,
+            connection_request_url=requests.url,
             note=lambda text: journal.note("parameter", text, lasting=True),
             enabled_options=None if desk is None else enabled,
             device_log=lambda: "\n".join(str(one["text"]) for one in journal.last(LOG_ENTRIES)),
@@ -286,7 +278,7 @@ def assemble(
         sources=StatusDesk.Sources(
             trial=lambda: keeper.record("1")["trial"] if config.install.back_up else None,
             options=list if desk is None else lambda: desk.options(network_time(), code()),
-            connection_request_url=request_url,
+            connection_request_url=requests.url,
             confined=rights.confined,
             is_root=rights.is_root,
         ),
@@ -306,23 +298,8 @@ def assemble(
         answers=answers,
         status=status,
         journal=journal,
-        request_path=path,
+        requests=requests,
     )
-
-
-def connection_request_url(config: AgentConfig, path: str, address: str) -> str:
-    """Return the ConnectionRequestURL; empty where none are taken, or there is no address yet (P34)."""
-    listener = config.listener
-    if listener.address is None:
-        return ""
-    host = listener.host
-    if host == "auto":
-        host = address
-    elif host.startswith("interface:"):
-        host = address_of_interface(host.partition(":")[2])
-    if not host:
-        return ""
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.port}{path}"
 
 
 def _take_notice(engine: Engine, journal: Journal, notice: ProviderNotice) -> None:

@@ -84,7 +84,7 @@ class AcsClient:
         """
         location = acs_location(url)
         if location.scheme == "https":
-            self._load()  # what is wrong with the files is known before the network is used
+            self.load()  # what is wrong with the files is known before the network is used
         allowance = Allowance(self._clock, self._timeout)
         proxy = None if self._proxy is None else proxy_location(self._proxy)
         return AcsConnection(
@@ -95,7 +95,7 @@ class AcsClient:
             proxy=self._proxy,
         )
 
-    def _load(self) -> None:
+    def load(self) -> None:
         """Read the files of the settings, once.
 
         Raises:

@@ -32,6 +32,10 @@ _Found = TypeVar("_Found")
 class Listening(Protocol):
     """What takes connection requests."""
 
+    @property
+    def port(self) -> int | None:
+        """The port that it listens on; None where it does not listen."""
+
     async def start(self, sockets: Sequence[socket.socket] = ()) -> None:
         """Begin to listen."""
 
@@ -105,6 +109,7 @@ class AgentLoop:
         try:
             await self._in_turn(agent.engine.start)
             await listener.start(self._service.sockets())
+            agent.requests.port = listener.port
             await self._control.start()
             self._service.tell("READY=1", self._line())
             return await self._work(agent)

@@ -1,5 +1,6 @@
 """Two processes: the keeper, which has the rights, and the one that talks, which gives them up."""
 
+import fcntl
 import os
 import signal
 import sys
@@ -19,8 +20,9 @@ from spkg.errors import HostError
 __all__ = ["Ended", "passwords_of", "serve"]
 
 
-Talk = Callable[[KeeperClient, Rights, Mapping[str, str]], int]
-"""What the talking process does, given the keeper, its rights and the passwords; returns its exit status."""
+Talk = Callable[[KeeperClient, Mapping[str, str], Callable[[], Rights]], int]
+"""What the talking process does, given the keeper, the passwords, and what gives its rights up once it has
+read all that it needs; returns its exit status."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,7 @@ def serve(
         environment=environment,
         user=talker,
     )
+    lock = _only_one(settings.directory)
     ours, theirs = keeper_channel()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -90,7 +93,7 @@ def serve(
             ours.close()
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
-            status = talk(KeeperClient(theirs), give_up_rights(config, talker), passwords)
+            status = talk(KeeperClient(theirs), passwords, lambda: give_up_rights(config, talker))
         except BaseException as exc:  # noqa: BLE001 - this process must end here
             status = died(exc)
         finally:
@@ -114,9 +117,25 @@ def serve(
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     finally:
         ours.close()
+        os.close(lock)
         for number, handler in before.items():
             signal.signal(number, handler)
     if status < 0:
         name = signal.Signals(-status).name
         raise HostError(f"the process that talks to the ACS was ended by {name}")
     return Ended(status=status, reload=reload and status == 0)
+
+
+def _only_one(directory: Path) -> int:
+    """Return a descriptor that keeps other agents with this state from starting as long as it is open.
+
+    Raises:
+        HostError: Another one runs.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(descriptor)
+        raise HostError("another agent is running with this state", hint="stop it first") from exc
+    return descriptor

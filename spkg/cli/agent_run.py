@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "forget", "once", "run"]
 
+Drop = Callable[[], "Rights"]
+"""Gives rights up."""
+
 OPTION_DESK: Final = ("vouchers.cpe.desk", "open_desk")
 """Who answers SetVouchers and GetOptions: named, since packages know nothing of vouchers."""
 PASSED_ON: Final = ("LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
@@ -53,7 +56,7 @@ def run(config: Path) -> None:
     """
     settings = load_config(config)
 
-    def talk(keeper: "KeeperClient", rights: "Rights", passwords: Mapping[str, str]) -> int:
+    def talk(keeper: "KeeperClient", passwords: Mapping[str, str], drop: "Drop") -> int:
         from spkg.agent.listener import Listener
         from spkg.agent.loop import AgentLoop
         from spkg.agent.notify import ServiceManager
@@ -65,10 +68,10 @@ def run(config: Path) -> None:
             service=ServiceManager(os.environ, os.getpid()),
             outside=outside,
         )
-        agent = _assembled(settings, keeper, rights, passwords, outside, show=loop.show, call=loop.call)
+        agent = _assembled(settings, keeper, passwords, drop, outside, show=loop.show, call=loop.call)
         listener = Listener(
             settings.listener,
-            path=agent.request_path,
+            path=agent.requests.path,
             credentials=agent.credentials,
             accepted=lambda: loop.call(agent.engine.connection_request),
             note=lambda text: agent.journal.note("listener", text),
@@ -116,15 +119,15 @@ def once(config: Path, force: bool, wait: int) -> None:
     """
     settings = load_config(config)
 
-    def talk(keeper: "KeeperClient", rights: "Rights", passwords: Mapping[str, str]) -> int:
+    def talk(keeper: "KeeperClient", passwords: Mapping[str, str], drop: "Drop") -> int:
         from time import sleep
 
         outside = _outside()
         agent = _assembled(
             settings,
             keeper,
-            rights,
             passwords,
+            drop,
             outside,
             show=lambda entry: say(f"{entry['kind']}: {entry['text']}"),
             call=_at_once,
@@ -224,17 +227,22 @@ def _serve(config: "AgentConfig", talk: "Callable[..., int]") -> Any:
     """Run the two processes of the agent."""
     from time import monotonic, sleep
 
-    from spkg.agent import assembly, loop, service
-    from spkg.cli.app import exit_status, host_error
+    from spkg.agent import service
+    from spkg.agent.preload import preload
+    from spkg.cli.app import EXIT_DEFECT, exit_status, host_error
 
-    del assembly, loop  # imported before rights are given up
+    preload()
 
     def died(error: BaseException) -> int:
         """Report what ended the talking process."""
         if isinstance(error, OSError) and not isinstance(error, SpkgError):
             error = host_error(error)
         if not isinstance(error, SpkgError):
-            raise error
+            import traceback
+
+            say("".join(traceback.format_exception(error)))
+            say(f"spkg: error: a defect in spkg: {type(error).__name__}: {error}")
+            return EXIT_DEFECT
         say(f"spkg: error: {error}")
         if error.hint:
             say(f"spkg: hint: {error.hint}")
@@ -256,25 +264,30 @@ def _serve(config: "AgentConfig", talk: "Callable[..., int]") -> Any:
 def _assembled(
     config: "AgentConfig",
     keeper: "KeeperClient",
-    rights: "Rights",
     passwords: Mapping[str, str],
+    drop: "Drop",
     outside: "Outside",
     *,
     show: "Callable[[Document], object]",
     call: "Callable[[Callable[[], object]], None]",
 ) -> "Agent":
+    """Read all files while that is allowed, give the rights up, and put the agent together."""
     from spkg.agent.assembly import assemble
+    from spkg.agent.clients import clients_of
     from spkg.device import load_device
 
     device = load_device(config.device.file)
+    options = _options(config, device)
+    client = clients_of(config.acs, lambda: outside.boot().seconds, lambda: outside.wall() is not None)
     return assemble(
         config,
         device,
         keeper=keeper,
+        client=client,
         secrets=passwords,
-        options=_options(config, device),
+        options=options,
         outside=outside,
-        rights=rights,
+        rights=drop(),
         show=show,
         call=call,
     )
@@ -291,7 +304,14 @@ def _options(
 
     module, name = OPTION_DESK
     opened: Callable[..., Options] = getattr(import_module(module), name)
-    return lambda note: opened(settings.store, settings.trust, device, note)
+    notes: list[Callable[[str], object]] = []
+    desk = opened(settings.store, settings.trust, device, lambda text: [note(text) for note in notes])
+
+    def with_notes(note: "Callable[[str], object]") -> "Options":
+        notes.append(note)
+        return desk
+
+    return with_notes
 
 
 def _at_once(work: "Callable[[], object]") -> None:

@@ -42,6 +42,7 @@ from spkg.errors import (
 from spkg.report.lines import error_document, error_fields
 
 __all__ = [
+    "EXIT_DEFECT",
     "EXIT_DIFFERENT",
     "EXIT_FOR",
     "CliCommand",

@@ -1,6 +1,7 @@
 """An agent in the process of a test: with clocks that the test moves, and a keeper that only takes notes."""
 
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spkg.agent.assembly import Agent, assemble
+from spkg.agent.client import AcsClient
 from spkg.agent.clock import EARLIEST, Outside
 from spkg.agent.config import load_agent_config
 from spkg.agent.journal import LogEntry
@@ -84,7 +86,7 @@ class FakeKeeper:
     news: TransferNews = field(default_factory=lambda: TransferNews(token=None, is_running=False))
     installed: list[Document] = field(default_factory=list)
     rolled_back: list[Document] = field(default_factory=list)
-    trial: str | None = None
+    trial: Document | None = None
     broken: str = ""
 
     def names(self) -> list[str]:
@@ -119,7 +121,7 @@ class FakeKeeper:
                 "boot_id": boot_id,
             }
             self.installed.insert(0, entry)
-            self.trial = entry["package"]
+            self.trial = {"package": entry["package"], "until": None, "boots_left": 3}
 
     def orders_of(self, name: str) -> list[Mapping[str, Any]]:
         return [given for one, given in self.orders if one == name]
@@ -200,6 +202,7 @@ class Life:
         return assemble(
             self.config,
             DEVICE,
+            client=lambda: AcsClient(self.config.acs, time.monotonic),
             keeper=self.keeper,  # type: ignore[arg-type] # it does what the other one does
             secrets={},
             options=self.options,
