@@ -1,16 +1,19 @@
 """Settings of the whole suite: what hypothesis tries, parts of the proof, and judges that are not there."""
 
+import gc
 import os
 import shutil
-import sys
+from collections.abc import Generator
+from contextlib import AbstractContextManager, nullcontext
 from ctypes import CDLL
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, seed, settings
 
+from tests.support.measuring import Measuring, current
 from tests.support.parts import PROOF as PARTS
 from tests.support.sampling import PROOF, SLICE, amount
 
@@ -18,19 +21,6 @@ if PROOF:  # each process of a run takes the same slice
     os.environ["SPKG_SAMPLE"] = f"{SLICE.number}/{SLICE.of}"
 
 
-def forget_inherited() -> None:
-    """Have a child process measure what it runs itself, and not write down again what its parent has run.
-
-    The tests fork thousands of times, and toward their end what was run until then takes a second to write.
-    """
-    coverage = sys.modules.get("coverage")
-    measuring = None if coverage is None else coverage.Coverage.current()
-    if measuring is not None and measuring._collector is not None:
-        for run in measuring._collector.data.values():
-            run.clear()
-
-
-os.register_at_fork(after_in_child=forget_inherited)
 settings.register_profile(
     "default",
     max_examples=50,
@@ -91,7 +81,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     return f"proof{f' part {part}' if part else ''}: {SLICE}" if PROOF else None
 
 
-def part_of(item: pytest.Item) -> pytest.Mark | None:
+def part_of(item: pytest.Item | pytest.Collector) -> pytest.Mark | None:
     """Return which part of the proof a test belongs to; None where the short suite does all there is."""
     marker = item.get_closest_marker("part")
     if marker is None and hasattr(getattr(item, "obj", None), "hypothesis"):
@@ -117,6 +107,57 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     waiting = {*turns} - {*turns[SLICE.number - 1 :: SLICE.of]}
     items[:] = [item for item in chosen if item not in waiting]
     config.hook.pytest_deselected(items=[item for item in parts if item not in {*items}])
+
+
+MEASURING: Final = pytest.StashKey[Measuring | None]()
+SWEEPS: Final = pytest.StashKey[set[tuple[object, ...]]]()
+NEW: Final = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Measure the import of every module, and then look away, but for the tests."""
+    session.config.stash[MEASURING] = measured = current()
+    if measured is not None:
+        if not session.config.pluginmanager.hasplugin("dsession"):  # which lets others run the tests
+            measured.import_all()
+        measured.look_away()
+
+
+def pytest_collection_finish() -> None:
+    """Set aside what lives until the end: neither collecting garbage nor a forked process looks at it."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Note which cases of a sweep have a parameter that none before had; the others run the same lines."""
+    known, name = item.session.stash.setdefault(SWEEPS, set()), item.nodeid.partition("[")[0]
+    case = getattr(item, "callspec", None)
+    values = {(name, *one) for one in ({"": 0} if case is None else case.indices).items()}
+    item.stash[NEW] = part_of(item) is None or not values <= known
+    if item.get_closest_marker("proof") is None:
+        known |= values
+
+
+def measuring(item: pytest.Item | pytest.Collector) -> AbstractContextManager[None]:
+    """Measure what a test runs, or sets up for others; of a sweep, just what is new."""
+    measured = item.config.stash[MEASURING]
+    return nullcontext() if measured is None or not item.stash.get(NEW, True) else measured.on()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, Any, Any]:
+    """Measure what is set up for a test, if that is measured."""
+    with measuring(request.node):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
+    """Measure a test."""
+    with measuring(pyfuncitem):
+        return (yield)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

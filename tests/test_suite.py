@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from coverage import CoverageData
 
 from tests.support.kit import ROOT
 
@@ -64,12 +65,19 @@ def imported(path: Path) -> Iterator[str]:
 def among_tests(names: Iterator[str]) -> set[str]:
     """Return those names that are of a test module, or of something in one."""
     known = {name_of(path) for path in MODULES if path.name.startswith("test_")}
-    return {one for name in names for one in known if f"{name}.".startswith(f"{one}.")}
+    beginnings = {
+        ".".join(parts[:end])
+        for name in names
+        for parts in [name.split(".")]
+        for end in range(len(parts) + 1)
+    }
+    return known & beginnings
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_no_module_imports_a_test_module(path: Path) -> None:
-    assert among_tests(imported(path)) == set()
+def test_no_module_imports_a_test_module() -> None:
+    found = {relative(path): among_tests(imported(path)) for path in MODULES}
+
+    assert {path: names for path, names in found.items() if names} == {}
 
 
 def test_every_folder_is_a_room_of_the_code_or_one_of_the_few_others() -> None:
@@ -129,3 +137,70 @@ def test_ruff_looks_at_every_module() -> None:
     looked_at = {Path(line) for line in found.stdout.splitlines()}
     modules = [*MODULES, *ROOT.glob("spkg/**/*.py"), *ROOT.glob("vouchers/**/*.py"), ROOT / "cli.py"]
     assert [relative(path) for path in modules if path not in looked_at] == []
+
+
+MEASURED: Final = """
+import sys
+import coverage
+
+folder, data = sys.argv[1:]
+sys.path.insert(0, folder)
+watching = coverage.Coverage(
+    branch=True, data_file=data, data_suffix=True, include=[folder + "/*"], config_file=False
+)
+watching.config.patch = ["_exit"]
+watching.start()
+
+from tests.support.measuring import current
+
+measuring = current()
+import lines
+
+measuring.look_away()
+lines.run("unseen")
+lines.forked("child of what is unseen")
+with measuring.on():
+    lines.run("seen")
+    lines.forked("child of what is seen")
+lines.run("unseen")
+watching.stop()
+watching.save()
+"""
+LINES: Final = """
+import os
+
+def run(what):
+    match what:
+        case "unseen":
+            return 1
+        case "seen":
+            return 2
+        case "child of what is unseen":
+            return 3
+        case "child of what is seen":
+            return 4
+
+def forked(what):
+    child = os.fork()
+    if child == 0:
+        run(what)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_measured_test_is_measured_with_its_processes_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "lines.py").write_text(LINES)
+
+    subprocess.run(
+        [sys.executable, "-c", MEASURED, str(tmp_path), str(tmp_path / "data")], cwd=ROOT, check=True
+    )
+
+    found = []
+    for file in tmp_path.glob("data.*"):
+        (data := CoverageData(str(file))).read()
+        numbers = {*(data.lines(str(tmp_path / "lines.py")) or ())}
+        found.append({line.strip() for number, line in enumerate(LINES.splitlines(), 1) if number in numbers})
+    returns = [sorted(line for line in lines if line.startswith("return")) for lines in found]
+    assert sorted(returns) == [["return 2"], ["return 4"]]
+    assert [line for lines in found for line in lines if line == "import os"] == ["import os"]
