@@ -227,6 +227,7 @@ def assemble(
         boot_id=boot.identity,
         clock=outside.moment,
         has_reset_command=bool(config.factory_reset),
+        reset_providers=tree.reset_providers,
         note=lambda text: journal.note("restart", text, lasting=True),
     )
     trials = ParameterTrials(

@@ -51,6 +51,7 @@ class Restarts:
         boot_id: The id of this boot.
         clock: Returns the present moment.
         has_reset_command: Whether something follows the reset of the agent's own state.
+        reset_providers: Returns what the providers of parameters serve to factory settings.
         note: Called with what people should know.
     """
 
@@ -63,6 +64,7 @@ class Restarts:
         boot_id: str,
         clock: Callable[[], Moment],
         has_reset_command: bool,
+        reset_providers: Callable[[], object] = lambda: None,
         note: Callable[[str], object] = lambda _text: None,
     ) -> None:
         self._state = state
@@ -71,6 +73,7 @@ class Restarts:
         self._boot_id = boot_id
         self._clock = clock
         self._has_reset_command = has_reset_command
+        self._reset_providers = reset_providers
         self._note = note
         self._not_before = 0.0
         """When a command may be started, in seconds since the boot."""
@@ -135,6 +138,7 @@ class Restarts:
         """Reset the agent's own state, then the device, in an order that a power cut may interrupt."""
         self._note("the device is reset to its factory state")
         if self._state.fact(FACT_RESET) == RESET_DUE:
+            self._reset_providers()  # may be repeated
             with self._state.change() as change:
                 change.forget_everything()
                 change.fact(FACT_RESET, self._boot_id)

@@ -132,6 +132,7 @@ def test_a_factory_reset_forgets_all_then_resets_the_device_r16_r20(
 
     assert (answer, device.resets, agent.restarts.was_reset) == ({}, 1, True)
     assert (agent.queue.queued(), dict(agent.state.values()), agent.restarts.is_due) == ((), {}, False)
+    assert "providers reset, 1 values" in agent.notes  # first: a power cut in between has it done again
 
 
 @pytest.mark.parametrize("boots", [0, 1])

@@ -867,7 +867,9 @@ def test_r20_a_factory_reset_is_for_providers_too(gateway: Bench) -> None:
     gateway.tree.set_values([text(f"{LAN}MinAddress", "10.0.0.1"), text(CODE, "AAAA")], "k")
     gateway.tree.set_attributes([AttributeChange(CODE, 2, None)])
 
-    gateway.tree.reset()
+    gateway.tree.reset_providers()
+    with gateway.state.change() as change:
+        change.forget_everything()
 
     assert value(gateway.tree, f"{LAN}MinAddress") == "192.168.1.64"
     assert value(gateway.tree, CODE) == "TLCO"
@@ -910,7 +912,7 @@ def test_a_file_is_a_provider(tmp_path: Path) -> None:
         assert caught.value.code == 9005
         found.tree.lock()
         found.tree.unlock()
-        found.tree.reset()
+        found.tree.reset_providers()
 
 
 @pytest.mark.parametrize(

@@ -247,6 +247,7 @@ class Agent:
             boot_id=device.boot_id,
             clock=device.now,
             has_reset_command=True,
+            reset_providers=lambda: self.notes.append(f"providers reset, {len(self.state.values())} values"),
             note=self.notes.append,
         )
         self.restarts.at_start()

@@ -9,10 +9,7 @@ from typing import Final
 
 from spkg.agent.settings import AgentConfig
 from spkg.agent.state import (
-    FACT_BOOT,
     FACT_URL_TOLD,
-    FACT_VERSION,
-    FACT_VERSION_BOOT,
     AgentState,
     StateChange,
 )
@@ -236,12 +233,9 @@ class Tree:
         """Carry out what a request has left when the power failed; return whether nothing is left now."""
         return self._setting.carry_out()
 
-    def reset(self) -> None:
-        """Return providers and the agent's own state to factory settings (A.4.1.6)."""
+    def reset_providers(self) -> None:
+        """Return what providers serve to factory settings (A.4.1.6); the agent's own state is not touched."""
         self._each("reset", lambda source, deadline: source.reset(deadline))
-        self._notifications.forget_told()
-        with self._state.change() as change:
-            change.forget_everything(FACT_BOOT, FACT_VERSION, FACT_VERSION_BOOT)
 
     def problems(self) -> tuple[str, ...]:
         """Return what is wrong with the providers."""
