@@ -599,6 +599,7 @@ def test_an_intent_for_a_provider_that_is_gone_ends(tmp_path: Path) -> None:
                 change.set_intent(intent)
             assert found.tree.carry_out_intent()
         assert found.tree.get_values([KEY]) == (text(KEY, "k2"),)
+        assert found.notes == [f"{one}: no provider serves it any more" for one in (A, f"{TABLE}4.")]
 
 
 def test_d16_a_value_that_a_provider_writes_otherwise_is_still_what_the_acs_set(tmp_path: Path) -> None:

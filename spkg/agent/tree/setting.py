@@ -203,6 +203,9 @@ class ParameterSetting:
         intent = self._state.intent()
         if intent is None:
             return True
+        lost = [name for name in intent.values if self._holdings.source_of(name) is None]
+        if lost:
+            self._around.note(f"{', '.join(lost)}: no provider serves it any more")
         try:
             if intent.added is not None or intent.deleted is not None:
                 self._repeat_object(intent)
