@@ -189,7 +189,7 @@ class Engine:
         elif found.transfer and self._transfers.work():
             pass
         else:
-            waits = [found.wake, self._trials.due()]
+            waits = [found.wake, self._trials.due(), self._restarts.again_at]
             return min((one for one in waits if one is not None and one > now.boot), default=None)
         return now.boot
 

@@ -22,7 +22,7 @@ from spkg.agent.transfer_process import SECRET_DESCRIPTOR, TransferProcess
 from spkg.agent.upload_work import upload_work
 from spkg.common.documents import Document
 from spkg.common.json_input import read_json
-from spkg.common.programs import run_program
+from spkg.common.programs import inherited_descriptors, run_program
 from spkg.common.stop_signals import STOP_SIGNALS
 from spkg.download.url import Location
 from spkg.errors import SpkgError, UsageError, os_problem
@@ -87,6 +87,9 @@ def serve_keeper(
         timestamp: Returns the time as an xs:dateTime.
         sleep: Waits so many seconds.
     """
+    for number in [*inherited_descriptors()]:  # such as sockets of systemd, which no program is to have
+        with suppress(OSError):
+            os.set_inheritable(number, False)  # noqa: FBT003 - it has no name
     keeper = _Keeper(channel, settings, clock, timestamp, sleep)
     with keeper.closing:
         while keeper.step():

@@ -18,7 +18,7 @@ class ServiceManager:
 
     Args:
         environment: The variables of the environment.
-        process: The id of this process.
+        process: The id of the main process, which it has started.
     """
 
     def __init__(self, environment: Mapping[str, str], process: int) -> None:

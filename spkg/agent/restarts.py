@@ -101,6 +101,11 @@ class Restarts:
         """Whether the device is to be restarted as soon as no session runs."""
         return self._reset_due or self._reboot_due
 
+    @property
+    def again_at(self) -> float | None:
+        """When a command that failed is started again, in seconds since the boot; None if none has."""
+        return self._not_before if self.is_due and self._not_before > self._clock().boot else None
+
     def at_start(self) -> None:
         """Turn what is done by this boot into events; before anything else asks what is due."""
         done, reset = self._state.fact(FACT_REBOOT), self._state.fact(FACT_RESET)

@@ -65,7 +65,7 @@ def run(config: Path) -> None:
         loop = AgentLoop(
             keeper=keeper,
             directory=settings.state.directory,
-            service=ServiceManager(os.environ, os.getpid()),
+            service=ServiceManager(os.environ, os.getppid()),  # its main process is the keeper
             outside=outside,
         )
         agent = _assembled(settings, keeper, passwords, drop, outside, show=loop.show, call=loop.call)

@@ -16,7 +16,7 @@ from spkg.common.frozen import dataclass
 from spkg.common.stop_signals import STOP_SIGNALS
 from spkg.errors import os_problem
 
-__all__ = ["KEPT", "SHOWN", "ProgramRun", "run_program"]
+__all__ = ["KEPT", "SHOWN", "ProgramRun", "inherited_descriptors", "run_program"]
 
 SHOWN: Final = 1 << 16
 """How much of its output is shown, in bytes."""
@@ -166,7 +166,7 @@ class _Program:
             (os.POSIX_SPAWN_DUP2, read, 0),
             (os.POSIX_SPAWN_DUP2, answered, 1),
             (os.POSIX_SPAWN_DUP2, written, 2),
-            *((os.POSIX_SPAWN_CLOSE, number) for number in _inherited()),
+            *((os.POSIX_SPAWN_CLOSE, number) for number in inherited_descriptors()),
         ]
         # A signal that raises must not come before it is known what has to be ended.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
@@ -380,7 +380,7 @@ def _is_open(descriptor: int) -> bool:
     return True
 
 
-def _inherited() -> Iterator[int]:
+def inherited_descriptors() -> Iterator[int]:
     """Give the descriptors that a program would inherit: those that we did."""
     try:
         numbers = [int(one.name) for one in DESCRIPTORS.iterdir()]

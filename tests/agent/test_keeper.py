@@ -390,6 +390,20 @@ def test_what_is_not_configured_is_refused() -> None:
             assert str(caught.value) == problem
 
 
+def test_no_program_inherits_what_the_keeper_has_open() -> None:
+    reading, writing = os.pipe()
+    os.set_inheritable(reading, True)  # noqa: FBT003 - it has no name
+    try:
+        with keeping(keeper_config(providers={"look": ("ls", "/proc/self/fd")})) as keeper:
+            with keeper.start_provider("look") as provider:
+                found = provider.makefile().read().split()
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+    assert found == ["0", "1", "2", "3"]  # the last one is its own, of the directory
+
+
 def test_a_directory_that_is_gone_is_told_and_leaves_nothing_open() -> None:
     with keeping(keeper_config()) as keeper:
         Path("keeper/output").mkdir()

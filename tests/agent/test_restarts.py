@@ -98,8 +98,11 @@ def test_a_reboot_that_does_not_come_lets_the_agent_go_on_and_is_tried_again(
     device.failed.append(("provider x", 1))
     at_once = agent.restarts.work()
     rebooting = agent.restarts.rebooting
+    again_at = agent.restarts.again_at
     device.seconds += 60
     agent.settle()
+
+    assert (again_at, agent.restarts.again_at) == (160.0, None)
 
     assert (at_once, rebooting, device.commanded) == (False, False, [1, 1])
     assert agent.notes == [
