@@ -145,10 +145,12 @@ def once(config: Path, force: bool, wait: int) -> None:
                 if wake is None or wake > until:
                     break
                 sleep(max(0.0, min(wake - outside.boot().seconds, ONCE_TICK)))
-            engine.step(sessions=False)  # what waited for the end of the session
-            while engine.works and not engine.is_rebooting:
-                sleep(ONCE_TICK)
-                engine.step(sessions=False)
+            while not engine.is_rebooting:
+                wake = engine.step(sessions=False)
+                if wake is None or wake > outside.boot().seconds:  # nothing was done
+                    if not engine.works:
+                        break
+                    sleep(ONCE_TICK)
         finally:
             agent.close()
         if engine.last is not None and engine.last.reason is not None:
