@@ -217,6 +217,29 @@ def wait_for_answer(script: Script) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize(
+    ("octets", "size", "reason"),
+    [
+        (OCTETS[:-9], 0, "size"),
+        (OCTETS[:-1] + b"?", 0, "corrupted"),
+        (OCTETS, len(OCTETS) + 1, "size"),
+    ],
+    ids=["truncated", "damaged", "another size"],
+)
+def test_a_download_that_is_not_whole_changes_nothing_p25_t5(
+    octets: bytes, size: int, reason: str, url: str, script: Script
+) -> None:
+    script.octets = octets
+
+    with keeping(keeper_config()) as keeper:
+        keeper.start_apply(**{**DOWNLOAD, "size": size}, url=url)
+        news = over(keeper)
+
+    assert news.result is not None
+    assert (news.result["reason"], news.result["fault"]["code"]) == (reason, 9010)
+    assert tree() == OLD
+
+
 def test_a_transfer_outlives_the_keeper_and_the_next_one_knows_its_end(url: str, script: Script) -> None:
     script.drip, script.drop = 0.03, 4000
     client, process = start_keeper(keeper_config())
