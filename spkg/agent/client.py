@@ -32,22 +32,12 @@ ACS_LOGINS: Final = 2
 """How often a challenge is answered: again only where the server says that its nonce was too old."""
 MOST_COOKIES: Final = 64
 """The most cookies of a session."""
+POST_HEADERS: Final = {
+    "User-Agent": "spkg",
+    "Accept": "text/xml, application/xml",
+    "Accept-Encoding": "identity",
+}
 SOAP_TYPE: Final = 'text/xml; charset="utf-8"'
-
-
-class _Session(requests.Session):
-    """A session that follows no redirect, reads the body of none, and has cookies of RFC 2965, too."""
-
-    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
-        """Prepare a request with the cookies by the policy that is set: requests takes its own."""
-        prepared = super().prepare_request(request)
-        prepared.headers.pop("Cookie", None)
-        prepared.prepare_cookies(self.cookies)
-        return prepared
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - always ignored
-        """Return nothing."""
-        return None
 
 
 class AcsClient:
@@ -151,22 +141,12 @@ class AcsConnection:
         self._login = login
         self._contexts = contexts
         self._line = line
-        self._http = _Session()
-        self._http.trust_env = False  # no proxies or passwords of the environment
-        if proxy is not None:
-            self._http.proxies = {
-                "http": proxy
-            }  # the whole URL is asked for; for https the line has a tunnel
+        self._proxies = None if proxy is None else {"http": proxy}
+        """Has an adapter ask for the whole URL; for https the line has a tunnel."""
         # Not strict: requests calls every request one that nobody asked for, and of another host.
         policy = DefaultCookiePolicy(rfc2965=True, netscape=True, strict_rfc2965_unverifiable=False)
-        self._http.cookies.set_policy(policy)
-        self._http.headers = requests.structures.CaseInsensitiveDict(
-            {
-                "User-Agent": "spkg",
-                "Accept": "text/xml, application/xml",
-                "Accept-Encoding": "identity",
-            }
-        )
+        self._cookies = requests.cookies.RequestsCookieJar(policy)
+        self._adapter: AcsAdapter | None = None
         self._mounted: tuple[str, str, int] | None = None
 
     def __enter__(self) -> Self:
@@ -179,8 +159,9 @@ class AcsConnection:
 
     def close(self) -> None:
         """Close the connection and forget its cookies (3.4.2)."""
-        self._http.close()
-        self._http.cookies.clear()
+        if self._adapter is not None:
+            self._adapter.close()
+        self._cookies.clear()
         self._login.forget()
 
     @property
@@ -269,31 +250,35 @@ class AcsConnection:
     def _send_once(self, octets: bytes, headers: Mapping[str, str]) -> requests.Response:
         """Send one request on the connection that there is, or else on a new one."""
         where = self._location
-        self._mount(where)
-        target = requests.Request("POST", where.sent_url).prepare().path_url
-        sent = {"Host": where.authority, **headers, **self._login.header(where, target)}
+        adapter = self._mount(where)
+        # Not by a Session of requests, which would merge settings of the environment, and read redirects.
+        prepared = requests.PreparedRequest()
+        prepared.method, prepared.url, prepared.body = "POST", where.sent_url, octets
+        prepared.headers = requests.structures.CaseInsensitiveDict(
+            {"Host": where.authority, **POST_HEADERS, **headers, "Content-Length": str(len(octets))}
+        )
+        if len(self._cookies):
+            prepared.prepare_cookies(self._cookies)
+        prepared.headers.update(self._login.header(where, prepared.path_url))
         self._line.allowance.begin(len(octets))
         with in_words(where, self._line):
-            response = self._http.post(
-                where.sent_url, data=octets, headers=sent, stream=True, allow_redirects=False
-            )
-        if len(self._http.cookies) > MOST_COOKIES:
+            response = adapter.send(prepared, stream=True, proxies=self._proxies)
+        extract: Callable[..., None] = requests.cookies.extract_cookies_to_jar
+        extract(self._cookies, prepared, response.raw)
+        if len(self._cookies) > MOST_COOKIES:
             response.close()
             problem = f"{where}: the server set more than {MOST_COOKIES} cookies"
             raise ContactError(problem, kind=ContactKind.PROTOCOL)
         return response
 
-    def _mount(self, where: Location) -> None:
-        """Have requests go to a server; the connection to another one is closed."""
-        if self._mounted == where.origin:
-            return
+    def _mount(self, where: Location) -> AcsAdapter:
+        """Return what posts to a server; the connection to another one is closed."""
+        if self._adapter is not None and self._mounted == where.origin:
+            return self._adapter
         own = where.origin == self._home.origin
         secure = where.scheme == "https"
         context = (self._contexts.known if own else self._contexts.unknown) if secure else None
-        for adapter in self._http.adapters.values():
-            adapter.close()
-        adapter = AcsAdapter(self._line, where, context)
-        self._http.adapters.clear()
-        for scheme in ("http://", "https://"):
-            self._http.mount(scheme, adapter)
-        self._mounted = where.origin
+        if self._adapter is not None:
+            self._adapter.close()
+        self._adapter, self._mounted = AcsAdapter(self._line, where, context), where.origin
+        return self._adapter
