@@ -10,7 +10,7 @@ from spkg.agent.settings import ListenerSettings
 
 __all__ = ["RequestAddress"]
 
-AUTO: Final = "auto"
+AUTO_ADDRESS: Final = "auto"
 """The address that packets to the ACS leave from."""
 INTERFACE: Final = "interface:"
 """What stands before the name of a network interface."""
@@ -43,7 +43,7 @@ class RequestAddress:
         if self.port is None or self._settings.address is None:
             return ""
         host = self._settings.host
-        if host == AUTO:
+        if host == AUTO_ADDRESS:
             host = self._address()
         elif host.startswith(INTERFACE):
             host = _address_of_interface(host.removeprefix(INTERFACE))
