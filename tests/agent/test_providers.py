@@ -15,11 +15,13 @@ import pytest
 
 from spkg.agent.records import Intent
 from spkg.agent.tree.channel import LineChannel, ProviderError
-from spkg.agent.tree.provider import ProviderNotice
+from spkg.agent.tree.files import FileProvider
+from spkg.agent.tree.provider import ProviderFault, ProviderNotice, ProviderPatience, ValuesRead
 from spkg.cwmp.faults import FaultCode, MethodFaultError, ParameterFault
 from spkg.cwmp.values import AttributeChange, ParameterValue
 from spkg.errors import HostError, RefusedError
 from tests.agent.tree_kit import CONFIG, IGD, SAMPLE, Scripted, bench, sample_provider
+from tests.support.restrictions import at_most
 
 A, B, SECRET = f"{IGD}LANDevice.A", f"{IGD}LANDevice.B", f"{IGD}LANDevice.Password"
 TABLE = f"{IGD}LANDevice.T."
@@ -767,3 +769,56 @@ def test_p45_the_whole_tree_again_and_again_leaves_nothing(tmp_path: Path) -> No
 
         assert (found.state.commits, threading.active_count()) == (commits, threads)
         assert len(found.processes) == 1
+
+
+def file_provider(tmp_path: Path) -> FileProvider:
+    path = tmp_path / "values.json"
+    path.write_text(json.dumps({A: {"value": "a", "writable": True}}))
+    return FileProvider("file", (f"{IGD}LANDevice.",), path)
+
+
+def test_what_is_no_longer_in_a_file_is_9005(tmp_path: Path) -> None:
+    patience = ProviderPatience(time.monotonic, 5)
+    gone = ProviderFault(9005, "not in the file any more")
+
+    found = file_provider(tmp_path)
+
+    assert found.get([A, B], patience) == ValuesRead({A: "a"}, {B: gone})
+    assert found.check({A: "x", B: "2"}, patience) == {B: gone}
+
+
+def test_a_file_has_no_objects_to_add_or_delete(tmp_path: Path) -> None:
+    patience = ProviderPatience(time.monotonic, 5)
+    found = file_provider(tmp_path)
+
+    with pytest.raises(ProviderError, match="no object can be added to a file"):
+        found.add(TABLE, 1, patience)
+    with pytest.raises(ProviderError, match="no object can be deleted from a file"):
+        found.delete(f"{TABLE}1.", patience)
+
+
+def test_a_file_that_cannot_be_written_is_left_as_it_is(tmp_path: Path) -> None:
+    found = file_provider(tmp_path)
+    before = (tmp_path / "values.json").read_bytes()
+    with at_most(10), pytest.raises(ProviderError, match=r"values\.json: file too large"):
+        found.put({A: "x" * 100}, ProviderPatience(time.monotonic, 5))
+
+    assert (tmp_path / "values.json").read_bytes() == before
+
+
+def test_a_file_larger_than_it_may_be_is_not_read(tmp_path: Path) -> None:
+    found = file_provider(tmp_path)
+    (tmp_path / "values.json").write_bytes(b" " * ((4 << 20) + 1))
+
+    with pytest.raises(ProviderError) as caught:
+        found.describe(ProviderPatience(time.monotonic, 5))
+
+    assert str(caught.value) == "provider 'file': values.json: the file has more than 4194304 bytes"
+
+
+def test_a_file_with_too_many_parameters_is_not_served(tmp_path: Path) -> None:
+    found = file_provider(tmp_path)
+    (tmp_path / "values.json").write_text(json.dumps({f"{A}{number}": {} for number in range(10_001)}))
+
+    with pytest.raises(ProviderError, match="expected at most 10000 parameters, got 10001"):
+        found.describe(ProviderPatience(time.monotonic, 5))
