@@ -48,6 +48,44 @@ def _fault(name: str, old: str, new: str, *tests: str) -> Fault:
 
 FAULTS: Final = (
     _fault(
+        "a nonce of a connection request is good twice",
+        '        if self._nonces.pop(said["nonce"], None) is None:\n',
+        '        if said["nonce"] not in self._nonces:\n',
+        "test_a_nonce_lets_one_request_in",
+    ),
+    _fault(
+        "a session begins before its connection request is answered",
+        "            await _answer(http, writer, status, headers, close=status != 401)\n"
+        "            if let_in:\n                self._accepted()\n",
+        "            if let_in:\n                self._accepted()\n"
+        "            await _answer(http, writer, status, headers, close=status != 401)\n",
+        "test_the_answer_has_left_before_a_session_may_begin",
+    ),
+    _fault(
+        "an ACS is followed from https to http",
+        '    if where.scheme == "https" and moved.scheme != "https":\n        raise refused(',
+        '    if where.scheme == "ftp":\n        raise refused(',
+        "test_a_redirect_to_http_is_refused",
+    ),
+    _fault(
+        "a password of the ACS goes over http in clear text",
+        '        if basic and where.scheme == "https":\n            self.asked',
+        "        if basic:\n            self.asked",
+        "test_a_password_is_never_sent_in_clear_text_over_http",
+    ),
+    _fault(
+        "another server than the ACS is shown the login",
+        "        if self._proof is None or where.origin != self._home.origin:\n",
+        "        if self._proof is None:\n",
+        "test_another_server_is_shown_neither_name_nor_password",
+    ),
+    _fault(
+        "a response of an ACS may drip for ever",
+        "        if left <= 0:\n            raise SilenceError\n",
+        "        left = max(left, self._timeout)\n",
+        "test_a_response_has_an_end_in_time",
+    ),
+    _fault(
         "providers are called before it is kept what they have to do",
         "        intent = Intent(values=others, before=before, built_in=own, parameter_key=key)\n"
         "        with self._state.change() as change:\n            change.set_intent(intent)\n",

@@ -263,13 +263,14 @@ def test_nothing_but_get_is_spoken() -> None:
     [
         (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000, 431),
         (b"x" * 9999, 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 3000 + b"\r\n\r\n", 431),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
         (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 404),
     ],
-    ids=["headers", "line", "tls", "no host", "length", "encoding", "connect"],
+    ids=["headers", "line", "whole", "tls", "no host", "length", "encoding", "connect"],
 )
 def test_what_is_no_request_is_refused(octets: bytes, status: int) -> None:
     with Listening() as listening, closing(listening.caller()) as caller:
