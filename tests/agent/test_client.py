@@ -286,6 +286,23 @@ def test_another_server_that_asks_for_nothing_is_spoken_to() -> None:
     assert "authorization" not in other.posts[0].headers
 
 
+def test_a_refusal_with_a_long_body_costs_its_connection_alone() -> None:
+    """What is said with a redirect is read where it is short, and not where it is long or cut."""
+    long = Answer(status=307, headers=(("Location", "/a"),), body=bytes(70_000))
+    cut = Answer(raw=b"HTTP/1.1 307 x\r\nLocation: /b\r\nContent-Length: 9\r\n\r\nab", close=True)
+    with ScriptedAcs([long, cut]) as acs:
+        posted(acs, INFORM)
+
+    assert [one.target for one in acs.posts] == ["/cwmp", "/a", "/b"]
+    assert acs.connections == 3
+
+
+def test_a_host_that_is_no_name_is_said_in_words() -> None:
+    problem = refused(f"http://{'x' * 63}.{'.'.join(['y' * 63] * 4)}/")
+
+    assert problem.problem.endswith(": the host name can't be resolved")
+
+
 def test_a_circle_of_redirects_ends_after_five() -> None:
     def plan(_post: Post) -> Answer:
         return Answer(status=302, headers=(("Location", "/cwmp"),))
