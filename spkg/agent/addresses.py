@@ -28,7 +28,7 @@ class RequestAddress:
     Args:
         settings: Where connection requests are taken.
         path: The secret path, with its slash.
-        address: Returns the address that packets to the ACS leave from; empty while there is none.
+        address: Returns the address that packets to the ACS leave from; empty while nothing leads there.
     """
 
     def __init__(self, settings: ListenerSettings, path: str, address: Callable[[], str]) -> None:
