@@ -555,7 +555,7 @@ def test_without_files_there_is_nothing_for_extensions_to_say(tmp_path: Path) ->
 @pytest.fixture(name="signing")
 def _signing(tmp_path: Path) -> list[str]:
     """Return the options of the command line that sign with the test key."""
-    (tmp_path / "signer.pem").write_bytes(signer().pem)
+    (tmp_path / "signer.pem").write_bytes(signer().pem + root().pem)
     return ["--key", str(KEYS / "signer.key"), "--cert", str(tmp_path / "signer.pem")]
 
 

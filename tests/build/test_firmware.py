@@ -39,7 +39,7 @@ def desk() -> Iterator[Path]:
         except firmware.FirmwareUnavailableError as exc:
             missing(f"no firmware: {exc}")
         (path / "root.pem").write_bytes(kit.root().pem)
-        (path / "signer.pem").write_bytes(kit.signer().pem)
+        (path / "signer.pem").write_bytes(kit.signer().pem + kit.root().pem)
         yield path
 
 
