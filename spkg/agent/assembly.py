@@ -12,10 +12,13 @@ from spkg.agent.clock import Outside
 from spkg.agent.discovered import take_discovered
 from spkg.agent.dispatch import Dispatcher
 from spkg.agent.engine import Engine
+from spkg.agent.errands import Errands
 from spkg.agent.journal import LOG_FILE, Journal, LogEntry
 from spkg.agent.keeper_client import KeeperClient
+from spkg.agent.moments import Moments
 from spkg.agent.restarts import Restarts
 from spkg.agent.rights import Rights
+from spkg.agent.sessions import Sessions
 from spkg.agent.settings import AgentConfig
 from spkg.agent.state import FACT_PATH, STATE_FILE, AgentState
 from spkg.agent.status import StatusDesk
@@ -124,6 +127,7 @@ def assemble(
     rights: Rights,
     show: Callable[[LogEntry], object],
     call: Callable[[Callable[[], object]], None],
+    alive: Callable[[], object] = lambda: None,
 ) -> Agent:
     """Put an agent together.
 
@@ -138,6 +142,7 @@ def assemble(
         rights: What this process may do.
         show: Is given each entry of the log.
         call: Has something done in the thread that decides; from any thread.
+        alive: Called with each post of a session.
 
     Raises:
         SpkgError: A file of the configuration can't be used.
@@ -255,15 +260,31 @@ def assemble(
         clock=outside.moment,
         note=lambda text: journal.note("call", text),
     )
-    engine = Engine(
-        config=config,
+    moments, errands = Moments(periodic_since=boot.seconds), Errands()
+    sessions = Sessions(
+        settings=config.acs,
         device=agent_identity(device),
         state=state,
         tree=tree,
         transfers=transfers,
         trials=trials,
-        dispatcher=dispatcher,
+        answer=dispatcher.answer,
         client=client,
+        journal=journal,
+        outside=outside,
+        moments=moments,
+        errands=errands,
+        alive=alive,
+    )
+    engine = Engine(
+        change_interval=config.acs.change_interval,
+        sessions=sessions,
+        moments=moments,
+        errands=errands,
+        state=state,
+        tree=tree,
+        transfers=transfers,
+        trials=trials,
         restarts=restarts,
         options=look_at_options,
         journal=journal,
