@@ -55,7 +55,7 @@ OPTIONS: Final = {
     ),
     "prepare": (
         "PKG",
-        {"-o", "--cert", "--chain", "--digest", "--signing-time", "--force"} | UNFIT_OPTIONS,
+        {"-o", "--cert", "--chain", "--digest", "--signing-time", "--force", "--json"} | UNFIT_OPTIONS,
     ),
     "attach": (
         "PKG REQUEST",
