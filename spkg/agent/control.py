@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -153,7 +153,7 @@ def ask_agent(directory: Path, name: str, timeout: float = 600, **arguments: Any
     return _read(line)
 
 
-def follow_agent(directory: Path) -> Iterator[Document]:
+def follow_agent(directory: Path) -> Generator[Document, None, None]:
     """Yield each entry of the running agent's log as it comes.
 
     Raises:

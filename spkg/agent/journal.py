@@ -7,6 +7,7 @@ kept anywhere.
 
 import json
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -34,7 +35,7 @@ OLDER: Final = ".1"
 
 
 class Journal:
-    """Writes the log.
+    """Writes the log; from any thread.
 
     Args:
         path: The file of the lasting entries; None to keep all in memory.
@@ -56,6 +57,7 @@ class Journal:
         self._listener = listener
         self._entries: deque[LogEntry] = deque(maxlen=REMEMBERED_ENTRIES)
         self._last: tuple[str, str] | None = None
+        self._lock = threading.Lock()
         self.traces = False
         """Whether envelopes are kept, too."""
 
@@ -79,17 +81,19 @@ class Journal:
 
     def last(self, count: int) -> list[LogEntry]:
         """Return the last entries in memory, the oldest first."""
-        return [*self._entries][-count:] if count else []
+        with self._lock:
+            return [*self._entries][-count:] if count else []
 
     def _add(self, entry: LogEntry, *, lasting: bool) -> None:
         now = self._clock()
         entry = {"time": None if now is None else write_time(now), **entry}
-        self._entries.append(entry)
+        name = (entry["kind"], entry["text"])
+        with self._lock:
+            self._entries.append(entry)
+            if lasting and name != self._last:
+                self._write(entry)
+                self._last = name
         self._listener(entry)
-        told = (entry["kind"], entry["text"])
-        if lasting and told != self._last:
-            self._write(entry)
-            self._last = told
 
     def _write(self, entry: LogEntry) -> None:
         """Append a line; a log that can't be written is no reason to stop."""

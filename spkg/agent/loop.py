@@ -15,7 +15,7 @@ from spkg.agent.clock import Outside
 from spkg.agent.control import ControlServer
 from spkg.agent.errands import Errand
 from spkg.agent.journal import LogEntry
-from spkg.agent.keeper_client import KeeperClient
+from spkg.agent.keeper_client import KeeperClient, KeeperGoneError
 from spkg.agent.notify import ServiceManager
 from spkg.common.documents import Document
 from spkg.errors import HostError
@@ -24,6 +24,8 @@ __all__ = ["AgentLoop", "Listening"]
 
 LONGEST_SLEEP: Final = 3600.0
 """The longest time between two looks at what is due, in seconds: clocks are set meanwhile."""
+PAUSE: Final = 60.0
+"""How long to wait after something that could not be done, in seconds."""
 ERRAND_TIMEOUT: Final = 300.0
 """How long an errand to the ACS may take, in seconds."""
 _Found = TypeVar("_Found")
@@ -79,6 +81,10 @@ class AgentLoop:
         with suppress(RuntimeError):  # it has ended meanwhile
             self._decides.submit(work).add_done_callback(lambda _done: self.poke())
 
+    def alive(self) -> None:
+        """Show the service manager that a session goes on; from any thread."""
+        self._service.tell("WATCHDOG=1")
+
     def show(self, entry: LogEntry) -> None:
         """Pass an entry of the log on to those who follow it."""
         for follower in [*self._followers]:
@@ -124,8 +130,14 @@ class AgentLoop:
         assert self._woken is not None
         while not self._stopping and not agent.engine.must_begin_anew:
             self._woken.clear()
-            wake = await self._in_turn(agent.engine.step)
-            await self._in_turn(agent.status.refresh)
+            try:
+                wake = await self._in_turn(agent.engine.step)
+                await self._in_turn(agent.status.refresh)
+            except KeeperGoneError:
+                raise
+            except HostError as exc:  # such as a full disk: in touch later is better than not running
+                agent.journal.note("failure", str(exc), lasting=True)
+                wake = self._outside.boot().seconds + PAUSE
             self._service.tell("WATCHDOG=1", self._line())
             sleep = LONGEST_SLEEP if wake is None else wake - self._outside.boot().seconds
             limits = [LONGEST_SLEEP, sleep]

@@ -18,6 +18,7 @@ LATE: Final = (
     "spkg.agent.contact_check",
     "spkg.agent.listener",
     "spkg.agent.loop",
+    "spkg.agent.once",
     "stringprep",
     "traceback",
     "unicodedata",

@@ -13,7 +13,7 @@ from spkg.cli.app import command
 from spkg.cli.arguments import this_boot, timestamp
 from spkg.cli.console import print_document, print_lines, say, warn
 from spkg.cli.options import JSON
-from spkg.errors import HostError, RefusedError, SpkgError, TransferError, UsageError, os_problem
+from spkg.errors import HostError, RefusedError, SpkgError, UsageError, os_problem
 from spkg.report.lines import Tone
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ PASSED_ON: Final = ("LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
 """The variables of the environment that the programs of the device find."""
 BEGIN_ANEW: Final = 75
 """How the talking process says that the state was reset, and everything is to be read again."""
-ONCE_TICK: Final = 0.1
-"""How often ``once`` looks whether a transfer has ended, in seconds."""
 
 
 @command("run")
@@ -68,7 +66,16 @@ def run(config: Path) -> None:
             service=ServiceManager(os.environ, os.getppid()),  # its main process is the keeper
             outside=outside,
         )
-        agent = _assembled(settings, keeper, passwords, drop, outside, show=loop.show, call=loop.call)
+        agent = _assembled(
+            settings,
+            keeper,
+            passwords,
+            drop,
+            outside,
+            show=loop.show,
+            call=loop.call,
+            alive=loop.alive,
+        )
         listener = Listener(
             settings.listener,
             path=agent.requests.path,
@@ -122,6 +129,8 @@ def once(config: Path, force: bool, wait: int) -> None:
     def talk(keeper: "KeeperClient", passwords: Mapping[str, str], drop: "Drop") -> int:
         from time import sleep
 
+        from spkg.agent.once import run_once
+
         outside = _outside()
         agent = _assembled(
             settings,
@@ -132,29 +141,10 @@ def once(config: Path, force: bool, wait: int) -> None:
             show=lambda entry: say(f"{entry['kind']}: {entry['text']}"),
             call=_at_once,
         )
-        engine, until = agent.engine, outside.boot().seconds + wait
         try:
-            engine.start()
-            if force:
-                engine.force()
-            while engine.last is None and not engine.is_rebooting:
-                due = engine.due()
-                if not due.session and due.wake is not None and due.wake > until:
-                    break
-                wake = engine.step()
-                if wake is None or wake > until:
-                    break
-                sleep(max(0.0, min(wake - outside.boot().seconds, ONCE_TICK)))
-            while not engine.is_rebooting:
-                wake = engine.step(sessions=False)
-                if wake is None or wake > outside.boot().seconds:  # nothing was done
-                    if not engine.works:
-                        break
-                    sleep(ONCE_TICK)
+            run_once(agent.engine, outside, force=force, wait=wait, sleep=sleep)
         finally:
             agent.close()
-        if engine.last is not None and engine.last.reason is not None:
-            raise TransferError(engine.last.reason)
         return 0
 
     ended = _serve(settings, talk)
@@ -272,6 +262,7 @@ def _assembled(
     *,
     show: "Callable[[Document], object]",
     call: "Callable[[Callable[[], object]], None]",
+    alive: "Callable[[], object]" = lambda: None,
 ) -> "Agent":
     """Read all files while that is allowed, give the rights up, and put the agent together."""
     from spkg.agent.assembly import assemble
@@ -292,6 +283,7 @@ def _assembled(
         rights=drop(),
         show=show,
         call=call,
+        alive=alive,
     )
 
 

@@ -167,6 +167,6 @@ def test_the_log_can_be_followed(tmp_path: Path) -> None:
         desk.followers[0]({"text": "one"})
         desk.followers[0]({"text": "two"})
         reading.join(10)
-        entries.close()  # type: ignore[attr-defined] # a generator
+        entries.close()
 
     assert json.dumps(found) == '[{"text": "one"}, {"text": "two"}]'

@@ -198,7 +198,13 @@ class Life:
         self.options = options
         self.agent = self._begin()
 
-    def _begin(self) -> Agent:
+    def _begin(self, **given: Any) -> Agent:
+        """Put an agent together; some of its parts may be given."""
+        parts: dict[str, Any] = {
+            "outside": self.world.outside(),
+            "show": self.entries.append,
+            "call": self.calls.append,
+        }
         return assemble(
             self.config,
             DEVICE,
@@ -206,10 +212,8 @@ class Life:
             keeper=self.keeper,  # type: ignore[arg-type] # it does what the other one does
             secrets={},
             options=self.options,
-            outside=self.world.outside(),
             rights=Rights(confined=True, is_root=False),
-            show=self.entries.append,
-            call=self.calls.append,
+            **(parts | given),
         )
 
     def start(self) -> None:

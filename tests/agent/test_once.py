@@ -1,0 +1,94 @@
+"""What is due, once: sessions, transfers and restarts, and how it ends."""
+
+from pathlib import Path
+
+import pytest
+
+from spkg.agent.once import run_once
+from spkg.errors import TransferError
+from tests.agent.test_engine import download
+from tests.support.acs import Answer, Plan, ScriptedAcs, request, session
+from tests.support.agent_kit import APPLIED, Life
+
+
+def device_of(directory: Path, acs: ScriptedAcs) -> Life:
+    return Life(directory, acs)
+
+
+def once(device: Life, *, force: bool = False, wait: float = 0) -> None:
+    run_once(
+        device.agent.engine, device.world.outside(), force=force, wait=wait, sleep=device.world.pass_time
+    )
+
+
+def rest(device: Life) -> None:
+    """End the process; the next one begins in the same boot."""
+    device.agent.close()
+    device.agent = device._begin()
+
+
+def test_with_nothing_due_there_is_no_session(tmp_path: Path) -> None:
+    with ScriptedAcs(session()) as acs:
+        device = device_of(tmp_path, acs)
+        once(device)
+        rest(device)
+
+        once(device)
+
+        assert acs.methods == ["Inform", ""]
+        rest(device)
+        once(device, force=True)
+        assert acs.methods == ["Inform", ""] * 2
+        device.agent.close()
+
+
+def test_it_waits_as_long_as_it_may(tmp_path: Path) -> None:
+    with ScriptedAcs(session()) as acs:
+        device = device_of(tmp_path, acs)
+        once(device)
+        rest(device)
+
+        once(device, wait=700)
+
+        assert len(device.informs()) == 2
+        device.agent.close()
+
+
+@pytest.mark.parametrize("plan", [lambda _post: Answer(status=500)])
+def test_a_session_that_breaks_is_said(tmp_path: Path, plan: Plan) -> None:
+    with ScriptedAcs(plan) as acs:
+        device = device_of(tmp_path, acs)
+
+        with pytest.raises(TransferError, match="500"):
+            once(device, wait=3600)
+
+        assert len(device.informs()) == 1
+        device.agent.close()
+
+
+def test_a_transfer_is_awaited_and_its_reboot_asked_for(tmp_path: Path) -> None:
+    with ScriptedAcs(session(download())) as acs:
+        device = device_of(tmp_path, acs)
+        started = device.keeper.start_apply
+
+        def start(**given: object) -> None:
+            started(**given)
+            device.keeper.end(device.world.boot_id, APPLIED)
+
+        device.keeper.start_apply = start  # type: ignore[method-assign] # it ends at once
+
+        once(device)
+
+        assert device.keeper.names() == ["apply", "reboot"]
+        assert acs.methods == ["Inform", "", "DownloadResponse"]
+        device.agent.close()
+
+
+def test_a_reboot_is_the_last_thing(tmp_path: Path) -> None:
+    with ScriptedAcs(session(request("Reboot", "<CommandKey>k</CommandKey>"))) as acs:
+        device = device_of(tmp_path, acs)
+
+        once(device)
+
+        assert device.keeper.names() == ["reboot"]
+        device.agent.close()
