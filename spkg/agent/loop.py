@@ -165,7 +165,7 @@ class AgentLoop:
             got = await asyncio.wait_for(asyncio.wrap_future(found.answer), ERRAND_TIMEOUT)
         except TimeoutError as exc:
             raise HostError(f"the ACS did not answer {found.method} within {ERRAND_TIMEOUT:g} s") from exc
-        return {"schema": f"spkg.agent.{found.method.lower()}/1", "next_url": got.get("NextURL")}
+        return {"schema": "spkg.agent.kick/1", "next_url": got.get("NextURL")}
 
     def _follow(self, send: Callable[[Document], None]) -> Callable[[], None]:
         self._followers.append(send)
