@@ -131,6 +131,9 @@ COMMANDS: Final = {
         where="spkg.cli.agent_run:forget",
         help="Forget what the ACS has set, as a factory reset of the agent does.",
     ),
+    "agent fleet": ListedCommand(
+        where="spkg.cli.agent_fleet:fleet", help="Simulate devices, to find out what an ACS can do."
+    ),
     "voucher": ListedCommand(where="", help="Issue, verify and apply vouchers (TR-069, Appendix C)."),
     "voucher issue": ListedCommand(
         where="vouchers.cli.issue:issue", help="Issue vouchers to one device or to many."

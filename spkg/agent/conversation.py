@@ -8,7 +8,7 @@ from spkg.cwmp.envelopes import Message, read_message, split_envelopes
 from spkg.cwmp.session import BrokenSessionError, Post, Request, Session
 from spkg.errors import FormatError, RefusedError
 
-__all__ = ["Poster", "converse"]
+__all__ = ["Poster", "converse", "read_response"]
 
 FIRST_OCTETS: Final = 80
 """How much of a response that is no envelope is shown, in bytes."""
@@ -51,7 +51,7 @@ def converse(
         for octets in post.envelopes:
             trace("sent", octets)
         body = connection.post(post.envelopes)
-        messages = _read(body, most)
+        messages = read_response(body, most)
         for message in messages:
             trace("received", message.octets)
         received = session.received(messages)
@@ -62,8 +62,12 @@ def converse(
     return posts
 
 
-def _read(body: bytes, most: int) -> list[Message]:
+def read_response(body: bytes, most: int) -> list[Message]:
     """Return the messages of a response.
+
+    Args:
+        body: The whole response.
+        most: The most envelopes that it may have.
 
     Raises:
         BrokenSessionError: It is something else.

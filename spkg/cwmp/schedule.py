@@ -58,8 +58,8 @@ class DueTime:
 class Periodic:
     """The times of periodic Informs (Table 61): a reference plus or minus any number of intervals."""
 
-    interval: int
-    """PeriodicInformInterval, in seconds."""
+    interval: float
+    """PeriodicInformInterval, in seconds; whole ones, but for simulated devices."""
     reference: float | None = None
     """PeriodicInformTime in seconds since 1970; None if it is zero."""
     phase: float

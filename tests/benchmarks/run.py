@@ -33,6 +33,14 @@ BLOCK: Final = 1 << 20
 MEMORY: Final = 64
 """The most memory that anything may take, in MiB."""
 
+NULL_ACS: Final = ROOT / "tests" / "support" / "null_acs.py"
+"""What simulated devices are measured with."""
+FLEET: Final = 10_000
+"""How many there are."""
+FLEET_RATE: Final = 2000
+"""How many sessions a second they are to have at least."""
+FLEET_MEMORY: Final = 512
+"""The most memory that they may take, in MiB."""
 RATES: Final = Path(__file__).parent / "voucher_rates.py"
 """What measures within a process."""
 
@@ -201,7 +209,8 @@ sources (build), to these and 'sync -f' (apply), to 'cp -r' and 'sync -f' (many 
 the small package, is subtracted from all other figures of packages: its row bounds it.  OSTree pulls a commit
 of the files into a repository and checks it out; Mender installs them as a directory.  Vouchers of two
 Options are compared by their time: with the bare key signing as much, with parsing, shape, canonical XML and
-key alone (verified), and with python-xmlsec.  Memory is the most of all runs, resident."""
+key alone (verified), and with python-xmlsec.  The fleet shares the cores with the server that answers it.
+Memory is the most of all runs, resident."""
 HEADINGS: Final = ("row", "figure", "min-max", "target", "", "medians")
 
 
@@ -458,6 +467,7 @@ class Bench:
         )
         yield from self.trial_rows()
         yield from self.voucher_rows()
+        yield from self.fleet_rows()
 
     def many_rows(self) -> Iterator[Row]:
         """Measure what many small files take, and what they take others, in turn."""
@@ -540,6 +550,38 @@ class Bench:
             unit="MiB",
             detail=f"{most:.1f} MiB, {least:.1f} MiB for one",
         )
+
+    def fleet_rows(self) -> Iterator[Row]:
+        """Measure what simulated devices do with an ACS that does next to nothing."""
+        reports = [json.loads(self.simulate()) for _ in range(self.pairs + 1)][1:]
+        each = median(one["cpu_seconds_per_session"] for one in reports)
+        rate = median(one["rate"] for one in reports)
+        shown = f"fleet of {FLEET} devices"
+        yield Row(
+            name=f"{shown}, two processes: {FLEET_RATE} sessions/s, to theirs",
+            figures=[FLEET_RATE / one["rate"] for one in reports],
+            target=1.0,
+            unit="x",
+            detail=f"{rate:.0f} sessions/s, {each * 1e6:.0f} us of CPU a session",
+        )
+        memory = [sum(one["memory_bytes"] for one in report["workers"]) / (1 << 20) for report in reports]
+        yield Row(
+            name=f"{shown}: memory",
+            figures=memory,
+            target=FLEET_MEMORY,
+            unit="MiB",
+            detail=f"{median(memory):.1f} MiB",
+        )
+
+    def simulate(self) -> str:
+        """Run simulated devices as fast as they can, and return their report."""
+        with subprocess.Popen(
+            (sys.executable, NULL_ACS), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as acs:
+            assert acs.stdout is not None  # it is a pipe
+            url = f"http://127.0.0.1:{int(acs.stdout.readline())}/"
+            ordered = ("--count", str(FLEET), "--rate", str(FLEET // 2), "--duration", "5s")
+            return run(*SPKG, "agent", "fleet", "--acs", url, *ordered, "--jobs", "2", "--json").stdout
 
     def issue(self, devices: Path, jobs: int) -> Usage:
         """Issue a voucher to each device of a list."""
