@@ -522,3 +522,51 @@ def test_what_nobody_asks_for_is_refused_at_the_control_socket(tmp_path: Path) -
         ):
             with pytest.raises(SpkgError):
                 device.agent.answers.answer(name, given)
+
+
+def test_what_dhcp_says_counts_last_d2_d4_d5_d12(tmp_path: Path) -> None:
+    with ScriptedAcs(session()) as acs, ScriptedAcs(session()) as other:
+        url = acs.url.encode()
+        option = bytes([1, len(url)]) + url + b"\x02\x05ISP-9" + b"\x03\x011" + b"\x04\x03900"
+        given = {"option_43": option.hex()}
+        with life(tmp_path, other, **{'url = "': 'dhcp = true\nurl = "'}) as device:
+            device.agent.answers.answer("discover", given)
+            device.run(seconds=5)
+            assert len(other.posts) == 2
+            assert acs.posts == []
+            assert device.agent.tree.setting("ManagementServer.PeriodicInformInterval") == "900"
+        (again := tmp_path / "again").mkdir()
+        with life(again, acs, **{f'url = "{acs.url}"': "dhcp = true"}) as device:
+            device.run(seconds=5)
+            assert acs.posts == []
+            device.agent.answers.answer("discover", given)
+            device.run(seconds=5)
+            assert device.events() == [("0 BOOTSTRAP", ""), ("1 BOOT", "")]
+
+
+def test_the_answers_of_the_control_socket_have_their_keys(tmp_path: Path) -> None:
+    with ScriptedAcs(session(download(delay=3600))) as acs, life(tmp_path, acs) as device:
+        device.run(seconds=5)
+        device.agent.status.refresh()
+        answers = device.agent.answers
+
+        config = answers.answer("config", {})
+        assert isinstance(config, dict)
+        assert config["schema"] == "spkg.agent.config/1"
+        rows = {one["name"]: (one["value"], one["from"]) for one in config["values"]}
+        assert rows["ManagementServer.URL"] == (acs.url, "file")
+        assert rows["ManagementServer.Password"] == ("not set", "file")
+        assert rows["acs.timeout"] == (30, "file")
+        transfers = answers.answer("transfers", {})
+        assert isinstance(transfers, dict)
+        (one,) = transfers["transfers"]
+        assert (one["command_key"], one["direction"], one["state"]) == ("d1", "Download", 1)
+        assert one["url"] == "http://files.example/p.spkg"
+        assert one["due"] == "2026-11-02T01:00:00Z"
+        log = answers.answer("log", {"count": 1})
+        assert isinstance(log, dict)
+        assert len(log["entries"]) == 1
+        answers.answer("trace", {"on": True})
+        assert device.agent.journal.traces
+        assert device.agent.status.line == f"in touch with {acs.url}"
+        assert device.agent.credentials() is None

@@ -1,0 +1,104 @@
+"""The agent's two processes where nothing confines them, so that what they run is measured."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spkg.agent.rights import Rights
+from tests.cli.test_agent import CONFIG, DEVICE, SECRETS, until
+from tests.support.acs import Answer, ScriptedAcs, session
+from tests.support.commands import run
+from tests.support.kit import root
+
+VOUCHERS = '[vouchers]\nstore = "options.db"\ntrust = ["ca.pem"]\n'
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with a device, and rights that are kept."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "spkg.agent.service.give_up_rights", lambda _config, _talker: Rights(confined=False, is_root=False)
+    )
+    Path("device.toml").write_text(DEVICE)
+    Path("ca.pem").write_bytes(root().pem)
+    Path("root").mkdir()
+    for name, secret in zip(("acs.password", "request.password"), SECRETS, strict=True):
+        Path(name).write_text(f"{secret}\n")
+        Path(name).chmod(0o600)
+    return tmp_path
+
+
+def agent(*words: str) -> Any:
+    return run("agent", *words, "--config", "agent.toml")
+
+
+def test_once_with_and_without_a_session() -> None:
+    with ScriptedAcs(session()) as acs:
+        Path("agent.toml").write_text(CONFIG.format(url=acs.url) + VOUCHERS)
+        assert agent("once").exit_code == 0
+        assert agent("once", "--force").exit_code == 0
+        assert acs.methods == ["Inform", ""] * 2
+        acs.plan = lambda _post: Answer(status=500)
+        assert agent("once", "--force").exit_code == 8
+
+
+def test_a_device_file_that_is_wrong_ends_the_talker() -> None:
+    with ScriptedAcs(session()) as acs:
+        Path("agent.toml").write_text(CONFIG.format(url=acs.url))
+        Path("device.toml").write_text("[device]\n")
+        assert agent("once").exit_code == 3
+        Path("device.toml").unlink()
+        assert agent("once").exit_code == 9
+
+
+def test_a_defect_ends_the_talker_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by nought")
+
+    with ScriptedAcs(session()) as acs:
+        Path("agent.toml").write_text(CONFIG.format(url=acs.url))
+        monkeypatch.setattr("spkg.agent.assembly.assemble", broken)
+
+        assert agent("once").exit_code == 1
+
+
+def test_the_service_runs_until_it_is_told_to_end() -> None:
+    with ScriptedAcs(session()) as acs:
+        Path("agent.toml").write_text(CONFIG.format(url=acs.url) + VOUCHERS)
+
+        def end() -> None:
+            until(lambda: len(acs.posts) >= 2 and Path("state/control").exists(), "a session")
+            time.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        thread = threading.Thread(target=end)
+        thread.start()
+        done = agent("run")
+        thread.join()
+
+        assert done.exit_code == 0, done.stderr
+
+
+def test_a_configuration_that_became_wrong_is_said_with_sighup() -> None:
+    with ScriptedAcs(session()) as acs:
+        Path("agent.toml").write_text(CONFIG.format(url=acs.url))
+
+        def end() -> None:
+            until(lambda: len(acs.posts) >= 2 and Path("state/control").exists(), "a session")
+            time.sleep(0.2)
+            Path("agent.toml").write_text("[acs]\ntimeout = 1\n")
+            os.kill(os.getpid(), signal.SIGHUP)
+
+        thread = threading.Thread(target=end)
+        thread.start()
+        done = agent("run")
+        thread.join()
+
+        assert done.exit_code == 3
+        assert "the configuration is not read again" in done.stderr
