@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from spkg.cli.options import FILE
+from spkg.errors import HostError, os_problem
 
 if TYPE_CHECKING:
     from spkg.agent.settings import AgentConfig
@@ -27,4 +28,8 @@ def load_config(path: Path) -> "AgentConfig":
     """Return the configuration in a file."""
     from spkg.agent.config import load_agent_config
 
-    return load_agent_config(path)
+    try:
+        return load_agent_config(path)
+    except FileNotFoundError as exc:
+        hint = "copy samples/agent/agent.toml there and change it, or name another file with --config"
+        raise HostError(os_problem(exc), hint=hint) from exc

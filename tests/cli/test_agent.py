@@ -413,3 +413,13 @@ def test_a_refused_inform_is_explained() -> None:
         assert code == 8
         assert "8001" in said
         assert "go away" in said
+
+
+def test_a_configuration_that_is_missing_says_where_to_begin() -> None:
+    done = run("agent", "status", "--config", "missing.toml")
+
+    assert done.exit_code == 9
+    assert done.stderr == (
+        "spkg: error: missing.toml: no such file or directory\n"
+        "spkg: hint: copy samples/agent/agent.toml there and change it, or name another file with --config\n"
+    )
