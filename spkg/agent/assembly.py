@@ -1,9 +1,9 @@
 """The agent put together: from its configuration, its keeper and the outside to an engine that can run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Final
 
 from spkg.agent.addresses import RequestAddress
 from spkg.agent.answers import AgentAnswers
@@ -16,6 +16,7 @@ from spkg.agent.errands import Errands
 from spkg.agent.journal import LOG_FILE, Journal, LogEntry
 from spkg.agent.keeper_client import KeeperClient
 from spkg.agent.moments import Moments
+from spkg.agent.option_watch import Options, OptionWatch
 from spkg.agent.restarts import Restarts
 from spkg.agent.rights import Rights
 from spkg.agent.sessions import Sessions
@@ -39,34 +40,10 @@ from spkg.cwmp.values import DeviceId
 from spkg.device import Device
 from spkg.errors import FormatError, SpkgError
 
-__all__ = ["Agent", "Options", "agent_identity", "assemble"]
+__all__ = ["Agent", "agent_identity", "assemble"]
 
 LOG_ENTRIES: Final = 200
 """How many entries of the log are in DeviceLog."""
-
-
-class Options(Protocol):
-    """The Options of the device; those of vouchers, given by the command line."""
-
-    def answer(self, octets: bytes, now: datetime | None, provisioning_code: str) -> bytes | None:
-        """Return the envelope that answers SetVouchers or GetOptions."""
-        ...
-
-    def options(self, now: datetime | None, provisioning_code: str) -> Sequence[Any]:
-        """Return the state of all Options."""
-        ...
-
-    def enabled(self, now: datetime | None, provisioning_code: str) -> str:
-        """Return EnabledOptions."""
-        ...
-
-    def next_change(self, now: datetime, provisioning_code: str) -> datetime | None:
-        """Return when the next Option begins or ends."""
-        ...
-
-    def observe(self, now: datetime | None, provisioning_code: str) -> None:
-        """Store that a time has come, or another provider."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,17 +158,12 @@ def assemble(
         assert desk is not None
         return desk.enabled(network_time(), code())
 
-    def look_at_options() -> float | None:
-        if desk is None:
-            return None
-        now = network_time()
-        try:
-            desk.observe(now, code())
-            due = None if now is None else desk.next_change(now, code())
-        except SpkgError as exc:
-            journal.note("failure", f"Options: {exc}", lasting=True)
-            return None
-        return None if due is None else due.timestamp()
+    watch = OptionWatch(
+        desk,
+        time=lambda: None if desk is None else network_time(),
+        code=code,
+        note=lambda text: journal.note("failure", text, lasting=True),
+    )
 
     tree = Tree(
         config,
@@ -250,12 +222,18 @@ def assemble(
         finally:
             call(engine.look_at_options)
 
+    def see_provider() -> None:
+        """End what another provider ends before anything else can change it back (C.2)."""
+        if watch.is_stale:
+            engine.look_at_options()
+
     dispatcher = Dispatcher(
         state=state,
         tree=tree,
         transfers=transfers,
         restarts=restarts,
         vouchers=None if desk is None else answer_vouchers,
+        values_set=see_provider,
         boot_id=boot.identity,
         clock=outside.moment,
         note=lambda text: journal.note("call", text),
@@ -286,7 +264,7 @@ def assemble(
         transfers=transfers,
         trials=trials,
         restarts=restarts,
-        options=look_at_options,
+        options=watch,
         journal=journal,
         outside=outside,
     )

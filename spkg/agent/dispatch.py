@@ -32,6 +32,8 @@ class Dispatcher:
     restarts: Restarts
     vouchers: Callable[[bytes], bytes | None] | None
     """Returns the envelope that answers SetVouchers or GetOptions; None without a store of Options."""
+    values_set: Callable[[], object]
+    """Called when values have been set: they may change more than themselves."""
     boot_id: str
     clock: Callable[[], Moment]
     note: Callable[[str], None]
@@ -63,9 +65,7 @@ class Dispatcher:
             "GetRPCMethods": lambda _: {
                 "MethodList": listed_methods(without=() if self.vouchers else VOUCHER_METHODS)
             },
-            "SetParameterValues": lambda given: {
-                "Status": tree.set_values(given["ParameterList"], given["ParameterKey"])
-            },
+            "SetParameterValues": self._set_values,
             "GetParameterValues": lambda given: {"ParameterList": tree.get_values(given["ParameterNames"])},
             "GetParameterNames": lambda given: {
                 "ParameterList": tree.get_names(given["ParameterPath"], next_level=given["NextLevel"])
@@ -108,6 +108,12 @@ class Dispatcher:
                 )
             )
         return {}
+
+    def _set_values(self, given: Arguments) -> Mapping[str, Any]:
+        """SetParameterValues (A.3.2.1)."""
+        status = self.tree.set_values(given["ParameterList"], given["ParameterKey"])
+        self.values_set()
+        return {"Status": status}
 
     def _set_attributes(self, given: Arguments) -> Mapping[str, Any]:
         """SetParameterAttributes (A.3.2.4)."""

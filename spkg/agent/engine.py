@@ -4,12 +4,13 @@ One thread at a time runs it.  It knows no loop and no socket: what comes from o
 :meth:`Engine.step` says when it wants to be run again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from spkg.agent.clock import Outside
 from spkg.agent.errands import Errand, Errands
 from spkg.agent.journal import Journal
 from spkg.agent.moments import LastSession, Moments
+from spkg.agent.option_watch import OptionWatch
 from spkg.agent.restarts import Restarts
 from spkg.agent.sessions import Sessions, periodic_of, transfer_event
 from spkg.agent.state import FACT_BOOT, FACT_PHASE, FACT_URL_TOLD, AgentState, StateChange
@@ -37,7 +38,7 @@ class Engine:
         transfers: Downloads and uploads.
         trials: What is on trial.
         restarts: Reboot and FactoryReset.
-        options: What looks at the Options, and returns when to look again, in seconds since 1970.
+        options: Looks at the Options.
         journal: The log.
         outside: The clocks and the chance.
     """
@@ -54,7 +55,7 @@ class Engine:
         transfers: TransferQueue,
         trials: ParameterTrials,
         restarts: Restarts,
-        options: Callable[[], float | None],
+        options: OptionWatch,
         journal: Journal,
         outside: Outside,
     ) -> None:
@@ -130,6 +131,8 @@ class Engine:
             return now.boot
         if self.is_rebooting or self.must_begin_anew:
             return None
+        if self._options.is_stale:
+            self.look_at_options()
         found = due(self._facts(), now)
         if found.options:
             self.look_at_options()
@@ -138,7 +141,12 @@ class Engine:
         elif found.transfer and self._transfers.work():
             pass
         else:
-            waits = [found.wake, self._trials.due(), self._restarts.again_at]
+            waits = [
+                found.wake,
+                self._trials.due(),
+                self._restarts.again_at,
+                self._options.again_at(now.boot),
+            ]
             return min((one for one in waits if one is not None and one > now.boot), default=None)
         return now.boot
 
@@ -246,7 +254,7 @@ class Engine:
 
     def look_at_options(self) -> None:
         """See what has become of the Options, and when to look again."""
-        self._options_due = self._options()
+        self._options_due = self._options.look()
         self.change_noticed()
 
     def _arrive(self) -> None:

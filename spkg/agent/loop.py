@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
+from spkg.agent.address_news import AddressNews
 from spkg.agent.answers import AgentAnswers
 from spkg.agent.assembly import Agent
 from spkg.agent.clock import Outside
@@ -28,6 +29,8 @@ PAUSE: Final = 60.0
 """How long to wait after something that could not be done, in seconds."""
 ERRAND_TIMEOUT: Final = 300.0
 """How long an errand to the ACS may take, in seconds."""
+SETTLING: Final = 1.0
+"""How long to wait when an address has changed, in seconds: such changes come in bursts."""
 _Found = TypeVar("_Found")
 
 
@@ -67,6 +70,8 @@ class AgentLoop:
         self._woken: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
+        self._settles = False
+        """Whether an address has just changed."""
         self._agent: Agent | None = None
 
     def poke(self) -> None:
@@ -112,6 +117,9 @@ class AgentLoop:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_reader(self._keeper.fileno(), self._hear)
+        news = AddressNews()
+        if (heard := news.fileno()) is not None:
+            loop.add_reader(heard, self._hear_of_addresses, news)
         try:
             await self._in_turn(agent.engine.start)
             await listener.start(self._service.sockets())
@@ -122,6 +130,9 @@ class AgentLoop:
         finally:
             self._service.tell("STOPPING=1")
             loop.remove_reader(self._keeper.fileno())
+            if heard is not None:
+                loop.remove_reader(heard)
+            news.close()
             await self._control.close()
             await listener.close()
             self._decides.shutdown(wait=True)
@@ -175,6 +186,16 @@ class AgentLoop:
         """See what the keeper says: the end of a transfer, or nothing ever again."""
         if not self._keeper.heard():
             self._stop()
+        self.poke()
+
+    def _hear_of_addresses(self, news: AddressNews) -> None:
+        """See soon whether the ACS has to hear of a new address (3.2.2)."""
+        if news.take() and not self._settles:
+            self._settles = True
+            asyncio.get_running_loop().call_later(SETTLING, self._settle)
+
+    def _settle(self) -> None:
+        self._settles = False
         self.poke()
 
     def _stop(self) -> None:

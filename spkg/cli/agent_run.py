@@ -17,9 +17,10 @@ from spkg.errors import HostError, RefusedError, SpkgError, UsageError, os_probl
 from spkg.report.lines import Tone
 
 if TYPE_CHECKING:
-    from spkg.agent.assembly import Agent, Options
+    from spkg.agent.assembly import Agent
     from spkg.agent.clock import Outside
     from spkg.agent.keeper_client import KeeperClient
+    from spkg.agent.option_watch import Options
     from spkg.agent.rights import Rights
     from spkg.agent.settings import AgentConfig
     from spkg.common.documents import Document

@@ -168,7 +168,7 @@ METHOD_FAULTS: Final[dict[str, frozenset[int]]] = {
     }.items()
 }
 """The FaultCodes that a device may answer each method with (A.3, A.4)."""
-PARAMETER_FAULTS: Final = frozenset(map(FaultCode, (9001, 9002, 9005, 9006, 9007, 9008)))
+PARAMETER_FAULTS: Final = frozenset(map(FaultCode, (9001, 9002, 9003, 9005, 9006, 9007, 9008)))
 """Those that may stand for one parameter in error (A.3.2.1, Table 58)."""
 
 

@@ -19,59 +19,10 @@ from tests.support.acs import (
     response,
     session,
 )
+from tests.support.acs_calls import ROOT, arguments, download, set_attributes, set_values, told_keys
 from tests.support.agent_kit import APPLIED, life
 
-ROOT = "InternetGatewayDevice."
 NEXT = [("2 PERIODIC", "")]
-
-
-def arguments(**values: object) -> str:
-    return "".join(f"<{name}>{value}</{name}>" for name, value in values.items())
-
-
-def download(key: str = "d1", url: str = "http://files.example/p.spkg", delay: int = 0) -> bytes:
-    return request(
-        "Download",
-        arguments(
-            CommandKey=key,
-            FileType="1 Firmware Upgrade Image",
-            URL=url,
-            Username="",
-            Password="",
-            FileSize=0,
-            TargetFileName="",
-            DelaySeconds=delay,
-            SuccessURL="",
-            FailureURL="",
-        ),
-    )
-
-
-def set_values(*pairs: tuple[str, str], key: str = "k1", kind: str = "string") -> bytes:
-    members = "".join(
-        f'<ParameterValueStruct><Name>{ROOT}{name}</Name><Value xsi:type="xsd:{kind}">{value}</Value>'
-        "</ParameterValueStruct>"
-        for name, value in pairs
-    )
-    return request(
-        "SetParameterValues",
-        f'<ParameterList soapenc:arrayType="cwmp:ParameterValueStruct[{len(pairs)}]">{members}'
-        f"</ParameterList><ParameterKey>{key}</ParameterKey>",
-    )
-
-
-def set_attributes(name: str, notification: int) -> bytes:
-    return request(
-        "SetParameterAttributes",
-        '<ParameterList soapenc:arrayType="cwmp:SetParameterAttributesStruct[1]">'
-        f"<SetParameterAttributesStruct><Name>{ROOT}{name}</Name><NotificationChange>1</NotificationChange>"
-        f"<Notification>{notification}</Notification><AccessListChange>0</AccessListChange>"
-        '<AccessList soapenc:arrayType="xsd:string[0]"/></SetParameterAttributesStruct></ParameterList>',
-    )
-
-
-def told_keys(acs: ScriptedAcs) -> list[str | None]:
-    return [post.text("CommandKey") for post in acs.posts if post.method == "TransferComplete"]
 
 
 def test_a_first_start_says_bootstrap_and_boot_once_e8_e9(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ class World:
     boot_id: str = "boot-1"
     drawn: float = 0.5
     tokens: int = 0
+    synchronized: bool = True
 
     def pass_time(self, seconds: float) -> None:
         self.wall += seconds
@@ -73,7 +74,7 @@ class World:
             boot=lambda: Boot(identity=self.boot_id, seconds=self.boot),
             draw=lambda: self.drawn,
             token=self.token,
-            synchronized=lambda: True,
+            synchronized=lambda: self.synchronized,
         )
 
 
@@ -178,10 +179,18 @@ class Life:
         acs: Its server.
         more: Further lines of its configuration.
         options: What opens its Options; None without vouchers.
+        device: What it is.
+        changes: What stands in its configuration in place of what.
     """
 
     def __init__(
-        self, directory: Path, acs: ScriptedAcs, more: str = "", options: Any = None, **changes: str
+        self,
+        directory: Path,
+        acs: ScriptedAcs,
+        more: str = "",
+        options: Any = None,
+        device: Device = DEVICE,
+        **changes: str,
     ) -> None:
         self.directory = directory
         self.acs = acs
@@ -196,6 +205,7 @@ class Life:
         (directory / "agent.toml").write_text(text + more)
         self.config: AgentConfig = load_agent_config(directory / "agent.toml")
         self.options = options
+        self.device = device
         self.agent = self._begin()
 
     def _begin(self, **given: Any) -> Agent:
@@ -207,7 +217,7 @@ class Life:
         }
         return assemble(
             self.config,
-            DEVICE,
+            self.device,
             client=lambda: AcsClient(self.config.acs, time.monotonic),
             keeper=self.keeper,  # type: ignore[arg-type] # it does what the other one does
             secrets={},
