@@ -26,13 +26,8 @@ class AddressNews:
         self._socket: socket.socket | None = None
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         with suppress(OSError):
-            opened = socket.socket(socket.AF_NETLINK, kind, ROUTING)
-            try:
-                opened.bind((0, GROUPS))
-            except OSError:
-                opened.close()
-                raise
-            self._socket = opened
+            self._socket = socket.socket(socket.AF_NETLINK, kind, ROUTING)
+            self._socket.bind((0, GROUPS))
 
     def fileno(self) -> int | None:
         """Return what becomes readable with news; None where there will be none."""

@@ -9,7 +9,7 @@ from spkg.errors import SpkgError
 __all__ = ["OptionWatch", "Options"]
 
 UNTIL_NETWORK_TIME: Final = 60.0
-"""How often it is looked whether there is network time, as long as there is none, in seconds."""
+"""How often to look whether network time has come, in seconds."""
 
 
 class Options(Protocol):

@@ -23,6 +23,7 @@ from spkg.errors import HostError, RefusedError
 from spkg.install.trial import Boot
 from tests.support.acs import ScriptedAcs, session
 from tests.support.agent_kit import FakeKeeper, Life
+from tests.support.namespaces import isolated, move_loopback, own_network
 
 LONGEST = 30.0
 
@@ -68,9 +69,11 @@ class Channel(FakeKeeper):
 
 
 @contextmanager
-def served(directory: Path, acs: ScriptedAcs, meanwhile: Callable[[Life, Channel], None]) -> Iterator[Life]:
+def served(
+    directory: Path, acs: ScriptedAcs, meanwhile: Callable[[Life, Channel], None], **changes: Any
+) -> Iterator[Life]:
     """Run a service in this thread while *meanwhile* runs in another, which is to end it."""
-    device = Life(directory, acs)
+    device = Life(directory, acs, **changes)
     real = time.time() - device.world.wall
     device.world.wall += real  # the clock of a service goes by itself
     began = time.monotonic() - device.world.boot
@@ -155,6 +158,26 @@ def test_the_loop_has_sessions_answers_and_ends_with_sigterm(tmp_path: Path) -> 
         assert ("X 00D09E Hello", "") in device.events(1)
     with pytest.raises(NotRunningError):
         ask_agent(tmp_path / "state", "status")
+
+
+def with_another_address(directory: Path) -> None:
+    own_network()
+
+    def meanwhile(device: Life, _keeper: Channel) -> None:
+        until(lambda: len(device.acs.posts) >= 2)
+        time.sleep(1.2)  # a session of its own
+        move_loopback("127.0.0.2")
+        until(lambda: len(device.acs.posts) >= 4)
+
+    listens = {'listen = ""': 'listen = "127.0.0.1:7547"\nhost = "interface:lo"'}
+    with ScriptedAcs(session()) as acs, served(directory, acs, meanwhile, **listens) as device:
+        assert device.events() == [("4 VALUE CHANGE", "")]
+        urls = [next(one for one in post.texts("Value") if ":7547/" in one) for post in device.informs()]
+        assert urls == ["http://127.0.0.1:7547/token-1", "http://127.0.0.2:7547/token-1"]
+
+
+def test_a_new_address_is_told_at_once_because_the_kernel_says_so_c8_p33(tmp_path: Path) -> None:
+    isolated(with_another_address, tmp_path)
 
 
 def test_the_loop_ends_when_its_keeper_is_gone(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from spkg.agent.once import run_once
 from spkg.errors import TransferError
-from tests.agent.test_engine import download
 from tests.support.acs import Answer, Plan, ScriptedAcs, request, session
+from tests.support.acs_calls import download
 from tests.support.agent_kit import APPLIED, Life
 
 

@@ -1,8 +1,11 @@
 """Places of their own for tests: mounts that nobody else sees, and directories in memory."""
 
 import ctypes
+import fcntl
 import multiprocessing
 import os
+import socket
+import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +17,10 @@ import pytest
 
 NEW_NAMESPACE: Final = 0x00020000
 NEW_USERS: Final = 0x10000000
+NEW_NETWORK: Final = 0x40000000
+SET_ADDRESS: Final = 0x8916
+SET_FLAGS: Final = 0x8914
+UP: Final = 1
 PRIVATE: Final = 1 << 18
 RECURSIVE: Final = 1 << 14
 BIND: Final = 1 << 12
@@ -76,6 +83,20 @@ def unmount(point: Path) -> None:
 def bind(source: Path, point: Path) -> None:
     """Show a file or a directory a second time."""
     _check(_libc.mount(os.fsencode(source), os.fsencode(point), None, BIND, None))
+
+
+def own_network() -> None:
+    """Leave this process a network of its own, with nothing but a loopback at 127.0.0.1."""
+    _check(_libc.unshare(NEW_NETWORK))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_one:
+        fcntl.ioctl(any_one, SET_FLAGS, struct.pack("16sH14x", b"lo", UP))
+
+
+def move_loopback(address: str) -> None:
+    """Give the loopback another address; all of 127.0.0.0/8 still leads there."""
+    wanted = struct.pack("16sHH4s8x", b"lo", socket.AF_INET, 0, socket.inet_aton(address))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_one:
+        fcntl.ioctl(any_one, SET_ADDRESS, wanted)
 
 
 def _run(work: Callable[..., None], args: tuple[object, ...]) -> str | None:
