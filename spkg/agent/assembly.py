@@ -38,7 +38,7 @@ from spkg.agent.trial import ParameterTrials
 from spkg.cwmp.events import raised_event
 from spkg.cwmp.values import DeviceId
 from spkg.device import Device
-from spkg.errors import FormatError, SpkgError
+from spkg.errors import FormatError, RefusedError, SpkgError
 
 __all__ = ["Agent", "agent_identity", "assemble"]
 
@@ -307,6 +307,6 @@ def _take_notice(engine: Engine, journal: Journal, notice: ProviderNotice) -> No
     if notice.event:
         try:
             engine.raise_event(raised_event(notice.event))
-        except FormatError as exc:
+        except (FormatError, RefusedError) as exc:
             journal.note("failure", f"provider {notice.provider}: {exc}", lasting=True)
     engine.change_noticed()

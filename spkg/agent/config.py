@@ -31,6 +31,8 @@ from spkg.agent.settings import (
 )
 from spkg.common.obstacles import Obstacles
 from spkg.common.toml_document import Table, load_table
+from spkg.download.url import Location
+from spkg.errors import UsageError
 
 __all__ = ["acs_url_problem", "load_agent_config"]
 
@@ -98,7 +100,13 @@ def acs_url_problem(url: str) -> str | None:
         return f"must begin with http:// or https:// and a host, got {url[:80]!r}"
     if "@" in parts.netloc:
         return "must have no user name or password; there are keys of their own for these"
-    return "must have a port from 1 to 65535" if port == 0 else None
+    if port == 0:
+        return "must have a port from 1 to 65535"
+    try:
+        Location.parse(url)  # as whatever posts there reads it
+    except UsageError as exc:
+        return f"must be one that can be reached: {exc.problem}"
+    return None
 
 
 class _Reader:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from spkg.common.printable import printable
+from spkg.common.printable import amount, printable
 from spkg.cwmp.envelopes import Message, read_message, split_envelopes
 from spkg.cwmp.session import BrokenSessionError, Post, Request, Session
 from spkg.errors import FormatError, RefusedError
@@ -12,6 +12,10 @@ __all__ = ["Poster", "converse", "read_response"]
 
 FIRST_OCTETS: Final = 80
 """How much of a response that is no envelope is shown, in bytes."""
+MOST_POSTS: Final = 10_000
+"""The most posts of a session, so that no server keeps the device for itself for ever."""
+LONGEST_SESSION: Final = 3600
+"""How long a session may go on, in seconds; the exchange that goes on then is the last one."""
 
 
 class Poster(Protocol):
@@ -28,6 +32,7 @@ def converse(
     *,
     answer: Callable[[Message], bytes],
     took: Callable[[Request, Message], None],
+    clock: Callable[[], float],
     trace: Callable[[str, bytes], None] = lambda _direction, _octets: None,
     most: int = 1,
 ) -> int:
@@ -38,15 +43,20 @@ def converse(
         session: What has to be said, and in which order.
         answer: Answers a call of the ACS; what it does is durable before it returns.
         took: Is given each request of ours with its response or fault.
+        clock: Returns the time in seconds; it never jumps.
         trace: Is given every envelope, and ``sent`` or ``received``.
         most: The most envelopes in a response: our MaxEnvelopes.
 
     Raises:
-        TransferError: The ACS was not reached, or does not keep to the protocol.
+        TransferError: The ACS was not reached, does not keep to the protocol, or does not come to an end.
         HostError: A file that the connection needs can't be read.
     """
-    posts = 0
+    posts, begun = 0, clock()
     while isinstance(post := session.next_post(), Post):
+        if posts >= MOST_POSTS or clock() - begun >= LONGEST_SESSION:
+            limit = f"{MOST_POSTS} posts and {LONGEST_SESSION} s"
+            got = f"{amount(posts, 'post')} in {clock() - begun:.0f} s, and no end"
+            raise BrokenSessionError(f"expected the end of the session within {limit}, got {got}")
         posts += 1
         for octets in post.envelopes:
             trace("sent", octets)

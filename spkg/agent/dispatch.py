@@ -5,7 +5,7 @@ What a method changes for good is on disk before its answer is returned.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from spkg.agent.records import ScheduledInform
 from spkg.agent.restarts import Restarts
@@ -14,12 +14,16 @@ from spkg.agent.transfers import TransferQueue
 from spkg.agent.tree.tree import Tree
 from spkg.cwmp.calls import VOUCHER_METHODS, decode_call, encode_answer, encode_fault, listed_methods
 from spkg.cwmp.envelopes import Message
+from spkg.cwmp.faults import FaultCode, MethodFaultError
 from spkg.cwmp.schedule import DueTime, Moment
 from spkg.errors import SpkgError
 
 __all__ = ["Dispatcher"]
 
 Arguments = Mapping[str, Any]
+
+MAX_SCHEDULED: Final = 64
+"""The most Informs that ScheduleInform can have waiting."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +100,15 @@ class Dispatcher:
         return found[method]
 
     def _schedule_inform(self, given: Arguments) -> Mapping[str, Any]:
-        """ScheduleInform (A.4.1.2)."""
+        """ScheduleInform (A.4.1.2).
+
+        Raises:
+            MethodFaultError: So many wait that the state would grow for ever.
+        """
+        waiting = len(self.state.schedule())
+        if waiting >= MAX_SCHEDULED:
+            problem = f"{waiting} Informs are scheduled, and at most {MAX_SCHEDULED} can be"
+            raise MethodFaultError(FaultCode.INTERNAL_ERROR, problem)
         due = DueTime.after(given["DelaySeconds"], self.clock(), self.boot_id)
         with self.state.change() as change:
             change.schedule_inform(

@@ -5,6 +5,7 @@ One thread at a time runs it.  It knows no loop and no socket: what comes from o
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from spkg.agent.clock import Outside
 from spkg.agent.errands import Errand, Errands
@@ -21,8 +22,12 @@ from spkg.agent.trial import ParameterTrials
 from spkg.cwmp.events import Event, EventCode, first_events
 from spkg.cwmp.retries import Attempts
 from spkg.cwmp.schedule import Due, DueTime, Facts, Moment, due
+from spkg.errors import RefusedError
 
 __all__ = ["Engine"]
+
+MAX_RAISED: Final = 64
+"""The most events of providers and operators that wait for a session."""
 
 
 class Engine:
@@ -155,8 +160,15 @@ class Engine:
         self._now.requested = self._outside.boot().seconds
 
     def raise_event(self, event: Event) -> None:
-        """Report an event of a provider or an operator."""
+        """Report an event of a provider or an operator.
+
+        Raises:
+            RefusedError: So many wait already that the state would grow for ever.
+        """
         if event.lasts:
+            waiting = [one for one in self._state.events() if one.code.startswith("X ")]
+            if event not in waiting and len(waiting) >= MAX_RAISED:
+                raise RefusedError(f"an event more than the {MAX_RAISED} that wait for a session")
             with self._state.change() as change:
                 change.add_event(event)
         elif event not in self._now.events:

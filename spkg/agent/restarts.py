@@ -12,6 +12,7 @@ from spkg.agent.keeper_client import KeeperGoneError
 from spkg.agent.state import FACT_REBOOT, FACT_RESET, AgentState
 from spkg.agent.transfers import TransferQueue
 from spkg.cwmp.events import method_event
+from spkg.cwmp.faults import FaultCode, MethodFaultError
 from spkg.cwmp.schedule import Moment
 from spkg.errors import HostError
 
@@ -21,6 +22,8 @@ FACT_REBOOT_KEYS: Final = "reboot-keys"
 """The CommandKeys of the Reboots that are due, as a JSON array."""
 RESET_DUE: Final = "due"
 """The fact of a factory reset whose command was not started yet; then it is the id of the boot."""
+MAX_REBOOT_KEYS: Final = 64
+"""The most CommandKeys of Reboots that are kept: each becomes an event of the next boot."""
 TRY_AGAIN: Final = 60
 """After how many seconds a command that failed is started again."""
 
@@ -83,11 +86,18 @@ class Restarts:
         """Whether the state was reset: the agent has to begin anew."""
 
     def reboot(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Note a Reboot, durably, and return its answer (A.3.2.9)."""
-        keys = [*self._keys(), arguments["CommandKey"]]
+        """Note a Reboot, durably, and return its answer (A.3.2.9).
+
+        Raises:
+            MethodFaultError: So many wait already that the state would grow for ever.
+        """
+        keys = dict.fromkeys([*self._keys(), arguments["CommandKey"]])
+        if len(keys) > MAX_REBOOT_KEYS:
+            problem = f"the device is about to reboot, and at most {MAX_REBOOT_KEYS} CommandKeys are kept"
+            raise MethodFaultError(FaultCode.INTERNAL_ERROR, problem)
         with self._state.change() as change:
             change.fact(FACT_REBOOT, self._boot_id)
-            change.fact(FACT_REBOOT_KEYS, json.dumps([*dict.fromkeys(keys)]))
+            change.fact(FACT_REBOOT_KEYS, json.dumps([*keys]))
         return {}
 
     def factory_reset(self, _arguments: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -166,6 +166,7 @@ class Sessions:
                 session,
                 answer=self._answer,
                 took=lambda request, message: self._took(request, message, talk),
+                clock=lambda: self._outside.boot().seconds,
                 trace=self._trace,
                 most=MAX_PIPELINED if self._settings.pipelining else 1,
             )

@@ -227,6 +227,9 @@ def test_urls_of_an_acs_are_accepted(url: str) -> None:
         "http://h/é",
         "http://[::1/",
         "http://h/" + "a" * 256,
+        "https://h/#part",
+        "http://a..b/",
+        f"http://{'a' * 80}.example/",
     ],
 )
 def test_what_is_no_url_of_an_acs_is_refused(url: str) -> None:

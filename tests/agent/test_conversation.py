@@ -1,6 +1,6 @@
 """A session carried over a connection: posts, answers, calls, and what is no envelope."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -24,7 +24,13 @@ class Line:
         return self.answers.pop(0)
 
 
-def carry(line: Line, *requests: Request, most: int = 1) -> tuple[int, list[str], list[str]]:
+def stopped() -> float:
+    return 0.0
+
+
+def carry(
+    line: Line, *requests: Request, most: int = 1, clock: Callable[[], float] = stopped
+) -> tuple[int, list[str], list[str]]:
     """Carry a session, and return the posts, the calls, and the requests that were answered."""
     calls: list[str] = []
     taken: list[str] = []
@@ -38,6 +44,7 @@ def carry(line: Line, *requests: Request, most: int = 1) -> tuple[int, list[str]
         Session(INFORM, requests),
         answer=answer,
         took=lambda request, message: taken.append(f"{request.method}:{message.kind.value}"),
+        clock=clock,
         most=most,
     )
     return posts, calls, taken
@@ -97,7 +104,34 @@ def test_every_envelope_is_traced() -> None:
         Session(INFORM),
         answer=lambda _message: b"",
         took=lambda _request, _message: None,
+        clock=stopped,
         trace=lambda direction, octets: seen.append((direction, octets)),
     )
 
     assert seen == [("sent", b"<inform/>"), ("received", inform_response("1"))]
+
+
+class Endless(Line):
+    """A server that always asks for something more, and takes its time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.now = 0.0
+        self._seconds = seconds
+
+    def post(self, envelopes: Sequence[bytes]) -> bytes:
+        self.now += self._seconds
+        self.posts.append(tuple(envelopes))
+        return inform_response("1") if len(self.posts) == 1 else request("GetRPCMethods")
+
+
+@pytest.mark.parametrize(("seconds", "got"), [(0.25, "10000 posts in 2500 s"), (90, "40 posts in 3600 s")])
+def test_a_server_that_asks_for_ever_is_left(seconds: float, got: str) -> None:
+    line = Endless(seconds)
+
+    with pytest.raises(BrokenSessionError) as caught:
+        carry(line, clock=lambda: line.now)
+
+    assert str(caught.value) == (
+        f"expected the end of the session within 10000 posts and 3600 s, got {got}, and no end"
+    )

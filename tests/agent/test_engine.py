@@ -175,6 +175,16 @@ def test_a_scheduled_inform_comes_once_and_outlives_a_reboot_r17_e16(tmp_path: P
         assert ("M ScheduleInform", "s1") in device.events(scheduled[0])
 
 
+def test_as_many_informs_are_scheduled_as_can_wait(tmp_path: Path) -> None:
+    asked = request("ScheduleInform", arguments(DelaySeconds=100, CommandKey="s"))
+    with ScriptedAcs(session(*[asked] * 65)) as acs, life(tmp_path, acs) as device:
+        device.step()
+
+        assert len(device.agent.state.schedule()) == 64
+        refusals = [post.text("FaultString") for post in acs.posts if post.method == "Fault"]
+        assert refusals == ["64 Informs are scheduled, and at most 64 can be"]
+
+
 def test_a_reboot_comes_after_the_session_and_its_key_after_the_boot_r14_s16(tmp_path: Path) -> None:
     plan = session(request("Reboot", arguments(CommandKey="r1")))
     with ScriptedAcs(plan) as acs, life(tmp_path, acs) as device:
@@ -413,6 +423,17 @@ def test_an_event_of_a_provider_outlives_a_power_cut_e13(tmp_path: Path) -> None
         device.run(seconds=30)
 
         assert ("X 00D09E Radar", "") in device.events()
+
+
+def test_a_provider_that_raises_events_for_ever_does_not_fill_the_state(tmp_path: Path) -> None:
+    with ScriptedAcs(lambda _post: Answer(status=500)) as acs, life(tmp_path, acs) as device:
+        engine = device.agent.engine
+        for number in range(64):
+            engine.raise_event(Event(f"X 00D09E Radar{number}"))
+
+        with pytest.raises(RefusedError, match="an event more than the 64 that wait for a session"):
+            engine.raise_event(Event("X 00D09E Radar64"))
+        engine.raise_event(Event("X 00D09E Radar0"))  # it waits already
 
 
 def test_without_a_clock_the_time_since_boot_is_told_x16(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from spkg.agent.keeper_client import KeeperGoneError
 from spkg.agent.state import FACT_RESET, AgentState
 from spkg.cwmp.events import Event
+from spkg.cwmp.faults import MethodFaultError
 from tests.support.simulated_device import DOWNLOAD, Agent, SimulatedDevice
 
 
@@ -39,6 +40,21 @@ def test_a_reboot_comes_once_and_its_keys_are_told_in_the_next_boot_r14_e12_e16(
     assert (before, device.commanded) == ((), [1])
     assert agent.state.events() == (Event("M Reboot", "a  b "), Event("M Reboot", ""))
     assert agent.restarts.is_due is False
+
+
+def test_an_acs_that_asks_for_ever_does_not_fill_the_state(tmp_path: Path, device: SimulatedDevice) -> None:
+    agent = Agent(tmp_path / "state", device)
+    for number in range(64):
+        agent.restarts.reboot({"CommandKey": str(number)})
+
+    with pytest.raises(MethodFaultError) as caught:
+        agent.restarts.reboot({"CommandKey": "64"})
+
+    assert (caught.value.code, caught.value.text) == (
+        9002,
+        "the device is about to reboot, and at most 64 CommandKeys are kept",
+    )
+    assert agent.restarts.reboot({"CommandKey": "63"}) == {}  # it is kept already
 
 
 def test_a_start_in_the_same_boot_runs_the_command_again(tmp_path: Path, device: SimulatedDevice) -> None:
