@@ -1,17 +1,23 @@
 """Giving up rights: who talks to the ACS keeps its user, its network, and its own directories."""
 
+import errno
 import os
 import pwd
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from spkg.agent.settings import AgentConfig, ProviderKind
 from spkg.common.landlock import confine_changes
 from spkg.errors import HostError, os_problem
 
-__all__ = ["Rights", "give_up_rights", "prepare_directories", "talker_of"]
+__all__ = ["Rights", "can_change", "give_up_rights", "prepare_directories", "talker_of"]
+
+MAX_LINKS: Final = 40
+"""How many symbolic links one path may lead through, as for the kernel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +55,20 @@ def prepare_directories(config: AgentConfig, talker: tuple[int, int] | None) -> 
     """Make the directories of state, Options and transfers, and return that of transfers.
 
     Raises:
-        HostError: One can't be made, or belongs to somebody else.
+        HostError: One can't be made, belongs to somebody else, or would let the one who talks change what
+            he must not.
     """
     state = config.state.directory
     keeper = state.with_name(f"{state.name}-keeper")
-    own = [state] if config.vouchers is None else [state, config.vouchers.store.parent]
     try:
-        for directory in (*own, keeper):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if talker is not None:
-            for directory in own:
-                os.chown(directory, *talker, follow_symlinks=False)
+        keeper.mkdir(mode=0o700, parents=True, exist_ok=True)
         if keeper.stat().st_uid != os.geteuid() or keeper.is_symlink():
             raise HostError(f"{keeper}: belongs to somebody else", hint="remove it; it is made anew")
+        for directory in _own(config):
+            _hand_over(directory, talker)
+        if talker is not None:
+            for path in (keeper, config.source, config.device.file, *config.install.trust):
+                _check_out_of_reach(path, talker)
         keeper.chmod(0o700)
     except OSError as exc:
         raise HostError(os_problem(exc)) from exc
@@ -79,6 +86,8 @@ def give_up_rights(config: AgentConfig, talker: tuple[int, int] | None) -> Right
             os.setgroups([])
             os.setgid(talker[1])
             os.setuid(talker[0])
+        for directory in _own(config):  # those within its own were not made before
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         opened = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in _writable(config)]
     except OSError as exc:
         raise HostError(os_problem(exc)) from exc
@@ -90,11 +99,96 @@ def give_up_rights(config: AgentConfig, talker: tuple[int, int] | None) -> Right
     return Rights(confined=confined, is_root=os.geteuid() == 0)
 
 
+def can_change(path: Path, talker: tuple[int, int]) -> Path | None:
+    """Return what on the way to a path a user can change, so that it leads elsewhere; None if nothing is.
+
+    Args:
+        path: The path; symbolic links are followed, and what is not there is nobody's.
+        talker: The user and group.
+
+    Raises:
+        OSError: It can't be followed.
+    """
+    user, group = talker
+    for one in _way(path):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found = one.lstat()
+            writable = found.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if found.st_gid == group else 0))
+            # In a sticky directory nobody replaces what others have made; the mode of a link means nothing.
+            safe = stat.S_ISLNK(found.st_mode) or found.st_mode & stat.S_ISVTX
+            if found.st_uid == user or (writable and not safe):
+                return one
+    return None
+
+
+def _way(path: Path) -> Iterator[Path]:
+    """Yield every directory and every symbolic link that decides where a path leads, and its end."""
+    root, *names = path.absolute().parts
+    here, links = Path(root), 0
+    yield here
+    while names:
+        name = names.pop(0)
+        one = here.parent if name == ".." else here / name
+        yield one
+        if not one.is_symlink():
+            here = one
+            continue
+        links += 1
+        if links > MAX_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        target = one.readlink()
+        here = Path(target.anchor) if target.is_absolute() else here
+        names = [*(part for part in target.parts if part != target.anchor), *names]
+
+
+def _hand_over(directory: Path, talker: tuple[int, int] | None) -> None:
+    """Make a directory, and give it to who talks, if nothing of others is in it.
+
+    Raises:
+        HostError: Something is.
+        OSError: It can't be made.
+    """
+    if talker is not None and can_change(directory.parent, talker) is not None:
+        return  # whatever lies there may be a link to somewhere else: it is made without our rights
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if talker is None:
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(descriptor).st_uid == talker[0]:
+            return
+        with os.scandir(descriptor) as entries:
+            in_use = next(entries, None) is not None
+        if in_use:
+            problem = "expected a directory of its own for the user who talks to servers, got one in use"
+            hint = "name one that does not exist: it is made, and gets the right owner"
+            raise HostError(f"{directory}: {problem}", hint=hint)
+        os.fchown(descriptor, *talker)
+    finally:
+        os.close(descriptor)
+
+
+def _check_out_of_reach(path: Path, talker: tuple[int, int]) -> None:
+    """Check that nobody who talks to servers can put something else in the place of a file.
+
+    Raises:
+        HostError: He can.
+    """
+    found = can_change(path, talker)
+    if found is not None:
+        raise HostError(
+            f"{path}: the user who talks to servers can change it, because {found} is writable for that user",
+            hint="give it to root, and let nobody else write there",
+        )
+
+
+def _own(config: AgentConfig) -> Iterable[Path]:
+    """Return the directories that belong to who talks."""
+    store = () if config.vouchers is None else (config.vouchers.store.parent,)
+    return dict.fromkeys((config.state.directory, *store))
+
+
 def _writable(config: AgentConfig) -> Iterable[Path]:
     """Return the directories in which this process changes files."""
-    found = [config.state.directory]
-    if config.vouchers is not None:
-        found.append(config.vouchers.store.parent)
     files = (one.path for one in config.providers if one.kind is ProviderKind.FILE)
-    found += [path.parent for path in files if path is not None]
-    return dict.fromkeys(found)
+    return dict.fromkeys((*_own(config), *(path.parent for path in files if path is not None)))

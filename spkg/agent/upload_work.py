@@ -2,10 +2,12 @@
 
 import json
 import os
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from spkg.agent.rights import can_change
 from spkg.agent.settings import UploadSource
 from spkg.common.landlock import confine
 from spkg.common.printable import size
@@ -53,8 +55,15 @@ def upload_work(
         descriptor = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, REPORT_MODE)
         status, code, text = "sent", 0, ""
         try:
+            # Who can put another file in its place, such as a link, must not have it read with our rights.
+            theirs = (
+                source.file is not None and user is not None and can_change(source.file, user) is not None
+            )
+            if theirs:
+                _leave_rights(user)
             octets = _read(source, environment, clock)
-            _leave_rights(user)
+            if not theirs:
+                _leave_rights(user)
             send_file(octets, location, Login(**login), patience=UPLOAD_PATIENCE, sleep=sleep)
         except SpkgError as exc:
             refused = exc.reason == LOGIN
@@ -80,11 +89,14 @@ def _read(source: UploadSource, environment: Mapping[str, str], clock: Callable[
     """Return what is to be sent.
 
     Raises:
-        FailedError: The command fails, or there is too much.
+        FailedError: The command fails, the file is none, or there is too much.
         OSError: The file can't be read.
     """
     if source.file is not None:
-        with source.file.open("rb") as file:
+        descriptor = os.open(source.file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+                raise FailedError(f"{source.file}: expected a file, got a pipe")
             octets = file.read(source.max_size + 1)
     else:
         done = run_program(

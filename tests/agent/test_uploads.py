@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -222,6 +223,40 @@ def test_the_process_that_talks_to_the_server_has_no_rights() -> None:
     assert server.taken == [("/config?id=7", CONTENTS)]
     assert re.search(r"Uid:\s+65534\s+65534\s+65534", identity[0])
     assert re.search(r"Groups:\s*\n", identity[0])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_link_of_who_talks_shows_nothing_that_is_hidden_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with TemporaryDirectory(prefix="spkg-test-upload-") as name:
+        Path(name).chmod(0o755)
+        monkeypatch.chdir(name)
+        Path("hidden").write_bytes(CONTENTS)
+        Path("hidden").chmod(0o600)
+        Path("theirs").mkdir()
+        os.chown("theirs", 65534, 65534)
+        Path("theirs/log").symlink_to("../hidden")
+        Path("theirs/open").write_bytes(CONTENTS)
+        news = []
+        for file in ("theirs/log", "theirs/open"):
+            with taking() as (url, server):
+                settings = source(file=Path(file).absolute())
+                with keeping(keeper_config(uploads=settings.uploads, user=(65534, 65534))) as keeper:
+                    keeper.start_upload(token="t", url=url, username="", password="", file_type=TYPE)
+                    news.append((over(keeper).result, [octets for _, octets in server.taken]))
+        monkeypatch.chdir("/")
+
+    assert [octets for _, octets in news] == [[], [CONTENTS]]
+    assert news[0][0] is not None
+    assert news[0][0]["message"].endswith("permission denied")
+
+
+def test_a_pipe_in_the_place_of_a_file_does_not_hold_the_transfer_up() -> None:
+    os.mkfifo("pipe")
+    with taking() as (url, _):
+        news = uploaded(source(file=Path("pipe")), url)
+
+    assert news.result is not None
+    assert news.result["message"] == "pipe: expected a file, got a pipe"
 
 
 def test_a_server_that_is_busy_is_asked_again() -> None:
