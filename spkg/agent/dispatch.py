@@ -22,7 +22,7 @@ __all__ = ["Dispatcher"]
 
 Arguments = Mapping[str, Any]
 
-MAX_SCHEDULED: Final = 64
+MAX_SCHEDULED_INFORMS: Final = 64
 """The most Informs that ScheduleInform can have waiting."""
 
 
@@ -106,8 +106,8 @@ class Dispatcher:
             MethodFaultError: So many wait that the state would grow for ever.
         """
         waiting = len(self.state.schedule())
-        if waiting >= MAX_SCHEDULED:
-            problem = f"{waiting} Informs are scheduled, and at most {MAX_SCHEDULED} can be"
+        if waiting >= MAX_SCHEDULED_INFORMS:
+            problem = f"{waiting} Informs are scheduled, and at most {MAX_SCHEDULED_INFORMS} can be"
             raise MethodFaultError(FaultCode.INTERNAL_ERROR, problem)
         due = DueTime.after(given["DelaySeconds"], self.clock(), self.boot_id)
         with self.state.change() as change:

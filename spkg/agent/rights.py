@@ -103,7 +103,7 @@ def can_change(path: Path, talker: tuple[int, int]) -> Path | None:
     """Return what on the way to a path a user can change, so that it leads elsewhere; None if nothing is.
 
     Args:
-        path: The path; symbolic links are followed, and what is not there is nobody's.
+        path: The path; symbolic links are followed; what does not exist can be changed by its directory alone.
         talker: The user and group.
 
     Raises:

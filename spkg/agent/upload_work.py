@@ -89,7 +89,7 @@ def _read(source: UploadSource, environment: Mapping[str, str], clock: Callable[
     """Return what is to be sent.
 
     Raises:
-        FailedError: The command fails, the file is none, or there is too much.
+        FailedError: The command fails, a pipe is in the place of the file, or there is too much.
         OSError: The file can't be read.
     """
     if source.file is not None:
