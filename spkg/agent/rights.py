@@ -86,8 +86,9 @@ def give_up_rights(config: AgentConfig, talker: tuple[int, int] | None) -> Right
             os.setgroups([])
             os.setgid(talker[1])
             os.setuid(talker[0])
-        for directory in _own(config):  # those within its own were not made before
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for directory in _own(config):
+                if can_change(directory.parent, talker) is not None:  # it was not made before
+                    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         opened = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in _writable(config)]
     except OSError as exc:
         raise HostError(os_problem(exc)) from exc
@@ -103,7 +104,7 @@ def can_change(path: Path, talker: tuple[int, int]) -> Path | None:
     """Return what on the way to a path a user can change, so that it leads elsewhere; None if nothing is.
 
     Args:
-        path: The path; symbolic links are followed; what does not exist can be changed by its directory alone.
+        path: The path; symbolic links are followed. What does not exist counts by its directory.
         talker: The user and group.
 
     Raises:
