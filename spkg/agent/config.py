@@ -4,6 +4,7 @@ The ACS changes none of this: what it sets is in the agent's state, and goes bef
 """
 
 import re
+import stat
 from datetime import UTC, datetime
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -32,7 +33,7 @@ from spkg.agent.settings import (
 from spkg.common.obstacles import Obstacles
 from spkg.common.toml_document import Table, load_table
 from spkg.download.url import Location
-from spkg.errors import UsageError
+from spkg.errors import HostError, UsageError
 
 __all__ = ["acs_url_problem", "load_agent_config"]
 
@@ -61,8 +62,15 @@ def load_agent_config(path: Path) -> AgentConfig:
 
     Raises:
         FormatError: It is not a configuration; all that is wrong is in the error.
+        HostError: Anybody may write it: it says what the keeper starts as root.
         OSError: It can't be read.
     """
+    if path.stat().st_mode & stat.S_IWOTH:
+        raise HostError(
+            f"{path}: anybody may write it, so it is not used",
+            hint=f"chmod o-w {path}",
+            section="3.1",
+        )
     document = load_table(path)
     reader = _Reader(path.absolute().parent)
     config = AgentConfig(

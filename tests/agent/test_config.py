@@ -17,7 +17,7 @@ from spkg.agent.settings import (
     VoucherClock,
     WanAddress,
 )
-from spkg.errors import FormatError
+from spkg.errors import FormatError, HostError
 
 LEAST = """
 [device]
@@ -234,3 +234,14 @@ def test_urls_of_an_acs_are_accepted(url: str) -> None:
 )
 def test_what_is_no_url_of_an_acs_is_refused(url: str) -> None:
     assert acs_url_problem(url) is not None
+
+
+def test_a_file_that_anybody_may_write_is_not_used_d10(config: Callable[[str], AgentConfig]) -> None:
+    path = config(LEAST).source
+    path.chmod(0o666)
+
+    with pytest.raises(HostError) as caught:
+        load_agent_config(path)
+
+    assert str(caught.value) == f"{path}: anybody may write it, so it is not used [TR-069 3.1]"
+    assert caught.value.hint == f"chmod o-w {path}"

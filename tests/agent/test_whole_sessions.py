@@ -349,6 +349,58 @@ def test_a_provider_raises_the_end_of_diagnostics_e13_e15(tmp_path: Path) -> Non
         assert device.events() == [("8 DIAGNOSTICS COMPLETE", "")]
 
 
+def test_each_request_of_ours_has_an_id_of_its_own_x8_a1(tmp_path: Path) -> None:
+    plan = session(download("a"), download("b", "http://files.example/q"))
+    with ScriptedAcs(plan) as acs, life(tmp_path, acs) as device:
+        device.run(seconds=5)
+        for _ in range(2):
+            device.keeper.end(device.world.boot_id, {**APPLIED, "reboot_required": False})
+            device.run(seconds=5)
+
+        ours = [post for post in acs.posts if post.method in {"Inform", "TransferComplete"}]
+        assert len(ours) >= 4
+        assert len({post.id for post in ours} - {None}) == len(ours)
+
+
+def test_a_transfer_begins_when_the_session_is_over_t7(tmp_path: Path) -> None:
+    usual, seen = session(download("a"), request("GetQueuedTransfers")), list[list[str]]()
+
+    def plan(post: Post) -> Answer:
+        seen.append(device.keeper.names())
+        return usual(post)
+
+    with ScriptedAcs(plan) as acs, life(tmp_path, acs) as device:
+        device.run(seconds=5)
+
+        assert seen == [[]] * 4
+        assert device.keeper.names() == ["apply"]
+
+
+def test_a_queue_is_listed_while_it_is_worked_off_r16_r18(tmp_path: Path) -> None:
+    plan = session(download("a"), download("b", "http://files.example/q"))
+    with ScriptedAcs(plan) as acs, life(tmp_path, acs) as device:
+        device.run(seconds=5)
+        acs.plan = session(request("GetQueuedTransfers"))
+        device.agent.engine.force()
+        device.run(seconds=5)
+
+        keys, states = ([*acs.posts[-1].texts(name)] for name in ("CommandKey", "State"))
+        assert list(zip(keys, states, strict=True)) == [("a", "2"), ("b", "1")]
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+def test_an_inform_is_scheduled_for_later_and_never_for_now_r17(delay: int, tmp_path: Path) -> None:
+    plan = session(request("ScheduleInform", arguments(DelaySeconds=delay, CommandKey="k")))
+    with ScriptedAcs(plan) as acs, life(tmp_path, acs) as device:
+        device.run(seconds=5)
+
+        if delay:
+            assert device.events() == [("M ScheduleInform", "k"), ("3 SCHEDULED", "")][::-1]
+        else:
+            assert acs.posts[-1].text("FaultCode") == "9003"
+            assert len(device.informs()) == 1
+
+
 def test_a_session_waits_for_no_more_than_its_time_s15(tmp_path: Path) -> None:
     with ScriptedAcs(session()) as acs, life(tmp_path, acs) as device:
         assert device.config.acs.timeout == 30
