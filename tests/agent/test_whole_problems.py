@@ -331,3 +331,16 @@ def test_many_sessions_leave_nothing_behind_problem_50(tmp_path: Path) -> None:
         (_, files), *_, (_, files_after) = seen
         assert files_after <= files
         assert seen[2][0] - seen[1][0] < 400
+
+
+@pytest.mark.parametrize("name", ["X Y", "X_00D09E_", "A..B", "X_Name", "1st"])
+def test_a_name_that_is_none_is_not_served_p1(name: str, tmp_path: Path) -> None:
+    said = {f"{ROOT}UserInterface.{name}": {"type": "string(64)", "value": "a"}}
+    (tmp_path / "gateway.json").write_text(json.dumps(said))
+    gateway = '[[provider]]\nname = "gateway"\nfile = "gateway.json"\npaths = ["UserInterface."]\n'
+    plan = session(get_values("UserInterface."), get_values(CODE))
+    with ScriptedAcs(plan) as acs, life(tmp_path, acs, gateway) as device:
+        device.run(seconds=5)
+
+        assert [post.text("FaultCode") for post in acs.posts[2:]] == ["9002", None]
+        assert is_over(device)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.documents.clauses import CLAUSES, clauses_page
 from tests.documents.pages import COMMANDS, WARNINGS, blocks, commands_page, name_of, pages, warnings_page
 from tests.documents.running import refreshed
 
@@ -16,6 +17,7 @@ def _fresh() -> Iterator[tuple[Path, str]]:
     """Give each page that is made from the program, whole or in part, with the text it should have."""
     yield COMMANDS, commands_page()
     yield WARNINGS, warnings_page()
+    yield CLAUSES, clauses_page()
     for page in pages():
         if any(block.info == "console" for block in blocks(page)):
             yield page, refreshed(page)
