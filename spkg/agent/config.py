@@ -406,13 +406,19 @@ class _Reader:
             return None
         if not text:
             self._wrong(table, key, "must be a path, got an empty string")
-        return self._directory / text
+        return self._directory / self._named(table, key, text)
 
     def _paths(self, table: Table, key: str) -> tuple[Path, ...]:
         found = self._texts(table, key)
         if not found or not all(found):
             self._wrong(table, key, "missing; name files of trusted certificates")
-        return tuple(self._directory / one for one in found)
+        return tuple(self._directory / self._named(table, key, one) for one in found)
+
+    def _named(self, table: Table, key: str, text: str) -> str:
+        """Return the text of a path, if the system can take it."""
+        if "\0" in text:
+            self._wrong(table, key, "must be a path without NUL")
+        return text
 
     def _switch(self, table: Table, key: str, *, default: bool) -> bool:
         value: bool | None = None

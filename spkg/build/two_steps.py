@@ -69,6 +69,8 @@ class SigningRequest:
         Raises:
             FormatError: It is not such a request, or contradicts itself.
         """
+        if len(octets) > MAX_REQUEST:
+            raise FormatError(f"the request has more than {MAX_REQUEST} bytes", source=name)
         try:
             document = json.loads(octets)
         except (ValueError, RecursionError) as exc:
@@ -80,7 +82,7 @@ class SigningRequest:
                 package=_text(document, "package"),
                 digest=Digest(_text(document, "digest")),
                 attributes=b64decode(_text(document, "signed_attributes"), validate=True),
-                certificate=_certificates(_text(document, "certificate"), name)[0],
+                certificate=read_certificates(_text(document, "certificate").encode(), name)[0],
                 chain=tuple(_certificates(document.get("chain") or "", name)),
             )
         except HostError as exc:
@@ -153,7 +155,8 @@ def attach_signer_info(package: Package, request: SigningRequest, octets: bytes)
     Raises:
         RefusedError: The request is of another package, or this signer has already signed.
         UntrustedError: The signature does not hold, or is another signer's.
-        FormatError: It is neither, or the block would have too many signatures or certificates.
+        FormatError: It is neither, the package has it already, or the block would have too many signatures or
+            certificates.
     """
     _check_request(package, request)
     info = _info_of(request, octets)
@@ -189,7 +192,11 @@ def _checked(package: Package, request: SigningRequest, octets: bytes) -> bytes:
     """Return a block whose new signature holds."""
     block = load_block(octets)
     before = [signer.octets for signer in package.block.signers]
-    (index,) = [number for number, signer in enumerate(block.signers) if signer.octets not in before]
+    new = [number for number, signer in enumerate(block.signers) if signer.octets not in before]
+    if len(new) != 1 or len(block.signers) != len(before) + 1:
+        problem = f"expected one SignerInfo that the package does not have, got {len(new)}"
+        raise FormatError(problem, section="E.5")
+    (index,) = new
     check_one_signature(block, index, package.signed, request.certificate, request.digest)
     return octets
 

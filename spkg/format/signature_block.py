@@ -277,7 +277,14 @@ def signer_info(certificate: bytes, digest: Digest, attributes: bytes, signature
         digest: The digest of the contents and of the attributes.
         attributes: What :func:`signed_attributes` returned.
         signature: The RSA PKCS #1 v1.5 signature, as long as the modulus.
+
+    Raises:
+        FormatError: The attributes are not DER.
     """
+    try:
+        loaded = cms.CMSAttributes.load(attributes, strict=True)
+    except ValueError as exc:
+        raise FormatError(f"the signed attributes can't be read: {exc}", section="E.5") from exc
     tbs = x509.Certificate.load(certificate)["tbs_certificate"]
     algorithm = {"algorithm": digest.value, "parameters": core.Null()}
     info = cms.SignerInfo(
@@ -288,7 +295,7 @@ def signer_info(certificate: bytes, digest: Digest, attributes: bytes, signature
                 value={"issuer": tbs["issuer"], "serial_number": tbs["serial_number"]},
             ),
             "digest_algorithm": algorithm,
-            "signed_attrs": cms.CMSAttributes.load(attributes),
+            "signed_attrs": loaded,
             "signature_algorithm": {"algorithm": "rsassa_pkcs1v15", "parameters": core.Null()},
             "signature": signature,
         }

@@ -131,8 +131,12 @@ def read_key_file(path: Path) -> bytes:
         HostError: It is too large.
         OSError: It can't be read.
     """
-    with path.open("rb") as file:
-        octets = file.read(MAX_KEY_FILE + 1)
+    try:
+        with path.open("rb") as file:
+            octets = file.read(MAX_KEY_FILE + 1)
+    except OSError as exc:
+        exc.filename = exc.filename or str(path)  # reading does not name it
+        raise
     if len(octets) > MAX_KEY_FILE:
         raise HostError(f"{path} is larger than {MAX_KEY_FILE} bytes")
     return octets

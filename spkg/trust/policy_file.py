@@ -92,6 +92,8 @@ def _texts(table: Table, key: str) -> tuple[str, ...] | None:
         raise table.error(key, "must not be empty; leave the key out instead")
     if not all(found):
         raise table.error(key, "must not contain an empty string")
+    if any("\0" in one for one in found):
+        raise table.error(key, "must not contain NUL")
     return found
 
 
@@ -169,7 +171,10 @@ def _moment(table: Table, key: str) -> datetime | None:
         return None
     if not isinstance(value, datetime):
         raise table.error(key, "must be a date or a time, such as 2026-01-31T12:00:00Z")
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError as exc:
+        raise table.error(key, "must be a time of the years 1 to 9999 in UTC") from exc
 
 
 def _duration(table: Table, key: str) -> timedelta | None:

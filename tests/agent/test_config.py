@@ -205,6 +205,17 @@ def test_all_that_is_wrong_is_shown_at_once(config: Callable[[str], AgentConfig]
     assert len(caught.value.others) >= 3
 
 
+def test_a_path_that_the_system_cannot_take_is_refused(config: Callable[[str], AgentConfig]) -> None:
+    with pytest.raises(FormatError) as caught:
+        config('[acs]\nca-bundle = "a\\u0000b"\n[install]\ntrust = ["c\\u0000d"]\n')
+
+    found = [str(one) for one in (caught.value, *caught.value.others) if "NUL" in str(one)]
+    assert [one.partition(": ")[2] for one in found] == [
+        "acs.ca-bundle: must be a path without NUL",
+        "install.trust: must be a path without NUL",
+    ]
+
+
 @pytest.mark.parametrize(
     "url",
     ["https://acs.example.net/", "http://192.0.2.1:7547/cwmp?x=1", "https://[2001:db8::1]:443/a"],

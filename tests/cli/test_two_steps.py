@@ -2,7 +2,9 @@
 
 import json
 import subprocess
+from base64 import b64encode
 from datetime import timedelta
+from hashlib import sha1
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,6 +136,22 @@ def test_one_of_another_signer_is_4() -> None:
     assert (result.exit_code, result.stderr) == (4, told)
 
 
+@pytest.mark.parametrize("octets", [b"", b"twice", b"theirs"])
+def test_what_is_not_one_new_signer_info_is_3(octets: bytes) -> None:
+    request()
+    (info,) = [one.octets for one in read(genuine()).block.signers]
+    Path("theirs.spkg").write_bytes(Draft(signers=(second_signer().identity(),)).encode())
+    (theirs,) = [one.octets for one in read(Path("theirs.spkg").read_bytes()).block.signers]
+    package = "theirs.spkg" if octets == b"theirs" else "u.spkg"
+    Path("info.der").write_bytes({b"": b"", b"twice": info + theirs, b"theirs": theirs}[octets])
+
+    result = run("attach", package, "request.json", "--signer-info", "info.der")
+
+    got = 2 if octets == b"twice" else 0
+    told = f"expected one SignerInfo that the package does not have, got {got} [TR-069 E.5]"
+    assert (result.exit_code, result.stderr) == (3, f"spkg: error: {told}\n")
+
+
 def test_another_packages_request_is_5() -> None:
     found = request()
     signature()
@@ -169,10 +187,15 @@ def test_attributes_of_another_package_are_not_believed() -> None:
         ({"package": 5}, "not a request: package must be a string"),
         ({"signed_attributes": "?"}, "not a request: Only base64 data is allowed"),
         ({"attributes_digest": "AAAA"}, "attributes_digest: the attributes do not have the stated digest"),
-        ({"certificate": ""}, "not a request: list index out of range"),
+        ({"certificate": ""}, "request.json contains no certificate"),
+        (
+            {"signed_attributes": "", "attributes_digest": b64encode(sha1(b"").digest()).decode()},
+            "the signed attributes can't be read: ",
+        ),
+        ({"more": "x" * (1 << 20)}, "request.json: the request has more than 1048576 bytes"),
         ({"certificate": "x"}, "request.json contains no certificate"),
     ],
-    ids=["schema", "digest", "type", "base64", "contradiction", "nobody", "nonsense"],
+    ids=["schema", "digest", "type", "base64", "contradiction", "nobody", "attributes", "size", "nonsense"],
 )
 def test_what_is_no_request_is_3(changes: dict[str, Any], problem: str) -> None:
     request(**changes)

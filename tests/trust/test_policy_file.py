@@ -126,6 +126,11 @@ EXPECTED_REVOCATION = 'expected "off", "if-present", "require" or "require-chain
             'not-before = "soon"',
             "trust.toml:2: not-before: expected a time such as 2026-01-31T12:00:00Z, got 'soon'",
         ),
+        (
+            "not-before = 9999-12-31T23:00:00-14:00",
+            "trust.toml:2: not-before: must be a time of the years 1 to 9999 in UTC",
+        ),
+        ('anchors = ["ca\\u0000.pem"]', "trust.toml:1: anchors: must not contain NUL"),
         ('grace = "long"', 'trust.toml:2: grace: must be a number of seconds, or a time such as "10min"'),
     ],
 )
@@ -162,6 +167,9 @@ def test_an_anchor_that_can_t_be_used_is_named(
     assert str(raised.value) == f"{tmp_path}/bad.pem contains no certificate"
     with pytest.raises(FileNotFoundError):
         settings('anchors = ["missing.pem"]')
+    with pytest.raises(OSError, match="Input/output error") as unread:
+        settings('anchors = ["/proc/self/mem"]')
+    assert unread.value.filename == "/proc/self/mem"
 
 
 def test_what_a_policy_skips_is_said(tmp_path: Path, settings: Callable[..., PolicySettings]) -> None:
