@@ -10,8 +10,8 @@ LIFE = """
 import sys
 from pathlib import Path
 from spkg.agent.preload import preload
-from tests.agent.test_engine import download, request, set_values
-from tests.support.acs import ScriptedAcs, session
+from tests.support.acs import Answer, ScriptedAcs, request, session
+from tests.support.acs_calls import download, set_values
 from tests.support.agent_kit import Life
 
 preload()
@@ -31,7 +31,7 @@ with ScriptedAcs(plan) as acs:
     device.agent.status.refresh()
     device.agent.answers.answer("parameters", {"path": ""})
     device.agent.answers.answer("config", {})
-    acs.plan = lambda _post: __import__("tests.support.acs").support.acs.Answer(status=500)
+    acs.plan = lambda _post: Answer(status=500)
     device.agent.engine.force()
     device.run(seconds=5)
     assert len(acs.posts) > 7, acs.methods

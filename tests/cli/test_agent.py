@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,51 +26,15 @@ from tests.support.acs import (
     response,
     session,
 )
+from tests.support.agent_place import CONFIG, LONGEST, SECRETS, furnish_agent, until
 from tests.support.commands import process, run
-from tests.support.kit import root
-
-DEVICE = """
-[device]
-manufacturer = "2Wire"
-oui = "00D09E"
-product-class = "Gateway"
-serial-number = "123456789"
-software-version = "5.3"
-"""
-CONFIG = """
-[acs]
-url = "{url}"
-password-file = "acs.password"
-[connection-requests]
-listen = "127.0.0.1:0"
-host = "127.0.0.1"
-username = "acs"
-password-file = "request.password"
-[device]
-file = "device.toml"
-[install]
-root = "root"
-trust = ["ca.pem"]
-[commands]
-reboot = ["touch", "rebooted"]
-[state]
-directory = "state"
-"""
-LONGEST = 30.0
-"""How long anything may take, in seconds."""
-SECRETS = ("geheim", "sesam")
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory to work in, with a device, a root and what is trusted."""
     monkeypatch.chdir(tmp_path)
-    Path("device.toml").write_text(DEVICE)
-    Path("ca.pem").write_bytes(root().pem)
-    Path("root").mkdir()
-    for name, secret in zip(("acs.password", "request.password"), SECRETS, strict=True):
-        Path(name).write_text(f"{secret}\n")
-        Path(name).chmod(0o600)
+    furnish_agent()
     return tmp_path
 
 
@@ -96,14 +59,6 @@ def agent(*words: str) -> tuple[int, str, str]:
         return ended.returncode, ended.stdout, ended.stderr
     done = run("agent", *words, "--config", "agent.toml")
     return done.exit_code, done.stdout, done.stderr
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition, but not for ever."""
-    end = time.monotonic() + LONGEST
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.05)
 
 
 @contextmanager

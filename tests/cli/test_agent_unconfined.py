@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from spkg.agent.rights import Rights
-from tests.cli.test_agent import CONFIG, DEVICE, SECRETS, until
 from tests.support.acs import Answer, ScriptedAcs, session
+from tests.support.agent_place import CONFIG, furnish_agent, until
 from tests.support.commands import run
-from tests.support.kit import root
 
 VOUCHERS = '[vouchers]\nstore = "options.db"\ntrust = ["ca.pem"]\n'
 
@@ -25,12 +24,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(
         "spkg.agent.service.give_up_rights", lambda _config, _talker: Rights(confined=False, is_root=False)
     )
-    Path("device.toml").write_text(DEVICE)
-    Path("ca.pem").write_bytes(root().pem)
-    Path("root").mkdir()
-    for name, secret in zip(("acs.password", "request.password"), SECRETS, strict=True):
-        Path(name).write_text(f"{secret}\n")
-        Path(name).chmod(0o600)
+    furnish_agent()
     return tmp_path
 
 

@@ -103,7 +103,7 @@ def test_a_file_that_is_moved_has_one_name_after_a_power_cut(tmp_path: Path) -> 
     # Once a bug: on btrfs the new name may be durable, and the old one still be there.
     one = ("all", "btrfs", "twice", 1)
 
-    found = sweep(tmp_path, one, first=12, step=1, last=14)
+    found = sweep(tmp_path, one, first=11, step=1, last=15)
 
     assert [problem for each in found for problem in wrong(each, "all", "twice")] == []
     assert {each["outcome"] for each in found} == {"discarded", "done"}
