@@ -1,5 +1,6 @@
 """Envelopes for the log: passwords never get there."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from lxml import etree
@@ -32,15 +33,31 @@ def masked_envelope(octets: bytes) -> str:
         root = parse(octets, "an envelope", MAX_TRACED, section="3.5", lenient=True)
     except FormatError as exc:
         return f"[{len(octets)} bytes that are no envelope: {exc.problem}]"
-    for element in [*root.iter()]:
+    elements = [*root.iter()]
+    values = {f"#{name}": one for one in elements if (name := one.get("id")) is not None}
+    secret: list[XmlElement] = []
+    structures: dict[XmlElement, None] = {}  # each once, however many names it has
+    for element in elements:
+        parent = element.getparent()
         if is_secret(_local(element)):
-            _mask(element)
-        elif _local(element) == "Name" and is_secret((element.text or "").strip()):
-            for sibling in element.itersiblings():
-                _mask(sibling)
-            for sibling in element.itersiblings(preceding=True):
-                _mask(sibling)
+            secret.append(element)
+        elif parent is not None and _local(element) == "Name" and _names_secret(element, values):
+            structures[parent] = None
+    for structure in structures:
+        secret += [one for one in structure if _local(one) != "Name"]
+    for element in secret:
+        for one in [*element.iter()]:
+            _mask(_referred(one, values))
     return etree.tostring(root, encoding="unicode")
+
+
+def _names_secret(name: XmlElement, values: Mapping[str, XmlElement]) -> bool:
+    return is_secret((_referred(name, values).text or "").strip())
+
+
+def _referred(element: XmlElement, values: Mapping[str, XmlElement]) -> XmlElement:
+    """Return the element that holds a value: the one that an href refers to, or *element* itself."""
+    return values.get(element.get("href") or "", element)
 
 
 def _local(element: XmlElement) -> str:

@@ -27,6 +27,12 @@ def struct(name: str, value: str) -> str:
         f"<c:SetParameterValues>{struct('A.ConnectionRequestPassword', 'geheim')}</c:SetParameterValues>",
         f"<c:SetParameterValues>{struct('A.PreSharedKey.1.PreSharedKey', 'geheim')}</c:SetParameterValues>",
         f"<c:SetParameterValues>{struct(' A.Password ', 'geheim')}</c:SetParameterValues>",
+        "<c:Download><Password href='#p'/></c:Download><p id='p'>geheim</p>",
+        f"<c:X>{struct('A.Password', '')}</c:X>".replace("<Value>", "<Value href='#p'>")
+        + "<p id='p'>geheim</p>",
+        f"<c:X>{struct('', 'geheim')}</c:X>".replace("<Name>", "<Name href='#n'>")
+        + "<n id='n'>A.Password</n>",
+        "<c:X><Password><item href='#p'/></Password></c:X><p id='p'><q>geheim</q></p>",
         "<c:X><item><Value><![CDATA[geheim]]></Value><Name>A.KeyPassphrase</Name></item></c:X>",
     ],
 )
@@ -69,3 +75,9 @@ def test_what_cannot_be_read_is_not_shown(octets: bytes) -> None:
 )
 def test_secrets_are_known_by_their_names(name: str, *, expected: bool) -> None:
     assert is_secret(name) is expected
+
+
+def test_an_envelope_made_of_names_costs_no_more_than_others() -> None:
+    text = masked_envelope(envelope(f"<c:X>{'<Name>A.Password</Name>' * 30_000}<Value>geheim</Value></c:X>"))
+
+    assert "geheim" not in text

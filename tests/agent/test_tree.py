@@ -485,6 +485,17 @@ def test_without_back_up_a_new_url_is_for_all_later_connections(tmp_path: Path) 
         assert found.state.trial() is None
 
 
+def test_a_name_that_no_header_can_carry_is_refused(own: Bench) -> None:
+    with pytest.raises(MethodFaultError) as caught:
+        own.tree.set_values([text(f"{MANAGEMENT}Username", "a\r\nX: y")], "k")
+
+    assert caught.value.parameters == (
+        ParameterFault(
+            f"{MANAGEMENT}Username", FaultCode.INVALID_VALUE, "must not contain control characters"
+        ),
+    )
+
+
 def test_the_acs_does_not_go_from_https_to_http(own: Bench) -> None:
     with pytest.raises(MethodFaultError) as caught:
         own.tree.set_values([text(f"{MANAGEMENT}URL", "http://acs.example.net/")], "k")

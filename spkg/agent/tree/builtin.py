@@ -240,7 +240,9 @@ class BuiltIns:
         }
         return (
             self._kept(ACS_URL, "string(256)", self._first_url, check=self.url_problem),
-            self._kept(ACS_USERNAME, "string(256)", lambda: acs.username or self._identity()),
+            self._kept(
+                ACS_USERNAME, "string(256)", lambda: acs.username or self._identity(), check=_name_problem
+            ),
             self._kept(ACS_PASSWORD, "string(256)", str, secret=True),
             self._kept("ManagementServer.PeriodicInformEnable", "boolean", lambda: str(int(inform.enable))),
             self._kept(
@@ -349,6 +351,11 @@ class BuiltIns:
             except OSError as exc:
                 self._around.note(f"the software version can't be read: {os_problem(exc)}")
         return (self._device.software_version or "")[:64]
+
+
+def _name_problem(name: str) -> str | None:
+    """Return why nobody can log in with a name; None if that can be: no header has line breaks."""
+    return None if name.isprintable() else "must not contain control characters"
 
 
 def _row(name: str, kind: str, value: str) -> BuiltIn:
