@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from spkg.common.documents import Document
+from spkg.common.json_input import read_json
 from spkg.errors import FormatError, HostError, RefusedError, SpkgError, UsageError, os_problem
 
 __all__ = ["CONTROL", "ControlServer", "NotRunningError", "ask_agent", "follow_agent"]
@@ -92,7 +93,14 @@ class ControlServer:
         try:
             if self._open <= MOST:
                 await self._one(reader, writer)
-        except (OSError, ValueError, asyncio.IncompleteReadError, TimeoutError):
+        except (
+            OSError,
+            ValueError,
+            FormatError,
+            asyncio.IncompleteReadError,
+            asyncio.LimitOverrunError,
+            TimeoutError,
+        ):
             pass  # whoever asked has gone, or does not speak this
         finally:
             self._open -= 1
@@ -101,8 +109,12 @@ class ControlServer:
                 await writer.wait_closed()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        question = json.loads(await asyncio.wait_for(reader.readuntil(b"\n"), PATIENCE))
-        name, arguments = question["ask"], question.get("arguments", {})
+        question = read_json(await asyncio.wait_for(reader.readuntil(b"\n"), PATIENCE))
+        if not isinstance(question, dict):
+            raise FormatError("expected an object")
+        name, arguments = question.get("ask"), question.get("arguments", {})
+        if not isinstance(name, str) or not isinstance(arguments, dict):
+            raise FormatError("expected a question and its arguments")
         if name == "follow":
             await self._stream(reader, writer)
             return
@@ -201,10 +213,13 @@ def _line(document: Document) -> bytes:
 def _read(line: bytes) -> Document:
     try:
         found = json.loads(line)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise HostError("the agent ended before it answered") from exc
-    if "error" in found:
-        error = found["error"]
-        raise ERRORS[error["kind"]](error["message"], hint=error["hint"])
-    answer: Document = found["answer"]
+    error, answer = (found.get(key) if isinstance(found, dict) else None for key in ("error", "answer"))
+    if isinstance(error, dict):
+        hint = error.get("hint")
+        kind = ERRORS.get(str(error.get("kind")), HostError)
+        raise kind(str(error.get("message")), hint=None if hint is None else str(hint))
+    if not isinstance(answer, dict):
+        raise HostError("the agent answered something else than expected")
     return answer

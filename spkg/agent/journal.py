@@ -5,8 +5,10 @@ memory alone, since a session without news must not wear out the flash.  Passwor
 kept anywhere.
 """
 
+import errno
 import json
 import os
+import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -124,9 +126,29 @@ def read_log(path: Path, most: int) -> Iterator[LogEntry]:
         most: The most bytes that are read of each of its two files.
     """
     for file in (Path(f"{path}{OLDER}"), path):
-        with suppress(FileNotFoundError), file.open("rb") as lines:
-            for line in lines.read(most).split(b"\n"):
-                with suppress(ValueError):
+        for line in _read_file(file, most).split(b"\n"):
+            if line:
+                with suppress(ValueError, RecursionError):
                     entry = json.loads(line)
                     if isinstance(entry, dict) and isinstance(entry.get("text"), str):
                         yield entry
+
+
+def _read_file(path: Path, most: int) -> bytes:
+    """Return the contents of a file of the log; nothing if it is missing, or a link or pipe is in its place.
+
+    The reader may be root, and the user who writes the log is not.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b""
+    except OSError as exc:
+        if exc.errno == errno.ELOOP:
+            return b""
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(most) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""

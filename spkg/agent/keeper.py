@@ -43,6 +43,8 @@ LONGEST_KEY: Final = 32
 MAX_ARGUMENT_TEXT: Final = 256
 """The longest CommandKey, and the longest other text of a Download, in characters (Table 27)."""
 MAX_TOKEN: Final = 64
+MAX_PROVIDERS: Final = 32
+"""The most processes of providers that run at once, so that nobody fills the device with them."""
 PROVIDER_PREFIX: Final = "provider "
 """What the name of a program begins with that is a provider."""
 RESULT_KEYS: Final = (
@@ -363,6 +365,9 @@ class _Keeper:
         command = self._settings.providers.get(name)
         if command is None:
             raise UsageError("no such provider is configured")
+        running = sum(one.startswith(PROVIDER_PREFIX) for one in self._children.values())
+        if running >= MAX_PROVIDERS:
+            raise UsageError(f"{running} processes of providers run, and at most {MAX_PROVIDERS} may")
         theirs, ours = socket.socketpair()
         with theirs:
             streams = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), number) for number in (0, 1)]

@@ -205,7 +205,8 @@ class TransferProcess:
         descriptor = _open(self._state, os.O_WRONLY)
         try:
             octets = json.dumps({"token": token, "group": group}).encode().ljust(256) + b"\n"
-            os.pwrite(descriptor, octets, 0)  # of one length, so that nothing of an older one is left
+            os.pwrite(descriptor, octets, 0)  # of one length, so that nothing of an older one is left,
+            os.ftruncate(descriptor, len(octets))  # however long that was
         finally:
             os.close(descriptor)
 

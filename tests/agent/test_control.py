@@ -119,8 +119,21 @@ def test_a_directory_with_a_long_name_is_no_obstacle(tmp_path: Path) -> None:
         assert ask_agent(directory, "status")["name"] == "status"
 
 
-@pytest.mark.parametrize("octets", [b"rubbish\n", b"[]\n", b'{"x": 1}\n', b"x" * 100_000, b""])
-def test_rubbish_ends_only_its_own_connection(tmp_path: Path, octets: bytes) -> None:
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"rubbish\n",
+        b"[]\n",
+        b'{"x": 1}\n',
+        b'{"ask": "a", "arguments": 1}\n',
+        b"[" * 60_000 + b"\n",
+        b"x" * 100_000,
+        b"",
+    ],
+)
+def test_rubbish_ends_only_its_own_connection(
+    tmp_path: Path, octets: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     with served(tmp_path):
         with socket.socket(socket.AF_UNIX) as stranger:
             stranger.connect(str(tmp_path / CONTROL))
@@ -133,6 +146,7 @@ def test_rubbish_ends_only_its_own_connection(tmp_path: Path, octets: bytes) -> 
 
         assert left == b""
         assert ask_agent(tmp_path, "status")["name"] == "status"
+    assert caplog.text == ""  # asyncio logs what nobody caught
 
 
 def test_an_agent_that_ends_before_it_answers_is_named(tmp_path: Path) -> None:
@@ -146,6 +160,38 @@ def test_an_agent_that_ends_before_it_answers_is_named(tmp_path: Path) -> None:
             ask_agent(tmp_path, "status")
 
         answering.join(10)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b"[]\n", "the agent answered something else than expected"),
+        (b'{"answer": 1}\n', "the agent answered something else than expected"),
+        (b'{"error": {"kind": [], "message": 5}}\n', "5"),
+        (b"[" * 100_000 + b"\n", "the agent ended before it answered"),
+    ],
+    ids=["list", "number", "error", "depth"],
+)
+def test_whoever_answers_in_the_agents_place_is_not_believed(
+    tmp_path: Path, line: bytes, problem: str
+) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / CONTROL))
+        listening.listen()
+
+        def answer() -> None:
+            with listening.accept()[0] as asked:
+                asked.recv(1 << 16)
+                asked.sendall(line)
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+
+        with pytest.raises(HostError) as caught:
+            ask_agent(tmp_path, "status")
+
+        answering.join(10)
+    assert str(caught.value) == problem
 
 
 def test_an_agent_that_does_not_answer_is_not_awaited_for_ever(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The log: what is kept in memory, what reaches the disk, and how much of it."""
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,17 @@ def test_only_lasting_entries_reach_the_disk(tmp_path: Path) -> None:
             "command_key": "k",
         }
     ]
+
+
+def test_what_was_put_in_the_place_of_the_log_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "hidden").write_text('{"kind": "x", "text": "hidden"}\n')
+    (tmp_path / "log").symlink_to("hidden")
+    os.mkfifo(tmp_path / "log.1")
+
+    assert texts(tmp_path / "log") == []
+    (tmp_path / "log").unlink()
+    (tmp_path / "log").write_text("[" * 100_000 + '\n{"kind": "x", "text": "whole"}\n')
+    assert texts(tmp_path / "log") == ["whole"]
 
 
 def test_nothing_is_written_for_what_is_not_lasting(tmp_path: Path) -> None:

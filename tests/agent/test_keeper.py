@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -436,6 +437,34 @@ def test_a_directory_that_is_gone_is_told_and_leaves_nothing_open() -> None:
         news = keeper.transfer_result()
 
     assert news.is_running is False  # nobody holds the lock
+
+
+def test_nobody_fills_the_device_with_providers() -> None:
+    with keeping(keeper_config(providers={"cat": ("cat",)})) as keeper, ExitStack() as stack:
+        started = [stack.enter_context(keeper.start_provider("cat")) for _ in range(32)]
+
+        with pytest.raises(HostError, match="32 processes of providers run, and at most 32 may"):
+            keeper.start_provider("cat")
+        started[0].close()
+        deadline = time.monotonic() + PATIENCE
+        while True:  # its place is free once it has ended
+            with suppress(HostError):
+                stack.enter_context(keeper.start_provider("cat"))
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_what_one_transfer_was_called_does_not_hide_the_next(url: str) -> None:
+    token = "\U0001f600" * 64  # as long as it can be when it is noted
+
+    with keeping(keeper_config()) as keeper:
+        news = []
+        for one in (token, "t2"):
+            keeper.start_apply(**{**DOWNLOAD, "token": one}, url=url)
+            news.append(over(keeper).token)
+
+    assert news == [token, "t2"]
 
 
 def test_a_provider_talks_over_the_socket_that_is_passed_and_ends_with_the_agent() -> None:
