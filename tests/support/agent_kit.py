@@ -181,6 +181,7 @@ class Life:
         options: What opens its Options; None without vouchers.
         device: What it is.
         changes: What stands in its configuration in place of what.
+        keeper: Its keeper, if that is not to be the usual one.
     """
 
     def __init__(
@@ -190,12 +191,13 @@ class Life:
         more: str = "",
         options: Any = None,
         device: Device = DEVICE,
+        keeper: FakeKeeper | None = None,
         **changes: str,
     ) -> None:
         self.directory = directory
         self.acs = acs
         self.world = World()
-        self.keeper = FakeKeeper()
+        self.keeper = FakeKeeper() if keeper is None else keeper
         self.entries: list[LogEntry] = []
         self.calls: list[Callable[[], object]] = []
         text = CONFIG.format(url=acs.url)
