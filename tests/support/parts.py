@@ -29,6 +29,7 @@ PROOF: Final = {
     "flips": Part(what="each bit of a package flipped, and each length of it", whole=900, tenth=180),
     "fuzz": Part(what="hypothesis with thousands of examples, and races", whole=3600, tenth=420),
     "large": Part(what="packages of gigabytes", whole=1200, tenth=240, in_memory=False),
+    "long": Part(what="sessions of an agent by the hundred thousand", whole=3000, tenth=400),
     "vouchers": Part(what="vouchers mutated, and issuers killed", whole=2400, tenth=300),
     "faults": Part(what="faults in the program that the tests have to find", whole=1800, tenth=300),
     "install": Part(what="set up from nothing with any pip, and what is installed", whole=600, tenth=600),
