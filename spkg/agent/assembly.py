@@ -24,13 +24,8 @@ from spkg.agent.settings import AgentConfig
 from spkg.agent.state import FACT_PATH, STATE_FILE, AgentState
 from spkg.agent.status import StatusDesk
 from spkg.agent.transfers import TransferQueue
-from spkg.agent.tree.builtin import (
-    ACS_URL,
-    PROVISIONING_CODE,
-    REQUEST_PASSWORD,
-    REQUEST_USERNAME,
-    TreeSurroundings,
-)
+from spkg.agent.tree.builtin import TreeSurroundings
+from spkg.agent.tree.names import ACS_URL, PROVISIONING_CODE, REQUEST_PASSWORD, REQUEST_USERNAME
 from spkg.agent.tree.provider import ProviderNotice
 from spkg.agent.tree.sources import open_sources
 from spkg.agent.tree.tree import Tree

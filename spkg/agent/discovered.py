@@ -3,7 +3,7 @@
 from spkg.agent.discovery import DhcpSettings
 from spkg.agent.settings import AgentConfig
 from spkg.agent.state import FACT_URL_DHCP, AgentState
-from spkg.agent.tree.builtin import PROVISIONING_CODE
+from spkg.agent.tree.names import PROVISIONING_CODE
 from spkg.agent.tree.tree import Tree
 from spkg.cwmp.events import Event, EventCode
 from spkg.device import Device

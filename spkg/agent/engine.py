@@ -16,7 +16,7 @@ from spkg.agent.restarts import Restarts
 from spkg.agent.sessions import Sessions, periodic_of, transfer_event
 from spkg.agent.state import FACT_BOOT, FACT_PHASE, FACT_URL_TOLD, AgentState, StateChange
 from spkg.agent.transfers import TransferQueue
-from spkg.agent.tree.builtin import ACS_URL
+from spkg.agent.tree.names import ACS_URL
 from spkg.agent.tree.tree import Tree
 from spkg.agent.trial import ParameterTrials
 from spkg.cwmp.events import Event, EventCode, first_events

@@ -1,6 +1,7 @@
 """Two processes: the keeper, which has the rights, and the one that talks, which gives them up."""
 
 import fcntl
+import gc
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ from spkg.agent.keeper_settings import keeper_settings
 from spkg.agent.rights import Rights, give_up_rights, prepare_directories, talker_of
 from spkg.agent.secret_files import read_password_file
 from spkg.agent.settings import AgentConfig
-from spkg.agent.tree.builtin import ACS_PASSWORD, REQUEST_PASSWORD
+from spkg.agent.tree.names import ACS_PASSWORD, REQUEST_PASSWORD
 from spkg.errors import HostError
 
 __all__ = ["Ended", "passwords_of", "serve"]
@@ -86,6 +87,7 @@ def serve(
     ours, theirs = keeper_channel()
     sys.stdout.flush()
     sys.stderr.flush()
+    gc.freeze()  # what both have stays shared: collecting garbage would write to each object
     child = os.fork()
     if child == 0:
         status = 1

@@ -21,7 +21,7 @@ from spkg.agent.settings import AcsSettings
 from spkg.agent.state import FACT_FIRST_USE, FACT_PHASE, FACT_URL_TOLD, AgentState
 from spkg.agent.transfer_outcome import completion
 from spkg.agent.transfers import TransferQueue
-from spkg.agent.tree.builtin import ACS_PASSWORD, ACS_URL, ACS_USERNAME
+from spkg.agent.tree.names import ACS_PASSWORD, ACS_URL, ACS_USERNAME
 from spkg.agent.tree.tree import Tree
 from spkg.agent.trial import ParameterTrials
 from spkg.common.times import write_time

@@ -11,7 +11,7 @@ from spkg.agent.masking import is_secret
 from spkg.agent.records import Transfer
 from spkg.agent.settings import AgentConfig, BeforeBootClock
 from spkg.agent.state import FACT_URL_DHCP, AgentState
-from spkg.agent.tree.builtin import ACS_URL, ACS_USERNAME
+from spkg.agent.tree.names import ACS_URL, ACS_USERNAME
 from spkg.agent.tree.tree import Tree
 from spkg.common.documents import Document
 from spkg.common.times import write_time

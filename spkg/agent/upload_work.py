@@ -13,7 +13,6 @@ from spkg.common.landlock import confine
 from spkg.common.printable import size
 from spkg.common.programs import run_program
 from spkg.cwmp.faults import MAX_FAULT_STRING, FaultCode
-from spkg.download.upload import send_file
 from spkg.download.url import Location, Login
 from spkg.errors import LOGIN, FailedError, SpkgError, os_problem
 
@@ -51,6 +50,8 @@ def upload_work(
     """
 
     def work(report: Path) -> None:
+        from spkg.download.upload import send_file  # the keeper stays small
+
         start = timestamp()
         descriptor = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, REPORT_MODE)
         status, code, text = "sent", 0, ""

@@ -224,7 +224,9 @@ def _serve(config: "AgentConfig", talk: "Callable[..., int]") -> Any:
     from spkg.agent.preload import preload
     from spkg.cli.app import EXIT_DEFECT, exit_status, host_error
 
-    preload()
+    def prepared(keeper: "KeeperClient", passwords: Mapping[str, str], drop: "Drop") -> int:
+        preload()  # here, since the keeper has no use for it
+        return talk(keeper, passwords, drop)
 
     def died(error: BaseException) -> int:
         """Report what ended the talking process."""
@@ -244,7 +246,7 @@ def _serve(config: "AgentConfig", talk: "Callable[..., int]") -> Any:
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return service.serve(
         config,
-        talk,
+        prepared,
         program=(sys.executable, "-m", "spkg"),
         environment=environment,
         clock=monotonic,
@@ -394,7 +396,7 @@ def _contact(config: "AgentConfig") -> "Iterator[tuple[str, str]]":
     from spkg.agent.client import AcsClient
     from spkg.agent.contact_check import check_contact
     from spkg.agent.service import passwords_of
-    from spkg.agent.tree.builtin import ACS_PASSWORD
+    from spkg.agent.tree.names import ACS_PASSWORD
     from spkg.device import load_device
 
     if config.acs.url is None:

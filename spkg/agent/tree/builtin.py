@@ -19,31 +19,26 @@ from spkg.agent.state import (
     AgentState,
 )
 from spkg.agent.tree.model import DescribedParameter, ParameterDescription
+from spkg.agent.tree.names import (
+    ACS_PASSWORD,
+    ACS_URL,
+    ACS_USERNAME,
+    PARAMETER_KEY,
+    PROVISIONING_CODE,
+    REQUEST_PASSWORD,
+    REQUEST_USERNAME,
+)
 from spkg.common.times import write_time
 from spkg.cwmp.types import NO_TIME, read_type
 from spkg.device import Device
 from spkg.errors import os_problem
 
 __all__ = [
-    "ACS_PASSWORD",
-    "ACS_URL",
-    "ACS_USERNAME",
-    "PARAMETER_KEY",
-    "PROVISIONING_CODE",
-    "REQUEST_PASSWORD",
-    "REQUEST_USERNAME",
     "BuiltIn",
     "BuiltIns",
     "TreeSurroundings",
 ]
 
-ACS_URL: Final = "ManagementServer.URL"
-ACS_USERNAME: Final = "ManagementServer.Username"
-ACS_PASSWORD: Final = "ManagementServer.Password"
-REQUEST_USERNAME: Final = "ManagementServer.ConnectionRequestUsername"
-REQUEST_PASSWORD: Final = "ManagementServer.ConnectionRequestPassword"
-PARAMETER_KEY: Final = "ManagementServer.ParameterKey"
-PROVISIONING_CODE: Final = "DeviceInfo.ProvisioningCode"
 GATEWAY_ROOT: Final = "InternetGatewayDevice"
 GATEWAY_WAN: Final = "WANDevice.1.WANConnectionDevice.1.WANIPConnection.1.ExternalIPAddress"
 """The address of the default connection of a gateway whose configuration names none (Table 33)."""

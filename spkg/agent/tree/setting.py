@@ -12,11 +12,12 @@ from typing import Final
 from spkg.agent.records import SUBSCRIBER, Intent, ParameterTrial
 from spkg.agent.settings import AgentConfig
 from spkg.agent.state import FACT_PARAMETER_KEY, FACT_URL_TOLD, AgentState, StateChange
-from spkg.agent.tree.builtin import ACS_URL, PARAMETER_KEY, TreeSurroundings
+from spkg.agent.tree.builtin import TreeSurroundings
 from spkg.agent.tree.changes import Notifications
 from spkg.agent.tree.channel import ProviderError
 from spkg.agent.tree.holdings import Holdings
 from spkg.agent.tree.model import COUNTER, MAX_INSTANCE, DescribedParameter, parent
+from spkg.agent.tree.names import ACS_URL, PARAMETER_KEY
 from spkg.agent.tree.provider import ParameterSource, RefusedByProviderError
 from spkg.common.printable import amount, printable
 from spkg.cwmp.events import Event, EventCode

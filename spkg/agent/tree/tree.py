@@ -13,11 +13,12 @@ from spkg.agent.state import (
     AgentState,
     StateChange,
 )
-from spkg.agent.tree.builtin import ACS_URL, BuiltIns, TreeSurroundings
+from spkg.agent.tree.builtin import BuiltIns, TreeSurroundings
 from spkg.agent.tree.changes import Notifications, parameter_value
 from spkg.agent.tree.channel import ProviderError
 from spkg.agent.tree.holdings import Holdings
 from spkg.agent.tree.model import DescribedParameter
+from spkg.agent.tree.names import ACS_URL
 from spkg.agent.tree.provider import ParameterSource, ProviderPatience
 from spkg.agent.tree.setting import ParameterSetting, answering
 from spkg.common.printable import printable
