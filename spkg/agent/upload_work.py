@@ -50,7 +50,7 @@ def upload_work(
     """
 
     def work(report: Path) -> None:
-        from spkg.download.upload import send_file  # the keeper stays small
+        from spkg.download.upload import send_file  # noqa: PLC0415 - the keeper stays small
 
         start = timestamp()
         descriptor = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, REPORT_MODE)
