@@ -63,8 +63,10 @@ FAULTS: Final = (
     ),
     _fault(
         "an ACS is followed from https to http",
-        '    if where.scheme == "https" and moved.scheme != "https":\n        raise refused(',
-        '    if where.scheme == "ftp":\n        raise refused(',
+        '    if where.scheme == "https" and moved.scheme != "https":\n'
+        '        raise refused("a redirect from https to http is not allowed")\n'
+        "    return moved\n\n\ndef drain(",
+        "    return moved\n\n\ndef drain(",
         "test_a_redirect_to_http_is_refused",
     ),
     _fault(
@@ -84,6 +86,172 @@ FAULTS: Final = (
         "        if left <= 0:\n            raise SilenceError\n",
         "        left = max(left, self._timeout)\n",
         "test_a_response_has_an_end_in_time",
+    ),
+    _fault(
+        "events are over although their session broke",
+        "        attempts = self._moments.attempts\n        if not talk.answered:\n",
+        "        with self._state.change() as change:\n            change.drop_events(self._state.events())\n"
+        "        attempts = self._moments.attempts\n        if not talk.answered:\n",
+        "test_events_are_over_when_their_session_is_and_not_before_e4",
+    ),
+    _fault(
+        "events are over when the Inform is answered",
+        "            talk.answered = True\n",
+        "            talk.answered = True\n            with self._state.change() as change:\n"
+        "                change.drop_events(self._state.events())\n",
+        "test_events_are_over_when_their_session_is_and_not_before_e4",
+        "test_the_story_killed_at_each_step_comes_to_its_end",
+    ),
+    _fault(
+        "events that came during a session are over with it",
+        "            change.drop_events(event for event in self._state.events() if event in told)\n",
+        "            change.drop_events(self._state.events())\n",
+        "test_an_event_that_comes_during_a_session_waits_for_the_next_one",
+    ),
+    _fault(
+        "a transfer is forgotten when it is told, and not when that was answered",
+        "                talk.tells[requests[-1].id] = transfer\n",
+        "                self._transfers.told(transfer)\n",
+        "test_the_story_killed_at_each_step_comes_to_its_end",
+    ),
+    _fault(
+        "a package is forgotten before it is confirmed",
+        "        # Also for a package that was installed already: it may be on trial since.\n",
+        "        with self._state.change() as change:\n            change.drop_transfer(transfer.id)\n",
+        "test_the_story_killed_at_each_step_comes_to_its_end",
+    ),
+    _fault(
+        "a package is confirmed although the ACS has refused to hear of it",
+        "        if fault is None:\n            try:\n                self._transfers.told(transfer)\n",
+        "        if transfer:\n            try:\n                self._transfers.told(transfer)\n",
+        "test_a_completion_that_the_acs_refuses_is_no_reason_for_a_session_but_comes_with_the_next",
+    ),
+    _fault(
+        "a transfer runs before it is on disk that it does",
+        "            self._keep(replace(transfer, state=RUNNING, result=begun))\n            if direction",
+        "            transfer = replace(transfer, state=RUNNING, result=begun)\n            if direction",
+        "test_the_story_killed_at_each_step_comes_to_its_end",
+    ),
+    _fault(
+        "the end of a transfer is told before the reboot that it needs",
+        "        return tuple(one for one in self._complete() if not self._needs_reboot(one))\n",
+        "        return self._complete()\n",
+        "test_a_package_that_wants_a_reboot_gets_one_and_is_told_after_it_t10_p29_p41",
+    ),
+    _fault(
+        "a device reboots although the session that asked for it broke",
+        "        may_restart = self._transfers.reboot_due or not self._restart_waits\n",
+        "        may_restart = True\n",
+        "test_a_reboot_waits_for_a_clean_end_of_its_session_s16",
+    ),
+    _fault(
+        "a scheduled Inform is forgotten before it was told",
+        "                    deadline.remaining(talk.begun, self._boot_id) <= 0\n                    and ",
+        "                    deadline or ",
+        "test_a_scheduled_inform_comes_once_and_outlives_a_reboot_r17_e16",
+    ),
+    _fault(
+        "a new ACS does not hear that it is one",
+        "            told.discard(Event(EventCode.BOOTSTRAP))",
+        "            told.add(Event(EventCode.BOOTSTRAP))",
+        "test_a_new_url_is_used_for_every_later_session_and_is_on_trial_d9_t15",
+    ),
+    _fault(
+        "an 8005 to an Inform does not raise its RetryCount",
+        "        self._moments.attempts = self._moments.attempts.inform_failed()\n"
+        "        return self._inform(talk)\n",
+        "        return self._inform(talk)\n",
+        "test_an_inform_that_is_to_be_sent_again_has_a_higher_retry_count_e18",
+    ),
+    _fault(
+        "a server is called a method that it does not list",
+        "        if self._waiting and self.methods is None:\n            return [Errand(ASKING, {})]\n"
+        "        self._refuse()\n",
+        "",
+        "test_request_download_never_reaches_a_server_that_does_not_list_it_a2_a3",
+    ),
+    _fault(
+        "kicks have no limit",
+        "            if not may_kick(self._kicks, boot, KICKS_PER_HOUR):\n",
+        "            if False:\n",
+        "test_kicks_are_limited_a5",
+    ),
+    _fault(
+        "more envelopes are taken from a response than were announced",
+        "        messages = read_response(body, most)\n",
+        "        messages = read_response(body, 16)\n",
+        "test_what_is_no_envelope_breaks_the_session_and_is_shown",
+        "test_several_envelopes_are_read_where_they_are_announced",
+    ),
+    _fault(
+        "what the ACS says is not traced",
+        '            trace("received", message.octets)\n',
+        "            pass\n",
+        "test_every_envelope_is_traced",
+    ),
+    _fault(
+        "a password in a parameter is traced",
+        '        elif _local(element) == "Name" and is_secret((element.text or "").strip()):\n',
+        '        elif _local(element) == "Nothing":\n',
+        "test_no_password_is_shown",
+        "test_the_log_has_no_password",
+    ),
+    _fault(
+        "an envelope that can't be read is traced as it is",
+        '        return f"[{len(octets)} bytes that are no envelope: {exc.problem}]"\n',
+        '        return f"[{len(octets)} bytes that are no envelope: {exc.problem}] {octets!r}"\n',
+        "test_what_cannot_be_read_is_not_shown",
+    ),
+    _fault(
+        "the log grows without an end",
+        "                if os.fstat(descriptor).st_size + len(line) > self._half:\n",
+        "                if False:\n",
+        "test_the_files_never_exceed_the_size",
+    ),
+    _fault(
+        "the log follows a link",
+        "self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600",
+        "self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600",
+        "test_a_link_in_its_place_is_not_followed",
+    ),
+    _fault(
+        "everybody may ask the agent",
+        "        mask = os.umask(0o177)\n",
+        "        mask = os.umask(0)\n",
+        "test_the_socket_is_for_its_owner_alone_and_goes_with_the_agent",
+    ),
+    _fault(
+        "two agents run with one state",
+        "        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n    except OSError as exc:\n"
+        "        os.close(descriptor)\n",
+        "        pass\n    except OSError as exc:\n        os.close(descriptor)\n",
+        "test_a_second_agent_is_refused",
+        "test_one_agent_runs_with_a_state",
+    ),
+    _fault(
+        "the talker keeps the groups of root",
+        "            os.setgroups([])\n            os.setgid(talker[1])\n",
+        "            os.setgid(talker[1])\n",
+        "test_the_talker_has_given_up_its_rights",
+    ),
+    _fault(
+        "the talker changes what it likes",
+        "        confined = confine_changes(*opened) > 0\n",
+        "        confined = True\n",
+        "test_only_its_own_directories_can_be_changed",
+        "test_the_talker_has_given_up_its_rights",
+    ),
+    _fault(
+        "nobody let in is somebody without a password",
+        "        return (name, password) if password else None\n",
+        "        return (name, password)\n",
+        "test_connection_requests_need_a_password_that_is_not_empty_c4",
+    ),
+    _fault(
+        "an Option that is not enabled is in EnabledOptions",
+        "(now, provisioning_code) if one.enabled)\n",
+        "(now, provisioning_code))\n",
+        "test_an_option_ends_by_itself_o2",
     ),
     _fault(
         "providers are called before it is kept what they have to do",
@@ -912,8 +1080,8 @@ FAULTS: Final = (
     ),
     _fault(
         "a digest that is not accepted",
-        "if digest not in policy.digests:",
-        "if False:",
+        '    if digest not in policy.digests:\n        raise UntrustedError(f"the policy',
+        '    if False:\n        raise UntrustedError(f"the policy',
         "test_without_sha_1_a_sha_1_signature_is_refused",
     ),
     _fault(
@@ -1279,7 +1447,7 @@ FAULTS: Final = (
     ),
     _fault(
         "a key that KeyValue has not",
-        "if document.key_value not in {None, known.key_value}:",
+        "if document.key_value not in {None, key_value}:",
         "if False:",
         "test_a_key_that_is_not_that_of_the_certificate_is_refused",
     ),
@@ -1339,8 +1507,8 @@ FAULTS: Final = (
     ),
     _fault(
         "ABI 1 confined",
-        "if version < (1 if descriptor is None else RENAMES_FROM):",
-        "if version < 1:",
+        "    if version < RENAMES_FROM:\n",
+        "    if version < 1:\n",
         "test_under_each_version_of_landlock_everything_can_be_installed",
     ),
     _fault(
@@ -1502,8 +1670,10 @@ FAULTS: Final = (
     ),
     _fault(
         "a stranger's blocks of TFTP",
-        "if sender == self._peer:",
-        "if sender:",
+        "+ BLOCK + 1)\n        if self._peer is None and host_of(sender) == host_of(self._address):\n"
+        "            self._peer = sender\n        if sender == self._peer:\n",
+        "+ BLOCK + 1)\n        if self._peer is None and host_of(sender) == host_of(self._address):\n"
+        "            self._peer = sender\n        if sender:\n",
         "test_whatever_a_server_does_the_file_is_right",
     ),
     _fault(

@@ -80,6 +80,21 @@ def test_events_are_over_when_their_session_is_and_not_before_e4(tmp_path: Path)
         assert [post.text("RetryCount") for post in device.informs()] == ["0", "0"]
 
 
+def test_an_event_that_comes_during_a_session_waits_for_the_next_one(tmp_path: Path) -> None:
+    usual = session()
+
+    def plan(post: Post) -> Answer:
+        if post.method == "" and len(device.informs()) == 1:
+            device.agent.engine.raise_event(Event("X 00D09E Radar"))
+        return usual(post)
+
+    with ScriptedAcs(plan) as acs, life(tmp_path, acs) as device:
+        device.run(seconds=30)
+
+        assert device.events(0) == [("0 BOOTSTRAP", ""), ("1 BOOT", "")]
+        assert device.events(1) == [("X 00D09E Radar", "")]
+
+
 def test_failed_informs_are_counted_and_the_wait_grows_e4_p9(tmp_path: Path) -> None:
     with ScriptedAcs(lambda _post: Answer(status=500)) as acs, life(tmp_path, acs) as device:
         device.run(seconds=600)
@@ -434,6 +449,14 @@ def test_a_provider_that_raises_events_for_ever_does_not_fill_the_state(tmp_path
         with pytest.raises(RefusedError, match="an event more than the 64 that wait for a session"):
             engine.raise_event(Event("X 00D09E Radar64"))
         engine.raise_event(Event("X 00D09E Radar0"))  # it waits already
+
+
+def test_connection_requests_need_a_password_that_is_not_empty_c4(tmp_path: Path) -> None:
+    with ScriptedAcs(session()) as acs, life(tmp_path, acs) as device:
+        assert device.agent.credentials() is None
+
+        device.agent.tree.set_locally("ManagementServer.ConnectionRequestPassword", "sesam")
+        assert device.agent.credentials() == ("", "sesam")
 
 
 def test_without_a_clock_the_time_since_boot_is_told_x16(tmp_path: Path) -> None:

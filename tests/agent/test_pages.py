@@ -167,7 +167,7 @@ def test_the_page_shows_what_the_status_has() -> None:
 
     for word in (
         "Not in touch: login failed",
-        "Download d of http://f/p",
+        "<th>Download</th><td>d of http://f/p",
         "ManagementServer.URL",
         "IPTV",
         "reboot: reboots",

@@ -71,6 +71,7 @@ def running(acs: ScriptedAcs, more: str = "") -> Iterator["subprocess.Popen[str]
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        extra_groups=[1] if os.geteuid() == 0 else None,  # as from a root who logged in
     )
     try:
         until(lambda: len(acs.posts) >= 2 or service.poll() is not None, "a session")

@@ -189,6 +189,7 @@ class Life:
         directory: Path,
         acs: ScriptedAcs,
         more: str = "",
+        *,
         options: Any = None,
         device: Device = DEVICE,
         keeper: FakeKeeper | None = None,
