@@ -15,11 +15,17 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 h1 { font-size: 1.4rem; margin-bottom: .25rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 @media (prefers-color-scheme: dark) { :root { --good: #6fdd8b; --bad: #ff8a80; } }
-.table { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
+table { border-collapse: collapse; width: 100%; table-layout: fixed; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .75rem .35rem 0;
          border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-th { font-weight: 600; white-space: nowrap; overflow-wrap: normal; }
+th { font-weight: 600; width: 13.5rem; }
+@media (max-width: 36rem) {
+  body { margin: 1rem auto; } th, td { display: block; width: auto; }
+  th { border-bottom: 0; padding-bottom: 0; } td { padding-top: 0; }
+}
 """.strip()
+POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
+"""What a browser may load: nothing."""
 NOTHING: Final = "none"
 TIME_UNKNOWN: Final = "an unknown time"
 
@@ -52,7 +58,13 @@ def agent_page(status: Document, entries: Iterable[Document], when: str | None) 
                 ("Connection requests", status["connection_request_url"] or "not accepted"),
             ],
         ),
-        _table("Transfers", [("Transfer", transfer_text(one)) for one in status["transfers"]]),
+        _table(
+            "Transfers",
+            [
+                (one["direction"], transfer_text(one).removeprefix(f"{one['direction']} "))
+                for one in status["transfers"]
+            ],
+        ),
         _table(
             "On trial",
             [
@@ -84,6 +96,7 @@ def agent_page(status: Document, entries: Iterable[Document], when: str | None) 
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         f"<title>{escape(title)}: {'in touch' if good else 'not in touch'}</title>\n"
         f"<style>\n{STYLE}\n</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
         f"<p>{escape(about)}</p>\n"
@@ -103,4 +116,4 @@ def _table(heading: str, rows: list[tuple[str, str]]) -> str:
     if not rows:
         return ""
     body = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>\n" for name, text in rows)
-    return f'<h2>{escape(heading)}</h2>\n<div class="table"><table>\n{body}</table></div>\n'
+    return f"<h2>{escape(heading)}</h2>\n<table>\n{body}</table>\n"
