@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
-from tests.agent.test_engine import arguments, download, set_values
 from tests.support.acs import request
+from tests.support.acs_calls import arguments, download, set_values
 from tests.support.agent_kit import APPLIED, Life
 from tests.support.quiet_acs import quiet_acs
 from tests.support.sampling import amount

@@ -20,8 +20,8 @@ from spkg.agent.client import AcsConnection
 from spkg.agent.keeper_client import TransferNews
 from spkg.agent.state import AgentState
 from spkg.cwmp.events import Event
-from tests.agent.test_engine import arguments, download, set_values
 from tests.support.acs import Answer, Post, ScriptedAcs, inform_response, request, response
+from tests.support.acs_calls import arguments, download, set_values
 from tests.support.agent_kit import APPLIED, FakeKeeper, Life
 from tests.support.sampling import amount, chance, sample
 
