@@ -13,6 +13,7 @@ from spkg.cwmp.envelopes import Message
 from spkg.cwmp.events import Event, EventCode, method_event
 from spkg.cwmp.faults import FaultCode, MethodFaultError, method_fault
 from spkg.cwmp.methods import MAX_QUEUED
+from spkg.cwmp.retries import Attempts
 from spkg.cwmp.schedule import DueTime, Facts, Moment
 from spkg.cwmp.values import FaultStruct, ParameterValue, QueuedTransfer
 from spkg.errors import SpkgError
@@ -170,6 +171,7 @@ class FleetDevice:
         """Come up after a restart."""
         events, self.restart = self.restart, ()
         self.since = now.boot
+        self.facts = replace(self.facts, attempts=Attempts())
         self.raise_events(events, now)
 
     def raise_events(self, events: Iterable[Event], now: Moment) -> None:

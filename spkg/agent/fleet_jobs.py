@@ -71,13 +71,20 @@ def allow_connections(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def run_fleet(orders: Sequence[FleetOrder], outside: FleetOutside, progress: FleetProgress) -> FleetRun:
+def run_fleet(
+    orders: Sequence[FleetOrder],
+    outside: FleetOutside,
+    progress: FleetProgress,
+    *,
+    period: float = PROGRESS_PERIOD,
+) -> FleetRun:
     """Run a fleet, each order in a process of its own; SIGINT and SIGTERM end it with what has come of it.
 
     Args:
         orders: What each process is to do; a single one is done in this process.
         outside: What comes from outside.
-        progress: Called every few seconds.
+        progress: Called with what has come of it so far.
+        period: How often, in seconds.
 
     Raises:
         ContactError: The name of the ACS can't be resolved.
@@ -85,7 +92,7 @@ def run_fleet(orders: Sequence[FleetOrder], outside: FleetOutside, progress: Fle
         OSError: There can be no more processes.
     """
     if len(orders) == 1:
-        figures, worker = _run(orders[0], outside, progress, None)
+        figures, worker = _run(orders[0], outside, progress, period)
         return FleetRun(figures=figures, workers=(worker,))
     reading, writing = os.pipe()
     states = [(0, 0)] * len(orders)
@@ -101,6 +108,7 @@ def run_fleet(orders: Sequence[FleetOrder], outside: FleetOutside, progress: Fle
             order,
             outside,
             lambda sessions, failed: parent({"sessions": sessions, "failed": failed}),
+            period,
             reading,
         )
         return {"figures": figures.packed(), "worker": vars(worker)}
@@ -133,7 +141,11 @@ def run_fleet(orders: Sequence[FleetOrder], outside: FleetOutside, progress: Fle
 
 
 def _run(
-    order: FleetOrder, outside: FleetOutside, progress: FleetProgress, stop: int | None
+    order: FleetOrder,
+    outside: FleetOutside,
+    progress: FleetProgress,
+    period: float,
+    stop: int | None = None,
 ) -> tuple[FleetFigures, FleetWorker]:
     """Run devices in this process, until they are done, a signal comes, or *stop* can be read."""
     begun, before = outside.clock(), resource.getrusage(resource.RUSAGE_SELF)
@@ -145,7 +157,7 @@ def _run(
         if threading.current_thread() is threading.main_thread():
             for number in STOPS:
                 loop.add_signal_handler(number, fleet.stop)
-        reporter = loop.create_task(_report(fleet.figures, progress))
+        reporter = loop.create_task(_report(fleet.figures, progress, period))
         try:
             return await fleet.run()
         finally:
@@ -164,9 +176,9 @@ def _ended(loop: asyncio.AbstractEventLoop, stop: int, fleet: Fleet) -> None:
     fleet.stop()
 
 
-async def _report(figures: FleetFigures, progress: FleetProgress) -> None:
+async def _report(figures: FleetFigures, progress: FleetProgress, period: float) -> None:
     while True:
-        await asyncio.sleep(PROGRESS_PERIOD)
+        await asyncio.sleep(period)
         progress(figures.counts["sessions"], figures.counts["failed"])
 
 

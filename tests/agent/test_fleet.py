@@ -1,6 +1,10 @@
 """Simulated devices against servers that follow a plan, keep to nothing, or serve files."""
 
+import os
 import re
+import resource
+import signal
+import socket
 import ssl
 import time
 from hashlib import sha256
@@ -9,12 +13,14 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from spkg.agent.fleet import FleetOrder
 from spkg.agent.fleet_figures import FleetFigures
+from spkg.agent.fleet_jobs import allow_connections, run_fleet
 from spkg.agent.fleet_profile import FleetShares
 from spkg.download.tls import TlsContexts
-from spkg.download.url import Login
-from spkg.errors import UntrustedError
-from tests.agent.fleet_kit import profile, run_devices
+from spkg.download.url import Location, Login
+from spkg.errors import FailedError, HostError, UntrustedError
+from tests.agent.fleet_kit import downloading, outside, profile, run_devices
 from tests.support.acs import (
     Answer,
     DigestLogin,
@@ -35,11 +41,6 @@ from tests.support.web_tls import server_context
 GET = request(
     "GetParameterValues",
     "<ParameterNames><string>InternetGatewayDevice.DeviceInfo.SerialNumber</string></ParameterNames>",
-)
-DOWNLOAD = (
-    "<CommandKey>new</CommandKey><FileType>{kind}</FileType><URL>{url}</URL><Username>{user}</Username>"
-    "<Password>p</Password><FileSize>{size}</FileSize><TargetFileName></TargetFileName>"
-    "<DelaySeconds>0</DelaySeconds><SuccessURL></SuccessURL><FailureURL></FailureURL>"
 )
 FILE = b"package" * 30_000
 
@@ -282,6 +283,183 @@ def test_bodies_are_read_however_they_end(given: tuple[Answer | bytes, ...]) -> 
     assert figures.counts["sessions"] == 1
 
 
+def test_a_large_response_is_read_in_pieces() -> None:
+    large = inform_response() + b" " * (3 << 20)
+    with ScriptedAcs(answers(large)) as acs:
+        figures = run_devices(acs.url, profile())
+
+    assert figures.counts["sessions"] == 1
+
+
+def test_a_post_that_found_the_connection_closed_is_sent_again() -> None:
+    with ScriptedAcs(answers(inform_response(), Answer(cut=0))) as acs:
+        figures = run_devices(acs.url, profile())
+
+    assert acs.methods == ["Inform", "", ""]
+    assert (figures.counts["sessions"], figures.counts["connections"]) == (1, 2)
+
+
+def test_cookies_go_back_until_the_server_takes_them_away() -> None:
+    given = ("a=1; Path=/other", "b=2", "c=", "=d", "e", f"f={'x' * 5000}")
+    taken = ("a=; Max-Age=0", "b=3; HttpOnly")
+    with ScriptedAcs(
+        answers(
+            Answer(body=inform_response(), headers=tuple(("Set-Cookie", one) for one in given)),
+            Answer(body=GET, headers=tuple(("Set-Cookie", one) for one in taken)),
+        )
+    ) as acs:
+        run_devices(acs.url, profile())
+
+    assert [one.cookies for one in acs.posts] == [{}, {"a": "1", "b": "2"}, {"b": "3"}]
+
+
+def test_a_server_to_which_each_nonce_is_stale_is_given_up() -> None:
+    stale = Answer(status=401, headers=(("WWW-Authenticate", 'Digest realm="r", nonce="n", stale=true'),))
+    with ScriptedAcs([stale] * 9) as acs:
+        figures = run_devices(acs.url, profile(password="p"))
+
+    assert len(acs.posts) == 3
+    assert figures.examples == {"login": f"{acs.url}: login failed: the server calls each new nonce stale"}
+
+
+def test_the_next_nonce_of_the_server_is_used() -> None:
+    challenge = Answer(status=401, headers=(("WWW-Authenticate", 'Digest realm="r", nonce="n1"'),))
+    good = Answer(body=inform_response(), headers=(("Authentication-Info", 'nextnonce="n2"'),))
+    with ScriptedAcs([challenge, good]) as acs:
+        run_devices(acs.url, profile(password="p"))
+
+    assert ['nonce="n1"' in one.headers.get("authorization", "") for one in acs.posts] == [False, True, False]
+    assert 'nonce="n2"' in acs.posts[2].headers["authorization"]
+
+
+def test_a_reboot_is_done_and_reported() -> None:
+    reboot = request("Reboot", "<CommandKey>again</CommandKey>")
+    with ScriptedAcs(session(reboot)) as acs:
+        run_devices(acs.url, profile(), most_sessions=2)
+
+    events = [*zip(acs.informs[1].texts("EventCode"), acs.informs[1].texts("CommandKey"), strict=True)]
+    assert events == [("1 BOOT", ""), ("M Reboot", "again")]
+
+
+def test_a_session_that_breaks_after_a_reboot_was_asked_for_keeps_its_events() -> None:
+    reboot = request("Reboot", "<CommandKey>again</CommandKey>")
+    broken = Answer(status=500, body=b"no")
+    with ScriptedAcs(answers(inform_response(), reboot, broken, inform_response())) as acs:
+        run_devices(acs.url, profile(), most_sessions=2)
+
+    assert [*acs.informs[1].texts("EventCode")] == ["0 BOOTSTRAP", "1 BOOT", "M Reboot"]
+
+
+@pytest.mark.parametrize(("code", "times"), [(8005, 2), (8002, 1)])
+def test_a_transfer_complete_that_is_refused_is_sent_again(code: int, times: int) -> None:
+    refused = [acs_fault(code)]
+
+    def plan(post: Post) -> Answer:
+        if post.method == "TransferComplete" and refused:
+            return Answer(body=refused.pop())
+        return asking(post)
+
+    with serving(Script(octets=FILE)) as url:
+        asking = downloading(f"{url}/a")
+        figures, told = transfers(plan)
+
+    assert len(told) == times
+    assert figures.received == {str(code): 1}
+
+
+def test_a_file_server_within_tls_may_ask_for_basic(secure: tuple[ssl.SSLContext, Path]) -> None:
+    tls, bundle = secure
+    script = Script(octets=FILE, answers=[(401, {"WWW-Authenticate": "Basic realm=x"}, b"")])
+    with (
+        serving(script, tls) as plain,
+        ScriptedAcs(downloading(f"{plain.replace('http:', 'https:')}/a", user="u")) as acs,
+    ):
+        context = TlsContexts(Login(ca_bundle=bundle)).unknown
+        figures = run_devices(acs.url, profile(), most_sessions=2, context=context)
+
+    assert figures.transfers == {"0": 1}
+    assert script.asked[1].headers["authorization"] == "Basic dTpw"
+
+
+def test_a_server_that_speaks_no_tls_is_said_to_speak_none() -> None:
+    with ScriptedAcs() as acs:
+        url = acs.url.replace("http:", "https:")
+        figures = run_devices(url, profile(timeout=2.0), context=ssl.create_default_context())
+
+    assert figures.failures.keys() <= {"tls", "connect"}
+    assert figures.counts["failed"] == 1
+
+
+def test_a_server_that_never_shakes_hands_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
+        figures = run_devices(url, profile(timeout=0.3), context=ssl.create_default_context())
+
+    assert figures.examples == {"connect": f"{url}: the connection timed out"}
+
+
+def test_open_files_are_allowed_within_the_limit_of_the_system() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        allow_connections(100)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (256, hard)
+        allow_connections(300)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (364, hard)
+        with pytest.raises(HostError, match=f"need {hard + 64} open files, and {hard} are allowed"):
+            allow_connections(hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_process_that_is_killed_fails_the_run() -> None:
+    orders = [
+        FleetOrder(
+            acs=Location.parse("http://127.0.0.1:1/"),
+            profile=profile(),
+            numbers=range(index, index + 1),
+            most_at_once=1,
+            duration=1.5,
+        )
+        for index in range(2)
+    ]
+    before = children()
+
+    def kill(_done: int, _failed: int) -> None:
+        for one in sorted(children() - before)[:1]:
+            os.kill(one, signal.SIGKILL)
+
+    with pytest.raises(FailedError, match=r"a process of the fleet was ended by signal 9 \(SIGKILL\)"):
+        run_fleet(orders, outside(), kill, period=0.2)
+
+
+def children() -> set[int]:
+    """Return the processes that this one has begun."""
+    lists = [one.read_text() for one in Path("/proc/self/task").glob("*/children")]
+    return {int(one) for text in lists for one in text.split()}
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_several_processes_report_progress_together(number: int) -> None:
+    told: list[tuple[int, int]] = []
+    orders = [
+        FleetOrder(
+            acs=Location.parse("http://127.0.0.1:1/"),
+            profile=profile(),
+            numbers=range(index, index + 3),
+            most_at_once=3,
+            duration=1.0,
+        )
+        for index in range(number)
+    ]
+
+    found = run_fleet(orders, outside(), lambda done, failed: told.append((done, failed)), period=0.2)
+
+    assert told[-1] == (0, 3 * number)
+    assert len(found.workers) == number
+    assert found.figures.failures == {"connect": 3 * number}
+
+
 HOSTILE = [
     (Answer(raw=b"hello\r\n\r\n"), "protocol", "URL: not valid HTTP: expected HTTP/1.1, got 'hello'"),
     (
@@ -431,24 +609,6 @@ def test_what_runs_at_the_end_is_unfinished() -> None:
 # Downloads.
 
 
-def downloading(url: str, size: int = 0, kind: str = "2 Web Content", user: str = "") -> Plan:
-    """Ask each session for a download, but for those that report one."""
-
-    def plan(post: Post) -> Answer:
-        if post.method == "Inform":
-            plan_of[post.connection] = "M Download" in post.texts("EventCode")
-            return Answer(body=inform_response(post.id))
-        if post.method == "TransferComplete":
-            return Answer(body=request("TransferCompleteResponse", id=post.id))
-        if plan_of.setdefault(post.connection, True):
-            return Answer()
-        plan_of[post.connection] = True
-        return Answer(body=request("Download", DOWNLOAD.format(url=url, size=size, kind=kind, user=user)))
-
-    plan_of: dict[int, bool] = {}
-    return plan
-
-
 def transfers(plan: Plan, count: int = 1, **stated: Any) -> tuple[FleetFigures, list[Post]]:
     verify = stated.pop("verify", None)
     with ScriptedAcs(plan) as acs:
@@ -471,6 +631,21 @@ def test_a_download_is_fetched_and_reported(kind: str, *, restarts: bool) -> Non
     assert figures.transfers == {"0": 1}
     assert figures.counts["downloaded_bytes"] == len(FILE)
     assert ("1 BOOT" in acs.informs[1].texts("EventCode")) is restarts
+
+
+def test_sessions_go_on_beside_a_download() -> None:
+    slow = profile(interval=1.2, shares=FleetShares(slow=1, slow_delay=0.4))
+    with (
+        serving(Script(octets=b"x" * 50, drip=0.05)) as url,
+        ScriptedAcs(downloading(f"{url}/a")) as acs,
+    ):
+        figures = run_devices(acs.url, slow, most_sessions=3)
+
+    events = [{*one.texts("EventCode")} for one in acs.informs]
+    assert events[1] == {"2 PERIODIC"}
+    assert "M Download" in events[2]
+    assert figures.counts["sessions"] == 3
+    assert figures.transfers["0"] >= 1
 
 
 def test_each_device_fetches_its_file_and_one_is_verified() -> None:

@@ -581,7 +581,10 @@ class Bench:
             assert acs.stdout is not None  # it is a pipe
             url = f"http://127.0.0.1:{int(acs.stdout.readline())}/"
             ordered = ("--count", str(FLEET), "--rate", str(FLEET // 2), "--duration", "5s")
-            return run(*SPKG, "agent", "fleet", "--acs", url, *ordered, "--jobs", "2", "--json").stdout
+            try:
+                return run(*SPKG, "agent", "fleet", "--acs", url, *ordered, "--jobs", "2", "--json").stdout
+            finally:
+                acs.communicate()
 
     def issue(self, devices: Path, jobs: int) -> Usage:
         """Issue a voucher to each device of a list."""

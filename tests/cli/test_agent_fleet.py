@@ -9,13 +9,19 @@ from typing import Any
 
 import pytest
 
-from tests.support.acs import Answer, ScriptedAcs, answers, inform_response, request, session
+from tests.agent.fleet_kit import downloading
+from tests.support.acs import Answer, Post, ScriptedAcs, answers, inform_response, request, session
 from tests.support.commands import PATIENCE, PROGRAM, run
+from tests.support.fake_servers import Script, serving
 from tests.support.null_acs import QUESTION
 
 RATE = (
     "spkg: error: --rate: 10 devices can't have 20 sessions a second\n"
     "spkg: hint: a device informs every 2 s at most: use --count 40 or more\n"
+)
+FILES = (
+    "spkg: error: 100 connections at once need 164 open files, and 99 are allowed\n"
+    "spkg: hint: use a smaller --at-once, or raise the limit: ulimit -n\n"
 )
 KEYS = {
     "schema",
@@ -66,7 +72,7 @@ def test_the_report_is_one_document(at_once: Path) -> None:
     assert (found["schema"], found["acs"], found["devices"]) == ("spkg.agent.fleet/1", acs.url, 5)
     assert (found["sessions"], found["failed"], found["posts"]) == (5, 0, 15)
     assert (found["interval"], found["wanted_rate"]) == (300.0, None)
-    assert found["rate"] == pytest.approx(5 / found["elapsed"], rel=0.01)
+    assert found["elapsed"] == pytest.approx(5 / found["rate"], abs=0.001)
     assert found["calls"] == {"GetParameterValues": 5}
     (worker,) = found["workers"]
     assert worker["memory_bytes"] > 1 << 20
@@ -166,6 +172,81 @@ def test_what_can_not_be_is_refused(
     result = run("agent", "fleet", "--acs", "http://127.0.0.1:1/", *arguments)
 
     assert (result.exit_code, result.stderr, result.stdout) == (status, words, "")
+
+
+def test_a_host_without_an_address_ends_it_at_once() -> None:
+    result = run("agent", "fleet", "--acs", "http://nowhere.invalid/", "--count", "1")
+
+    assert result.exit_code == 8
+    assert result.stderr == "spkg: error: http://nowhere.invalid/: the host name can't be resolved\n"
+
+
+@pytest.mark.parametrize(
+    ("limit", "status", "words"),
+    [
+        ("-n 200", 0, ""),
+        ("-S -n 200", 0, ""),
+        (
+            "-n 99",
+            9,
+            FILES,
+        ),
+        ("-S -n 99", 0, ""),
+    ],
+)
+def test_open_files_are_allowed_as_far_as_the_system_does(
+    limit: str, status: int, words: str, at_once: Path
+) -> None:
+    with ScriptedAcs(session(repeats=True)) as acs:
+        command = [*PROGRAM, "agent", "fleet", "--acs", acs.url, "--count", "1", "--sessions", "1"]
+        command += ["--at-once", "100"]
+        done = subprocess.run(
+            ["sh", "-c", f'ulimit {limit} && exec "$@"', "sh", *command, "--profile", str(at_once)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (status, words)
+
+
+def test_packages_are_verified_with_whom_is_trusted(tmp_path: Path, at_once: Path) -> None:
+    for name in ("good", "other"):
+        assert run("keygen", tmp_path / name).exit_code == 0
+    (tmp_path / "motd").write_text("hello")
+    (tmp_path / "p.toml").write_text('[[step]]\nextract = "/motd"\nfrom = "motd"\n')
+    keys = ("--key", tmp_path / "good" / "signer.key", "--cert", tmp_path / "good" / "signer.pem")
+    assert run("build", tmp_path / "p.toml", "-o", tmp_path / "p.spkg", *keys).exit_code == 0
+
+    found: list[dict[str, int]] = []
+    with serving(Script(octets=(tmp_path / "p.spkg").read_bytes())) as url:
+        for name in ("good", "other"):
+            with ScriptedAcs(downloading(f"{url}/p.spkg")) as acs:
+                _, document = documented(
+                    *("--acs", acs.url, "--count", "1", "--sessions", "2", "--profile", at_once),
+                    *("--trust", tmp_path / name / "ca.pem"),
+                )
+            found.append(document["transfers"])
+
+    assert found == [{"0": 1}, {"9010": 1}]
+
+
+def test_a_generator_that_is_late_says_so(at_once: Path) -> None:
+    def plan(post: Post) -> Answer:
+        return Answer(body=inform_response(post.id), pause=0.6) if post.method == "Inform" else Answer()
+
+    with ScriptedAcs(plan) as acs:
+        result = run(
+            *("agent", "fleet", "--acs", acs.url, "--count", "3", "--sessions", "3"),
+            *("--profile", at_once, "--at-once", "1"),
+        )
+
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "spkg: warning: the load generator may be the limit: "
+        "use more --jobs, a larger --at-once, or another host\n"
+    )
 
 
 @pytest.mark.parametrize("url", ["ftp://a/", "http://u:p@a/", "a"])
