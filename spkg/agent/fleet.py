@@ -20,7 +20,7 @@ from spkg.agent.fleet_figures import FleetFigures
 from spkg.agent.fleet_http import FleetConnection
 from spkg.agent.fleet_profile import FleetProfile
 from spkg.agent.fleet_session import FleetSession, ResponseReader
-from spkg.agent.fleet_wire import FleetResolver
+from spkg.agent.fleet_wire import FleetNetwork
 from spkg.cwmp.events import Event, merged
 from spkg.cwmp.schedule import Moment, due
 from spkg.download.url import Location
@@ -78,9 +78,9 @@ class Fleet:
         self._profile = order.profile
         self.figures = FleetFigures()
         self._reader = ResponseReader()
-        self._resolver = FleetResolver()
+        self._network = FleetNetwork()
         self._downloads = FleetDownloads(
-            resolver=self._resolver,
+            network=self._network,
             context=outside.context,
             timeout=order.profile.timeout,
             clock=outside.clock,
@@ -95,6 +95,8 @@ class Fleet:
         self._begun = 0
         """How many sessions were begun."""
         self._stopped = False
+        self._defect: BaseException | None = None
+        """What a session raised that nothing in a network can be the cause of."""
 
     def stop(self) -> None:
         """Begin nothing more."""
@@ -107,7 +109,7 @@ class Fleet:
         Raises:
             ContactError: The name of the ACS can't be resolved.
         """
-        await self._resolver.address(self._order.acs)
+        await self._network.address(self._order.acs)
         self._started = self._outside.clock()
         self._prepare()
         loop = asyncio.get_running_loop()
@@ -122,6 +124,8 @@ class Fleet:
         if ends is not None:
             ends.cancel()
         await self._finish()
+        if self._defect is not None:
+            raise self._defect
         return self.figures
 
     def _is_over(self) -> bool:
@@ -202,8 +206,9 @@ class Fleet:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._news.set()
-        if not task.cancelled():
-            task.result()
+        if not task.cancelled() and (defect := task.exception()) is not None:
+            self._defect = self._defect or defect
+            self.stop()
 
     async def _finish(self) -> None:
         """Let sessions come to their end for a moment."""
@@ -214,6 +219,7 @@ class Fleet:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        await self._network.close()
 
     async def _session(self, device: FleetDevice, causes: tuple[Event, ...], begun: Moment) -> None:
         """Carry a session of a device through, and count what came of it."""
@@ -232,7 +238,7 @@ class Fleet:
         connection = FleetConnection(
             self._order.acs,
             AcsLogin(self._order.acs, username, password.encode()),
-            resolver=self._resolver,
+            network=self._network,
             context=self._outside.context,
             timeout=profile.timeout,
             clock=clock,

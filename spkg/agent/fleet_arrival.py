@@ -19,9 +19,17 @@ class FleetArrival(asyncio.Protocol):
         loop: The loop that it is used in.
         clock: Gives seconds of a clock that does not jump.
         timeout: How long a response may take, in seconds.
+        connected: Has it for as long as there is a connection.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float], timeout: float) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        timeout: float,
+        connected: "set[FleetArrival]",
+    ) -> None:
+        self._connected = connected
         self._loop = loop
         self._clock = clock
         self._timeout = timeout
@@ -38,6 +46,7 @@ class FleetArrival(asyncio.Protocol):
         """Take the connection."""
         assert isinstance(transport, asyncio.Transport)  # TCP, with TLS or without
         self._transport = transport
+        self._connected.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Take what has come."""
@@ -54,6 +63,7 @@ class FleetArrival(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end, and why."""
+        self._connected.discard(self)
         self._ended = True
         self._problem = self._problem or exc
         self._stop_timer()
@@ -87,6 +97,12 @@ class FleetArrival(asyncio.Protocol):
         self._stop_timer()
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Close the connection without waiting for what was not sent."""
+        self._stop_timer()
+        if self._transport is not None:
+            self._transport.abort()
 
     async def until(self, mark: bytes, most: int) -> bytes:
         """Return what comes up to a mark, and the mark.

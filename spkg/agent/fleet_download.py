@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 
 from spkg.agent.contact import ContactError, ContactKind
 from spkg.agent.fleet_http import redirect_target
-from spkg.agent.fleet_wire import FleetResolver, HttpWire, ResponseHead
+from spkg.agent.fleet_wire import FleetNetwork, HttpWire, ResponseHead
 from spkg.cwmp.faults import FaultCode, transfer_fault
 from spkg.cwmp.values import FaultStruct
 from spkg.download.http_login import BasicProof, Proof, UnanswerableError, digest_proof, read_challenges
@@ -39,7 +39,7 @@ class FleetDownloads:
     """Fetches and verifies files.
 
     Args:
-        resolver: The addresses of servers.
+        network: The addresses of servers, and all connections.
         context: The settings for TLS.
         timeout: How long connecting and each piece of a response may take, in seconds.
         clock: Gives seconds of a clock that does not jump.
@@ -50,14 +50,14 @@ class FleetDownloads:
     def __init__(
         self,
         *,
-        resolver: FleetResolver,
+        network: FleetNetwork,
         context: ssl.SSLContext | None,
         timeout: float,
         clock: Callable[[], float],
         most: int,
         verify: FleetVerifier | None,
     ) -> None:
-        self._resolver = resolver
+        self._network = network
         self._context = context
         self._timeout = timeout
         self._clock = clock
@@ -121,7 +121,7 @@ class FleetDownloads:
                 self._clock,
             )
             try:
-                await wire.open(self._resolver)
+                await wire.open(self._network)
                 head = await wire.begin(_request(location, proof))
                 if head.status == COMPLETE:
                     return await self._read(wire, head, size, keep=keep)

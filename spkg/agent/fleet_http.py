@@ -12,7 +12,7 @@ from urllib.parse import urldefrag, urljoin
 from spkg.agent.acs_login import AcsLogin
 from spkg.agent.contact import ContactError, ContactKind
 from spkg.agent.contact_words import shown_of_acs
-from spkg.agent.fleet_wire import FleetResolver, HttpWire, ResponseHead
+from spkg.agent.fleet_wire import FleetNetwork, HttpWire, ResponseHead
 from spkg.cwmp.envelopes import MAX_ENVELOPE
 from spkg.download.answer_words import asked_delay, is_page
 from spkg.download.url import Location
@@ -40,7 +40,7 @@ class FleetConnection:
     Args:
         home: The ACS.
         login: What shows it who posts.
-        resolver: The addresses of servers.
+        network: The addresses of servers, and all connections.
         context: The settings for TLS.
         timeout: How long connecting and each response may take, in seconds.
         clock: Gives seconds of a clock that does not jump.
@@ -51,14 +51,14 @@ class FleetConnection:
         home: Location,
         login: AcsLogin,
         *,
-        resolver: FleetResolver,
+        network: FleetNetwork,
         context: ssl.SSLContext | None,
         timeout: float,
         clock: Callable[[], float],
     ) -> None:
         self._home = self._where = home
         self._login = login
-        self._resolver = resolver
+        self._network = network
         self._context = context
         self._timeout = timeout
         self._clock = clock
@@ -118,7 +118,7 @@ class FleetConnection:
                 return head, body
         wire = self._wire = HttpWire(self._where, self._context_for(self._where), self._timeout, self._clock)
         began = self._clock()
-        await wire.open(self._resolver)
+        await wire.open(self._network)
         self.connecting += self._clock() - began
         self.connections += 1
         head, body = await wire.exchange(self._request(octets), MAX_ENVELOPE)

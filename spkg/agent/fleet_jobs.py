@@ -6,7 +6,7 @@ import resource
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -131,7 +131,9 @@ def run_fleet(
     figures, workers = FleetFigures(), []
     with ThreadPoolExecutor(len(orders)) as pool, _stopping(stop):
         try:
-            for answer in [*pool.map(child, range(len(orders)))]:
+            # What ends one of them ends all.
+            for done in as_completed([pool.submit(child, index) for index in range(len(orders))]):
+                answer = done.result()
                 figures.take(answer["figures"])
                 workers.append(FleetWorker(**answer["worker"]))
         finally:

@@ -18,7 +18,7 @@ from spkg.agent.fleet_arrival import FleetArrival
 from spkg.download.tls import tls_refusal, tls_words
 from spkg.download.url import Location
 
-__all__ = ["FleetResolver", "HttpWire", "ResponseHead"]
+__all__ = ["FleetNetwork", "HttpWire", "ResponseHead"]
 
 MAX_RESPONSE_HEAD: Final = 64 << 10
 """The most bytes of the headers of a response."""
@@ -31,6 +31,8 @@ MAX_HOSTS: Final = 64
 MAX_CHUNK_LINE: Final = 4096
 BROKEN: Final = (OSError, EOFError, OverflowError)
 """What a connection that ends early, stalls or sends too much raises."""
+CLOSING_ROUNDS: Final = 100
+"""How many rounds of the loop closing may take; it takes one or two."""
 NO_BODY: Final = frozenset({204, 304})
 
 
@@ -53,10 +55,15 @@ class ResponseHead:
         return [value for known, value in self.headers if known == name]
 
 
-class FleetResolver:
-    """The addresses of servers: each name is resolved once, and its addresses are used in turn."""
+class FleetNetwork:
+    """The addresses of servers, and all connections.
+
+    Each name is resolved once, and its addresses are used in turn.
+    """
 
     def __init__(self) -> None:
+        self.open: set[FleetArrival] = set()
+        """The connections that are open, or are being closed."""
         self._known: dict[tuple[str, int], tuple[Any, ...]] = {}
         self._turn = 0
 
@@ -82,6 +89,15 @@ class FleetResolver:
         address: tuple[str, int, int] = found[self._turn % len(found)]
         return address
 
+    async def close(self) -> None:
+        """Close what is still open, whatever the other side does: TLS waits for it otherwise."""
+        for arrival in [*self.open]:
+            arrival.abort()
+        for _ in range(CLOSING_ROUNDS):
+            if not self.open:
+                break
+            await asyncio.sleep(0)
+
 
 class HttpWire:
     """One TCP connection to a server.
@@ -106,17 +122,17 @@ class HttpWire:
         self.heard = False
         """Whether anything of the last response came."""
 
-    async def open(self, resolver: FleetResolver) -> None:
+    async def open(self, network: FleetNetwork) -> None:
         """Connect.
 
         Raises:
             ContactError: No connection could be made.
         """
-        host, port, family = await resolver.address(self.where)
+        host, port, family = await network.address(self.where)
         name = self.where.host.partition("%")[0].rstrip(".")
         tls: dict[str, Any] = {} if self._context is None else {"ssl": self._context, "server_hostname": name}
         loop = asyncio.get_running_loop()
-        arrival = FleetArrival(loop, self._clock, self._timeout)
+        arrival = FleetArrival(loop, self._clock, self._timeout, network.open)
         try:
             async with asyncio.timeout(self._timeout):
                 await loop.create_connection(lambda: arrival, host, port, family=family, **tls)

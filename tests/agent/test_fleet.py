@@ -419,7 +419,7 @@ def test_a_process_that_is_killed_fails_the_run() -> None:
             profile=profile(),
             numbers=range(index, index + 1),
             most_at_once=1,
-            duration=1.5,
+            duration=60.0,
         )
         for index in range(2)
     ]
@@ -670,6 +670,14 @@ def test_a_package_that_is_not_trusted_is_told() -> None:
     assert [(one.text("FaultCode"), one.text("FaultString")) for one in told] == [
         ("9010", f"{len(FILE)} bytes of nobody")
     ]
+
+
+def test_a_defect_ends_the_fleet() -> None:
+    def defective(_file: BinaryIO) -> None:
+        raise ZeroDivisionError("simulated")
+
+    with serving(Script(octets=FILE)) as url, pytest.raises(ZeroDivisionError, match="simulated"):
+        transfers(downloading(f"{url}/a"), verify=defective)
 
 
 @pytest.mark.parametrize(

@@ -291,7 +291,6 @@ def test_a_process_that_is_killed_is_told(at_once: Path) -> None:
         assert len(processes) == 2
 
         subprocess.run(["kill", "-KILL", processes[0]], check=True)
-        subprocess.run(["kill", "-TERM", str(started.pid)], check=True)
         stdout, stderr = started.communicate(timeout=PATIENCE)
 
     assert (started.returncode, stdout) == (6, "")
