@@ -100,6 +100,13 @@ def test_two_hundred_devices_are_two_hundred_devices() -> None:
     assert figures.session.count == 200
 
 
+def test_no_more_sessions_are_begun_than_ordered() -> None:
+    with ScriptedAcs(session(repeats=True)) as acs:
+        figures = run_devices(acs.url, profile(), 20, most_sessions=5)
+
+    assert (figures.counts["sessions"], len(acs.informs)) == (5, 5)
+
+
 def test_no_more_connections_are_open_than_allowed() -> None:
     open_now, most = set[int](), 0
 
