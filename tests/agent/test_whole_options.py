@@ -133,6 +133,9 @@ def test_ends_are_compared_once_there_is_network_time_o1(tmp_path: Path, given: 
         device.run(seconds=130)
         assert [code for code, _ in device.events()] == ["1 BOOT"]
 
+        wake = device.step()
+        assert wake is not None
+        assert wake <= device.world.boot + 60
         device.world.synchronized = True
         device.run(seconds=61)
 
