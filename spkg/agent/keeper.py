@@ -55,6 +55,7 @@ RESULT_KEYS: Final = (
     "fault",
     "reboot_required",
     "already_installed",
+    "roles",
     "start_time",
     "complete_time",
 )

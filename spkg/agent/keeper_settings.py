@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from spkg.agent.settings import AgentConfig, ProviderKind, UploadSource
 
-__all__ = ["InstallTarget", "KeeperSettings", "keeper_settings", "server_options"]
+__all__ = ["TYPE_ROLES", "InstallTarget", "KeeperSettings", "keeper_settings", "server_options"]
 
 TYPE_ROLES: Final = {
     "1": ("software-upgrade", "software-recovery"),

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Final, Literal
 
 from spkg.agent.keeper_client import KeeperGoneError
+from spkg.agent.keeper_settings import TYPE_ROLES
 from spkg.agent.records import Transfer
 from spkg.agent.settings import TransferSettings
 from spkg.agent.state import AgentState
@@ -248,8 +249,20 @@ class TransferQueue:
             self._wait_again(transfer, "it was stopped")
         else:
             outcome = read_outcome(report, transfer.direction, resumed=_attempts(transfer) > 1)
+            self._look_at_roles(transfer, report)
             self._finish(transfer, self._recorded(transfer, outcome))
         return True
+
+    def _look_at_roles(self, transfer: Transfer, report: Mapping[str, Any]) -> None:
+        """Say that a package was something else than what the ACS has called it (Table 27, E.4.12)."""
+        file_type = str(transfer.arguments["FileType"])
+        expected = TYPE_ROLES.get(file_type[:1], ())
+        roles = [one for one in report.get("roles") or () if isinstance(one, str)]
+        if transfer.direction == "Download" and roles and not {*roles} & {*expected}:
+            self._note(
+                f"Download {_key(transfer)!r}: expected {' or '.join(expected)} for {file_type!r}, "
+                f"got {', '.join(roles)}"
+            )
 
     def _find(self, transfer: Transfer) -> None:
         """Find out by the installer's record what became of a transfer whose report is lost."""

@@ -14,7 +14,7 @@ from typing import Self
 from spkg.common.documents import Document
 from spkg.common.findings import Finding
 from spkg.common.frozen import dataclass
-from spkg.device import Device
+from spkg.device import VENDOR_ROLE, Device
 from spkg.errors import (
     ON_TRIAL,
     ROLLED_BACK,
@@ -112,6 +112,8 @@ class Applied:
     """Whether the package was already installed, so that nothing had to be done."""
     on_trial: bool = False
     """Whether it is on trial."""
+    roles: tuple[str, ...] = ()
+    """The roles of the package; that of any vendor is ``vendor``."""
     confined: bool | None = None
     """Whether the process that did it could change nothing else; None if nothing had to be changed."""
 
@@ -123,7 +125,7 @@ class Applied:
     @classmethod
     def from_document(cls, document: Document) -> Self:
         """Return the value that :meth:`to_document` was called on."""
-        lists = {name: tuple(document[name]) for name in ("changes", "skipped_unknown")}
+        lists = {name: tuple(document[name]) for name in ("changes", "skipped_unknown", "roles")}
         warnings = tuple(Finding(**one) for one in document["warnings"])
         recovered = RecoveryOutcome(document["recovered"])
         return cls(**{**document, **lists, "warnings": warnings, "recovered": recovered})
@@ -455,6 +457,12 @@ def _trial(entry: Document, request: ApplyRequest) -> Trial | None:
     )
 
 
+def _roles(trusted: TrustedPackage) -> tuple[str, ...]:
+    known = {number: name for name, number in ROLES.items()}
+    found = (record.role for record in trusted.package.records if isinstance(record, Role))
+    return tuple(dict.fromkeys(known.get(role, VENDOR_ROLE) for role in found))
+
+
 def _is_recovery(trusted: TrustedPackage) -> bool:
     """Whether a package has the role that repairs an unsafe root, and no other."""
     roles = {record.role for record in trusted.package.records if isinstance(record, Role)}
@@ -510,6 +518,7 @@ def _already(trusted: TrustedPackage, root: Root, settled: Settled, left: tuple[
         cause=settled.cause,
         already=True,
         on_trial=trial is not None and not trial.until_hook,
+        roles=_roles(trusted),
     )
 
 
@@ -523,6 +532,7 @@ def _applied(planned: Plan, request: ApplyRequest, settled: Settled, left: tuple
         reboot_required=planned.reboot_required,
         recovered=settled.outcome,
         cause=settled.cause,
+        roles=_roles(planned.trusted),
     )
 
 

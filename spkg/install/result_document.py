@@ -36,6 +36,7 @@ def result_document(
         "exit": 0,
         "reboot_required": applied.reboot_required,
         "already_installed": applied.already,
+        "roles": list(applied.roles),
         "command_key": command_key,
         "fault": {"code": 0, "string": ""},
         "reason": None,

@@ -344,3 +344,23 @@ def test_a_name_that_is_none_is_not_served_p1(name: str, tmp_path: Path) -> None
 
         assert [post.text("FaultCode") for post in acs.posts[2:]] == ["9002", None]
         assert is_over(device)
+
+
+@pytest.mark.parametrize(
+    ("roles", "noted"),
+    [(["software-upgrade"], False), (["web-content"], True), (["vendor", "software-recovery"], False)],
+)
+def test_a_package_of_another_role_is_noted_and_no_failure_t3(
+    roles: list[str], *, noted: bool, tmp_path: Path
+) -> None:
+    with ScriptedAcs(session(download("d"))) as acs, life(tmp_path, acs) as device:
+        device.run(seconds=5)
+        device.keeper.end(device.world.boot_id, {**APPLIED, "roles": roles, "reboot_required": False})
+        device.run(seconds=5)
+
+        said = (
+            "transfer: Download 'd': expected software-upgrade or software-recovery for "
+            "'1 Firmware Upgrade Image', got web-content"
+        )
+        assert (said in device.log) is noted
+        assert [post.text("FaultCode") for post in acs.posts if post.method == "TransferComplete"] == ["0"]

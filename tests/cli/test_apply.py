@@ -123,6 +123,7 @@ def test_the_events_end_with_the_result() -> None:
         "exit": 0,
         "reboot_required": True,
         "already_installed": False,
+        "roles": [],
         "command_key": "k1",
         "fault": {"code": 0, "string": ""},
         "reason": None,

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from spkg.cwmp.faults import transfer_fault
+from spkg.device import Device
 from spkg.errors import (
     NO_ROOM,
     FailedError,
@@ -705,6 +706,16 @@ def test_in_place_a_file_that_does_not_fit_at_its_time_is_refused_before_anythin
     plant(place, {"big": bytes(block)})
     do(changing(Remove(path=P("/big")), file("/x"), file("/y")), place, IN_PLACE)
     assert {"x", "y"} <= tree(place).keys()
+
+
+def test_the_roles_of_a_package_are_told_also_where_it_is_installed_already(place: Path) -> None:
+    every = (Role(role=2), Role(role=1), Role(role=0xFF00D09E, arguments=b"x"))
+    package = changing(*every, file("/a"))
+    vendors = ApplyRequest(device=Device(roles=frozenset({1, 2, 0xFF00D09E})), when="then")
+    done = [do(package, place, vendors) for _ in range(2)]
+
+    assert [one.already for one in done] == [False, True]
+    assert {one.roles for one in done} == {("software-recovery", "software-upgrade", "vendor")}
 
 
 def test_what_is_not_known_is_told(place: Path) -> None:
