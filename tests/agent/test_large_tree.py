@@ -4,13 +4,17 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+import pytest
 
 from spkg.agent.tree.model import ParameterDescription, read_description
 from spkg.agent.tree.provider import ProviderFault, ProviderPatience, ValuesRead
 from spkg.agent.tree.tree import Tree
+from spkg.cwmp.faults import FaultCode, MethodFaultError
 from spkg.cwmp.values import AttributeChange
 from spkg.device import load_device
 from tests.agent.tree_kit import IGD, bench
@@ -96,17 +100,35 @@ def least(work: Callable[[], object], large: Large) -> float:
     return min(once() for _ in range(5))
 
 
-def test_names_and_values_of_10_000_parameters_take_a_tenth_of_a_second(tmp_path: Path) -> None:
-    with bench(tmp_path) as found:
+@contextmanager
+def large_tree(directory: Path) -> Iterator[tuple[Tree, Large]]:
+    """Yield a tree with one large provider."""
+    with bench(directory) as found:
         large = Large()
-        tree = Tree(
-            found.config,
-            load_device(found.config.device.file),
-            found.state,
-            found.around(),
-            sources=[large],
-            clock=time.monotonic,
+        device = load_device(found.config.device.file)
+        yield (
+            Tree(found.config, device, found.state, found.around(), sources=[large], clock=time.monotonic),
+            large,
         )
+
+
+def test_one_request_cannot_name_the_whole_tree_a_thousand_times(tmp_path: Path) -> None:
+    with large_tree(tmp_path) as (tree, _):
+        began = time.process_time()
+        values = tree.get_values([HOSTS] * 10_000)
+        with pytest.raises(MethodFaultError) as caught:
+            tree.set_attributes([AttributeChange(HOSTS, number % 3, None) for number in range(4000)])
+
+        assert len(values) == 10_000
+        assert (caught.value.code, caught.value.text) == (
+            FaultCode.RESOURCES_EXCEEDED,
+            "expected changes of at most 200000 parameters, got 40000000",
+        )
+        assert time.process_time() - began < 20 * BOUND
+
+
+def test_names_and_values_of_10_000_parameters_take_a_tenth_of_a_second(tmp_path: Path) -> None:
+    with large_tree(tmp_path) as (tree, large):
         names = tree.get_names(HOSTS, next_level=False)
         values = tree.get_values([HOSTS])
         assert len(values) == 10_000

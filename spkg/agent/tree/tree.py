@@ -29,6 +29,8 @@ from spkg.errors import RefusedError
 
 __all__ = ["Tree"]
 
+MAX_CHANGED: Final = 200_000
+"""How many parameters the partial paths of one request may stand for, each as often as it is named."""
 SHOWN_PATH: Final = 80
 
 
@@ -172,11 +174,17 @@ class Tree:
         Parameters whose changes can't be notified are left out of a partial path.
 
         Raises:
-            MethodFaultError: There is no such path, or a notification makes no sense.
+            MethodFaultError: There is no such path, a notification makes no sense, or partial paths stand
+                for too many parameters altogether.
         """
         self._holdings.begin()
         with answering():
-            self._notifications.set_attributes([(one, self._find([one.name])) for one in changes])
+            found = {path: self._find([path]) for path in dict.fromkeys(one.name for one in changes)}
+            total = sum(len(found[one.name]) for one in changes)
+            if total > MAX_CHANGED:
+                problem = f"expected changes of at most {MAX_CHANGED} parameters, got {total}"
+                raise MethodFaultError(FaultCode.RESOURCES_EXCEEDED, problem)
+            self._notifications.set_attributes([(one, found[one.name]) for one in changes])
 
     def lock(self) -> None:
         """Begin a session: nobody else changes parameters until its end, as far as providers can do that.
@@ -257,7 +265,7 @@ class Tree:
             ProviderError: A provider can't say.
         """
         found: dict[str, DescribedParameter] = {}
-        for path in paths:
+        for path in dict.fromkeys(paths):  # the same one a thousand times costs nothing
             if _is_name(path):
                 one = self._holdings.parameter(path)
                 below = None if one is None else {path: one}
