@@ -32,6 +32,8 @@ ACS_LOGINS: Final = 2
 """How often a challenge is answered: again only where the server says that its nonce was too old."""
 MOST_COOKIES: Final = 64
 """The most cookies of a session."""
+MOST_OF_COOKIES: Final = 16 << 10
+"""How many characters they may have together: each post repeats them."""
 POST_HEADERS: Final = {
     "User-Agent": "spkg",
     "Accept": "text/xml, application/xml",
@@ -265,9 +267,15 @@ class AcsConnection:
             response = adapter.send(prepared, stream=True, proxies=self._proxies)
         extract: Callable[..., None] = requests.cookies.extract_cookies_to_jar
         extract(self._cookies, prepared, response.raw)
-        if len(self._cookies) > MOST_COOKIES:
+        size = sum(len(cookie.name) + len(cookie.value or "") for cookie in self._cookies)
+        if len(self._cookies) > MOST_COOKIES or size > MOST_OF_COOKIES:
             response.close()
-            problem = f"{where}: the server set more than {MOST_COOKIES} cookies"
+            many = (
+                f"{MOST_COOKIES} cookies"
+                if size <= MOST_OF_COOKIES
+                else f"{MOST_OF_COOKIES} bytes of cookies"
+            )
+            problem = f"{where}: the server set more than {many}"
             raise ContactError(problem, kind=ContactKind.PROTOCOL)
         return response
 

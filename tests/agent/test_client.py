@@ -239,12 +239,15 @@ def test_a_request_that_no_connection_took_is_sent_once_more() -> None:
     assert acs.methods == ["Inform", "", "", ""]  # what a new connection lost is not sent again
 
 
-def test_cookies_without_end_are_refused() -> None:
-    cookies = tuple(("Set-Cookie", f"c{number}=x") for number in range(65))
+@pytest.mark.parametrize(
+    ("count", "value", "many"), [(65, "x", "64 cookies"), (3, "x" * 6000, "16384 bytes of cookies")]
+)
+def test_cookies_without_end_are_refused(count: int, value: str, many: str) -> None:
+    cookies = tuple(("Set-Cookie", f"c{number}={value}") for number in range(count))
     with ScriptedAcs([Answer(headers=cookies)]) as acs:
         problem = refused(acs)
 
-    assert problem.problem == f"{acs.url}: the server set more than 64 cookies"
+    assert problem.problem == f"{acs.url}: the server set more than {many}"
     assert problem.kind is ContactKind.PROTOCOL
 
 
