@@ -191,8 +191,8 @@ FAULTS: Final = (
     ),
     _fault(
         "a password in a parameter is traced",
-        '        elif _local(element) == "Name" and is_secret((element.text or "").strip()):\n',
-        '        elif _local(element) == "Nothing":\n',
+        'elif parent is not None and _local(element) == "Name" and _names_secret(element, values):',
+        'elif parent is not None and _local(element) == "Nothing" and _names_secret(element, values):',
         "test_no_password_is_shown",
         "test_the_log_has_no_password",
     ),

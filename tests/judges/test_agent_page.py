@@ -12,8 +12,8 @@ from typing import Any, Final
 import pytest
 
 from spkg.report.agent_page import agent_page
-from tests.agent.test_pages import FULL, STATUS
 from tests.judges.programs import must
+from tests.support.agent_statuses import FULL, STATUS
 
 FLAGS: Final = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
