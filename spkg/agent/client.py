@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import requests
 
@@ -39,6 +39,10 @@ POST_HEADERS: Final = {
     "Accept": "text/xml, application/xml",
     "Accept-Encoding": "identity",
 }
+NAME_LASTS: Final = 60.0
+"""For how long the address of an ACS is not looked up again to know our own, in seconds."""
+NO_NAME_LASTS: Final = 5.0
+"""The same where the name could not be looked up."""
 SOAP_TYPE: Final = 'text/xml; charset="utf-8"'
 
 
@@ -57,6 +61,8 @@ class AcsClient:
         self._timeout = settings.timeout
         self._proxy = settings.proxy
         self._clock = clock
+        self._known: tuple[Any, float, list[Any]] = (None, 0.0, [])
+        """The last name that was looked up, until when that holds, and what was found."""
         self._contexts = TlsContexts(
             Login(
                 ca_bundle=settings.ca_bundle,
@@ -107,15 +113,23 @@ class AcsClient:
         Raises:
             ContactError: The URL is not one of an ACS.
         """
-        location = acs_location(url)
-        with suppress(OSError, UnicodeError):
-            found = socket.getaddrinfo(location.host, location.port, type=socket.SOCK_DGRAM)
-            for family, kind, protocol, _, address in found:
-                with suppress(OSError), socket.socket(family, kind, protocol) as probe:
-                    probe.connect(address)  # of UDP: nothing is sent
-                    own: str = probe.getsockname()[0]
-                    return own.partition("%")[0]
+        for family, kind, protocol, _, address in self._addresses(acs_location(url)):
+            with suppress(OSError), socket.socket(family, kind, protocol) as probe:
+                probe.connect(address)  # of UDP: nothing is sent
+                own: str = probe.getsockname()[0]
+                return own.partition("%")[0]
         return None
+
+    def _addresses(self, location: Location) -> list[Any]:
+        """Return where packets to an ACS go; its name is not looked up each time, which may take long."""
+        place = (location.host, location.port)
+        known, until, found = self._known
+        if known != place or self._clock() >= until:
+            found = []
+            with suppress(OSError, UnicodeError):
+                found = socket.getaddrinfo(*place, type=socket.SOCK_DGRAM)
+            self._known = (place, self._clock() + (NAME_LASTS if found else NO_NAME_LASTS), found)
+        return found
 
 
 class AcsConnection:

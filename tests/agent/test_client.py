@@ -5,7 +5,7 @@ import socket
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -574,3 +574,33 @@ def test_the_address_that_packets_leave_from_is_told() -> None:  # C8, C9, P33, 
     assert client().local_address("http://127.0.0.1:7547/") == "127.0.0.1"
     assert client().local_address("http://[::1]/") in {"::1", None}
     assert client().local_address("http://acs.invalid/") is None
+
+
+@pytest.mark.parametrize(("found", "lasts"), [(True, 60), (False, 5)])
+def test_a_name_is_looked_up_once_in_a_while(
+    monkeypatch: pytest.MonkeyPatch, lasts: int, *, found: bool
+) -> None:
+    asked: list[str] = []
+    now = [1000.0]
+    usual = socket.getaddrinfo
+
+    def look_up(host: str, *more: Any, **how: Any) -> Any:
+        asked.append(host)
+        if not found:
+            raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
+        return usual("127.0.0.1", *more, **how)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    some = AcsClient(acs_settings(), lambda: now[0])
+    address = "127.0.0.1" if found else None
+    assert [some.local_address("http://acs.example/") for _ in range(3)] == [address] * 3
+    assert asked == ["acs.example"]
+
+    some.local_address("http://other.example/")
+    assert asked == ["acs.example", "other.example"]
+    now[0] += lasts - 1
+    some.local_address("http://other.example/")
+    assert len(asked) == 2
+    now[0] += 1
+    some.local_address("http://other.example/")
+    assert len(asked) == 3
