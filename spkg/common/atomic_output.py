@@ -265,7 +265,7 @@ def bulk_directory(path: Path, confirm: Callable[[], object] = lambda: None) -> 
                 part.rmdir()
             raise
         sync_all()  # syncing a million files one by one takes too long
-        if os.path.lexists(path):
+        if os.path.lexists(path) and not (_unconfirmed(path) and _discarded(path)):
             raise UsageError(f"{path} was created in the meantime; the output is in {part}")
         part.rename(path)
         sync_directory(path.parent)
@@ -276,10 +276,30 @@ def bulk_directory(path: Path, confirm: Callable[[], object] = lambda: None) -> 
 
 def _taken_back(path: Path, part: Path) -> bool:
     """Whether *path* was not confirmed, and could be made ``path.part`` again, to start over."""
-    if path.is_symlink() or not (path / PARTLY).is_file() or os.path.lexists(part):
+    if not _unconfirmed(path) or (os.path.lexists(part) and not _discarded(part)):
         return False
     with _locked(path):
         path.rename(part)
+    return True
+
+
+def _unconfirmed(path: Path) -> bool:
+    """Whether the run that wrote *path* was killed before it was confirmed, or is about to confirm it."""
+    return not path.is_symlink() and (path / PARTLY).is_file()
+
+
+def _discarded(directory: Path) -> bool:
+    """Whether a directory was an output that no run finishes any more, and could be removed."""
+    marker = directory / PARTLY
+    with _locked(directory):
+        entries = [*directory.iterdir()]
+        if entries and marker not in entries:
+            return False
+        for left in entries:
+            if left != marker:
+                left.unlink()
+        marker.unlink(missing_ok=True)  # the last, so that it is known for what it is until then
+        directory.rmdir()
     return True
 
 
