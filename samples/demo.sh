@@ -96,6 +96,7 @@ echo "# exit status $status: nothing was changed"
 
 title "Issue a voucher on the operator's server, with unique serial numbers"
 set -- --key "$out/keys/signer.key" --cert "$out/keys/signer.pem"
+run spkg voucher ledger init "$out/ledger.db"
 run spkg voucher issue --device "$sample/device.toml" --options "$sample/options.toml" "$@" \
     --ledger "$out/ledger.db" --batch first-sale -o "$out/voucher.xml"
 run spkg voucher ledger list --ledger "$out/ledger.db"

@@ -166,7 +166,11 @@ COMMANDS: Final = {
     "voucher rpc": ListedCommand(
         where="vouchers.cli.rpc:rpc", help="Answer a SetVouchers or GetOptions request."
     ),
-    "voucher ledger": ListedCommand(where="", help="List, export and void serial numbers in a ledger."),
+    "voucher ledger": ListedCommand(where="", help="Keep the books of serial numbers."),
+    "voucher ledger init": ListedCommand(
+        where="vouchers.cli.ledger:init_ledger",
+        help="Create a ledger: an SQLite file or tables in PostgreSQL.",
+    ),
     "voucher ledger list": ListedCommand(
         where="vouchers.cli.ledger:list_ledger", help="List vouchers by serial number."
     ),
@@ -174,7 +178,22 @@ COMMANDS: Final = {
         where="vouchers.cli.ledger:export_ledger", help="Export the whole ledger as CSV or JSON lines."
     ),
     "voucher ledger void": ListedCommand(
-        where="vouchers.cli.ledger:void_serial", help="Void SERIAL: its batch never issues it again."
+        where="vouchers.cli.ledger:void_serials", help="Void serial numbers: no batch issues them again."
+    ),
+    "voucher ledger journal": ListedCommand(
+        where="vouchers.cli.books:ledger_journal",
+        help="Show every change of a ledger: who, when, what and why.",
+    ),
+    "voucher ledger audit": ListedCommand(
+        where="vouchers.cli.books:ledger_audit",
+        help="Verify the journal of a ledger, and each serial number by it.",
+    ),
+    "voucher ledger stats": ListedCommand(
+        where="vouchers.cli.books:ledger_stats",
+        help="Count serial numbers by state, Option, batch and month of issue.",
+    ),
+    "voucher ledger migrate": ListedCommand(
+        where="vouchers.cli.ledger:migrate_ledger", help="Bring a ledger of an earlier version up to date."
     ),
 }
 """The commands of an installed ``spkg``; a space separates a subcommand from its group."""

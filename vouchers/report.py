@@ -21,7 +21,6 @@ if TYPE_CHECKING:  # a command imports only what it prints
     from spkg.trust.explanation import SignatureExplanation
     from vouchers.acs.bulk import BulkReport
     from vouchers.acs.issuer import Issued
-    from vouchers.acs.ledger import LedgerEntry
     from vouchers.cpe.apply import AppliedVoucher, KnownOptions
     from vouchers.cpe.option_life import OptionState
     from vouchers.signature.shape import VoucherDocument
@@ -33,8 +32,6 @@ __all__ = [
     "applied_lines",
     "bulk_document",
     "bulk_lines",
-    "entry_document",
-    "entry_line",
     "inspection",
     "inspection_document",
     "inspection_lines",
@@ -250,26 +247,13 @@ def issued_lines(issued: "Issued", output: str) -> Iterator[Line]:
 
 def bulk_document(report: "BulkReport", output: str) -> Document:
     """Return the result fields of bulk ``voucher issue --json`` for a list that was read to its end."""
-    counts = {"issued": report.issued, "rejected": report.rejected}
+    counts = {"issued": report.issued, "confirmed": report.confirmed, "rejected": report.rejected}
     return {"status": "issued", "exit": 0, "output": output, **counts}
 
 
 def bulk_lines(report: "BulkReport", output: str, batch: str) -> Iterator[Line]:
     """Yield the lines that bulk ``voucher issue`` prints."""
     yield Tone.GOOD, f"{output}: {amount(report.issued, 'voucher')}, batch {batch}"
-
-
-def entry_document(entry: "LedgerEntry") -> Document:
-    """Return an entry of the ledger as JSON."""
-    return {**vars(entry), "state": entry.state.value}
-
-
-def entry_line(entry: "LedgerEntry") -> Line:
-    """Return a line of what ``voucher ledger list`` prints."""
-    time = entry.voided_at or entry.issued_at or entry.reserved_at
-    device = f"{entry.oui} {entry.product_class} {entry.serial_number}"
-    batch = f", batch {entry.batch}" if entry.batch else ""
-    return Tone.PLAIN, f"{entry.serial:>10}  {entry.state.value:<8}  {time}  {device}: {entry.option}{batch}"
 
 
 def device_document(device: DeviceId) -> Document:

@@ -593,7 +593,15 @@ class Bench:
             old.unlink(missing_ok=True)
         keys = ("--key", self.path / "keys" / "signer.key", "--cert", self.path / "keys" / "signer.pem")
         lists = ("--devices", devices, "--options", self.path / "options.toml", "--jobs", str(jobs))
-        output = ("--ledger", self.path / "ledger.db", "--batch", "b", "--out-dir", self.path / "vouchers")
+        output = (
+            "--ledger",
+            self.path / "ledger.db",
+            "--new-ledger",
+            "--batch",
+            "b",
+            "--out-dir",
+            self.path / "vouchers",
+        )
         return run(*SPKG, "voucher", "issue", *lists, *keys, *output, "--no-progress")
 
 

@@ -159,7 +159,9 @@ def test_a_missing_issuer_is_warned_of_when_a_signature_is_attached_to_a_voucher
 
 def test_of_a_batch_it_is_warned_once_for_each_signer() -> None:
     Path("devices.csv").write_text("oui,product_class,serial_number\n00D09E,G,1\n00D09E,G,2\n00D09E,G,3\n")
-    batch = "voucher prepare --devices devices.csv --options options.toml --ledger l.db --batch b"
+    batch = (
+        "voucher prepare --devices devices.csv --options options.toml --ledger l.db --new-ledger --batch b"
+    )
     run(*batch.split(), "--cert", "leaf.pem", "-o", "requests")
     lines = Path("requests").read_text().splitlines()
     Path("raw").write_bytes(b"\n".join(b64encode(signature_of(line, LEAF)) for line in lines))

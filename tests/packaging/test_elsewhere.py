@@ -43,7 +43,7 @@ def test_a_package_and_a_voucher_are_made_and_looked_at_there(tmp_path: Path) ->
         ("diff", "a.spkg", "c.spkg"),
         ("timeline", "a.spkg", "--rate", "10kB/s"),
         (*VOUCHER, "--serial", "1", "-o", "v.xml"),
-        (*VOUCHER, "--ledger", "ledger.db", "--out-dir", "many"),
+        (*VOUCHER, "--ledger", "ledger.db", "--new-ledger", "--out-dir", "many"),
         ("voucher", "verify", "v.xml", *TRUST),
     ]
 

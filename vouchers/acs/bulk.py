@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from io import FileIO
@@ -29,8 +29,9 @@ from spkg.common.portable import FORKS
 from spkg.errors import FailedError
 from vouchers.acs.device_list import ListedDevice, read_devices
 from vouchers.acs.issuer import Issued, sign_voucher
-from vouchers.acs.ledger import Ledger, Want
+from vouchers.acs.ledger import Ledger, Want, terms_of
 from vouchers.acs.request import set_vouchers_request
+from vouchers.acs.serial_log import SerialLog
 from vouchers.acs.templates import Template
 from vouchers.model import DeviceId
 from vouchers.signature.self_check import VoucherCheck
@@ -88,6 +89,8 @@ class BulkReport:
     """Lines that got no voucher."""
     run: str
     """The name of this run in the ledger."""
+    confirmed: int = 0
+    """Vouchers of this output that count as issued in the ledger; those voided meanwhile do not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,22 +129,28 @@ def issue_bulk(
     Raises:
         UsageError: The directory exists, or another run is writing it.
         FormatError: The list is malformed.
+        RefusedError: The batch was begun with other Options.
         FailedError: A signing process was killed; the same batch, run again, completes the directory.
         HostError: The ledger can't be used.
         OSError: Something can't be read or written.
     """
-    with (
-        ExitStack() as stack,
-        bulk_directory(directory, lambda: opened.confirm_batch(order.batch, report.run)) as part,
-    ):
+    confirmed = 0
+
+    def confirm() -> None:
+        # Another run of the batch may have been given the same numbers since: what counts is what is written.
+        nonlocal confirmed
+        confirmed = opened.confirm_all(log) // len(order.templates)
+
+    with ExitStack() as stack, SerialLog() as log, bulk_directory(directory, confirm) as part:
         opened = stack.enter_context(ledger)
+        opened.check_terms(order.batch, terms_of(order.templates))
         listed = (
             read_devices(devices)
             if isinstance(devices, Path)
             else iter([ListedDevice(line=1, device=devices)])
         )
-        report = issue_many(order, listed, part, signer, opened, progress=progress)
-    return report
+        report = issue_many(order, listed, part, signer, opened, progress=progress, log=log)
+    return replace(report, confirmed=confirmed)
 
 
 def issue_many(
@@ -152,10 +161,11 @@ def issue_many(
     ledger: Ledger,
     *,
     progress: ListProgress | None = None,
+    log: SerialLog | None = None,
 ) -> BulkReport:
     """Write a voucher for each device into a directory, and the lines without one into ``rejected.csv``.
 
-    The caller makes the directory durable, and then confirms the run in the ledger.
+    The caller makes the directory durable, and then confirms the serial numbers in *log* in the ledger.
 
     Args:
         order: What to issue.
@@ -164,9 +174,11 @@ def issue_many(
         signer: Signs the vouchers.
         ledger: The source of the serial numbers.
         progress: Called with the number of bytes of the list processed since the last call.
+        log: Where the serial numbers of what was written are added.
 
     Raises:
         FormatError: The list is malformed.
+        RefusedError: The batch was begun with other Options.
         FailedError: A signing process was killed.
         HostError: The ledger can't be used.
         OSError: Something can't be read or written.
@@ -180,6 +192,8 @@ def issue_many(
         for written, octets in workers.work(errands):
             out.put(written)
             issued += len(written)
+            if log is not None:
+                log.add(int(serial) for row, _ in written for serial in row[-1].split())
             if progress is not None:
                 progress(octets - done)
             done = octets
@@ -206,6 +220,7 @@ def reserved_vouchers(  # noqa: PLR0917 - all that a run consists of
 
     Raises:
         FormatError: The list is malformed.
+        RefusedError: The batch was begun with other Options.
         HostError: The ledger can't be used.
     """
     reserve = partial(
@@ -214,6 +229,7 @@ def reserved_vouchers(  # noqa: PLR0917 - all that a run consists of
         batch=order.batch,
         signer=signer.key_id,
         unpredictable=signer.digest is Digest.SHA1,
+        terms=terms_of(order.templates),
     )
     lines = iter(devices)
     while some := list(islice(lines, DEVICES_AT_ONCE)):

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import unquote
 
-from spkg.errors import FormatError
+from spkg.errors import FormatError, UsageError
 from vouchers.model import DeviceId
 
 __all__ = [
     "ListedDevice",
+    "device_identity",
     "read_devices",
 ]
 
@@ -55,6 +56,22 @@ def read_devices(path: Path) -> Iterator[ListedDevice]:
         first = next((line for line in lines if line.strip()), "")
         kind = _read_json if first.lstrip().startswith(("{", "[")) else _read_csv
         yield from kind(first, lines)
+
+
+def device_identity(text: str) -> tuple[str, str, str]:
+    """Return OUI, product class and serial number of a device that is given as ``OUI/CLASS/SERIAL``.
+
+    Args:
+        text: The three, each percent-encoded where it has a slash or a percent sign.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    parts = [unquote(part) for part in text.split("/")]
+    if len(parts) != 3:
+        raise UsageError(f"expected a device as OUI/CLASS/SERIAL, got {text[:200]!r}")
+    oui, product_class, serial_number = parts
+    return _oui(oui), product_class, serial_number
 
 
 class _Lines(Iterator[str]):

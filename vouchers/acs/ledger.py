@@ -1,97 +1,67 @@
 """The ledger of a server that issues vouchers: each serial number is used once (TR-069 C.3, Table 62).
 
-Many issuers may share it at the same time.  A number is reserved before anything is signed with it, in one
-transaction with the device and the Option that it is for.  Whatever happens then, it is never reserved again.
+Many issuers may share it at the same time; one at a time writes.  A number is reserved before anything is
+signed with it, in one transaction with the device and the Option that it is for.  Whatever happens then, it
+is never reserved again.  Each change is an entry of the journal.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
-from importlib import import_module
-from pathlib import Path
+from hashlib import sha256
+from itertools import islice
 from secrets import randbelow, token_hex
 from types import TracebackType
 from typing import Any, Final, Self
 
 import sqlalchemy
-from sqlalchemy import BigInteger, Column, Connection, MetaData, Row, String, Table, UniqueConstraint, event
+from sqlalchemy import Connection, Row
 
 from spkg.common.times import write_time
 from spkg.errors import HostError, RefusedError, UsageError
-from vouchers.acs.templates import Template
+from vouchers.acs.ledger_database import LedgerDatabase
+from vouchers.acs.ledger_journal import (
+    JournalEntry,
+    JournalWriter,
+    LedgerChange,
+    check_actor,
+    check_reason,
+    journal_page,
+)
+from vouchers.acs.ledger_tables import (
+    BATCH_DEVICES,
+    BATCHES,
+    ENTRIES,
+    MAX_BATCH,
+    NEXT,
+    LedgerEntry,
+    SerialState,
+    device_columns,
+    entry_of,
+)
+from vouchers.acs.ledger_versions import open_tables
+from vouchers.acs.templates import NOBODY, Template
 from vouchers.model import DeviceId, Voucher
 from vouchers.signature.option_elements import content_of
 
-__all__ = ["MAX_BATCH", "MAX_SERIAL", "Ledger", "LedgerEntry", "Reservation", "SerialState", "Want"]
+__all__ = [
+    "MAX_BATCH",
+    "MAX_SERIAL",
+    "Ledger",
+    "LedgerEntry",
+    "Reservation",
+    "SerialState",
+    "Want",
+    "terms_of",
+]
 
 MAX_SERIAL: Final = (1 << 32) - 1
 """The largest serial number: GetOptions reports it as an unsignedInt."""
-MAX_BATCH: Final = 128
-"""The longest name of a batch, in characters."""
-LEDGER_LOCK_TIMEOUT: Final = 60
-"""Seconds to wait for other issuers."""
-QUERY: Final = {"host", "port", "service", "sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout"}
-"""The parameters that the URL of a ledger may have after its question mark."""
-LEDGER_MARK: Final = 0x53504B4C
-"""Marks an SQLite file as a ledger: its application_id."""
 ROUNDS: Final = 64
-"""How often to try again if other issuers have taken the numbers in the meantime."""
+"""How often to try again if the numbers are taken."""
 ROWS_AT_ONCE: Final = 1000
 """The number of entries read at a time."""
-
-_META: Final = MetaData()
-_ENTRIES: Final = Table(
-    "spkg_voucher",
-    _META,
-    Column("serial", BigInteger, primary_key=True, autoincrement=False),
-    Column("oui", String(6), nullable=False),
-    Column("product_class", String(64), nullable=False),
-    Column("serial_number", String(64), nullable=False),
-    Column("option", String(64), nullable=False),
-    Column("digest", String(64), nullable=False),
-    Column("signer", String(64), nullable=False),
-    Column("batch", String(MAX_BATCH)),
-    Column("run", String(16), nullable=False),
-    Column("state", String(8), nullable=False),
-    Column("reserved_at", String(20), nullable=False),
-    Column("issued_at", String(20)),
-    Column("voided_at", String(20)),
-    UniqueConstraint("batch", "oui", "product_class", "serial_number", "option"),
-)
-_NEXT: Final = Table("spkg_serial", _META, Column("next", BigInteger, primary_key=True, autoincrement=False))
-_DEVICE: Final = sqlalchemy.tuple_(_ENTRIES.c.oui, _ENTRIES.c.product_class, _ENTRIES.c.serial_number)
-
-
-class SerialState(Enum):
-    """The state of a serial number."""
-
-    RESERVED = "reserved"
-    """Taken; the voucher may not have been written."""
-    ISSUED = "issued"
-    VOID = "void"
-    """Never to be issued, or issued and no longer to be counted."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LedgerEntry:
-    """One serial number, with the device and the Option that it is for."""
-
-    serial: int
-    oui: str
-    product_class: str
-    serial_number: str
-    option: str
-    digest: str
-    """The SHA-256 of the contents of the Option, in hex."""
-    signer: str
-    """The SHA-256 of the signer's public key, in hex."""
-    batch: str | None
-    state: SerialState
-    reserved_at: str
-    issued_at: str | None
-    voided_at: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,49 +98,31 @@ class Ledger:
         url: An SQLite file, or a URL such as ``postgresql://host/name``.
         clock: Returns the current time.
         create: Whether to create a ledger that does not exist.
+        actor: Who makes the changes, for the journal.
 
     Raises:
         UsageError: The URL is invalid, or has a password in it.
         HostError: The database can't be used.
     """
 
-    def __init__(self, url: str, clock: Callable[[], datetime], *, create: bool = True) -> None:
-        self._clock = clock
-        self._name, self._engine = _open(url)
-        self._create = create
-        if not create and self._engine.dialect.name == "sqlite" and not Path(self._name).exists():
-            raise HostError(f"{self._name}: the ledger does not exist")
-        # Both dialects have ON CONFLICT; the generic insert() does not.
-        self._insert: Any = import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}").insert
-        self.created = False
-        """Whether the ledger did not exist before."""
+    def __init__(
+        self, url: str, clock: Callable[[], datetime], *, create: bool = True, actor: str = ""
+    ) -> None:
+        self._clock, self._actor = clock, check_actor(actor)
+        self._database = LedgerDatabase(url)
+        self._name = self._database.name
+        if not create and self._database.missing:
+            hint = f"create it with 'spkg voucher ledger init {self._name}'"
+            raise HostError(f"{self._name}: the ledger does not exist", hint=hint)
         try:
-            with self._transaction() as connection:
-                self._claim(connection)
-                _META.create_all(connection)
-                if connection.scalar(sqlalchemy.select(_NEXT.c.next)) is None:
-                    connection.execute(self._insert(_NEXT).values(next=1).on_conflict_do_nothing())
+            opening = open_tables(self._database, create=create, actor=actor, at=write_time(clock()))
         except BaseException:
             self.close()
             raise
-
-    def _claim(self, connection: Connection) -> None:
-        """Make sure that the database is a ledger, or free to become one."""
-        tables = set(sqlalchemy.inspect(connection).get_table_names())
-        self.created = _ENTRIES.name not in tables
-        if self.created and not self._create:
-            raise HostError(f"{self._name}: the database has no ledger in it")
-        if self._engine.dialect.name != "sqlite":
-            # A PostgreSQL database may have other tables, too; the lock makes issuers create ours one by one.
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LEDGER_MARK})")
-            return
-        mark = connection.exec_driver_sql("PRAGMA application_id").scalar()
-        if self.created and tables:
-            raise HostError(f"{self._name}: expected a ledger, got a database with other tables")
-        if mark != (0 if self.created else LEDGER_MARK):
-            raise HostError(f"{self._name}: expected a ledger, got another kind of SQLite file")
-        if self.created:
-            connection.exec_driver_sql(f"PRAGMA application_id = {LEDGER_MARK}")
+        self.created = opening.created
+        """Whether the ledger did not exist before."""
+        self.migrated = opening.migrated
+        """Whether it was of an earlier version before."""
 
     def __enter__(self) -> Self:
         return self
@@ -182,7 +134,12 @@ class Ledger:
 
     def close(self) -> None:
         """Close the database."""
-        self._engine.dispose()
+        self._database.close()
+
+    @property
+    def database(self) -> LedgerDatabase:
+        """Where it is kept, for those who only read it."""
+        return self._database
 
     @staticmethod
     def new_run() -> str:
@@ -197,6 +154,7 @@ class Ledger:
         batch: str | None = None,
         signer: str = "",
         unpredictable: bool = False,
+        terms: str | None = None,
     ) -> list[Reservation]:
         """Reserve serial numbers for vouchers, or find those that the batch has reserved for them before.
 
@@ -206,19 +164,47 @@ class Ledger:
             batch: In one batch the same device gets the same numbers again; None for new ones.
             signer: The signing key: the SHA-256 of its public key, in hex.
             unpredictable: Whether the next number must be hard to guess, as SHA-1 needs.
+            terms: What :func:`terms_of` returns for the Options of the whole batch; None if each of its
+                devices may have its own.
 
         Raises:
+            RefusedError: The batch was begun with other terms.
             HostError: The database can't be used, or there are no numbers left.
         """
         outcomes: dict[int, Reservation] = {}
         waiting = self._first_of_each(wants, batch, outcomes)
         for _ in range(ROUNDS):
-            if batch is not None:
-                self._find(waiting, batch, run, signer, outcomes)
             if not waiting:
                 return [outcomes[index] for index in range(len(wants))]
-            self._take(waiting, batch, run, signer, outcomes, unpredictable=unpredictable)
+            # Found or taken in one transaction, in which nobody else writes.
+            with self._writing() as (connection, journal):
+                if batch is not None:
+                    known = _terms(connection, batch)
+                    if terms is not None and known not in {None, terms}:
+                        raise _other_terms(batch)
+                    self._find(connection, waiting, batch, run, signer, outcomes)
+                if waiting:
+                    self._take(
+                        *(connection, journal, waiting, batch, run, signer, outcomes),
+                        unpredictable=unpredictable,
+                    )
+                    if batch is not None and terms is not None and known is None:
+                        connection.execute(sqlalchemy.insert(BATCHES).values(batch=batch, terms=terms))
+        if not waiting:
+            return [outcomes[index] for index in range(len(wants))]
         raise HostError(f"{self._name}: too few serial numbers are left")
+
+    def check_terms(self, batch: str, terms: str) -> None:
+        """Make sure that a batch was not begun with other Options.
+
+        Raises:
+            RefusedError: It was.
+            HostError: The database can't be read.
+        """
+        with self._database.transaction(writes=False) as connection:
+            known = _terms(connection, batch)
+        if known not in {None, terms}:
+            raise _other_terms(batch)
 
     def confirm(self, serials: Sequence[int]) -> None:
         """Record that a voucher has been issued.
@@ -227,37 +213,91 @@ class Ledger:
             RefusedError: One of its serial numbers has been voided in the meantime.
             HostError: The database can't be written.
         """
-        self._issued(_ENTRIES.c.serial.in_(serials))
-        void = sqlalchemy.select(_ENTRIES.c.serial).where(_ENTRIES.c.serial.in_(serials))
-        with self._transaction(writes=False) as connection:
-            found = connection.scalar(void.where(_ENTRIES.c.state == SerialState.VOID.value))
+        self.confirm_all(serials)
+        void = sqlalchemy.select(ENTRIES.c.serial).where(ENTRIES.c.serial.in_(serials))
+        with self._database.transaction(writes=False) as connection:
+            found = connection.scalar(void.where(ENTRIES.c.state == SerialState.VOID.value))
         if found is not None:
             raise RefusedError(f"serial number {found} has been voided in the meantime")
+
+    def confirm_all(self, serials: Iterable[int]) -> int:
+        """Record that vouchers have been issued, whichever run reserved their serial numbers last.
+
+        Returns:
+            How many of these serial numbers are issued now, void ones not counted.
+
+        Raises:
+            HostError: The database can't be written.
+        """
+        count = 0
+        for some in _some(serials):
+            query = sqlalchemy.select(ENTRIES.c.serial, ENTRIES.c.state).where(ENTRIES.c.serial.in_(some))
+            with self._writing() as (connection, journal):
+                states = {row.serial: row.state for row in connection.execute(query)}
+                journal.change(LedgerChange.ISSUE, _in(states, SerialState.RESERVED))
+            count += len(states) - len(_in(states, SerialState.VOID))
+        return count
 
     def confirm_batch(self, batch: str, run: str) -> int:
         """Record that all vouchers of one run of a batch have been issued; return how many numbers that are.
 
+        What another run has been given meanwhile is left to that; :meth:`confirm_all` does not.
+
         Raises:
             HostError: The database can't be written.
         """
-        return self._issued((_ENTRIES.c.batch == batch) & (_ENTRIES.c.run == run))
-
-    def void(self, serial: int) -> None:
-        """Record that a serial number is never to be issued, or that its voucher no longer counts.
-
-        Raises:
-            RefusedError: It is not in this ledger, or already void.
-            HostError: The database can't be written.
-        """
-        changed = self._update(
-            sqlalchemy.update(_ENTRIES)
-            .where(_ENTRIES.c.serial == serial, _ENTRIES.c.state != SerialState.VOID.value)
-            .values(state=SerialState.VOID.value, voided_at=write_time(self._clock()))
+        return self._change(
+            LedgerChange.ISSUE, (ENTRIES.c.batch == batch) & (ENTRIES.c.run == run), "", batch
         )
-        if not changed:
-            known = next(self.entries(serial=serial), None)
-            problem = "is already void" if known else "is not in this ledger"
-            raise RefusedError(f"serial number {serial} {problem}")
+
+    def void(self, *serials: int, reason: str = "") -> None:
+        """Record that serial numbers are never to be issued, or that their vouchers no longer count.
+
+        Raises:
+            RefusedError: One is not in this ledger, or already void; then all stay as they are.
+            UsageError: The reason is too long.
+            HostError: The database can't be written.
+        """
+        check_reason(reason)
+        with self._writing() as (connection, journal):
+            states: dict[int, str] = {}
+            for some in _some(serials):
+                query = sqlalchemy.select(ENTRIES.c.serial, ENTRIES.c.state).where(ENTRIES.c.serial.in_(some))
+                states |= {row.serial: row.state for row in connection.execute(query)}
+            for serial in serials:
+                if states.get(serial) in {None, SerialState.VOID.value}:
+                    problem = "is already void" if serial in states else "is not in this ledger"
+                    raise RefusedError(f"serial number {serial} {problem}")
+            journal.change(LedgerChange.VOID, [*states], reason=reason)
+
+    def void_where(
+        self, *, batch: str | None = None, device: tuple[str, str, str] | None = None, reason: str = ""
+    ) -> int:
+        """Void all serial numbers of a batch, of a device, or of a device in a batch; return how many.
+
+        Args:
+            batch: The batch; None for any, and those without one.
+            device: OUI, product class and serial number; None for any.
+            reason: Why, for the journal.
+
+        Raises:
+            RefusedError: Nothing is left to void.
+            UsageError: Neither is given, or the reason is too long.
+            HostError: The database can't be written.
+        """
+        check_reason(reason)
+        if batch is None and device is None:
+            raise UsageError("expected a batch or a device to void")
+        where: Any = sqlalchemy.true()
+        if batch is not None:
+            where &= ENTRIES.c.batch == _plain("batch", batch)
+        if device is not None:
+            for column, value in zip(("oui", "product_class", "serial_number"), device, strict=True):
+                where &= ENTRIES.c[column] == _plain(column, value)
+        count = self._change(LedgerChange.VOID, where, reason, batch)
+        if not count:
+            raise RefusedError("nothing to void: expected serial numbers that are not void")
+        return count
 
     def entries(self, **wanted: object) -> Iterator[LedgerEntry]:
         """Yield the entries with these values, in the order of their serial numbers, in constant memory.
@@ -267,24 +307,37 @@ class Ledger:
 
         Raises:
             UsageError: A value has characters that are not printable.
-            HostError: The database can't be read.
+            HostError: The database can't be read, or is damaged.
         """
-        query = sqlalchemy.select(_ENTRIES).order_by(_ENTRIES.c.serial).limit(ROWS_AT_ONCE)
+        query = sqlalchemy.select(ENTRIES).order_by(ENTRIES.c.serial).limit(ROWS_AT_ONCE)
         for name, value in wanted.items():
             if value is not None:
                 plain = value.value if isinstance(value, SerialState) else value
-                if isinstance(plain, str) and not plain.isprintable():
-                    raise UsageError(f"{name}: must have only printable characters")
-                query = query.where(_ENTRIES.c[name] == plain)
+                query = query.where(ENTRIES.c[name] == _plain(name, plain))
         last = -1
         while True:
-            with self._transaction(writes=False) as connection:
-                rows = connection.execute(query.where(_ENTRIES.c.serial > last)).all()
+            with self._database.transaction(writes=False) as connection:
+                rows = connection.execute(query.where(ENTRIES.c.serial > last)).all()
             for row in rows:
-                yield _entry(row)
+                yield entry_of(row, self._name)
             if len(rows) < ROWS_AT_ONCE:
                 return
             last = rows[-1].serial
+
+    def journal(self) -> Iterator[JournalEntry]:
+        """Yield the entries of the journal in their order, in constant memory; nothing is verified.
+
+        Raises:
+            HostError: The database can't be read.
+        """
+        last = -1
+        while True:
+            with self._database.transaction(writes=False) as connection:
+                some = journal_page(connection, last)
+            yield from some
+            if not some:
+                return
+            last = some[-1].number
 
     def _first_of_each(
         self, wants: Sequence[Want], batch: str | None, outcomes: dict[int, Reservation]
@@ -298,26 +351,31 @@ class Ledger:
                 outcomes[index] = _TWICE
         return {index: wants[index] for index in first.values()}
 
-    def _find(
-        self, waiting: dict[int, Want], batch: str, run: str, signer: str, outcomes: dict[int, Reservation]
+    def _find(  # noqa: PLR0917 - all that a request consists of
+        self,
+        connection: Connection,
+        waiting: dict[int, Want],
+        batch: str,
+        run: str,
+        signer: str,
+        outcomes: dict[int, Reservation],
     ) -> None:
         """Answer the requests for which the batch already has serial numbers."""
         places = {_key(want.device): index for index, want in waiting.items()}
-        query = sqlalchemy.select(_ENTRIES).where(_ENTRIES.c.batch == batch, _DEVICE.in_([*places]))
+        query = sqlalchemy.select(ENTRIES).where(ENTRIES.c.batch == batch, device_columns().in_([*places]))
         found: dict[int, list[Row[Any]]] = {}
-        with self._transaction() as connection:
-            for row in connection.execute(query):
-                found.setdefault(places[row.oui, row.product_class, row.serial_number], []).append(row)
-            for index, rows in found.items():
-                outcomes[index] = _again(waiting.pop(index), rows, run, signer)
-            kept = [serial for index in found for serial in outcomes[index].serials]
-            if kept:
-                connection.execute(
-                    sqlalchemy.update(_ENTRIES).where(_ENTRIES.c.serial.in_(kept)).values(run=run)
-                )
+        for row in connection.execute(query):
+            found.setdefault(places[row.oui, row.product_class, row.serial_number], []).append(row)
+        for index, rows in found.items():
+            outcomes[index] = _again(waiting.pop(index), rows, run, signer)
+        kept = [serial for index in found for serial in outcomes[index].serials]
+        if kept:
+            connection.execute(sqlalchemy.update(ENTRIES).where(ENTRIES.c.serial.in_(kept)).values(run=run))
 
-    def _take(
+    def _take(  # noqa: PLR0917 - all that a request consists of
         self,
+        connection: Connection,
+        journal: JournalWriter,
         waiting: dict[int, Want],
         batch: str | None,
         run: str,
@@ -326,63 +384,102 @@ class Ledger:
         *,
         unpredictable: bool,
     ) -> None:
-        """Reserve numbers, and answer the requests whose numbers no other issuer took in the meantime."""
-        # The same order everywhere, or two issuers of one batch could wait for each other.
+        """Reserve numbers, and answer the requests whose numbers are all free."""
         order = sorted(waiting, key=lambda index: _key(waiting[index].device))
         count = sum(len(waiting[index].templates) for index in order)
-        numbers = iter(self._numbers(count, unpredictable=unpredictable))
-        now = write_time(self._clock())
+        numbers = iter(self._numbers(connection, count, unpredictable=unpredictable))
         taken = {index: [next(numbers) for _ in waiting[index].templates] for index in order}
-        with self._transaction() as connection:
-            common = {"batch": batch, "run": run, "signer": signer, "reserved_at": now}
-            rows = [{**row, **common} for index in order for row in _rows(waiting[index], taken[index])]
-            statement = self._insert(_ENTRIES).on_conflict_do_nothing().returning(_ENTRIES.c.serial)
-            got = set(connection.scalars(statement, rows))
-            lost = [index for index in order if not got.issuperset(taken[index])]
-            # A voucher gets all its numbers, or none.
-            partial = [serial for index in lost for serial in taken[index] if serial in got]
-            if partial:
-                connection.execute(sqlalchemy.delete(_ENTRIES).where(_ENTRIES.c.serial.in_(partial)))
+        common: dict[str, object] = {
+            "batch": batch,
+            "run": run,
+            "signer": signer,
+            "reserved_at": write_time(self._clock()),
+        }
+        common |= {"reserved_in": journal.following}
+        rows = [{**row, **common} for index in order for row in _rows(waiting[index], taken[index])]
+        statement = self._database.insert(ENTRIES).on_conflict_do_nothing().returning(ENTRIES.c.serial)
+        got = set(connection.scalars(statement, rows))
+        lost = {index for index in order if not got.issuperset(taken[index])}
+        # A voucher gets all its numbers, or none.
+        partial = {serial for index in lost for serial in taken[index] if serial in got}
+        if partial:
+            connection.execute(sqlalchemy.delete(ENTRIES).where(ENTRIES.c.serial.in_(partial)))
+        given = [row for row in rows if row["serial"] in got - partial]
+        if given:
+            journal.reserved(given, batch)
         for index in order:
             if index not in lost:
                 outcomes[index] = Reservation(serials=tuple(taken[index]))
+                if batch is not None:
+                    names = ("oui", "product_class", "serial_number")
+                    key = dict(zip(names, _key(waiting[index].device), strict=True))
+                    connection.execute(sqlalchemy.insert(BATCH_DEVICES).values(batch=batch, **key))
                 del waiting[index]
 
-    def _numbers(self, count: int, *, unpredictable: bool) -> Sequence[int]:
+    def _numbers(self, connection: Connection, count: int, *, unpredictable: bool) -> Sequence[int]:
         """Return numbers that are probably free; reserving them decides."""
         if unpredictable:
             found: set[int] = set()
             while len(found) < count:
                 found.add(1 + randbelow(MAX_SERIAL))
             return [*found]
-        with self._transaction() as connection:
-            following: int = connection.execute(
-                sqlalchemy.update(_NEXT).values(next=_NEXT.c.next + count).returning(_NEXT.c.next)
-            ).scalar_one()
+        following = connection.execute(
+            sqlalchemy.update(NEXT).values(next=NEXT.c.next + count).returning(NEXT.c.next)
+        ).scalar_one()
+        if not isinstance(following, int) or following - count < 1:
+            raise HostError(f"{self._name}: damaged: the next serial number is not valid")
         if following - 1 > MAX_SERIAL:
             raise HostError(f"{self._name}: no serial numbers are left")
         return range(following - count, following)
 
-    def _issued(self, which: Any) -> int:
-        reserved = _ENTRIES.c.state == SerialState.RESERVED.value
-        now = write_time(self._clock())
-        return self._update(
-            sqlalchemy.update(_ENTRIES)
-            .where(which, reserved)
-            .values(state=SerialState.ISSUED.value, issued_at=now)
-        )
-
-    def _update(self, statement: Any) -> int:
-        with self._transaction() as connection:
-            return int(connection.execute(statement).rowcount)
+    def _change(self, change: LedgerChange, where: Any, reason: str, batch: str | None) -> int:
+        """Issue the reserved numbers among some, or void those that are not; return how many."""
+        reserved = ENTRIES.c.state == SerialState.RESERVED.value
+        left = reserved if change is LedgerChange.ISSUE else ENTRIES.c.state != SerialState.VOID.value
+        with self._writing() as (connection, journal):
+            serials = [*connection.scalars(sqlalchemy.select(ENTRIES.c.serial).where(where, left))]
+            journal.change(change, serials, reason=reason, batch=batch)
+        return len(serials)
 
     @contextmanager
-    def _transaction(self, *, writes: bool = True) -> Iterator[Connection]:
-        try:
-            with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
-                yield connection
-        except sqlalchemy.exc.SQLAlchemyError as exc:
-            raise HostError(f"{self._name}: {_problem(exc)}") from exc
+    def _writing(self) -> Iterator[tuple[Connection, JournalWriter]]:
+        """Begin a transaction in which nobody else writes, and in which each change goes to the journal."""
+        with self._database.transaction() as connection:
+            now = write_time(self._clock())
+            yield connection, JournalWriter(connection, self._name, self._actor, now)
+
+
+def terms_of(templates: Iterable[Template]) -> str:
+    """Return a digest of Options, in whatever order they are."""
+    contents = sorted(content_of(template.option(0, NOBODY)) for template in templates)
+    return sha256(b"".join(contents)).hexdigest()
+
+
+def _terms(connection: Connection, batch: str) -> str | None:
+    found: str | None = connection.scalar(sqlalchemy.select(BATCHES.c.terms).where(BATCHES.c.batch == batch))
+    return found
+
+
+def _other_terms(batch: str) -> RefusedError:
+    hint = "give changed Options another --batch"
+    return RefusedError(f"the batch {batch} was begun with other Options", hint=hint)
+
+
+def _in(states: Mapping[int, str], state: SerialState) -> list[int]:
+    return [serial for serial, one in states.items() if one == state.value]
+
+
+def _some(serials: Iterable[int]) -> Iterator[list[int]]:
+    """Yield serial numbers, as many at a time as go into one statement."""
+    left = iter(serials)
+    while some := [*islice(left, ROWS_AT_ONCE)]:
+        yield some
+
+
+def _plain(name: str, value: object) -> object:
+    if isinstance(value, str) and not value.isprintable():
+        raise UsageError(f"{name}: must have only printable characters")
+    return value
 
 
 _TWICE: Final = Reservation(refusal="the device occurs twice")
@@ -424,78 +521,3 @@ def _again(want: Want, rows: Sequence[Row[Any]], run: str, signer: str) -> Reser
     if contents != [row.digest for row in found]:
         return Reservation(refusal="this batch already has a different voucher for this device")
     return Reservation(serials=serials)
-
-
-def _entry(row: Row[Any]) -> LedgerEntry:
-    fields = dict(row._mapping)  # noqa: SLF001 - its public name
-    del fields["run"]
-    return LedgerEntry(**fields | {"state": SerialState(fields["state"])})
-
-
-def _open(url: str) -> tuple[str, sqlalchemy.Engine]:
-    """Return the name of a database in errors, and its engine."""
-    address = _address(url)
-    kind = address.get_backend_name()
-    if kind == "sqlite":
-        if address.host or address.query or address.database in {None, "", ":memory:"}:
-            raise UsageError("an SQLite ledger must be given as the path of a file")
-        engine = sqlalchemy.create_engine(
-            address.set(drivername="sqlite"), connect_args={"timeout": LEDGER_LOCK_TIMEOUT}
-        )
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return str(address.database), engine
-    if kind != "postgresql":
-        raise UsageError(f"expected a ledger in SQLite or PostgreSQL, got {kind[:40]!r}")
-    strange = sorted({*address.query} - QUERY)
-    if address.password is not None or any("password" in name for name in strange):
-        hint = "put the password into ~/.pgpass, or into the file that PGPASSFILE names"
-        raise UsageError(
-            "the URL of the ledger must not have a password, which other users could see", hint=hint
-        )
-    if strange:
-        raise UsageError(
-            f"unknown parameter {strange[0][:40]!r} in the URL of the ledger; "
-            f"expected one of {', '.join(sorted(QUERY))}"
-        )
-    patience = f"-c lock_timeout={LEDGER_LOCK_TIMEOUT}s"
-    try:
-        engine = sqlalchemy.create_engine(
-            address.set(drivername="postgresql+psycopg"), connect_args={"options": patience}
-        )
-    except ImportError as exc:
-        hint = "pip install 'psycopg[binary]>=3.2'"
-        raise HostError("PostgreSQL needs psycopg, which is not installed", hint=hint) from exc
-    return address.set(query={}).render_as_string(), engine
-
-
-def _address(url: str) -> sqlalchemy.URL:
-    """Return the address of a database: a URL, or the path of a file."""
-    if not url.isprintable() or not url:
-        raise UsageError("the URL of the ledger is not valid")
-    if "://" not in url:
-        return sqlalchemy.URL.create("sqlite", database=url)
-    try:
-        address = sqlalchemy.make_url(url)
-        _ = address.port, address.get_backend_name(), address.render_as_string()
-    except (sqlalchemy.exc.ArgumentError, ValueError) as exc:
-        raise UsageError("the URL of the ledger is not valid") from exc
-    if address.get_backend_name() == "postgres":
-        return address.set(drivername="postgresql")
-    return address
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # we begin transactions ourselves
-    connection.execute("PRAGMA synchronous = EXTRA")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", True)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _problem(exc: Exception) -> str:
-    """Return the message of a database, in one line and without the statement."""
-    said = str(getattr(exc, "orig", None) or exc).strip().partition("\n")[0]
-    return said[:1].lower() + said[1:200]

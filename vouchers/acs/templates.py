@@ -11,7 +11,7 @@ from spkg.errors import FormatError
 from vouchers.model import MAX_EXTRA_DEPTH, MAX_VOUCHER_OPTIONS, DeviceId, Extra, Mode, Option
 from vouchers.months import Units
 
-__all__ = ["Template", "load_options", "read_options"]
+__all__ = ["NOBODY", "Template", "load_options", "read_options"]
 
 NOBODY: Final = DeviceId(manufacturer="", oui="000000", product_class="", serial_number="0")
 """A device for checking Options."""

@@ -27,6 +27,7 @@ from vouchers.acs.bulk import BulkOrder, BulkReport, reserved_vouchers
 from vouchers.acs.device_list import ListedDevice
 from vouchers.acs.issuer import Issued, sign_voucher
 from vouchers.acs.ledger import Ledger
+from vouchers.acs.serial_log import SerialLog
 from vouchers.signature.shape import read_voucher
 from vouchers.signature.sign import VoucherSigner, signed_info_of, with_signature_value
 from vouchers.signature.verify import Verifier
@@ -146,11 +147,12 @@ def write_requests(
     certificate: x509.Certificate,
     ledger: Ledger,
     reject: Callable[[int, str], object],
+    log: SerialLog,
 ) -> BulkReport:
     """Write a request for each device of a list, a line each.
 
-    The caller makes the output durable, and then confirms the run in the ledger: from then on, a voucher with
-    these serial numbers may exist.
+    The caller makes the output durable, and then confirms the serial numbers in *log* in the ledger: from
+    then on, a voucher with them may exist.
 
     Args:
         order: What to issue.
@@ -160,9 +162,11 @@ def write_requests(
         certificate: The signer's.
         ledger: The source of the serial numbers.
         reject: Called with the number of each line that gets none, and why.
+        log: Where the serial numbers of what was written are added.
 
     Raises:
         FormatError: The list is malformed, or a voucher would be too large.
+        RefusedError: The batch was begun with other Options.
         HostError: The ledger can't be used.
         OSError: The output can't be written.
     """
@@ -177,6 +181,8 @@ def write_requests(
         made = [sign_voucher(want, serials, signer) for want, serials in taken]
         write_all(output, b"".join(request_for(one, certificate, signer.digest) for one in made))
         issued += len(made)
+        for one in made:
+            log.add(one.serials)
     return BulkReport(issued=issued, rejected=rejected, run=run)
 
 

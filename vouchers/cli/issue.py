@@ -1,7 +1,7 @@
 """``spkg voucher issue``."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from spkg.common.documents import Document
     from vouchers.acs.bulk import BulkOrder
     from vouchers.acs.issuer import Issued
+    from vouchers.acs.ledger import Ledger
     from vouchers.model import DeviceId
     from vouchers.signature.sign import VoucherSigner
 
@@ -68,6 +69,7 @@ def issue(
     options_file: Path,
     digest: str,
     ledger: str | None,
+    new_ledger: bool,
     serial: int | None,
     batch: str | None,
     form: str | None,
@@ -117,6 +119,8 @@ def issue(
         raise UsageError("-o - and --json exclude each other")
     if (ledger is None) == (serial is None) or (serial is not None and (batch or out_dir)):
         raise UsageError("expected either --ledger, or --serial for one voucher without --batch")
+    if new_ledger and ledger is None:
+        raise UsageError("--new-ledger needs --ledger")
     if batch is not None and not (0 < len(batch) <= MAX_BATCH and batch.isprintable()):
         raise UsageError(f"--batch must have 1 to {MAX_BATCH} printable characters")
     if output is not None and str(output) != "-":
@@ -140,15 +144,16 @@ def issue(
         refuse_findings(found)
     signer = VoucherSigner(signatory, Digest(digest))
     check = None if policy is None else VoucherCheck(Verifier(policy), at or now())
+    books = None if ledger is None else open_ledger(ledger, found, create=new_ledger)
     device = None if device_file is None else identity_of(this_device(device_file))
     if out_dir is None:
         assert device is not None  # as checked above
-        with issuing(device, templates, signer, ledger, serial, batch, found) as issued:
+        with issuing(device, templates, signer, books, serial, batch) as issued:
             if check is not None:
                 check.check(issued.octets)
             _write_issued(issued, form or "xml", output, found, force=force, as_json=as_json)
         return
-    assert ledger is not None  # as checked above
+    assert books is not None  # as checked above
     many = device or devices
     assert many is not None  # as checked above
     order = BulkOrder(
@@ -158,7 +163,7 @@ def issue(
         jobs=jobs or cores(),
         check=check,
     )
-    _issue_many(many, out_dir, order, signer, ledger, found, no_progress=no_progress, as_json=as_json)
+    _issue_many(many, out_dir, order, signer, books, found, no_progress=no_progress, as_json=as_json)
 
 
 def _write_issued(
@@ -192,7 +197,7 @@ def _issue_many(
     directory: Path,
     order: "BulkOrder",
     signer: "VoucherSigner",
-    url: str,
+    ledger: "AbstractContextManager[Ledger]",
     findings: list[Finding],
     *,
     no_progress: bool,
@@ -223,9 +228,7 @@ def _issue_many(
                     told = done
                     print_line(progress_document(ISSUE, done, total))
 
-            report = issue_bulk(
-                order, devices, directory, signer, open_ledger(url, findings), progress=advance
-            )
+            report = issue_bulk(order, devices, directory, signer, ledger, progress=advance)
         document |= bulk_document(report, str(directory))
         if report.rejected:
             lines = amount(report.rejected, "line")

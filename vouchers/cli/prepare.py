@@ -17,6 +17,7 @@ from spkg.report.lines import Tone, warning_documents
 from vouchers.cli.shared import ISSUE_WHAT, issue_findings, open_ledger, this_device
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from io import FileIO
 
     from cryptography import x509
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from spkg.common.documents import Document
     from spkg.common.findings import Finding
     from vouchers.acs.bulk import BulkReport
+    from vouchers.acs.ledger import Ledger
+    from vouchers.acs.serial_log import SerialLog
     from vouchers.acs.templates import Template
     from vouchers.model import DeviceId
     from vouchers.signature.sign import VoucherSigner
@@ -47,6 +50,7 @@ def prepare_voucher(
     options_file: Path,
     digest: str,
     ledger: str | None,
+    new_ledger: bool,
     serial: int | None,
     batch: str | None,
     cert: Path,
@@ -80,6 +84,8 @@ def prepare_voucher(
         raise UsageError("expected either --device or --devices")
     if (ledger is None) == (serial is None) or (serial is not None and (batch or devices)):
         raise UsageError("expected either --ledger, or --serial for one voucher without --batch")
+    if new_ledger and ledger is None:
+        raise UsageError("--new-ledger needs --ledger")
     check_output(output, force=force)
     inputs = [
         ("--device", device_file),
@@ -96,12 +102,13 @@ def prepare_voucher(
     found += [*chain_findings(leaf, others), *issue_findings(templates, serial)]
     for finding in found:
         warn(finding)
+    books = None if ledger is None else open_ledger(ledger, found, create=new_ledger)
     signer = unsigned_signer(leaf, tuple(others), Digest(digest))
     if device_file is not None:
         from vouchers.cpe.identity import identity_of
 
         device = identity_of(this_device(device_file))
-        serials = _one(device, templates, signer, leaf, ledger, serial, batch, output, found, force=force)
+        serials = _one(device, templates, signer, leaf, books, serial, batch, output, force=force)
         if as_json:
             print_document(_prepared(output, found, serials=list(serials)))
         else:
@@ -109,8 +116,8 @@ def prepare_voucher(
             print_lines([(Tone.PLAIN, f"{output}: {options} to be signed, serials {numbers}")])
         return
     assert devices is not None  # as checked above
-    assert ledger is not None  # as checked above
-    name, report = _many(devices, templates, signer, leaf, ledger, batch, output, found, force=force)
+    assert books is not None  # as checked above
+    name, report = _many(devices, templates, signer, leaf, books, batch, output, force=force)
     error: FormatError | None = None
     if report.rejected:
         error = FormatError(f"{amount(report.rejected, 'line')} of the list got no voucher")
@@ -135,11 +142,10 @@ def _one(
     templates: "Sequence[Template]",
     signer: "VoucherSigner",
     certificate: "x509.Certificate",
-    url: str | None,
+    books: "AbstractContextManager[Ledger] | None",
     serial: int | None,
     batch: str | None,
     output: Path,
-    findings: "list[Finding]",
     *,
     force: bool,
 ) -> tuple[int, ...]:
@@ -149,7 +155,7 @@ def _one(
     from vouchers.cli.shared import issuing
 
     with (
-        issuing(device, tuple(templates), signer, url, serial, batch, findings) as issued,
+        issuing(device, tuple(templates), signer, books, serial, batch) as issued,
         new_file(output, force=force) as file,
     ):
         write_all(file, request_for(issued, certificate, signer.digest))
@@ -161,10 +167,9 @@ def _many(
     templates: "Sequence[Template]",
     signer: "VoucherSigner",
     certificate: "x509.Certificate",
-    url: str,
+    books: "AbstractContextManager[Ledger]",
     batch: str | None,
     output: Path,
-    findings: "list[Finding]",
     *,
     force: bool,
 ) -> "tuple[str, BulkReport]":
@@ -172,6 +177,7 @@ def _many(
     from spkg.common.atomic_output import new_file
     from vouchers.acs.bulk import BulkOrder
     from vouchers.acs.device_list import read_devices
+    from vouchers.acs.serial_log import SerialLog
     from vouchers.acs.two_steps import write_requests
     from vouchers.cli.shared import new_batch
 
@@ -182,15 +188,19 @@ def _many(
         if len(named) < NAMED_LINES:
             named.append(f"line {line}: {reason}")
 
-    def write(file: "FileIO") -> "BulkReport":
+    def write(file: "FileIO", ledger: "Ledger", log: "SerialLog") -> "BulkReport":
         return write_requests(
-            order, read_devices(devices), file, signer, certificate=certificate, ledger=ledger, reject=reject
+            *(order, read_devices(devices), file, signer),
+            certificate=certificate,
+            ledger=ledger,
+            reject=reject,
+            log=log,
         )
 
-    with open_ledger(url, findings) as ledger:
+    with books as ledger, SerialLog() as log:
         with new_file(output, force=force) as file:
-            report = write(file)
-        ledger.confirm_batch(order.batch, report.run)
+            report = write(file, ledger, log)
+        ledger.confirm_all(log)
     for problem in named:
         hint(problem)
     return order.batch, report

@@ -1,7 +1,8 @@
 """What several voucher commands share."""
 
+import getpass
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
@@ -14,6 +15,7 @@ from spkg.cli.console import hint, warn
 from spkg.cli.options import FILE, no_stream, options, trust_options
 from spkg.cli.trust import read_trust
 from spkg.common.findings import Finding
+from spkg.common.printable import printable
 
 if TYPE_CHECKING:
     from spkg.cli.trust import TrustOptions
@@ -30,8 +32,10 @@ __all__ = [
     "LEDGER",
     "STORE",
     "VOUCHER_TRUST",
+    "existing_ledger",
     "issue_findings",
     "issuing",
+    "login_name",
     "new_batch",
     "open_ledger",
     "read_verifier",
@@ -73,6 +77,7 @@ ISSUE_WHAT = options(
     click.option(
         "--ledger", metavar="URL", help="Take serial numbers from an SQLite file or postgresql://host/name."
     ),
+    click.option("--new-ledger", is_flag=True, help="Create the ledger if it does not exist."),
     click.option(
         "--serial",
         type=click.IntRange(1, 0xFFFFFFFF),
@@ -137,11 +142,11 @@ def this_device(file: Path) -> "Device":
 
 
 @contextmanager
-def open_ledger(url: str, findings: list[Finding]) -> "Iterator[Ledger]":
+def open_ledger(url: str, findings: list[Finding], *, create: bool) -> "Iterator[Ledger]":
     """Open a ledger, and add a warning if it is new: a serial number must not be issued twice."""
     from vouchers.acs.ledger import Ledger
 
-    with Ledger(url, now) as opened:
+    with Ledger(url, now, create=create, actor=login_name()) as opened:
         if opened.created:
             found = Finding(
                 code="new-ledger", message="the ledger is new: use one ledger per signing key, and back it up"
@@ -171,26 +176,35 @@ def issuing(
     device: "DeviceId",
     templates: "tuple[Template, ...]",
     signer: "VoucherSigner",
-    url: str | None,
+    ledger: "AbstractContextManager[Ledger] | None",
     serial: int | None,
     batch: str | None,
-    findings: list[Finding],
 ) -> "Iterator[Issued]":
-    """Sign a voucher for one device; it counts as issued once the block succeeds.
-
-    What there is to warn of is printed, and added to *findings*.
-    """
+    """Sign a voucher for one device; it counts as issued once the block succeeds."""
     from vouchers.acs.issuer import VoucherIssuer, sign_numbered
 
-    if url is None:
+    if ledger is None:
         assert serial is not None  # as the caller has checked
         yield sign_numbered(device, templates, serial, signer)
         return
-    with (
-        open_ledger(url, findings) as ledger,
-        VoucherIssuer(ledger, signer).issuing(device, templates, batch) as issued,
-    ):
+    with ledger as opened, VoucherIssuer(opened, signer).issuing(device, templates, batch) as issued:
         yield issued
+
+
+def existing_ledger(url: str, actor: str | None = None) -> "Ledger":
+    """Open a ledger that must exist."""
+    from vouchers.acs.ledger import Ledger
+
+    return Ledger(url, now, create=False, actor=login_name() if actor is None else actor)
+
+
+def login_name() -> str:
+    """Return who runs this, for the journal of a ledger."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container whose user has no name
+        return "unknown"
+    return printable(name)[:128]
 
 
 def new_batch() -> str:

@@ -1,17 +1,13 @@
 """Issuing to many: several processes, restarts at any moment, what it costs, and what others say of it."""
 
-import multiprocessing
 import os
 import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import chdir
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -33,8 +29,9 @@ from tests.support.acs_files import (
     write_list,
     xml,
 )
-from tests.support.commands import PROGRAM, main, run
-from tests.support.kit import AT, ROOT
+from tests.support.commands import run
+from tests.support.issuing import process, run_killed, wait
+from tests.support.kit import AT
 from tests.support.planted_tree import listing
 from tests.support.postgres import new_database, postgres
 from tests.support.sampling import amount, chance
@@ -50,19 +47,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def process(*args: str, **settings: Any) -> subprocess.Popen[str]:
-    """Start the program in a session of its own."""
-    return subprocess.Popen(
-        [*PROGRAM, *args],
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        **settings,
-    )
-
-
 def of_session(leader: int) -> list[int]:
     """Return the processes of a session that run."""
     found = []
@@ -74,14 +58,6 @@ def of_session(leader: int) -> list[int]:
         if int(fields[3]) == leader and fields[0] not in {"Z", "X"}:
             found.append(int(entry.name))
     return found
-
-
-def wait(done: Callable[[], object]) -> None:
-    """Wait until something is so, and fail where it never is."""
-    deadline = time.monotonic() + PATIENCE
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def wait_for_work(begun: subprocess.Popen[str]) -> None:
@@ -211,31 +187,7 @@ def test_a_run_killed_at_random_is_completed_by_the_same_batch(kind: str) -> Non
     assert {one.serial: (one.serial_number, one.option) for one in entries(url)}.items() >= known.items()
 
 
-_PROCESSES: Final = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tests.vouchers.acs.test_bulk"])
-
-
 # Killed just before something happens to a file.
-
-
-def run_until(event: str, name: str, directory: str, args: Sequence[str]) -> None:
-    """Run the program, and be killed the first time that something is about to happen to a file."""
-    os.chdir(directory)
-
-    def watch(what: str, given: tuple[object, ...]) -> None:
-        if what == event and name in {os.fspath(one) for one in given if isinstance(one, str | Path)}:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(watch)
-    main.main([*args])
-
-
-def run_killed(event: str, name: str, *args: str) -> None:
-    child = _PROCESSES.Process(target=run_until, args=(event, name, str(Path.cwd()), args), daemon=True)
-    with chdir(ROOT):  # where whoever forks it, for which the first one starts, finds what it loads
-        child.start()
-    child.join(PATIENCE)
-    assert child.exitcode == -signal.SIGKILL
 
 
 MOMENTS: Final = (
@@ -284,6 +236,7 @@ def test_a_directory_that_is_confirmed_or_not_ours_is_never_taken_back() -> None
     Path("out/.unfinished").touch()
     linked = run(*args[:-1], "link")
     Path("out.part").mkdir()
+    Path("out.part/diary").touch()
     both = run(*args)
 
     for result in (again, linked, both):

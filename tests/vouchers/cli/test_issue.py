@@ -240,8 +240,8 @@ def test_numbers_that_are_given_end_with_the_last_one() -> None:
 def test_a_ledger_that_is_new_is_told_once() -> None:
     Path("ledger.db").unlink()
 
-    new = run(*SINGLE, "-o", "a.xml")
-    old = run(*SINGLE, "-o", "b.xml")
+    new = run(*SINGLE, "--new-ledger", "-o", "a.xml")
+    old = run(*SINGLE, "--new-ledger", "-o", "b.xml")
 
     hint = "spkg: warning: the ledger is new: use one ledger per signing key, and back it up\n"
     assert (new.exit_code, old.exit_code) == (0, 0)
@@ -280,7 +280,8 @@ def test_strict_issues_nothing_that_is_warned_of() -> None:
 def test_a_ledger_in_a_directory_that_is_not_there_is_told() -> None:
     result = run(*ISSUE, "--device", "device.toml", "--ledger", "nowhere/ledger.db", "-o", "v.xml")
 
-    assert failed(result, 9, "nowhere/ledger.db: unable to open database file")
+    hint = "create it with 'spkg voucher ledger init nowhere/ledger.db'"
+    assert failed(result, 9, "nowhere/ledger.db: the ledger does not exist", hint)
     assert not Path("v.xml").exists()
 
 

@@ -190,6 +190,7 @@ def test_a_serial_number_is_made_void() -> None:
         "schema": "spkg.voucher.ledger.void/1",
         "serial": 2,
         "state": "void",
+        "voided": 1,
     }
     assert [state for *_, state in states()] == ["void", "void", "void", "reserved"]
 
@@ -221,7 +222,10 @@ def test_a_ledger_that_is_not_there_is_told_and_not_made(args: list[str]) -> Non
     result = run("voucher", "ledger", *args, *LEDGER)
 
     assert result.exit_code == 9
-    assert result.stderr == "spkg: error: ledger.db: the ledger does not exist\n"
+    assert result.stderr == (
+        "spkg: error: ledger.db: the ledger does not exist\n"
+        "spkg: hint: create it with 'spkg voucher ledger init ledger.db'\n"
+    )
     assert not Path("ledger.db").exists()
 
 

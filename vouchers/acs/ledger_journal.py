@@ -1,0 +1,250 @@
+"""The journal of a ledger: each change is an entry, sealed by a digest that covers the one before.
+
+An entry names the serial numbers that it changed, and has a digest of what it wrote for them.  So neither an
+entry nor a row of the ledger can be changed, added or taken away afterwards without breaking the chain.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import sha256
+from typing import Any, Final
+
+import sqlalchemy
+from sqlalchemy import Connection, Row
+
+from spkg.errors import HostError, UsageError
+from vouchers.acs.ledger_tables import CHAIN, ENTRIES, LEDGER_JOURNAL, MAX_ACTOR, MAX_WHY
+
+__all__ = [
+    "GENESIS",
+    "SCHEMA_VERSION",
+    "JournalEntry",
+    "JournalWriter",
+    "LedgerChange",
+    "check_actor",
+    "check_reason",
+    "journal_page",
+    "rows_digest",
+]
+
+SCHEMA_VERSION: Final = 2
+"""The version of the tables; those of 0.1 had no number."""
+GENESIS: Final = "0" * 64
+"""What the first entry of a journal has in place of a digest before it."""
+SERIALS_AT_ONCE: Final = 10_000
+"""The most serial numbers in one entry."""
+
+
+ENTRIES_AT_ONCE: Final = 100
+"""The number of entries read at a time."""
+
+
+class LedgerChange(Enum):
+    """What an entry of the journal did to serial numbers."""
+
+    RESERVE = "reserve"
+    ISSUE = "issue"
+    VOID = "void"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it writes once and for all."""
+        match self:
+            case LedgerChange.RESERVE:
+                of_device = ("oui", "product_class", "serial_number")
+                return (*of_device, "option", "digest", "signer", "batch", "reserved_at")
+            case LedgerChange.ISSUE:
+                return ("issued_at",)
+            case LedgerChange.VOID:
+                return ("voided_at",)
+
+    @property
+    def column(self) -> str:
+        """The column that names the entry."""
+        return {
+            LedgerChange.RESERVE: "reserved_in",
+            LedgerChange.ISSUE: "issued_in",
+            LedgerChange.VOID: "voided_in",
+        }[self]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalEntry:
+    """One change."""
+
+    number: int
+    at: str
+    actor: str
+    """Who made it."""
+    action: str
+    reason: str
+    batch: str | None
+    serials: str
+    """The serial numbers, as ranges in order: ``1-400,402``."""
+    rows: str
+    """The SHA-256 of what it wrote for them, in hex."""
+    digest: str
+    """The SHA-256 of all this and of the digest of the entry before, in hex."""
+
+    def sealed(self, before: str) -> str:
+        """Return what its digest must be."""
+        fields = {name: value for name, value in vars(self).items() if name != "digest"} | {"before": before}
+        text = json.dumps(fields, ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=repr)
+        return sha256(text.encode()).hexdigest()
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """Yield the first and the last of each range of its serial numbers.
+
+        Raises:
+            ValueError: It has none, or they are not in order.
+        """
+        last = 0
+        for part in str(self.serials).split(","):
+            first, _, end = part.partition("-")
+            pair = int(first), int(end or first)
+            if not last < pair[0] <= pair[1]:
+                raise ValueError("the serial numbers are not in order")
+            yield pair
+            last = pair[1]
+
+
+class JournalWriter:
+    """Adds to the journal in one transaction, in which nobody else can.
+
+    Args:
+        connection: The transaction.
+        ledger: The name of the ledger in errors.
+        actor: Who makes the changes.
+        at: When.
+
+    Raises:
+        HostError: The ledger is damaged.
+    """
+
+    def __init__(self, connection: Connection, ledger: str, actor: str, at: str) -> None:
+        self._connection = connection
+        self._actor, self._at = actor, at
+        row = connection.execute(sqlalchemy.select(CHAIN).with_for_update()).one()
+        if not isinstance(row.length, int) or row.length < 0 or not isinstance(row.head, str):
+            raise HostError(f"{ledger}: damaged: the length or the head of the journal is not valid")
+        self._length, self._head = row.length, row.head
+
+    @property
+    def following(self) -> int:
+        """The number of the next entry."""
+        return self._length + 1
+
+    def reserved(self, rows: Sequence[Mapping[str, Any]], batch: str | None) -> None:
+        """Record that rows have been inserted, whose ``reserved_in`` is :attr:`following`."""
+        in_order = sorted(rows, key=lambda row: row["serial"])
+        self._append(
+            LedgerChange.RESERVE,
+            "",
+            batch,
+            [row["serial"] for row in in_order],
+            rows_digest(LedgerChange.RESERVE, in_order),
+        )
+
+    def change(
+        self, change: LedgerChange, serials: Sequence[int], *, reason: str = "", batch: str | None = None
+    ) -> None:
+        """Issue or void serial numbers, and record it."""
+        in_order = sorted(serials)
+        time = change.columns[0]
+        state = {LedgerChange.ISSUE: "issued", LedgerChange.VOID: "void"}[change]
+        for start in range(0, len(in_order), SERIALS_AT_ONCE):
+            some = in_order[start : start + SERIALS_AT_ONCE]
+            for begin in range(0, len(some), 1000):
+                self._connection.execute(
+                    sqlalchemy.update(ENTRIES)
+                    .where(ENTRIES.c.serial.in_(some[begin : begin + 1000]))
+                    .values({"state": state, time: self._at, change.column: self.following})
+                )
+            digest = rows_digest(change, [{"serial": serial, time: self._at} for serial in some])
+            self._append(change, reason, batch, some, digest)
+
+    def adopt(self, change: LedgerChange, rows: Sequence[Row[Any]], reason: str) -> None:
+        """Record a change of an earlier version, which kept no journal; all *rows* in order."""
+        serials = [row.serial for row in rows]
+        self._connection.execute(
+            sqlalchemy.update(ENTRIES)
+            .where(ENTRIES.c.serial.in_(serials))
+            .values({change.column: self.following})
+        )
+        found = [row._mapping for row in rows]  # noqa: SLF001 - its public name
+        self._append(change, reason, None, serials, rows_digest(change, found))
+
+    def _append(
+        self, change: LedgerChange, reason: str, batch: str | None, serials: Sequence[int], rows: str
+    ) -> None:
+        entry = JournalEntry(
+            number=self.following,
+            at=self._at,
+            actor=self._actor,
+            action=change.value,
+            reason=reason,
+            batch=batch,
+            serials=_as_ranges(serials),
+            rows=rows,
+            digest="",
+        )
+        digest = entry.sealed(self._head)
+        self._connection.execute(sqlalchemy.insert(LEDGER_JOURNAL).values(vars(entry) | {"digest": digest}))
+        self._connection.execute(sqlalchemy.update(CHAIN).values(length=entry.number, head=digest))
+        self._length, self._head = entry.number, digest
+
+
+def journal_page(connection: Connection, last: int) -> list[JournalEntry]:
+    """Return some entries of the journal after the one with this number, in order; none at its end."""
+    query = (
+        sqlalchemy.select(LEDGER_JOURNAL)
+        .where(LEDGER_JOURNAL.c.number > last)
+        .order_by(LEDGER_JOURNAL.c.number)
+    )
+    rows = connection.execute(query.limit(ENTRIES_AT_ONCE)).all()
+    return [JournalEntry(**row._mapping) for row in rows]  # noqa: SLF001 - its public name
+
+
+def rows_digest(change: LedgerChange, rows: Iterable[Mapping[Any, Any]]) -> str:
+    """Return the digest of what a change wrote in rows, which are in the order of their serial numbers."""
+    hashed = sha256()
+    for row in rows:
+        fields = [row["serial"], *(row[name] for name in change.columns)]
+        hashed.update(
+            json.dumps(fields, ensure_ascii=True, separators=(",", ":"), default=repr).encode() + b"\n"
+        )
+    return hashed.hexdigest()
+
+
+def _check_note(name: str, text: str, most: int) -> str:
+    """Return a text for the journal.
+
+    Raises:
+        UsageError: It is too long or has characters that are not printable.
+    """
+    if len(text) > most or not text.isprintable():
+        raise UsageError(f"{name} must have at most {most} printable characters")
+    return text
+
+
+def check_actor(text: str) -> str:
+    """Return the name of the user who changes a ledger."""
+    return _check_note("the actor", text, MAX_ACTOR)
+
+
+def check_reason(text: str) -> str:
+    """Return the reason for a change."""
+    return _check_note("the reason", text, MAX_WHY)
+
+
+def _as_ranges(serials: Sequence[int]) -> str:
+    """Return serial numbers, which are in order, as ranges."""
+    ranges: list[list[int]] = []
+    for serial in serials:
+        if ranges and ranges[-1][1] == serial - 1:
+            ranges[-1][1] = serial
+        else:
+            ranges.append([serial, serial])
+    return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in ranges)
