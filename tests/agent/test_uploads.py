@@ -131,6 +131,7 @@ def test_a_file_goes_to_the_server_by_put_t11() -> None:
         "fault": {"code": 0, "string": ""},
         "reboot_required": False,
         "already_installed": None,
+        "roles": None,
         "start_time": START,
         "complete_time": START,
     }
