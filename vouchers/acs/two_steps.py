@@ -97,6 +97,9 @@ class VoucherRequest:
         Raises:
             FormatError: It is not such a request.
         """
+        if len(octets) > MAX_VOUCHER_REQUEST:
+            problem = f"the request has more than {MAX_VOUCHER_REQUEST} bytes"
+            raise FormatError(problem, source=name, line=line)
         try:
             document = json.loads(octets)
         except (ValueError, RecursionError) as exc:

@@ -17,6 +17,7 @@ from tests.support.acs_files import ISSUE, LEDGER, QUICK, furnish, prepare, stat
 from tests.support.commands import run
 from tests.support.kit import AT, second_signer
 from tests.support.voucher_kit import signatory
+from vouchers.acs.two_steps import MAX_VOUCHER_REQUEST
 from vouchers.signature.algorithms import raw_signature, scheme_for
 
 CERTIFICATE: Final = ("--cert", "signer.pem", "--options", "options.toml")
@@ -156,11 +157,12 @@ def test_what_is_not_base64_is_3_with_the_line() -> None:
     [
         ({"schema": "x"}, 3, "expected a request with the schema 'spkg.voucher.request/1'"),
         ({"digest": 1}, 3, "not a request: digest must be a string"),
+        ({"more": "x" * MAX_VOUCHER_REQUEST}, 3, f"request has more than {MAX_VOUCHER_REQUEST} bytes"),
         ({"certificate": "x"}, 3, "request contains no certificate"),
         ({"voucher": b64encode(b"<x/>").decode()}, 3, "the voucher has no SignatureValue"),
         ({"digest": "sha1"}, 4, ""),
     ],
-    ids=["schema", "type", "certificate", "voucher", "digest"],
+    ids=["schema", "type", "size", "certificate", "voucher", "digest"],
 )
 def test_what_is_no_request_or_another_one_is_refused(
     change: dict[str, Any], status: int, problem: str
