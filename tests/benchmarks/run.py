@@ -150,13 +150,13 @@ class Row:
     figures: Sequence[float]
     """One of each pair, or of each run."""
     target: float
-    unit: Literal["x", "MiB"]
+    unit: Literal["x", "ms", "MiB", "commits"]
     detail: str
 
     @property
     def figure(self) -> float:
-        """What counts: of ratios the median, of memory the most."""
-        return median(self.figures) if self.unit == "x" else max(self.figures)
+        """What counts: of ratios and times the median, of all else the most."""
+        return median(self.figures) if self.unit in {"x", "ms"} else max(self.figures)
 
     def cells(self) -> tuple[str, ...]:
         """Return the row as it is printed."""
@@ -210,6 +210,8 @@ the small package, is subtracted from all other figures of packages: its row bou
 of the files into a repository and checks it out; Mender installs them as a directory.  Vouchers of two
 Options are compared by their time: with the bare key signing as much, with parsing, shape, canonical XML and
 key alone (verified), and with python-xmlsec.  The fleet shares the cores with the server that answers it.
+A session of an agent is compared with http.client doing the same posts, its start with
+'python -c "import requests, lxml.etree"'; of what its processes share, memory is counted once.
 Memory is the most of all runs, resident."""
 HEADINGS: Final = ("row", "figure", "min-max", "target", "", "medians")
 
@@ -468,6 +470,7 @@ class Bench:
         yield from self.trial_rows()
         yield from self.voucher_rows()
         yield from self.fleet_rows()
+        yield from self.agent_rows()
 
     def many_rows(self) -> Iterator[Row]:
         """Measure what many small files take, and what they take others, in turn."""
@@ -585,6 +588,33 @@ class Bench:
                 return run(*SPKG, "agent", "fleet", "--acs", url, *ordered, "--jobs", "2", "--json").stdout
             finally:
                 acs.communicate()
+
+    def agent_rows(self) -> Iterator[Row]:
+        """Measure what an agent takes in a session, at its start, and at rest."""
+        done = measure([sys.executable, "-m", "tests.benchmarks.agent_rates", str(self.pairs)], cwd=ROOT)
+        if done.status:
+            raise FailedError(f"agent_rates: status {done.status}: {done.stderr.strip()}")
+        found = json.loads(done.stdout)
+        for name, target, pairs in (
+            ("agent: session of three posts, CPU time", 6.0, found["three posts"]),
+            ("agent: start to Inform", 3.0, found["start to Inform"]),
+        ):
+            detail = " against ".join(f"{median(side) * 1e3:.1f} ms" for side in zip(*pairs, strict=True))
+            figures = [ours / theirs for ours, theirs in pairs]
+            yield Row(name=name, figures=figures, target=target, unit="x", detail=detail)
+        times = [seconds * 1e3 for seconds in found["request to Inform"]]
+        name = "agent: connection request to Inform"
+        yield Row(name=name, figures=times, target=50, unit="ms", detail="from the answer on")
+        for name, most in (("a session without news", 0), ("SetParameterValues", 2), ("Download", 2)):
+            made = [found["commits"][name]]
+            yield Row(name=f"agent: {name}", figures=made, target=most, unit="commits", detail="of its state")
+        yield Row(
+            name="agent: both processes at rest",
+            figures=[found["memory"]],
+            target=48,
+            unit="MiB",
+            detail=f"{found['wakes']} wake-ups in 3 s",
+        )
 
     def issue(self, devices: Path, jobs: int) -> Usage:
         """Issue a voucher to each device of a list."""

@@ -28,7 +28,7 @@ def test_every_figure_is_printed_beside_its_target(tmp_path: Path) -> None:
     done = bench(tmp_path, "--size", "4MiB", "--pairs", "1", "--devices", "200")
 
     rows = re.findall(
-        r"^(\S.*?) +(\d+\.\d+ (?:x|MiB)) +\d+\.\d+-\d+\.\d+ +(\S+ \S+) +(?:ok|over) ",
+        r"^(\S.*?) +(\d+\.\d+ (?:x|ms|MiB|commits)) +\d+\.\d+-\d+\.\d+ +(\S+ \S+) +(?:ok|over) ",
         done.stdout,
         re.MULTILINE,
     )
@@ -61,6 +61,13 @@ def test_every_figure_is_printed_beside_its_target(tmp_path: Path) -> None:
         ("vouchers for 200 devices: memory beyond that for one", "16 MiB"),
         ("fleet of 10000 devices, two processes: 2000 sessions/s, to theirs", "1 x"),
         ("fleet of 10000 devices: memory", "512 MiB"),
+        ("agent: session of three posts, CPU time", "6 x"),
+        ("agent: start to Inform", "3 x"),
+        ("agent: connection request to Inform", "50 ms"),
+        ("agent: a session without news", "0 commits"),
+        ("agent: SetParameterValues", "2 commits"),
+        ("agent: Download", "2 commits"),
+        ("agent: both processes at rest", "48 MiB"),
     ]
     assert list(tmp_path.iterdir()) == []
 
