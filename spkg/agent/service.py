@@ -93,6 +93,7 @@ def serve(
         status = 1
         try:
             ours.close()
+            os.close(lock)  # or it could be let go, or held for ever, without rights
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
             status = talk(KeeperClient(theirs), passwords, lambda: give_up_rights(config, talker))

@@ -218,6 +218,8 @@ def test_the_talker_has_given_up_its_rights(elsewhere: Path) -> None:
             if ":\t" in line
         )
 
+        opened = [one.readlink().name for one in Path(f"/proc/{talker}/fd").iterdir()]
+        assert "state-keeper" not in opened
         assert facts["Uid"].split() == [facts["Uid"].split()[0]] * 4
         assert facts["Uid"].split()[0] != "0"
         assert int(facts["CapEff"], 16) == 0
