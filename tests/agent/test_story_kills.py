@@ -5,10 +5,14 @@ It starts again: at once, after a boot, or after a power cut that took the repor
 ACS asks again for what it was not answered, and nothing else.
 """
 
+import os
+import signal
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -23,7 +27,10 @@ from spkg.cwmp.events import Event
 from tests.support.acs import Answer, Post, ScriptedAcs, inform_response, request, response
 from tests.support.acs_calls import arguments, download, set_values
 from tests.support.agent_kit import APPLIED, FakeKeeper, Life
+from tests.support.interruptions import _attach
+from tests.support.namespaces import not_judged
 from tests.support.sampling import amount, chance, sample
+from tests.support.traced_kills import CALLS, in_child, points, some
 
 T = TypeVar("T")
 DATA: Final = "DeviceConfig.PersistentData"
@@ -226,10 +233,21 @@ def fateful(fate: Fate) -> Iterator[None]:
         yield
 
 
-def tell(place: Path, kills: Sequence[int], restart: Restart) -> FatefulLife:
-    """Live through the story, and check what has to be so whatever happened."""
+def tell(
+    place: Path,
+    kills: Sequence[int],
+    restart: Restart,
+    before: Callable[[ScriptedAcs], object] = lambda _acs: None,
+) -> FatefulLife:
+    """Live through the story, and check what has to be so whatever happened, also *before*."""
     server, fate = Server(), Fate([*kills])
-    with ScriptedAcs(server.plan) as acs, fateful(fate):
+    with ScriptedAcs(server.plan) as acs:
+        before(acs)
+        return _told(place, acs, server, fate, restart)
+
+
+def _told(place: Path, acs: ScriptedAcs, server: Server, fate: Fate, restart: Restart) -> FatefulLife:
+    with fateful(fate):
         device = FatefulLife(place, acs, server, fate, restart)
         try:
             device.live()
@@ -303,3 +321,41 @@ def test_the_story_killed_again_and_again_comes_to_its_end(tmp_path: Path, resta
             tell(fresh(tmp_path, number), kills, restart)
         except AssertionError as exc:
             raise AssertionError(f"killed after {kills}: {exc}") from exc
+
+
+def traced(place: Path, acs: ScriptedAcs, inject: str | None) -> int:
+    """Run an agent under strace until its download has begun, and return how it ended."""
+
+    def work() -> None:
+        os.chdir(place)
+        _attach(",".join(CALLS), inject)
+        device = Life(place, acs)
+        device.start()
+        device.run(seconds=5)
+
+    return in_child(work)
+
+
+def _noted(ends: list[int], work: Callable[[ScriptedAcs], int], acs: ScriptedAcs) -> None:
+    ends.append(work(acs))
+
+
+@pytest.mark.part("kill")
+@pytest.mark.judge("strace")
+def test_the_story_killed_at_each_system_call_comes_to_its_end(tmp_path: Path) -> None:
+    if subprocess.run(["strace", "-o", "/dev/null", "true"], check=False).returncode:
+        not_judged("no process can be traced here")
+    place, ends = fresh(tmp_path, 0), list[int]()
+    tell(place, (), Restart.PROCESS, lambda acs: ends.append(traced(place, acs, None)))
+    every = points(place / "log", place / "state")
+    assert {one.name for one in every} >= {"openat", "pwrite64", "unlink", "fdatasync", "sendto"}
+
+    for number, point in enumerate(some(every, 23), 1):
+        place = fresh(tmp_path, number)
+        killed = partial(_noted, ends, partial(traced, place, inject=point.inject("signal=KILL")))
+        try:
+            tell(place, (), Restart.PROCESS, killed)
+        except AssertionError as exc:
+            raise AssertionError(f"killed at {point}: {exc}") from exc
+    assert ends == [0, *[-signal.SIGKILL] * (len(ends) - 1)]
+    print(f"{len(ends) - 1} kills at {len(every)} system calls")

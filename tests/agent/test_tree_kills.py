@@ -7,12 +7,11 @@ removes, syncs or sends, also in the start that carries out what was left.
 import importlib.util
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NoReturn
@@ -23,13 +22,12 @@ from spkg.agent.state import AgentState
 from spkg.agent.tree.provider import Provider
 from spkg.cwmp.values import AttributeChange, ParameterValue
 from tests.agent.tree_kit import CONFIG, IGD, SAMPLE, Bench, Scripted
-from tests.support.interruptions import Call, _attach
+from tests.support.interruptions import _attach
 from tests.support.kit import ROOT
 from tests.support.namespaces import in_memory, not_judged
-from tests.support.sampling import PROOF, least, sample
+from tests.support.sampling import least
+from tests.support.traced_kills import CALLS, in_child, points, some
 
-CALLS: Final = ("openat", "write", "pwrite64", "ftruncate", "unlink", "fsync", "fdatasync", "sendto")
-CALL: Final = re.compile(r"(?:\d+ +)?(\w+)\((.*)")
 LEASE: Final = f"{IGD}LANDevice.1.LANHostConfigManagement.DHCPLeaseTime"
 ROUTES: Final = f"{IGD}Layer3Forwarding.Forwarding."
 ROUTE: Final = f"{ROUTES}1.DestIPAddress"
@@ -131,18 +129,6 @@ def seen(place: Path) -> tuple[object, ...]:
     changes = found.tree.changes()
     found.close()
     return values, routes, changes
-
-
-def in_child(work: Callable[[], object]) -> int:
-    child = os.fork()
-    if child == 0:
-        status = 70
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @pytest.fixture(scope="module")
@@ -264,25 +250,6 @@ def run(server: "subprocess.Popen[str]", job: str | None, inject: str | None = N
     server.stdin.write(json.dumps([job, inject]) + "\n")
     server.stdin.flush()
     return int(server.stdout.readline())
-
-
-def points(log: Path, place: Path) -> list[Call]:
-    """Return the calls of a process that change its state, or ask a provider for something."""
-    counts = dict.fromkeys(CALLS, 0)
-    found: list[Call] = []
-    for line in log.read_text().splitlines():
-        match = CALL.match(line)
-        if match is None or match[1] not in counts:
-            continue
-        name, text = match.groups()
-        counts[name] += 1
-        if str(place) in text or name == "sendto":
-            found.append(Call(name=name, number=counts[name], text=text.replace(str(place), "")))
-    return found
-
-
-def some(found: Sequence[Call], every: int) -> Sequence[Call]:
-    return sample(found, every=1) if PROOF else found[::every]
 
 
 @pytest.mark.part("kill")
