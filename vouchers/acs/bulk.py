@@ -4,7 +4,6 @@ One process reads, reserves serial numbers and writes; worker processes sign.  A
 point: the same batch, run again, writes the same vouchers with the same serial numbers.
 """
 
-import csv
 import multiprocessing
 import signal
 from base64 import b64encode
@@ -19,7 +18,7 @@ from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from spkg.common.atomic_output import bulk_directory, write_all
 from spkg.common.child_process import forking
@@ -32,6 +31,7 @@ from vouchers.acs.issuer import Issued, sign_voucher
 from vouchers.acs.ledger import Ledger, Want, terms_of
 from vouchers.acs.request import set_vouchers_request
 from vouchers.acs.serial_log import SerialLog
+from vouchers.acs.spreadsheet import SpreadsheetWriter
 from vouchers.acs.templates import Template
 from vouchers.model import DeviceId
 from vouchers.signature.self_check import VoucherCheck
@@ -206,7 +206,7 @@ def reserved_vouchers(  # noqa: PLR0917 - all that a run consists of
     ledger: Ledger,
     signer: VoucherSigner,
     run: str,
-    reject: Callable[[int, str], object],
+    reject: Callable[[ListedDevice, str], object],
 ) -> Iterator[tuple[Taken, int]]:
     """Yield tasks, vouchers with their serial numbers, and how many bytes of the list have been read.
 
@@ -216,7 +216,7 @@ def reserved_vouchers(  # noqa: PLR0917 - all that a run consists of
         ledger: The source of the serial numbers.
         signer: Whose they are.
         run: The name of this run.
-        reject: Called with the number of each line that gets no voucher, and why.
+        reject: Called with each line that gets no voucher, and why.
 
     Raises:
         FormatError: The list is malformed.
@@ -246,7 +246,7 @@ def reserved_vouchers(  # noqa: PLR0917 - all that a run consists of
             if refusal is None:
                 taken.append((wants[index], answered[index].serials))
             else:
-                reject(line.line, refusal)
+                reject(line, refusal)
         yield taken, some[-1].octets
 
 
@@ -261,14 +261,16 @@ class _Output:
         self._index = None
         if form is not VoucherForm.NDJSON:
             self._index = _table(stack, directory / INDEX)
-            self._index.writerow(("file", "oui", "product_class", "serial_number", "serials"))
+            self._index.row(("file", "oui", "product_class", "serial_number", "serials"))
         self._rejected = _table(stack, directory / REJECTED)
-        self._rejected.writerow(("line", "reason"))
+        stack.callback(self._name_columns)
+        self._columns: tuple[str, ...] | None = None
         self.rejected = 0
 
     def put(self, written: Written) -> None:
         if self._index is not None:
-            self._index.writerows((self._name or row[0], *row[1:]) for row, _ in written)
+            for row, _ in written:
+                self._index.row((self._name or row[0], *row[1:]))
         if self._all is not None:
             write_all(self._all, b"".join(contents for _, contents in written))
             return
@@ -276,13 +278,22 @@ class _Output:
             with FileIO(self._directory / row[0], "x") as file:
                 write_all(file, contents)
 
-    def reject(self, line: int, reason: str) -> None:
-        self._rejected.writerow((line, reason))
+    def reject(self, line: ListedDevice, reason: str) -> None:
+        self._name_columns(line.columns)
+        self._rejected.row((line.line, reason, *line.cells))
         self.rejected += 1
 
+    def _name_columns(self, columns: tuple[str, ...] = ()) -> None:
+        """Write the first line of the rejected ones, once: it has the columns of the list."""
+        if self._columns is None:
+            self._columns = columns
+            self._rejected.row(("line", "reason", *columns))
 
-def _table(stack: ExitStack, path: Path) -> Any:
-    return csv.writer(stack.enter_context(path.open("x", newline="", encoding="utf-8")))
+
+def _table(stack: ExitStack, path: Path) -> SpreadsheetWriter:
+    # What is not UTF-8 in a list is written as it was.
+    opened = path.open("x", newline="", encoding="utf-8", errors="surrogateescape")
+    return SpreadsheetWriter(stack.enter_context(opened))
 
 
 class _Workers:

@@ -8,13 +8,14 @@ import csv
 import json
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import unquote
 
 from spkg.errors import FormatError, UsageError
+from vouchers.acs.spreadsheet import plain_cell, spoilt_cell
 from vouchers.model import DeviceId
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
 
 MAX_LINE: Final = 1 << 22
 """The longest line, in bytes: GenieACS may export everything that it knows about a device."""
+MAX_CELL: Final = 1 << 17
+"""The widest cell of a table, in characters."""
 KEYS: Final = {
     **{name: name for name in ("manufacturer", "oui", "id")},
     "productclass": "product_class",
@@ -42,6 +45,10 @@ class ListedDevice:
     problem: str | None = None
     octets: int = 0
     """How many bytes of the list have been read."""
+    columns: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """The names of the columns of a table, as they are written there."""
+    cells: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """The cells of this line of a table."""
 
 
 def read_devices(path: Path) -> Iterator[ListedDevice]:
@@ -82,6 +89,7 @@ class _Lines(Iterator[str]):
         self.source = source
         self.number = 0
         self.octets = 0
+        self.columns: tuple[str, ...] = ()
 
     def __next__(self) -> str:
         line = self._file.readline(MAX_LINE + 1)
@@ -100,23 +108,38 @@ class _Lines(Iterator[str]):
         # A line that is not UTF-8 is rejected later: no DeviceId can have such characters.
         return line.removeprefix(BOM_UTF8 if self.number == 1 else b"").decode(errors="surrogateescape")
 
-    def listed(self, line: int, found: Mapping[str, object]) -> ListedDevice:
+    def listed(self, line: int, found: Mapping[str, object], cells: Sequence[str] = ()) -> ListedDevice:
         """Return the device that a line names."""
         try:
-            return ListedDevice(line=line, device=_device(found), octets=self.octets)
+            device = _device(found)
         except ValueError as exc:
-            return self.rejected(line, str(exc))
+            return self.rejected(line, str(exc), cells)
+        return ListedDevice(
+            line=line, device=device, octets=self.octets, columns=self.columns, cells=tuple(cells)
+        )
 
-    def rejected(self, line: int, problem: str) -> ListedDevice:
+    def rejected(self, line: int, problem: str, cells: Sequence[str] = ()) -> ListedDevice:
         """Return a line without a device, and why."""
-        return ListedDevice(line=line, device=None, problem=problem, octets=self.octets)
+        return ListedDevice(
+            line=line,
+            device=None,
+            problem=problem,
+            octets=self.octets,
+            columns=self.columns,
+            cells=tuple(cells),
+        )
 
 
 def _read_csv(first: str, lines: _Lines) -> Iterator[ListedDevice]:
     """Yield the devices of a table whose first line names its columns."""
-    separator = next((one for one in ";\t" if one in first and "," not in first), ",")
+    csv.field_size_limit(MAX_LINE)  # a cell that is too wide is rejected below, not the list
+    if said := re.fullmatch("sep=(.)", first.strip("\r\n")):
+        separator, first = str(said[1]), next(iter(lines), "")
+    else:
+        separator = next((one for one in ";\t" if one in first and "," not in first), ",")
     try:
-        header = [_key(name) for name in next(csv.reader([first], strict=True, delimiter=separator), [])]
+        lines.columns = tuple(next(csv.reader([first], strict=True, delimiter=separator), []))
+        header = [_key(name) for name in lines.columns]
     except csv.Error as exc:
         raise FormatError(f"line {lines.number}: {exc}", source=lines.source) from exc
     if "id" not in header and not {"oui", "product_class", "serial_number"} <= {*header}:
@@ -136,11 +159,23 @@ def _read_csv(first: str, lines: _Lines) -> Iterator[ListedDevice]:
                 continue
             if len(cells) != len(header):
                 yield lines.rejected(
-                    number, f"expected {len(header)} cells as in the first line, got {len(cells)}"
+                    number, f"expected {len(header)} cells as in the first line, got {len(cells)}", cells
                 )
                 continue
-            named = {name: cell for name, cell in zip(header, cells, strict=True) if name is not None}
-            yield lines.listed(number, named)
+            if (widest := max(map(len, cells))) > MAX_CELL:
+                yield lines.rejected(
+                    number, f"a cell must have at most {MAX_CELL} characters, got {widest}", cells
+                )
+                continue
+            named = {
+                name: plain_cell(cell) for name, cell in zip(header, cells, strict=True) if name is not None
+            }
+            checked = named.keys() - {"manufacturer"}
+            spoilt = [f"{key}: {what}" for key in sorted(checked) if (what := spoilt_cell(named[key]))]
+            if spoilt:
+                yield lines.rejected(number, spoilt[0], cells)
+                continue
+            yield lines.listed(number, named, cells)
     except csv.Error as exc:
         # It is unknown where the next record begins: text in a cell could be taken for a device.
         raise FormatError(f"line {begin + table.line_num}: {exc}", source=lines.source) from exc

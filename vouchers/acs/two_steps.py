@@ -149,7 +149,7 @@ def write_requests(
     *,
     certificate: x509.Certificate,
     ledger: Ledger,
-    reject: Callable[[int, str], object],
+    reject: Callable[[ListedDevice, str], object],
     log: SerialLog,
 ) -> BulkReport:
     """Write a request for each device of a list, a line each.
@@ -164,7 +164,7 @@ def write_requests(
         signer: What :func:`unsigned_signer` returned.
         certificate: The signer's.
         ledger: The source of the serial numbers.
-        reject: Called with the number of each line that gets none, and why.
+        reject: Called with each line that gets none, and why.
         log: Where the serial numbers of what was written are added.
 
     Raises:
@@ -175,7 +175,7 @@ def write_requests(
     """
     run, issued, rejected = ledger.new_run(), 0, 0
 
-    def refuse(line: int, reason: str) -> None:
+    def refuse(line: ListedDevice, reason: str) -> None:
         nonlocal rejected
         rejected += 1
         reject(line, reason)

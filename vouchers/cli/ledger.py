@@ -64,15 +64,15 @@ def export_ledger(ledger: str, as_json: bool) -> None:
 
     See: docs/vouchers.md
     """
-    import csv
     import io
 
     from vouchers.acs.ledger import LedgerEntry
+    from vouchers.acs.spreadsheet import SpreadsheetWriter
     from vouchers.ledger_report import entry_document
 
     def row(cells: Iterable[object]) -> str:
         line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow(cells)
+        SpreadsheetWriter(line, "").row(cells)
         return line.getvalue()
 
     with existing_ledger(ledger) as opened:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from spkg.common.documents import Document
     from spkg.common.findings import Finding
     from vouchers.acs.bulk import BulkReport
+    from vouchers.acs.device_list import ListedDevice
     from vouchers.acs.ledger import Ledger
     from vouchers.acs.serial_log import SerialLog
     from vouchers.acs.templates import Template
@@ -184,9 +185,9 @@ def _many(
     order = BulkOrder(templates=tuple(templates), batch=batch or new_batch())
     named: list[str] = []
 
-    def reject(line: int, reason: str) -> None:
+    def reject(line: "ListedDevice", reason: str) -> None:
         if len(named) < NAMED_LINES:
-            named.append(f"line {line}: {reason}")
+            named.append(f"line {line.line}: {reason}")
 
     def write(file: "FileIO", ledger: "Ledger", log: "SerialLog") -> "BulkReport":
         return write_requests(

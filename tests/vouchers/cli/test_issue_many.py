@@ -147,10 +147,10 @@ BAD_LIST: Final = """oui,product_class,serial_number
 00D09E,Gateway,000002
 """
 REJECTED: Final = (
-    b"line,reason\r\n"
-    b"3,\"OUI: expected six upper-case hexadecimal digits, got '00D09'\"\r\n"
-    b'4,"expected 3 cells as in the first line, got 2"\r\n'
-    b"5,the device occurs twice\r\n"
+    b"line,reason,oui,product_class,serial_number\r\n"
+    b"3,\"OUI: expected six upper-case hexadecimal digits, got '00D09'\",00D09,Gateway,000001\r\n"
+    b'4,"expected 3 cells as in the first line, got 2",00D09E,Gateway\r\n'
+    b"5,the device occurs twice,00D09E,Gateway,000000\r\n"
 )
 BAD_HINT: Final = "see out/rejected.csv for the reasons"
 
@@ -349,9 +349,9 @@ def test_what_is_void_or_has_changed_is_rejected_and_the_others_are_written() ->
     assert (result.exit_code, result.stdout) == (3, "again: 1 voucher, batch may\n")
     assert [*vouchers("again")] == ["000002"]
     assert Path("again/rejected.csv").read_text() == (
-        "line,reason\n"
-        "2,this batch already has a different voucher for this device\n"
-        "3,voucher 3 of this batch is void\n"
+        "line,reason,manufacturer,oui,product_class,serial_number\n"
+        "2,this batch already has a different voucher for this device,Other,00D09E,Gateway,000000\n"
+        "3,voucher 3 of this batch is void,,00D09E,Gateway,000001\n"
     )
 
 
@@ -362,9 +362,9 @@ def test_a_device_that_is_far_apart_in_a_list_twice_is_rejected_once() -> None:
     result = run(*MANY, "--format", "xml", "--out-dir", "out")
 
     assert result.exit_code == 3
-    assert (
-        Path("out/rejected.csv").read_text()
-        == f"line,reason\n{DEVICES_AT_ONCE + 3},the device occurs twice\n"
+    assert Path("out/rejected.csv").read_text() == (
+        "line,reason,oui,product_class,serial_number\n"
+        f"{DEVICES_AT_ONCE + 3},the device occurs twice,00D09E,Gateway,000000\n"
     )
     assert len([*Path("out").glob("*.xml")]) == DEVICES_AT_ONCE + 1
     assert len(entries()) == DEVICES_AT_ONCE + 1
