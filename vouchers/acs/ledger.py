@@ -407,14 +407,16 @@ class Ledger:
         given = [row for row in rows if row["serial"] in got - partial]
         if given:
             journal.reserved(given, batch)
+        devices: list[dict[str, object]] = []
         for index in order:
             if index not in lost:
                 outcomes[index] = Reservation(serials=tuple(taken[index]))
-                if batch is not None:
-                    names = ("oui", "product_class", "serial_number")
-                    key = dict(zip(names, _key(waiting[index].device), strict=True))
-                    connection.execute(sqlalchemy.insert(BATCH_DEVICES).values(batch=batch, **key))
-                del waiting[index]
+                names = ("oui", "product_class", "serial_number")
+                devices.append(
+                    {"batch": batch, **dict(zip(names, _key(waiting.pop(index).device), strict=True))}
+                )
+        if batch is not None and devices:
+            connection.execute(sqlalchemy.insert(BATCH_DEVICES), devices)
 
     def _numbers(self, connection: Connection, count: int, *, unpredictable: bool) -> Sequence[int]:
         """Return numbers that are probably free; reserving them decides."""
