@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from spkg.common.documents import Document
 from spkg.common.json_input import read_json
+from spkg.common.socket_names import socket_name
 from spkg.errors import FormatError, HostError, RefusedError, SpkgError, UsageError, os_problem
 
 __all__ = ["CONTROL", "ControlServer", "NotRunningError", "ask_agent", "follow_agent"]
@@ -74,7 +75,7 @@ class ControlServer:
             self._path.unlink()  # of an agent that was killed: two can't run, since they lock the state
         mask = os.umask(0o177)
         try:
-            with _short(self._path) as name:
+            with socket_name(self._path) as name:
                 self._server = await asyncio.start_unix_server(self._serve, name, limit=LONGEST_QUESTION)
         except OSError as exc:
             raise HostError(f"{self._path}: {os_problem(exc)}") from exc
@@ -182,7 +183,7 @@ def follow_agent(directory: Path) -> Generator[Document, None, None]:
 def _connected(directory: Path, timeout: float | None) -> Iterator[socket.socket]:
     path = directory / CONTROL
     try:
-        with socket.socket(socket.AF_UNIX) as stream, _short(path) as name:
+        with socket.socket(socket.AF_UNIX) as stream, socket_name(path) as name:
             stream.settimeout(timeout)
             stream.connect(name)
             yield stream
@@ -194,16 +195,6 @@ def _connected(directory: Path, timeout: float | None) -> Iterator[socket.socket
         raise HostError(f"the agent did not answer within {timeout:g} s") from exc
     except OSError as exc:
         raise HostError(f"{path}: {os_problem(exc)}") from exc
-
-
-@contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """Yield a name for a socket: its own one may be longer than the 108 bytes that the system takes."""
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}" if len(os.fsencode(path)) > 100 else str(path)
-    finally:
-        os.close(directory)
 
 
 def _line(document: Document) -> bytes:

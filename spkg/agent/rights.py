@@ -75,7 +75,9 @@ def prepare_directories(config: AgentConfig, talker: tuple[int, int] | None) -> 
     return keeper
 
 
-def give_up_rights(config: AgentConfig, talker: tuple[int, int] | None) -> Rights:
+def give_up_rights(
+    config: AgentConfig, talker: tuple[int, int] | None
+) -> Rights:  # pragma: no cover - a confined process can't record its coverage
     """Become the user who talks, and leave this process its own directories to change.
 
     Raises:

@@ -115,7 +115,9 @@ def _read(source: UploadSource, environment: Mapping[str, str], clock: Callable[
     return octets
 
 
-def _leave_rights(user: tuple[int, int] | None) -> None:
+def _leave_rights(
+    user: tuple[int, int] | None,
+) -> None:  # pragma: no cover - a confined process can't record its coverage
     """Become another user, if one is stated, and be able to change no file."""
     if user is not None:
         os.setgroups(())

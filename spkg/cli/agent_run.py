@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from spkg.cli.agent_options import CONFIG, load_config
-from spkg.cli.app import command
+from spkg.cli.app import DocumentedError, command
 from spkg.cli.arguments import this_boot, timestamp
 from spkg.cli.console import print_document, print_lines, say, warn
 from spkg.cli.options import JSON
@@ -184,7 +184,8 @@ def check(config: Path, connect: bool, as_json: bool) -> None:
         tones = {"ok": Tone.GOOD, "warning": Tone.PLAIN, "error": Tone.BAD}
         print_lines([(tones[kind], f"{kind}: {text}") for kind, text in findings])
     if problems:
-        raise HostError(problems[0] if len(problems) == 1 else f"{len(problems)} problems were found")
+        error = HostError(problems[0] if len(problems) == 1 else f"{len(problems)} problems were found")
+        raise DocumentedError(error) if as_json else error
 
 
 @command("forget")

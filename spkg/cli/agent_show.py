@@ -7,7 +7,7 @@ import click
 
 from spkg.cli.agent_options import CONFIG, load_config
 from spkg.cli.app import command
-from spkg.cli.console import print_document, print_lines
+from spkg.cli.console import print_document, print_line, print_lines
 from spkg.cli.options import FILE, FORCE, JSON
 from spkg.common.documents import Document
 from spkg.errors import HostError
@@ -160,7 +160,7 @@ def log_of_agent(config: Path, count: int, follow: bool, as_json: bool) -> None:
     def show(entries: list[Document]) -> None:
         if as_json:
             for entry in entries:
-                print_document(entry)
+                print_line(entry)
         else:
             print_lines(agent_log_lines(entries))
 

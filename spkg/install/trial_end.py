@@ -42,7 +42,7 @@ def confirm(root: Path, *, when: str, forgive: bool = False) -> Confirmed:
         OSError: The root can't be read, or no process can be started.
     """
 
-    def work(_tell: Tell) -> Document:
+    def work(_tell: Tell) -> Document:  # pragma: no cover - a confined process can't record its coverage
         with confined_root(root) as (opened, _):
             done = confirm_in(opened, when=when, forgive=forgive, committing=hold_stop_signals)
         return asdict(done)
@@ -138,7 +138,7 @@ def _outliving(
     except ChildKilledError as exc:
         killed = exc
 
-    def recover(_tell: Tell) -> Document:
+    def recover(_tell: Tell) -> Document:  # pragma: no cover - as above
         with confined_root(root) as (opened, _):
             recover_in(opened)
         return {}

@@ -565,3 +565,57 @@ def test_the_answers_of_the_control_socket_have_their_keys(tmp_path: Path) -> No
         assert device.agent.journal.traces
         assert device.agent.status.line == f"in touch with {acs.url}"
         assert device.agent.credentials() is None
+
+
+def test_a_request_that_the_acs_refuses_is_explained_a3(tmp_path: Path) -> None:
+    usual = listing("RequestDownload")
+
+    def plan(post: Post) -> Answer:
+        if post.method == "RequestDownload":
+            return Answer(body=acs_fault(8003, "not that", post.id))
+        return usual(post)
+
+    with ScriptedAcs(plan) as acs, life(tmp_path, acs) as device:
+        device.run(seconds=5)
+        given = {"file_type": "2 Web Content", "arguments": [["Version", "1"]]}
+        errand = device.agent.answers.answer("request-download", given)
+        assert isinstance(errand, Errand)
+        device.run(seconds=10)
+
+        with pytest.raises(RefusedError, match="the ACS refuses RequestDownload: 8003 not that"):
+            errand.answer.result(0)
+        (post,) = [one for one in acs.posts if one.method == "RequestDownload"]
+        assert [*post.texts("Name")] == ["Version"]
+
+
+def test_a_request_fails_with_its_session(tmp_path: Path) -> None:
+    with ScriptedAcs(session()) as acs, life(tmp_path, acs) as device:
+        device.run(seconds=5)
+        acs.plan = lambda _post: Answer(status=500)
+        errand = device.agent.answers.answer("kick", {"command": "c"})
+        assert isinstance(errand, Errand)
+        device.run(seconds=2)
+
+        with pytest.raises(SpkgError, match="500"):
+            errand.answer.result(0)
+
+
+def test_periodic_informs_can_be_off_d19(tmp_path: Path) -> None:
+    plan = session(set_values(("ManagementServer.PeriodicInformEnable", "0"), kind="boolean"))
+    with ScriptedAcs(plan) as acs, life(tmp_path, acs) as device:
+        device.run(seconds=7200)
+
+        assert len(device.informs()) == 1
+
+
+def test_a_connection_request_outlives_its_session_that_breaks_c7(tmp_path: Path) -> None:
+    with ScriptedAcs(session()) as acs, life(tmp_path, acs) as device:
+        device.run(seconds=5)
+        acs.plan = lambda _post: Answer(status=500)
+        device.agent.engine.connection_request()
+        device.run(seconds=2)
+        acs.plan = session()
+        device.run(seconds=60)
+
+        assert [("6 CONNECTION REQUEST", "")] == device.events(1) == device.events(2)
+        assert len(device.informs()) == 3

@@ -104,6 +104,12 @@ def test_the_service_answers_its_commands_and_ends_cleanly() -> None:
         shown = json.loads(agent("parameters", "InternetGatewayDevice.DeviceInfo.", "--json")[1])
         assert {"name", "type", "value", "writable", "notification", "access"} == {*shown["parameters"][0]}
         assert agent("transfers")[1] == "no transfer is waiting\n"
+        assert json.loads(agent("transfers", "--json")[1]) == {
+            "schema": "spkg.agent.transfers/1",
+            "transfers": [],
+        }
+        assert json.loads(agent("config", "--json")[1])["schema"] == "spkg.agent.config/1"
+        assert json.loads(agent("log", "--json", "-n", "1")[1])["kind"] == "session"
         assert agent("inform", "--event", "X 00D09E Hello") == (0, "", "")
         until(lambda: "X 00D09E Hello" in [*acs.posts[-2].texts("EventCode")], "the event")
         assert "begins: X 00D09E Hello" in agent("log", "-n", "5")[1]
@@ -269,6 +275,8 @@ def test_a_kick_prints_the_next_url() -> None:
 
     with ScriptedAcs(plan) as acs, running(acs):
         assert agent("kick", "--command", "c") == (0, "http://next/\n", "")
+        shown = json.loads(agent("kick", "--command", "c", "--json")[1])
+        assert shown == {"schema": "spkg.agent.kick/1", "next_url": "http://next/"}
 
 
 def test_forgetting_makes_the_next_start_the_first() -> None:

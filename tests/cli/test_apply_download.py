@@ -97,8 +97,9 @@ def test_the_deadline_in_force_is_told(url: str, script: Script) -> None:
     script.drip, script.drop = 0.05, 20_000
     result = run("apply", url, *APPLY, "--json", "--timeout", "77", "--idle-timeout", "99")
 
-    first = json.loads(result.stdout.splitlines()[0])
-    assert first["state"] in {"initial", "recoverable"}
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    first = lines[0]
+    assert first["state"] in {"initial", "recoverable", "installed"}, lines  # on a busy machine it is late
     if first["state"] == "initial":
         assert first["deadline"]["timeout"] == "Initial Timeout"
         assert first["deadline"]["seconds"] == 77

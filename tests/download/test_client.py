@@ -307,7 +307,7 @@ DATE = "Sun, 29 Nov 2026 10:00:00 GMT"
         ({}, None),
         ({"Retry-After": "5"}, 5),
         ({"Retry-After": "9" * 19}, 86400),
-        ({"Retry-After": "9" * 20}, None),
+        ({"Retry-After": "9" * 20}, 86400),
         ({"Retry-After": "-1"}, None),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "Sun, 29 Nov 2026 10:01:30 GMT", "Date": DATE}, 90),

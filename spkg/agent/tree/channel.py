@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 from spkg.common.documents import Document
 from spkg.common.json_input import read_json
 from spkg.common.printable import printable
+from spkg.common.socket_names import socket_name
 from spkg.errors import FormatError, HostError, os_problem
 
 __all__ = [
@@ -71,7 +72,8 @@ def socket_connector(path: Path) -> Connect:
         found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             found.settimeout(0)  # where its queue is full it is not waited for
-            found.connect(str(path))
+            with socket_name(path) as name:
+                found.connect(name)
             found.settimeout(None)
         except BaseException:
             found.close()

@@ -1,0 +1,146 @@
+"""``spkg agent`` without a running agent: what is checked, and what lies on disk."""
+
+import json
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.agent_place import CONFIG, furnish_agent
+from tests.support.commands import run
+
+ODD = """
+before-boot-clock = "ignore-dates"
+unsafe-downgrade = true
+dhcp = true
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a directory with all that an agent needs."""
+    monkeypatch.chdir(tmp_path)
+    furnish_agent()
+
+
+def agent(*words: str) -> Any:
+    return run("agent", *words, "--config", "agent.toml")
+
+
+def configure(text: str = CONFIG, more: str = "") -> None:
+    Path("agent.toml").write_text(text.format(url="http://127.0.0.1:9/cwmp?secret=1") + more)
+
+
+def findings(*words: str) -> list[str]:
+    shown = json.loads(agent("check", "--json", *words).stdout)
+    assert shown["schema"] == "spkg.agent.check/1"
+    return [f"{one['kind']}: {one['message']}" for one in shown["findings"]]
+
+
+def test_a_check_names_each_thing_that_is_odd() -> None:
+    text = CONFIG.replace('password-file = "acs.password"\n', ODD).replace(
+        'password-file = "request.password"\n', ""
+    )
+    configure(
+        text.replace('["touch", "rebooted"]', '["no-such-program"]').replace(
+            'trust = ["ca.pem"]\n', 'trust = ["ca.pem"]\noptions = ["--unsafe-allow-unsigned"]\n'
+        ),
+        '[vouchers]\nstore = "o/options.db"\ntrust = ["missing.pem"]\n'
+        '[[provider]]\nname = "a"\nsocket = "nowhere"\npaths = ["LANDevice."]\n'
+        '[[provider]]\nname = "b"\nscript = ["no-such-provider"]\npaths = ["Time."]\n',
+    )
+
+    found = findings()
+
+    for one in (
+        "missing.pem: no such file or directory",
+        "error: commands.reboot: no-such-program does not exist or is not executable",
+        "warning: commands.factory-reset is not set: the device will not do it",
+        "error: provider b: no-such-provider is not executable",
+        "warning: connection requests are refused until the ACS sets a password for them",
+        "warning: unsafe-downgrade: the ACS may change its URL from https to http",
+        "warning: dhcp: any DHCP server on the link can name the ACS",
+        "warning: install: --unsafe-allow-unsigned",
+    ):
+        assert any(one in line for line in found), (one, found)
+    assert any("before-boot-clock" in line for line in found)
+    assert any("provider a" in line for line in found)
+    assert "secret=1" not in "".join(found)
+
+
+def test_a_check_of_what_cannot_be_trusted_is_an_error() -> None:
+    configure()
+    Path("ca.pem").write_text("rubbish")
+
+    assert any(line.startswith("error: install: ") for line in findings())
+
+
+def test_a_check_without_an_acs_says_so() -> None:
+    configure(CONFIG.replace('url = "{url}"\n', ""))
+
+    assert "warning: no ACS is known: set url in [acs], or dhcp = true" in findings()
+    done = agent("check", "--connect")
+    assert (done.exit_code, done.stderr.splitlines()[0]) == (2, "spkg: error: --connect needs url in [acs]")
+
+
+@pytest.mark.parametrize(
+    ("device", "problem"),
+    [
+        ('[device]\noui = "00D09E"\n', "the device file must state serial-number"),
+        ('[device]\noui = "00D09E"\nserial-number = "a\\u0001"\n', "the device file: SerialNumber"),
+    ],
+)
+def test_a_device_without_an_identity_is_refused(device: str, problem: str) -> None:
+    configure()
+    Path("device.toml").write_text(device)
+
+    done = agent("check")
+
+    assert done.exit_code == 3
+    assert problem in done.stderr
+
+
+def test_the_log_of_an_agent_that_rests_is_on_disk() -> None:
+    configure()
+    Path("state").mkdir()
+    Path("state/log.ndjson").write_text('{"time": null, "kind": "failure", "text": "no way"}\n' * 3)
+
+    assert agent("log", "-n", "2").stdout == f"{'-' * 20}  failure    no way\n" * 2
+    assert [json.loads(line)["text"] for line in agent("log", "--json").stdout.splitlines()] == ["no way"] * 3
+    done = agent("log", "--follow")
+    assert done.exit_code == 9
+    assert "no agent is running with this state" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file that is no directory refuses everybody but root, too")
+def test_an_archive_for_support_is_made_of_what_there_is() -> None:
+    configure()
+    Path("root").rmdir()
+
+    assert agent("support", "-o", "support.tar.gz").exit_code == 0
+
+    with tarfile.open("support.tar.gz") as archive:
+        names = archive.getnames()
+    assert "support/not-running.json" in names
+    assert "support/root-problem.json" in names
+
+
+def test_the_status_of_an_agent_that_rests_has_its_keys() -> None:
+    configure()
+
+    status = json.loads(agent("status", "--json").stdout)
+
+    assert status["schema"] == "spkg.agent.status/1"
+    assert (status["running"], status["in_touch"]) == (False, False)
+    assert status["acs_url"] == "http://127.0.0.1:9/cwmp"
+
+
+def test_a_parameter_is_set_once() -> None:
+    configure()
+
+    done = agent("set", "A=1", "A=2")
+
+    assert (done.exit_code, done.stderr.splitlines()[0]) == (2, "spkg: error: A is given twice")
+    assert agent("request-download", "2 Web Content", "--arg", "Version").exit_code == 2
