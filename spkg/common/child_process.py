@@ -36,6 +36,8 @@ Tell = Callable[[Document], None]
 Reply = Callable[[Document], Document]
 
 _FORKING: Final = threading.Lock()
+_STARTING: Final = threading.Lock()
+"""Held while the ends of the pipes of a child are open that are for the child alone."""
 SAID: Final = ("problem", "source", "offset", "field", "section", "hint", "reason")
 """The attributes of an error that the child passes on."""
 REPLY: Final = 1 << 16
@@ -117,20 +119,22 @@ def run_child(work: Callable[[Parent], Document], hear: Tell, reply: Reply = una
         DefectError: The work raised an unexpected exception.
         OSError: The child can't be started.
     """
-    reading, writing = os.pipe()
-    asking, replying = os.pipe()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        child = fork()
-    except OSError:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        raise
+    with _STARTING:  # or a child of another thread would keep our ends open, and its death would hide ours
+        reading, writing = os.pipe()
+        asking, replying = os.pipe()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            child = fork()
+        except OSError:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            raise
+        if child != 0:
+            os.close(writing)
+            os.close(asking)
     if child == 0:
         os.close(reading)
         os.close(replying)  # or it would not notice that the parent is gone
         _work(work, writing, asking, before)
-    os.close(writing)
-    os.close(asking)
     answers: list[Document] = []
     with os.fdopen(reading, "rb") as lines, os.fdopen(replying, "wb", buffering=0) as replies:
         try:

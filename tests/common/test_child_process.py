@@ -3,12 +3,15 @@
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import pytest
 
+from spkg.common import child_process
 from spkg.common.child_process import ChildKilledError, DefectError, Parent, run_child
 from spkg.common.documents import Document
 from spkg.common.landlock import confine
@@ -347,3 +350,40 @@ def test_an_answer_that_comes_all_the_same_is_returned() -> None:
         assert run_child(work, hear) == {"answer": 1}
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_the_death_of_a_child_is_seen_while_that_of_another_thread_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = child_process.fork
+
+    def slowly() -> int:
+        child = real()
+        if child:
+            time.sleep(0.3)  # in which the other thread wants a child
+        return child
+
+    monkeypatch.setattr(child_process, "fork", slowly)
+    reading, writing = os.pipe()
+
+    def die(_parent: object) -> NoReturn:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    def live(_parent: object) -> dict[str, object]:
+        os.close(writing)
+        os.read(reading, 1)
+        return {}
+
+    with ThreadPoolExecutor(2) as pool:
+        dying = pool.submit(run_child, die, lambda _: None)
+        time.sleep(0.05)
+        living = pool.submit(run_child, live, lambda _: None)
+        try:
+            with pytest.raises(ChildKilledError):
+                dying.result(timeout=10)
+            assert not living.done()
+        finally:
+            os.close(writing)
+        assert living.result(timeout=10) == {}
+    os.close(reading)
