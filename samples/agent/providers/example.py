@@ -249,10 +249,13 @@ def main():
         def handle(self):
             serve(store, self.rfile, self.wfile.write)
 
-    if os.path.exists(arguments.socket):
-        os.unlink(arguments.socket)
+    # From its own directory, since the name of a socket has at most 107 octets.
+    directory, name = os.path.split(os.path.abspath(arguments.socket))
+    os.chdir(directory)
+    if os.path.exists(name):
+        os.unlink(name)
     before = os.umask(0o077)  # for the agent's user alone
-    with socketserver.ThreadingUnixStreamServer(arguments.socket, Handler) as server:
+    with socketserver.ThreadingUnixStreamServer(name, Handler) as server:
         os.umask(before)
         server.serve_forever()
 
