@@ -365,6 +365,7 @@ def test_the_death_of_a_child_is_seen_while_that_of_another_thread_lives(
 
     monkeypatch.setattr(child_process, "fork", slowly)
     reading, writing = os.pipe()
+    begun, begins = os.pipe()
 
     def die(_parent: object) -> NoReturn:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -372,6 +373,7 @@ def test_the_death_of_a_child_is_seen_while_that_of_another_thread_lives(
 
     def live(_parent: object) -> dict[str, object]:
         os.close(writing)
+        os.write(begins, b"x")
         os.read(reading, 1)
         return {}
 
@@ -382,8 +384,10 @@ def test_the_death_of_a_child_is_seen_while_that_of_another_thread_lives(
         try:
             with pytest.raises(ChildKilledError):
                 dying.result(timeout=10)
+            os.read(begun, 1)
             assert not living.done()
         finally:
             os.close(writing)
         assert living.result(timeout=10) == {}
-    os.close(reading)
+    for descriptor in (reading, begun, begins):
+        os.close(descriptor)

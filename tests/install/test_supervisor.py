@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, NoReturn
 
 import pytest
@@ -24,6 +24,10 @@ from tests.support.kit import AT, CONTENTS, Draft, file, policy
 from tests.support.planted_tree import plant, tree
 
 LARGE = bytes(8 << 20)
+LOOKS = 5
+"""How often a stalling clock goes on."""
+STALLED = 60
+"""Seconds after which an installation that nothing interrupts would go on."""
 PACKAGE = Draft(records=(Version(text="2"), file("/bin/app"), Remove(path=RootPath.of("/keep")), End()))
 OLD = {"bin/app": b"old", "keep": b"kept"}
 NEW = {"bin/app": CONTENTS}
@@ -187,26 +191,26 @@ def test_a_killed_child_is_settled_also_if_the_caller_raises(
 
 
 def test_an_interrupted_program_leaves_the_root_clean(place: Path) -> None:
-    # So many that it is not done before it is interrupted.
-    many = tuple(file(f"/big/{number}", LARGE) for number in range(64))
-    large = Draft(records=(file("/bin/app", LARGE), *many, End()), payload=LARGE)
+    large = Draft(records=(file("/bin/app", LARGE), End()), payload=LARGE)
 
     def interrupt(_event: object) -> NoReturn:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        install(large, place, hear=interrupt, clock=Ticking())
+        install(large, place, hear=interrupt, clock=Stalling())
 
     assert tree(place / "root") == OLD
     assert spkg.root_status(place / "root").state is spkg.RootState.CLEAN
 
 
-class Ticking:
-    """A clock on which each look is a second later, so that every piece is reported."""
+class Stalling:
+    """A clock on which each look is a second later, so that every piece is reported; then nothing goes on."""
 
     def __init__(self) -> None:
         self.now = 0.0
 
     def __call__(self) -> float:
         self.now += 1
+        if self.now > LOOKS:
+            sleep(STALLED)
         return self.now
