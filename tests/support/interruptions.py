@@ -48,7 +48,8 @@ from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.install import apply as applying
 from spkg.install import in_place as inplace
 from spkg.install import plan as planning
-from spkg.install import supervisor, system_calls, transaction
+from spkg.install import supervisor as supervising
+from spkg.install import system_calls, transaction
 from spkg.install.apply import ApplyRequest
 from spkg.install.new_file import NewFile
 from spkg.install.recovery import recover_in
@@ -262,6 +263,7 @@ SCENARIOS: Final = {"all": ALL, "few": FEW, "many": MANY, "in-place": IN_PLACE, 
 
 
 _applying: Final[Any] = applying
+_supervising: Final[Any] = supervising
 _inplace: Final[Any] = inplace
 _transaction: Final[Any] = transaction
 _new_file: Final[Any] = NewFile
@@ -541,7 +543,7 @@ def serve(desk: Path) -> None:
     os.chdir(desk)
     for module in ("spkg.cli.apply", "spkg.cli.recover", "spkg.install.supervisor", "spkg.report.apply"):
         import_module(module)  # which commands load when they run
-    supervisor.REPORT_EVERY = math.inf  # or where it is slow, each call would have another number
+    _supervising.REPORT_EVERY = math.inf  # or where it is slow, each call would have another number
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     for line in sys.stdin:
         job = json.loads(line)
