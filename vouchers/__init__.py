@@ -19,12 +19,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from vouchers.acs.bulk import BulkOrder, BulkReport, VoucherForm, issue_bulk
+    from vouchers.acs.bulk import BulkOrder, BulkReport, issue_bulk
     from vouchers.acs.device_list import ListedDevice, read_devices
     from vouchers.acs.issuer import Issued, VoucherIssuer, sign_numbered
     from vouchers.acs.ledger import Ledger, LedgerEntry
     from vouchers.acs.request import set_vouchers_request
     from vouchers.acs.templates import Template, load_options
+    from vouchers.acs.voucher_form import VoucherForm
     from vouchers.cpe.apply import (
         AppliedVoucher,
         KnownOptions,
@@ -90,7 +91,6 @@ __all__ = [
 _MODULES: Final = {
     "acs.bulk": (
         "BulkReport",
-        "VoucherForm",
         "BulkOrder",
         "issue_bulk",
     ),
@@ -112,6 +112,7 @@ _MODULES: Final = {
         "Template",
         "load_options",
     ),
+    "acs.voucher_form": ("VoucherForm",),
     "cpe.apply": (
         "AppliedVoucher",
         "KnownOptions",

@@ -4,40 +4,30 @@ One process reads, reserves serial numbers and writes; worker processes sign.  A
 point: the same batch, run again, writes the same vouchers with the same serial numbers.
 """
 
-import multiprocessing
-import signal
-from base64 import b64encode
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
-from enum import Enum
 from functools import partial
 from io import FileIO
 from itertools import islice
-from multiprocessing.connection import Connection
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from spkg.common.atomic_output import bulk_directory, write_all
-from spkg.common.child_process import forking
 from spkg.common.digests import Digest
-from spkg.common.documents import json_text
-from spkg.common.portable import FORKS
-from spkg.errors import FailedError
 from vouchers.acs.device_list import ListedDevice, read_devices
-from vouchers.acs.issuer import Issued, sign_voucher
 from vouchers.acs.ledger import Ledger, Want, terms_of
-from vouchers.acs.request import set_vouchers_request
 from vouchers.acs.serial_log import SerialLog
+from vouchers.acs.signing import SignedVouchers, SigningWork, TakenVouchers
+from vouchers.acs.signing_pool import SigningPool
 from vouchers.acs.spreadsheet import SpreadsheetWriter
 from vouchers.acs.templates import Template
+from vouchers.acs.voucher_form import VoucherForm
 from vouchers.model import DeviceId
 from vouchers.signature.self_check import VoucherCheck
 from vouchers.signature.sign import VoucherSigner
 
-__all__ = ["BulkOrder", "BulkReport", "VoucherForm", "issue_bulk", "issue_many", "reserved_vouchers"]
+__all__ = ["BulkOrder", "BulkReport", "issue_bulk", "issue_many", "reserved_vouchers"]
 
 DEVICES_AT_ONCE: Final = 200
 """The number of devices in one transaction of the ledger, and in one task of a worker process."""
@@ -46,37 +36,6 @@ INDEX: Final = "index.csv"
 """Lists the device of each voucher, in order.  NDJSON has no index: each line names its device."""
 
 ListProgress = Callable[[int], object]
-Taken = Sequence[tuple[Want, tuple[int, ...]]]
-"""Vouchers with the serial numbers reserved for them."""
-Written = Sequence[tuple[tuple[str, ...], bytes]]
-"""For each voucher its row of the index, which begins with its own file name, and the bytes to write."""
-
-
-class VoucherForm(Enum):
-    """The format in which a voucher is written."""
-
-    XML = "xml"
-    BASE64 = "base64"
-    SOAP = "soap"
-    """A SetVouchers request."""
-    NDJSON = "ndjson"
-
-    def write(self, issued: Issued) -> bytes:
-        """Return a voucher in this format; one line of text for base64 and NDJSON."""
-        match self:
-            case VoucherForm.XML:
-                return issued.octets
-            case VoucherForm.BASE64:
-                return b64encode(issued.octets) + b"\n"
-            case VoucherForm.SOAP:
-                return set_vouchers_request([issued.octets], name=str(issued.serials[0]))
-            case VoucherForm.NDJSON:
-                return json_text(_document(issued)).encode() + b"\n"
-
-    @property
-    def file(self) -> str | None:
-        """The one file for all vouchers; None if each has its own, named by its serial number."""
-        return f"vouchers.{self.value}" if self in {VoucherForm.BASE64, VoucherForm.NDJSON} else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +146,8 @@ def issue_many(
     issued = done = 0
     with ExitStack() as stack:
         out = _Output(stack, directory, order.form)
-        workers = stack.enter_context(_Workers(signer, order))
+        work = SigningWork(signer=signer, form=order.form, check=order.check)
+        workers = stack.enter_context(SigningPool(work, order.jobs))
         errands = reserved_vouchers(order, devices, ledger, signer, run, out.reject)
         for written, octets in workers.work(errands):
             out.put(written)
@@ -207,7 +167,7 @@ def reserved_vouchers(  # noqa: PLR0917 - all that a run consists of
     signer: VoucherSigner,
     run: str,
     reject: Callable[[ListedDevice, str], object],
-) -> Iterator[tuple[Taken, int]]:
+) -> Iterator[tuple[TakenVouchers, int]]:
     """Yield tasks, vouchers with their serial numbers, and how many bytes of the list have been read.
 
     Args:
@@ -267,7 +227,7 @@ class _Output:
         self._columns: tuple[str, ...] | None = None
         self.rejected = 0
 
-    def put(self, written: Written) -> None:
+    def put(self, written: SignedVouchers) -> None:
         if self._index is not None:
             for row, _ in written:
                 self._index.row((self._name or row[0], *row[1:]))
@@ -294,158 +254,3 @@ def _table(stack: ExitStack, path: Path) -> SpreadsheetWriter:
     # What is not UTF-8 in a list is written as it was.
     opened = path.open("x", newline="", encoding="utf-8", errors="surrogateescape")
     return SpreadsheetWriter(stack.enter_context(opened))
-
-
-class _Workers:
-    """Worker processes that sign, or this process if there is only one job.
-
-    Each has its own connection.  If a worker is killed in the middle of a message, nothing waits for the rest
-    of it; an executor of the standard library does.
-    """
-
-    def __init__(self, signer: VoucherSigner, order: BulkOrder) -> None:
-        self._sign = _Signing(signer=signer, form=order.form, check=order.check)
-        self._jobs = order.jobs if FORKS else 1
-        self._processes: list[multiprocessing.process.BaseProcess] = []
-        self._connections: list[Connection] = []
-
-    def __enter__(self) -> Self:
-        if self._jobs > 1:
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-            try:
-                for _ in range(self._jobs):
-                    self._start(before)
-            except BaseException:
-                self.__exit__()
-                raise
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for connection in self._connections:
-            connection.close()
-        for process in self._processes:
-            process.terminate()
-            process.join()
-
-    def work(self, errands: Iterator[tuple[Taken, int]]) -> Iterator[tuple[Written, int]]:
-        """Yield what to write for each task, in order.
-
-        Raises:
-            FailedError: A signing process was killed.
-            FormatError: A voucher would be too large.
-        """
-        if not self._connections:
-            for taken, octets in errands:
-                yield self._sign(taken), octets
-            return
-        waiting: deque[tuple[Connection, int]] = deque()
-        free = deque(self._connections)
-        for taken, octets in errands:
-            # A worker has one task at a time, or both sides could block in sending to each other.
-            done = None if free else _receive(waiting, free)
-            connection = free.popleft()
-            _send(connection, taken)
-            waiting.append((connection, octets))
-            if done is not None:
-                yield done
-        while waiting:
-            yield _receive(waiting, free)
-
-    def _start(self, mask: Iterable[int]) -> None:
-        """Start a process, with all signals blocked until it has set its own handlers."""
-        ours, theirs = multiprocessing.Pipe()
-        self._connections.append(ours)
-        process = multiprocessing.get_context("fork").Process(  # a key can't be sent, only inherited
-            target=_serve, args=(theirs, [*self._connections], self._sign, mask), daemon=True
-        )
-        with forking():
-            process.start()
-        self._processes.append(process)
-        theirs.close()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Signing:
-    """The work of a signing process."""
-
-    signer: VoucherSigner
-    form: VoucherForm
-    check: VoucherCheck | None
-
-    def __call__(self, taken: Taken) -> Written:
-        issued = [sign_voucher(want, serials, self.signer) for want, serials in taken]
-        if self.check is not None:
-            for one in issued:
-                self.check.check(one.octets)
-        return [(_row(one), self.form.write(one)) for one in issued]
-
-
-def _row(issued: Issued) -> tuple[str, ...]:
-    device, serials = issued.device, " ".join(map(str, issued.serials))
-    return f"{issued.serials[0]}.xml", device.oui, device.product_class, device.serial_number, serials
-
-
-def _put(connection: Connection, message: object) -> None:
-    """Send as Connection.send does, after whose errors Python 3.12 and 3.13 complain of an open buffer."""
-    connection.send_bytes(bytes(ForkingPickler.dumps(message)))
-
-
-def _send(connection: Connection, taken: Taken) -> None:
-    try:
-        _put(connection, taken)
-    except OSError as exc:
-        raise _killed() from exc
-
-
-def _receive(waiting: deque[tuple[Connection, int]], free: deque[Connection]) -> tuple[Written, int]:
-    connection, octets = waiting.popleft()
-    try:
-        done: Written | Exception = connection.recv()
-    except (EOFError, OSError) as exc:
-        raise _killed() from exc
-    if isinstance(done, Exception):
-        raise done
-    free.append(connection)
-    return done, octets
-
-
-def _killed() -> FailedError:
-    hint = "run the same batch again to complete it"
-    return FailedError("a signing process was killed", hint=hint)
-
-
-def _serve(  # pragma: no cover - the process is terminated, so nothing is measured
-    connection: Connection, others: Sequence[Connection], sign: _Signing, mask: Iterable[int]
-) -> None:
-    """Sign in a worker process, until its parent is gone."""
-    # The terminal sends these to all processes; the parent handles them.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    for other in others:  # or no worker would notice that the parent is gone
-        other.close()
-    with suppress(EOFError, OSError):
-        while True:
-            taken = connection.recv()
-            try:
-                done: Written | Exception = sign(taken)
-            except Exception as exc:  # noqa: BLE001 - the parent raises it
-                done = exc
-            _put(connection, done)
-
-
-def _document(issued: Issued) -> dict[str, object]:
-    device = issued.device
-    return {
-        "device": {
-            "manufacturer": device.manufacturer,
-            "oui": device.oui,
-            "product_class": device.product_class,
-            "serial_number": device.serial_number,
-        },
-        "serials": issued.serials,
-        "voucher": b64encode(issued.octets).decode(),
-    }

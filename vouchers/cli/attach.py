@@ -171,7 +171,7 @@ def _many(request: Path, signatures: Path, directory: Path, checks: _Checks) -> 
     from io import FileIO
 
     from spkg.common.atomic_output import bulk_directory, write_all
-    from vouchers.acs.bulk import VoucherForm
+    from vouchers.acs.voucher_form import VoucherForm
 
     count = 0
     with bulk_directory(directory) as part, FileIO(part / "vouchers.ndjson", "x") as file:

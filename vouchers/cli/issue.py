@@ -101,9 +101,10 @@ def issue(
     from spkg.trust.fitness import chain_findings, check_fitness
     from spkg.trust.keys import load_signatory
     from spkg.trust.policy import VOUCHER_PURPOSES
-    from vouchers.acs.bulk import BulkOrder, VoucherForm
+    from vouchers.acs.bulk import BulkOrder
     from vouchers.acs.ledger import MAX_BATCH
     from vouchers.acs.templates import load_options
+    from vouchers.acs.voucher_form import VoucherForm
     from vouchers.cpe.identity import identity_of
     from vouchers.signature.self_check import VoucherCheck
     from vouchers.signature.sign import VoucherSigner
@@ -177,7 +178,7 @@ def _write_issued(
 ) -> None:
     """Write a voucher to a file, or to standard output, which then has nothing else."""
     from spkg.common.atomic_output import new_file, write_all
-    from vouchers.acs.bulk import VoucherForm
+    from vouchers.acs.voucher_form import VoucherForm
     from vouchers.report import issued_document, issued_lines
 
     octets = VoucherForm(form).write(issued)
