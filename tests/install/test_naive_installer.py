@@ -11,11 +11,12 @@ from spkg.device import Device, LinkPolicy
 from spkg.errors import RefusedError
 from spkg.format.commands import Record
 from spkg.install.all_or_nothing import install
+from spkg.install.beneath import Resolver
 from spkg.install.history import installed
 from spkg.install.own_directory import working_in
 from spkg.install.plan import plan_installation
 from spkg.install.recovery import settle_root
-from spkg.install.root import Resolver, Root
+from spkg.install.root import Root
 from spkg.install.root_tree import RootTree
 from spkg.verify.payload import Payload
 from spkg.verify.signatures import verify_package

@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spkg.install import system_calls
+from spkg.install.beneath import STAY, Resolver
 from spkg.install.new_file import COPY_CHUNK, WRITE_BACK, NewFile
-from spkg.install.root import STAY, Resolver, Root
+from spkg.install.root import Root
 from spkg.install.system_calls import RACES
 from spkg.install.tree_path import Parts, shown, split
 from spkg.install.tree_removal import DEEP, MANY_NAMES, SIDE_BY_SIDE

@@ -34,10 +34,11 @@ from spkg.format.package import Package
 from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.install import journal, transaction
 from spkg.install.all_or_nothing import install
+from spkg.install.beneath import Resolver
 from spkg.install.own_directory import working_in
 from spkg.install.plan import plan_installation
 from spkg.install.recovery import settle_root
-from spkg.install.root import Resolver, Root
+from spkg.install.root import Root
 from spkg.install.root_tree import RootTree
 from spkg.install.transaction import RecoveryOutcome
 from spkg.install.tree_path import Parts

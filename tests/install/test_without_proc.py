@@ -12,8 +12,9 @@ import pytest
 from spkg.format.commands import End, Remove
 from spkg.format.paths import RootPath
 from spkg.install import transaction
+from spkg.install.beneath import Resolver
 from spkg.install.journal import Before, JournalStep, Verb, encode_journal
-from spkg.install.root import Resolver, Root
+from spkg.install.root import Root
 from tests.support.commands import run
 from tests.support.installation import APPLY, furnish_root, mark_unsafe, tree
 from tests.support.kit import CONTENTS, Draft, file
