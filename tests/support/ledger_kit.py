@@ -105,7 +105,7 @@ def problem(work: Callable[[], object]) -> str:
     """Return what is told of a database that can't be used."""
     with pytest.raises(SpkgError) as caught:
         work()
-    assert type(caught.value) is HostError
+    assert isinstance(caught.value, HostError)
     return str(caught.value)
 
 

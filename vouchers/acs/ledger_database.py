@@ -15,7 +15,7 @@ from sqlalchemy import Connection, event
 
 from spkg.errors import HostError, UsageError
 
-__all__ = ["LEDGER_MARK", "LedgerDatabase"]
+__all__ = ["LEDGER_MARK", "LedgerAwayError", "LedgerDatabase"]
 
 LEDGER_LOCK_TIMEOUT: Final = 60
 """Seconds to wait for other issuers."""
@@ -28,6 +28,14 @@ LIBPQ: Final = re.compile(
 )
 URL_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """What a URL begins with; a drive of Windows has one letter."""
+AWAY: Final = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError, sqlalchemy.exc.TimeoutError)
+"""The errors of a database that may be there again later."""
+CONNECT_TIMEOUT: Final = 10
+"""Seconds to wait for PostgreSQL to take a connection, unless the URL says otherwise."""
+
+
+class LedgerAwayError(HostError):
+    """The database can't be reached, or is too busy: what was asked of it may work later."""
 
 
 class LedgerDatabase:
@@ -65,13 +73,33 @@ class LedgerDatabase:
         """Begin a transaction, which is undone if the block raises.
 
         Raises:
+            LedgerAwayError: The database can't be reached, or is too busy, at the moment.
             HostError: The database can't be used.
         """
         try:
-            with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
+            connection = self._begun(writes=writes)
+            with connection, connection.get_transaction() or connection.begin():
                 yield connection
         except sqlalchemy.exc.SQLAlchemyError as exc:
-            raise HostError(f"{self.name}: {_problem(exc)}") from exc
+            away = isinstance(exc, AWAY)
+            raise (LedgerAwayError if away else HostError)(f"{self.name}: {_problem(exc)}") from exc
+
+    def _begun(self, *, writes: bool) -> Connection:
+        """Return a connection in a transaction; one that has died in the pool is replaced, once."""
+        for last in (False, True):
+            connection = self._engine.connect().execution_options(writes=writes)
+            try:
+                connection.begin()
+            except sqlalchemy.exc.DBAPIError as exc:
+                connection.close()
+                if last or not exc.connection_invalidated:
+                    raise
+            except BaseException:
+                connection.close()
+                raise
+            else:
+                return connection
+        raise AssertionError  # pragma: no cover - the second turn returns or raises
 
 
 def _open(url: str) -> tuple[str, sqlalchemy.Engine]:
@@ -103,7 +131,9 @@ def _open(url: str) -> tuple[str, sqlalchemy.Engine]:
     try:
         # PgBouncer gives each transaction another connection: nothing may be prepared in one for the next.
         engine = sqlalchemy.create_engine(
-            address.set(drivername="postgresql+psycopg"), connect_args={"prepare_threshold": None}
+            address.set(drivername="postgresql+psycopg"),
+            connect_args={"prepare_threshold": None}
+            | ({} if "connect_timeout" in address.query else {"connect_timeout": CONNECT_TIMEOUT}),
         )
     except ImportError as exc:
         hint = "pip install 'psycopg[binary]>=3.2'"

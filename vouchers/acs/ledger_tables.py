@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Column, Integer, MetaData, Row, String, Table
 from spkg.errors import HostError
 
 __all__ = [
+    "ANSWERS",
     "BATCHES",
     "BATCH_DEVICES",
     "CHAIN",
@@ -17,6 +18,7 @@ __all__ = [
     "LEDGER_JOURNAL",
     "LEDGER_TABLES",
     "MAX_ACTOR",
+    "MAX_ANSWER_KEY",
     "MAX_BATCH",
     "MAX_WHY",
     "NEXT",
@@ -32,6 +34,9 @@ MAX_ACTOR: Final = 128
 """The longest name of the user who changes a ledger, in characters."""
 MAX_WHY: Final = 1000
 """The longest reason for a change, in characters."""
+
+MAX_ANSWER_KEY: Final = 255
+"""The longest key under which an answer of a service is kept, in characters."""
 
 LEDGER_TABLES: Final = MetaData()
 ENTRIES: Final = Table(
@@ -90,6 +95,22 @@ LEDGER_JOURNAL: Final = Table(
     Column("digest", String(64), nullable=False),
 )
 """Every change of the entries, in order; nothing is ever changed or removed here."""
+ANSWERS: Final = Table(
+    "spkg_answer",
+    LEDGER_TABLES,
+    Column("client", String(MAX_ACTOR), primary_key=True),
+    Column("key", String(MAX_ANSWER_KEY), primary_key=True),
+    Column("request", String(64), nullable=False),
+    Column("at", String(20), nullable=False, index=True),
+    Column("serials", Text, nullable=False),
+    Column("status", Integer),
+    Column("media", String(64)),
+    Column("body", Text),
+)
+"""What a service answered to the requests of a client that have a key; without a status it has not yet.
+
+The request is a digest; the serial numbers are those that were reserved for it, in order.
+"""
 CHAIN: Final = Table(
     "spkg_ledger",
     LEDGER_TABLES,

@@ -9,7 +9,14 @@ from sqlalchemy import Connection, Row
 from spkg.errors import HostError
 from vouchers.acs.ledger_database import LEDGER_MARK, LedgerDatabase
 from vouchers.acs.ledger_journal import GENESIS, SCHEMA_VERSION, JournalWriter, LedgerChange
-from vouchers.acs.ledger_tables import BATCH_DEVICES, CHAIN, ENTRIES, LEDGER_TABLES, NEXT
+from vouchers.acs.ledger_tables import (
+    ANSWERS,
+    BATCH_DEVICES,
+    CHAIN,
+    ENTRIES,
+    LEDGER_TABLES,
+    NEXT,
+)
 
 __all__ = ["Opening", "open_tables"]
 
@@ -63,6 +70,8 @@ def open_tables(database: LedgerDatabase, *, create: bool, actor: str, at: str) 
                 raise HostError(
                     f"{database.name}: expected a ledger of version {SCHEMA_VERSION}, got version {version}"
                 )
+            if ANSWERS.name not in tables:  # one that was made before there was a service
+                ANSWERS.create(connection)
     return opening
 
 
