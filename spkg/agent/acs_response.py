@@ -1,12 +1,12 @@
 """What an ACS answers: envelopes, nothing, a redirect, or something that is not an answer of one."""
 
 from contextlib import suppress
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse
 from typing import Final
 from urllib.parse import quote, urldefrag, urljoin
 
-import requests
-import urllib3
-
+from spkg.agent.acs_http import read_piece, stated_by
 from spkg.agent.contact import ContactError, ContactKind
 from spkg.agent.contact_words import in_words, shown_of_acs, too_long
 from spkg.agent.transport import MOST_OCTETS, AcsLine
@@ -56,25 +56,24 @@ def proxy_location(url: str) -> Location:
     return Location.parse(url)
 
 
-def read_body(response: requests.Response, where: Location, line: AcsLine) -> bytes:
+def read_body(response: HTTPResponse, where: Location, line: AcsLine) -> bytes:
     """Return the envelopes of a response, or nothing.
 
     Raises:
         ContactError: It is not one of an ACS, or did not arrive whole.
     """
-    status = response.status_code
-    if status == requests.codes.no_content:
-        drain(response)
+    status = response.status
+    if status == HTTPStatus.NO_CONTENT:
+        response.close()  # what may come nevertheless is not waited for
         return b""
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    encoding = stated_by(response, "Content-Encoding").strip().lower()
     if encoding not in {"", "identity"}:
-        response.close()
         problem = f"{where}: expected a body without encoding, got {shown_of_acs(encoding)}"
         raise ContactError(problem, kind=ContactKind.PROTOCOL)
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    kind = stated_by(response, "Content-Type").partition(";")[0].strip().lower()
     # SOAP 1.1 over HTTP sends its faults with 500 (section 6.2 of SOAP).
-    fault = status == requests.codes.server_error and kind.endswith("xml")
-    if status != requests.codes.ok and not fault:
+    fault = status == HTTPStatus.INTERNAL_SERVER_ERROR and kind.endswith("xml")
+    if status != HTTPStatus.OK and not fault:
         raise _refusal(response, where)
     octets = _whole(response, where, line)
     problem = ""
@@ -87,59 +86,55 @@ def read_body(response: requests.Response, where: Location, line: AcsLine) -> by
     return octets
 
 
-def _whole(response: requests.Response, where: Location, line: AcsLine) -> bytes:
+def _whole(response: HTTPResponse, where: Location, line: AcsLine) -> bytes:
     """Return all of a body that is not too long.
 
     Raises:
         ContactError: It is, or did not arrive whole.
     """
-    stated = response.headers.get("Content-Length")
-    if stated is not None and "Transfer-Encoding" not in response.headers:
+    stated, coding = stated_by(response, "Content-Length"), stated_by(response, "Transfer-Encoding")
+    if coding and coding.strip().lower() != "chunked":
+        problem = f"{where}: expected Transfer-Encoding chunked, got {shown_of_acs(coding)}"
+        raise ContactError(problem, kind=ContactKind.PROTOCOL)
+    if stated and not coding:
         if not (stated.isascii() and stated.isdigit()):
-            response.close()
             problem = f"{where}: expected a number as Content-Length, got {shown_of_acs(stated)}"
             raise ContactError(problem, kind=ContactKind.PROTOCOL)
         if len(stated) > len(str(MOST_OCTETS)) or int(stated) > MOST_OCTETS:
-            response.close()
             raise too_long(where)
     octets = bytearray()
     with in_words(where, line):
         while len(octets) <= MOST_OCTETS:
-            piece: bytes = response.raw.read(PIECE_OF_BODY, decode_content=False)
+            piece = read_piece(response, PIECE_OF_BODY)
             if not piece:
-                response.raw.release_conn()
                 return bytes(octets)
             octets += piece
-    response.close()
     raise too_long(where)
 
 
-def _refusal(response: requests.Response, where: Location) -> ContactError:
+def _refusal(response: HTTPResponse, where: Location) -> ContactError:
     """Return the error for a status that is not success, with the first of what the server says to it."""
     said = str(response.reason or "")
-    with suppress(urllib3.exceptions.HTTPError, OSError, ValueError):
-        octets: bytes = response.raw.read(BEGINNING_OF_BODY, decode_content=False)
-        text = octets.decode("utf-8", "replace").strip()
+    with suppress(HTTPException, OSError, ValueError):
+        text = read_piece(response, BEGINNING_OF_BODY).decode("utf-8", "replace").strip()
         if text and not text.startswith("<"):
             said = text
-    response.close()
-    status = response.status_code
+    status = response.status
     problem = f"{where}: expected HTTP status 200 or 204, got {status} {shown_of_acs(said)}".rstrip()
     delay = asked_delay(response.headers)
     return ContactError(problem, kind=ContactKind.HTTP, status=status, retry_after=delay)
 
 
-def redirected(response: requests.Response, where: Location) -> Location:
+def redirected(response: HTTPResponse, where: Location) -> Location:
     """Return the location that a redirect leads to.
 
     Raises:
         ContactError: It must not be followed.
     """
-    stated = response.headers.get("Location", "").strip()
-    drain(response)
+    stated = (response.headers["Location"] or "").strip()
 
     def refused(problem: str) -> ContactError:
-        return ContactError(f"{where}: {problem}", kind=ContactKind.REDIRECT, status=response.status_code)
+        return ContactError(f"{where}: {problem}", kind=ContactKind.REDIRECT, status=response.status)
 
     if not stated or len(stated) > MOST_URL:
         raise refused(f"expected a redirect with a Location of at most {MOST_URL} characters")
@@ -154,14 +149,10 @@ def redirected(response: requests.Response, where: Location) -> Location:
     return moved
 
 
-def drain(response: requests.Response) -> None:
-    """Read the rest of an unwanted body, if it is short, so that its connection can be used again."""
+def drain(response: HTTPResponse) -> bool:
+    """Read the rest of an unwanted body, if it is short; return whether its connection can be used again."""
     try:
-        rest = response.raw.read(PIECE_OF_BODY + 1, decode_content=False)
-    except (urllib3.exceptions.HTTPError, OSError, ValueError):
-        response.close()
-        return
-    if len(rest) > PIECE_OF_BODY:
-        response.close()
-    else:
-        response.raw.release_conn()
+        rest = read_piece(response, PIECE_OF_BODY + 1)
+        return len(rest) <= PIECE_OF_BODY and not (rest and read_piece(response, 1))
+    except (HTTPException, OSError, ValueError):
+        return False

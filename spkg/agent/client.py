@@ -7,18 +7,20 @@ redirect led to.  All of it ends with the ``with``.
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from http.cookiejar import DefaultCookiePolicy
+from http import HTTPStatus
+from http.client import HTTPResponse
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.request import Request
 
-import requests
-
+from spkg.agent.acs_http import AcsHttp, stated_by
 from spkg.agent.acs_login import AcsLogin
 from spkg.agent.acs_response import acs_location, drain, proxy_location, read_body, redirected
 from spkg.agent.contact import ContactError, ContactKind
 from spkg.agent.contact_words import in_words
 from spkg.agent.settings import AcsSettings
-from spkg.agent.transport import AcsAdapter, AcsLine, Allowance
+from spkg.agent.transport import AcsLine, Allowance
 from spkg.download.tls import TlsContexts
 from spkg.download.url import Location, Login
 from spkg.errors import HostError
@@ -43,6 +45,8 @@ NAME_LASTS: Final = 60.0
 """For how long the address of an ACS is not looked up again to know our own, in seconds."""
 NO_NAME_LASTS: Final = 5.0
 """The same where the name could not be looked up."""
+OWN_LASTS: Final = 0.5
+"""For how long our own address holds: less than the agent waits when it hears of another one."""
 SOAP_TYPE: Final = 'text/xml; charset="utf-8"'
 
 
@@ -63,6 +67,8 @@ class AcsClient:
         self._clock = clock
         self._known: tuple[Any, float, list[Any]] = (None, 0.0, [])
         """The last name that was looked up, until when that holds, and what was found."""
+        self._own: tuple[str, float, str | None] = ("", 0.0, None)
+        """The last URL for which our own address was wanted, until when that holds, and the address."""
         self._contexts = TlsContexts(
             Login(
                 ca_bundle=settings.ca_bundle,
@@ -90,7 +96,7 @@ class AcsClient:
             AcsLogin(location, username, password.encode()),
             contexts=self._contexts,
             line=AcsLine(allowance, self._timeout, proxy),
-            proxy=self._proxy,
+            behind_proxy=proxy is not None,
         )
 
     def load(self) -> None:
@@ -113,6 +119,13 @@ class AcsClient:
         Raises:
             ContactError: The URL is not one of an ACS.
         """
+        known, until, found = self._own
+        if known != url or self._clock() >= until:
+            found = self._seen_address(url)
+            self._own = (url, self._clock() + OWN_LASTS, found)
+        return found
+
+    def _seen_address(self, url: str) -> str | None:
         for family, kind, protocol, _, address in self._addresses(acs_location(url)):
             with suppress(OSError), socket.socket(family, kind, protocol) as probe:
                 probe.connect(address)  # of UDP: nothing is sent
@@ -140,7 +153,7 @@ class AcsConnection:
         login: What shows it who posts.
         contexts: The settings for TLS.
         line: How connections are made.
-        proxy: The URL of the proxy that the line goes through, if there is one.
+        behind_proxy: Whether the line goes through a proxy.
     """
 
     def __init__(
@@ -150,19 +163,16 @@ class AcsConnection:
         *,
         contexts: TlsContexts,
         line: AcsLine,
-        proxy: str | None = None,
+        behind_proxy: bool = False,
     ) -> None:
         self._home = location
         self._location = location
         self._login = login
         self._contexts = contexts
         self._line = line
-        self._proxies = None if proxy is None else {"http": proxy}
-        """Has an adapter ask for the whole URL; for https the line has a tunnel."""
-        # Not strict: requests calls every request one that nobody asked for, and of another host.
-        policy = DefaultCookiePolicy(rfc2965=True, netscape=True, strict_rfc2965_unverifiable=False)
-        self._cookies = requests.cookies.RequestsCookieJar(policy)
-        self._adapter: AcsAdapter | None = None
+        self._behind_proxy = behind_proxy
+        self._cookies = CookieJar(DefaultCookiePolicy(rfc2965=True, netscape=True))
+        self._http: AcsHttp | None = None
         self._mounted: tuple[str, str, int] | None = None
 
     def __enter__(self) -> Self:
@@ -175,8 +185,8 @@ class AcsConnection:
 
     def close(self) -> None:
         """Close the connection and forget its cookies (3.4.2)."""
-        if self._adapter is not None:
-            self._adapter.close()
+        if self._http is not None:
+            self._http.close()
         self._cookies.clear()
         self._login.forget()
 
@@ -218,12 +228,13 @@ class AcsConnection:
         )
         for _ in range(ACS_REDIRECTS + 1):
             response = self._ask(octets, headers)
-            if response.status_code not in MOVED_POST:
+            if response.status not in MOVED_POST:
                 return read_body(response, self._location, self._line)
+            self._drain(response)
             self._location = redirected(response, self._location)
         raise ContactError(f"{self._home}: more than {ACS_REDIRECTS} redirects", kind=ContactKind.REDIRECT)
 
-    def _ask(self, octets: bytes, headers: Mapping[str, str]) -> requests.Response:
+    def _ask(self, octets: bytes, headers: Mapping[str, str]) -> HTTPResponse:
         """Post once, and log in where the ACS wants that, on the same connection.
 
         Raises:
@@ -232,19 +243,20 @@ class AcsConnection:
         where = self._location
         response = self._send(octets, headers)
         for attempt in range(ACS_LOGINS):
-            if response.status_code != requests.codes.unauthorized:
+            if response.status != HTTPStatus.UNAUTHORIZED:
                 break
-            drain(response)
-            self._login.answer(where, response.raw.headers.getlist("WWW-Authenticate"), again=attempt > 0)
+            self._drain(response)
+            challenges = response.headers.get_all("WWW-Authenticate", ())
+            self._login.answer(where, challenges, again=attempt > 0)
             response = self._send(octets, headers)
-        if response.status_code == requests.codes.unauthorized:
-            response.close()
+        if response.status == HTTPStatus.UNAUTHORIZED:
             problem = f"{where}: login failed: the server calls each new nonce stale"
             raise ContactError(problem, kind=ContactKind.LOGIN, status=401)
-        self._login.take_next_nonce(response.headers.get("Authentication-Info", ""))
+        if info := stated_by(response, "Authentication-Info"):
+            self._login.take_next_nonce(info)
         return response
 
-    def _send(self, octets: bytes, headers: Mapping[str, str]) -> requests.Response:
+    def _send(self, octets: bytes, headers: Mapping[str, str]) -> HTTPResponse:
         """Send one request, and return its response as far as its headers.
 
         Where the server closed a connection after its last response, the request is sent again on a new one:
@@ -263,27 +275,41 @@ class AcsConnection:
                 raise
         return self._send_once(octets, headers)
 
-    def _send_once(self, octets: bytes, headers: Mapping[str, str]) -> requests.Response:
+    def _send_once(self, octets: bytes, headers: Mapping[str, str]) -> HTTPResponse:
         """Send one request on the connection that there is, or else on a new one."""
         where = self._location
-        adapter = self._mount(where)
-        # Not by a Session of requests, which would merge settings of the environment, and read redirects.
-        prepared = requests.PreparedRequest()
-        prepared.method, prepared.url, prepared.body = "POST", where.sent_url, octets
-        prepared.headers = requests.structures.CaseInsensitiveDict(
-            {"Host": where.authority, **POST_HEADERS, **headers, "Content-Length": str(len(octets))}
-        )
-        if len(self._cookies):
-            prepared.prepare_cookies(self._cookies)
-        prepared.headers.update(self._login.header(where, prepared.path_url))
+        http = self._connected(where)
+        target = where.target
+        sent = {"Host": where.authority, **POST_HEADERS, **headers, "Content-Length": str(len(octets))}
+        if cookies := self._stored_cookies(where):
+            sent["Cookie"] = cookies
+        sent |= self._login.header(where, target)
+        whole = self._behind_proxy and where.scheme == "http"  # for https the line has a tunnel
         self._line.allowance.begin(len(octets))
         with in_words(where, self._line):
-            response = adapter.send(prepared, stream=True, proxies=self._proxies)
-        extract: Callable[..., None] = requests.cookies.extract_cookies_to_jar
-        extract(self._cookies, prepared, response.raw)
+            response = http.exchange(where.sent_url if whole else target, sent, octets)
+        self._keep_cookies(response, where)
+        return response
+
+    def _stored_cookies(self, where: Location) -> str | None:
+        """Return the cookies for a request; None if there are none."""
+        if not len(self._cookies):
+            return None
+        request = Request(where.sent_url)  # noqa: S310 - it is read, and never opened
+        self._cookies.add_cookie_header(request)
+        return request.get_header("Cookie")
+
+    def _keep_cookies(self, response: HTTPResponse, where: Location) -> None:
+        """Keep the cookies that a server sets, until the session is over.
+
+        Raises:
+            ContactError: They are too many.
+        """
+        if not ("Set-Cookie" in response.headers or "Set-Cookie2" in response.headers):
+            return
+        self._cookies.extract_cookies(response, Request(where.sent_url))  # noqa: S310 - it is never opened
         size = sum(len(cookie.name) + len(cookie.value or "") for cookie in self._cookies)
         if len(self._cookies) > MOST_COOKIES or size > MOST_OF_COOKIES:
-            response.close()
             many = (
                 f"{MOST_COOKIES} cookies"
                 if size <= MOST_OF_COOKIES
@@ -291,16 +317,20 @@ class AcsConnection:
             )
             problem = f"{where}: the server set more than {many}"
             raise ContactError(problem, kind=ContactKind.PROTOCOL)
-        return response
 
-    def _mount(self, where: Location) -> AcsAdapter:
+    def _drain(self, response: HTTPResponse) -> None:
+        """Read the rest of an unwanted body, or close its connection."""
+        if not drain(response) and self._http is not None:
+            self._http.close()
+
+    def _connected(self, where: Location) -> AcsHttp:
         """Return what posts to a server; the connection to another one is closed."""
-        if self._adapter is not None and self._mounted == where.origin:
-            return self._adapter
+        if self._http is not None and self._mounted == where.origin:
+            return self._http
         own = where.origin == self._home.origin
         secure = where.scheme == "https"
         context = (self._contexts.known if own else self._contexts.unknown) if secure else None
-        if self._adapter is not None:
-            self._adapter.close()
-        self._adapter, self._mounted = AcsAdapter(self._line, where, context), where.origin
-        return self._adapter
+        if self._http is not None:
+            self._http.close()
+        self._http, self._mounted = AcsHttp(self._line, where, context), where.origin
+        return self._http

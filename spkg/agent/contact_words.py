@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from http.client import HTTPException, IncompleteRead
 from typing import Final
 
-import urllib3
-
 from spkg.agent.contact import ContactError, ContactKind
 from spkg.agent.transport import (
     MOST_OCTETS,
@@ -18,7 +16,6 @@ from spkg.agent.transport import (
     TooLongError,
 )
 from spkg.common.printable import printable
-from spkg.download.answer_words import innermost
 from spkg.download.tls import tls_refusal, tls_words
 from spkg.download.url import Location
 from spkg.errors import os_problem
@@ -36,9 +33,7 @@ def in_words(where: Location, line: AcsLine) -> Iterator[None]:
     """Turn what goes wrong with a request to a server into a :class:`ContactError`."""
     try:
         yield
-    except (urllib3.exceptions.HTTPError, HTTPException, OSError) as exc:  # those of requests are OSErrors
-        raise _error(where, innermost(exc), line) from exc
-    except ValueError as exc:
+    except (HTTPException, OSError, ValueError) as exc:
         raise _error(where, exc, line) from exc
 
 
@@ -73,7 +68,7 @@ def _error(where: Location, problem: BaseException, line: AcsLine) -> ContactErr
             return too_long(where)
         case SilenceError() | TimeoutError() if stage is not ContactKind.HTTP:
             return ContactError(f"{where}: the connection timed out", kind=stage)
-        case SilenceError() | TimeoutError() | urllib3.exceptions.TimeoutError():
+        case SilenceError() | TimeoutError():
             return ContactError(f"{where}: no complete response in time", kind=ContactKind.TIMEOUT)
         case ssl.SSLEOFError() if stage is ContactKind.TLS:
             return ContactError(f"{where}: {tls_words(problem)}", kind=ContactKind.TLS, hint=ACS_CERTIFICATE)
@@ -85,7 +80,7 @@ def _error(where: Location, problem: BaseException, line: AcsLine) -> ContactErr
             return ContactError(f"{where}: {tls_words(problem)}", kind=ContactKind.TLS)
         case EarlyEndError() | ssl.SSLError():
             return ContactError(f"{where}: the response ended early", kind=ContactKind.CONNECT)
-        case IncompleteRead() | urllib3.exceptions.IncompleteRead() if line.allowance.ended:
+        case IncompleteRead() if line.allowance.ended:
             return ContactError(f"{where}: the response ended early", kind=ContactKind.CONNECT)
         case OSError():
             return ContactError(f"{where}: {os_problem(problem)[:SHOWN_OF_ACS]}", kind=ContactKind.CONNECT)

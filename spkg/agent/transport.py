@@ -7,20 +7,13 @@ an end, and a number of bytes that its response may take; each system call gets 
 import socket
 import ssl
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final
-
-import requests
-import urllib3
-from urllib3.connection import HTTPConnection
-from urllib3.connectionpool import HTTPConnectionPool
 
 from spkg.agent.contact import ContactKind
 from spkg.download.url import Location
 
 __all__ = [
     "MOST_OCTETS",
-    "AcsAdapter",
     "AcsLine",
     "Allowance",
     "EarlyEndError",
@@ -244,69 +237,3 @@ class AcsLine:
         wrapped.allowance = self.allowance
         self.tls = wrapped.version()
         return wrapped
-
-
-class AcsAdapter(requests.adapters.HTTPAdapter):
-    """Has requests use one connection of a line, and nothing else of the system.
-
-    Args:
-        line: How connections are made.
-        location: The server.
-        context: The settings for TLS; None for http.
-    """
-
-    def __init__(self, line: AcsLine, location: Location, context: ssl.SSLContext | None) -> None:
-        self._pool = _Pool(line, location, context)
-        super().__init__(max_retries=0)
-
-    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> HTTPConnectionPool:
-        """Return the one connection."""
-        return self._pool
-
-    def cert_verify(self, *_: Any, **__: Any) -> None:
-        """Do nothing: all is set."""
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._pool.close()
-        super().close()
-
-
-class _Pool(HTTPConnectionPool):
-    """One connection, which is made again when the server has closed it."""
-
-    def __init__(self, line: AcsLine, location: Location, context: ssl.SSLContext | None) -> None:
-        super().__init__(location.host, location.port, maxsize=1, block=False, retries=False)
-        self._made_by = line
-        self._location = location
-        self._context = context
-
-    def _new_conn(self) -> "_Connection":
-        self.num_connections += 1
-        return _Connection(self._made_by, self._location, self._context)
-
-
-class _Connection(HTTPConnection):
-    """A connection that a line makes, with TLS or without."""
-
-    def __init__(self, line: AcsLine, location: Location, context: ssl.SSLContext | None) -> None:
-        super().__init__(location.host, location.port)
-        self._made_by = line
-        self._location = location
-        self._context = context
-        self.is_verified = True  # by the line
-
-    def connect(self) -> None:
-        """Make the connection."""
-        self.sock = self._made_by.open(self._location, self._context)
-
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override] # as urllib3 has it
-        """Read the headers of a response; then its body may come."""
-        response = super().getresponse()
-        self._made_by.allowance.read_body()
-        return response
-
-    def close(self) -> None:
-        """Close the connection, whatever state it is in."""
-        with suppress(OSError):
-            super().close()

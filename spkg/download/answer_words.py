@@ -1,13 +1,10 @@
 """What any answer by HTTP may say: how long to wait, a web page, what broke."""
 
-from collections.abc import Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Final, Protocol
 
-import urllib3
-
-__all__ = ["BYTE_ORDER_MARK", "asked_delay", "innermost", "is_page"]
+__all__ = ["BYTE_ORDER_MARK", "StatedHeaders", "asked_delay", "is_page"]
 
 DELAY_DIGITS: Final = 9
 """How many digits of a wait are read: more are more than the longest one."""
@@ -17,7 +14,15 @@ BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 PAGE_BEGINNINGS: Final = (b"<!doctype html", b"<html", b"<head", b"<body", b"<title", b"<meta", b"<script")
 
 
-def asked_delay(headers: Mapping[str, str]) -> float | None:
+class StatedHeaders(Protocol):
+    """The headers of an answer, of whichever library."""
+
+    def get(self, name: str, otherwise: str, /) -> str:
+        """Return the value of a header."""
+        ...
+
+
+def asked_delay(headers: StatedHeaders) -> float | None:
     """Return how many seconds the server asks to wait (Retry-After); None if it does not say."""
     text = headers.get("Retry-After", "").strip()
     seconds: float | None = None
@@ -37,16 +42,3 @@ def is_page(octets: bytes) -> bool:
     while text.startswith((b"<?xml", b"<!--")):  # what may stand before the first tag
         text = text.partition(b"?>" if text.startswith(b"<?") else b"-->")[2].lstrip()
     return text.startswith(PAGE_BEGINNINGS)
-
-
-def innermost(problem: BaseException) -> BaseException:
-    """Return the innermost of nested errors."""
-    while True:
-        inner = getattr(problem, "reason", None)
-        if not isinstance(inner, BaseException):
-            inner = next((one for one in problem.args if isinstance(one, BaseException)), None)
-        if inner is None and isinstance(problem, urllib3.exceptions.NewConnectionError):
-            inner = problem.__cause__
-        if inner is None:
-            return problem
-        problem = inner

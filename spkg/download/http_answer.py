@@ -13,7 +13,7 @@ import requests
 import urllib3
 
 from spkg.common.printable import printable
-from spkg.download.answer_words import BYTE_ORDER_MARK, asked_delay, innermost, is_page
+from spkg.download.answer_words import BYTE_ORDER_MARK, asked_delay, is_page
 from spkg.download.tls import tls_refusal
 from spkg.download.url import Location
 from spkg.download.worker import (
@@ -210,7 +210,7 @@ def breaking(location: Location) -> Iterator[None]:
     try:
         yield
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
-        bottom = innermost(exc)
+        bottom = _innermost(exc)
         refusal = tls_refusal(location, bottom)
         if refusal is not None:
             raise refusal from exc
@@ -252,3 +252,16 @@ def _said(problem: BaseException) -> str:
             return "the server's answer is malformed"
         case _:
             return printable(str(problem))[:MAX_SERVER_TEXT]
+
+
+def _innermost(problem: BaseException) -> BaseException:
+    """Return the innermost of nested errors."""
+    while True:
+        inner = getattr(problem, "reason", None)
+        if not isinstance(inner, BaseException):
+            inner = next((one for one in problem.args if isinstance(one, BaseException)), None)
+        if inner is None and isinstance(problem, urllib3.exceptions.NewConnectionError):
+            inner = problem.__cause__
+        if inner is None:
+            return problem
+        problem = inner

@@ -3,6 +3,7 @@
 import gzip
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -349,6 +350,28 @@ def test_an_empty_answer_is_nothing(status: int) -> None:
         assert posted(acs, INFORM) == [b""]
 
 
+def test_what_comes_with_a_status_for_nothing_is_not_taken_for_the_next_answer() -> None:
+    odd = Answer(raw=b"HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+    with ScriptedAcs([odd, Answer(body=INFORM)]) as acs:
+        assert posted(acs, INFORM, b"") == [b"", INFORM]
+
+
+def test_what_a_server_says_unasked_is_not_taken_for_an_answer() -> None:
+    """Such as a 408 before it closes a connection that was idle."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as beside:
+        server.settimeout(5)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        with client(acs_settings(timeout=5)).open(url) as connection:
+            for _ in range(2):
+                answer = beside.submit(connection.post, [INFORM])
+                with server.accept()[0] as one:
+                    one.recv(1 << 16)
+                    one.sendall(Answer(body=INFORM).octets())
+                    assert answer.result() == INFORM
+                    one.sendall(b"HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n")
+            assert connection.connections == 2
+
+
 def test_a_chunked_answer_is_read() -> None:
     with ScriptedAcs([Answer(body=INFORM, chunked=True), Answer(body=INFORM)]) as acs:
         assert posted(acs, INFORM, b"") == [INFORM, INFORM]
@@ -390,6 +413,16 @@ def test_a_fault_with_status_500_is_an_answer_as_soap_has_it() -> None:
             ContactKind.PROTOCOL,
         ),
         (
+            Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+            "expected a number as Content-Length, got 1, 2",
+            ContactKind.PROTOCOL,
+        ),
+        (
+            Answer(raw=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"),
+            "expected Transfer-Encoding chunked, got gzip, chunked",
+            ContactKind.PROTOCOL,
+        ),
+        (
             Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 4194305\r\n\r\n"),
             "the response is longer than 4194304 bytes",
             ContactKind.PROTOCOL,
@@ -406,6 +439,11 @@ def test_a_fault_with_status_500_is_an_answer_as_soap_has_it() -> None:
         ),
         (
             Answer(raw=CHUNKED + b"zz\r\n"),
+            "the response is not valid HTTP",
+            ContactKind.PROTOCOL,
+        ),
+        (
+            Answer(raw=CHUNKED + b"-5\r\n"),
             "the response is not valid HTTP",
             ContactKind.PROTOCOL,
         ),
@@ -574,6 +612,19 @@ def test_the_address_that_packets_leave_from_is_told() -> None:  # C8, C9, P33, 
     assert client().local_address("http://127.0.0.1:7547/") == "127.0.0.1"
     assert client().local_address("http://[::1]/") in {"::1", None}
     assert client().local_address("http://acs.invalid/") is None
+
+
+def test_our_own_address_is_looked_at_once_for_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    some = AcsClient(acs_settings(), lambda: now[0])
+    assert some.local_address("http://127.0.0.1/") == "127.0.0.1"
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    now[0] += 0.4
+    assert some.local_address("http://127.0.0.1/") == "127.0.0.1"
+    assert some.local_address("http://127.0.0.2/") is None
+    now[0] += 60
+    assert some.local_address("http://127.0.0.1/") is None
 
 
 @pytest.mark.parametrize(("found", "lasts"), [(True, 60), (False, 5)])

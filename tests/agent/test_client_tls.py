@@ -148,15 +148,6 @@ def test_without_a_clock_the_host_is_checked_all_the_same(here: Path) -> None:  
     assert "mismatch" in problem.problem
 
 
-def test_no_warning_tells_of_a_clock_that_is_wrong(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """urllib3 warns of a system time before its own date; a warning fails a test."""
-    monkeypatch.setattr("urllib3.connection.RECENT_DATE", __import__("datetime").date(2999, 1, 1))
-    with secure(server(HOST)) as acs:
-        post(acs.url)
-
-    assert len(acs.posts) == 1
-
-
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
 def test_what_is_too_old_is_not_spoken(here: Path) -> None:  # H8
     old: dict[str, Any] = dict.fromkeys(["minimum_version", "maximum_version"], ssl.TLSVersion.TLSv1_1)
