@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from spkg.build.sbom import CarriedSbom, Sbom, carry_sbom, load_sbom
     from spkg.build.sign import open_signed, sign_package
     from spkg.common.atomic_output import new_file
+    from spkg.common.boots import Boot
     from spkg.common.child_process import ChildKilledError
     from spkg.common.digests import Digest
     from spkg.cwmp.faults import UnknownMethodError, method_fault, transfer_fault
@@ -76,7 +77,7 @@ if TYPE_CHECKING:
     from spkg.install.status import RootState, RootStatus, root_events, root_status
     from spkg.install.supervised_recovery import Recovered, recover_root
     from spkg.install.supervisor import Advance, Note, apply_package, preview_package
-    from spkg.install.trial import BackUp, Boot, Trial
+    from spkg.install.trial import BackUp, Trial
     from spkg.install.trial_end import confirm, preview_rollback, rollback
     from spkg.trust.certificate_files import load_certificates, load_revocation_lists
     from spkg.trust.dsse import DsseEnvelope, read_envelope
@@ -234,6 +235,7 @@ _MODULES: Final = {
     "build.sbom": ("CarriedSbom", "Sbom", "carry_sbom", "load_sbom"),
     "build.sign": ("open_signed", "sign_package"),
     "common.atomic_output": ("new_file",),
+    "common.boots": ("Boot",),
     "common.child_process": ("ChildKilledError",),
     "cwmp.faults": ("UnknownMethodError", "method_fault", "transfer_fault"),
     "common.digests": ("Digest",),
@@ -308,7 +310,6 @@ _MODULES: Final = {
     ),
     "install.trial": (
         "BackUp",
-        "Boot",
         "Trial",
     ),
     "install.trial_end": (

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "spkg.download": READING | {"spkg.device"},
     "spkg.install": READING | {"spkg.device"},
     "spkg.report": PACKAGES - {"spkg.download"} | {"spkg.download.timeline"},
-    "spkg.agent": READING | {"spkg.device", "spkg.download", "spkg.install"},
+    "spkg.agent": READING | {"spkg.device", "spkg.download"},
     "spkg.cli": PACKAGES | {"spkg", "spkg.report", "spkg.agent"},
     "spkg.__main__": {"spkg", "spkg.cli", "vouchers.cli"},
     "vouchers": set[str](),

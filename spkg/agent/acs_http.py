@@ -84,7 +84,7 @@ def _is_readable(connection: Any) -> bool:
 
 
 def stated_by(response: HTTPResponse, name: str) -> str:
-    """Return the values of all headers of a name, separated by commas; nothing if there is none."""
+    """Return the values of all headers of a name, separated by commas; empty without one."""
     return ", ".join(response.headers.get_all(name, ()))
 
 

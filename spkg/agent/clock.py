@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from spkg.agent.settings import VoucherClock
+from spkg.common.boots import Boot
 from spkg.cwmp.schedule import Moment
-from spkg.install.trial import Boot
 
 __all__ = ["EARLIEST", "Outside", "is_synchronized"]
 

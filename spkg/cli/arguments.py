@@ -15,10 +15,10 @@ from click.core import ParameterSource
 from spkg.errors import FormatError, HostError, UsageError, os_problem
 
 if TYPE_CHECKING:
+    from spkg.common.boots import Boot
     from spkg.device import Device
     from spkg.download.timeouts import Timeouts
     from spkg.download.url import Login
-    from spkg.install.trial import Boot
     from spkg.trust.dsse import DsseEnvelope
     from spkg.trust.keys import KeyAccess
     from spkg.trust.signers import Identity
@@ -199,7 +199,7 @@ def this_boot() -> "Boot":
     """
     from time import CLOCK_BOOTTIME, clock_gettime  # only Linux has them
 
-    from spkg.install.trial import Boot
+    from spkg.common.boots import Boot
 
     try:
         identity = BOOT_ID.read_text("ascii").strip()

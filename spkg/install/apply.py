@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from hashlib import sha256
 from typing import Self
 
+from spkg.common.boots import Boot
 from spkg.common.documents import Document
 from spkg.common.findings import Finding
 from spkg.common.frozen import dataclass
@@ -48,7 +49,7 @@ from spkg.install.transaction import (
     staged,
 )
 from spkg.install.tree_path import shown
-from spkg.install.trial import BackUp, Boot, Trial, end_hook_trial, end_trial, load_trial
+from spkg.install.trial import BackUp, Trial, end_hook_trial, end_trial, load_trial
 from spkg.install.unreported import forget_unreported
 from spkg.verify.contents import check_payload
 from spkg.verify.payload import ArrivingPayload, Payload

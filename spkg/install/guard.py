@@ -4,13 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from spkg.common.boots import Boot
 from spkg.common.findings import Finding
 from spkg.errors import RefusedError
 from spkg.install.events import Trigger
 from spkg.install.rollback import RolledBack
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
-from spkg.install.trial import Boot, Trial, load_trial, trial_warnings
+from spkg.install.trial import Trial, load_trial, trial_warnings
 from spkg.install.trial_end import rollback
 
 __all__ = ["guard_trial"]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Self
 
+from spkg.common.boots import Boot
 from spkg.common.documents import Document
 from spkg.common.findings import Finding
 from spkg.common.frozen import dataclass
@@ -30,7 +31,7 @@ from spkg.install.root import Root
 from spkg.install.root_tree import OWN
 from spkg.install.transaction import DONE, KEPT_TXN, TRIAL, is_pending
 from spkg.install.tree_path import Parts, shown
-from spkg.install.trial import Boot, Trial, count_boot, load_trial
+from spkg.install.trial import Trial, count_boot, load_trial
 
 __all__ = ["Confirmed", "RolledBack", "boot_in", "confirm_in", "preview_in", "roll_back_in"]
 

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
+from spkg.common.boots import Boot
 from spkg.common.child_process import Tell, run_child
 from spkg.common.documents import Document
 from spkg.common.findings import Finding
@@ -13,7 +14,7 @@ from spkg.install.recovery import recover_in
 from spkg.install.rollback import RolledBack, boot_in
 from spkg.install.status import RootState, root_state, set_aside_paths
 from spkg.install.transaction import RecoveryOutcome
-from spkg.install.trial import Boot, trial_warnings
+from spkg.install.trial import trial_warnings
 
 __all__ = ["Recovered", "recover_root"]
 

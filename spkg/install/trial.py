@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from typing import Any, Final, Self
 
+from spkg.common.boots import Boot
 from spkg.common.findings import Finding
 from spkg.common.frozen import dataclass
 from spkg.install.history import installed
@@ -25,7 +26,6 @@ from spkg.install.tree_path import Parts, shown
 
 __all__ = [
     "BackUp",
-    "Boot",
     "Trial",
     "count_boot",
     "end_hook_trial",
@@ -40,16 +40,6 @@ MAX_TRIAL: Final = 1 << 18
 NUMBER: Final = (int, float)
 UNKNOWN: Final = "unknown"
 """The package of a damaged trial without a record."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Boot:
-    """A boot of the device, and how much of it has passed."""
-
-    identity: str
-    """What the kernel calls it: the contents of ``/proc/sys/kernel/random/boot_id``."""
-    seconds: float
-    """The time since it began, by CLOCK_BOOTTIME."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,8 @@ from spkg.agent.loop import AgentLoop
 from spkg.agent.notify import ServiceManager
 from spkg.agent.rights import Rights
 from spkg.agent.service import serve
+from spkg.common.boots import Boot
 from spkg.errors import HostError, RefusedError
-from spkg.install.trial import Boot
 from tests.support.acs import ScriptedAcs, session
 from tests.support.agent_kit import FakeKeeper, Life
 from tests.support.namespaces import isolated, move_loopback, own_network

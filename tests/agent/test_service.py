@@ -11,8 +11,8 @@ from spkg.agent.clock import EARLIEST, Outside, is_synchronized
 from spkg.agent.notify import ServiceManager
 from spkg.agent.secret_files import read_password_file
 from spkg.agent.settings import VoucherClock
+from spkg.common.boots import Boot
 from spkg.errors import HostError
-from spkg.install.trial import Boot
 
 
 def secret(path: Path, octets: bytes, mode: int = 0o600) -> Path:

@@ -11,13 +11,13 @@ from typing import Final
 
 import pytest
 
+from spkg.common.boots import Boot
 from spkg.common.findings import Finding
 from spkg.errors import RefusedError
 from spkg.install.guard import guard_trial
 from spkg.install.rollback import RolledBack
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
-from spkg.install.trial import Boot
 from tests.support.commands import PATIENCE, process, run
 from tests.support.installation import APPLY, OLD, RECORDS, furnish_root, started, tree
 from tests.support.kit import CONTENTS, Draft

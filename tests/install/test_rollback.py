@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from spkg.common.boots import Boot
 from spkg.errors import NOTHING_KEPT, ROLLED_BACK, RefusedError
 from spkg.format.commands import Move, Record, Remove, RemoveSubTree
 from spkg.format.installation_state import InstallationState
@@ -27,7 +28,7 @@ from spkg.install.reserve import RESERVE, RESERVE_INODES
 from spkg.install.rollback import RolledBack, boot_in, confirm_in, preview_in, roll_back_in
 from spkg.install.root import Root
 from spkg.install.tree_path import split
-from spkg.install.trial import BackUp, Boot
+from spkg.install.trial import BackUp
 from spkg.verify.payload import Payload
 from spkg.verify.signatures import verify_package
 from tests.support.kit import AT, Draft, policy, read

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spkg.common.boots import Boot
 from spkg.common.findings import Finding
 from spkg.errors import FailedError, RefusedError, UnsafeError
 from spkg.format.commands import Move, Record
@@ -31,7 +32,7 @@ from spkg.install.rollback import RolledBack, boot_in, confirm_in, roll_back_in
 from spkg.install.root import Root
 from spkg.install.transaction import DONE, KEPT_TXN, TRIAL
 from spkg.install.tree_path import Parts, shown, split
-from spkg.install.trial import Boot, Trial
+from spkg.install.trial import Trial
 from tests.support.hindrances import KINDS, READS, Fault, Killed, nothing
 from tests.support.kit import entry
 from tests.support.naive_installer import (

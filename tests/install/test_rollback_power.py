@@ -17,13 +17,14 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from spkg.common.boots import Boot
 from spkg.install.apply import ApplyRequest, apply
 from spkg.install.events import Trigger
 from spkg.install.history import events
 from spkg.install.recovery import recover_in
 from spkg.install.rollback import boot_in, confirm_in, roll_back_in
 from spkg.install.root import Root
-from spkg.install.trial import BackUp, Boot, Trial, load_trial
+from spkg.install.trial import BackUp, Trial, load_trial
 from spkg.verify.payload import open_package
 from spkg.verify.signatures import verify_package
 from tests.support.interruptions import (

@@ -11,13 +11,14 @@ from typing import Final
 
 import pytest
 
+from spkg.common.boots import Boot
 from spkg.install.apply import ApplyRequest, apply
 from spkg.install.events import Trigger
 from spkg.install.history import events
 from spkg.install.recovery import recover_in
 from spkg.install.rollback import boot_in, confirm_in, roll_back_in
 from spkg.install.root import Root
-from spkg.install.trial import BackUp, Boot, load_trial
+from spkg.install.trial import BackUp, load_trial
 from spkg.verify.payload import Payload
 from spkg.verify.signatures import verify_package
 from tests.support.interruptions import ALL, FILE_SYSTEMS, MANY, Scenario, lay_over

@@ -16,10 +16,10 @@ from spkg.agent.journal import LogEntry
 from spkg.agent.keeper_client import TransferNews
 from spkg.agent.rights import Rights
 from spkg.agent.settings import AgentConfig
+from spkg.common.boots import Boot
 from spkg.common.documents import Document
 from spkg.device import Device
 from spkg.errors import HostError
-from spkg.install.trial import Boot
 from tests.support.acs import Post, ScriptedAcs
 
 START = EARLIEST.timestamp() + 86_400
