@@ -4,9 +4,10 @@ import gc
 import os
 import shutil
 from collections.abc import Generator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from ctypes import CDLL
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,14 +24,15 @@ if PROOF:  # each process of a run takes the same slice
 
 settings.register_profile(
     "default",
-    max_examples=50,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("proof", parent=settings.get_profile("default"), max_examples=amount(5000, 50))
+settings.register_profile("proof", parent=settings.get_profile("default"), max_examples=amount(5000, 25))
 settings.load_profile("proof" if PROOF else "default")
 
+TESTS: Final = Path(__file__).parent
 PLACES: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 """Where programs are looked for: servers are not on everybody's path."""
 LANDLOCK_CREATE_RULESET: Final = 444
@@ -81,6 +83,35 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     return f"proof{f' part {part}' if part else ''}: {SLICE}" if PROOF else None
 
 
+@cache
+def names_part(path: Path, part: str) -> bool:
+    """Say whether a module of tests has any of a part: its text says so."""
+    text = path.read_text(encoding="utf-8")
+    return f'part("{part}"' in text or (part == "fuzz" and "hypothesis" in text)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave modules alone that have nothing of the part that is wanted: to import all takes long."""
+    part = config.getoption("part")
+    if part is None or not collection_path.match("test_*.py") or names_part(collection_path, part):
+        return None
+    return True
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Have each worker of a whole run import some modules first: whoever does it compiles one, for all."""
+    worker = getattr(session.config, "workerinput", None)
+    if worker is None or session.config.args != session.config.getini("testpaths"):
+        return
+    number, of = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+    part = session.config.getoption("part")
+    modules = [path for path in sorted(TESTS.rglob("test_*.py")) if part is None or names_part(path, part)]
+    for path in modules[number::of]:
+        name = ".".join(path.relative_to(TESTS.parent).with_suffix("").parts)
+        with suppress(Exception, pytest.skip.Exception):  # it is told when the module is collected
+            import_module(name)
+
+
 def part_of(item: pytest.Item | pytest.Collector) -> pytest.Mark | None:
     """Return which part of the proof a test belongs to; None where the short suite does all there is."""
     marker = item.get_closest_marker("part")
@@ -97,6 +128,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(f"{item.nodeid}: a test of the proof has to belong to a part of it")
         if part is not None and part.args[0] not in PARTS:
             raise pytest.UsageError(f"{item.nodeid}: there is no part {part.args[0]!r} of the proof")
+        if part is not None and not names_part(item.path, part.args[0]):
+            raise pytest.UsageError(f"{item.nodeid}: its module does not name the part {part.args[0]!r}")
         if part is not None and SLICE.of > 1 and hasattr(getattr(item, "obj", None), "hypothesis"):
             seed(SLICE.number)(item.obj)  # type: ignore[attr-defined]
     wanted = config.getoption("part")

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-__all__ = ["FAULTS", "Fault", "hunt", "main", "module_of", "selection", "workshop"]
+__all__ = ["FAULTS", "Fault", "hunt", "main", "module_of", "selection", "sources", "workshop"]
 
 ROOT: Final = Path(__file__).parents[1]
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - what is made there has a name of its own
@@ -1749,14 +1749,19 @@ def workshop() -> Iterator[Path]:
         yield Path(place)
 
 
-def module_of(fault: Fault, tree: Path = ROOT) -> Path:
+def sources(tree: Path = ROOT) -> dict[Path, str]:
+    """Return the text of every module."""
+    files = [path for one in SOURCES for path in [tree / one, *(tree / one).rglob("*.py")] if path.is_file()]
+    return {path: path.read_text(encoding="utf-8") for path in files}
+
+
+def module_of(fault: Fault, texts: Mapping[Path, str]) -> Path:
     """Return the module that a fault is made in.
 
     Raises:
         LookupError: Its text is in none, or more than once.
     """
-    files = [path for one in SOURCES for path in [tree / one, *(tree / one).rglob("*.py")] if path.is_file()]
-    found = [path for path in files for _ in range(path.read_text(encoding="utf-8").count(fault.old))]
+    found = [path for path, text in texts.items() for _ in range(text.count(fault.old))]
     if len(found) != 1:
         raise LookupError(f"{fault.name}: its text is there {len(found)} times: {fault.old!r}")
     return found[0]
@@ -1817,8 +1822,9 @@ def run_tests(tree: Path, arguments: Sequence[str], patience: float = PATIENCE) 
 
 def hunt(fault: Fault, tree: Path) -> str:
     """Make a fault in a copy of the project; return ``found``, or what became of it."""
-    module = module_of(fault, tree)
-    sound = module.read_text(encoding="utf-8")
+    texts = sources(tree)
+    module = module_of(fault, texts)
+    sound = texts[module]
     module.write_text(sound.replace(fault.old, fault.new), encoding="utf-8")
     try:
         status = run_tests(tree, selection(fault))

@@ -131,10 +131,15 @@ MAKES_FILES = {
 
 
 @cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def nodes(path: Path) -> tuple[ast.AST, ...]:
     """Return what a module imports, reads and calls; each rule looks at it."""
     kinds = (ast.Import, ast.ImportFrom, ast.Attribute, ast.Name)
-    return tuple(node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds))
+    return tuple(node for node in ast.walk(parsed(path)) if isinstance(node, kinds))
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -155,25 +160,28 @@ def room_of(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_libraries_stay_in_their_modules(path: Path) -> None:
-    for name in imported(path):
-        top = name.partition(".")[0]
-        assert relative(path).startswith(ONLY_IN.get(top, ("",))), f"{relative(path)} imports {name}"
-        assert top not in NEVER, f"{relative(path)} imports {name}"
+def test_libraries_stay_in_their_modules() -> None:
+    for path in MODULES:
+        for name in imported(path):
+            top = name.partition(".")[0]
+            assert relative(path).startswith(ONLY_IN.get(top, ("",))), f"{relative(path)} imports {name}"
+            assert top not in NEVER, f"{relative(path)} imports {name}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_a_room_imports_from_rooms_before_it(path: Path) -> None:
-    own = room_of(module_of(path))
-    if relative(path) in {"spkg/__init__.py", "vouchers/__init__.py"}:
-        return  # the two faces name what they export, and import it when it is used
-
-    for name in imported(path):
-        if name.partition(".")[0] in {"spkg", "vouchers", "cli", "tests"}:
-            allowed = MAY_IMPORT[own] | {own}
-            within = {one for one in allowed if name == one or (one != "spkg" and name.startswith(f"{one}."))}
-            assert within, f"{relative(path)} imports {name}"
+def test_a_room_imports_from_rooms_before_it() -> None:
+    faces = {
+        ROOT / "spkg/__init__.py",
+        ROOT / "vouchers/__init__.py",
+    }  # import what they name when it is used
+    for path in {*MODULES} - faces:
+        own = room_of(module_of(path))
+        for name in imported(path):
+            if name.partition(".")[0] in {"spkg", "vouchers", "cli", "tests"}:
+                allowed = MAY_IMPORT[own] | {own}
+                within = {
+                    one for one in allowed if name == one or (one != "spkg" and name.startswith(f"{one}."))
+                }
+                assert within, f"{relative(path)} imports {name}"
 
 
 def test_every_room_has_a_rule() -> None:
@@ -188,45 +196,42 @@ def test_the_rules_have_no_circle() -> None:
     assert order.index("spkg.errors") < order.index("spkg.common") < order.index("cli")
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_the_library_reads_neither_clock_nor_environment(path: Path) -> None:
-    if room_of(module_of(path)) in COMMAND_LINE:
-        return
-
-    used = {node.attr for node in nodes(path) if isinstance(node, ast.Attribute)}
-
-    assert used.isdisjoint(OUTSIDE)
-    assert "print" not in {node.id for node in nodes(path) if isinstance(node, ast.Name)}
+LIBRARY = [path for path in MODULES if room_of(module_of(path)) not in COMMAND_LINE]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_only_the_writers_make_files(path: Path) -> None:
-    if relative(path) in WRITERS or room_of(module_of(path)) in COMMAND_LINE:
-        return
+def test_the_library_reads_neither_clock_nor_environment() -> None:
+    for path in LIBRARY:
+        used = {node.attr for node in nodes(path) if isinstance(node, ast.Attribute)}
+        named = {node.id for node in nodes(path) if isinstance(node, ast.Name)}
 
-    used = {
-        node.attr
-        for node in nodes(path)
-        if isinstance(node, ast.Attribute)
-        and not (isinstance(node.value, ast.Name) and node.value.id == "root")
-        and not (isinstance(node.value, ast.Attribute) and node.value.attr == "_root")
-    }
-
-    assert used.isdisjoint(MAKES_FILES)
+        assert used.isdisjoint(OUTSIDE), f"{relative(path)} reads {used & OUTSIDE}"
+        assert "print" not in named, f"{relative(path)} prints"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_every_module_says_what_it_offers(path: Path) -> None:
-    tree = ast.parse(path.read_text())
-    assigned = {
-        target.id
-        for node in tree.body
+def test_only_the_writers_make_files() -> None:
+    for path in LIBRARY:
+        used = {
+            node.attr
+            for node in nodes(path)
+            if isinstance(node, ast.Attribute)
+            and not (isinstance(node.value, ast.Name) and node.value.id == "root")
+            and not (isinstance(node.value, ast.Attribute) and node.value.attr == "_root")
+        }
+
+        assert relative(path) in WRITERS or used.isdisjoint(MAKES_FILES), f"{relative(path)} makes files"
+
+
+def test_every_module_says_what_it_offers() -> None:
+    saying = {
+        path
+        for path in MODULES
+        for node in parsed(path).body
         if isinstance(node, ast.Assign)
         for target in node.targets
-        if isinstance(target, ast.Name)
+        if isinstance(target, ast.Name) and target.id == "__all__"
     }
 
-    assert "__all__" in assigned or path.name == "__init__.py"
+    assert [relative(path) for path in {*MODULES} - saying if path.name != "__init__.py"] == []
 
 
 @pytest.mark.parametrize("face", ["spkg", "vouchers"])
@@ -242,14 +247,15 @@ def test_the_checks_above_can_fail(tmp_path: Path) -> None:
     assert list(imported(tmp_path / "module.py")) == ["click", "lxml"]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_no_module_is_called_like_one_of_the_standard_library_that_it_imports(path: Path) -> None:
-    assert path.stem not in {name.partition(".")[0] for name in imported(path)} - {"spkg", "vouchers"}
+def test_no_module_is_called_like_one_of_the_standard_library_that_it_imports() -> None:
+    for path in MODULES:
+        others = {name.partition(".")[0] for name in imported(path)} - {"spkg", "vouchers"}
+        assert path.stem not in others, relative(path)
 
 
 def defined(path: Path) -> Iterator[str]:
     """Give the public classes, constants and aliases of a module."""
-    for node in ast.parse(path.read_text()).body:
+    for node in parsed(path).body:
         match node:
             case ast.ClassDef(name=name):
                 yield name

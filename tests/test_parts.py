@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from tests.seeded_faults import FAULTS, Fault, hunt, module_of, selection, workshop
+from tests.seeded_faults import FAULTS, Fault, hunt, module_of, selection, sources, workshop
 from tests.support import run, sampling
 from tests.support.parts import PARTS, PROOF
 from tests.support.sampling import SLICE, Slice, of_commit, read_slice, sample, stride
@@ -103,11 +103,13 @@ def test_every_part_has_a_budget_and_a_slice_of_it_less() -> None:
     assert all(0 < run.budget_of(part, Slice(1, 10)) <= part.whole for part in PROOF.values())
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_can_be_made_and_has_tests(fault: Fault) -> None:
-    assert module_of(fault).suffix == ".py"
-    assert fault.old != fault.new
-    assert selection(fault)
+def test_every_fault_can_be_made_and_has_tests() -> None:
+    texts = sources()
+
+    for fault in FAULTS:
+        assert module_of(fault, texts).suffix == ".py", fault.name
+        assert fault.old != fault.new, fault.name
+        assert selection(fault), fault.name
 
 
 @pytest.mark.part("faults", turns=True)

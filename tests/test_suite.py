@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -62,16 +63,20 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@cache
+def known_tests() -> set[str]:
+    return {name_of(path) for path in MODULES if path.name.startswith("test_")}
+
+
 def among_tests(names: Iterator[str]) -> set[str]:
     """Return those names that are of a test module, or of something in one."""
-    known = {name_of(path) for path in MODULES if path.name.startswith("test_")}
     beginnings = {
         ".".join(parts[:end])
         for name in names
         for parts in [name.split(".")]
         for end in range(len(parts) + 1)
     }
-    return known & beginnings
+    return known_tests() & beginnings
 
 
 def test_no_module_imports_a_test_module() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import spkg.agent.once
 from spkg.agent.once import run_once
 from spkg.errors import TransferError
 from tests.support.acs import Answer, Plan, ScriptedAcs, request, session
@@ -42,7 +43,8 @@ def test_with_nothing_due_there_is_no_session(tmp_path: Path) -> None:
         device.agent.close()
 
 
-def test_it_waits_as_long_as_it_may(tmp_path: Path) -> None:
+def test_it_waits_as_long_as_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spkg.agent.once, "TICK_OF_ONCE", 50)
     with ScriptedAcs(session()) as acs:
         device = device_of(tmp_path, acs)
         once(device)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from spkg.cwmp.envelopes import Message
 from spkg.cwmp.session import BrokenSessionError, Over, Request, Session
 from tests.support.cwmp_session import INFORM, TABLE_5, Referee, answered, asked, fault, flow, ours
+from tests.support.sampling import amount
 
 OURS = {one.id: one for one in [INFORM, *(ours("TransferComplete", f"tc{number}") for number in range(9))]}
 FLAGS = [*product([False, True], repeat=2)]
@@ -93,8 +94,9 @@ def breaks(match: Match, name: str, *, posted_nothing: bool) -> bool:
     return name == "nothing" and posted_nothing and bool(referee.missing)
 
 
+@pytest.mark.part("fuzz")
 @pytest.mark.parametrize("outstanding", [1, 2])
-@pytest.mark.parametrize("requests", [0, 1, 2])
+@pytest.mark.parametrize("requests", [0, 1, pytest.param(2, marks=pytest.mark.proof)])
 def test_every_state_with_every_answer(requests: int, outstanding: int) -> None:
     """Walk from state to state until there is none that was not met, and try every answer in each."""
     begin = Match.begin([*OURS.values()][1 : requests + 1], outstanding)
@@ -132,7 +134,7 @@ def test_every_state_with_every_answer(requests: int, outstanding: int) -> None:
 PART = st.tuples(st.sampled_from(["call", "answer", "8005", "8000", "flow"]), st.booleans(), st.booleans())
 
 
-@settings(max_examples=250)
+@settings(max_examples=amount(5000, 100))
 @given(
     st.integers(1, 4),
     st.integers(0, 4),
