@@ -81,6 +81,8 @@ ONLY_IN = {
         "spkg/agent/config.py",
         "spkg/agent/fleet_http.py",
     ),
+    "distributed": ("vouchers/acs/cluster.py",),
+    "dask": ("vouchers/acs/cluster.py",),
     "pkcs11": ("spkg/trust/token_signer.py",),
     "ftplib": ("spkg/download/ftp.py",),
     "tempfile": ("spkg/cli/cat.py", "vouchers/acs/serial_log.py"),
