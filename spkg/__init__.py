@@ -65,7 +65,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from spkg.format.package import Package, Survey, survey
-    from spkg.install.apply import Applied, ApplyRequest
+    from spkg.install.applied import Applied, ApplyRequest
     from spkg.install.events import EventKind, RolledBackPackage, RootEvent, Trigger
     from spkg.install.guard import guard_trial
     from spkg.install.history import InstalledPackage
@@ -269,7 +269,7 @@ _MODULES: Final = {
         "Survey",
         "survey",
     ),
-    "install.apply": (
+    "install.applied": (
         "Applied",
         "ApplyRequest",
     ),

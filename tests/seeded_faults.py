@@ -1194,7 +1194,7 @@ FAULTS: Final = (
     ),
     _fault(
         "no way back",
-        "if _has(root, BACK):",
+        "if is_there(root, BACK):",
         "if False:",
         "test_a_failing_file_system_leaves_what_is_reported",
     ),
@@ -1231,7 +1231,7 @@ FAULTS: Final = (
     ),
     _fault(
         "no sync of what two killed children have done",
-        "applying.ensure_durable(opened)",
+        "after.ensure_durable(opened)",
         "pass",
         "test_what_is_said_after_two_kills_is_true_also_after_a_power_cut",
     ),

@@ -53,7 +53,7 @@ from spkg.format.commands import ROLES
 if TYPE_CHECKING:
     from spkg.common.documents import Document
     from spkg.common.findings import Finding
-    from spkg.install.apply import Applied
+    from spkg.install.applied import Applied
     from spkg.install.hooks import HookRun
     from spkg.install.supervisor import Advance, Note
     from spkg.verify.signatures import TrustedPackage
@@ -169,7 +169,7 @@ def apply(
     See: docs/installing.md
     """
     from spkg.download.source import STREAM, local_file, open_source
-    from spkg.install.apply import ApplyRequest
+    from spkg.install.applied import ApplyRequest
     from spkg.install.hooks import Hooks
     from spkg.install.supervisor import apply_package, preview_package
     from spkg.install.trial import BackUp

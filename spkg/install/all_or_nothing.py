@@ -25,12 +25,15 @@ from spkg.install.kept import prepare_kept
 from spkg.install.new_file import NewFile
 from spkg.install.own_changes import complete, own_step
 from spkg.install.own_directory import failing
+from spkg.install.own_files import write_whole
 from spkg.install.plan import Plan
 from spkg.install.root import Root
 from spkg.install.staged_file import Landing
-from spkg.install.transaction import SYNCED_ONE_BY_ONE, TRIAL, slot
+from spkg.install.staging import begin, is_staging, keep_staged, staged
+from spkg.install.transaction_places import NEW, TRIAL, slot
 from spkg.install.tree_path import Parts
 from spkg.install.trial import Trial
+from spkg.install.two_ways import SYNCED_ONE_BY_ONE
 from spkg.verify.contents import PayloadReport, compare_payload
 from spkg.verify.hasher import Hasher
 from spkg.verify.payload import ArrivingPayload, Payload
@@ -102,13 +105,13 @@ def install(
             gone.append(CHECKPOINT)
         changed = [*((path, Verb.PUT) for path in texts), *((path, Verb.DELETE) for path in gone)]
         own = [own_step(root, *one, number) for number, one in enumerate(changed, start=len(plan.effects))]
-        transaction.begin(root, package=entry["package"] if arriving else None)
+        begin(root, package=entry["package"] if arriving else None)
         try:
             # What is not synced here is synced by the commit, with all else.
             few = trial is None and len(plan.puts) + len(texts) <= SYNCED_ONE_BY_ONE
             report = _stage(plan, payload, root, steps, progress, jobs, sync=few)
             for step in own[: len(texts)]:
-                transaction.write_whole(root, slot(b"new", step), texts[step.path], sync=few)
+                write_whole(root, slot(b"new", step), texts[step.path], sync=few)
             directories = [effect for effect in plan.effects if isinstance(effect, MakeDirectory)]
             committing()
             keeping = None if trial is None else prepare_kept
@@ -130,7 +133,7 @@ def install(
 
 def _has_staged(root: Root) -> bool:
     """Whether a download has staged files, and the changes have not begun."""
-    return transaction.is_staging(root) is not None and any(transaction.staged(root).values())
+    return is_staging(root) is not None and any(staged(root).values())
 
 
 def _may_go_on(reason: BaseException) -> bool:
@@ -162,7 +165,7 @@ def _stage(  # noqa: PLR0917 - what an installation needs
     there: Mapping[Parts, int] = {}
     if isinstance(payload, ArrivingPayload):
         firsts = {taking[0][0]: wanted.length for wanted, taking in puts.items()}
-        there = transaction.keep_staged(root, firsts)
+        there = keep_staged(root, firsts)
     stagers: list[_Stager] = []
 
     def make(wanted: Range, algorithms: Iterable[Digest]) -> Hasher:
@@ -202,7 +205,7 @@ def _hand_over(
 
 def _place_of(handled: HandleFile) -> Parts:
     """Return where a file for a handler is staged."""
-    return (*transaction.NEW, b"handled.%d" % handled.file)
+    return (*NEW, b"handled.%d" % handled.file)
 
 
 class _Stager(Landing):

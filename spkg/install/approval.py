@@ -8,7 +8,7 @@ from typing import Final
 from spkg.common.child_process import Tell, run_child
 from spkg.common.documents import Document
 from spkg.errors import FailedError, SpkgError, UnsafeError, os_problem
-from spkg.install.apply import ApplyRequest
+from spkg.install.applied import ApplyRequest
 from spkg.install.confined import confined_root
 from spkg.install.hooks import Hooks
 from spkg.install.own_directory import working_in

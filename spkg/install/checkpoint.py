@@ -10,10 +10,9 @@ from spkg.common.findings import Finding
 from spkg.common.frozen import dataclass
 from spkg.format.installation_state import InstallationState
 from spkg.install.leftovers import vacant
-from spkg.install.own_files import read_own
+from spkg.install.own_files import read_own, write_whole
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
-from spkg.install.transaction import write_whole
 from spkg.install.tree_path import Parts, shown
 
 __all__ = [

@@ -19,7 +19,7 @@ from spkg.device import Device
 from spkg.errors import os_problem
 from spkg.format.commands import Version
 from spkg.install.all_or_nothing import StagedImage
-from spkg.install.apply import Applied, ApplyRequest, digest_of
+from spkg.install.applied import Applied, ApplyRequest, digest_of
 from spkg.install.result_document import result_document
 from spkg.install.root import Root
 from spkg.install.transaction import RecoveryOutcome

@@ -31,11 +31,12 @@ from spkg.install.effects import DIRECTORY_MODE, DeleteEntry, Effect, MakeDirect
 from spkg.install.history import RECORD, is_last, record_with
 from spkg.install.leftovers import OVER, vacant
 from spkg.install.own_directory import failing
+from spkg.install.own_files import write_whole
 from spkg.install.plan import Plan, plan_command
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN, EntryKind, RootTree
 from spkg.install.staged_file import Landing
-from spkg.install.transaction import PRIVATE, write_whole
+from spkg.install.transaction_places import PRIVATE
 from spkg.install.tree_path import Parts
 from spkg.verify.command_order import Sequencer
 from spkg.verify.contents import check_file, judges

@@ -20,7 +20,7 @@ from spkg.install.own_files import read_own
 from spkg.install.reserve import RESERVE_INODES, reserve_for
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
-from spkg.install.transaction import DONE, KEEP, KEPT_TXN, PRIVATE, TRIAL, TXN
+from spkg.install.transaction_places import DONE, KEEP, KEPT_TXN, PRIVATE, TRIAL, TXN
 from spkg.install.tree_path import Parts
 
 __all__ = [

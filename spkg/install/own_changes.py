@@ -10,8 +10,11 @@ from spkg.install.effects import MakeDirectory
 from spkg.install.journal import Before, JournalStep, Verb
 from spkg.install.kept import drop_kept
 from spkg.install.own_directory import failing
+from spkg.install.own_files import write_whole
 from spkg.install.root import Root
-from spkg.install.transaction import RecoveryOutcome, slot
+from spkg.install.staging import begin
+from spkg.install.transaction import RecoveryOutcome
+from spkg.install.transaction_places import slot
 from spkg.install.tree_path import Parts
 
 __all__ = ["carry_out", "complete", "own_step"]
@@ -54,11 +57,11 @@ def carry_out(
         UnsafeError: The changes can be neither completed nor undone.
     """
     with failing():
-        transaction.begin(root)
+        begin(root)
         try:
             for step in steps:
                 if step.verb is Verb.PUT:
-                    transaction.write_whole(root, slot(b"new", step), texts[step.path])
+                    write_whole(root, slot(b"new", step), texts[step.path])
             committing()
             staged = transaction.commit(root, steps, directories)
         except BaseException as exc:

@@ -20,6 +20,7 @@ from spkg.install.fixed_entries import fixed_refusal, permission_refusal
 from spkg.install.history import RECORD
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
+from spkg.install.transaction_places import JOURNAL, NEW, PRIVATE, SLOTS, TXN
 from spkg.install.tree_path import Parts, shown
 
 __all__ = ["FULL", "check_mounted_for_writing", "check_own", "failing", "working_in"]
@@ -45,14 +46,14 @@ def working_in(root: Root) -> Iterator[None]:
     if root.status(OWN) is None:
         check_own(root)
         with failing(), suppress(FileExistsError):  # another installer was faster
-            root.mkdir(OWN, transaction.PRIVATE)
+            root.mkdir(OWN, PRIVATE)
     check_own(root)
     with _locked(root) as free:
         if not free:
             hint = "try again when it has finished"
             raise RefusedError("another installation is running in this root", hint=hint)
         # Release 0.2 made these with the default access control list of the root.
-        for path in (OWN, transaction.TXN, transaction.NEW):
+        for path in (OWN, TXN, NEW):
             root.disown(path)
         yield
 
@@ -112,10 +113,10 @@ def check_mounted_for_writing(root: Root) -> None:
 
 def _renamed(root: Root) -> Iterator[Parts]:
     """Give the installer's own entries that it has to rename or replace: what is left over stops nothing."""
-    yield from (OWN, RECORD, CHECKPOINT, transaction.TXN)
+    yield from (OWN, RECORD, CHECKPOINT, TXN)
     if transaction.is_pending(root):
-        yield transaction.JOURNAL
-        yield from ((*transaction.TXN, name) for name in transaction.SLOTS)
+        yield JOURNAL
+        yield from ((*TXN, name) for name in SLOTS)
 
 
 @contextmanager

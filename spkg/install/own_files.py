@@ -1,4 +1,4 @@
-"""The installer's own files, which may be damaged, or be something that the installer has never made."""
+"""The installer's own files: each is written whole, and may be found damaged, or be something else."""
 
 import errno
 from typing import Final
@@ -8,7 +8,7 @@ from spkg.install.root import Root
 from spkg.install.root_tree import OWN
 from spkg.install.tree_path import Parts
 
-__all__ = ["ASIDE_TREE", "read_own"]
+__all__ = ["ASIDE_TREE", "read_own", "write_whole"]
 
 ASIDE_TREE: Final[Parts] = (*OWN, b"aside")
 """What was in the way of going back, under its path."""
@@ -30,3 +30,24 @@ def read_own(root: Root, path: Parts, limit: int) -> bytes:
         if exc.errno not in NOT_OURS:
             raise
         raise ValueError(os_problem(OSError(exc.errno, exc.strerror))) from exc
+
+
+def write_whole(root: Root, path: Parts, octets: bytes, *, sync: bool = True) -> None:
+    """Write a new file, and make its contents durable.
+
+    Args:
+        root: The root.
+        path: The file, which does not exist yet.
+        octets: Its contents.
+        sync: Whether to make them durable now; otherwise, the caller syncs everything later.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    file = root.create(path)
+    try:
+        file.write(octets)
+        if sync:
+            file.sync()
+    finally:
+        file.close()

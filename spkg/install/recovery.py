@@ -8,6 +8,7 @@ from spkg.common.findings import Finding
 from spkg.errors import UnsafeError, os_problem
 from spkg.install import transaction
 from spkg.install.checkpoint import WORST, remove_spare, save_checkpoint
+from spkg.install.found_journal import journal_warnings, set_aside
 from spkg.install.history import set_aside_record
 from spkg.install.kept import drop_kept, refill_reserve
 from spkg.install.leftovers import OVER, clear_leftovers, stuck_warnings, vacant
@@ -15,7 +16,8 @@ from spkg.install.own_directory import failing, working_in
 from spkg.install.own_files import ASIDE_TREE
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
-from spkg.install.transaction import RECOVER, RecoveryOutcome, Settled, is_staging
+from spkg.install.staging import is_staging
+from spkg.install.transaction import RECOVER, RecoveryOutcome, Settled
 from spkg.install.trial import end_hook_trial
 
 __all__ = ["outcome_text", "recover_in", "settle_root"]
@@ -70,15 +72,15 @@ def settle_root(root: Root, *, keep: str | None = None, rescuing: bool = False) 
         UnsafeError: The changes can be neither completed nor undone, or it is unknown what they are.
     """
     try:
-        kept = keep is not None and transaction.is_staging(root) == keep
-        damaged = rescuing and transaction.journal_warnings(root)
+        kept = keep is not None and is_staging(root) == keep
+        damaged = rescuing and journal_warnings(root)
     except OSError as exc:
         raise UnsafeError(f"it is unknown what is left to do: {os_problem(exc)}", hint=RECOVER) from exc
     warnings: list[Finding] = []
     with failing():
         if damaged:
             save_checkpoint(root, WORST)
-            warnings.append(transaction.set_aside(root))
+            warnings.append(set_aside(root))
         settled = Settled(RecoveryOutcome.NOTHING) if kept else transaction.settle_transaction(root)
         # The record, the checkpoint or their directory may have been written just before a crash.
         root.sync_directory(OWN)

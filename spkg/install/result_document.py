@@ -6,7 +6,7 @@ from typing import Final
 from spkg.common.documents import Document
 from spkg.common.findings import Finding, warning_documents
 from spkg.common.printable import amount
-from spkg.install.apply import Applied
+from spkg.install.applied import Applied
 from spkg.install.recovery import outcome_text
 from spkg.install.transaction import RecoveryOutcome
 

@@ -29,7 +29,8 @@ from spkg.install.recovery import settle_root
 from spkg.install.rollback_plan import RollbackPlan, plan_rollback
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
-from spkg.install.transaction import DONE, KEPT_TXN, TRIAL, is_pending
+from spkg.install.transaction import is_pending
+from spkg.install.transaction_places import DONE, KEPT_TXN, TRIAL
 from spkg.install.tree_path import Parts, shown
 from spkg.install.trial import Trial, count_boot, load_trial
 

@@ -19,7 +19,7 @@ from spkg.install.kept import old_place, second_name
 from spkg.install.own_files import ASIDE_TREE
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN, EntryKind, RootTree, TreeEntry
-from spkg.install.transaction import KEPT_TXN
+from spkg.install.transaction_places import KEPT_TXN
 from spkg.install.tree_path import Parts, shown
 
 __all__ = ["RollbackPlan", "plan_rollback"]

@@ -8,6 +8,7 @@ from spkg.common.findings import Finding
 from spkg.common.frozen import dataclass
 from spkg.install.checkpoint import Checkpoint, checkpoint_warnings, load_checkpoint
 from spkg.install.events import RolledBackPackage, RootEvent
+from spkg.install.found_journal import aside_warnings, journal_warnings
 from spkg.install.history import (
     InstalledPackage,
     events,
@@ -19,7 +20,8 @@ from spkg.install.kept import kept_octets
 from spkg.install.leftovers import leftover_warnings, leftovers
 from spkg.install.own_files import ASIDE_TREE
 from spkg.install.root import Root
-from spkg.install.transaction import aside_warnings, is_pending, is_staging, journal_warnings, staged
+from spkg.install.staging import is_staging, staged
+from spkg.install.transaction import is_pending
 from spkg.install.tree_path import Parts, shown
 from spkg.install.trial import Trial, load_trial, trial_warnings
 from spkg.install.unreported import unreported_warnings

@@ -17,9 +17,10 @@ from spkg.common.frozen import dataclass
 from spkg.common.stop_signals import hold_stop_signals
 from spkg.errors import FailedError, RefusedError, SpkgError, TransferError, UnsafeError, os_problem
 from spkg.format.installation_state import InstallationState
+from spkg.install import aftermath as after
 from spkg.install import apply as applying
 from spkg.install.all_or_nothing import StagedImage
-from spkg.install.apply import Applied, ApplyRequest
+from spkg.install.applied import Applied, ApplyRequest
 from spkg.install.approval import NOT_UNDONE, approve, keeping
 from spkg.install.confined import confined_root
 from spkg.install.hooks import BARE_ENVIRONMENT, HookRun, Hooks, image_document
@@ -278,7 +279,7 @@ def _settling(
 
     def work(_told: Tell) -> Document:
         with confined_root(root) as (opened, confined):
-            applied = applying.aftermath(trusted, opened, request, arriving=arriving, killed=killed)
+            applied = after.aftermath(trusted, opened, request, arriving=arriving, killed=killed)
         return replace(applied, confined=confined).to_document()
 
     return work
@@ -294,10 +295,10 @@ def _killed_twice(
         FailedError: The root is as before.
     """
     with Root(root) as opened:
-        if applying.is_half_done(opened):
+        if after.is_half_done(opened):
             raise UnsafeError(f"{exc}, twice", hint=RECOVER) from exc
-        applying.ensure_durable(opened)  # a journal just done or discarded must not come back
-        found = applying.installed_by(trusted, opened, request)
+        after.ensure_durable(opened)  # a journal just done or discarded must not come back
+        found = after.installed_by(trusted, opened, request)
     if found is None:
         raise FailedError(f"{exc}, twice", hint=RECOVER) from exc
     return found

@@ -18,10 +18,11 @@ from spkg.install.history import installed
 from spkg.install.kept import drop_kept, kept_problem, refill_reserve, release_reserve
 from spkg.install.leftovers import vacant
 from spkg.install.own_directory import FULL, failing
-from spkg.install.own_files import read_own
+from spkg.install.own_files import read_own, write_whole
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
-from spkg.install.transaction import KEPT_TXN, TRIAL, is_pending, write_whole
+from spkg.install.transaction import is_pending
+from spkg.install.transaction_places import KEPT_TXN, TRIAL
 from spkg.install.tree_path import Parts, shown
 
 __all__ = [

@@ -7,10 +7,9 @@ from typing import Final
 from spkg.common.findings import Finding
 from spkg.install.history import installed_packages
 from spkg.install.leftovers import vacant
-from spkg.install.own_files import read_own
+from spkg.install.own_files import read_own, write_whole
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
-from spkg.install.transaction import write_whole
 from spkg.install.tree_path import Parts
 
 __all__ = ["forget_unreported", "note_unreported", "unreported_warnings"]

@@ -6,7 +6,7 @@ from typing import Any, Final
 from spkg.common.documents import Document
 from spkg.common.printable import amount
 from spkg.errors import SpkgError
-from spkg.install.apply import Applied
+from spkg.install.applied import Applied
 from spkg.install.result_document import SCHEMA, applied_warnings, result_document
 from spkg.report.lines import Line, Tone
 from spkg.verify.payload import Standing

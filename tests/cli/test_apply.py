@@ -623,11 +623,11 @@ def test_a_dry_run_runs_no_recovery_command() -> None:
 TWICE: Final = """
 import os, signal
 import cli
-from spkg.install import apply as applying
+from spkg.install import aftermath, apply
 
 def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
-applying.apply = applying.aftermath = kill
+apply.apply = aftermath.aftermath = kill
 import sys
 cli.main.main(sys.argv[2:])
 """

@@ -26,7 +26,9 @@ from spkg.format.commands import End, Remove, UnrecoverableTimeout, Version
 from spkg.format.installation_state import InstallationState
 from spkg.format.paths import RootPath
 from spkg.install import in_place as inplace
-from spkg.install.apply import Applied, ApplyRequest, aftermath, apply
+from spkg.install.aftermath import aftermath
+from spkg.install.applied import Applied, ApplyRequest
+from spkg.install.apply import apply
 from spkg.install.checkpoint import load_checkpoint
 from spkg.install.history import installed
 from spkg.install.recovery import recover_in

@@ -41,7 +41,9 @@ from spkg.format.paths import RootPath, TreePath, VersionedPath
 from spkg.format.states import state_after
 from spkg.install import in_place as inplace
 from spkg.install import plan as planning
-from spkg.install.apply import Applied, ApplyRequest, aftermath, apply, preview
+from spkg.install.aftermath import aftermath
+from spkg.install.applied import Applied, ApplyRequest
+from spkg.install.apply import apply, preview
 from spkg.install.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from spkg.install.heritage import NO_HERITAGE
 from spkg.install.history import installed

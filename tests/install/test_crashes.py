@@ -26,10 +26,11 @@ from spkg.errors import NO_ROOM, FailedError, RefusedError, UnsafeError
 from spkg.format.commands import (
     Record,
 )
-from spkg.install import transaction
+from spkg.install import transaction, two_ways
 from spkg.install.leftovers import leftovers
 from spkg.install.root import Root
 from spkg.install.transaction import RecoveryOutcome
+from spkg.install.transaction_places import JOURNAL, PLACING, TXN, spare_of
 from spkg.install.tree_path import Parts, shown, split
 from tests.support.hindrances import KINDS, READS, SYNCS, Fault, Killed, nothing
 from tests.support.naive_installer import (
@@ -350,7 +351,7 @@ def settle(
     except (FailedError, UnsafeError) as exc:
         tally.problem(f"{scenario}: {where}: {exc}")
         return
-    if root.status(transaction.TXN) is not None:
+    if root.status(TXN) is not None:
         tally.problem(f"{scenario}: {where}: the transaction is still there")
     tally.add(scenario, where, state_of(root), wanted)
 
@@ -473,7 +474,7 @@ def test_an_overlayfs_copies_nothing_after_the_commit(scenario: Scenario) -> Non
     def tap(name: str, path: Parts = ()) -> None:
         if name == "copy up":
             root.tap = nothing
-            copied.append((path, root.status(transaction.JOURNAL) is not None))
+            copied.append((path, root.status(JOURNAL) is not None))
             root.tap = tap
 
     root.tap = tap
@@ -493,7 +494,7 @@ def test_what_was_not_kept_is_said_where_the_changes_can_not_be_completed(scenar
         if name in READS | SYNCS:
             return
         root.tap = nothing
-        journal = root.status(transaction.JOURNAL)
+        journal = root.status(JOURNAL)
         root.tap = tap
         if journal is not None:
             raise OSError(errno.EIO, "input/output error", shown(path))
@@ -677,18 +678,18 @@ def a_journal_before_what_is_staged_is_durable(patch: pytest.MonkeyPatch) -> Non
     syncing = Simulation.sync_directory
 
     def sync_late(self: Simulation, path: Parts) -> None:
-        if self.status(transaction.JOURNAL) is not None:
+        if self.status(JOURNAL) is not None:
             syncing(self, path)
 
     patch.setattr(Simulation, "sync_directory", sync_late)
 
 
 def no_sync_between_phases(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(transaction, "_sync", lambda _root, _pairs: None)
+    patch.setattr(two_ways, "_sync", lambda _root, _pairs: None)
 
 
 def placing_before_leaving(patch: pytest.MonkeyPatch) -> None:
-    shifting, done = transaction._shift, transaction._done
+    shifting, done = two_ways._shift, two_ways._done
     late: list[Sequence[tuple[Parts, Parts]]] = []
 
     def done_late(root: Root) -> None:
@@ -696,27 +697,27 @@ def placing_before_leaving(patch: pytest.MonkeyPatch) -> None:
             shifting(root, late.pop(0))
         done(root)
 
-    patch.setattr(transaction, "_shift", lambda _root, pairs: late.append(pairs))
-    patch.setattr(transaction, "_done", done_late)
+    patch.setattr(two_ways, "_shift", lambda _root, pairs: late.append(pairs))
+    patch.setattr(two_ways, "_done", done_late)
 
 
 def no_mark_of_placing(patch: pytest.MonkeyPatch) -> None:
-    marking = transaction._mark
+    marking = two_ways._mark
 
     def mark(root: Root, marker: Parts) -> None:
-        if marker != transaction.PLACING:
+        if marker != PLACING:
             marking(root, marker)
 
-    patch.setattr(transaction, "_mark", mark)
+    patch.setattr(two_ways, "_mark", mark)
 
 
 def no_sync_of_marks(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(transaction, "_mark", lambda root, marker: root.rename(transaction._spare(marker), marker))
+    patch.setattr(two_ways, "_mark", lambda root, marker: root.rename(spare_of(marker), marker))
 
 
 def collecting_before_the_journal_is_done(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(transaction, "_done", lambda _root: None)
-    patch.setattr(transaction, "collect", lambda root: root.remove_tree(transaction.TXN))
+    patch.setattr(two_ways, "_done", lambda _root: None)
+    patch.setattr(transaction, "collect", lambda root: root.remove_tree(TXN))
 
 
 SEEDED: Final = (
@@ -776,7 +777,7 @@ def hinder(
 
 
 def journalled(root: Root) -> bool:
-    return root.status(transaction.JOURNAL) is not None
+    return root.status(JOURNAL) is not None
 
 
 def test_what_undid_an_installation_is_named() -> None:
@@ -804,7 +805,7 @@ def test_what_undid_an_interrupted_installation_is_named() -> None:
 
 def test_why_an_installation_was_given_up_is_not_hidden_by_what_could_not_be_cleared_away() -> None:
     root = SCENARIOS[0].start()
-    hinder(root, ("fsync", transaction.TXN), ("unlink", transaction.JOURNAL), when=journalled)
+    hinder(root, ("fsync", TXN), ("unlink", JOURNAL), when=journalled)
 
     with pytest.raises(UnsafeError) as caught:
         SCENARIOS[0].carry_out(root)

@@ -11,7 +11,8 @@ from spkg.format.paths import RootPath, TreePath
 from spkg.install.own_directory import working_in
 from spkg.install.plan import plan_installation
 from spkg.install.root import Root
-from spkg.install.transaction import begin, commit
+from spkg.install.staging import begin
+from spkg.install.transaction import commit
 from spkg.install.tree_path import Parts, shown, split
 from spkg.verify.signatures import verify_package
 from tests.support.commands import run

@@ -36,7 +36,7 @@ from spkg.install.hooks import image_document
 from spkg.install.plan import Plan, plan_installation
 from spkg.install.root import Root
 from spkg.install.root_tree import Room
-from spkg.install.transaction import JOURNAL
+from spkg.install.transaction_places import JOURNAL
 from spkg.install.tree_path import Parts, shown
 from spkg.verify.signatures import verify_package
 from tests.support.commands import PATIENCE, PROGRAM, run

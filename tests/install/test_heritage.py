@@ -12,7 +12,8 @@ import pytest
 from spkg.common.findings import Finding
 from spkg.device import Device
 from spkg.format.commands import End, FileModes, Record
-from spkg.install.apply import Applied, ApplyRequest, apply, preview
+from spkg.install.applied import Applied, ApplyRequest
+from spkg.install.apply import apply, preview
 from spkg.install.effects import MakeDirectory, PutFile
 from spkg.install.heritage import ACCESS_LIST, DEFAULT_LIST, Heritage, access_list
 from spkg.install.plan import plan_installation

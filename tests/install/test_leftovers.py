@@ -13,9 +13,11 @@ from spkg.format.commands import End, RemoveSubTree, Role
 from spkg.format.paths import TreePath
 from spkg.install.leftovers import LISTED, leftover_warnings, leftovers, stuck_warnings
 from spkg.install.own_directory import working_in
+from spkg.install.own_files import write_whole
 from spkg.install.recovery import settle_root
 from spkg.install.root import Root
-from spkg.install.transaction import TXN, begin, collect, keep_staged, write_whole
+from spkg.install.staging import begin, collect, keep_staged
+from spkg.install.transaction_places import TXN
 from spkg.install.tree_path import split
 from tests.support.commands import run
 from tests.support.installation import APPLY, events, furnish_root, mark_unsafe, tree

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from spkg.errors import RefusedError, SpkgError
 from spkg.format.commands import Record
 from spkg.install import apply as applying
-from spkg.install.apply import ApplyRequest
+from spkg.install.applied import ApplyRequest
 from spkg.install.recovery import recover_in
 from spkg.install.root import Root
 from spkg.install.status import RootState, root_state

@@ -18,7 +18,8 @@ from spkg.errors import NOTHING_KEPT, ROLLED_BACK, RefusedError
 from spkg.format.commands import Move, Record, Remove, RemoveSubTree
 from spkg.format.installation_state import InstallationState
 from spkg.format.paths import RootPath, TreePath
-from spkg.install.apply import Applied, ApplyRequest, apply
+from spkg.install.applied import Applied, ApplyRequest
+from spkg.install.apply import apply
 from spkg.install.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from spkg.install.events import Trigger
 from spkg.install.history import events, installed_packages, rolled_back_packages

@@ -30,7 +30,7 @@ from spkg.install.plan import Plan
 from spkg.install.recovery import recover_in
 from spkg.install.rollback import RolledBack, boot_in, confirm_in, roll_back_in
 from spkg.install.root import Root
-from spkg.install.transaction import DONE, KEPT_TXN, TRIAL
+from spkg.install.transaction_places import DONE, KEPT_TXN, TRIAL
 from spkg.install.tree_path import Parts, shown, split
 from spkg.install.trial import Trial
 from tests.support.hindrances import KINDS, READS, Fault, Killed, nothing

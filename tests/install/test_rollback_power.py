@@ -18,7 +18,8 @@ from typing import Final, NamedTuple
 import pytest
 
 from spkg.common.boots import Boot
-from spkg.install.apply import ApplyRequest, apply
+from spkg.install.applied import ApplyRequest
+from spkg.install.apply import apply
 from spkg.install.events import Trigger
 from spkg.install.history import events
 from spkg.install.recovery import recover_in

@@ -18,7 +18,7 @@ from spkg.format.paths import RootPath, TreePath
 from spkg.install import apply as applying
 from spkg.install import in_place as inplace
 from spkg.install import plan as planning
-from spkg.install.apply import ApplyRequest
+from spkg.install.applied import ApplyRequest
 from spkg.install.plan import plan_installation
 from spkg.install.room import IN_PLACE_OVERHEAD, OVERHEAD, TEXT
 from spkg.install.root import Root

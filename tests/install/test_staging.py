@@ -13,7 +13,8 @@ import pytest
 from spkg.errors import FailedError, FormatError
 from spkg.format.commands import End, PayloadCommand
 from spkg.format.package import Header, encode_commands
-from spkg.install.apply import ApplyRequest, apply
+from spkg.install.applied import ApplyRequest
+from spkg.install.apply import apply
 from spkg.install.root import Root
 from spkg.verify.contents import DamagedPayloadError
 from spkg.verify.parallel import SMALL_RANGE

@@ -66,7 +66,7 @@ def unsafe(*_: object, **__: object) -> NoReturn:
 def test_a_program_gets_a_confined_child_and_a_result(place: Path) -> None:
     heard: list[object] = []
 
-    done = install(PACKAGE, place, hear=heard.append)
+    done = install(PACKAGE, place, hear=heard.append, clock=lambda: 0.0)
 
     assert tree(place / "root") == NEW
     assert done.confined is not None
@@ -133,7 +133,7 @@ def test_the_recovery_command_runs_also_if_the_recovering_child_is_killed(
     with Root(place / "root") as opened, working_in(opened):
         save_checkpoint(opened, unrecoverable)
     monkeypatch.setattr("spkg.install.apply.apply", killed)
-    monkeypatch.setattr("spkg.install.apply.aftermath", killed)
+    monkeypatch.setattr("spkg.install.aftermath.aftermath", killed)
 
     with pytest.raises(UnsafeError, match="twice"):
         install(PACKAGE, place, recovering(place))
@@ -148,7 +148,7 @@ def test_where_nobody_can_recover_it_is_unknown_what_is_left(
         raise OSError(5, "Input/output error", "/.spkg")
 
     monkeypatch.setattr("spkg.install.apply.apply", killed)
-    monkeypatch.setattr("spkg.install.apply.aftermath", gone)
+    monkeypatch.setattr("spkg.install.aftermath.aftermath", gone)
 
     with pytest.raises(UnsafeError) as caught:
         install(PACKAGE, place, recovering(place))

@@ -11,10 +11,11 @@ import pytest
 
 from spkg.format.commands import End, Remove
 from spkg.format.paths import RootPath
-from spkg.install import transaction
 from spkg.install.beneath import Resolver
 from spkg.install.journal import Before, JournalStep, Verb, encode_journal
+from spkg.install.own_files import write_whole
 from spkg.install.root import Root
+from spkg.install.transaction_places import BACK, JOURNAL, PLACING, UNPLACED, spare_of
 from tests.support.commands import run
 from tests.support.installation import APPLY, furnish_root, mark_unsafe, tree
 from tests.support.kit import CONTENTS, Draft, file
@@ -72,9 +73,9 @@ def interrupted() -> None:
                 before=Before.AWAY,
             )
         ]
-        for marker in (transaction.PLACING, transaction.BACK, transaction.UNPLACED):
-            root.create(transaction._spare(marker)).close()
-        transaction.write_whole(root, transaction.JOURNAL, encode_journal(steps))
+        for marker in (PLACING, BACK, UNPLACED):
+            root.create(spare_of(marker)).close()
+        write_whole(root, JOURNAL, encode_journal(steps))
     before = json.loads(run("status", "--root", "root", "--json").stdout)["state"]
 
     recovered = run("recover", "--root", "root", "--json")

@@ -45,16 +45,20 @@ from spkg.format.commands import (
 )
 from spkg.format.fields import UNSAFE
 from spkg.format.paths import RootPath, TreePath, VersionedPath
+from spkg.install import aftermath as ending
 from spkg.install import apply as applying
 from spkg.install import in_place as inplace
 from spkg.install import plan as planning
 from spkg.install import supervisor as supervising
-from spkg.install import system_calls, transaction
-from spkg.install.apply import ApplyRequest
+from spkg.install import system_calls, transaction, two_ways
+from spkg.install.applied import ApplyRequest
+from spkg.install.journal import encode_journal
 from spkg.install.new_file import NewFile
+from spkg.install.own_files import write_whole
 from spkg.install.recovery import recover_in
 from spkg.install.root import Root
 from spkg.install.status import root_state
+from spkg.install.transaction_places import JOURNAL, JOURNAL_DRAFT, TXN, is_there
 from spkg.verify import signatures as verification
 from spkg.verify.payload import open_package
 from tests.support.kit import AT, Draft, policy
@@ -262,10 +266,12 @@ SCENARIOS: Final = {"all": ALL, "few": FEW, "many": MANY, "in-place": IN_PLACE, 
 # Faults that a check has to find: each is put into a process of its own.
 
 
+_aftermath: Final[Any] = ending
 _applying: Final[Any] = applying
 _supervising: Final[Any] = supervising
 _inplace: Final[Any] = inplace
 _transaction: Final[Any] = transaction
+_two_ways: Final[Any] = two_ways
 _new_file: Final[Any] = NewFile
 _root: Final[Any] = Root
 
@@ -282,7 +288,7 @@ def _no_sync_of_all() -> None:
 
 def _nothing_made_sure_of() -> None:
     """The parent of two killed children says what it sees."""
-    _applying.ensure_durable = lambda _root: None
+    _aftermath.ensure_durable = lambda _root: None
 
 
 def _journal_first() -> None:
@@ -290,9 +296,9 @@ def _journal_first() -> None:
     commit = _transaction.commit
 
     def early(root: Root, steps: Any, directories: Any, **settings: Any) -> Any:
-        _transaction.write_whole(root, _transaction.JOURNAL_DRAFT, _transaction.encode_journal(steps))
-        root.rename(_transaction.JOURNAL_DRAFT, _transaction.JOURNAL)
-        root.sync_directory(_transaction.TXN)
+        write_whole(root, JOURNAL_DRAFT, encode_journal(steps))
+        root.rename(JOURNAL_DRAFT, JOURNAL)
+        root.sync_directory(TXN)
         return commit(root, steps, directories, **settings)
 
     _transaction.commit = early
@@ -326,7 +332,7 @@ def _no_way_back() -> None:
     def back(_root: Root, _steps: Any) -> None:
         raise FailedError("it can't be done")
 
-    _transaction._back = back
+    _transaction.go_back = back
 
 
 def _not_discarded() -> None:
@@ -341,11 +347,11 @@ def _markers_late() -> None:
     """A marker is made when it is wanted, and takes room then."""
 
     def mark(root: Root, marker: Any) -> None:
-        if not _transaction._has(root, marker):
+        if not is_there(root, marker):
             root.create(marker).close()
-        root.sync_directory(_transaction.TXN)
+        root.sync_directory(TXN)
 
-    _transaction._mark = mark
+    _two_ways._mark = mark
 
 
 def _copied_back() -> None:
@@ -353,12 +359,12 @@ def _copied_back() -> None:
 
     def place(root: Root, pairs: Any) -> None:
         for source, path in pairs:
-            if _transaction._has(root, source):
-                _transaction.write_whole(root, (*_transaction.TXN, b"copy"), root.read(source, 1 << 20))
-                root.rename((*_transaction.TXN, b"copy"), path)
+            if is_there(root, source):
+                write_whole(root, (*TXN, b"copy"), root.read(source, 1 << 20))
+                root.rename((*TXN, b"copy"), path)
                 root.unlink(source)
 
-    _transaction._place = place
+    _two_ways._place = place
 
 
 def _no_aftermath() -> None:
@@ -367,7 +373,7 @@ def _no_aftermath() -> None:
     def aftermath(*_arguments: Any, **_more: Any) -> NoReturn:
         raise FailedError("the process that changed the root was killed")
 
-    _applying.aftermath = aftermath
+    _aftermath.aftermath = aftermath
 
 
 def _written_over() -> None:

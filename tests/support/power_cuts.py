@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any, Final
 
 from spkg.errors import FailedError, SpkgError, UnsafeError
-from spkg.install.apply import ApplyRequest, digest_of
+from spkg.install.applied import ApplyRequest, digest_of
 from spkg.install.history import installed_packages
 from spkg.install.root import Root
 from spkg.install.supervisor import apply_package

@@ -17,7 +17,7 @@ from spkg.common.documents import Document
 from spkg.errors import FailedError, RefusedError, UnsafeError
 from spkg.install import apply as applying
 from spkg.install import confined, supervisor
-from spkg.install.apply import ApplyRequest
+from spkg.install.applied import ApplyRequest, digest_of
 from spkg.install.history import installed
 from spkg.install.recovery import recover_in
 from spkg.install.status import RootState, root_state
@@ -109,7 +109,7 @@ class WholeInstaller:
 
     @property
     def digest(self) -> str:
-        return applying.digest_of(self._trusted)
+        return digest_of(self._trusted)
 
     def is_complete(self, root: Simulation) -> bool:
         """Whether a root says, before any recovery, that the package is installed and nothing left to do."""
