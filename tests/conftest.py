@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Generator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from ctypes import CDLL
-from functools import cache
+from functools import cache, wraps
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -173,24 +173,40 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         known |= values
 
 
-def measuring(item: pytest.Item | pytest.Collector) -> AbstractContextManager[None]:
+def measuring(item: pytest.Item | pytest.Collector, what: str = "") -> AbstractContextManager[None]:
     """Measure what a test runs, or sets up for others; of a sweep, just what is new."""
     measured = item.config.stash[MEASURING]
-    return nullcontext() if measured is None or not item.stash.get(NEW, True) else measured.on()
+    if measured is None or not item.stash.get(NEW, True):
+        return nullcontext()
+    return measured.on(f"{item.nodeid.partition('[')[0]} {what}")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, Any, Any]:
     """Measure what is set up for a test, if that is measured."""
-    with measuring(request.node):
+    with measuring(request.node, request.fixturename or "set up"):
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
-    """Measure a test."""
-    with measuring(pyfuncitem):
+    """Measure a test; where hypothesis draws for it, each of its runs, and not what is drawn."""
+    handle = getattr(pyfuncitem.obj, "hypothesis", None)
+    if handle is None:
+        with measuring(pyfuncitem):
+            return (yield)
+    test = handle.inner_test
+
+    @wraps(test)
+    def measured(*args: Any, **named: Any) -> None:
+        with measuring(pyfuncitem):
+            test(*args, **named)
+
+    handle.inner_test = measured
+    try:
         return (yield)
+    finally:
+        handle.inner_test = test
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -168,6 +168,9 @@ with measuring.on():
     lines.run("seen")
     lines.forked("child of what is seen")
 lines.run("unseen")
+with measuring.on():
+    lines.forked("child of what is seen")
+lines.again_and_again(measuring)
 watching.stop()
 watching.save()
 """
@@ -184,6 +187,8 @@ def run(what):
             return 3
         case "child of what is seen":
             return 4
+        case "seen late":
+            return 5
 
 def forked(what):
     child = os.fork()
@@ -191,6 +196,18 @@ def forked(what):
         run(what)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
+
+def again_and_again(measuring):
+    measuring._idle["again"] = 0.1
+    with measuring.on("again"):
+        run("seen")
+    assert 0.1 <= measuring._idle["again"] < 0.2
+    with measuring.on("again"):
+        run("seen late")
+    assert measuring._idle["again"] == 0
+    measuring._idle["again"] = 0.3
+    with measuring.on("again"):
+        run("unseen")
 """
 
 
@@ -207,5 +224,5 @@ def test_a_measured_test_is_measured_with_its_processes_and_no_other(tmp_path: P
         numbers = {*(data.lines(str(tmp_path / "lines.py")) or ())}
         found.append({line.strip() for number, line in enumerate(LINES.splitlines(), 1) if number in numbers})
     returns = [sorted(line for line in lines if line.startswith("return")) for lines in found]
-    assert sorted(returns) == [["return 2"], ["return 4"]]
+    assert sorted(returns) == [["return 2", "return 5"], ["return 4"]]  # the second child has nothing new
     assert [line for lines in found for line in lines if line == "import os"] == ["import os"]
