@@ -87,7 +87,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 def names_part(path: Path, part: str) -> bool:
     """Say whether a module of tests has any of a part: its text says so."""
     text = path.read_text(encoding="utf-8")
-    return f'part("{part}"' in text or (part == "fuzz" and "hypothesis" in text)
+    return f'part("{part}"' in text or f'part="{part}"' in text or (part == "fuzz" and "hypothesis" in text)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -15,6 +15,7 @@ from spkg.install.root import Root
 from tests.support.commands import run
 from tests.support.installation import APPLY, events, furnish_root, tree
 from tests.support.kit import CONTENTS, Draft, file
+from tests.support.sampling import few
 
 RESCUE: Final = ("apply", "rescue.spkg", *APPLY, "--unsafe-force")
 HOWS: Final = pytest.mark.parametrize("how", [(), ("--in-place",)], ids=["all or nothing", "in place"])
@@ -61,7 +62,7 @@ KINDS: Final[dict[str, Callable[[Path], object]]] = {
     "FIFO": os.mkfifo,
     "huge": huge,
 }
-kinds = pytest.mark.parametrize("kind", KINDS)
+kinds = pytest.mark.parametrize("kind", few(KINDS, every=3, part="fuzz"))
 
 
 def status() -> dict[str, Any]:
@@ -103,8 +104,8 @@ def test_a_sound_record_is_shown() -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    [{name: wrong} for name in ENTRY for wrong in (True, 0.5, {"x": 1})]
-    + [
+    [
+        *few(({name: wrong} for name in ENTRY for wrong in (True, 0.5, {"x": 1})), every=4, part="fuzz"),
         {"signers": [5]},
         {"signers": [None]},
         {"changes": [5]},
@@ -339,12 +340,20 @@ def test_a_sound_checkpoint_is_shown() -> None:
 @pytest.mark.parametrize(
     "broken",
     [
-        {name: wrong}
-        for name in AT
-        for wrong in (None, 0.5, ["initial"], {"x": 1}, "x")
-        if (name, wrong) != ("package", "x")
-    ]
-    + [{"command": True}, {"failed": 0}, {"package": 5}],
+        *few(
+            (
+                {name: wrong}
+                for name in AT
+                for wrong in (None, 0.5, ["initial"], {"x": 1}, "x")
+                if (name, wrong) != ("package", "x")
+            ),
+            every=3,
+            part="fuzz",
+        ),
+        {"command": True},
+        {"failed": 0},
+        {"package": 5},
+    ],
 )
 def test_a_checkpoint_with_a_value_of_another_type_is_damaged(broken: dict[str, Any]) -> None:
     Path("root/.spkg/checkpoint").write_text(json.dumps(AT | broken))

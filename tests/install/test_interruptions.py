@@ -672,7 +672,7 @@ def test_without_room_there_is_the_old_tree_or_the_new_one(
 ) -> None:
     request = {"scenario": name, "desk": str(tmp_path), "kind": kind, "what": what, "seed": None}
     begin = int(what == "killed")
-    first, step = stride(43, begin, share=4, begin=begin) if begin else stride(7)
+    first, step = stride(43, begin, share=4, begin=begin) if begin else stride(29)
 
     found = elsewhere("fill", {**request, "first": first, "step": step})
 

@@ -14,6 +14,7 @@ import pytest
 from spkg.report.agent_page import agent_page
 from tests.judges.programs import must
 from tests.support.agent_statuses import FULL, STATUS
+from tests.support.sampling import few
 
 FLAGS: Final = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
@@ -81,8 +82,8 @@ def is_text(one: Pixel, ground: Pixel) -> bool:
     return sum(abs(a - b) for a, b in zip(one, ground, strict=True)) > 200
 
 
-@pytest.mark.parametrize("width", [900, 500])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", few([900, 500], every=2, part="judges"))
+@pytest.mark.parametrize("dark", few([False, True], every=2, first=1, part="judges"), ids=["light", "dark"])
 def test_the_page_is_drawn_as_the_reader_likes_it(tmp_path: Path, width: int, *, dark: bool) -> None:
     page = agent_page(FULL, ENTRIES, "2026-01-31T12:00:05Z")
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 from random import Random
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
+
+import pytest
 
 __all__ = [
     "PROOF",
@@ -21,6 +23,7 @@ __all__ = [
     "Slice",
     "amount",
     "chance",
+    "few",
     "least",
     "numbers",
     "of_commit",
@@ -119,6 +122,15 @@ def amount(whole: int, otherwise: int) -> int:
 def least(whole: int) -> int:
     """Return what of a lower bound on a whole sweep is left for this run's slice; never less than nothing."""
     return whole // SLICE.of
+
+
+def few(cases: Iterable[object], *, every: int, part: str, first: int = 0) -> list[Any]:
+    """Return the cases of a test: each *every*-th for the short suite, the others for a part of the proof."""
+    later = (pytest.mark.proof, pytest.mark.part(part, turns=True))
+    return [
+        pytest.param(case, marks=() if number % every == first else later)
+        for number, case in enumerate(cases)
+    ]
 
 
 def chance(name: str) -> Random:

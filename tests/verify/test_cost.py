@@ -28,6 +28,7 @@ from tests.support.kit import (
     root,
     signer,
 )
+from tests.support.sampling import few
 
 FACTOR = 5
 """What is untrusted costs at most so many times what a small good package does."""
@@ -140,7 +141,7 @@ def cost(octets: bytes, directory: Path) -> int:
     return int(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("kind", [namesakes, ladder, same_name])
+@pytest.mark.parametrize("kind", few([namesakes, ladder, same_name], every=3, part="fuzz"))
 def test_what_nobody_trusts_costs_little_and_grows_with_its_size(
     kind: Callable[[int], bytes], tmp_path: Path
 ) -> None:

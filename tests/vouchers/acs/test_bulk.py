@@ -34,7 +34,7 @@ from tests.support.issuing import process, run_killed, wait
 from tests.support.kit import AT
 from tests.support.planted_tree import listing
 from tests.support.postgres import new_database, postgres
-from tests.support.sampling import amount, chance
+from tests.support.sampling import amount, chance, few
 from vouchers.acs.bulk import DEVICES_AT_ONCE
 from vouchers.acs.ledger import SerialState
 
@@ -122,7 +122,7 @@ def test_a_process_that_signs_and_is_killed_is_told_and_its_batch_goes_on() -> N
 @pytest.mark.parametrize(
     ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
-@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("whole", few([False, True], every=2, part="vouchers"))
 def test_an_interrupt_leaves_nobody_behind(
     number: signal.Signals, status: int, word: str, *, whole: bool
 ) -> None:
@@ -158,7 +158,7 @@ KILLED: Final = amount(4000, 400)
 
 
 @pytest.mark.part("vouchers")
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.proof)])
 def test_a_run_killed_at_random_is_completed_by_the_same_batch(kind: str) -> None:
     dice = chance(kind)
     url = "ledger.db" if kind == "sqlite" else postgres().url(new_database())

@@ -29,6 +29,7 @@ from tests.support.ledger_kit import (
     want,
     wants,
 )
+from tests.support.sampling import few
 from vouchers.acs.ledger import Ledger, Reservation, SerialState, terms_of
 from vouchers.acs.ledger_audit import MOST_PROBLEMS, audit_ledger
 from vouchers.acs.ledger_journal import GENESIS, SERIALS_AT_ONCE
@@ -307,10 +308,11 @@ def test_an_empty_ledger_passes(ledger: Ledger) -> None:
     assert (audit.entries, audit.serials, audit.head, audit.problems) == (0, 0, GENESIS, ())
 
 
-@pytest.mark.parametrize(("statement", "problems"), TAMPERED.values(), ids=TAMPERED)
+@pytest.mark.parametrize("what", few(TAMPERED, every=3, part="vouchers"))
 def test_whatever_is_changed_behind_the_journal_is_found(
-    database: Database, ledger: Ledger, statement: str, problems: list[str]
+    database: Database, ledger: Ledger, what: str
 ) -> None:
+    statement, problems = TAMPERED[what]
     fill(ledger)
     assert found(ledger) == []
 
