@@ -23,6 +23,7 @@ __all__ = [
     "endow",
     "group_of_list",
     "is_portable",
+    "set_mode",
     "set_owner",
 ]
 
@@ -40,6 +41,8 @@ MASK: Final = 0x10
 EVERYBODY: Final = 0x20
 NO_LIST: Final = frozenset({errno.ENODATA, errno.EOPNOTSUPP, errno.ENOSYS})
 """Errors for a file without a list, and for a file system without lists."""
+NO_MODES: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
+"""Errors of a file system without modes and owners, as one in user space; vfat passes over them."""
 UNMAPPED: Final = 0xFFFFFFFF
 """The identifier of a user or group that this user namespace does not know."""
 
@@ -119,6 +122,15 @@ def set_owner(descriptor: int, owner: tuple[int, int]) -> None:
     try:
         os.fchown(descriptor, *owner)
     except OSError as exc:
-        # Not allowed, or unknown in this user namespace.
-        if exc.errno not in {errno.EPERM, errno.EINVAL}:
+        # Not allowed, or unknown in this user namespace, or there are none.
+        if exc.errno not in NO_MODES | {errno.EPERM, errno.EINVAL}:
+            raise
+
+
+def set_mode(place: int | str, mode: int) -> None:
+    """Set the mode of an open file or of a path, where the file system has modes."""
+    try:
+        os.chmod(place, mode)  # noqa: PTH101 - mostly a descriptor
+    except OSError as exc:
+        if exc.errno not in NO_MODES:
             raise

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from spkg.install.heritage import NO_HERITAGE, Heritage, drop_list, endow, set_owner
+from spkg.install.heritage import NO_HERITAGE, Heritage, drop_list, endow, set_mode, set_owner
 from spkg.install.tree_path import Parts, shown
 
 __all__ = ["NewFile"]
@@ -49,7 +49,7 @@ class NewFile:
             if owner is not None:
                 set_owner(self._descriptor, owner)
             drop_list(self._descriptor)  # first, since with a list, the mode sets its mask only
-            os.fchmod(self._descriptor, mode)
+            set_mode(self._descriptor, mode)
             if heritage != NO_HERITAGE:
                 endow(self._descriptor, mode, heritage)
         except OSError as exc:

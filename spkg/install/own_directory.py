@@ -90,7 +90,10 @@ def check_own(root: Root) -> None:
         raise RefusedError(f"{shown(OWN)} must be a directory: the installer keeps its own files there")
     if found.st_uid not in {0, os.geteuid()} or found.st_mode & OTHERS_WRITE:
         # Its staged files are not checked again, and its journal is carried out.
-        hint = "change its owner to root or the installing user, and its mode to 0700"
+        hint = (
+            "change its owner to root or the installing user, and its mode to 0700; a file system without "
+            "modes has to be mounted for one user, as with the option umask=022"
+        )
         raise RefusedError(f"{shown(OWN)} can be changed by other users", hint=hint)
     if root.fixed(OWN) is None and not root.writable(OWN):
         raise permission_refusal(OWN)

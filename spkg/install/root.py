@@ -11,10 +11,10 @@ from contextlib import suppress
 from typing import Final
 
 from spkg.format.paths import OWN_DIRECTORY
-from spkg.install.heritage import ACCESS_LIST, DEFAULT_LIST, NO_HERITAGE, Heritage, endow, set_owner
+from spkg.install.heritage import ACCESS_LIST, DEFAULT_LIST, NO_HERITAGE, Heritage, endow, set_mode, set_owner
 from spkg.install.new_file import NewFile
 from spkg.install.readable_root import NO_ATTRIBUTES, ReadableRoot, descriptor_at
-from spkg.install.system_calls import OPEN_DIRECTORY, exchange_names, sync_file_system
+from spkg.install.system_calls import FUSE, OPEN_DIRECTORY, exchange_names, sync_file_system
 from spkg.install.tree_path import Parts, shown
 from spkg.install.tree_removal import LISTABLE, remove_beneath
 
@@ -59,7 +59,7 @@ class Root(ReadableRoot):
             descriptor = os.open(name, flags, 0o600, dir_fd=parent)
             try:
                 if os.fstat(descriptor).st_mode & 0o600 != 0o600:  # the umask takes that from its owner, too
-                    os.fchmod(descriptor, 0o600)
+                    set_mode(descriptor, 0o600)
             except OSError:
                 os.close(descriptor)
                 raise
@@ -94,10 +94,10 @@ class Root(ReadableRoot):
             os.mkdir(name, 0o700, dir_fd=parent)
             with descriptor_at(name, OPEN_DIRECTORY, parent) as made:
                 try:
-                    os.chmod(f"/proc/self/fd/{made}", mode)  # noqa: PTH101 - the umask may forbid opening it
+                    set_mode(f"/proc/self/fd/{made}", mode)  # the umask may forbid opening it
                 except FileNotFoundError:  # there is no /proc
                     with descriptor_at(b".", LISTABLE, made) as listable:
-                        os.fchmod(listable, mode)
+                        set_mode(listable, mode)
                 if path == (OWN_DIRECTORY,):
                     with descriptor_at(b".", LISTABLE, made) as listable:
                         _disown(listable)
@@ -126,7 +126,8 @@ class Root(ReadableRoot):
 
         def make(parent: int, name: bytes) -> None:
             os.mkdir(name, 0o700, dir_fd=parent)
-            os.chmod(name, 0o700, dir_fd=parent)  # the umask may forbid opening it
+            with suppress(OSError):
+                os.chmod(name, 0o700, dir_fd=parent)  # the umask may forbid opening it
             with descriptor_at(name, LISTABLE, parent) as made:
                 set_owner(made, (found.st_uid, found.st_gid))
                 for attribute, octets in attributes.items():
@@ -135,7 +136,7 @@ class Root(ReadableRoot):
                     except OSError as exc:
                         if exc.errno not in UNKNOWN_ATTRIBUTE:
                             raise
-                os.fchmod(made, stat.S_IMODE(found.st_mode))
+                set_mode(made, stat.S_IMODE(found.st_mode))
 
         self._at(path, make)
 
@@ -157,7 +158,8 @@ class Root(ReadableRoot):
         try:
             self._between(path, obstacle, rename)
         except OSError as exc:
-            if exc.errno != errno.EXDEV and exc.errno not in NOT_EMPTY:
+            # A file system in user space gives its own reasons.
+            if exc.errno != errno.EXDEV and exc.errno not in NOT_EMPTY and self.kind != FUSE:
                 raise
             return exc.errno != errno.EXDEV
         raise ValueError("the obstacle was empty")

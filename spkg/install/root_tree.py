@@ -6,6 +6,7 @@ A :class:`AnyTree` is only read, never changed; :class:`RootTree` reads a real o
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import Final, Protocol
 
@@ -13,7 +14,7 @@ from spkg.common.frozen import dataclass
 from spkg.errors import HostError, os_problem
 from spkg.format.paths import OWN_DIRECTORY
 from spkg.install.heritage import Heritage
-from spkg.install.root import Root
+from spkg.install.readable_root import ReadableRoot
 from spkg.install.tree_path import Parts
 from spkg.install.upper_layer import TMPFS, upper_layer
 
@@ -22,7 +23,7 @@ __all__ = ["OWN", "AnyTree", "EntryKind", "Room", "RootTree", "TreeEntry"]
 OWN: Final[Parts] = (OWN_DIRECTORY,)
 """The installer's own directory."""
 FOLDING: Final = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "cifs", "smb3", "hfs", "hfsplus"})
-"""File systems that ignore the case of names."""
+"""Types of file systems that ignore the case of names."""
 
 STATUS_BLOCK: Final = 512
 """The unit in which the status of a file counts what it takes."""
@@ -148,7 +149,11 @@ class RootTree:
     """
 
     def __init__(
-        self, root: Root, *, reusable: tuple[int, int] = (0, 0), space: os.statvfs_result | None = None
+        self,
+        root: ReadableRoot,
+        *,
+        reusable: tuple[int, int] = (0, 0),
+        space: os.statvfs_result | None = None,
     ) -> None:
         self._root = root
         self._space = space
@@ -165,7 +170,7 @@ class RootTree:
             point[len(above) :] for point in points if point[: len(above)] == above and point != above
         )
         nearest = max((point for point in points if above[: len(point)] == point), key=len, default=())
-        self.folds = points.get(nearest, b"").decode() in FOLDING
+        self.folds = _ignores_case(root, points.get(nearest, b"").decode())
         self._upper = upper_layer(mounts, above) if self.layered else None
 
     def entry(self, path: Parts) -> TreeEntry | None:
@@ -229,7 +234,23 @@ class RootTree:
         )
 
 
-def _mount_table(root: Root) -> tuple[list[list[bytes]], bytes]:
+def _ignores_case(root: ReadableRoot, kind: str) -> bool:
+    """Whether a name is found in another spelling, which a FUSE does not say, nor an ext4.
+
+    Args:
+        root: The root; once anything was installed, at least the installer's own directory is there.
+        kind: The type of its file system, if there is no name to try it with.
+    """
+    with suppress(OSError):
+        names = root.names(())
+        for name in names:
+            other = name.swapcase()
+            if other not in names:
+                return root.status((other,)) is not None
+    return kind in FOLDING
+
+
+def _mount_table(root: ReadableRoot) -> tuple[list[list[bytes]], bytes]:
     """Return the fields of all mounts, and the real path of a root.
 
     Raises:

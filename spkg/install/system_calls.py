@@ -9,6 +9,7 @@ from typing import Final
 from spkg.install.tree_path import Parts, shown
 
 __all__ = [
+    "FUSE",
     "OPEN_DIRECTORY",
     "OVERLAYFS",
     "exchange_names",
@@ -34,6 +35,8 @@ EXCHANGE: Final = 1 << 1
 """RENAME_EXCHANGE."""
 NO_EXCHANGE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 """Errors of a kernel or file system that can't exchange two names."""
+FUSE: Final = 0x65735546
+"""The type of a file system in user space, as the kernel reports it."""
 OVERLAYFS: Final = 0x794C7630
 """The type of an overlayfs, as the kernel reports it."""
 STATFS_OCTETS: Final = 256

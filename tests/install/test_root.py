@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from random import Random
 from threading import Barrier, Thread, current_thread, main_thread
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ from spkg.install import system_calls
 from spkg.install.beneath import STAY, Resolver
 from spkg.install.new_file import COPY_CHUNK, WRITE_BACK, NewFile
 from spkg.install.root import Root
-from spkg.install.system_calls import RACES
+from spkg.install.system_calls import FUSE, RACES
 from spkg.install.tree_path import Parts, shown, split
 from spkg.install.tree_removal import DEEP, MANY_NAMES, SIDE_BY_SIDE
 from tests.support.namespaces import bind, in_memory, isolated, mount_memory, not_judged
@@ -474,7 +474,7 @@ def test_a_new_file_whose_mode_can_not_be_set_is_closed(root: Root, monkeypatch:
     def refuse(descriptor: int, mode: int) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
-    monkeypatch.setattr(os, "fchmod", refuse)
+    monkeypatch.setattr(os, "chmod", refuse)
     before, opened = os.umask(0o777), descriptors()
     try:
         with pytest.raises(PermissionError, match="/fresh"):
@@ -1099,3 +1099,51 @@ def remove_a_deep_tree_with_a_mount(place: Path) -> None:
 )
 def test_nothing_at_a_mount_is_changed(tmp_path: Path, work: Callable[[Path], None]) -> None:
     isolated(work, tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_modes_and_owners_is_no_error(
+    number: int, root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    for name in ("chmod", "fchmod", "fchown"):
+        monkeypatch.setattr(f"spkg.install.heritage.os.{name}", refused)
+
+    root.mkdir((b"made",), 0o750)
+    made = root.create((b"made", b"file"))
+    made.set_mode(0o640, (1, 1))
+    made.close()
+
+    assert root.status((b"made", b"file")) is not None
+
+
+def test_another_error_for_a_mode_is_one(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr("spkg.install.heritage.os.chmod", refused)
+
+    with pytest.raises(OSError, match="/made"):
+        root.mkdir((b"made",), 0o750)
+
+
+@pytest.mark.parametrize("kind", [FUSE, 0])
+def test_a_file_system_in_user_space_has_its_own_reasons_not_to_replace_a_directory(
+    kind: int, root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in ((b"moving",), (b".spkg",), (b".spkg", b"full"), (b".spkg", b"full", b"it")):
+        root.mkdir(path, 0o700)
+    root.kind = kind
+
+    def refused(*_: object, **__: object) -> NoReturn:
+        raise PermissionError(errno.EPERM, "operation not permitted")
+
+    monkeypatch.setattr("spkg.install.root.os.rename", refused)
+
+    if kind == FUSE:
+        assert root.can_move((b"moving",), (b".spkg", b"full"))
+    else:
+        with pytest.raises(PermissionError):
+            root.can_move((b"moving",), (b".spkg", b"full"))

@@ -7,6 +7,9 @@ directories are.  So a :class:`Simulation` is what is seen now, and can tell all
 
 A simulation may be an overlayfs: what was planted lies in a lower layer.  A directory of it can't be renamed,
 and what changes or gets another name is copied up before, with the directories above it, which takes room.
+
+Or a vfat: it ignores the case of names and the dots at their ends, has no second names and no modes, and
+can't exchange two names.
 """
 
 import errno
@@ -28,6 +31,8 @@ from tests.support.naive_installer import Directory, File, Garden, Link, Parts, 
 
 ROOT: Final = 1
 """The inode of the root."""
+FAT_MODE: Final = 0o755
+"""The mode of everything on a vfat."""
 TYPES: Final = {stat.S_IFREG: File, stat.S_IFLNK: Link, stat.S_IFIFO: Special}
 
 
@@ -131,6 +136,7 @@ class Simulation(Root):
         disk: What is there, all of it durable; from now on it is the simulation's.
         lower: The inodes in the lower layer of an overlayfs; None for another file system.
         raised: Those of them that are copied up.
+        fat: Whether it is a vfat.
     """
 
     room: int = 1 << 20
@@ -140,13 +146,19 @@ class Simulation(Root):
     """Is told every primitive and its path before it is done, and may raise in its place."""
 
     def __init__(
-        self, disk: Disk | None = None, lower: Iterable[int] | None = None, raised: Iterable[int] = ()
+        self,
+        disk: Disk | None = None,
+        lower: Iterable[int] | None = None,
+        raised: Iterable[int] = (),
+        *,
+        fat: bool = False,
     ) -> None:
         self._durable = {ROOT: Inode(stat.S_IFDIR, 0o755)} if disk is None else disk
         self.kind = 0
         self.layered = lower is not None
         self._lower = set(lower or ())
         self._raised = set(raised)
+        self._fat = fat
         self._disk = {number: inode.copy() for number, inode in self._durable.items()}
         self._born: Disk = {}
         self._log: list[Change | Sync] = []
@@ -199,7 +211,7 @@ class Simulation(Root):
         return Simulation(disk, set(disk) - own, {ROOT})
 
     def _of(self, disk: Disk) -> "Simulation":
-        made = Simulation(disk, self._lower if self.layered else None, self._raised)
+        made = Simulation(disk, self._lower if self.layered else None, self._raised, fat=self._fat)
         made.room = self.room
         return made
 
@@ -362,6 +374,8 @@ class Simulation(Root):
         self._change(Entries(((parent, name, None), (other, new, moving))))
 
     def exchange(self, one: Parts, other: Parts) -> bool:
+        if self._fat:
+            return False
         self.tap("exchange", other)
         parent, name = self._place(one)
         others, new = self._place(other)
@@ -372,7 +386,7 @@ class Simulation(Root):
         self.tap("link", destination)
         inode = self._find(source)
         parent, name = self._place(destination)
-        if self._disk[inode].type == stat.S_IFDIR:
+        if self._fat or self._disk[inode].type == stat.S_IFDIR:
             raise _error(errno.EPERM, source)
         if name in self._disk[parent].entries:
             raise _error(errno.EEXIST, destination)
@@ -483,6 +497,7 @@ class Simulation(Root):
 
     def _make(self, type_: int, mode: int, contents: bytes = b"") -> int:
         number = next(self._numbers)
+        mode = FAT_MODE if self._fat else mode
         self._disk[number] = Inode(type_, mode, contents)
         self._born[number] = Inode(type_, mode, contents)
         return number
@@ -502,6 +517,8 @@ class Simulation(Root):
                 there = self._disk[directory].entries.get(name)
                 if any(one is not None and self._disk[one].fixed for one in (directory, there, inode)):
                     raise _error(errno.EPERM, (name,))
+        if self._fat and isinstance(change, Mode):
+            return  # and says nothing
         change.apply(self._disk)
         self._log.append(change)
 
@@ -512,10 +529,18 @@ class Simulation(Root):
             inode = self._disk[number]
             if inode.type != stat.S_IFDIR:
                 raise _error(errno.ELOOP if inode.type == stat.S_IFLNK else errno.ENOTDIR, path)
-            if name not in inode.entries:
+            spelled = self._spelled(inode, name)
+            if spelled not in inode.entries:
                 raise _error(errno.ENOENT, path)
-            number = inode.entries[name]
+            number = inode.entries[spelled]
         return number
+
+    def _spelled(self, directory: Inode, name: bytes) -> bytes:
+        """Return how a name is spelled in a directory, or would be."""
+        if not self._fat or name in directory.entries:
+            return name
+        short = name.rstrip(b".")
+        return next((one for one in directory.entries if one.lower() == short.lower()), short)
 
     def _has(self, path: Parts) -> bool:
         try:
@@ -531,7 +556,8 @@ class Simulation(Root):
         return number
 
     def _place(self, path: Parts) -> tuple[int, bytes]:
-        return self._directory_at(path[:-1]), path[-1]
+        directory = self._directory_at(path[:-1])
+        return directory, self._spelled(self._disk[directory], path[-1])
 
 
 class SimulatedFile(NewFile):

@@ -102,6 +102,8 @@ class Scenario:
     """Whether the tree lies in the lower layer of an overlayfs, in the simulation."""
     room: int = 1 << 20
     """How many blocks and inodes are free then."""
+    fat: bool = False
+    """Whether it is on a vfat, in the simulation."""
 
     def __str__(self) -> str:
         return self.name
@@ -115,7 +117,7 @@ class Scenario:
 
     @cached_property
     def _start(self) -> Simulation:
-        root = Simulation()
+        root = Simulation(fat=self.fat)
         root.plant(self.garden)
         if self.again:
             install_plan(root, EMPTY.plan, "1")
@@ -272,5 +274,10 @@ SCENARIOS: Final = (
         for scenario in PLAIN
         for name, room in (("layered", 1 << 20), ("without copies", NO_COPIES))
         if scenario.name in {"replaced", "chain", "out of a tree", "kinds", "format", "many"}
+    ),
+    *(
+        replace(scenario, name=f"{scenario.name}, vfat", fat=True)
+        for scenario in PLAIN
+        if scenario.name in {"first", "out of a tree", "versions", "many"}
     ),
 )
