@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from vouchers.acs.bulk import BulkOrder, BulkReport, issue_bulk
     from vouchers.acs.device_list import ListedDevice, read_devices
     from vouchers.acs.issuer import Issued, VoucherIssuer, sign_numbered
-    from vouchers.acs.ledger import Ledger, LedgerEntry
+    from vouchers.acs.ledger import Ledger
+    from vouchers.acs.ledger_entry import LedgerEntry
     from vouchers.acs.request import set_vouchers_request
     from vouchers.acs.templates import Template, load_options
     from vouchers.acs.voucher_form import VoucherForm
@@ -103,10 +104,8 @@ _MODULES: Final = {
         "VoucherIssuer",
         "sign_numbered",
     ),
-    "acs.ledger": (
-        "LedgerEntry",
-        "Ledger",
-    ),
+    "acs.ledger": ("Ledger",),
+    "acs.ledger_entry": ("LedgerEntry",),
     "acs.request": ("set_vouchers_request",),
     "acs.templates": (
         "Template",

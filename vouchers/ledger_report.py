@@ -1,6 +1,8 @@
 """What ``spkg voucher ledger`` prints, for people and for programs."""
 
+import json
 from collections.abc import Iterator
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from spkg.common.documents import Document
@@ -8,14 +10,15 @@ from spkg.common.printable import amount
 from spkg.report.lines import Line, Tone, columns
 
 if TYPE_CHECKING:  # a command imports only what it prints
-    from vouchers.acs.ledger import LedgerEntry
     from vouchers.acs.ledger_audit import Audit
+    from vouchers.acs.ledger_entry import LedgerEntry
     from vouchers.acs.ledger_journal import JournalEntry
     from vouchers.acs.ledger_statistics import LedgerStatistics
 
 __all__ = [
     "audit_document",
     "audit_lines",
+    "entry_cells",
     "entry_document",
     "entry_line",
     "journal_line",
@@ -28,7 +31,13 @@ MAX_RANGES: Final = 60
 
 def entry_document(entry: "LedgerEntry") -> Document:
     """Return an entry of the ledger as JSON."""
-    return {**vars(entry), "state": entry.state.value}
+    return {name: value.value if isinstance(value, Enum) else value for name, value in vars(entry).items()}
+
+
+def entry_cells(entry: "LedgerEntry") -> Iterator[object]:
+    """Yield the cells of an entry of the ledger in a table."""
+    for value in entry_document(entry).values():
+        yield json.dumps(value) if isinstance(value, tuple | bool) else value
 
 
 def entry_line(entry: "LedgerEntry") -> Line:

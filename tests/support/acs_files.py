@@ -14,7 +14,8 @@ from click.testing import Result
 from spkg.cwmp.envelopes import read_message
 from tests.support.kit import KEYS, root
 from tests.support.voucher_kit import DEVICE, pem, signatory
-from vouchers.acs.ledger import Ledger, LedgerEntry, SerialState
+from vouchers.acs.ledger import Ledger
+from vouchers.acs.ledger_entry import LedgerEntry, SerialState
 from vouchers.acs.templates import load_options
 from vouchers.model import DeviceId, Voucher
 from vouchers.signature.sign import VoucherSigner

@@ -16,7 +16,9 @@ from tests.support import postgres as server
 from tests.support.kit import AT
 from tests.support.postgres import USER, postgres
 from tests.support.voucher_kit import DEVICE
-from vouchers.acs.ledger import Ledger, LedgerEntry, Reservation, SerialState, Want
+from vouchers.acs.ledger import Ledger
+from vouchers.acs.ledger_entry import LedgerEntry, SerialState
+from vouchers.acs.ledger_wants import Reservation, Want
 from vouchers.acs.templates import Template
 from vouchers.model import DeviceId, Mode
 from vouchers.months import Units
@@ -79,19 +81,36 @@ def opened(database: Database, at: datetime = AT) -> Ledger:
 
 def reserved(serial: int, number: int, template: Template = IPTV, **changes: Any) -> LedgerEntry:
     """Return the entry of a number that was just taken for an Option of a device."""
+    option = template.option(serial, device(number))
     entry = LedgerEntry(
         serial=serial,
         oui="00D09E",
         product_class="Gateway",
         serial_number=f"{number:06}",
         option=template.ident,
-        digest=content_of(template.option(serial, device(number))).hex(),
+        digest=content_of(option).hex(),
         signer="",
         batch=None,
         state=SerialState.RESERVED,
         reserved_at=NOW,
         issued_at=None,
         voided_at=None,
+        manufacturer=option.device.manufacturer,
+        description=option.description,
+        mode=option.mode,
+        start=None if option.start is None else write_time(option.start),
+        duration=option.duration,
+        duration_units=option.units,
+        transferable=option.transferable,
+        extras=option.extra,
+        end=None,
+        end_estimated=False,
+        renews=None,
+        renewed_by=None,
+        renewal_duration=None,
+        renewal_units=None,
+        revokes=None,
+        revoked_by=None,
     )
     return replace(entry, **changes)
 

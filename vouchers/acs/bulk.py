@@ -16,7 +16,8 @@ from typing import Final
 from spkg.common.atomic_output import bulk_directory, write_all
 from spkg.common.digests import Digest
 from vouchers.acs.device_list import ListedDevice, read_devices
-from vouchers.acs.ledger import Ledger, Want, terms_of
+from vouchers.acs.ledger import Ledger
+from vouchers.acs.ledger_wants import Want, terms_of
 from vouchers.acs.serial_log import SerialLog
 from vouchers.acs.signing import SignedVouchers, SigningWork, TakenVouchers
 from vouchers.acs.signing_pool import SigningPool

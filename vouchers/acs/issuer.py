@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from spkg.common.digests import Digest
 from spkg.errors import FormatError, RefusedError, UsageError
-from vouchers.acs.ledger import MAX_SERIAL, Ledger, Want
+from vouchers.acs.ledger import Ledger
+from vouchers.acs.ledger_reserve import MAX_SERIAL
+from vouchers.acs.ledger_wants import Want
 from vouchers.acs.templates import Template
 from vouchers.model import DeviceId, Voucher
 from vouchers.signature.sign import VoucherSigner

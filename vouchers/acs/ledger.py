@@ -7,20 +7,20 @@ is never reserved again.  Each change is an entry of the journal.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
+from enum import Enum
 from itertools import islice
-from secrets import randbelow, token_hex
+from secrets import token_hex
 from types import TracebackType
 from typing import Any, Final, Self
 
 import sqlalchemy
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from spkg.common.times import write_time
 from spkg.errors import HostError, RefusedError, UsageError
 from vouchers.acs.ledger_database import LedgerDatabase
+from vouchers.acs.ledger_entry import LedgerEntry, SerialState, entry_columns, entry_of
 from vouchers.acs.ledger_journal import (
     JournalEntry,
     JournalWriter,
@@ -29,66 +29,17 @@ from vouchers.acs.ledger_journal import (
     check_reason,
     journal_page,
 )
-from vouchers.acs.ledger_tables import (
-    BATCH_DEVICES,
-    BATCHES,
-    ENTRIES,
-    MAX_BATCH,
-    NEXT,
-    LedgerEntry,
-    SerialState,
-    device_columns,
-    entry_of,
-)
+from vouchers.acs.ledger_reserve import Reserving, other_terms, terms_of_batch
+from vouchers.acs.ledger_tables import ENTRIES
 from vouchers.acs.ledger_versions import open_tables
-from vouchers.acs.templates import NOBODY, Template
-from vouchers.model import DeviceId, Voucher
-from vouchers.signature.option_elements import content_of
+from vouchers.acs.ledger_wants import Reservation, Want
 
-__all__ = [
-    "MAX_BATCH",
-    "MAX_SERIAL",
-    "Ledger",
-    "LedgerEntry",
-    "Reservation",
-    "SerialState",
-    "Want",
-    "terms_of",
-]
+__all__ = ["Ledger"]
 
-MAX_SERIAL: Final = (1 << 32) - 1
-"""The largest serial number: GetOptions reports it as an unsignedInt."""
 ROUNDS: Final = 64
 """How often to try again if the numbers are taken."""
 ROWS_AT_ONCE: Final = 1000
 """The number of entries read at a time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Want:
-    """A voucher to issue: Options for one device."""
-
-    device: DeviceId
-    templates: tuple[Template, ...]
-
-    def voucher(self, serials: Sequence[int]) -> Voucher:
-        """Return the voucher with serial numbers, one for each Option.
-
-        Raises:
-            ValueError: The voucher would be invalid.
-        """
-        pairs = zip(self.templates, serials, strict=True)
-        return Voucher(options=tuple(template.option(serial, self.device) for template, serial in pairs))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reservation:
-    """The answer of the ledger to a request."""
-
-    serials: tuple[int, ...] = ()
-    """The serial number of each Option; empty if the request is refused."""
-    refusal: str | None = None
-    """Why the request is refused; None if it is not."""
 
 
 class Ledger:
@@ -171,28 +122,24 @@ class Ledger:
             RefusedError: The batch was begun with other terms.
             HostError: The database can't be used, or there are no numbers left.
         """
-        outcomes: dict[int, Reservation] = {}
-        waiting = self._first_of_each(wants, batch, outcomes)
+        asked = Reserving(
+            database=self._database,
+            run=run,
+            batch=batch,
+            signer=signer,
+            unpredictable=unpredictable,
+            terms=terms,
+        )
+        asked.add(wants)
         for _ in range(ROUNDS):
-            if not waiting:
-                return [outcomes[index] for index in range(len(wants))]
+            if not asked.waiting:
+                break
             # Found or taken in one transaction, in which nobody else writes.
             with self._writing() as (connection, journal):
-                if batch is not None:
-                    known = _terms(connection, batch)
-                    if terms is not None and known not in {None, terms}:
-                        raise _other_terms(batch)
-                    self._find(connection, waiting, batch, run, signer, outcomes)
-                if waiting:
-                    self._take(
-                        *(connection, journal, waiting, batch, run, signer, outcomes),
-                        unpredictable=unpredictable,
-                    )
-                    if batch is not None and terms is not None and known is None:
-                        connection.execute(sqlalchemy.insert(BATCHES).values(batch=batch, terms=terms))
-        if not waiting:
-            return [outcomes[index] for index in range(len(wants))]
-        raise HostError(f"{self._name}: too few serial numbers are left")
+                asked.answer(connection, journal, write_time(self._clock()))
+        if asked.waiting:
+            raise HostError(f"{self._name}: too few serial numbers are left")
+        return [asked.outcomes[index] for index in range(len(wants))]
 
     def check_terms(self, batch: str, terms: str) -> None:
         """Make sure that a batch was not begun with other Options.
@@ -202,9 +149,9 @@ class Ledger:
             HostError: The database can't be read.
         """
         with self._database.transaction(writes=False) as connection:
-            known = _terms(connection, batch)
+            known = terms_of_batch(connection, batch)
         if known not in {None, terms}:
-            raise _other_terms(batch)
+            raise other_terms(batch)
 
     def confirm(self, serials: Sequence[int]) -> None:
         """Record that a voucher has been issued.
@@ -309,10 +256,10 @@ class Ledger:
             UsageError: A value has characters that are not printable.
             HostError: The database can't be read, or is damaged.
         """
-        query = sqlalchemy.select(ENTRIES).order_by(ENTRIES.c.serial).limit(ROWS_AT_ONCE)
+        query = sqlalchemy.select(*entry_columns()).order_by(ENTRIES.c.serial).limit(ROWS_AT_ONCE)
         for name, value in wanted.items():
             if value is not None:
-                plain = value.value if isinstance(value, SerialState) else value
+                plain = value.value if isinstance(value, Enum) else value
                 query = query.where(ENTRIES.c[name] == _plain(name, plain))
         last = -1
         while True:
@@ -339,101 +286,6 @@ class Ledger:
                 return
             last = some[-1].number
 
-    def _first_of_each(
-        self, wants: Sequence[Want], batch: str | None, outcomes: dict[int, Reservation]
-    ) -> dict[int, Want]:
-        """Return the requests by their index; of one device in a batch only the first."""
-        if batch is None:
-            return dict(enumerate(wants))
-        first: dict[tuple[str, str, str], int] = {}
-        for index, want in enumerate(wants):
-            if first.setdefault(_key(want.device), index) != index:
-                outcomes[index] = _TWICE
-        return {index: wants[index] for index in first.values()}
-
-    def _find(  # noqa: PLR0917 - all that a request consists of
-        self,
-        connection: Connection,
-        waiting: dict[int, Want],
-        batch: str,
-        run: str,
-        signer: str,
-        outcomes: dict[int, Reservation],
-    ) -> None:
-        """Answer the requests for which the batch already has serial numbers."""
-        places = {_key(want.device): index for index, want in waiting.items()}
-        query = sqlalchemy.select(ENTRIES).where(ENTRIES.c.batch == batch, device_columns().in_([*places]))
-        found: dict[int, list[Row[Any]]] = {}
-        for row in connection.execute(query):
-            found.setdefault(places[row.oui, row.product_class, row.serial_number], []).append(row)
-        for index, rows in found.items():
-            outcomes[index] = _again(waiting.pop(index), rows, run, signer)
-        kept = [serial for index in found for serial in outcomes[index].serials]
-        if kept:
-            connection.execute(sqlalchemy.update(ENTRIES).where(ENTRIES.c.serial.in_(kept)).values(run=run))
-
-    def _take(  # noqa: PLR0917 - all that a request consists of
-        self,
-        connection: Connection,
-        journal: JournalWriter,
-        waiting: dict[int, Want],
-        batch: str | None,
-        run: str,
-        signer: str,
-        outcomes: dict[int, Reservation],
-        *,
-        unpredictable: bool,
-    ) -> None:
-        """Reserve numbers, and answer the requests whose numbers are all free."""
-        order = sorted(waiting, key=lambda index: _key(waiting[index].device))
-        count = sum(len(waiting[index].templates) for index in order)
-        numbers = iter(self._numbers(connection, count, unpredictable=unpredictable))
-        taken = {index: [next(numbers) for _ in waiting[index].templates] for index in order}
-        common: dict[str, object] = {
-            "batch": batch,
-            "run": run,
-            "signer": signer,
-            "reserved_at": write_time(self._clock()),
-        }
-        common |= {"reserved_in": journal.following}
-        rows = [{**row, **common} for index in order for row in _rows(waiting[index], taken[index])]
-        statement = self._database.insert(ENTRIES).on_conflict_do_nothing().returning(ENTRIES.c.serial)
-        got = set(connection.scalars(statement, rows))
-        lost = {index for index in order if not got.issuperset(taken[index])}
-        # A voucher gets all its numbers, or none.
-        partial = {serial for index in lost for serial in taken[index] if serial in got}
-        if partial:
-            connection.execute(sqlalchemy.delete(ENTRIES).where(ENTRIES.c.serial.in_(partial)))
-        given = [row for row in rows if row["serial"] in got - partial]
-        if given:
-            journal.reserved(given, batch)
-        devices: list[dict[str, object]] = []
-        for index in order:
-            if index not in lost:
-                outcomes[index] = Reservation(serials=tuple(taken[index]))
-                names = ("oui", "product_class", "serial_number")
-                devices.append(
-                    {"batch": batch, **dict(zip(names, _key(waiting.pop(index).device), strict=True))}
-                )
-        if batch is not None and devices:
-            connection.execute(sqlalchemy.insert(BATCH_DEVICES), devices)
-
-    def _numbers(self, connection: Connection, count: int, *, unpredictable: bool) -> Sequence[int]:
-        """Return numbers that are probably free; reserving them decides."""
-        if unpredictable:
-            found: set[int] = set()
-            while len(found) < count:
-                found.add(1 + randbelow(MAX_SERIAL))
-            return [*found]
-        following = connection.execute(
-            sqlalchemy.update(NEXT).values(next=NEXT.c.next + count).returning(NEXT.c.next)
-        ).scalar_one()
-        if not isinstance(following, int) or following - count < 1:
-            raise HostError(f"{self._name}: damaged: the next serial number is not valid")
-        if following - 1 > MAX_SERIAL:
-            raise HostError(f"{self._name}: no serial numbers are left")
-        return range(following - count, following)
-
     def _change(self, change: LedgerChange, where: Any, reason: str, batch: str | None) -> int:
         """Issue the reserved numbers among some, or void those that are not; return how many."""
         reserved = ENTRIES.c.state == SerialState.RESERVED.value
@@ -451,22 +303,6 @@ class Ledger:
             yield connection, JournalWriter(connection, self._name, self._actor, now)
 
 
-def terms_of(templates: Iterable[Template]) -> str:
-    """Return a digest of Options, in whatever order they are."""
-    contents = sorted(content_of(template.option(0, NOBODY)) for template in templates)
-    return sha256(b"".join(contents)).hexdigest()
-
-
-def _terms(connection: Connection, batch: str) -> str | None:
-    found: str | None = connection.scalar(sqlalchemy.select(BATCHES.c.terms).where(BATCHES.c.batch == batch))
-    return found
-
-
-def _other_terms(batch: str) -> RefusedError:
-    hint = "give changed Options another --batch"
-    return RefusedError(f"the batch {batch} was begun with other Options", hint=hint)
-
-
 def _in(states: Mapping[int, str], state: SerialState) -> list[int]:
     return [serial for serial, one in states.items() if one == state.value]
 
@@ -482,44 +318,3 @@ def _plain(name: str, value: object) -> object:
     if isinstance(value, str) and not value.isprintable():
         raise UsageError(f"{name}: must have only printable characters")
     return value
-
-
-_TWICE: Final = Reservation(refusal="the device occurs twice")
-
-
-def _key(device: DeviceId) -> tuple[str, str, str]:
-    return device.oui, device.product_class, device.serial_number
-
-
-def _rows(want: Want, serials: Sequence[int]) -> Iterator[Mapping[str, object]]:
-    oui, product_class, serial_number = _key(want.device)
-    for option, serial in zip(want.voucher(serials).options, serials, strict=True):
-        yield {
-            "serial": serial,
-            "oui": oui,
-            "product_class": product_class,
-            "serial_number": serial_number,
-            "option": option.ident,
-            "digest": content_of(option).hex(),
-            "state": SerialState.RESERVED.value,
-        }
-
-
-def _again(want: Want, rows: Sequence[Row[Any]], run: str, signer: str) -> Reservation:
-    """Answer a request that the batch already has: with the same numbers if it is unchanged."""
-    by_name = {row.option: row for row in rows}
-    if by_name.keys() != {template.ident for template in want.templates}:
-        return Reservation(refusal="this batch already has other Options for this device")
-    found = [by_name[template.ident] for template in want.templates]
-    for row in found:
-        if row.state == SerialState.VOID.value:
-            return Reservation(refusal=f"voucher {row.serial} of this batch is void")
-        if row.run == run:
-            return _TWICE
-        if row.signer != signer:
-            return Reservation(refusal="this batch was signed with a different key")
-    serials = tuple(row.serial for row in found)
-    contents = [content_of(option).hex() for option in want.voucher(serials).options]
-    if contents != [row.digest for row in found]:
-        return Reservation(refusal="this batch already has a different voucher for this device")
-    return Reservation(serials=serials)

@@ -7,9 +7,19 @@ from typing import Any, Final
 import sqlalchemy
 from sqlalchemy import Connection, Row
 
+from spkg.common.times import read_time, write_time
 from vouchers.acs.ledger import Ledger
-from vouchers.acs.ledger_journal import GENESIS, JournalEntry, LedgerChange, journal_page, rows_digest
-from vouchers.acs.ledger_tables import CHAIN, ENTRIES, NEXT
+from vouchers.acs.ledger_journal import (
+    EARLIER_COLUMNS,
+    GENESIS,
+    TERMS_COLUMNS,
+    JournalEntry,
+    LedgerChange,
+    journal_page,
+    rows_digest,
+)
+from vouchers.acs.ledger_tables import CHAIN, ENTRIES, LEDGER_JOURNAL, NEXT
+from vouchers.months import Units, end_of
 
 __all__ = ["Audit", "audit_ledger"]
 
@@ -41,17 +51,24 @@ def audit_ledger(ledger: Ledger) -> Audit:
     found: list[str] = []
     count = length = 0
     head = GENESIS
-    totals = dict.fromkeys(LedgerChange, 0)
+    totals = dict.fromkeys((LedgerChange.RESERVE, LedgerChange.ISSUE, LedgerChange.VOID), 0)
     # One transaction to read in, so that nobody's changes come in between.
     with ledger.database.transaction(writes=False) as connection:
         serials = connection.scalar(sqlalchemy.select(sqlalchemy.func.count()).select_from(ENTRIES)) or 0
+        migrated = connection.scalar(
+            sqlalchemy.select(sqlalchemy.func.min(LEDGER_JOURNAL.c.number)).where(
+                LEDGER_JOURNAL.c.action == LedgerChange.MIGRATE.value
+            )
+        )
         for entry in _journal(connection):
             length += 1
             problems = [] if entry.number == length else [f"expected number {length}"]
             if entry.sealed(head) != entry.digest:
                 problems.append("the digest does not fit the entry and the one before")
             head = entry.digest
-            problems += _rows_problems(connection, entry, totals, serials)
+            problems += _rows_problems(
+                connection, entry, totals, serials, earlier=migrated is not None and length < migrated
+            )
             count += len(problems)
             found += [f"journal entry {entry.number}: {one}" for one in problems]
             del found[MOST_PROBLEMS:]
@@ -72,9 +89,26 @@ def _journal(connection: Connection) -> Iterator[JournalEntry]:
 
 
 def _rows_problems(
-    connection: Connection, entry: JournalEntry, totals: dict[LedgerChange, int], most: int
+    connection: Connection,
+    entry: JournalEntry,
+    totals: dict[LedgerChange, int],
+    most: int,
+    *,
+    earlier: bool,
 ) -> Iterator[str]:
-    """Yield what is wrong with the rows that an entry of the journal wrote."""
+    """Yield what is wrong with the rows that an entry of the journal wrote.
+
+    Args:
+        connection: The transaction.
+        entry: The entry.
+        totals: How many numbers each change has; added to.
+        most: How many the ledger has.
+        earlier: Whether an earlier version wrote the entry, which kept less of a voucher.
+    """
+    if entry.action == LedgerChange.MIGRATE.value:
+        if entry.serials or entry.rows:
+            yield "expected no serial numbers"
+        return
     try:
         change, ranges = LedgerChange(entry.action), [*entry.ranges()]
     except ValueError as exc:
@@ -103,11 +137,32 @@ def _rows_problems(
     ):
         yield "the batch is not that of the ledger"
     whole = sum(last - first + 1 for first, last in ranges) == len(rows)
-    if whole and rows_digest(change, [row._mapping for row in rows]) != entry.rows:  # noqa: SLF001
+    columns = change.columns
+    if change is LedgerChange.RESERVE:
+        if earlier:
+            columns = EARLIER_COLUMNS
+            for row in rows:
+                if any(row._mapping[name] is not None for name in TERMS_COLUMNS):  # noqa: SLF001
+                    yield f"serial number {row.serial}: has what an earlier version did not keep"
+        for row in rows:
+            if row.end != _end(row):
+                yield f"serial number {row.serial}: the end does not follow from its other columns"
+    if whole and rows_digest(columns, [row._mapping for row in rows]) != entry.rows:  # noqa: SLF001
         names = (
             str(ranges[0][0]) if ranges[0] == ranges[-1] and ranges[0][0] == ranges[0][1] else entry.serials
         )
         yield f"the ledger has been changed for serial number {names[:80]}"
+
+
+def _end(row: Row[Any]) -> str | None:
+    """Return what the end of a row must be."""
+    begin = row.start or row.issued_at
+    if begin is None or row.duration is None:
+        return None
+    try:
+        return write_time(end_of(read_time(begin), row.duration, Units(row.duration_units)))
+    except (ValueError, TypeError, AttributeError):  # the digest of its row tells
+        return None
 
 
 def _grouped(ranges: Sequence[tuple[int, int]]) -> Iterator[Sequence[tuple[int, int]]]:

@@ -14,12 +14,15 @@ from typing import Any, Final
 import sqlalchemy
 from sqlalchemy import Connection, Row
 
+from spkg.common.times import read_time, write_time
 from spkg.errors import HostError, UsageError
 from vouchers.acs.ledger_tables import CHAIN, ENTRIES, LEDGER_JOURNAL, MAX_ACTOR, MAX_WHY
+from vouchers.months import Units, end_of
 
 __all__ = [
+    "EARLIER_COLUMNS",
     "GENESIS",
-    "SCHEMA_VERSION",
+    "TERMS_COLUMNS",
     "JournalEntry",
     "JournalWriter",
     "LedgerChange",
@@ -29,16 +32,21 @@ __all__ = [
     "rows_digest",
 ]
 
-SCHEMA_VERSION: Final = 2
-"""The version of the tables; those of 0.1 had no number."""
 GENESIS: Final = "0" * 64
 """What the first entry of a journal has in place of a digest before it."""
 SERIALS_AT_ONCE: Final = 10_000
 """The most serial numbers in one entry."""
-
-
 ENTRIES_AT_ONCE: Final = 100
 """The number of entries read at a time."""
+EARLIER_COLUMNS: Final = (
+    *("oui", "product_class", "serial_number", "option", "digest", "signer", "batch", "reserved_at"),
+)
+"""What the journal covered of a reserved number before the entry that says ``migrate``, if there is one."""
+TERMS_COLUMNS: Final = (
+    *("manufacturer", "description", "mode", "start", "duration", "duration_units", "transferable", "extras"),
+    *("renews", "renewal_duration", "renewal_units", "revokes"),
+)
+"""What the voucher does; the end is not among them, since it follows from them."""
 
 
 class LedgerChange(Enum):
@@ -47,22 +55,25 @@ class LedgerChange(Enum):
     RESERVE = "reserve"
     ISSUE = "issue"
     VOID = "void"
+    MIGRATE = "migrate"
+    """The tables were brought up to date; it has no serial numbers."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that it writes once and for all."""
         match self:
             case LedgerChange.RESERVE:
-                of_device = ("oui", "product_class", "serial_number")
-                return (*of_device, "option", "digest", "signer", "batch", "reserved_at")
+                return (*EARLIER_COLUMNS, *TERMS_COLUMNS)
             case LedgerChange.ISSUE:
                 return ("issued_at",)
             case LedgerChange.VOID:
                 return ("voided_at",)
+            case LedgerChange.MIGRATE:
+                return ()
 
     @property
     def column(self) -> str:
-        """The column that names the entry."""
+        """The column that names the entry of the journal; ``migrate`` has none."""
         return {
             LedgerChange.RESERVE: "reserved_in",
             LedgerChange.ISSUE: "issued_in",
@@ -144,7 +155,7 @@ class JournalWriter:
             "",
             batch,
             [row["serial"] for row in in_order],
-            rows_digest(LedgerChange.RESERVE, in_order),
+            rows_digest(LedgerChange.RESERVE.columns, in_order),
         )
 
     def change(
@@ -157,13 +168,33 @@ class JournalWriter:
         for start in range(0, len(in_order), SERIALS_AT_ONCE):
             some = in_order[start : start + SERIALS_AT_ONCE]
             for begin in range(0, len(some), 1000):
+                these = ENTRIES.c.serial.in_(some[begin : begin + 1000])
                 self._connection.execute(
                     sqlalchemy.update(ENTRIES)
-                    .where(ENTRIES.c.serial.in_(some[begin : begin + 1000]))
+                    .where(these)
                     .values({"state": state, time: self._at, change.column: self.following})
                 )
-            digest = rows_digest(change, [{"serial": serial, time: self._at} for serial in some])
+                if change is LedgerChange.ISSUE:
+                    self._estimate_ends(these)
+            digest = rows_digest(change.columns, [{"serial": serial, time: self._at} for serial in some])
             self._append(change, reason, batch, some, digest)
+
+    def _estimate_ends(self, these: Any) -> None:
+        """Write the earliest end of what begins when a device applies it: as if it did that now."""
+        open_ended = these & ENTRIES.c.start.is_(None) & ENTRIES.c.duration.is_not(None)
+        terms = (ENTRIES.c.duration, ENTRIES.c.duration_units)
+        for duration, units in self._connection.execute(
+            sqlalchemy.select(*terms).where(open_ended).distinct()
+        ):
+            self._connection.execute(
+                sqlalchemy.update(ENTRIES)
+                .where(open_ended, terms[0] == duration, terms[1] == units)
+                .values(end=write_time(end_of(read_time(self._at), duration, Units(units))))
+            )
+
+    def migrated(self, version: str) -> None:
+        """Record that the tables were brought to a version; each entry before covers what they had then."""
+        self._append(LedgerChange.MIGRATE, f"to version {version} of the tables", None, [], rows="")
 
     def adopt(self, change: LedgerChange, rows: Sequence[Row[Any]], reason: str) -> None:
         """Record a change of an earlier version, which kept no journal; all *rows* in order."""
@@ -174,7 +205,8 @@ class JournalWriter:
             .values({change.column: self.following})
         )
         found = [row._mapping for row in rows]  # noqa: SLF001 - its public name
-        self._append(change, reason, None, serials, rows_digest(change, found))
+        columns = EARLIER_COLUMNS if change is LedgerChange.RESERVE else change.columns
+        self._append(change, reason, None, serials, rows_digest(columns, found))
 
     def _append(
         self, change: LedgerChange, reason: str, batch: str | None, serials: Sequence[int], rows: str
@@ -207,11 +239,11 @@ def journal_page(connection: Connection, last: int) -> list[JournalEntry]:
     return [JournalEntry(**row._mapping) for row in rows]  # noqa: SLF001 - its public name
 
 
-def rows_digest(change: LedgerChange, rows: Iterable[Mapping[Any, Any]]) -> str:
-    """Return the digest of what a change wrote in rows, which are in the order of their serial numbers."""
+def rows_digest(columns: Sequence[str], rows: Iterable[Mapping[Any, Any]]) -> str:
+    """Return the digest of what a change wrote into columns of rows, in the order of their serial numbers."""
     hashed = sha256()
     for row in rows:
-        fields = [row["serial"], *(row[name] for name in change.columns)]
+        fields = [row["serial"], *(row[name] for name in columns)]
         hashed.update(
             json.dumps(fields, ensure_ascii=True, separators=(",", ":"), default=repr).encode() + b"\n"
         )

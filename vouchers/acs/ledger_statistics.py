@@ -8,7 +8,8 @@ import sqlalchemy
 
 from spkg.errors import HostError
 from vouchers.acs.ledger import Ledger
-from vouchers.acs.ledger_tables import ENTRIES, SerialState
+from vouchers.acs.ledger_entry import SerialState
+from vouchers.acs.ledger_tables import ENTRIES
 
 __all__ = ["LedgerStatistics", "ledger_statistics", "prometheus_text"]
 

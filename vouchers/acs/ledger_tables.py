@@ -1,13 +1,12 @@
-"""The tables of a ledger, and what their rows mean."""
+"""The tables of a ledger of this version.
 
-from dataclasses import dataclass
-from enum import Enum
+A ledger of an earlier version gets them step by step (``ledger_steps``).
+"""
+
 from typing import Any, Final
 
 import sqlalchemy
-from sqlalchemy import BigInteger, Column, Integer, MetaData, Row, String, Table, Text, UniqueConstraint
-
-from spkg.errors import HostError
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 __all__ = [
     "ANSWERS",
@@ -17,15 +16,14 @@ __all__ = [
     "ENTRIES",
     "LEDGER_JOURNAL",
     "LEDGER_TABLES",
+    "LEDGER_VERSION",
     "MAX_ACTOR",
     "MAX_ANSWER_KEY",
     "MAX_BATCH",
     "MAX_WHY",
     "NEXT",
-    "LedgerEntry",
-    "SerialState",
+    "TABLES_VERSION",
     "device_columns",
-    "entry_of",
 ]
 
 MAX_BATCH: Final = 128
@@ -58,9 +56,32 @@ ENTRIES: Final = Table(
     Column("reserved_in", BigInteger),
     Column("issued_in", BigInteger),
     Column("voided_in", BigInteger),
+    Column("manufacturer", String(64)),
+    Column("description", String(256)),
+    Column("mode", String(24)),
+    Column("start", String(20)),
+    Column("duration", BigInteger),
+    Column("duration_units", String(8)),
+    Column("transferable", Integer),
+    Column("extras", Text),
+    Column("end", String(20)),
+    Column("renews", BigInteger),
+    Column("renewal_duration", BigInteger),
+    Column("renewal_units", String(8)),
+    Column("revokes", BigInteger),
     UniqueConstraint("batch", "oui", "product_class", "serial_number", "option"),
 )
-"""One row for each serial number; the last three columns name entries of the journal."""
+"""One row for each serial number.
+
+``reserved_in``, ``issued_in`` and ``voided_in`` name entries of the journal.  What follows them is what the
+voucher does, as in Table 62; it is NULL where an earlier version reserved the number.
+"""
+NOT_VOID: Final = ENTRIES.c.state != "void"
+Index("spkg_voucher_device", ENTRIES.c.oui, ENTRIES.c.product_class, ENTRIES.c.serial_number)
+Index("spkg_voucher_end", ENTRIES.c.end, ENTRIES.c.serial)
+# These two let a serial number have one renewal and one revocation, whoever asks for them at the same time.
+for _link in (ENTRIES.c.renews, ENTRIES.c.revokes):
+    Index(f"spkg_voucher_{_link.name}", _link, unique=True, sqlite_where=NOT_VOID, postgresql_where=NOT_VOID)
 NEXT: Final = Table(
     "spkg_serial", LEDGER_TABLES, Column("next", BigInteger, primary_key=True, autoincrement=False)
 )
@@ -115,70 +136,19 @@ CHAIN: Final = Table(
     "spkg_ledger",
     LEDGER_TABLES,
     Column("one", Integer, primary_key=True, autoincrement=False),
-    Column("version", Integer, nullable=False),
     Column("length", BigInteger, nullable=False),
     Column("head", String(64), nullable=False),
 )
-"""One row: the version of these tables, the number of entries of the journal, and the digest of the last."""
-
-
-class SerialState(Enum):
-    """The state of a serial number."""
-
-    RESERVED = "reserved"
-    """Taken; the voucher may not have been written."""
-    ISSUED = "issued"
-    VOID = "void"
-    """Never to be issued, or issued and no longer to be counted."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LedgerEntry:
-    """One serial number, with the device and the Option that it is for."""
-
-    serial: int
-    oui: str
-    product_class: str
-    serial_number: str
-    option: str
-    digest: str
-    """The SHA-256 of the contents of the Option, in hex."""
-    signer: str
-    """The SHA-256 of the signer's public key, in hex."""
-    batch: str | None
-    state: SerialState
-    reserved_at: str
-    issued_at: str | None
-    voided_at: str | None
-
-
-ENTRY_NAMES: Final = tuple(LedgerEntry.__dataclass_fields__)
-NULLABLE: Final = {"batch", "issued_at", "voided_at"}
-STATES: Final = {state.value: state for state in SerialState}
-
-
-def entry_of(row: Row[Any], ledger: str) -> LedgerEntry:
-    """Return the entry in a row of the ledger with this name.
-
-    Raises:
-        HostError: It has values that no issuer writes.
-    """
-    fields = {name: row._mapping[name] for name in ENTRY_NAMES}  # noqa: SLF001 - its public name
-    for name, value in fields.items():
-        # SQLite keeps whatever type it is given.
-        wanted = int if name == "serial" else str
-        if not isinstance(value, wanted) and not (value is None and name in NULLABLE):
-            kind = type(value).__name__
-            raise HostError(
-                f"{ledger}: damaged: serial number {row.serial}: {name}: "
-                f"expected {wanted.__name__}, got {kind}"
-            )
-    if fields["state"] not in STATES:
-        raise HostError(
-            f"{ledger}: damaged: serial number {row.serial}: state: "
-            f"expected one of {', '.join(STATES)}, got {fields['state'][:20]!r}"
-        )
-    return LedgerEntry(**fields | {"state": STATES[fields["state"]]})
+"""One row: the number of entries of the journal, and the digest of the last."""
+TABLES_VERSION: Final = "3"
+"""The version of these tables; those of 0.1 were the first."""
+LEDGER_VERSION: Final = Table(
+    "spkg_ledger_version",
+    LEDGER_TABLES,
+    Column("version_num", String(32), nullable=False),
+    sqlalchemy.PrimaryKeyConstraint("version_num", name="spkg_ledger_version_pkc"),
+)
+"""One row: the version of these tables, where Alembic keeps it."""
 
 
 def device_columns() -> Any:

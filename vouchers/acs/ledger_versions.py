@@ -1,28 +1,20 @@
-"""Making a ledger, and bringing one of an earlier version up to date, each in one transaction."""
+"""Making a ledger, and bringing one of an earlier version up to date, each in one transaction.
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+What takes the steps between versions, with Alembic, is imported only for that.
+"""
+
+from importlib import import_module
+from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from spkg.errors import HostError
 from vouchers.acs.ledger_database import LEDGER_MARK, LedgerDatabase
-from vouchers.acs.ledger_journal import GENESIS, SCHEMA_VERSION, JournalWriter, LedgerChange
-from vouchers.acs.ledger_tables import (
-    ANSWERS,
-    BATCH_DEVICES,
-    CHAIN,
-    ENTRIES,
-    LEDGER_TABLES,
-    NEXT,
-)
+from vouchers.acs.ledger_journal import GENESIS
+from vouchers.acs.ledger_tables import CHAIN, ENTRIES, LEDGER_TABLES, LEDGER_VERSION, NEXT, TABLES_VERSION
 
 __all__ = ["Opening", "open_tables"]
-
-ADOPTED: Final = "from a ledger of version 0.1, which kept no journal"
-ADOPTED_AT_ONCE: Final = 1000
-"""The number of rows adopted at a time."""
 
 
 class Opening:
@@ -60,18 +52,14 @@ def open_tables(database: LedgerDatabase, *, create: bool, actor: str, at: str) 
         if opening.created:
             LEDGER_TABLES.create_all(connection)
             connection.execute(sqlalchemy.insert(NEXT).values(next=1))
-            _begin_chain(connection)
-        elif CHAIN.name not in tables:
-            _adopt(connection, database.name, actor, at)
+            connection.execute(sqlalchemy.insert(CHAIN).values(one=1, length=0, head=GENESIS))
+            connection.execute(sqlalchemy.insert(LEDGER_VERSION).values(version_num=TABLES_VERSION))
+            return opening
+        version = _version(connection, tables)
+        if version != TABLES_VERSION:
+            migration: Any = import_module("vouchers.acs.ledger_migration")
+            migration.migrate_tables(connection, version, ledger=database.name, actor=actor, at=at)
             opening.migrated = True
-        else:
-            version = connection.scalar(sqlalchemy.select(CHAIN.c.version))
-            if version != SCHEMA_VERSION:
-                raise HostError(
-                    f"{database.name}: expected a ledger of version {SCHEMA_VERSION}, got version {version}"
-                )
-            if ANSWERS.name not in tables:  # one that was made before there was a service
-                ANSWERS.create(connection)
     return opening
 
 
@@ -90,40 +78,10 @@ def _check_mark(connection: Connection, name: str, tables: set[str], *, created:
         connection.exec_driver_sql(f"PRAGMA application_id = {LEDGER_MARK}")
 
 
-def _begin_chain(connection: Connection) -> None:
-    connection.execute(sqlalchemy.insert(CHAIN).values(one=1, version=SCHEMA_VERSION, length=0, head=GENESIS))
-
-
-def _adopt(connection: Connection, ledger: str, actor: str, at: str) -> None:
-    """Add to a ledger of version 0.1 what came later, and begin its journal with what it has."""
-    for column in ("reserved_in", "issued_in", "voided_in"):
-        connection.exec_driver_sql(f"ALTER TABLE {ENTRIES.name} ADD COLUMN {column} BIGINT")
-    LEDGER_TABLES.create_all(connection)
-    _begin_chain(connection)
-    device = (ENTRIES.c.batch, ENTRIES.c.oui, ENTRIES.c.product_class, ENTRIES.c.serial_number)
-    connection.execute(
-        sqlalchemy.insert(BATCH_DEVICES).from_select(
-            [column.name for column in device],
-            sqlalchemy.select(*device).where(ENTRIES.c.batch.is_not(None)).distinct(),
-        )
-    )
-    journal = JournalWriter(connection, ledger, actor, at)
-    for change, where in (
-        (LedgerChange.RESERVE, sqlalchemy.true()),
-        (LedgerChange.ISSUE, ENTRIES.c.issued_at.is_not(None)),
-        (LedgerChange.VOID, ENTRIES.c.voided_at.is_not(None)),
-    ):
-        for rows in _pages(connection, where):
-            journal.adopt(change, rows, ADOPTED)
-
-
-def _pages(connection: Connection, where: Any) -> Iterator[Sequence[Row[Any]]]:
-    last = -1
-    while True:
-        query = sqlalchemy.select(ENTRIES).where(where, ENTRIES.c.serial > last)
-        rows = connection.execute(query.order_by(ENTRIES.c.serial).limit(ADOPTED_AT_ONCE)).all()
-        if rows:
-            yield rows
-        if len(rows) < ADOPTED_AT_ONCE:
-            return
-        last = rows[-1].serial
+def _version(connection: Connection, tables: set[str]) -> str:
+    """Return the version of the tables of a ledger."""
+    if LEDGER_VERSION.name in tables:
+        return str(connection.scalar(sqlalchemy.select(LEDGER_VERSION.c.version_num)))
+    if CHAIN.name not in tables:
+        return "1"
+    return str(connection.scalar(sqlalchemy.select(sqlalchemy.column("version")).select_from(CHAIN)))

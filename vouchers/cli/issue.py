@@ -102,7 +102,7 @@ def issue(
     from spkg.trust.keys import load_signatory
     from spkg.trust.policy import VOUCHER_PURPOSES
     from vouchers.acs.bulk import BulkOrder
-    from vouchers.acs.ledger import MAX_BATCH
+    from vouchers.acs.ledger_tables import MAX_BATCH
     from vouchers.acs.templates import load_options
     from vouchers.acs.voucher_form import VoucherForm
     from vouchers.cpe.identity import identity_of

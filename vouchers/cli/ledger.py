@@ -66,9 +66,9 @@ def export_ledger(ledger: str, as_json: bool) -> None:
     """
     import io
 
-    from vouchers.acs.ledger import LedgerEntry
+    from vouchers.acs.ledger_entry import LedgerEntry
     from vouchers.acs.spreadsheet import SpreadsheetWriter
-    from vouchers.ledger_report import entry_document
+    from vouchers.ledger_report import entry_cells, entry_document
 
     def row(cells: Iterable[object]) -> str:
         line = io.StringIO()
@@ -79,8 +79,7 @@ def export_ledger(ledger: str, as_json: bool) -> None:
         if not as_json:
             print_text(row(LedgerEntry.__dataclass_fields__))
         for entry in opened.entries():
-            document = entry_document(entry)
-            print_text(json_text(document) if as_json else printable(row(document.values())))
+            print_text(json_text(entry_document(entry)) if as_json else printable(row(entry_cells(entry))))
 
 
 @command("init")

@@ -36,7 +36,7 @@ from tests.support.planted_tree import listing
 from tests.support.postgres import new_database, postgres
 from tests.support.sampling import amount, chance, few
 from vouchers.acs.bulk import DEVICES_AT_ONCE
-from vouchers.acs.ledger import SerialState
+from vouchers.acs.ledger_entry import SerialState
 
 
 @pytest.fixture(autouse=True)

@@ -27,8 +27,10 @@ from tests.support.postgres import new_database, postgres
 from tests.support.voucher_kit import signatory
 from vouchers.acs.bulk import DEVICES_AT_ONCE, BulkOrder, issue_many
 from vouchers.acs.device_list import read_devices
-from vouchers.acs.ledger import Ledger, SerialState, Want
+from vouchers.acs.ledger import Ledger
 from vouchers.acs.ledger_audit import audit_ledger
+from vouchers.acs.ledger_entry import SerialState
+from vouchers.acs.ledger_wants import Want
 from vouchers.acs.serial_log import SerialLog
 from vouchers.acs.templates import Template, load_options
 from vouchers.signature.sign import VoucherSigner

@@ -25,7 +25,9 @@ from tests.support.messages import without_lines
 from tests.support.voucher_kit import DEVICE, signatory, verified
 from vouchers.acs.device_list import MAX_LINE, ListedDevice, read_devices
 from vouchers.acs.issuer import Issued, VoucherIssuer, sign_voucher
-from vouchers.acs.ledger import Ledger, SerialState, Want
+from vouchers.acs.ledger import Ledger
+from vouchers.acs.ledger_entry import SerialState
+from vouchers.acs.ledger_wants import Want
 from vouchers.acs.templates import Template, load_options, read_options
 from vouchers.model import MAX_VOUCHER_OPTIONS, DeviceId, Mode, Option, Voucher
 from vouchers.months import Units

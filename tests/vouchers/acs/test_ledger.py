@@ -47,7 +47,10 @@ from tests.support.restrictions import without_privileges
 from tests.support.sampling import amount, chance
 from vouchers.acs import ledger as module
 from vouchers.acs import ledger_database
-from vouchers.acs.ledger import MAX_SERIAL, Ledger, Reservation, SerialState, Want
+from vouchers.acs.ledger import Ledger
+from vouchers.acs.ledger_entry import SerialState
+from vouchers.acs.ledger_reserve import MAX_SERIAL
+from vouchers.acs.ledger_wants import Reservation, Want
 from vouchers.acs.templates import Template
 
 TWICE: Final = "the device occurs twice"

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import sqlalchemy
+from alembic.autogenerate import compare_metadata
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
 
 from spkg.common.times import write_time
 from spkg.errors import HostError, RefusedError, UsageError
@@ -30,10 +34,15 @@ from tests.support.ledger_kit import (
     wants,
 )
 from tests.support.sampling import few
-from vouchers.acs.ledger import Ledger, Reservation, SerialState, terms_of
+from vouchers.acs.ledger import Ledger
 from vouchers.acs.ledger_audit import MOST_PROBLEMS, audit_ledger
+from vouchers.acs.ledger_database import LedgerDatabase
+from vouchers.acs.ledger_entry import SerialState
 from vouchers.acs.ledger_journal import GENESIS, SERIALS_AT_ONCE
 from vouchers.acs.ledger_statistics import ledger_statistics, prometheus_text
+from vouchers.acs.ledger_steps import version_2
+from vouchers.acs.ledger_tables import LEDGER_TABLES
+from vouchers.acs.ledger_wants import Reservation, terms_of
 
 
 @pytest.fixture(params=KINDS)
@@ -188,7 +197,9 @@ def test_nothing_is_made_void_where_nothing_is_named(ledger: Ledger) -> None:
 
 
 ADDED: Final = """
-INSERT INTO spkg_voucher SELECT 9, oui, product_class, serial_number, option, digest, signer, NULL, run,
+INSERT INTO spkg_voucher (serial, oui, product_class, serial_number, option, digest, signer, batch, run,
+state, reserved_at, issued_at, voided_at, reserved_in, issued_in, voided_in)
+SELECT 9, oui, product_class, serial_number, option, digest, signer, NULL, run,
 'reserved', reserved_at, NULL, NULL, {}, NULL, NULL FROM spkg_voucher WHERE serial = 5
 """
 TAMPERED: Final[dict[str, tuple[str, list[str]]]] = {
@@ -289,6 +300,24 @@ TAMPERED: Final[dict[str, tuple[str, list[str]]]] = {
             "the journal has 0 serial numbers for void, the ledger 1",
         ],
     ),
+    "what a voucher does": (
+        "UPDATE spkg_voucher SET duration = 120, transferable = 1 WHERE serial = 5",
+        [
+            "journal entry 3: the ledger has been changed for serial number 5",
+        ],
+    ),
+    "an end": (
+        "UPDATE spkg_voucher SET \"end\" = '2030-01-01T00:00:00Z' WHERE serial = 1",
+        ["journal entry 1: serial number 1: the end does not follow from its other columns"],
+    ),
+    "a renewal": (
+        "UPDATE spkg_voucher SET renews = 1 WHERE serial = 5",
+        ["journal entry 3: the ledger has been changed for serial number 5"],
+    ),
+    "a revocation": (
+        "UPDATE spkg_voucher SET revokes = 1 WHERE serial = 5",
+        ["journal entry 3: the ledger has been changed for serial number 5"],
+    ),
     "the counter": ("UPDATE spkg_serial SET next = -5", ["the next serial number is not valid"]),
 }
 
@@ -300,6 +329,17 @@ def test_books_that_are_right_pass(ledger: Ledger) -> None:
 
     assert (audit.entries, audit.serials, audit.problems) == (4, 5, ())
     assert audit.head == [*ledger.journal()][-1].digest
+
+
+def test_an_entry_does_not_pass_for_a_migration(database: Database, ledger: Ledger) -> None:
+    fill(ledger)
+
+    database.execute("UPDATE spkg_journal SET action = 'migrate' WHERE number = 4")
+
+    assert [one for one in found(ledger) if one.startswith("journal entry 4")] == [
+        "journal entry 4: the digest does not fit the entry and the one before",
+        "journal entry 4: expected no serial numbers",
+    ]
 
 
 def test_an_empty_ledger_passes(ledger: Ledger) -> None:
@@ -402,10 +442,15 @@ def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(database: Database
         ("void", "may", NOW),
     ]
     assert len(entries) == count
-    assert {(one.actor, one.reason, one.at) for one in journal} == {
-        ("tester", "from a ledger of version 0.1, which kept no journal", write_time(AT + timedelta(days=1)))
+    later = write_time(AT + timedelta(days=1))
+    assert {(one.actor, one.reason, one.at) for one in journal[:-1]} == {
+        ("tester", "from a ledger of version 0.1, which kept no journal", later)
     }
-    assert [*dict.fromkeys(one.action for one in journal)] == ["reserve", "issue", "void"]
+    assert [*dict.fromkeys(one.action for one in journal)] == ["reserve", "issue", "void", "migrate"]
+    assert (journal[-1].actor, journal[-1].reason, journal[-1].at) == (
+        *("tester", "to version 3 of the tables", later),
+    )
+    assert (entries[0].mode, entries[0].end, entries[0].renewed_by) == (None, None, None)
     assert (again, following) == (given(1), given(count + 1))
 
 
@@ -425,13 +470,90 @@ def test_two_vouchers_of_one_batch_from_an_earlier_version_are_no_obstacle(datab
         ]
 
 
-def test_a_ledger_of_a_later_version_is_left_alone(database: Database) -> None:
+def make_second(database: Database) -> None:
+    """Make a ledger of the second version, which kept a journal, but not what a voucher does."""
+    make_old(database)
+    address = sqlalchemy.make_url(database.url if "://" in database.url else f"sqlite:///{database.url}")
+    if database.own is not None:
+        address = address.set(drivername="postgresql+psycopg")
+    engine = sqlalchemy.create_engine(address)
+    with engine.begin() as connection:
+        context = MigrationContext.configure(connection)
+        version_2.upgrade(Operations(context), ledger=database.name, actor="before", at=NOW)
+    engine.dispose()
+
+
+def test_a_ledger_of_the_second_version_is_brought_up_to_date(database: Database) -> None:
+    make_second(database)
+
+    with opened(database) as one:
+        assert (one.migrated, found(one)) == (True, [])
+        before = [*one.journal()]
+        one.confirm([1])
+        one.reserve(wants(7), run="new")
+        problems = found(one)
+
+    assert [(one.actor, one.action) for one in before] == [
+        *(("before", "reserve"), ("before", "issue"), ("before", "void"), ("", "migrate")),
+    ]
+    assert problems == []
+
+
+def test_what_an_earlier_version_did_not_keep_is_not_added_later(database: Database) -> None:
+    make_second(database)
     opened(database).close()
-    database.execute("UPDATE spkg_ledger SET version = 3")
+
+    database.execute("UPDATE spkg_voucher SET mode = 'Disable' WHERE serial = 2")
+
+    with opened(database) as one:
+        assert found(one) == ["journal entry 1: serial number 2: has what an earlier version did not keep"]
+
+
+def test_the_steps_lead_to_the_tables_that_a_new_ledger_gets(database: Database, tmp_path: Path) -> None:
+    make_old(database)
+    opened(database).close()
+    (tmp_path / "new").mkdir()
+    new = new_database("sqlite" if database.own is None else "postgresql", tmp_path / "new")
+    opened(new).close()
+
+    def shape(one: Database) -> dict[str, object]:
+        with closing(LedgerDatabase(one.url)) as there, there.transaction(writes=False) as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            assert compare_metadata(context, LEDGER_TABLES) == []
+            inspected = sqlalchemy.inspect(connection)
+            return {
+                table: (
+                    [(column["name"], str(column["type"]), column["nullable"]) for column in columns],
+                    sorted((index["name"], index["unique"]) for index in inspected.get_indexes(table)),
+                )
+                for table in inspected.get_table_names()
+                for columns in [inspected.get_columns(table)]
+            }
+
+    assert shape(database) == shape(new)
+
+
+def test_a_migration_that_fails_leaves_the_ledger_as_it_was(database: Database) -> None:
+    make_old(database)
+    database.execute("UPDATE spkg_voucher SET serial = -1 WHERE serial = 1")
+    before = database.execute("SELECT * FROM spkg_voucher ORDER BY serial")
+    database.execute("CREATE TABLE spkg_journal (number INTEGER)")
 
     told = problem(lambda: opened(database))
 
-    assert told == f"{database.name}: expected a ledger of version 2, got version 3"
+    assert "spkg_journal" in told
+    assert "already exists" in told
+    assert database.execute("SELECT * FROM spkg_voucher ORDER BY serial") == before
+
+
+@pytest.mark.parametrize("version", ["4", "two"])
+def test_a_ledger_of_a_later_version_is_left_alone(database: Database, version: str) -> None:
+    opened(database).close()
+    database.execute(f"UPDATE spkg_ledger_version SET version_num = '{version}'")  # noqa: S608 - ours
+
+    told = problem(lambda: opened(database))
+
+    assert told == f"{database.name}: expected a ledger of version 3 or earlier, got version {version}"
 
 
 # Damaged databases.

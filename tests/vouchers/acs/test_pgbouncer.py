@@ -18,8 +18,9 @@ import pytest
 from tests.support.kit import AT
 from tests.support.ledger_kit import wants
 from tests.support.postgres import USER, new_database, postgres
-from vouchers.acs.ledger import Ledger, SerialState
+from vouchers.acs.ledger import Ledger
 from vouchers.acs.ledger_audit import audit_ledger
+from vouchers.acs.ledger_entry import SerialState
 
 PLACES: Final = f"{os.environ.get('PATH', '')}:/usr/sbin"
 PROGRAM: Final = shutil.which("pgbouncer", path=PLACES) or "pgbouncer"

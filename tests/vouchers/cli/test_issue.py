@@ -28,7 +28,8 @@ from tests.support.acs_files import (
 from tests.support.commands import error, run
 from tests.support.planted_tree import listing
 from tests.support.voucher_kit import verified
-from vouchers.acs.ledger import MAX_SERIAL, SerialState
+from vouchers.acs.ledger_entry import SerialState
+from vouchers.acs.ledger_reserve import MAX_SERIAL
 
 
 @pytest.fixture(autouse=True)

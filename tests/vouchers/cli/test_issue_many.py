@@ -31,7 +31,7 @@ from tests.support.acs_files import (
 from tests.support.commands import failure, run
 from tests.support.planted_tree import listing
 from vouchers.acs.bulk import DEVICES_AT_ONCE
-from vouchers.acs.ledger import SerialState
+from vouchers.acs.ledger_entry import SerialState
 from vouchers.model import DeviceId
 
 

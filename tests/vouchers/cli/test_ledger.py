@@ -88,6 +88,18 @@ def entry(serial: int, number: str, state: str, batch: str | None) -> dict[str, 
         "reserved_at": "TIME",
         "issued_at": None if state == "reserved" else "TIME",
         "voided_at": "TIME" if state == "void" else None,
+        "manufacturer": "2Wire" if number == "123456789" else "",
+        "description": "",
+        "mode": "EnableWithoutExpiration",
+        "start": None,
+        "duration": None,
+        "duration_units": None,
+        "transferable": False,
+        "extras": [],
+        "end": None,
+        "end_estimated": False,
+        **dict.fromkeys(("renews", "renewed_by", "renewal_duration", "renewal_units"), None),
+        **dict.fromkeys(("revokes", "revoked_by"), None),
     }
 
 
@@ -142,8 +154,14 @@ def test_an_empty_ledger_is_listed_and_exported() -> None:
 
 COLUMNS: Final = (
     *("serial", "oui", "product_class", "serial_number", "option", "digest", "signer", "batch", "state"),
-    *("reserved_at", "issued_at", "voided_at"),
+    *("reserved_at", "issued_at", "voided_at", "manufacturer", "description", "mode", "start", "duration"),
+    *("duration_units", "transferable", "extras", "end", "end_estimated", "renews", "renewed_by"),
+    *("renewal_duration", "renewal_units", "revokes", "revoked_by"),
 )
+
+
+def in_a_cell(value: object) -> str:
+    return json.dumps(value) if isinstance(value, list | bool) else str(value)
 
 
 @pytest.mark.usefixtures("filled")
@@ -154,7 +172,8 @@ def test_a_ledger_is_exported_whole() -> None:
     rows = [*csv.DictReader(with_times(result.stdout).splitlines())]
     assert (result.exit_code, result.stderr, lines.exit_code, lines.stderr) == (0, "", 0, "")
     assert rows == [
-        {name: "" if value is None else str(value) for name, value in one.items()} for one in all_entries()
+        {name: "" if value is None else in_a_cell(value) for name, value in one.items()}
+        for one in all_entries()
     ]
     assert [json.loads(line) for line in with_times(lines.stdout).splitlines()] == all_entries()
 
