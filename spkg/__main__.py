@@ -166,6 +166,12 @@ COMMANDS: Final = {
     "voucher rpc": ListedCommand(
         where="vouchers.cli.rpc:rpc", help="Answer a SetVouchers or GetOptions request."
     ),
+    "voucher renew": ListedCommand(
+        where="vouchers.cli.renew:renew", help="List the Options that end soon, or issue renewals for them."
+    ),
+    "voucher revoke": ListedCommand(
+        where="vouchers.cli.revoke:revoke", help="Issue the voucher that disables what another one enables."
+    ),
     "voucher ledger": ListedCommand(where="", help="Keep the books of serial numbers."),
     "voucher ledger init": ListedCommand(
         where="vouchers.cli.ledger:init_ledger",

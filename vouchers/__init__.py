@@ -5,6 +5,12 @@ A server takes serial numbers from a ledger and signs, for one device or for a l
     issued = vouchers.VoucherIssuer(ledger, signer).issue(device, options)
     report = vouchers.issue_bulk(order, Path("devices.csv"), Path("out"), signer, ledger)
 
+What ends soon is renewed, and what was sold by mistake is taken back::
+
+    due = vouchers.due_renewals(ledger, within, now)
+    report = vouchers.renew_bulk(renewals, Path("out"), signer, ledger, now)
+    issued = vouchers.revoke_serial(ledger, signer, 17)
+
 A device trusts only what a verifier returns::
 
     document = vouchers.read_voucher(issued.octets)
@@ -23,8 +29,11 @@ if TYPE_CHECKING:
     from vouchers.acs.device_list import ListedDevice, read_devices
     from vouchers.acs.issuer import Issued, VoucherIssuer, sign_numbered
     from vouchers.acs.ledger import Ledger
+    from vouchers.acs.ledger_due import due_renewals
     from vouchers.acs.ledger_entry import LedgerEntry
+    from vouchers.acs.renewals import RenewalOrder, RenewalReport, renew_bulk
     from vouchers.acs.request import set_vouchers_request
+    from vouchers.acs.revocations import revoke_device, revoke_serial
     from vouchers.acs.templates import Template, load_options
     from vouchers.acs.voucher_form import VoucherForm
     from vouchers.cpe.apply import (
@@ -62,6 +71,8 @@ __all__ = [
     "Option",
     "OptionState",
     "OptionStore",
+    "RenewalOrder",
+    "RenewalReport",
     "Template",
     "TrustedVoucher",
     "Verifier",
@@ -73,6 +84,7 @@ __all__ = [
     "answer_rpc",
     "apply_vouchers",
     "check_vouchers",
+    "due_renewals",
     "explain_voucher",
     "get_options",
     "grant",
@@ -82,6 +94,9 @@ __all__ = [
     "load_options",
     "read_devices",
     "read_voucher",
+    "renew_bulk",
+    "revoke_device",
+    "revoke_serial",
     "set_vouchers",
     "set_vouchers_request",
     "sign_numbered",
@@ -106,6 +121,16 @@ _MODULES: Final = {
     ),
     "acs.ledger": ("Ledger",),
     "acs.ledger_entry": ("LedgerEntry",),
+    "acs.ledger_due": ("due_renewals",),
+    "acs.renewals": (
+        "RenewalOrder",
+        "RenewalReport",
+        "renew_bulk",
+    ),
+    "acs.revocations": (
+        "revoke_device",
+        "revoke_serial",
+    ),
     "acs.request": ("set_vouchers_request",),
     "acs.templates": (
         "Template",

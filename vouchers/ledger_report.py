@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # a command imports only what it prints
 __all__ = [
     "audit_document",
     "audit_lines",
+    "due_line",
     "entry_cells",
     "entry_document",
     "entry_line",
@@ -46,6 +47,13 @@ def entry_line(entry: "LedgerEntry") -> Line:
     device = f"{entry.oui} {entry.product_class} {entry.serial_number}"
     batch = f", batch {entry.batch}" if entry.batch else ""
     return Tone.PLAIN, f"{entry.serial:>10}  {entry.state.value:<8}  {time}  {device}: {entry.option}{batch}"
+
+
+def due_line(entry: "LedgerEntry") -> Line:
+    """Return a line of what ``voucher renew`` prints without a batch."""
+    device = f"{entry.oui} {entry.product_class} {entry.serial_number}"
+    end = f"{entry.end} or later" if entry.end_estimated else entry.end
+    return Tone.PLAIN, f"{entry.serial:>10}  {device}: {entry.option} ends {end}"
 
 
 def journal_line(entry: "JournalEntry") -> Line:

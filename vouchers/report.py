@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # a command imports only what it prints
 
 __all__ = [
     "ISSUE",
+    "RENEW",
     "applied_document",
     "applied_lines",
     "bulk_document",
@@ -39,11 +40,13 @@ __all__ = [
     "issued_lines",
     "options_document",
     "options_lines",
+    "revoked_document",
     "verification_document",
     "verification_lines",
 ]
 
 ISSUE: Final = "spkg.voucher.issue/1"
+RENEW: Final = "spkg.voucher.renew/1"
 Found = list[tuple[Option | None, FormatError | None]]
 """What each Object holds: an Option, or what is wrong with it."""
 
@@ -236,6 +239,13 @@ def issued_document(issued: "Issued", output: str, findings: Iterable[Finding]) 
         "serials": list(issued.serials),
         "warnings": warning_documents(findings),
     }
+
+
+def revoked_document(issued: "Issued", output: str, findings: Iterable[Finding]) -> Document:
+    """Return what ``voucher revoke --json`` prints."""
+    found = issued_document(issued, output, findings)
+    del found["event"]
+    return found | {"schema": "spkg.voucher.revoke/1", "status": "revoked"}
 
 
 def issued_lines(issued: "Issued", output: str) -> Iterator[Line]:

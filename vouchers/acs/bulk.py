@@ -8,35 +8,45 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from io import FileIO
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from spkg.common.atomic_output import bulk_directory, write_all
+from spkg.common.atomic_output import bulk_directory
 from spkg.common.digests import Digest
+from vouchers.acs.bulk_output import BulkOutput
 from vouchers.acs.device_list import ListedDevice, read_devices
 from vouchers.acs.ledger import Ledger
 from vouchers.acs.ledger_wants import Want, terms_of
 from vouchers.acs.serial_log import SerialLog
-from vouchers.acs.signing import SignedVouchers, SigningWork, TakenVouchers
+from vouchers.acs.signing import SigningWork, TakenVouchers
 from vouchers.acs.signing_pool import SigningPool
-from vouchers.acs.spreadsheet import SpreadsheetWriter
 from vouchers.acs.templates import Template
 from vouchers.acs.voucher_form import VoucherForm
 from vouchers.model import DeviceId
 from vouchers.signature.self_check import VoucherCheck
 from vouchers.signature.sign import VoucherSigner
 
-__all__ = ["BulkOrder", "BulkReport", "issue_bulk", "issue_many", "reserved_vouchers"]
+__all__ = [
+    "DEVICES_AT_ONCE",
+    "BulkOrder",
+    "BulkReport",
+    "BulkWriting",
+    "ListProgress",
+    "RejectLine",
+    "issue_bulk",
+    "issue_many",
+    "reserved_vouchers",
+    "write_vouchers",
+]
 
 DEVICES_AT_ONCE: Final = 200
 """The number of devices in one transaction of the ledger, and in one task of a worker process."""
-REJECTED: Final = "rejected.csv"
-INDEX: Final = "index.csv"
-"""Lists the device of each voucher, in order.  NDJSON has no index: each line names its device."""
 
 ListProgress = Callable[[int], object]
+RejectLine = Callable[[ListedDevice, str], object]
+VoucherErrands = Callable[[str, RejectLine], Iterator[tuple[TakenVouchers, int]]]
+"""Yields tasks, vouchers with their serial numbers, and how much of the input has been processed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +64,23 @@ class BulkReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BulkOrder:
-    """What to issue to each of many devices."""
+class BulkWriting:
+    """How many vouchers are signed and written."""
 
-    templates: tuple[Template, ...]
-    batch: str
-    """The name that all runs of the same order share."""
     form: VoucherForm = VoucherForm.NDJSON
     jobs: int = 1
     """The number of processes that sign."""
     check: VoucherCheck | None = None
     """What each voucher has to pass before it is written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BulkOrder(BulkWriting):
+    """What to issue to each of many devices."""
+
+    templates: tuple[Template, ...]
+    batch: str
+    """The name that all runs of the same order share."""
 
 
 def issue_bulk(
@@ -143,18 +159,51 @@ def issue_many(
         HostError: The ledger can't be used.
         OSError: Something can't be read or written.
     """
-    run = ledger.new_run()
+    errands = partial(reserved_vouchers, order, devices, ledger, signer)
+    return write_vouchers(order, errands, directory, signer, ledger.new_run(), progress=progress, log=log)
+
+
+def write_vouchers(
+    writing: BulkWriting,
+    errands: VoucherErrands,
+    directory: Path,
+    signer: VoucherSigner,
+    run: str,
+    *,
+    progress: ListProgress | None = None,
+    log: SerialLog | None = None,
+    firsts: SerialLog | None = None,
+) -> BulkReport:
+    """Sign vouchers that have their serial numbers, and write them into a directory.
+
+    Args:
+        writing: How.
+        errands: Called with the name of the run, and with what is called for each line that gets no voucher.
+        directory: An empty directory.
+        signer: Signs the vouchers.
+        run: The name of the run.
+        progress: As for :func:`issue_many`.
+        log: Where the serial numbers of what was written are added.
+        firsts: Where the first serial number of each voucher is added.
+
+    Raises:
+        FailedError: A signing process was killed.
+        HostError: The key can't be used.
+        OSError: Something can't be written; and what *errands* raises.
+    """
     issued = done = 0
     with ExitStack() as stack:
-        out = _Output(stack, directory, order.form)
-        work = SigningWork(signer=signer, form=order.form, check=order.check)
-        workers = stack.enter_context(SigningPool(work, order.jobs))
-        errands = reserved_vouchers(order, devices, ledger, signer, run, out.reject)
-        for written, octets in workers.work(errands):
+        out = BulkOutput(stack, directory, writing.form)
+        work = SigningWork(signer=signer, form=writing.form, check=writing.check)
+        workers = stack.enter_context(SigningPool(work, writing.jobs))
+        for written, octets in workers.work(errands(run, out.reject)):
             out.put(written)
             issued += len(written)
+            serials = [[int(serial) for serial in row[-1].split()] for row, _ in written]
             if log is not None:
-                log.add(int(serial) for row, _ in written for serial in row[-1].split())
+                log.add(serial for some in serials for serial in some)
+            if firsts is not None:
+                firsts.add(some[0] for some in serials)
             if progress is not None:
                 progress(octets - done)
             done = octets
@@ -167,7 +216,7 @@ def reserved_vouchers(  # noqa: PLR0917 - all that a run consists of
     ledger: Ledger,
     signer: VoucherSigner,
     run: str,
-    reject: Callable[[ListedDevice, str], object],
+    reject: RejectLine,
 ) -> Iterator[tuple[TakenVouchers, int]]:
     """Yield tasks, vouchers with their serial numbers, and how many bytes of the list have been read.
 
@@ -209,49 +258,3 @@ def reserved_vouchers(  # noqa: PLR0917 - all that a run consists of
             else:
                 reject(line, refusal)
         yield taken, some[-1].octets
-
-
-class _Output:
-    """The files of a bulk output."""
-
-    def __init__(self, stack: ExitStack, directory: Path, form: VoucherForm) -> None:
-        self._directory, self._name = directory, form.file
-        self._all: FileIO | None = None
-        if form.file is not None:
-            self._all = stack.enter_context(FileIO(directory / form.file, "x"))
-        self._index = None
-        if form is not VoucherForm.NDJSON:
-            self._index = _table(stack, directory / INDEX)
-            self._index.row(("file", "oui", "product_class", "serial_number", "serials"))
-        self._rejected = _table(stack, directory / REJECTED)
-        stack.callback(self._name_columns)
-        self._columns: tuple[str, ...] | None = None
-        self.rejected = 0
-
-    def put(self, written: SignedVouchers) -> None:
-        if self._index is not None:
-            for row, _ in written:
-                self._index.row((self._name or row[0], *row[1:]))
-        if self._all is not None:
-            write_all(self._all, b"".join(contents for _, contents in written))
-            return
-        for row, contents in written:
-            with FileIO(self._directory / row[0], "x") as file:
-                write_all(file, contents)
-
-    def reject(self, line: ListedDevice, reason: str) -> None:
-        self._name_columns(line.columns)
-        self._rejected.row((line.line, reason, *line.cells))
-        self.rejected += 1
-
-    def _name_columns(self, columns: tuple[str, ...] = ()) -> None:
-        """Write the first line of the rejected ones, once: it has the columns of the list."""
-        if self._columns is None:
-            self._columns = columns
-            self._rejected.row(("line", "reason", *columns))
-
-
-def _table(stack: ExitStack, path: Path) -> SpreadsheetWriter:
-    # What is not UTF-8 in a list is written as it was.
-    opened = path.open("x", newline="", encoding="utf-8", errors="surrogateescape")
-    return SpreadsheetWriter(stack.enter_context(opened))

@@ -98,7 +98,7 @@ class Reserving:
                     "renews": f"voucher {serial} no longer governs its Option",
                     "revokes": f"voucher {serial} is already revoked",
                 }[name]
-                self.outcomes[named[serial]] = Reservation(refusal=refusal)
+                self.outcomes[named[serial]] = Reservation(refusal=refusal, outdated=True)
                 self.waiting.pop(named[serial], None)
 
     def _take(self, connection: Connection, journal: JournalWriter, at: str) -> None:

@@ -56,6 +56,8 @@ class Reservation:
     """The serial number of each Option; empty if the request is refused."""
     refusal: str | None = None
     """Why the request is refused; None if it is not."""
+    outdated: bool = False
+    """Whether it is, because another run was faster: what it renews or revokes is so no more."""
 
 
 def terms_of(templates: Iterable[Template]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vouchers.acs.issuer import Issued, sign_voucher
-from vouchers.acs.ledger import Want
+from vouchers.acs.ledger_wants import Want
 from vouchers.acs.voucher_form import VoucherForm
 from vouchers.signature.self_check import VoucherCheck
 from vouchers.signature.sign import VoucherSigner

@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spkg.cli.app import DocumentedError, FailureReporter, command, exit_status, failure_fields, host_error
-from spkg.cli.arguments import check_output, cores, key_files, key_inputs, now, spare_inputs
+from spkg.cli.arguments import check_output, cores, key_files, spare_inputs
 from spkg.cli.console import print_line, print_lines, print_octets, progress_bar, warn
 from spkg.cli.options import FILE, FORCE, JOBS, KEY, NO_PROGRESS, STRICT, UNFIT, VERIFY_VOUCHER
-from spkg.cli.trust import device_policy
 from spkg.common.findings import Finding, refuse_findings, warning_documents
 from spkg.common.printable import amount
 from spkg.errors import FormatError, SpkgError, UsageError
-from vouchers.cli.shared import ISSUE_WHAT, issue_findings, issuing, new_batch, open_ledger, this_device
+from vouchers.cli.shared import (
+    ISSUE_WHAT,
+    issue_findings,
+    issuing,
+    new_batch,
+    open_ledger,
+    signing_checks,
+    this_device,
+)
 
 if TYPE_CHECKING:
     from spkg.common.documents import Document
@@ -98,17 +105,11 @@ def issue(
     See: docs/vouchers.md
     """
     from spkg.common.digests import Digest
-    from spkg.trust.fitness import chain_findings, check_fitness
-    from spkg.trust.keys import load_signatory
-    from spkg.trust.policy import VOUCHER_PURPOSES
     from vouchers.acs.bulk import BulkOrder
     from vouchers.acs.ledger_tables import MAX_BATCH
     from vouchers.acs.templates import load_options
     from vouchers.acs.voucher_form import VoucherForm
     from vouchers.cpe.identity import identity_of
-    from vouchers.signature.self_check import VoucherCheck
-    from vouchers.signature.sign import VoucherSigner
-    from vouchers.signature.verify import Verifier
 
     if (device_file is None) == (devices is None):
         raise UsageError("expected either --device or --devices")
@@ -129,22 +130,14 @@ def issue(
         inputs = [("--device", device_file), ("--options", options_file), ("--ledger", Path(ledger or ""))]
         spare_inputs(output, [*inputs, *key_files(key)])
     templates = load_options(options_file)
-    signatory = load_signatory(*key_inputs(**key))
-    found = check_fitness(
-        signatory.certificate,
-        VOUCHER_PURPOSES,
-        at=at or now(),
-        unsafe_unfit_certificate=unsafe_unfit_certificate,
+    signer, check, found = signing_checks(
+        key, Digest(digest), trust, at, unsafe_unfit_certificate=unsafe_unfit_certificate
     )
-    policy = device_policy(trust, purposes=VOUCHER_PURPOSES, digests=frozenset({Digest(digest)}))
-    found += chain_findings(signatory.certificate, signatory.chain, policy)
     found += issue_findings(templates, serial)
     for finding in found:
         warn(finding)
     if strict:
         refuse_findings(found)
-    signer = VoucherSigner(signatory, Digest(digest))
-    check = None if policy is None else VoucherCheck(Verifier(policy), at or now())
     books = None if ledger is None else open_ledger(ledger, found, create=new_ledger)
     device = None if device_file is None else identity_of(this_device(device_file))
     if out_dir is None:

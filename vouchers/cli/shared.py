@@ -19,11 +19,13 @@ from spkg.common.printable import printable
 
 if TYPE_CHECKING:
     from spkg.cli.trust import TrustOptions
+    from spkg.common.digests import Digest
     from spkg.device import Device
     from vouchers.acs.issuer import Issued
     from vouchers.acs.ledger import Ledger
     from vouchers.acs.templates import Template
     from vouchers.model import DeviceId
+    from vouchers.signature.self_check import VoucherCheck
     from vouchers.signature.sign import VoucherSigner
     from vouchers.signature.verify import Verifier
 
@@ -41,6 +43,7 @@ __all__ = [
     "read_verifier",
     "read_voucher_file",
     "read_voucher_trust",
+    "signing_checks",
     "this_device",
 ]
 
@@ -189,6 +192,37 @@ def issuing(
         return
     with ledger as opened, VoucherIssuer(opened, signer).issuing(device, templates, batch) as issued:
         yield issued
+
+
+def signing_checks(
+    key: dict[str, Any],
+    digest: "Digest",
+    trust: tuple[Path, ...],
+    at: datetime | None,
+    *,
+    unsafe_unfit_certificate: bool,
+) -> "tuple[VoucherSigner, VoucherCheck | None, list[Finding]]":
+    """Return what signs vouchers, what each has to pass, and what may be wrong with the certificate."""
+    from spkg.cli.arguments import key_inputs
+    from spkg.cli.trust import device_policy
+    from spkg.trust.fitness import chain_findings, check_fitness
+    from spkg.trust.keys import load_signatory
+    from spkg.trust.policy import VOUCHER_PURPOSES
+    from vouchers.signature.self_check import VoucherCheck
+    from vouchers.signature.sign import VoucherSigner
+    from vouchers.signature.verify import Verifier
+
+    signatory = load_signatory(*key_inputs(**key))
+    found = check_fitness(
+        signatory.certificate,
+        VOUCHER_PURPOSES,
+        at=at or now(),
+        unsafe_unfit_certificate=unsafe_unfit_certificate,
+    )
+    policy = device_policy(trust, purposes=VOUCHER_PURPOSES, digests=frozenset({digest}))
+    found += chain_findings(signatory.certificate, signatory.chain, policy)
+    check = None if policy is None else VoucherCheck(Verifier(policy), at or now())
+    return VoucherSigner(signatory, digest), check, found
 
 
 def existing_ledger(url: str, actor: str | None = None) -> "Ledger":
