@@ -16,7 +16,7 @@ from spkg.common.digests import Digest
 from spkg.common.printable import printable
 from spkg.common.programs import run_program
 from spkg.errors import HostError, RefusedError, UsageError
-from spkg.trust.signers import PublicKey, check_signature, digest_info, pair_as_der
+from spkg.trust.signers import OfThisProcess, PublicKey, check_signature, digest_info, pair_as_der
 
 __all__ = ["ProgramSigner"]
 
@@ -29,7 +29,7 @@ LONGEST_REASON: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProgramSigner:
+class ProgramSigner(OfThisProcess):
     """A key that a program signs with."""
 
     command: tuple[str, ...]

@@ -13,7 +13,7 @@ from spkg.trust.certificates import subject_of
 from spkg.trust.key_files import Ask, load_key_file
 from spkg.trust.signers import Identity, KeySigner, Signatory, Signer, check_kind
 
-__all__ = ["KeyAccess", "load_identity", "load_signatory"]
+__all__ = ["KeyAccess", "load_identity", "load_signatory", "load_signer"]
 
 TOKEN_KEY: Final = "pkcs11:"
 PROGRAM_KEY: Final = "exec:"
@@ -66,7 +66,7 @@ def _load(
     key: Path | str, certificate: Path | None, chain: Path | None, access: KeyAccess, *, for_packages: bool
 ) -> Signatory:
     given = [] if certificate is None else load_certificates(certificate)
-    signer, found = _signer(key, given, access)
+    signer, found = _open(key, given, access)
     if for_packages:
         check_kind(signer.public_key)
     found = given + found
@@ -75,13 +75,24 @@ def _load(
     if chain is not None:
         found += load_certificates(chain)
     leaf, *others = found
-    if signer.public_key != leaf.public_key():
-        raise HostError(f"the key in {key} does not match the certificate of {subject_of(leaf)}")
+    _check_match(key, signer, leaf)
     embedded = tuple(dict.fromkeys(other for other in others if other != leaf))
     return Signatory(key=signer, certificate=leaf, chain=embedded)
 
 
-def _signer(
+def load_signer(key: Path | str, certificate: x509.Certificate, access: KeyAccess) -> Signer:
+    """Read the key of a certificate that is known already; otherwise like :func:`load_signatory`."""
+    signer, _ = _open(key, [certificate], access)
+    _check_match(key, signer, certificate)
+    return signer
+
+
+def _check_match(key: Path | str, signer: Signer, certificate: x509.Certificate) -> None:
+    if signer.public_key != certificate.public_key():
+        raise HostError(f"the key in {key} does not match the certificate of {subject_of(certificate)}")
+
+
+def _open(
     key: Path | str, given: list[x509.Certificate], access: KeyAccess
 ) -> tuple[Signer, list[x509.Certificate]]:
     """Return what signs, and the certificates that were found with it."""

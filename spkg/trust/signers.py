@@ -1,7 +1,7 @@
 """Who signs: a key, wherever it is, with its certificate and those that lead to a root."""
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -13,11 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 )
 
 from spkg.common.digests import Digest
-from spkg.errors import HostError, RefusedError
+from spkg.errors import HostError, RefusedError, UsageError
 
 __all__ = [
     "Identity",
     "KeySigner",
+    "OfThisProcess",
     "PrivateKey",
     "PublicKey",
     "Signatory",
@@ -62,8 +63,18 @@ class Signer(Protocol):
         ...
 
 
+class OfThisProcess:
+    """What unlocks or is a key: it is never made octets that leave the process."""
+
+    def __reduce__(self) -> NoReturn:
+        hint = (
+            "name the key with spkg.trust.key_elsewhere.KeyElsewhere: each process then opens it for itself"
+        )
+        raise UsageError("a key is not sent to another process", hint=hint)
+
+
 @dataclass(frozen=True)
-class KeySigner:
+class KeySigner(OfThisProcess):
     """A key in memory."""
 
     private: PrivateKey

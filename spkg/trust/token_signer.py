@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from spkg.common.digests import Digest
 from spkg.errors import FormatError, HostError, RefusedError, UsageError, os_problem
 from spkg.trust.certificates import read_certificate
 from spkg.trust.key_files import Ask
-from spkg.trust.signers import PublicKey, check_signature, digest_info, pair_as_der
+from spkg.trust.signers import OfThisProcess, PublicKey, check_signature, digest_info, pair_as_der
 
 __all__ = ["TokenAddress", "TokenSigner", "open_token"]
 
@@ -84,8 +85,8 @@ class TokenAddress:
         return " and ".join([*named, *([] if self.identity is None else [f"id {self.identity.hex()}"])])
 
 
-class TokenSigner:
-    """A key in a token.  Each process opens its own session: none survives a fork."""
+class TokenSigner(OfThisProcess):
+    """A key in a token.  Each process opens its own session, in which one thread at a time signs."""
 
     def __init__(self, address: TokenAddress, pin: str | None, key: Any, public_key: PublicKey) -> None:
         self.public_key = public_key
@@ -93,22 +94,25 @@ class TokenSigner:
         self._pin = pin
         self._key = key
         self._process = os.getpid()
+        self._signing = threading.Lock()
 
     def sign(self, digest: Digest, hashed: bytes) -> bytes:
         """Return a signature that the token made, and that is valid."""
         import pkcs11  # noqa: PLC0415 - an optional library
 
-        if self._process != os.getpid():
+        if self._process != os.getpid():  # none survives a fork, and another thread may have had the lock
+            self._signing = threading.Lock()
             _library(self._address).reinitialize()
             session = _session(self._address, self._pin)
             self._key = _private_key(session, self._address)
             self._process = os.getpid()
         try:
-            if isinstance(self.public_key, rsa.RSAPublicKey):
-                octets = digest_info(digest, hashed)
-                made = self._key.sign(octets, mechanism=pkcs11.Mechanism.RSA_PKCS)
-            else:
-                made = self._key.sign(hashed, mechanism=pkcs11.Mechanism.ECDSA)
+            with self._signing:
+                if isinstance(self.public_key, rsa.RSAPublicKey):
+                    octets = digest_info(digest, hashed)
+                    made = self._key.sign(octets, mechanism=pkcs11.Mechanism.RSA_PKCS)
+                else:
+                    made = self._key.sign(hashed, mechanism=pkcs11.Mechanism.ECDSA)
         except pkcs11.exceptions.PKCS11Error as exc:
             raise HostError(f"{_token_name(self._address)} can't sign: {_reason(exc)}") from exc
         signature = pair_as_der(bytes(made), self.public_key)

@@ -43,9 +43,17 @@ def test_a_command_is_called_what_it_is_listed_as(name: str) -> None:
 def test_every_command_is_in_the_list(folder: str) -> None:
     listed = {listed.where.partition(":")[0] for listed in COMMANDS.values()}
     modules = {f"{folder}.cli.{path.stem}" for path in ROOT.glob(f"{folder}/cli/*.py")}
-    shared = {"__init__", "agent_options", "app", "arguments", "console", "options", "shared", "trust"} - (
-        {"options"} if folder == "vouchers" else set()
-    )
+    shared = {
+        "__init__",
+        "agent_options",
+        "app",
+        "arguments",
+        "console",
+        "options",
+        "shared",
+        "trust",
+        "worker_key",
+    } - ({"options"} if folder == "vouchers" else set())
 
     assert modules - {f"{folder}.cli.{name}" for name in shared} <= listed
 

@@ -5,6 +5,7 @@ point: the same batch, run again, writes the same vouchers with the same serial 
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +17,7 @@ from spkg.common.atomic_output import bulk_directory
 from spkg.common.digests import Digest
 from vouchers.acs.bulk_output import BulkOutput
 from vouchers.acs.device_list import ListedDevice, read_devices
+from vouchers.acs.executor_signing import ExecutorSigning
 from vouchers.acs.ledger import Ledger
 from vouchers.acs.ledger_wants import Want, terms_of
 from vouchers.acs.serial_log import SerialLog
@@ -42,6 +44,8 @@ __all__ = [
 
 DEVICES_AT_ONCE: Final = 200
 """The number of devices in one transaction of the ledger, and in one task of a worker process."""
+LEAST_AHEAD: Final = 8
+"""How many tasks an executor is given at once, at least: two for each of its workers keep all at work."""
 
 ListProgress = Callable[[int], object]
 RejectLine = Callable[[ListedDevice, str], object]
@@ -91,6 +95,7 @@ def issue_bulk(
     ledger: AbstractContextManager[Ledger],
     *,
     progress: ListProgress | None = None,
+    executor: Executor | None = None,
 ) -> BulkReport:
     """Issue a voucher to each of many devices: write a new directory, then confirm it in the ledger.
 
@@ -101,6 +106,7 @@ def issue_bulk(
         signer: Signs the vouchers.
         ledger: The source of the serial numbers; opened after the directory is reserved for this run.
         progress: Called with the number of bytes of the list processed since the last call.
+        executor: Where the key signs, as :func:`issue_many` takes it.
 
     Raises:
         UsageError: The directory exists, or another run is writing it.
@@ -125,7 +131,9 @@ def issue_bulk(
             if isinstance(devices, Path)
             else iter([ListedDevice(line=1, device=devices)])
         )
-        report = issue_many(order, listed, part, signer, opened, progress=progress, log=log)
+        report = issue_many(
+            order, listed, part, signer, opened, progress=progress, log=log, executor=executor
+        )
     return replace(report, confirmed=confirmed)
 
 
@@ -138,6 +146,7 @@ def issue_many(
     *,
     progress: ListProgress | None = None,
     log: SerialLog | None = None,
+    executor: Executor | None = None,
 ) -> BulkReport:
     """Write a voucher for each device into a directory, and the lines without one into ``rejected.csv``.
 
@@ -151,6 +160,8 @@ def issue_many(
         ledger: The source of the serial numbers.
         progress: Called with the number of bytes of the list processed since the last call.
         log: Where the serial numbers of what was written are added.
+        executor: Where the key signs; None for as many processes of this machine as the order says.
+            What is not in this process gets the key by its name, as a ``KeyElsewhere``.
 
     Raises:
         FormatError: The list is malformed.
@@ -160,7 +171,10 @@ def issue_many(
         OSError: Something can't be read or written.
     """
     errands = partial(reserved_vouchers, order, devices, ledger, signer)
-    return write_vouchers(order, errands, directory, signer, ledger.new_run(), progress=progress, log=log)
+    run = ledger.new_run()
+    return write_vouchers(
+        order, errands, directory, signer, run, progress=progress, log=log, executor=executor
+    )
 
 
 def write_vouchers(
@@ -173,6 +187,7 @@ def write_vouchers(
     progress: ListProgress | None = None,
     log: SerialLog | None = None,
     firsts: SerialLog | None = None,
+    executor: Executor | None = None,
 ) -> BulkReport:
     """Sign vouchers that have their serial numbers, and write them into a directory.
 
@@ -185,6 +200,7 @@ def write_vouchers(
         progress: As for :func:`issue_many`.
         log: Where the serial numbers of what was written are added.
         firsts: Where the first serial number of each voucher is added.
+        executor: Where the key signs, as for :func:`issue_many`.
 
     Raises:
         FailedError: A signing process was killed.
@@ -195,7 +211,11 @@ def write_vouchers(
     with ExitStack() as stack:
         out = BulkOutput(stack, directory, writing.form)
         work = SigningWork(signer=signer, form=writing.form, check=writing.check)
-        workers = stack.enter_context(SigningPool(work, writing.jobs))
+        workers: SigningPool | ExecutorSigning
+        if executor is None:
+            workers = stack.enter_context(SigningPool(work, writing.jobs))
+        else:
+            workers = ExecutorSigning(executor, work, max(LEAST_AHEAD, 2 * writing.jobs))
         for written, octets in workers.work(errands(run, out.reject)):
             out.put(written)
             issued += len(written)

@@ -13,7 +13,7 @@ from vouchers.acs.templates import Template
 from vouchers.model import DeviceId, Voucher
 from vouchers.signature.sign import VoucherSigner
 
-__all__ = ["Issued", "VoucherIssuer", "sign_numbered", "sign_voucher"]
+__all__ = ["Issued", "VoucherIssuer", "numbered_voucher", "sign_numbered", "sign_voucher"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class VoucherIssuer:
     def prepare(self, device: DeviceId, options: Sequence[Template], *, batch: str | None = None) -> Issued:
         """Return a voucher that counts as issued once it is confirmed; as :meth:`issue` otherwise."""
         want = Want(device=device, templates=tuple(options))
-        self._signer.check(_voucher(want, [MAX_SERIAL] * len(want.templates)))
+        self._signer.check(numbered_voucher(want, [MAX_SERIAL] * len(want.templates)))
         unpredictable = self._signer.digest is Digest.SHA1
         (outcome,) = self._ledger.reserve(
             [want],
@@ -111,11 +111,16 @@ def sign_voucher(want: Want, serials: Sequence[int], signer: VoucherSigner) -> I
     Raises:
         FormatError: The voucher would be invalid or too large.
     """
-    octets = signer.sign(_voucher(want, serials))
+    octets = signer.sign(numbered_voucher(want, serials))
     return Issued(device=want.device, serials=tuple(serials), octets=octets)
 
 
-def _voucher(want: Want, serials: Sequence[int]) -> Voucher:
+def numbered_voucher(want: Want, serials: Sequence[int]) -> Voucher:
+    """Return a voucher with given serial numbers, to be signed.
+
+    Raises:
+        FormatError: The voucher would be invalid.
+    """
     names = [template.ident for template in want.templates]
     if len({*names}) != len(names):
         raise FormatError("the Options of a voucher must have different names", section="C.3")

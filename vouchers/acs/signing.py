@@ -33,7 +33,14 @@ class SigningWork:
             RefusedError: A voucher does not pass its check.
             HostError: The key can't be used.
         """
-        issued = [sign_voucher(want, serials, self.signer) for want, serials in taken]
+        return self.finish([sign_voucher(want, serials, self.signer) for want, serials in taken])
+
+    def finish(self, issued: Sequence[Issued]) -> SignedVouchers:
+        """Return what to write for vouchers that are signed.
+
+        Raises:
+            RefusedError: A voucher does not pass its check.
+        """
         if self.check is not None:
             for one in issued:
                 self.check.check(one.octets)

@@ -65,6 +65,11 @@ def _last_line(options: Mapping[str, Any]) -> FailureReporter | None:
 @click.option("--out-dir", type=FILE, metavar="DIR", help="Write vouchers into DIR, a new directory.")
 @STRICT
 @JOBS
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Sign on the workers of this Dask scheduler, with --key of their own machines.",
+)
 @FORCE
 @NO_PROGRESS
 @click.option(
@@ -84,6 +89,7 @@ def issue(
     out_dir: Path | None,
     strict: bool,
     jobs: int | None,
+    cluster: str | None,
     force: bool,
     no_progress: bool,
     as_json: bool,
@@ -109,6 +115,7 @@ def issue(
     from vouchers.acs.ledger_tables import MAX_BATCH
     from vouchers.acs.templates import load_options
     from vouchers.acs.voucher_form import VoucherForm
+    from vouchers.cli.worker_key import cluster_findings
     from vouchers.cpe.identity import identity_of
 
     if (device_file is None) == (devices is None):
@@ -121,6 +128,8 @@ def issue(
         raise UsageError("-o - and --json exclude each other")
     if (ledger is None) == (serial is None) or (serial is not None and (batch or out_dir)):
         raise UsageError("expected either --ledger, or --serial for one voucher without --batch")
+    if cluster is not None and (jobs is not None or out_dir is None):
+        raise UsageError("--cluster excludes --jobs" if out_dir else "--cluster needs --out-dir")
     if new_ledger and ledger is None:
         raise UsageError("--new-ledger needs --ledger")
     if batch is not None and not (0 < len(batch) <= MAX_BATCH and batch.isprintable()):
@@ -131,9 +140,16 @@ def issue(
         spare_inputs(output, [*inputs, *key_files(key)])
     templates = load_options(options_file)
     signer, check, found = signing_checks(
-        key, Digest(digest), trust, at, unsafe_unfit_certificate=unsafe_unfit_certificate
+        key,
+        Digest(digest),
+        trust,
+        at,
+        unsafe_unfit_certificate=unsafe_unfit_certificate,
+        on_workers=cluster is not None,
     )
     found += issue_findings(templates, serial)
+    if cluster is not None:
+        found += cluster_findings(cluster)
     for finding in found:
         warn(finding)
     if strict:
@@ -157,7 +173,9 @@ def issue(
         jobs=jobs or cores(),
         check=check,
     )
-    _issue_many(many, out_dir, order, signer, books, found, no_progress=no_progress, as_json=as_json)
+    _issue_many(
+        many, out_dir, order, signer, books, found, cluster=cluster, no_progress=no_progress, as_json=as_json
+    )
 
 
 def _write_issued(
@@ -194,10 +212,13 @@ def _issue_many(
     ledger: "AbstractContextManager[Ledger]",
     findings: list[Finding],
     *,
+    cluster: str | None,
     no_progress: bool,
     as_json: bool,
 ) -> None:
     """Issue a voucher to each of many devices."""
+    from dataclasses import replace
+
     from spkg.report.lines import progress_document
     from vouchers.acs.bulk import issue_bulk
     from vouchers.report import ISSUE, bulk_document, bulk_lines
@@ -222,7 +243,13 @@ def _issue_many(
                     told = done
                     print_line(progress_document(ISSUE, done, total))
 
-            report = issue_bulk(order, devices, directory, signer, ledger, progress=advance)
+            workers = None
+            if cluster is not None:
+                from vouchers.acs.cluster import cluster_executor
+
+                workers = stack.enter_context(cluster_executor(cluster))
+                order = replace(order, jobs=workers.threads)
+            report = issue_bulk(order, devices, directory, signer, ledger, progress=advance, executor=workers)
         document |= bulk_document(report, str(directory))
         if report.rejected:
             lines = amount(report.rejected, "line")

@@ -201,6 +201,7 @@ def signing_checks(
     at: datetime | None,
     *,
     unsafe_unfit_certificate: bool,
+    on_workers: bool = False,
 ) -> "tuple[VoucherSigner, VoucherCheck | None, list[Finding]]":
     """Return what signs vouchers, what each has to pass, and what may be wrong with the certificate."""
     from spkg.cli.arguments import key_inputs
@@ -208,11 +209,12 @@ def signing_checks(
     from spkg.trust.fitness import chain_findings, check_fitness
     from spkg.trust.keys import load_signatory
     from spkg.trust.policy import VOUCHER_PURPOSES
+    from vouchers.cli.worker_key import signatory_of_workers
     from vouchers.signature.self_check import VoucherCheck
     from vouchers.signature.sign import VoucherSigner
     from vouchers.signature.verify import Verifier
 
-    signatory = load_signatory(*key_inputs(**key))
+    signatory = signatory_of_workers(**key) if on_workers else load_signatory(*key_inputs(**key))
     found = check_fitness(
         signatory.certificate,
         VOUCHER_PURPOSES,

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from spkg.common.digests import Digest
 from spkg.errors import UntrustedError
 from spkg.trust.chain import check_rsa_key
-from spkg.trust.signers import PublicKey, Signer
+from spkg.trust.signers import PublicKey
 
 __all__ = [
     "DIGESTS",
@@ -108,14 +108,9 @@ def check_key(key: object) -> PublicKey:
     raise UntrustedError("the key must be RSA, DSA or ECDSA")
 
 
-def raw_signature(key: Signer, digest: Digest, octets: bytes, length: int) -> bytes:
-    """Sign *octets*, and return the contents of SignatureValue: an RSA signature, or r followed by s.
-
-    Raises:
-        HostError: The key can't be used.
-    """
-    signature = key.sign(digest, digest.of(octets))
-    if isinstance(key.public_key, rsa.RSAPublicKey):
+def raw_signature(signature: bytes, key: PublicKey, length: int) -> bytes:
+    """Return the contents of SignatureValue: an RSA signature as it is, or r followed by s."""
+    if isinstance(key, rsa.RSAPublicKey):
         return signature
     return b"".join(part.to_bytes(length // 2, "big") for part in decode_dss_signature(signature))
 

@@ -5,6 +5,7 @@ same in every voucher is written once.  The tests and independent programs check
 """
 
 from base64 import b64encode, encodebytes
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
@@ -21,13 +22,24 @@ from vouchers.signature.algorithms import DIGESTS, DSIG, key_value_of, raw_signa
 from vouchers.signature.option_elements import option_text
 from vouchers.signature.shape import C14N, MAX_VOUCHER, MAX_VOUCHER_CERTIFICATES
 
-__all__ = ["VoucherSigner", "signed_info_of", "with_signature_value"]
+__all__ = ["UnsignedVoucher", "VoucherSigner", "signed_info_of", "with_signature_value"]
 
 _SIGNATURE: Final = f'<Signature xmlns="{DSIG}">\n'
 _SIGNED_INFO: Final = f'<SignedInfo xmlns="{DSIG}">'
 """As Canonical XML writes it: with the namespace that Signature declares."""
 _VALUE: Final = b"<SignatureValue>"
 _VALUE_END: Final = b"</SignatureValue>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnsignedVoucher:
+    """A voucher that only lacks its signature."""
+
+    hashed: bytes
+    """The digest of what the signature covers, as :meth:`Signer.sign` takes it."""
+    inner: str
+    """The contents of SignedInfo."""
+    objects: str
 
 
 class VoucherSigner:
@@ -50,7 +62,7 @@ class VoucherSigner:
                 f"expected at most {MAX_VOUCHER_CERTIFICATES} certificates in a voucher, got {count}",
                 section="C.3",
             )
-        self._key = signatory.key
+        self.key: Final = signatory.key
         public = signatory.certificate.public_key()
         spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self.key_id: Final = sha256(spki).hexdigest()
@@ -59,6 +71,7 @@ class VoucherSigner:
             scheme = scheme_for(public, digest)
         except UntrustedError as exc:
             raise HostError(f"the key can't sign vouchers: {exc.problem}") from exc
+        self.public_key: Final = scheme.key
         self._length = scheme.length
         self._head = (
             f'\n<CanonicalizationMethod Algorithm="{C14N}"></CanonicalizationMethod>\n'
@@ -78,15 +91,34 @@ class VoucherSigner:
         """
         self._write(*self._parts(voucher), b"\0" * self._length)
 
+    def prepare(self, voucher: Voucher) -> UnsignedVoucher:
+        """Return a voucher that only lacks its signature."""
+        inner, objects = self._parts(voucher)
+        hashed = self.digest.of(f"{_SIGNED_INFO}{inner}".encode())
+        return UnsignedVoucher(hashed=hashed, inner=inner, objects=objects)
+
+    def complete(self, unsigned: UnsignedVoucher, signature: bytes) -> bytes:
+        """Return a voucher as signed XML.
+
+        Args:
+            unsigned: What :meth:`prepare` returned.
+            signature: What the key returned for its digest.
+
+        Raises:
+            FormatError: It would be larger than a voucher may be.
+        """
+        value = raw_signature(signature, self.public_key, self._length)
+        return self._write(unsigned.inner, unsigned.objects, value)
+
     def sign(self, voucher: Voucher) -> bytes:
         """Return a voucher as signed XML.
 
         Raises:
             FormatError: It would be larger than a voucher may be.
+            HostError: The key can't be used.
         """
-        inner, objects = self._parts(voucher)
-        signature = raw_signature(self._key, self.digest, f"{_SIGNED_INFO}{inner}".encode(), self._length)
-        return self._write(inner, objects, signature)
+        unsigned = self.prepare(voucher)
+        return self.complete(unsigned, self.key.sign(self.digest, unsigned.hashed))
 
     def _parts(self, voucher: Voucher) -> tuple[str, str]:
         """Return the contents of SignedInfo, and the Objects."""

@@ -1,0 +1,159 @@
+"""Signing on a cluster: Dask's scheduler has workers sign, each with a key of its own machine.
+
+The only module that knows Dask.  A worker gets digests and the name of a key, and answers with signatures;
+a task whose worker is killed is given to another one.  Serial numbers are reserved by the client alone.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from spkg.errors import FailedError, HostError, SpkgError, os_problem
+from vouchers.acs.executor_signing import COMPLETE_HINT, WatchedExecutor
+
+__all__ = ["ClusterExecutor", "cluster_executor"]
+
+WORKER_HINT: Final = "start one with 'dask worker', where spkg and its extra [cluster] are installed"
+CLUSTER_TLS_HINT: Final = (
+    "state ca-file, client.key and client.cert in Dask's configuration, distributed.comm.tls"
+)
+SCHEDULER_WAIT: Final = 30.0
+"""How many seconds the scheduler may take to answer, and the first worker to be there."""
+DASK_LOGS: Final = frozenset({"distributed", "tornado", "asyncio"})
+LONELY_CHECKS: Final = 24
+"""How many checks in a row may find no worker: two minutes."""
+
+
+class ClusterExecutor(WatchedExecutor):
+    """The workers of a cluster, as an executor.
+
+    Args:
+        client: A connected client of Dask.
+        address: The address of the scheduler, for errors.
+    """
+
+    def __init__(self, client: Any, address: str) -> None:
+        self._client, self._address, self._alone = client, address, 0
+        # None is pure: a signature of ECDSA is another one each time, and none is kept.
+        self._executor = client.get_executor(pure=False)
+
+    @property
+    def threads(self) -> int:
+        """How many tasks can run at the same time now."""
+        return sum(self._client.nthreads().values())
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Have a worker call a function of a module that is installed there."""
+        theirs = self._executor.submit(_on_worker, fn, *args, **kwargs)
+        ours: Future[Any] = Future()
+
+        def answer(done: "Future[Any]") -> None:
+            if done.cancelled():
+                ours.set_exception(self._lost())
+            elif (error := done.exception()) is not None:
+                ours.set_exception(self._explained(error))
+            else:
+                ours.set_result(done.result())
+
+        def cancel(done: "Future[Any]") -> None:
+            if done.cancelled():
+                theirs.cancel()
+
+        ours.add_done_callback(cancel)
+        theirs.add_done_callback(lambda done: None if ours.cancelled() else answer(done))
+        return ours
+
+    def check(self) -> None:
+        """Make sure that an answer can come.
+
+        Raises:
+            FailedError: The scheduler is gone, or there was no worker for minutes.
+        """
+        if self._client.status != "running":
+            raise self._lost()
+        try:
+            threads = self.threads
+        except (OSError, ValueError) as exc:
+            raise self._lost() from exc
+        self._alone = 0 if threads else self._alone + 1
+        if self._alone >= LONELY_CHECKS:
+            raise FailedError(f"the cluster {self._address} has no workers any more", hint=COMPLETE_HINT)
+
+    def _lost(self) -> FailedError:
+        return FailedError(f"the scheduler {self._address} is gone", hint=COMPLETE_HINT)
+
+    def _explained(self, error: BaseException) -> BaseException:
+        """Return what an exception of a task means for the issuer."""
+        from distributed import KilledWorker  # noqa: PLC0415 - an optional library
+
+        if isinstance(error, KilledWorker):
+            problem = f"the workers of the cluster {self._address} were killed again and again"
+            return FailedError(problem, hint=COMPLETE_HINT)
+        if isinstance(error, ImportError):
+            problem = f"a worker of the cluster {self._address} has no spkg of this version: {error}"
+            return HostError(problem, hint=WORKER_HINT)
+        return error
+
+
+@contextmanager
+def cluster_executor(address: str) -> Iterator[ClusterExecutor]:
+    """Connect to a scheduler, with the TLS that Dask's own configuration states.
+
+    Args:
+        address: Its address, as ``tls://host:8786``.
+
+    Raises:
+        HostError: Dask is not installed, the scheduler does not answer, or has no worker.
+    """
+    try:
+        from distributed import Client  # noqa: PLC0415 - an optional library
+    except ImportError as exc:
+        hint = "pip install 'tr069-spkg[cluster]'"
+        raise HostError("a cluster needs dask.distributed, which is not installed", hint=hint) from exc
+    with _quiet():
+        try:
+            client: Any = Client(address, set_as_default=False, timeout=SCHEDULER_WAIT)  # type: ignore[no-untyped-call]
+        except OSError as exc:
+            problem = f"the scheduler {address} does not answer"
+            raise HostError(problem, hint="is its address right? TLS wants tls://") from exc
+        except (TypeError, ValueError, RuntimeError) as exc:  # what Dask raises for its configuration
+            raise HostError(f"the scheduler {address} can't be used: {exc}", hint=CLUSTER_TLS_HINT) from exc
+        try:
+            with suppress(TimeoutError):
+                client.wait_for_workers(1, timeout=SCHEDULER_WAIT)
+            found = ClusterExecutor(client, address)
+            if not found.threads:
+                raise HostError(f"the scheduler {address} has no workers", hint=WORKER_HINT)
+            yield found
+        finally:
+            with suppress(OSError, TimeoutError):
+                client.close(timeout=SCHEDULER_WAIT / 10)
+
+
+def _on_worker(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Do some work on a worker; an error says which."""
+    try:
+        return work(*args, **kwargs)
+    except (SpkgError, OSError) as exc:
+        from distributed import get_worker  # noqa: PLC0415 - an optional library
+
+        problem = os_problem(exc) if isinstance(exc, OSError) else str(exc)
+        hint = exc.hint if isinstance(exc, SpkgError) else None
+        # Without its cause, which may have more in it than others need to know.
+        raise HostError(f"the worker {get_worker().address}: {problem}", hint=hint) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back what Dask logs about connections that break: what it means is in our own errors."""
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in DASK_LOGS]
+    logs = [log for name in names if not (log := logging.getLogger(name)).disabled]
+    for log in logs:
+        log.disabled = True
+    try:
+        yield
+    finally:
+        for log in logs:
+            log.disabled = False
