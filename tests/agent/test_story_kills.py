@@ -301,7 +301,7 @@ def test_the_story_killed_at_each_step_comes_to_its_end(tmp_path: Path, restart:
         "result",
     }
 
-    for number in sample(range(1, len(steps) + 1), every=1 if restart is Restart.PROCESS else 9):
+    for number in sample(range(1, len(steps) + 1), every=6 if restart is Restart.PROCESS else 27):
         try:
             device = tell(fresh(tmp_path, number), [number], restart)
         except AssertionError as exc:
@@ -315,7 +315,7 @@ def test_the_story_killed_again_and_again_comes_to_its_end(tmp_path: Path, resta
     most = len(whole(fresh(tmp_path, 0)))
     draw = chance(f"kills of the story, {restart.name}")
 
-    for number in range(1, amount(300, 4) + 1):
+    for number in range(1, amount(300, 2) + 1):
         kills = [draw.randint(1, most // 2) for _ in range(draw.randint(2, 5))]
         try:
             tell(fresh(tmp_path, number), kills, restart)

@@ -25,7 +25,7 @@ from tests.agent.tree_kit import CONFIG, IGD, SAMPLE, Bench, Scripted
 from tests.support.interruptions import _attach
 from tests.support.kit import ROOT
 from tests.support.namespaces import in_memory, not_judged
-from tests.support.sampling import least
+from tests.support.sampling import few, least
 from tests.support.traced_kills import CALLS, in_child, points, some
 
 LEASE: Final = f"{IGD}LANDevice.1.LANHostConfigManagement.DHCPLeaseTime"
@@ -279,7 +279,7 @@ def test_a_request_killed_at_each_system_call_is_all_old_or_all_new(
 
 @pytest.mark.part("kill")
 @pytest.mark.judge("strace")
-@pytest.mark.parametrize("job", ["set", "add", "delete"])
+@pytest.mark.parametrize("job", few(["set", "add", "delete"], every=3, part="kill"))
 def test_a_start_killed_while_it_carries_out_what_was_left(
     desk: Path, place: Path, server: "subprocess.Popen[str]", job: str
 ) -> None:

@@ -26,6 +26,7 @@ from spkg.verify.signatures import verify_package
 from tests.support.fake_servers import Script, serving
 from tests.support.kit import AT, ROOT, Draft, file, policy, root
 from tests.support.planted_tree import listing
+from tests.support.sampling import few
 
 NOISE: Final = Random(3).randbytes(3 << 20)
 ONE, TWO = NOISE[: (5 << 19) + 3], NOISE[5 << 19 :]
@@ -87,7 +88,7 @@ EDGES: Final = (1, 8, len(ONE) - 1, len(ONE), len(ONE) + 1, len(ONE) + len(GAP),
 
 
 @pytest.mark.parametrize("etag", ['"1"', None], ids=["a tag", "no tag"])
-@pytest.mark.parametrize("stop", EDGES)
+@pytest.mark.parametrize("stop", few(EDGES, every=3, part="downloads"))
 def test_a_fetch_that_was_ended_anywhere_is_gone_on_with(tmp_path: Path, stop: int, etag: str | None) -> None:
     with serving(script := Script(octets=OCTETS, etag=etag)) as url:
         with suppress(Killed):

@@ -21,7 +21,7 @@ from tests.support.hindrances import READS, Fault
 from tests.support.interruptions import ALL, FORMAT, IN_PLACE, MANY, Scenario, begun_of, judge
 from tests.support.kit import Draft
 from tests.support.naive_installer import PAYLOAD, piece
-from tests.support.sampling import PROOF, in_turn, least, numbers
+from tests.support.sampling import PROOF, few, in_turn, least, numbers
 from tests.support.simulated_file_system import Simulation
 from tests.support.simulated_processes import FAILED, INSTALLED, REFUSED, UNREADABLE, UNSAFE, WholeInstaller
 
@@ -252,7 +252,7 @@ STAYING: Final[dict[str, dict[str, Any]]] = {
 """What is wrong with the file system while the recovery runs, and stays wrong."""
 
 
-@pytest.mark.parametrize("kind", STAYING)
+@pytest.mark.parametrize("kind", few(STAYING, every=2, part="crash"))
 @WAYS
 def test_what_is_said_while_a_fault_stays_over_the_recovery_is_true(
     scenario: Scenario, kind: str, bench_of: Callable[[Scenario], Bench], record_property: Record

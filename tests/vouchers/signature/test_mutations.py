@@ -109,7 +109,7 @@ def test_each_outcome_occurs(which: str, digest: Digest) -> None:
     # Or the counts above would be those of a reader that refuses everything for one reason.
     octets, original = genuine(which, digest, 0)
 
-    found = count(changed(octets, "outcomes", 2000), original)
+    found = count(changed(octets, "outcomes", 600), original)
 
     assert set(found) == {"malformed", "untrusted", "altered", "the same"}
 
