@@ -8,7 +8,7 @@ __all__ = ["PARTS", "PROOF", "Part"]
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Tests that run together.  A budget is some five times what a quiet machine of two cores needs."""
+    """Tests that run together.  A budget is some four times what a quiet machine of two cores needs."""
 
     what: str
     whole: int
@@ -36,4 +36,4 @@ PROOF: Final = {
     "judges": Part(what="readers and signers of others", whole=1800, tenth=600),
 }
 """The parts of the proof: ``make proof PART=crash``."""
-PARTS: Final = {"test": Part(what="the short suite, with branch coverage", whole=1200), **PROOF}
+PARTS: Final = {"test": Part(what="the short suite, with branch coverage", whole=900), **PROOF}
