@@ -68,7 +68,7 @@ ONLY_IN = {
     "signxml": ("vouchers/signature/verify.py",),
     "sqlalchemy": ("vouchers/acs/ledger",),
     "alembic": ("vouchers/acs/ledger_migration.py", "vouchers/acs/ledger_steps/"),
-    "sqlite3": ("vouchers/cpe/store.py", "spkg/agent/state.py"),
+    "sqlite3": ("vouchers/cpe/store.py", "vouchers/cpe/store_tables.py", "spkg/agent/state.py"),
     "tomllib": ("spkg/common/toml_document.py",),
     "requests": ("spkg/download/http.py", "spkg/download/http_answer.py"),
     "urllib3": ("spkg/download/http.py", "spkg/download/http_answer.py"),

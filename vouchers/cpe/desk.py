@@ -12,7 +12,8 @@ from spkg.trust.policy import VOUCHER_PURPOSES, Policy
 from spkg.trust.trust_files import load_trust
 from vouchers.cpe.option_life import OptionState
 from vouchers.cpe.rpc import answer_rpc
-from vouchers.cpe.store import EPOCH, OptionStore
+from vouchers.cpe.store import OptionStore
+from vouchers.cpe.store_tables import EPOCH
 from vouchers.signature.verify import Verifier
 
 __all__ = ["OptionDesk", "open_desk"]

@@ -69,6 +69,29 @@ class Life:
     """Whether it has been seen to begin; setting the clock back does not undo that."""
     ending: Ending | None = None
     set_up: bool = False
+    coming: "tuple[Life, ...]" = ()
+    """The vouchers that take over at their StartDate, in that order."""
+
+    def governing(self, at: datetime) -> "Life":
+        """Return what governs the Option at a time, with what comes after that."""
+        index = sum(1 for one in self.coming if one.start <= at)
+        if not index:
+            return self
+        return replace(self.coming[index - 1], set_up=self.set_up, coming=self.coming[index:])
+
+    def followed_by(self, other: "Life", now: datetime) -> "Life":
+        """Return the Option with a new voucher, which takes effect at its StartDate, or now.
+
+        Until then all stays that would have begun before.
+        """
+        before = self.governing(now)
+        if other.mode is Mode.DISABLE or other.start <= now:
+            return replace(other, set_up=before.set_up)
+        line = [replace(before, coming=()), *before.coming]
+        if before.mode is Mode.DISABLE or before.is_over(now):
+            del line[0]
+        first, *rest = [*(one for one in line if one.start < other.start), other]
+        return replace(first, set_up=before.set_up, coming=tuple(rest))
 
     def is_over(self, at: datetime) -> bool:
         """Whether it has ended at a time."""
@@ -76,9 +99,10 @@ class Life:
 
     def with_another_provider(self) -> "Life":
         """Return it as it is after a change of provider, which ends it unless it is transferable."""
+        coming = tuple(one for one in self.coming if one.transferable)
         if self.transferable or self.ending is not None or self.mode is Mode.DISABLE:
-            return self
-        return replace(self, ending=Ending.PROVIDER)
+            return replace(self, coming=coming)
+        return replace(self, ending=Ending.PROVIDER, coming=coming)
 
     def at(self, at: datetime, *, real: bool = False) -> OptionState:
         """Return its state at a time.
@@ -87,6 +111,8 @@ class Life:
             at: The time.
             real: Whether that is the network time, not a hypothetical one.
         """
+        if (other := self.governing(at)) is not self:
+            return other.at(at, real=real)
         over = self.is_over(at)
         begun = at >= self.start or (real and self.begun)
         ending = self.ending or (Ending.EXPIRED if over else None)
@@ -104,9 +130,13 @@ class Life:
 
     def next_change(self, at: datetime, *, real: bool = False) -> datetime | None:
         """Return when it next begins or ends after a time; None if it does neither without a voucher."""
-        if self.mode is Mode.DISABLE or self.is_over(at):
-            return None
-        return self.start if at < self.start and not (real and self.begun) else self.expires
+        if (other := self.governing(at)) is not self:
+            return other.next_change(at, real=real)
+        later = [one.start for one in self.coming[:1]]
+        if self.mode is not Mode.DISABLE and not self.is_over(at):
+            own = self.start if at < self.start and not (real and self.begun) else self.expires
+            later += [] if own is None else [own]
+        return min(later, default=None)
 
 
 def unvouchered(name: str) -> OptionState:

@@ -17,7 +17,8 @@ from spkg.errors import NO_ROOM, HostError, RefusedError, SpkgError, UsageError
 from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
 from vouchers.cpe.identity import identity_of
 from vouchers.cpe.messages import options_response, vouchers_response
-from vouchers.cpe.store import EPOCH, OptionStore
+from vouchers.cpe.store import OptionStore
+from vouchers.cpe.store_tables import EPOCH
 from vouchers.model import MAX_VOUCHERS
 from vouchers.signature.shape import MAX_VOUCHER
 from vouchers.signature.verify import Verifier

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -16,46 +16,34 @@ from spkg.common.atomic_output import sync_directory
 from spkg.errors import NO_ROOM, HostError, RefusedError, UsageError, os_problem
 from vouchers.cpe.grant import Grant
 from vouchers.cpe.option_life import Ending, Life, OptionState, next_change, unvouchered
+from vouchers.cpe.store_tables import (
+    ADDED_TABLE,
+    ALL_COMING,
+    ALL_OPTIONS,
+    CLOCK_FACT,
+    CODE_FACT,
+    END_BY_PROVIDER,
+    END_COMING,
+    MARK_BEGUN,
+    MARK_PASSED,
+    PUT_COMING,
+    PUT_OPTION,
+    SEEN_CONTENTS,
+    STORE_COUNTS,
+    STORE_MARK,
+    STORE_TABLES,
+    STORE_VERSION,
+    life_of,
+    seconds_of,
+    stored_row,
+    time_of,
+)
 from vouchers.model import Mode
 
-__all__ = ["MAX_SEEN", "MAX_STORED_OPTIONS", "OptionStore"]
+__all__ = ["OptionStore"]
 
-MAX_STORED_OPTIONS: Final = 256
-"""The most Options in a store."""
-MAX_SEEN: Final = 1 << 14
-"""The most serial numbers in a store: about 2 MiB, and one voucher a day for 40 years."""
 STORE_LOCK_TIMEOUT: Final = 10
 """Seconds to wait for another process that has locked the store."""
-STORE_MARK: Final = 0x53504B47
-"""Marks an SQLite file as a store: its application_id."""
-STORE_VERSION: Final = 1
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-TABLES: Final = """
-    CREATE TABLE option (
-        name TEXT PRIMARY KEY, serial TEXT NOT NULL, signer BLOB NOT NULL, content BLOB NOT NULL,
-        mode TEXT NOT NULL, start INTEGER NOT NULL, expires INTEGER, transferable INTEGER NOT NULL,
-        begun INTEGER NOT NULL, ending TEXT, set_up INTEGER NOT NULL
-    ) WITHOUT ROWID;
-    CREATE TABLE seen (
-        signer BLOB, serial TEXT, content BLOB, PRIMARY KEY (signer, serial, content)
-    ) WITHOUT ROWID;
-    CREATE TABLE fact (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-"""
-ALL: Final = """
-    SELECT name, serial, signer, content, mode, start, expires, transferable, begun, ending, set_up
-    FROM option
-"""
-PUT: Final = "INSERT OR REPLACE INTO option VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-SEEN: Final = "SELECT content FROM seen WHERE signer = ? AND serial = ?"
-CHANGED: Final = "UPDATE option SET ending = ? WHERE ending IS NULL AND NOT transferable AND mode <> ?"
-BEGUN: Final = "UPDATE option SET begun = 1 WHERE NOT begun AND start <= ?"
-PASSED: Final = "UPDATE option SET ending = ? WHERE ending IS NULL AND expires <= ?"
-COUNTS: Final = (
-    ("SELECT count(*) FROM option", MAX_STORED_OPTIONS, "Options"),
-    ("SELECT count(*) FROM seen", MAX_SEEN, "vouchers"),
-)
-CODE: Final = "provisioning-code"
-CLOCK: Final = "clock"
 
 
 class OptionStore:
@@ -119,11 +107,12 @@ class OptionStore:
         with self._change():
             self._see_provider(provisioning_code)
             if now is not None:
-                self._database.execute(PASSED, (Ending.EXPIRED.value, _seconds(now)))
-                self._database.execute(BEGUN, (_seconds(now),))
-                before = self._fact(CLOCK)
-                if before is None or now.replace(microsecond=0) > _time(before):
-                    self._keep(CLOCK, _seconds(now))
+                self._take_over(now)
+                self._database.execute(MARK_PASSED, (Ending.EXPIRED.value, seconds_of(now)))
+                self._database.execute(MARK_BEGUN, (seconds_of(now),))
+                before = self._fact(CLOCK_FACT)
+                if before is None or now.replace(microsecond=0) > time_of(before):
+                    self._keep(CLOCK_FACT, seconds_of(now))
 
     def apply(
         self,
@@ -156,7 +145,7 @@ class OptionStore:
         with self._change():
             self._see_provider(provisioning_code)
             fresh = {life.name for life in every if life.content not in self._seen(life)}
-            governed = {name for name, life in last.items() if self._governs(life, now)} - fresh
+            governed = {name for name, life in last.items() if self._same(life, now) is not None} - fresh
             done = []
             for index, one in enumerate(grants):
                 try:
@@ -201,8 +190,8 @@ class OptionStore:
             HostError: The store can't be read.
         """
         with self._telling():
-            lives = [_life(row) for row in self._database.execute(ALL)]
-            before = self._fact(CODE)
+            lives = self._lives()
+            before = self._fact(CODE_FACT)
         if None in {before, provisioning_code} or before == provisioning_code:
             return lives
         return [life.with_another_provider() for life in lives]
@@ -236,8 +225,8 @@ class OptionStore:
             HostError: The store can't be read.
         """
         with self._telling():
-            seconds = self._fact(CLOCK)
-            return None if seconds is None else _time(seconds)
+            seconds = self._fact(CLOCK_FACT)
+            return None if seconds is None else time_of(seconds)
 
     def set_up(self, name: str, *, done: bool) -> None:
         """Store whether the user has set up an Option.
@@ -255,23 +244,54 @@ class OptionStore:
 
     def _see_provider(self, code: str | None) -> None:
         """If the provider has changed, end the Options that are not transferable."""
-        before = self._fact(CODE)
+        before = self._fact(CODE_FACT)
         if code is None or before == code:
             return
         if before is not None:
-            self._database.execute(CHANGED, (Ending.PROVIDER.value, Mode.DISABLE.value))
-        self._keep(CODE, code)
+            self._database.execute(END_BY_PROVIDER, (Ending.PROVIDER.value, Mode.DISABLE.value))
+            self._database.execute(END_COMING)
+        self._keep(CODE_FACT, code)
 
     def _seen(self, life: Life) -> set[bytes]:
         """Return the contents that have been seen from this signer with this serial number."""
-        return {content for (content,) in self._database.execute(SEEN, (life.signer_key, life.serial))}
+        return {
+            content for (content,) in self._database.execute(SEEN_CONTENTS, (life.signer_key, life.serial))
+        }
 
-    def _governs(self, life: Life, now: datetime) -> bool:
-        """Whether the same contents from the same signer already govern the Option."""
+    def _same(self, life: Life, now: datetime) -> Life | None:
+        """Return the voucher with the same contents from the same signer that governs the Option, or will."""
         before = self._life(life.name)
-        if before is None or before.is_over(now):
-            return False
-        return (before.signer_key, before.content) == (life.signer_key, life.content)
+        if before is None:
+            return None
+        before = before.governing(now)
+        for one in (before, *before.coming):
+            if (one.signer_key, one.content) == (life.signer_key, life.content) and not one.is_over(now):
+                return one
+        return None
+
+    def _take_over(self, now: datetime) -> None:
+        """Have vouchers whose StartDate has come take over for good."""
+        names = "SELECT DISTINCT name FROM coming WHERE start <= ?"
+        for (name,) in self._database.execute(names, (seconds_of(now),)).fetchall():
+            life = self._life(name)
+            if life is not None:
+                self._put(life.governing(now))
+
+    def _put(self, life: Life) -> None:
+        """Store an Option and what comes after it."""
+        ending = None if life.ending is None else life.ending.value
+        self._database.execute(PUT_OPTION, (*stored_row(life), ending, life.set_up))
+        self._database.execute("DELETE FROM coming WHERE name = ?", (life.name,))
+        self._database.executemany(PUT_COMING, [stored_row(one)[:-1] for one in life.coming])
+
+    def _lives(self, name: str | None = None) -> list[Life]:
+        """Return the Options, or the one with this name, with what comes after each."""
+        one, values = ("", ()) if name is None else (" WHERE name = ?", (name,))
+        coming: dict[str, list[Life]] = {}
+        for row in self._database.execute(f"{ALL_COMING}{one} ORDER BY name, start", values):
+            coming.setdefault(row[0], []).append(life_of(row))
+        lives = [life_of(row) for row in self._database.execute(f"{ALL_OPTIONS}{one}", values)]
+        return [replace(life, coming=tuple(coming.get(life.name, ()))) for life in lives]
 
     def _apply(
         self, one: Grant, now: datetime, governed: Container[str], *, real: bool
@@ -280,8 +300,9 @@ class OptionStore:
         for life in one.lives:
             before = self._life(life.name)
             known = self._seen(life)
-            if before is not None and (self._governs(life, now) or (known and life.name in governed)):
-                done.append((before, False))  # a server repeats a request if its answer was lost
+            same = self._same(life, now)
+            if before is not None and (same is not None or (known and life.name in governed)):
+                done.append((same or before, False))  # a server repeats a request if its answer was lost
                 continue
             if known:
                 problem = f"voucher {life.serial!r} was applied before and no longer governs {life.name!r}"
@@ -290,15 +311,15 @@ class OptionStore:
                         f"a different voucher of this signer already had the serial number {life.serial!r}"
                     )
                 raise RefusedError(problem, field="VSerialNum", section="C.3, Table 62")
-            set_up = before is not None and before.set_up
             # What begins at a hypothetical time has not been seen to begin.
             begun = life.begun and (real or life.start == now.replace(microsecond=0))
-            self._database.execute(PUT, (*_row(replace(life, begun=begun)), None, set_up))
+            new = replace(life, begun=begun)
+            self._put(new if before is None else before.followed_by(new, now))
             seen.append((life.signer_key, life.serial, life.content))
             done.append((life, True))
         # Not before: the Options of one voucher may share a serial number.
         self._database.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", seen)
-        for query, most, what in COUNTS:
+        for query, most, what in STORE_COUNTS:
             (count,) = self._database.execute(query).fetchone()
             if count > most:
                 raise RefusedError(
@@ -307,8 +328,7 @@ class OptionStore:
         return done
 
     def _life(self, name: str) -> Life | None:
-        row = self._database.execute(f"{ALL} WHERE name = ?", (name,)).fetchone()
-        return None if row is None else _life(row)
+        return next(iter(self._lives(name)), None)
 
     def _fact(self, name: str) -> Any:
         row = self._database.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
@@ -335,12 +355,24 @@ class OptionStore:
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
             (tables,) = self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             if create and (mark, version, tables) == (0, 0, 0):
-                for statement in TABLES.split(";"):
+                for statement in STORE_TABLES.split(";"):
                     self._database.execute(statement)
                 self._database.execute(f"PRAGMA application_id = {STORE_MARK}")
                 self._database.execute(f"PRAGMA user_version = {STORE_VERSION}")
+            elif (mark, version) == (STORE_MARK, 1):
+                self._bring_up_to_date()
             elif (mark, version) != (STORE_MARK, STORE_VERSION):
                 raise HostError(f"{self._path} is not a store of Options that this version can read")
+
+    def _bring_up_to_date(self) -> None:
+        """Add what a store of version 1 lacks; only for now, if the file can't be written."""
+        try:
+            self._database.execute(ADDED_TABLE)
+            self._database.execute(f"PRAGMA user_version = {STORE_VERSION}")
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                raise
+            self._database.execute(ADDED_TABLE.replace("TABLE", "TEMP TABLE"))
 
     @contextmanager
     def _change(self) -> Iterator[None]:
@@ -362,51 +394,3 @@ class OptionStore:
         except sqlite3.Error as exc:
             full = getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
             raise HostError(f"{self._path}: {exc}", reason=NO_ROOM if full else None) from exc
-
-
-def _row(life: Life) -> tuple[object, ...]:
-    return (
-        life.name,
-        life.serial,
-        life.signer_key,
-        life.content,
-        life.mode.value,
-        _seconds(life.start),
-        None if life.expires is None else _seconds(life.expires),
-        life.transferable,
-        life.begun,
-    )
-
-
-def _life(row: tuple[Any, ...]) -> Life:
-    name, serial, signer, content, mode, start, expires, transferable, begun, ending, set_up = row
-    kinds = [*map(type, (name, serial, signer, content))]
-    if kinds != [str, str, bytes, bytes]:
-        raise sqlite3.DataError("invalid value: a text or a BLOB has the wrong type")
-    try:
-        return Life(
-            name=name,
-            serial=serial,
-            signer_key=signer,
-            content=content,
-            mode=Mode(mode),
-            start=_time(start),
-            expires=None if expires is None else _time(expires),
-            transferable=bool(transferable),
-            begun=bool(begun),
-            ending=None if ending is None else Ending(ending),
-            set_up=bool(set_up),
-        )
-    except ValueError as exc:
-        raise sqlite3.DataError(f"invalid value: {exc}") from exc
-
-
-def _seconds(time: datetime) -> int:
-    return (time - EPOCH) // timedelta(seconds=1)
-
-
-def _time(seconds: Any) -> datetime:
-    try:
-        return EPOCH + timedelta(seconds=seconds)
-    except (TypeError, OverflowError) as exc:
-        raise sqlite3.DataError(f"invalid value: {exc}") from exc

@@ -34,7 +34,8 @@ from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
 from vouchers.cpe.grant import Grant, grant
 from vouchers.cpe.identity import identity_of
 from vouchers.cpe.option_life import Ending, Life, OptionState, next_change, unvouchered
-from vouchers.cpe.store import MAX_SEEN, MAX_STORED_OPTIONS, OptionStore
+from vouchers.cpe.store import OptionStore
+from vouchers.cpe.store_tables import MAX_SEEN, MAX_STORED_OPTIONS
 from vouchers.model import MAX_VOUCHERS, DeviceId, Mode, Option, Voucher
 from vouchers.months import LAST, Units
 from vouchers.signature.option_elements import content_of
@@ -1237,7 +1238,7 @@ def _truncated(path: Path, kept: int) -> None:
 STRANGERS: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
     "another database": (_other_database, "{} is not a store of Options that this version can read"),
     "a newer version": (
-        lambda path: _marked(path, "PRAGMA user_version = 2"),
+        lambda path: _marked(path, "PRAGMA user_version = 3"),
         "{} is not a store of Options that this version can read",
     ),
     "another program's": (
@@ -1534,6 +1535,114 @@ def test_processes_that_apply_at_once_lose_nothing_and_apply_nothing_twice(path:
         assert len(enabled(store)) == 30
 
 
+# Vouchers that begin later.
+
+NEXT_ONE: Final = replace(
+    ON, serial="3", mode=Mode.WITH_EXPIRATION, start=AT + 5 * DAY, duration=3, units=Units.DAYS
+)
+THIRD: Final = replace(NEXT_ONE, serial="4", start=AT + 7 * DAY)
+
+
+def governing(store: OptionStore, at: datetime) -> tuple[str | None, bool]:
+    (one,) = store.options(at)
+    return one.serial, one.enabled
+
+
+def test_what_governs_stays_until_a_later_start_comes(store: OptionStore) -> None:
+    put(store, TEN_DAYS)
+
+    assert put(store, NEXT_ONE) == [True]
+
+    assert [governing(store, AT + days * DAY) for days in (0, 4, 5, 7, 8, 9)] == [
+        *(("1", True), ("1", True), ("3", True), ("3", True), ("3", False), ("3", False)),
+    ]
+    assert store.next_change(AT) == AT + 5 * DAY
+    assert store.next_change(AT + 5 * DAY) == AT + 8 * DAY
+
+
+def test_vouchers_that_follow_each_other_are_all_kept(store: OptionStore) -> None:
+    for option in (TEN_DAYS, NEXT_ONE, THIRD):
+        put(store, option)
+
+    assert [governing(store, AT + days * DAY)[0] for days in (0, 5, 7)] == ["1", "3", "4"]
+
+
+def test_a_voucher_takes_the_place_of_those_that_would_begin_after_it(store: OptionStore) -> None:
+    for option in (TEN_DAYS, THIRD, NEXT_ONE):
+        put(store, option)
+
+    assert [governing(store, AT + days * DAY)[0] for days in (0, 5, 7)] == ["1", "3", "3"]
+
+
+def test_a_voucher_that_is_to_come_may_come_again(store: OptionStore) -> None:
+    put(store, TEN_DAYS)
+    put(store, NEXT_ONE)
+
+    assert put(store, NEXT_ONE) == [False]
+    assert put(store, TEN_DAYS) == [False]
+    assert governing(store, AT + 6 * DAY) == ("3", True)
+
+
+@pytest.mark.parametrize("change", [OFF, replace(ON, serial="9")])
+def test_what_takes_effect_now_ends_what_is_to_come(store: OptionStore, change: Option) -> None:
+    put(store, TEN_DAYS)
+    put(store, NEXT_ONE)
+
+    put(store, change)
+
+    assert governing(store, AT + 6 * DAY)[0] == change.serial
+    assert refused(store, NEXT_ONE) == (
+        "VSerialNum: voucher '3' was applied before and no longer governs 'QoS' [TR-069 C.3, Table 62]"
+    )
+
+
+def test_what_is_over_does_not_stay_until_a_later_start(store: OptionStore) -> None:
+    put(store, TEN_DAYS)
+    store.observe(None, AT + 11 * DAY)
+
+    put(store, replace(NEXT_ONE, start=AT + 20 * DAY), now=AT + 11 * DAY)
+
+    assert governing(store, AT + 12 * DAY) == ("3", False)
+
+
+def test_what_has_taken_over_stays_when_the_clock_is_set_back(store: OptionStore) -> None:
+    put(store, TEN_DAYS)
+    put(store, NEXT_ONE)
+    store.set_up("QoS", done=True)
+
+    store.observe(None, AT + 6 * DAY)
+
+    (one,) = store.options(AT, real=True)
+    assert (one.serial, one.enabled, one.set_up) == ("3", True, True)
+
+
+def test_another_provider_ends_also_what_is_to_come(store: OptionStore) -> None:
+    put(store, replace(TEN_DAYS, transferable=True))
+    put(store, NEXT_ONE)
+    store.observe("ISP-1", None)
+    before = store.options(AT + 6 * DAY, provisioning_code="ISP-2")
+
+    store.observe("ISP-2", None)
+
+    assert governing(store, AT + 6 * DAY) == ("1", True)
+    assert store.options(AT + 6 * DAY) == before
+
+
+def test_a_store_of_an_earlier_version_is_brought_up_to_date(path: Path) -> None:
+    with OptionStore(path, create=True) as store:
+        put(store, TEN_DAYS)
+    with sqlite3.connect(path) as database:
+        database.executescript("DROP TABLE coming; PRAGMA user_version = 1")
+    database.close()
+
+    with OptionStore(path) as store:
+        put(store, NEXT_ONE)
+        assert governing(store, AT) == ("1", True)
+
+    with OptionStore(path) as store:
+        assert governing(store, AT + 6 * DAY) == ("3", True)
+
+
 # A second opinion: Appendix C, told as a history that is gone through from its beginning each time.
 
 
@@ -1622,9 +1731,10 @@ class History:
         return {(one.signer, one.option.serial) for one in self.events if isinstance(one, Applied)}
 
     def governs(self, signer: str, option: Option, now: datetime) -> bool:
-        last = self.last(option.ident)
-        same = last is not None and (last.signer, last.option) == (signer, option)
-        return same and self.ending(option.ident, now) is None
+        """Whether a voucher governs its Option, or will."""
+        line = self.taken_over(self.line(option.ident), now)
+        same = [one for one in line if (one.signer, one.option) == (signer, option)]
+        return any(self.ending(one, now) is None for one in same)
 
     def repeated(self, words: Sequence[tuple[str, Option]], now: datetime) -> set[str]:
         """Return the Options for which a list says what it has said before, and what still holds."""
@@ -1636,16 +1746,47 @@ class History:
                 found.add(name)
         return found
 
-    def last(self, name: str) -> Applied | None:
-        """Return what governs an Option: the last voucher for it."""
-        applied = [one for one in self.events if isinstance(one, Applied) and one.option.ident == name]
-        return applied[-1] if applied else None
+    @staticmethod
+    def taken_over(line: list[Applied], at: datetime) -> list[Applied]:
+        """Return what is left of vouchers that follow each other, once those have begun that had to."""
+        begun = [index for index, one in enumerate(line) if index and one.start <= at]
+        return line[begun[-1] :] if begun else line
 
-    def ending(self, name: str, at: datetime) -> Ending | None:
-        """Return what has ended an Option since, and first."""
-        last = self.last(name)
-        assert last is not None
-        since = self.events[next(i for i, one in enumerate(self.events) if one is last) + 1 :]
+    def line(self, name: str) -> list[Applied]:
+        """Return the voucher that governs an Option, and those that take over at their StartDate."""
+        line: list[Applied] = []
+        for index, event in enumerate(self.events):
+            match event:
+                case Applied(option=option, at=at) if option.ident == name:
+                    line = self.taken_over(line, at)
+                    idle = [
+                        one
+                        for one in line[:1]
+                        if one.option.mode is Mode.DISABLE or self.ending(one, at, self.events[:index])
+                    ]
+                    kept = [one for one in line if one not in idle and one.start < event.start]
+                    later = option.mode is not Mode.DISABLE and event.start > at
+                    line = [*kept, event] if later else [event]
+                case Moved():
+                    line = [*line[:1], *(one for one in line[1:] if one.option.transferable)]
+                case Seen(at=at):
+                    line = self.taken_over(line, at)
+                case _:
+                    pass
+        return line
+
+    def last(self, name: str, at: datetime | None = None) -> Applied | None:
+        """Return what governs an Option, now or at a time."""
+        line = self.line(name)
+        line = line if at is None else self.taken_over(line, at)
+        return line[0] if line else None
+
+    def ending(
+        self, last: Applied, at: datetime, events: Sequence[Applied | Moved | Seen | SetUp] | None = None
+    ) -> Ending | None:
+        """Return what has ended a voucher since, and first."""
+        known = self.events if events is None else events
+        since = known[next(i for i, one in enumerate(known) if one is last) + 1 :]
         for event in since:
             gone = not last.option.transferable and last.option.mode is not Mode.DISABLE
             if isinstance(event, Moved) and gone:
@@ -1665,8 +1806,9 @@ class History:
         return [self.state(name, at, real=real) for name in sorted(names)]
 
     def state(self, name: str, at: datetime, *, real: bool = False) -> OptionState:
-        last, ending = self.last(name), self.ending(name, at)
+        last = self.last(name, at)
         assert last is not None
+        ending = self.ending(last, at)
         on = last.option.mode is not Mode.DISABLE and ending is None
         done = [one.done for one in self.events if isinstance(one, SetUp) and one.name == name]
         return OptionState(

@@ -62,7 +62,8 @@ from vouchers.acs.request import set_vouchers_request
 from vouchers.cpe.apply import check_vouchers
 from vouchers.cpe.messages import options_response, vouchers_response
 from vouchers.cpe.rpc import answer_rpc
-from vouchers.cpe.store import MAX_STORED_OPTIONS, OptionStore
+from vouchers.cpe.store import OptionStore
+from vouchers.cpe.store_tables import MAX_STORED_OPTIONS
 from vouchers.model import Mode, Option, Voucher
 from vouchers.signature.shape import MAX_VOUCHER
 from vouchers.signature.verify import Verifier
