@@ -875,7 +875,7 @@ FAULTS: Final = (
     ),
     _fault(
         "a key that is not the certificate's",
-        "    if signer.public_key != leaf.public_key():\n",
+        "    if signer.public_key != certificate.public_key():\n",
         "    if False:\n",
         "test_a_key_of_another_certificate_is_refused",
     ),

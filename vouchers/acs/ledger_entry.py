@@ -33,7 +33,7 @@ class SerialState(Enum):
 class LedgerEntry:
     """One serial number, with the device and the Option that it is for.
 
-    What the voucher does, from ``manufacturer`` to ``extras``, is None if an earlier version reserved it.
+    What the voucher does, from ``manufacturer`` to ``extras``, is missing if an earlier version reserved it.
     """
 
     serial: int
