@@ -1429,7 +1429,7 @@ FAULTS: Final = (
     ),
     _fault(
         "a serial number that is taken",
-        "if not waiting:\n                return",
+        "if not asked.waiting:\n                return",
         "if True:\n                return",
         "test_numbers_count_on_from_one_over_options_and_devices",
     ),
