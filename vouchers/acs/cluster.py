@@ -22,6 +22,8 @@ CLUSTER_TLS_HINT: Final = (
 SCHEDULER_WAIT: Final = 30.0
 """How many seconds the scheduler may take to answer, and the first worker to be there."""
 DASK_LOGS: Final = frozenset({"distributed", "tornado", "asyncio"})
+LOOK_WAIT: Final = 10.0
+"""How many seconds the scheduler may take to say how it is."""
 LONELY_CHECKS: Final = 24
 """How many checks in a row may find no worker: two minutes."""
 
@@ -36,20 +38,22 @@ class ClusterExecutor(WatchedExecutor):
 
     def __init__(self, client: Any, address: str) -> None:
         self._client, self._address, self._alone = client, address, 0
+        self._scheduler, self.threads = self._look()
+        """Which scheduler it is, and how many tasks can run at the same time at first."""
         # None is pure: a signature of ECDSA is another one each time, and none is kept.
         self._executor = client.get_executor(pure=False)
 
-    @property
-    def threads(self) -> int:
-        """How many tasks can run at the same time now."""
-        return sum(self._client.nthreads().values())
-
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        """Have a worker call a function of a module that is installed there."""
+        """Have a worker call a function of a module that is installed there.
+
+        What is cancelled is forgotten when the client is closed: a scheduler that is gone can't be asked.
+        """
         theirs = self._executor.submit(_on_worker, fn, *args, **kwargs)
         ours: Future[Any] = Future()
 
         def answer(done: "Future[Any]") -> None:
+            if not ours.set_running_or_notify_cancel():
+                return
             if done.cancelled():
                 ours.set_exception(self._lost())
             elif (error := done.exception()) is not None:
@@ -57,12 +61,7 @@ class ClusterExecutor(WatchedExecutor):
             else:
                 ours.set_result(done.result())
 
-        def cancel(done: "Future[Any]") -> None:
-            if done.cancelled():
-                theirs.cancel()
-
-        ours.add_done_callback(cancel)
-        theirs.add_done_callback(lambda done: None if ours.cancelled() else answer(done))
+        theirs.add_done_callback(answer)
         return ours
 
     def check(self) -> None:
@@ -74,12 +73,21 @@ class ClusterExecutor(WatchedExecutor):
         if self._client.status != "running":
             raise self._lost()
         try:
-            threads = self.threads
+            scheduler, threads = self._look()
+        except TimeoutError:  # busy, maybe
+            scheduler, threads = self._scheduler, 0
         except (OSError, ValueError) as exc:
             raise self._lost() from exc
+        if scheduler != self._scheduler:  # started again: it knows nothing of what it was given
+            raise self._lost()
         self._alone = 0 if threads else self._alone + 1
         if self._alone >= LONELY_CHECKS:
             raise FailedError(f"the cluster {self._address} has no workers any more", hint=COMPLETE_HINT)
+
+    def _look(self) -> tuple[str, int]:
+        """Ask the scheduler which one it is, and how many threads its workers have."""
+        found = self._client.sync(self._client.scheduler.identity, callback_timeout=LOOK_WAIT)
+        return found["id"], sum(worker["nthreads"] for worker in found["workers"].values())
 
     def _lost(self) -> FailedError:
         return FailedError(f"the scheduler {self._address} is gone", hint=COMPLETE_HINT)
