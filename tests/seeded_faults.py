@@ -1429,8 +1429,8 @@ FAULTS: Final = (
     ),
     _fault(
         "a serial number that is taken",
-        "if not asked.waiting:\n                return",
-        "if True:\n                return",
+        "if not asked.waiting:\n                break",
+        "if True:\n                break",
         "test_numbers_count_on_from_one_over_options_and_devices",
     ),
     _fault(
