@@ -10,7 +10,7 @@ from spkg.cli.app import command
 from spkg.cli.console import print_document, print_lines
 from spkg.cli.options import FILE, JSON
 from spkg.errors import UsageError
-from vouchers.cli.shared import STORE, VOUCHER_TRUST, read_verifier, read_voucher_file, this_device
+from vouchers.cli.shared import STORE, VOUCHER_TRUST, read_verifier, read_voucher_files, this_device
 
 __all__ = ["apply_vouchers"]
 
@@ -39,8 +39,9 @@ def apply_vouchers(
 ) -> None:
     """Apply vouchers to this device: all of them or none.
 
-    Each FILE, XML or base64, must have a trusted signature, be for this device and not have ended, and not
-    have been applied before.  A voucher that already governs its Options changes nothing and is accepted.
+    FILE is XML, base64, or what 'issue' wrote in another format, also its whole directory.  Each voucher must
+    have a trusted signature, be for this device and not have ended, and not have been applied before.  One
+    that already governs its Options changes nothing and is accepted.
 
     \b
     Example:
@@ -48,7 +49,10 @@ def apply_vouchers(
 
     See: docs/vouchers.md
     """
+    from itertools import islice
+
     from vouchers.cpe.apply import apply_vouchers as apply_all
+    from vouchers.model import MAX_VOUCHERS
     from vouchers.report import applied_document, applied_lines
 
     verifier, time = read_verifier(at=at, no_clock=no_clock, **trust)
@@ -57,7 +61,8 @@ def apply_vouchers(
         raise UsageError("only one voucher can come from standard input")
 
     def read() -> list[tuple[str, bytes]]:
-        return [(str(file), read_voucher_file(file)) for file in files]
+        every = (one for file in files for one in read_voucher_files(file))
+        return [*islice(every, MAX_VOUCHERS + 1)]
 
     done = apply_all(read, verifier, device, store, time, supposed=at is not None)
     assert time is not None  # or it would have been refused

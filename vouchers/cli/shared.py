@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from spkg.cli.arguments import about, now, read_input
+from spkg.cli.arguments import about, now, package_source, read_input
 from spkg.cli.console import hint, warn
 from spkg.cli.options import FILE, no_stream, options, trust_options
 from spkg.cli.trust import read_trust
@@ -42,6 +42,7 @@ __all__ = [
     "open_ledger",
     "read_verifier",
     "read_voucher_file",
+    "read_voucher_files",
     "read_voucher_trust",
     "signing_checks",
     "this_device",
@@ -131,6 +132,18 @@ def read_voucher_file(name: Path) -> bytes:
 
     with about(name):
         return unwrap(read_input(name, MAX_FILE))
+
+
+def read_voucher_files(name: Path) -> "Iterator[tuple[str, bytes]]":
+    """Yield the source of each voucher in a file or directory, in any form that issue writes, and its XML."""
+    from vouchers.signature.voucher_files import open_vouchers, read_vouchers
+
+    source = package_source(name)
+    if isinstance(source, Path):
+        yield from open_vouchers(source)
+    else:
+        with source as file:
+            yield from read_vouchers(file, str(name))
 
 
 def this_device(file: Path) -> "Device":

@@ -1,17 +1,15 @@
 """Answering SetVouchers and GetOptions on a device (TR-069 A.4.1.3, A.4.1.4, A.5)."""
 
-from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from spkg.common.hostile_xml import XML_BLANKS, XmlElement
-from spkg.cwmp.arrays import BASE64, References, read_array
-from spkg.cwmp.envelopes import Message, MessageKind, argument_name, read_message
+from spkg.cwmp.arrays import References
+from spkg.cwmp.envelopes import Message, MessageKind, read_message
 from spkg.cwmp.faults import method_fault
-from spkg.cwmp.soap import MAX_NAME_SHOWN, fault_response, own_text
+from spkg.cwmp.soap import fault_response, own_text
 from spkg.device import MAX_OPTION_NAME, Device
 from spkg.errors import NO_ROOM, HostError, RefusedError, SpkgError, UsageError
 from vouchers.cpe.apply import check_vouchers, get_options, set_vouchers
@@ -19,9 +17,8 @@ from vouchers.cpe.identity import identity_of
 from vouchers.cpe.messages import options_response, vouchers_response
 from vouchers.cpe.store import OptionStore
 from vouchers.cpe.store_tables import EPOCH
-from vouchers.model import MAX_VOUCHERS
-from vouchers.signature.shape import MAX_VOUCHER
 from vouchers.signature.verify import Verifier
+from vouchers.signature.voucher_list import read_voucher_list, sole_argument
 
 __all__ = ["answer", "answer_rpc"]
 
@@ -148,32 +145,9 @@ class _Call:
     references: References
     supposed: bool = field(kw_only=True)
 
-    def argument(self, name: str) -> XmlElement:
-        """Return the only argument of the call (A.2.2).
-
-        It has no namespace in the schema, but servers that follow 3.5 to the letter put it into that of CWMP.
-        Elements of other namespaces are later extensions, and ignored.
-
-        Raises:
-            UsageError: There are other arguments.
-            FormatError: It refers to nothing.
-        """
-        assert self.request.body is not None  # its tag was looked up
-        found = [child for child in self.request.body if argument_name(child) is not None]
-        names = [str(argument_name(child)) for child in found]
-        if names != [name]:
-            got = ", ".join(names)[:MAX_NAME_SHOWN] or "none"
-            raise UsageError(f"expected the one argument {name}, got {got}", section="A.2.2")
-        return self.references.follow(found[0], field=name)
-
 
 def _set_vouchers(call: _Call) -> bytes:
-    array = call.argument("VoucherList")
-    members = read_array(array, call.references, field="VoucherList", most=MAX_VOUCHERS, types=BASE64)
-    if not members:
-        raise UsageError("must have at least one voucher", field="VoucherList", section="A.4.1.3")
-    sources = [f"VoucherList[{index}]" for index in range(len(members))]
-    vouchers = [(source, _octets(member, source)) for source, member in zip(sources, members, strict=True)]
+    vouchers = read_voucher_list(call.request, call.references)
     checked = check_vouchers(vouchers, call.verifier, call.device, call.at)
     assert call.at is not None  # or nothing would be granted
     set_vouchers(checked, call.store, call.at, call.device.provisioning_code, real=not call.supposed)
@@ -181,7 +155,7 @@ def _set_vouchers(call: _Call) -> bytes:
 
 
 def _get_options(call: _Call) -> bytes:
-    name = own_text(call.argument("OptionName"))
+    name = own_text(sole_argument(call.request, call.references, "OptionName"))
     if len(name) > MAX_OPTION_NAME:
         problem = f"expected at most {MAX_OPTION_NAME} characters, got {len(name)}"
         raise UsageError(problem, field="OptionName", section="A.4.1.4")
@@ -196,19 +170,6 @@ def _get_options(call: _Call) -> bytes:
         provisioning_code=call.device.provisioning_code,
     )
     return options_response(found, call.request.id, version=call.request.version)
-
-
-def _octets(member: XmlElement, source: str) -> bytes:
-    """Return the voucher in a member of the list."""
-    text = own_text(member).translate(dict.fromkeys(map(ord, XML_BLANKS)))
-    try:
-        octets = b64decode(text, validate=True)
-    except ValueError as exc:
-        raise UsageError("must be base64", field=source, section="A.4.1.3") from exc
-    if len(octets) > MAX_VOUCHER:
-        problem = f"expected a voucher of at most {MAX_VOUCHER} bytes, got {len(octets)}"
-        raise RefusedError(problem, field=source, reason=NO_ROOM)
-    return octets
 
 
 _METHODS: Final = {"SetVouchers": _set_vouchers, "GetOptions": _get_options}
