@@ -19,6 +19,7 @@ from vouchers.cli.shared import (
     ISSUE_WHAT,
     issue_findings,
     issuing,
+    list_findings,
     new_batch,
     open_ledger,
     signing_checks,
@@ -147,7 +148,7 @@ def issue(
         unsafe_unfit_certificate=unsafe_unfit_certificate,
         on_workers=cluster is not None,
     )
-    found += issue_findings(templates, serial)
+    found += issue_findings(templates, serial) + list_findings(devices)
     if cluster is not None:
         found += cluster_findings(cluster)
     for finding in found:

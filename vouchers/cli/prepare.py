@@ -14,7 +14,7 @@ from spkg.cli.options import CERTIFICATE, FILE, FORCE, JSON, UNFIT
 from spkg.common.printable import amount
 from spkg.errors import FormatError, UsageError
 from spkg.report.lines import Tone, warning_documents
-from vouchers.cli.shared import ISSUE_WHAT, issue_findings, open_ledger, this_device
+from vouchers.cli.shared import ISSUE_WHAT, issue_findings, list_findings, open_ledger, this_device
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -100,7 +100,7 @@ def prepare_voucher(
     found = check_fitness(
         leaf, VOUCHER_PURPOSES, at=at or now(), unsafe_unfit_certificate=unsafe_unfit_certificate
     )
-    found += [*chain_findings(leaf, others), *issue_findings(templates, serial)]
+    found += [*chain_findings(leaf, others), *issue_findings(templates, serial), *list_findings(devices)]
     for finding in found:
         warn(finding)
     books = None if ledger is None else open_ledger(ledger, found, create=new_ledger)

@@ -16,6 +16,7 @@ from spkg.cli.options import FILE, no_stream, options, trust_options
 from spkg.cli.trust import read_trust
 from spkg.common.findings import Finding
 from spkg.common.printable import printable
+from spkg.errors import FormatError
 
 if TYPE_CHECKING:
     from spkg.cli.trust import TrustOptions
@@ -37,6 +38,7 @@ __all__ = [
     "existing_ledger",
     "issue_findings",
     "issuing",
+    "list_findings",
     "login_name",
     "new_batch",
     "open_ledger",
@@ -185,6 +187,19 @@ def issue_findings(templates: "Iterable[Template]", serial: int | None) -> list[
         problem = f"nothing remembers the serial number {serial}: a second voucher with it would be refused"
         found.append(Finding(code="serial-not-remembered", message=problem))
     return found
+
+
+def list_findings(devices: Path | None) -> list[Finding]:
+    """Return what may be wrong with a list of devices, which is read once more for that if it is a file."""
+    from vouchers.acs.device_list import read_devices
+    from vouchers.acs.lost_zeros import lost_zeros
+
+    if devices is None or not devices.is_file():
+        return []
+    try:
+        return [Finding(code="lost-zeros", message=problem) for problem in lost_zeros(read_devices(devices))]
+    except (FormatError, OSError):  # the run ends with that, where it reads the list
+        return []
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import pytest
 from tests.support.acs_files import LEDGER, MANY, ONE, entries, furnish
 from tests.support.commands import run
 from vouchers.acs.device_list import MAX_CELL, read_devices
+from vouchers.acs.lost_zeros import lost_zeros
 
 HEADER = "oui,product_class,serial_number"
 
@@ -112,3 +113,55 @@ def test_no_table_begins_a_cell_with_a_formula_and_all_are_read_back() -> None:
         assert [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))] == []
     assert [one.serial_number for one in entries()] == sorted(NUMBERS)
     assert {*read(Path("out/index.csv").read_text())} == {*NUMBERS}
+
+
+def short(*numbers: str) -> list[str]:
+    Path("devices.csv").write_text("\n".join([HEADER, *(f"00D09E,G,{number}" for number in numbers), ""]))
+    return [*lost_zeros(read_devices(Path("devices.csv")))]
+
+
+def test_a_number_that_may_have_lost_its_zeros_is_warned_of() -> None:
+    found = short("100001", "1236", "200002", "X7", "7")
+
+    assert found == []
+    assert short("100001", "1236", "200002", "300003", "X7", "7") == [
+        f"line {line}: the serial number {number!r} has {len(number)} digits, most have 6: "
+        "a spreadsheet may have removed leading zeros"
+        for line, number in ((3, "1236"), (7, "7"))
+    ]
+
+
+@pytest.mark.parametrize("numbers", [[], ["X1", "X22"], ["7", "100001"], ["100001", "100002", "1000003"]])
+def test_numbers_that_may_be_whole_are_not_warned_of(numbers: list[str]) -> None:
+    assert short(*numbers) == []
+
+
+def test_of_many_short_numbers_the_first_are_named() -> None:
+    found = short(*(f"{number}" for number in range(1000, 1025)), *(f"{n}" for n in range(100_000, 100_100)))
+
+    assert (len(found), found[-1]) == (21, "and 5 more lines with fewer digits than most")
+
+
+def test_a_list_in_json_has_been_in_no_spreadsheet() -> None:
+    lines = [
+        f'{{"oui": "00D09E", "product_class": "G", "serial_number": "{n}"}}'
+        for n in ("100001", "100002", "7")
+    ]
+    Path("devices.json").write_text("\n".join(lines))
+
+    assert [*lost_zeros(read_devices(Path("devices.json")))] == []
+
+
+def test_lost_zeros_are_warned_of_before_anything_is_issued() -> None:
+    short("100001", "100002", "7")
+
+    warned = run(*MANY, "--out-dir", "out")
+    strict = run(*MANY, "--out-dir", "strict", "--strict")
+
+    told = (
+        "line 4: the serial number '7' has 1 digits, most have 6: "
+        "a spreadsheet may have removed leading zeros"
+    )
+    assert (warned.exit_code, warned.stderr) == (0, f"spkg: warning: {told}\n")
+    assert strict.exit_code == 5
+    assert not Path("strict").exists()
