@@ -18,6 +18,7 @@ from spkg.trust.signers import Signatory
 from tests.judges.desk import Desk
 from tests.judges.programs import Outcome
 from tests.support.kit import AT, authority, certify, root
+from tests.support.sampling import few
 from tests.support.voucher_forge import DS, OPTION, edited, figure, forge, key_value, refusal
 from tests.support.voucher_kit import IPTV, QOS, SCHEMES, pem, private_key, signatory, signed, verified
 from vouchers.model import Voucher
@@ -82,7 +83,10 @@ class TestTheProgram:
         assert f"SignedInfo References (ok/all): {count}/{count}" in outcome.stderr
 
     @schemes
-    @pytest.mark.parametrize("old", [b"<OptionIdent>IPTV", b"<Duration>12", b"#option1", b"<OUI>00D09E"])
+    @pytest.mark.parametrize(
+        "old",
+        few([b"<OptionIdent>IPTV", b"<Duration>12", b"#option1", b"<OUI>00D09E"], every=2, part="judges"),
+    )
     def test_a_flipped_octet_is_refused_by_all(
         self, desk: Desk, which: str, digest: Digest, old: bytes
     ) -> None:
