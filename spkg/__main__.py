@@ -172,6 +172,9 @@ COMMANDS: Final = {
     "voucher revoke": ListedCommand(
         where="vouchers.cli.revoke:revoke", help="Issue the voucher that disables what another one enables."
     ),
+    "voucher serve": ListedCommand(
+        where="vouchers.cli.serve:serve", help="Issue vouchers over HTTP, from one ledger."
+    ),
     "voucher ledger": ListedCommand(where="", help="Keep the books of serial numbers."),
     "voucher ledger init": ListedCommand(
         where="vouchers.cli.ledger:init_ledger",

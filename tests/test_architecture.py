@@ -44,6 +44,7 @@ MAY_IMPORT = {
     "vouchers.signature": SHARED | {"vouchers.model", "vouchers.months"},
     "vouchers.acs": SHARED | VOUCHERS,
     "vouchers.cpe": SHARED | VOUCHERS,
+    "vouchers.service": SHARED | VOUCHERS | {"vouchers.acs", "vouchers.ledger_report", "spkg"},
     "vouchers.report": SHARED | SHOWN | VOUCHERS | {"vouchers.acs", "vouchers.cpe"},
     "vouchers.ledger_report": SHARED | SHOWN | {"vouchers.acs"},
     "vouchers.cli": SHARED
@@ -51,6 +52,7 @@ MAY_IMPORT = {
     | {
         "vouchers.acs",
         "vouchers.cpe",
+        "vouchers.service",
         "vouchers.report",
         "vouchers.ledger_report",
         "spkg.cli",
@@ -81,13 +83,15 @@ ONLY_IN = {
         "vouchers/acs/device_list.py",
         "spkg/agent/config.py",
         "spkg/agent/fleet_http.py",
+        "vouchers/service/app.py",
+        "vouchers/service/requests.py",
     ),
     "distributed": ("vouchers/acs/cluster.py",),
     "dask": ("vouchers/acs/cluster.py",),
     "pkcs11": ("spkg/trust/token_signer.py",),
     "ftplib": ("spkg/download/ftp.py",),
-    "tempfile": ("spkg/cli/cat.py", "vouchers/acs/serial_log.py"),
-    "socket": ("spkg/download/", "spkg/agent/"),
+    "tempfile": ("spkg/cli/cat.py", "vouchers/acs/serial_log.py", "vouchers/service/batches.py"),
+    "socket": ("spkg/download/", "spkg/agent/", "vouchers/service/server.py"),
     "ssl": (
         "spkg/download/",
         "spkg/agent/acs_http.py",
@@ -97,9 +101,13 @@ ONLY_IN = {
         "spkg/agent/fleet_http.py",
         "spkg/agent/fleet_wire.py",
         "spkg/agent/transport.py",
+        "vouchers/service/server.py",
     ),
-    "asyncio": ("spkg/agent/",),
-    "h11": ("spkg/agent/listener.py",),
+    "asyncio": ("spkg/agent/", "vouchers/service/"),
+    "h11": ("spkg/agent/listener.py", "vouchers/service/http_protocol.py"),
+    "starlette": ("vouchers/service/",),
+    "uvicorn": ("vouchers/service/http_protocol.py", "vouchers/service/server.py"),
+    "prometheus_client": ("vouchers/service/metrics.py",),
 }
 """Libraries that a few modules, or the folders that end in a slash, have to themselves."""
 NEVER = {"subprocess", "pickle"}

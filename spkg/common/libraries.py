@@ -9,16 +9,19 @@ __all__ = ["missing_library", "require"]
 
 LIBRARIES: Final = {
     "lxml": "lxml",
+    "prometheus_client": "prometheus-client",
     "psycopg": "'psycopg[binary]>=3.2'",
     "requests": "requests",
     "signxml": "signxml",
     "sqlalchemy": "SQLAlchemy",
+    "starlette": "starlette",
+    "uvicorn": "uvicorn",
 }
 """The name to import, and what to install with pip."""
 
 
-TOGETHER: Final = ("lxml", "signxml")
-"""What vouchers need: named at once, if more than one is missing."""
+TOGETHER: Final = (("lxml", "signxml"), ("prometheus_client", "starlette", "uvicorn"))
+"""What vouchers need, and the service of vouchers: named at once, if more than one is missing."""
 LINUX: Final = "fcntl"
 """A module of the standard library that is needed to change a root, and exists only on Linux."""
 
@@ -45,6 +48,7 @@ def missing_library(error: BaseException) -> HostError | None:
 
 
 def _missing(name: str) -> HostError:
-    others = [one for one in TOGETHER if one != name and find_spec(one) is None] if name in TOGETHER else []
+    together = next((some for some in TOGETHER if name in some), ())
+    others = [one for one in together if one != name and find_spec(one) is None]
     install = " ".join(LIBRARIES[one] for one in (name, *others))
     return HostError(f"the library {name} is needed, but not installed", hint=f"pip install {install}")

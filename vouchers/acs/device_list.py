@@ -21,6 +21,7 @@ from vouchers.model import DeviceId
 __all__ = [
     "ListedDevice",
     "device_identity",
+    "read_device_stream",
     "read_devices",
 ]
 
@@ -59,10 +60,20 @@ def read_devices(path: Path) -> Iterator[ListedDevice]:
         OSError: It can't be read.
     """
     with path.open("rb") as file:
-        lines = _Lines(file, path.name)
-        first = next((line for line in lines if line.strip()), "")
-        kind = _read_json if first.lstrip().startswith(("{", "[")) else _read_csv
-        yield from kind(first, lines)
+        yield from read_device_stream(file, path.name)
+
+
+def read_device_stream(file: IO[bytes], source: str) -> Iterator[ListedDevice]:
+    """Yield the devices of a list from an open file; otherwise like :func:`read_devices`.
+
+    Args:
+        file: The list.
+        source: Its name, for errors.
+    """
+    lines = _Lines(file, source)
+    first = next((line for line in lines if line.strip()), "")
+    kind = _read_json if first.lstrip().startswith(("{", "[")) else _read_csv
+    yield from kind(first, lines)
 
 
 def device_identity(text: str) -> tuple[str, str, str]:

@@ -13,7 +13,7 @@ from vouchers.acs.templates import Template
 from vouchers.model import DeviceId, Voucher
 from vouchers.signature.sign import VoucherSigner
 
-__all__ = ["Issued", "VoucherIssuer", "numbered_voucher", "sign_numbered", "sign_voucher"]
+__all__ = ["Issued", "VoucherIssuer", "check_want", "numbered_voucher", "sign_numbered", "sign_voucher"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class VoucherIssuer:
     def prepare(self, device: DeviceId, options: Sequence[Template], *, batch: str | None = None) -> Issued:
         """Return a voucher that counts as issued once it is confirmed; as :meth:`issue` otherwise."""
         want = Want(device=device, templates=tuple(options))
-        self._signer.check(numbered_voucher(want, [MAX_SERIAL] * len(want.templates)))
+        check_want(want, self._signer)
         unpredictable = self._signer.digest is Digest.SHA1
         (outcome,) = self._ledger.reserve(
             [want],
@@ -88,6 +88,15 @@ class VoucherIssuer:
             HostError: The ledger can't be written.
         """
         self._ledger.confirm(issued.serials)
+
+
+def check_want(want: Want, signer: VoucherSigner) -> None:
+    """Make sure that a voucher can be signed, before it has serial numbers.
+
+    Raises:
+        FormatError: It would be invalid or too large.
+    """
+    signer.check(numbered_voucher(want, [MAX_SERIAL] * len(want.templates)))
 
 
 def sign_numbered(device: DeviceId, options: Sequence[Template], first: int, signer: VoucherSigner) -> Issued:

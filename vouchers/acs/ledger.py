@@ -7,6 +7,7 @@ is never reserved again.  Each change is an entry of the journal.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from datetime import datetime
 from enum import Enum
 from itertools import islice
@@ -91,6 +92,28 @@ class Ledger:
     def database(self) -> LedgerDatabase:
         """Where it is kept, for those who only read it."""
         return self._database
+
+    def on_behalf_of(self, actor: str) -> "Ledger":
+        """Return this ledger for somebody else's changes; closing either one closes both.
+
+        Raises:
+            UsageError: The name is too long or has characters that are not printable.
+        """
+        other = copy(self)
+        other._actor = check_actor(actor)  # noqa: SLF001 - of the same class
+        return other
+
+    def timestamp(self) -> str:
+        """Return the current time as the ledger writes it."""
+        return write_time(self._clock())
+
+    def journal_writer(self, connection: Connection, actor: str) -> JournalWriter:
+        """Return what makes the changes of one transaction; until its end nobody else makes any.
+
+        Raises:
+            HostError: The ledger is damaged.
+        """
+        return JournalWriter(connection, self._name, check_actor(actor), self.timestamp())
 
     @staticmethod
     def new_run() -> str:

@@ -19,7 +19,7 @@ from vouchers.acs.templates import Template
 from vouchers.model import MAX_VOUCHER_OPTIONS, Mode
 from vouchers.signature.sign import VoucherSigner
 
-__all__ = ["prepare_revocation", "revoke_device", "revoke_serial", "revoking"]
+__all__ = ["prepare_revocation", "revocation_want", "revoke_device", "revoke_serial", "revoking"]
 
 ROUNDS_TO_REVOKE: Final = 8
 """How often to look again when others revoke the same at the same time."""
@@ -92,6 +92,20 @@ def prepare_revocation(ledger: Ledger, signer: VoucherSigner, what: int | tuple[
     raise RefusedError(outcome.refusal or "another run revokes the same")
 
 
+def revocation_want(ledger: Ledger, signer: VoucherSigner, serial: int) -> tuple[Want, tuple[int, ...]]:
+    """Return what disables the Option of a serial number, and the numbers that are reserved for it already.
+
+    Raises:
+        RefusedError: The ledger does not have it, its voucher disables the Option, or another key signed it.
+        HostError: The ledger can't be used.
+    """
+    entry = _one(ledger, serial)
+    if entry.revoked_by is None:
+        return _want([entry]), ()
+    known = [*entries_of(ledger, [entry.revoked_by])]
+    return _known_want(known, signer), tuple(one.serial for one in known)
+
+
 def _one(ledger: Ledger, serial: int) -> LedgerEntry:
     entry = next(entries_of(ledger, [serial]), None)
     if entry is None:
@@ -125,11 +139,14 @@ def _enabled(ledger: Ledger, device: tuple[str, str, str]) -> Sequence[LedgerEnt
 
 def _again(entries: Sequence[LedgerEntry], signer: VoucherSigner) -> Issued:
     """Return a voucher that the ledger has, perhaps of a run that was cut off."""
+    return sign_voucher(_known_want(entries, signer), [entry.serial for entry in entries], signer)
+
+
+def _known_want(entries: Sequence[LedgerEntry], signer: VoucherSigner) -> Want:
     for entry in entries:
         if entry.signer != signer.key_id:
             raise RefusedError(f"voucher {entry.serial} was signed with a different key")
-    want = Want(device=entries[0].device, templates=tuple(entry.template for entry in entries))
-    return sign_voucher(want, [entry.serial for entry in entries], signer)
+    return Want(device=entries[0].device, templates=tuple(entry.template for entry in entries))
 
 
 def _want(entries: Sequence[LedgerEntry]) -> Want:
