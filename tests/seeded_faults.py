@@ -48,6 +48,42 @@ def _fault(name: str, old: str, new: str, *tests: str) -> Fault:
 
 FAULTS: Final = (
     _fault(
+        "a renewal states only what it adds",
+        "    whole = before.duration + added\n",
+        "    whole = added\n",
+        "test_no_day_is_lost_or_given_twice",
+    ),
+    _fault(
+        "what was renewed is due again",
+        "    return ~sqlalchemy.exists().where(same)\n",
+        "    return sqlalchemy.exists().where(same) | sqlalchemy.true()\n",
+        "test_whoever_has_a_later_voucher_is_not_due_by_the_old_one",
+    ),
+    _fault(
+        "two runs renew one Option",
+        "        self._refuse_outdated(connection)\n",
+        "",
+        "test_of_two_batches_one_renews",
+    ),
+    _fault(
+        "what ends by an estimate is renewed",
+        "_is_due(within, now) & ENTRIES.c.start.is_not(None)\n",
+        "_is_due(within, now)\n",
+        "test_estimated_ends_are_counted_and_left_out",
+    ),
+    _fault(
+        "the journal does not cover what a renewal and a voucher do",
+        "                return (*EARLIER_COLUMNS, *TERMS_COLUMNS)\n",
+        "                return EARLIER_COLUMNS\n",
+        "test_whatever_is_changed_behind_the_journal_is_found",
+    ),
+    _fault(
+        "an Option is off until a voucher that renews it begins",
+        "[*(one for one in line if one.start < other.start), other]",
+        "[other]",
+        "test_what_governs_stays_until_a_later_start_comes",
+    ),
+    _fault(
         "a nonce of a connection request is good twice",
         '        if self._nonces.pop(said["nonce"], None) is None:\n',
         '        if said["nonce"] not in self._nonces:\n',

@@ -52,6 +52,8 @@ class Postgres:
 
     directory: Path
     port: int
+    programs: Path
+    """Where its programs are."""
 
     def url(self, database: str) -> str:
         """Return the URL of a database, by the socket, where nobody wants a password."""
@@ -120,7 +122,7 @@ def _start(programs: Path) -> Postgres:
     assert keeper.stdout is not None
     said = keeper.stdout.readline()
     assert said.startswith("port "), f"PostgreSQL does not start: {said}{keeper.stdout.read()}"
-    return Postgres(directory=directory, port=int(said.split()[1]))
+    return Postgres(directory=directory, port=int(said.split()[1]), programs=programs)
 
 
 def _stop(keeper: subprocess.Popen[str], parent: int) -> None:

@@ -1,6 +1,7 @@
 """The books of a ledger: its journal, what an audit finds, earlier versions, and damaged databases."""
 
 import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -33,6 +34,7 @@ from tests.support.ledger_kit import (
     want,
     wants,
 )
+from tests.support.postgres import postgres
 from tests.support.sampling import few
 from vouchers.acs.ledger import Ledger
 from vouchers.acs.ledger_audit import MOST_PROBLEMS, audit_ledger
@@ -683,6 +685,24 @@ def test_a_backup_made_by_sqlite_is_a_ledger(tmp_path: Path) -> None:
     with Ledger(str(tmp_path / "b.db"), lambda: AT, create=False) as one:
         assert [*one.entries()] == before
         assert found(one) == []
+
+
+def test_a_backup_made_by_pg_dump_is_restored_whole(tmp_path: Path) -> None:
+    database, restored = new_database("postgresql", tmp_path), new_database("postgresql", tmp_path)
+    file = str(tmp_path / "ledger.dump")
+    with opened(database) as one:
+        fill(one)
+        before, journal = [*one.entries()], [*one.journal()]
+
+    for command in (
+        ["pg_dump", "--format=custom", "--table", "spkg_*", "--dbname", database.url, "--file", file],
+        ["pg_restore", "--exit-on-error", "--no-owner", "--dbname", restored.url, file],
+    ):
+        subprocess.run([postgres().programs / command[0], *command[1:]], check=True, capture_output=True)
+
+    with Ledger(restored.url, lambda: AT, create=False) as one:
+        assert ([*one.entries()], [*one.journal()], found(one)) == (before, journal, [])
+        assert one.reserve(wants(9), run="9") == given(6)
 
 
 # Addresses that are none.
