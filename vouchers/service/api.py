@@ -22,6 +22,7 @@ from vouchers.acs.ledger import Ledger
 from vouchers.acs.ledger_answers import KeptAnswer, KeyedRequest
 from vouchers.acs.ledger_due import due_renewals
 from vouchers.acs.ledger_entry import LedgerEntry, SerialState
+from vouchers.acs.ledger_reserve import MAX_SERIAL
 from vouchers.acs.ledger_search import batches_page, entries_page, ping_ledger, recent_journal
 from vouchers.acs.ledger_tables import MAX_BATCH
 from vouchers.acs.ledger_wants import Want, terms_of
@@ -201,7 +202,7 @@ async def vouchers(call: ServiceCall) -> Response:
     query = query_of(
         call.request, "serial_number", "oui", "product_class", "batch", "state", "after", "limit"
     )
-    after = whole_number(query.pop("after", "0"), "after")
+    after = whole_number(query.pop("after", "0"), "after", most=MAX_SERIAL)
     limit = whole_number(query.pop("limit", str(PAGE)), "limit", least=1, most=LONGEST_PAGE)
     if query.get("state") not in {None, *(state.value for state in SerialState)}:
         raise unprocessable("state", "expected reserved, issued or void")
@@ -213,7 +214,7 @@ async def vouchers(call: ServiceCall) -> Response:
 async def device(call: ServiceCall) -> Response:
     """Show what a device has."""
     query = query_of(call.request, "after", "limit")
-    after = whole_number(query.get("after", "0"), "after")
+    after = whole_number(query.get("after", "0"), "after", most=MAX_SERIAL)
     limit = whole_number(query.get("limit", str(LONGEST_PAGE)), "limit", least=1, most=LONGEST_PAGE)
     wanted = {name: call.path[name] for name in ("oui", "product_class", "serial_number")}
     if not all(value.isprintable() for value in wanted.values()):

@@ -21,7 +21,7 @@ from vouchers.acs.issuer import sign_voucher
 from vouchers.acs.ledger import Ledger
 from vouchers.acs.voucher_form import VoucherForm
 from vouchers.service.problems import problem_of
-from vouchers.service.requests import MIN_RATE, check_length, gone, not_in_time, too_large
+from vouchers.service.requests import MIN_RATE, check_length, gone, not_in_time, too_large, unprocessable
 from vouchers.signature.sign import VoucherSigner
 
 __all__ = ["BatchRun", "Spool", "stream_lines"]
@@ -70,6 +70,8 @@ class Spool:
             raise not_in_time() from exc
         except ClientDisconnect as exc:
             raise gone() from exc
+        if not received:
+            raise unprocessable(None, "expected a list of devices, got nothing")
         self.file.seek(0)
 
 

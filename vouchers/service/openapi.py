@@ -189,7 +189,7 @@ def _paths(offers: list[str]) -> Schema:
                 "Show the journal, the newest entries first.",
                 "200",
                 _of(_list("entries", "JournalEntry")),
-                [_query("before", {"type": "integer", "minimum": 0, "maximum": 1 << 62}), limit],
+                [_query("before", {"type": "integer", "minimum": 0, "maximum": (1 << 63) - 1}), limit],
             )
         },
         "/v1/renewals": {

@@ -252,3 +252,12 @@ def test_a_defect_while_lines_are_made_is_told() -> None:
 
 def test_a_batch_wants_the_scope_issue(service: Service) -> None:
     assert service.ask("POST", TARGET, csv(1), bearer("wrong")).status == 401
+
+
+def test_nothing_is_no_list(service: Service) -> None:
+    assert service.ask("POST", TARGET, b"").problem == (
+        422,
+        3,
+        None,
+        "expected a list of devices, got nothing",
+    )
