@@ -146,6 +146,7 @@ class Engine:
         elif found.transfer and self._transfers.work():
             pass
         else:
+            self._state.tidy()
             waits = [
                 found.wake,
                 self._trials.due(),

@@ -1,6 +1,7 @@
 """The status of an agent that is not running, from what lies on disk."""
 
 from contextlib import suppress
+from typing import Final
 
 from spkg.agent.settings import AgentConfig
 from spkg.agent.state import FACT_URL_TOLD, STATE_FILE, AgentState
@@ -10,6 +11,9 @@ from spkg.device import load_device
 from spkg.errors import SpkgError
 
 __all__ = ["resting_status"]
+
+READING_PATIENCE: Final = 1.0
+"""How many seconds to wait for an agent that is just starting or ending."""
 
 
 def resting_status(config: AgentConfig) -> Document:
@@ -24,7 +28,7 @@ def resting_status(config: AgentConfig) -> Document:
     status = status_of_rest(config, device, url=config.acs.url)
     if not path.is_file():
         return status
-    with suppress(SpkgError), AgentState(path) as state:
+    with suppress(SpkgError), AgentState(path, patience=READING_PATIENCE) as state:
         status |= {
             "acs_url": state.fact(FACT_URL_TOLD) or status["acs_url"],
             "events": [{"code": one.code, "command_key": one.command_key} for one in state.events()],

@@ -1,15 +1,11 @@
-"""What the agent keeps over a power cut, in one SQLite file: the only user of its database.
+"""What the agent keeps over a power cut: facts, events, transfers, values, and what is on trial.
 
 All of it is in memory, too: reading costs nothing.  It is changed in whole transactions alone, and a block
-that changes nothing writes nothing.  A file that can't be read is moved aside: it must never keep the agent
-from starting.  To be used from one thread at a time, whichever.
+that changes nothing writes nothing.  To be used from one thread at a time, whichever.
 """
 
-import os
-import sqlite3
-import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -22,12 +18,9 @@ from spkg.agent.records import (
     Row,
     ScheduledInform,
     Transfer,
-    read_row,
 )
-from spkg.common.atomic_output import sync_directory
-from spkg.common.portable import CLOSE_ON_EXEC, NO_FOLLOW, restrict
+from spkg.agent.state_file import FACT_SCHEDULED, FACT_TRANSFERS, STATE_TABLES, StateContents, StateFile
 from spkg.cwmp.events import Event
-from spkg.errors import NO_ROOM, HostError, os_problem
 
 __all__ = [
     "FACT_BOOT",
@@ -73,43 +66,11 @@ FACT_VERSION: Final = "software-version"
 """The SoftwareVersion that runs."""
 FACT_VERSION_BOOT: Final = "software-version-boot"
 """The id of the boot in which that was read."""
-FACT_TRANSFERS: Final = "transfer-number"
-FACT_SCHEDULED: Final = "schedule-number"
 
-STATE_LOCK_TIMEOUT: Final = 10
-"""Seconds to wait for another process that reads the file."""
-STATE_MARK: Final = 0x53504B41
-"""Marks an SQLite file as the state of an agent: its application_id."""
-STATE_VERSION: Final = 1
-STATE_TABLES: Final = {
-    "fact": ("name", "value"),
-    "event": ("code", "key", "position"),
-    "transfer": (
-        "id",
-        "direction",
-        "arguments",
-        "due_wall",
-        "due_boot",
-        "boot_id",
-        "state",
-        "boot_when_done",
-        "result",
-    ),
-    "schedule": ("id", "command_key", "due_wall", "due_boot", "boot_id"),
-    "value": ("name", "value"),
-    "attribute": ("name", "notification", "access"),
-    "instance": ("path", "next"),
-    "told": ("name", "value"),
-    "intent": ("position", "kind", "name", "value", "before"),
-    "trial": ("name", "before", "delay", "since_boot", "boot_id"),
-}
-"""The columns of each table."""
-KEY_LENGTHS: Final = {"event": 2}
-"""How many of the first columns are the key of a table, where they are not one."""
+STATE_PATIENCE: Final = 10.0
+"""How many seconds to wait for another process: an agent that ends, or somebody who looks at its state."""
 OF_PARAMETERS: Final = ("value", "attribute", "instance", "told", "trial")
 """The tables whose key is the name of a parameter or an object."""
-
-_Contents = dict[str, dict[Row, Row]]
 
 
 class AgentState:
@@ -117,27 +78,20 @@ class AgentState:
 
     Args:
         path: The file; it is made if it is missing, with its directory.  None for a state in memory.
+        patience: How many seconds to wait for another process that has it open.
 
     Raises:
-        HostError: It can't be opened or made.
+        HostError: It can't be opened or made, or another process has it open.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self.set_aside: Path | None = None
+    def __init__(self, path: Path | None, *, patience: float = STATE_PATIENCE) -> None:
+        self._file = StateFile(path, patience)
+        self._contents = self._file.contents
+        self.set_aside = self._file.set_aside
         """Where a file is that could not be read."""
         self.commits = 0
         """How many transactions were written."""
         self._changing = False
-        with _telling(path):
-            try:
-                self._database, self._contents = _opened(path)
-            except (sqlite3.DatabaseError, ValueError, OSError) as exc:
-                if path is None or not _is_damage(exc, path):
-                    raise
-                self.set_aside = _moved_aside(path)
-                self._database, self._contents = _opened(path)
-            self._seen = self._version_on_disk()
 
     def __enter__(self) -> Self:
         return self
@@ -149,7 +103,7 @@ class AgentState:
 
     def close(self) -> None:
         """Close the file."""
-        self._database.close()
+        self._file.close()
 
     def fact(self, name: str) -> str | None:
         """Return a fact; None if it is not known."""
@@ -215,46 +169,25 @@ class AgentState:
         finally:
             self._changing = False
 
-    def _commit(self, contents: _Contents) -> None:
+    def _commit(self, contents: StateContents) -> None:
         """Write what differs."""
-        work = [
-            (statement, rows)
-            for name in STATE_TABLES
-            for statement, rows in _differences(name, self._contents[name], contents[name])
-            if rows
-        ]
-        if not work:
-            return
-        with _telling(self._path):
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                self._refuse_others()
-                for statement, rows in work:
-                    self._database.executemany(statement, rows)
-                self._database.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    if self._database.in_transaction:
-                        self._database.execute("ROLLBACK")
-                raise
-        self._contents = contents
-        self.commits += 1
+        if self._file.write(self._contents, contents):
+            self._contents = contents
+            self.commits += 1
 
-    def _refuse_others(self) -> None:
-        """Refuse to write over what another process has written."""
-        if self._version_on_disk() != self._seen:
-            raise HostError(f"{self._path} was changed by another process: is a second agent running?")
+    def tidy(self) -> None:
+        """Put what was written where it stays, if it is much: while nothing else is to be done.
 
-    def _version_on_disk(self) -> int:
-        """Return what differs once another connection has changed the file."""
-        (version,) = self._database.execute("PRAGMA data_version").fetchone()
-        return int(version)
+        Raises:
+            HostError: It can't be written; nothing is lost.
+        """
+        self._file.tidy()
 
 
 class StateChange:
     """What a transaction changes; nothing of it is in the state before its end."""
 
-    def __init__(self, contents: _Contents) -> None:
+    def __init__(self, contents: StateContents) -> None:
         self._contents = contents
 
     def fact(self, name: str, value: str | None) -> None:
@@ -341,151 +274,3 @@ class StateChange:
         number = 1 if before is None else int(before[1]) + 1
         self.fact(fact, str(number))
         return number
-
-
-def _differences(
-    name: str, before: Mapping[Row, Row], after: Mapping[Row, Row]
-) -> Iterator[tuple[str, list[Row]]]:
-    """Give the statements that make one table from the other, each with its rows."""
-    columns = STATE_TABLES[name]
-    keys = " AND ".join(f"{column} = ?" for column in columns[: KEY_LENGTHS.get(name, 1)])
-    yield f"DELETE FROM {name} WHERE {keys}", [key for key in before if key not in after]  # noqa: S608 - our own names
-    places = ", ".join("?" * len(columns))
-    yield (
-        f"INSERT OR REPLACE INTO {name} VALUES ({places})",  # noqa: S608 - our own names
-        [row for key, row in after.items() if before.get(key) != row],
-    )
-
-
-def _opened(path: Path | None) -> tuple[sqlite3.Connection, _Contents]:
-    """Return the database and all that is in it; a missing one is made.
-
-    Raises:
-        sqlite3.Error: It is no database, or can't be opened.
-        ValueError: It is not the state of an agent that this version can read.
-        OSError: It can't be made.
-    """
-    if path is not None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW | CLOSE_ON_EXEC, 0o600)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ValueError("not a regular file")
-            restrict(descriptor, 0o600)
-        finally:
-            os.close(descriptor)
-    database = sqlite3.connect(
-        ":memory:" if path is None else f"{path.absolute().as_uri()}?mode=rw",
-        uri=True,
-        timeout=STATE_LOCK_TIMEOUT,
-        isolation_level=None,
-        check_same_thread=False,  # the threads of the agent use it one after the other
-    )
-    try:
-        # What has been answered must survive a power cut.
-        database.execute("PRAGMA synchronous = EXTRA")
-        database.execute("PRAGMA trusted_schema = OFF")
-        contents = _contents(database)
-        if path is not None:
-            # A process that was killed just after its journal was removed has not made that durable.
-            sync_directory(path.absolute().parent)
-    except BaseException:
-        database.close()
-        raise
-    return database, contents
-
-
-def _contents(database: sqlite3.Connection) -> _Contents:
-    """Return all that is in a database; an empty one gets its tables."""
-    database.execute("BEGIN IMMEDIATE")
-    (mark,) = database.execute("PRAGMA application_id").fetchone()
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if (mark, version, tables) == (0, 0, 0):
-        for name, columns in STATE_TABLES.items():
-            key = ", ".join(columns[: KEY_LENGTHS.get(name, 1)])
-            database.execute(f"CREATE TABLE {name} ({', '.join(columns)}, PRIMARY KEY ({key})) WITHOUT ROWID")
-        database.execute(f"PRAGMA application_id = {STATE_MARK}")
-        database.execute(f"PRAGMA user_version = {STATE_VERSION}")
-    elif (mark, version) != (STATE_MARK, STATE_VERSION):
-        raise ValueError("not the state of an agent that this version can read")
-    database.execute("COMMIT")
-    (sound,) = database.execute("PRAGMA quick_check(1)").fetchone()
-    if sound != "ok":
-        raise ValueError(f"damaged: {sound}")
-    contents = {
-        name: {row[: KEY_LENGTHS.get(name, 1)]: row for row in database.execute(f"SELECT * FROM {name}")}  # noqa: S608 - our own names
-        for name in STATE_TABLES
-    }
-    _check(contents)
-    return contents
-
-
-def _check(contents: _Contents) -> None:
-    """Check that each row can be read.
-
-    Raises:
-        ValueError: One can't.
-    """
-    kinds: dict[str, tuple[type, ...]] = {
-        "fact": (str, str),
-        "event": (str, str, int),
-        "value": (str, str),
-        "instance": (str, int),
-        "told": (str, str),
-    }
-    readers: dict[str, Callable[[Row], object]] = {
-        "transfer": Transfer.of,
-        "schedule": ScheduledInform.of,
-        "attribute": Attribute.of,
-    }
-    for name, types in kinds.items():
-        for row in contents[name].values():
-            read_row(row, *types)
-    for name, reader in readers.items():
-        for row in contents[name].values():
-            reader(row)
-    for (position,) in contents["intent"]:
-        read_row((position,), int)
-    Intent.of(tuple(row[1:] for row in contents["intent"].values()))
-    ParameterTrial.of(tuple(contents["trial"].values()))
-    for fact in (FACT_TRANSFERS, FACT_SCHEDULED):
-        int(contents["fact"].get((fact,), ("", "0"))[1])
-
-
-def _is_damage(error: Exception, path: Path) -> bool:
-    """Whether a file itself is what keeps it from being read."""
-    if isinstance(error, ValueError):
-        return True
-    if isinstance(error, OSError):
-        return os.path.lexists(path) and (path.is_symlink() or not path.is_file())
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
-
-
-def _moved_aside(path: Path) -> Path:
-    """Move a file that can't be read out of the way, in place of an earlier one, and return where it is."""
-    # First what would be taken for the journal of the new one.
-    for ending in ("-journal", "-wal", "-shm"):
-        path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
-    aside = path.with_name(f"{path.name}.damaged")
-    for number in range(1, 100):
-        try:
-            path.replace(aside)
-            break
-        except OSError:  # a directory that is not empty is there
-            aside = path.with_name(f"{path.name}.damaged-{number}")
-    sync_directory(path.absolute().parent)
-    return aside
-
-
-@contextmanager
-def _telling(path: Path | None) -> Iterator[None]:
-    """Have errors name the file."""
-    try:
-        yield
-    except sqlite3.Error as exc:
-        full = getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-        raise HostError(f"{path}: {exc}", reason=NO_ROOM if full else None) from exc
-    except OSError as exc:
-        raise HostError(os_problem(exc)) from exc

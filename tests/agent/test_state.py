@@ -374,32 +374,80 @@ def test_a_directory_that_cannot_be_made_is_no_damage(tmp_path: Path) -> None:
     assert (tmp_path / "file").exists()
 
 
-def test_a_file_that_another_process_writes_is_no_damage(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_use(path: Path) -> str:
+    return f"{path} is in use by another process: is an agent running?"
+
+
+def test_a_file_that_another_process_writes_is_no_damage(path: Path) -> None:
     AgentState(path).close()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    monkeypatch.setattr("spkg.agent.state.STATE_LOCK_TIMEOUT", 0)
 
     with pytest.raises(HostError) as caught:
-        AgentState(path)
+        AgentState(path, patience=0)
 
     other.close()
-    assert str(caught.value) == f"{path}: database is locked"
+    assert str(caught.value) == in_use(path)
     assert path.exists()
 
 
-def test_a_second_agent_is_noticed_before_it_overwrites(path: Path) -> None:
-    with AgentState(path) as state, AgentState(path) as second:
-        with second.change() as change:
-            change.fact("a", "second")
-
+def test_a_second_agent_does_not_come_to_write(path: Path) -> None:
+    with AgentState(path) as state:
+        with state.change() as change:
+            change.fact("a", "first")
         with pytest.raises(HostError) as caught:
-            with state.change() as change:
-                change.fact("a", "first")
+            AgentState(path, patience=0)
+    assert str(caught.value) == in_use(path)
 
-        assert str(caught.value) == f"{path} was changed by another process: is a second agent running?"
+    with AgentState(path, patience=0) as again:
+        assert again.fact("a") == "first"
+
+
+def test_what_is_written_stays_in_one_file(path: Path) -> None:
+    """The log beside it is copied into it while there is nothing else to do, and at the end."""
+    log = path.with_name("state.db-wal")
+    with AgentState(path) as state:
+        for number in range(200):
+            with state.change() as change:
+                change.fact("a", str(number))
+            state.tidy()
+        assert 0 < log.stat().st_size < 1 << 18
+        assert not path.with_name("state.db-shm").exists()
+    assert [one.name for one in path.parent.iterdir()] == ["state.db"]
+
+
+def test_a_state_of_before_the_log_is_read(path: Path) -> None:
+    with AgentState(path) as state:
+        fill(state)
+    sql("PRAGMA journal_mode = DELETE")(path)
+
     with AgentState(path) as again:
-        assert again.fact("a") == "second"
+        assert again.events() == (REBOOTED, BOOTSTRAP)
+        with again.change() as change:
+            change.fact("a", "1")
+        assert path.with_name("state.db-wal").exists()
+
+
+def test_what_was_written_last_is_found_again_after_a_kill_and_a_torn_end_is_not(path: Path) -> None:
+    copied = path.with_name("copied")
+    with AgentState(path) as state:
+        for value in ("1", "2", "3"):
+            with state.change() as change:
+                change.fact("a", value)
+        copied.mkdir()
+        # As they are when the process is killed.
+        file, log = (path.with_name(one).read_bytes() for one in ("state.db", "state.db-wal"))
+
+    for octets, value in (
+        (log, "3"),
+        (log[:-1], "2"),
+        (log[:-1] + b"\xff", "2"),
+        (log + b"junk" * 2000, "3"),
+    ):
+        (copied / "state.db").write_bytes(file)
+        (copied / "state.db-wal").write_bytes(octets)
+        with AgentState(copied / "state.db") as again:
+            assert (again.set_aside, again.fact("a")) == (None, value)
 
 
 def test_a_full_disk_changes_nothing(path: Path) -> None:
