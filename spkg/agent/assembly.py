@@ -23,6 +23,7 @@ from spkg.agent.sessions import Sessions
 from spkg.agent.settings import AgentConfig
 from spkg.agent.state import FACT_PATH, STATE_FILE, AgentState
 from spkg.agent.status import StatusDesk
+from spkg.agent.transfer_rules import VoucherDownloads
 from spkg.agent.transfers import TransferQueue
 from spkg.agent.tree.builtin import TreeSurroundings
 from spkg.agent.tree.names import ACS_URL, PROVISIONING_CODE, REQUEST_PASSWORD, REQUEST_USERNAME
@@ -182,6 +183,14 @@ def assemble(
         ),
         clock=boot_clock,
     )
+
+    def take_voucher(octets: bytes) -> tuple[int, str] | None:
+        assert desk is not None
+        try:
+            return desk.take(octets, network_time(), code())
+        finally:
+            call(engine.look_at_options)
+
     transfers = TransferQueue(
         state,
         keeper,
@@ -190,6 +199,7 @@ def assemble(
         clock=outside.moment,
         token=outside.token,
         back_up=config.install.back_up,
+        vouchers=VoucherDownloads(oui=device.oui or "", take=None if desk is None else take_voucher),
         note=lambda text: journal.note("transfer", text, lasting=True),
     )
     restarts = Restarts(

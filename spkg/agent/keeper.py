@@ -15,8 +15,9 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from spkg.agent.fetch_work import fetch_work
 from spkg.agent.keeper_settings import InstallTarget, KeeperSettings
 from spkg.agent.transfer_process import SECRET_DESCRIPTOR, TransferProcess
 from spkg.agent.upload_work import upload_work
@@ -99,6 +100,18 @@ def serve_keeper(
             pass
 
 
+class _Passed(Protocol):
+    """What the other process gets a descriptor of."""
+
+    def fileno(self) -> int:
+        """Return it."""
+        ...
+
+    def close(self) -> None:
+        """Close ours."""
+        ...
+
+
 class _Keeper:
     """What the orders have begun, and how each is followed."""
 
@@ -126,12 +139,18 @@ class _Keeper:
         self._orders: Mapping[str, Callable[[Document], Document]] = {
             "apply": self._apply,
             "upload": self._upload,
+            "fetch": self._fetch,
             "result": self._result,
             "stop": self._stop,
             "record": self._record,
             "confirm": self._confirm,
             "reboot": lambda _: self._start("reboot", self._settings.reboot),
             "reset": self._reset,
+        }
+
+        self._passing: Mapping[str, Callable[[Document], _Passed]] = {
+            "provider": self._provider,
+            "fetched": lambda _: self._transfer.fetched.open("rb"),
         }
 
     def step(self) -> bool:
@@ -190,13 +209,13 @@ class _Keeper:
             return False
         if not octets:
             return False
-        passed: list[socket.socket] = []
+        passed: list[_Passed] = []
         try:
             order = read_json(octets)
             if not isinstance(order, dict) or not isinstance(order.get("order"), str):
                 raise UsageError("expected an order")
-            if order["order"] == "provider":
-                passed.append(self._provider(order))
+            if order["order"] in self._passing:
+                passed.append(self._passing[order["order"]](order))
                 reply: Document = {}
             elif order["order"] in self._orders:
                 reply = self._orders[order["order"]](order)
@@ -211,7 +230,7 @@ class _Keeper:
             one.close()
         return True
 
-    def _send(self, document: Document, passed: Sequence[socket.socket] = ()) -> None:
+    def _send(self, document: Document, passed: Sequence[_Passed] = ()) -> None:
         with suppress(OSError):  # the other process is gone: the next step shows it
             socket.send_fds(self._channel, [json.dumps(document).encode()], [one.fileno() for one in passed])
 
@@ -253,6 +272,23 @@ class _Keeper:
             location,
             {**self._settings.upload_options, "username": username, "password": secret or b""},
             environment=self._settings.environment,
+            user=self._settings.user,
+            clock=self._clock,
+            timestamp=self._timestamp,
+            sleep=self._sleep,
+        )
+        self._transfer.start_work(token, work)
+        self._unreported = True
+        return {}
+
+    def _fetch(self, order: Document) -> Document:
+        """Start fetching a file for the other process, which has no rights to install it."""
+        token, location = self._begun(order)
+        username, secret = _login(order)
+        work = fetch_work(
+            location,
+            {**self._settings.upload_options, "username": username, "password": secret or b""},
+            self._transfer.fetched,
             user=self._settings.user,
             clock=self._clock,
             timestamp=self._timestamp,

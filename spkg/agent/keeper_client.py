@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from spkg.agent.fetch_work import MAX_FETCHED
 from spkg.agent.keeper import MAX_PACKET
 from spkg.common.documents import Document
 from spkg.errors import HostError
@@ -103,6 +104,17 @@ class KeeperClient:
     def start_upload(self, *, token: str, url: str, username: str, password: str, file_type: str) -> None:
         """Begin to send the file that is configured for a FileType."""
         self._ask("upload", token=token, url=url, username=username, password=password, file_type=file_type)
+
+    def start_fetch(self, *, token: str, url: str, username: str, password: str) -> None:
+        """Begin to fetch a file for the agent itself."""
+        self._ask("fetch", token=token, url=url, username=username, password=password)
+
+    def fetched(self) -> bytes:
+        """Return the file that was fetched last."""
+        with self._lock:
+            _, descriptors = self._exchange({"order": "fetched"})
+        with open(descriptors[0], "rb") as file:  # noqa: PTH123 - it has no path here
+            return file.read(MAX_FETCHED)
 
     def transfer_result(self) -> TransferNews:
         """Return whether a transfer runs, or how the last one ended."""

@@ -19,6 +19,10 @@ class Options(Protocol):
         """Return the envelope that answers SetVouchers or GetOptions."""
         ...
 
+    def take(self, octets: bytes, now: datetime | None, provisioning_code: str) -> tuple[int, str] | None:
+        """Have a voucher take effect; return the fault that SetVouchers would answer."""
+        ...
+
     def options(self, now: datetime | None, provisioning_code: str) -> Sequence[Any]:
         """Return the state of all Options."""
         ...

@@ -29,6 +29,14 @@ class TransferKeeper(Protocol):
         """Begin to send a file."""
         ...
 
+    def start_fetch(self, *, token: str, url: str, username: str, password: str) -> None:
+        """Begin to fetch a file for the agent itself."""
+        ...
+
+    def fetched(self) -> bytes:
+        """Return the file that was fetched last."""
+        ...
+
     def transfer_result(self) -> TransferNews:
         """Return whether a transfer runs, or how the last one ended."""
         ...

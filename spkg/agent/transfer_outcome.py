@@ -12,7 +12,14 @@ from spkg.cwmp.faults import MAX_FAULT_STRING, FaultCode
 from spkg.cwmp.values import FaultStruct, SinceBoot
 from spkg.errors import ROLLED_BACK
 
-__all__ = ["TransferOutcome", "completion", "failed_outcome", "read_outcome", "rolled_back_outcome"]
+__all__ = [
+    "TransferOutcome",
+    "completion",
+    "failed_outcome",
+    "read_outcome",
+    "rolled_back_outcome",
+    "voucher_fault",
+]
 
 TRANSFER_FAULTS: Final = frozenset(
     {
@@ -89,6 +96,12 @@ def read_outcome(report: Mapping[str, Any], direction: str, *, resumed: bool) ->
 def failed_outcome(code: FaultCode, text: str, *, when: str = "") -> TransferOutcome:
     """Return the outcome of a transfer that failed before there was a report."""
     return TransferOutcome(code=int(code), text=text[:MAX_FAULT_STRING], start=when, complete=when)
+
+
+def voucher_fault(code: int, text: str) -> dict[str, Any]:
+    """Return what is kept of a voucher that was refused, of the fault that SetVouchers would answer."""
+    known = code if code in TRANSFER_FAULTS else FaultCode.DOWNLOAD_FAILURE
+    return {"code": int(known), "text": text[:MAX_FAULT_STRING]}
 
 
 def rolled_back_outcome(outcome: TransferOutcome, gone: Mapping[str, Any], back_up: float) -> TransferOutcome:

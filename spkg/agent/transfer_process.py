@@ -64,6 +64,8 @@ class TransferProcess:
         self._state = directory / "transfer"
         self.report = directory / "report.json"
         """The file for its report, which it makes whole or not at all."""
+        self.fetched = directory / "fetched"
+        """The file for what it fetches for the agent itself."""
         self._output = directory / "output"
         self._errors = directory / "errors"
         self._pid: int | None = None
@@ -175,7 +177,8 @@ class TransferProcess:
         """Note that a process is to run; return the lock, and the files for what it prints."""
         assert not self.is_running  # the caller has looked
         self._pid = self._status = None
-        self.report.unlink(missing_ok=True)
+        for left in (self.report, self.fetched):
+            left.unlink(missing_ok=True)
         self._note(token, None)
         opened: list[int] = []
         try:

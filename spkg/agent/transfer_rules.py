@@ -4,7 +4,8 @@ The types and lengths of their arguments are checked before (``spkg.cwmp``).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from spkg.agent.settings import TransferSettings
@@ -14,6 +15,7 @@ from spkg.download.url import Location
 from spkg.errors import SCHEME, UsageError
 
 __all__ = [
+    "VoucherDownloads",
     "check_download",
     "check_upload",
     "download_request",
@@ -38,8 +40,31 @@ def is_file_type(text: str, known: tuple[str, ...] = DOWNLOAD_TYPES) -> bool:
     return text in known or VENDOR_TYPE.fullmatch(text) is not None
 
 
-def check_download(arguments: Mapping[str, Any], settings: TransferSettings) -> None:
+@dataclass(frozen=True, kw_only=True)
+class VoucherDownloads:
+    """Vouchers that come by Download, for an ACS that has no SetVouchers."""
+
+    oui: str
+    """The OUI of the device."""
+    take: Callable[[bytes], tuple[int, str] | None] | None
+    """Has a voucher take effect, and returns the fault that SetVouchers would answer; None if the device has
+    no Options."""
+
+    @property
+    def file_type(self) -> str:
+        """Their FileType."""
+        return f"X {self.oui} Voucher"
+
+
+def check_download(
+    arguments: Mapping[str, Any], settings: TransferSettings, vouchers: VoucherDownloads | None = None
+) -> None:
     """Check the arguments of a Download (Table 27).
+
+    Args:
+        arguments: The arguments.
+        settings: What is allowed.
+        vouchers: Takes vouchers.
 
     Raises:
         MethodFaultError: Downloads are disabled, or an argument is not valid.
@@ -48,6 +73,8 @@ def check_download(arguments: Mapping[str, Any], settings: TransferSettings) -> 
         raise MethodFaultError(FaultCode.REQUEST_DENIED, "downloads are disabled on this device")
     if not is_file_type(arguments["FileType"]):
         raise _invalid("FileType", f"expected {_listed(DOWNLOAD_TYPES)}, got {arguments['FileType']!r:.80}")
+    if vouchers is not None and arguments["FileType"] == vouchers.file_type and vouchers.take is None:
+        raise MethodFaultError(FaultCode.REQUEST_DENIED, "this device takes no vouchers")
     _check_server(arguments, settings)
 
 

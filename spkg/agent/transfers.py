@@ -14,8 +14,14 @@ from spkg.agent.records import Transfer
 from spkg.agent.settings import TransferSettings
 from spkg.agent.state import AgentState
 from spkg.agent.transfer_keeper import TransferKeeper
-from spkg.agent.transfer_outcome import TransferOutcome, failed_outcome, read_outcome, rolled_back_outcome
-from spkg.agent.transfer_rules import check_download, check_upload
+from spkg.agent.transfer_outcome import (
+    TransferOutcome,
+    failed_outcome,
+    read_outcome,
+    rolled_back_outcome,
+    voucher_fault,
+)
+from spkg.agent.transfer_rules import VoucherDownloads, check_download, check_upload
 from spkg.cwmp.events import Event, EventCode, method_event
 from spkg.cwmp.faults import FaultCode, MethodFaultError
 from spkg.cwmp.methods import MAX_QUEUED
@@ -50,6 +56,7 @@ class TransferQueue:
         clock: Returns the present moment.
         token: Returns a text that was never returned before.
         back_up: How long packages are on trial, in seconds; 0 if they are not.
+        vouchers: Takes vouchers that come by Download; None without.
         note: Called with what people should know.
     """
 
@@ -63,8 +70,10 @@ class TransferQueue:
         clock: Callable[[], Moment],
         token: Callable[[], str],
         back_up: float = 0,
+        vouchers: VoucherDownloads | None = None,
         note: Callable[[str], object] = lambda _text: None,
     ) -> None:
+        self._vouchers = vouchers
         self._state = state
         self._keeper = keeper
         self._settings = settings
@@ -82,7 +91,7 @@ class TransferQueue:
         Raises:
             MethodFaultError: It is refused.
         """
-        check_download(arguments, self._settings)
+        check_download(arguments, self._settings, self._vouchers)
         return self._queue("Download", arguments)
 
     def upload(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -166,7 +175,7 @@ class TransferQueue:
             HostError: The package can't be confirmed: it stays on trial, and is told again.
         """
         # Also for a package that was installed already: it may be on trial since.
-        if transfer.direction == "Download" and not TransferOutcome.of(transfer).code:
+        if self._is_package(transfer) and not TransferOutcome.of(transfer).code:
             self._keeper.confirm(str(transfer.arguments["FileType"]))
         with self._state.change() as change:
             change.drop_transfer(transfer.id)
@@ -200,7 +209,17 @@ class TransferQueue:
     def _may_begin(self, transfer: Transfer) -> bool:
         """Whether a transfer waits, and does not have to wait for another one to be confirmed."""
         on_trial = any(TransferOutcome.of(one).on_trial for one in self._complete())
-        return transfer.state == WAITING and not (on_trial and transfer.direction == "Download")
+        return transfer.state == WAITING and not (on_trial and self._is_package(transfer))
+
+    def _is_voucher(self, transfer: Transfer) -> bool:
+        """Whether a transfer brings a voucher, which this device takes."""
+        kind = transfer.arguments["FileType"]
+        voucher = self._vouchers is not None and kind == self._vouchers.file_type
+        return voucher and transfer.direction == "Download"
+
+    def _is_package(self, transfer: Transfer) -> bool:
+        """Whether a transfer brings a package."""
+        return transfer.direction == "Download" and not self._is_voucher(transfer)
 
     def _running(self) -> Transfer | None:
         return next((one for one in self._state.transfers() if one.state == RUNNING), None)
@@ -217,11 +236,13 @@ class TransferQueue:
         words = {name.lower(): str(arguments[name]) for name in ("URL", "Username", "Password")}
         file_type = str(arguments["FileType"])
         try:
-            before = self._last_installed(file_type) if direction == "Download" else None
+            before = self._last_installed(file_type) if self._is_package(transfer) else None
             token, attempts = self._token(), 1 + _attempts(transfer)
             begun = {"token": token, "attempts": attempts, "before": before}
             self._keep(replace(transfer, state=RUNNING, result=begun))
-            if direction == "Download":
+            if self._is_voucher(transfer):
+                self._keeper.start_fetch(**words, token=token)
+            elif direction == "Download":
                 self._keeper.start_apply(
                     **words,
                     token=token,
@@ -249,9 +270,24 @@ class TransferQueue:
             self._wait_again(transfer, "it was stopped")
         else:
             outcome = read_outcome(report, transfer.direction, resumed=_attempts(transfer) > 1)
+            if self._is_voucher(transfer):
+                self._finish(transfer, self._take_voucher(outcome))
+                return True
             self._look_at_roles(transfer, report)
             self._finish(transfer, self._recorded(transfer, outcome))
         return True
+
+    def _take_voucher(self, outcome: TransferOutcome) -> TransferOutcome:
+        """Have the voucher that has arrived take effect; what it is told twice changes nothing more."""
+        if outcome.code:
+            return outcome
+        assert self._vouchers is not None  # or this would be no voucher
+        if self._vouchers.take is None:  # the configuration is another one since
+            return failed_outcome(FaultCode.REQUEST_DENIED, "this device takes no vouchers")
+        found = self._vouchers.take(self._keeper.fetched())
+        return replace(
+            outcome, installed=False, reboot=False, **({} if found is None else voucher_fault(*found))
+        )
 
     def _look_at_roles(self, transfer: Transfer, report: Mapping[str, Any]) -> None:
         """Say that a package was something else than what the ACS has called it (Table 27, E.4.12)."""
@@ -290,7 +326,7 @@ class TransferQueue:
 
     def _new_entry(self, transfer: Transfer) -> Mapping[str, Any] | None:
         """Return the record of the package that a Download has installed; None if it has installed none."""
-        if transfer.direction != "Download":
+        if not self._is_package(transfer):
             return None
         record = self._keeper.record(str(transfer.arguments["FileType"]))
         before = (transfer.result or {}).get("before")

@@ -1,6 +1,5 @@
 """Uploading: read what the configuration names for a FileType, then send it, without rights, to a server."""
 
-import json
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -9,20 +8,17 @@ from typing import Any, Final
 
 from spkg.agent.rights import can_change
 from spkg.agent.settings import UploadSource
-from spkg.common.landlock import confine
+from spkg.agent.transfer_work import SERVER_PATIENCE, leave_rights, reported
 from spkg.common.printable import size
 from spkg.common.programs import run_program
-from spkg.cwmp.faults import MAX_FAULT_STRING, FaultCode
+from spkg.cwmp.faults import FaultCode
 from spkg.download.url import Location, Login
-from spkg.errors import LOGIN, FailedError, SpkgError, os_problem
+from spkg.errors import FailedError
 
 __all__ = ["upload_work"]
 
-UPLOAD_PATIENCE: Final = 60
-"""After how many seconds without an answer a server is given up."""
 DUMP_LIMIT: Final = 300
 """How long the command that makes a file may take, in seconds."""
-REPORT_MODE: Final = 0o600
 
 
 def upload_work(
@@ -52,36 +48,19 @@ def upload_work(
     def work(report: Path) -> None:
         from spkg.download.upload import send_file  # noqa: PLC0415 - the keeper stays small
 
-        start = timestamp()
-        descriptor = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, REPORT_MODE)
-        status, code, text = "sent", 0, ""
-        try:
+        def act() -> None:
             # Who can put another file in its place, such as a link, must not have it read with our rights.
             theirs = (
                 source.file is not None and user is not None and can_change(source.file, user) is not None
             )
             if theirs:
-                _leave_rights(user)
+                leave_rights(user, location.scheme)
             octets = _read(source, environment, clock)
             if not theirs:
-                _leave_rights(user)
-            send_file(octets, location, Login(**login), patience=UPLOAD_PATIENCE, sleep=sleep)
-        except SpkgError as exc:
-            refused = exc.reason == LOGIN
-            code = FaultCode.AUTHENTICATION_FAILURE if refused else FaultCode.UPLOAD_FAILURE
-            status, text = exc.STATUS, str(exc)
-        except OSError as exc:
-            status, code, text = "error", FaultCode.UPLOAD_FAILURE, os_problem(exc)
-        document = {
-            "exit": 0 if status == "sent" else 1,
-            "status": status,
-            "message": text,
-            "fault": {"code": int(code), "string": text[:MAX_FAULT_STRING]},
-            "reboot_required": False,
-            "start_time": start,
-            "complete_time": timestamp(),
-        }
-        os.write(descriptor, json.dumps(document).encode() + b"\n")
+                leave_rights(user, location.scheme)
+            send_file(octets, location, Login(**login), patience=SERVER_PATIENCE, sleep=sleep)
+
+        reported(report, act, done="sent", failure=FaultCode.UPLOAD_FAILURE, timestamp=timestamp)
 
     return work
 
@@ -113,14 +92,3 @@ def _read(source: UploadSource, environment: Mapping[str, str], clock: Callable[
     if len(octets) > source.max_size:
         raise FailedError(f"expected a file of at most {size(source.max_size)}, got a longer one")
     return octets
-
-
-def _leave_rights(
-    user: tuple[int, int] | None,
-) -> None:  # pragma: no cover - a confined process can't record its coverage
-    """Become another user, if one is stated, and be able to change no file."""
-    if user is not None:
-        os.setgroups(())
-        os.setgid(user[1])
-        os.setuid(user[0])
-    confine(None)

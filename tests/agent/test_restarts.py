@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from spkg.agent.keeper_client import KeeperGoneError
-from spkg.agent.state import FACT_RESET, AgentState
+from spkg.agent.state import FACT_RESET
 from spkg.cwmp.events import Event
 from spkg.cwmp.faults import MethodFaultError
 from tests.support.simulated_device import DOWNLOAD, Agent, SimulatedDevice
+from tests.support.state_kit import on_disk
 
 
 @pytest.fixture
@@ -20,8 +21,8 @@ def test_a_reboot_is_on_disk_before_it_is_answered_r14(tmp_path: Path, device: S
     agent = Agent(tmp_path / "state", device)
     assert agent.restarts.reboot({"CommandKey": "why"}) == {}
 
-    with AgentState(tmp_path / "state") as on_disk:
-        assert on_disk.fact("reboot-due") == "boot-1"
+    with on_disk(tmp_path / "state") as found:
+        assert found.fact("reboot-due") == "boot-1"
     assert (agent.restarts.is_due, device.commanded) == (True, [])
 
 

@@ -14,11 +14,12 @@ from tests.support.sampling import stride
 
 pytestmark = [
     pytest.mark.part("power"),
-    pytest.mark.judge("unshare", "mount", "losetup", "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "strace"),
+    pytest.mark.judge("unshare", "mount", "losetup", "mkfs.ext4", "mkfs.xfs", "strace"),
 ]
 LONG: Final = pytest.mark.proof
 APART: Final = ("unshare", "-m", "--propagation", "private")
-SYSTEMS: Final = ["ext4", pytest.param("xfs", marks=LONG), pytest.param("btrfs", marks=LONG)]
+SYSTEMS: Final = ["ext4", pytest.param("xfs", marks=LONG)]
+"""Those that can be told to let nothing more come to their device while a process is at work."""
 
 
 @pytest.fixture(autouse=True)

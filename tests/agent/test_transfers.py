@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spkg.agent.state import AgentState
 from spkg.agent.transfer_outcome import completion
 from spkg.cwmp.events import Event
 from spkg.cwmp.faults import MethodFaultError
 from spkg.cwmp.values import FaultStruct, QueuedTransfer, SinceBoot
 from spkg.errors import HostError
 from tests.support.simulated_device import DOWNLOAD, UPLOAD, Agent, KilledError, SimulatedDevice
+from tests.support.state_kit import on_disk
 
 ACCEPTED = {"Status": 1, "StartTime": None, "CompleteTime": None}
 BROKEN = {"exit": 4, "status": "untrusted", "reason": "untrusted"}
@@ -52,8 +52,8 @@ def test_a_download_is_on_disk_before_it_is_answered_and_forgotten_once_told_t8_
     agent = Agent(tmp_path / "state", device)
 
     answer = agent.queue.download(DOWNLOAD)
-    with AgentState(tmp_path / "state") as on_disk:
-        kept = on_disk.transfers()
+    with on_disk(tmp_path / "state") as found:
+        kept = found.transfers()
     before = agent.queue.queued(), agent.queue.events()
     agent.settle()
     done, events = agent.queue.to_tell(), agent.queue.events()

@@ -22,12 +22,17 @@ def arguments(**values: object) -> str:
     return "".join(f"<{name}>{value}</{name}>" for name, value in values.items())
 
 
-def download(key: str = "d1", url: str = "http://files.example/p.spkg", delay: int = 0) -> bytes:
+def download(
+    key: str = "d1",
+    url: str = "http://files.example/p.spkg",
+    delay: int = 0,
+    kind: str = "1 Firmware Upgrade Image",
+) -> bytes:
     return request(
         "Download",
         arguments(
             CommandKey=key,
-            FileType="1 Firmware Upgrade Image",
+            FileType=kind,
             URL=url,
             Username="",
             Password="",

@@ -89,6 +89,8 @@ class FakeKeeper:
     rolled_back: list[Document] = field(default_factory=list)
     trial: Document | None = None
     broken: str = ""
+    file: bytes = b""
+    """What a fetch brings."""
 
     def names(self) -> list[str]:
         return [name for name, _ in self.orders if name not in {"result", "record"}]
@@ -107,6 +109,15 @@ class FakeKeeper:
         self._take("upload", **given)
         self.running = given["token"]
         self.news = TransferNews(token=given["token"], is_running=True)
+
+    def start_fetch(self, **given: Any) -> None:
+        self._take("fetch", **given)
+        self.running = given["token"]
+        self.news = TransferNews(token=given["token"], is_running=True)
+
+    def fetched(self) -> bytes:
+        self._take("fetched")
+        return self.file
 
     def end(self, boot_id: str, report: Mapping[str, Any] = APPLIED) -> None:
         """Let the transfer that runs end, as the installer would."""

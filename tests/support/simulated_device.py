@@ -101,6 +101,12 @@ class SimulatedDevice:
         with self._order("upload"):
             self._begin(order, upload=True)
 
+    def start_fetch(self, **_order: Any) -> None:
+        raise AssertionError("no vouchers here")
+
+    def fetched(self) -> bytes:
+        raise AssertionError("no vouchers here")
+
     def transfer_result(self) -> TransferNews:
         with self._order("result"):
             if self.process is None:

@@ -177,8 +177,10 @@ def sweep(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         else:
             writer = Writer(desk, point.inject("signal=KILL"))
             told = writer.told(CHANGES)
-        desk.cut()
-        writer.kill()
+        try:
+            desk.cut()
+        finally:
+            writer.kill()
         desk.restore()
         found = found_in(desk.state)
         again = None

@@ -7,13 +7,16 @@ from pathlib import Path
 
 from spkg.common.digests import Digest
 from spkg.common.findings import Finding
+from spkg.cwmp.faults import method_fault
 from spkg.device import Device
+from spkg.errors import NO_ROOM, HostError, RefusedError, SpkgError
 from spkg.trust.policy import VOUCHER_PURPOSES, Policy
 from spkg.trust.trust_files import load_trust
 from vouchers.cpe.option_life import OptionState
-from vouchers.cpe.rpc import answer_rpc
+from vouchers.cpe.rpc import answer_rpc, take_vouchers
 from vouchers.cpe.store import OptionStore
 from vouchers.cpe.store_tables import EPOCH
+from vouchers.signature.shape import MAX_VOUCHER, unwrap
 from vouchers.signature.verify import Verifier
 
 __all__ = ["OptionDesk", "open_desk"]
@@ -43,6 +46,29 @@ class OptionDesk:
         """
         device = self._device(provisioning_code)
         return answer_rpc(octets, self.store, self.verifier, device, now, note=self.note)
+
+    def take(self, octets: bytes, now: datetime | None, provisioning_code: str) -> tuple[int, str] | None:
+        """Have a voucher take effect as SetVouchers does; return the fault that it would answer.
+
+        Args:
+            octets: The voucher: XML, or that in base64.
+            now: The network time; None if it is not established.
+            provisioning_code: The ProvisioningCode as it is now.
+        """
+        try:
+            voucher = unwrap(octets)
+            if len(voucher) > MAX_VOUCHER:
+                problem = f"expected a voucher of at most {MAX_VOUCHER} bytes, got {len(voucher)}"
+                raise RefusedError(problem, reason=NO_ROOM)
+            with OptionStore(self.store, create=True) as store:
+                device = self._device(provisioning_code)
+                store.observe(device.provisioning_code, now)
+                take_vouchers([("the voucher", voucher)], store, self.verifier, device, now)
+        except SpkgError as exc:
+            if isinstance(exc, HostError):
+                self.note(str(exc))
+            return int(method_fault(exc, "SetVouchers")), str(exc)
+        return None
 
     def options(self, now: datetime | None, provisioning_code: str) -> list[OptionState]:
         """Return the state of all Options, without changing anything.

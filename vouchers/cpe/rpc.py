@@ -1,6 +1,6 @@
 """Answering SetVouchers and GetOptions on a device (TR-069 A.4.1.3, A.4.1.4, A.5)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from vouchers.cpe.store_tables import EPOCH
 from vouchers.signature.verify import Verifier
 from vouchers.signature.voucher_list import read_voucher_list, sole_argument
 
-__all__ = ["answer", "answer_rpc"]
+__all__ = ["answer", "answer_rpc", "take_vouchers"]
 
 READS: Final = "GetOptions"
 """The method that changes nothing."""
@@ -148,10 +148,35 @@ class _Call:
 
 def _set_vouchers(call: _Call) -> bytes:
     vouchers = read_voucher_list(call.request, call.references)
-    checked = check_vouchers(vouchers, call.verifier, call.device, call.at)
-    assert call.at is not None  # or nothing would be granted
-    set_vouchers(checked, call.store, call.at, call.device.provisioning_code, real=not call.supposed)
+    take_vouchers(vouchers, call.store, call.verifier, call.device, call.at, supposed=call.supposed)
     return vouchers_response(call.request.id, version=call.request.version)
+
+
+def take_vouchers(
+    vouchers: Sequence[tuple[str, bytes]],
+    store: OptionStore,
+    verifier: Verifier,
+    device: Device,
+    at: datetime | None,
+    *,
+    supposed: bool = False,
+) -> None:
+    """Have vouchers take effect, all or none.
+
+    Args:
+        vouchers: Their sources and their bytes.
+        store: The Options of this device.
+        verifier: Decides which signers are trusted.
+        device: This device.
+        at: The network time; None if it is not established.
+        supposed: Whether that time is hypothetical.
+
+    Raises:
+        SpkgError: One is refused, or the store can't be written.
+    """
+    checked = check_vouchers(vouchers, verifier, device, at)
+    assert at is not None  # or nothing would be granted
+    set_vouchers(checked, store, at, device.provisioning_code, real=not supposed)
 
 
 def _get_options(call: _Call) -> bytes:
