@@ -226,8 +226,17 @@ class FatefulLife(Life):
 @contextmanager
 def fateful(fate: Fate) -> Iterator[None]:
     """Have the agents of this process end where it is their fate."""
-    commit, post = AgentState._commit, AcsConnection.post
+    commit, post, begin = AgentState._commit, AcsConnection.post, AgentState.__init__
+    opened: list[AgentState] = []
+
+    def begun(self: AgentState, *given: Any, **more: Any) -> None:
+        while opened:
+            opened.pop().close()  # that of an agent that was killed; a kill would have closed it
+        begin(self, *given, **more)
+        opened.append(self)
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AgentState, "__init__", begun)
         patch.setattr(AgentState, "_commit", lambda self, new: fate.step("commit", lambda: commit(self, new)))
         patch.setattr(AcsConnection, "post", lambda self, said: fate.step("post", lambda: post(self, said)))
         yield

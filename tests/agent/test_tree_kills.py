@@ -265,7 +265,7 @@ def test_a_request_killed_at_each_system_call_is_all_old_or_all_new(
     assert {one.name for one in every} >= {"openat", "pwrite64", "fdatasync"}
 
     found: Counter[str] = Counter()
-    tried = some(every, 9)
+    tried = [*dict.fromkeys((*some(every, 9), every[-1]))]  # in the last call all is written
     for point in tried:
         fresh(place)
         assert run(server, job, point.inject("signal=KILL")) == -signal.SIGKILL
@@ -298,6 +298,7 @@ def test_a_start_killed_while_it_carries_out_what_was_left(
     left()
     with AgentState(place / "state" / "state.db") as state:
         assert state.intent() is not None
+    left()  # as the kills find it: nobody has opened it since
     assert run(server, None) == 0
     for point in some(points(desk / "log", place), 7):
         left()

@@ -96,7 +96,9 @@ def test_a_session_that_broke_confirms_nothing() -> None:
 def test_a_trial_outlives_the_agent_and_begins_again_with_a_boot(
     boot: str, due: float, tmp_path: Path
 ) -> None:
-    Trying(tmp_path / "state").set(url="http://new/")
+    before = Trying(tmp_path / "state")
+    before.set(url="http://new/")
+    before.state.close()
 
     assert Trying(tmp_path / "state", boot=boot).trials.due() == due
 

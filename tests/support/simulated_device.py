@@ -65,6 +65,8 @@ class SimulatedDevice:
     """The keeper, the installer and the kernel of a device."""
 
     boots: int = 1
+    state: AgentState | None = None
+    """That of the agent which began last: it has ended when the next one begins."""
     seconds: float = 100.0
     wall: float | None = 1_000_000.0
     wants_reboot: bool = True
@@ -232,7 +234,9 @@ class Agent:
     """The part of an agent that transfers and restarts, from a start to its end."""
 
     def __init__(self, path: Path | None, device: SimulatedDevice, **changes: Any) -> None:
-        self.state = AgentState(path)
+        if device.state is not None:
+            device.state.close()
+        self.state = device.state = AgentState(path)
         self.device = device
         self.notes: list[str] = []
         self._tokens = 0
