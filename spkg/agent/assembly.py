@@ -101,6 +101,7 @@ def assemble(
     show: Callable[[LogEntry], object],
     call: Callable[[Callable[[], object]], None],
     alive: Callable[[], object] = lambda: None,
+    ending: Callable[[], bool] = lambda: False,
 ) -> Agent:
     """Put an agent together.
 
@@ -116,6 +117,7 @@ def assemble(
         show: Is given each entry of the log.
         call: Has something done in the thread that decides; from any thread.
         alive: Called with each post of a session.
+        ending: Whether the agent can wait no longer for the end of a session.
 
     Raises:
         SpkgError: A file of the configuration can't be used.
@@ -258,6 +260,7 @@ def assemble(
         moments=moments,
         errands=errands,
         alive=alive,
+        ending=ending,
     )
     engine = Engine(
         change_interval=config.acs.change_interval,

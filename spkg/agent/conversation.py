@@ -35,6 +35,7 @@ def converse(
     clock: Callable[[], float],
     trace: Callable[[str, bytes], None] = lambda _direction, _octets: None,
     most: int = 1,
+    ending: Callable[[], bool] = lambda: False,
 ) -> int:
     """Carry a session through to its end, and return how many posts it took.
 
@@ -46,6 +47,8 @@ def converse(
         clock: Returns the time in seconds; it never jumps.
         trace: Is given every envelope, and ``sent`` or ``received``.
         most: The most envelopes in a response: our MaxEnvelopes.
+        ending: Whether the agent can wait no longer for the end of the session: it breaks then, between two
+            posts, and is begun anew by the next agent.
 
     Raises:
         TransferError: The ACS was not reached, does not keep to the protocol, or does not come to an end.
@@ -57,6 +60,8 @@ def converse(
             limit = f"{MOST_POSTS} posts and {LONGEST_SESSION} s"
             got = f"{amount(posts, 'post')} in {clock() - begun:.0f} s, and no end"
             raise BrokenSessionError(f"expected the end of the session within {limit}, got {got}")
+        if ending():
+            raise BrokenSessionError(f"the agent ends: the session was broken after {amount(posts, 'post')}")
         posts += 1
         for octets in post.envelopes:
             trace("sent", octets)

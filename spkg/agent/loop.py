@@ -29,6 +29,8 @@ PAUSE: Final = 60.0
 """How long to wait after something that could not be done, in seconds."""
 ERRAND_TIMEOUT: Final = 300.0
 """How long an errand to the ACS may take, in seconds."""
+STOP_PATIENCE: Final = 30.0
+"""How long a session may go on that the agent is in when it is told to end, in seconds; and then one post."""
 SETTLING: Final = 1.0
 """How long to wait when an address has changed, in seconds: such changes come in bursts."""
 _Found = TypeVar("_Found")
@@ -70,6 +72,8 @@ class AgentLoop:
         self._woken: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
+        self._stop_by: float | None = None
+        """When a session has to be broken off, in seconds since the boot."""
         self._settles = False
         """Whether an address has just changed."""
         self._agent: Agent | None = None
@@ -85,6 +89,10 @@ class AgentLoop:
         """Have something done in the thread that decides, then look at what is due; from any thread."""
         with suppress(RuntimeError):  # it has ended meanwhile
             self._decides.submit(work).add_done_callback(lambda _done: self.poke())
+
+    def ending(self) -> bool:
+        """Whether the agent was told to end so long ago that no session is waited for; from any thread."""
+        return self._stop_by is not None and self._outside.boot().seconds >= self._stop_by
 
     def alive(self) -> None:
         """Show the service manager that a session goes on; from any thread."""
@@ -199,8 +207,10 @@ class AgentLoop:
         self.poke()
 
     def _stop(self) -> None:
-        """End between two sessions."""
+        """End between two sessions; one that goes on for long is broken off between two posts."""
         self._stopping = True
+        if self._stop_by is None:
+            self._stop_by = self._outside.boot().seconds + STOP_PATIENCE
         self.poke()
 
     def _line(self) -> str:

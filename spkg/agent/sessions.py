@@ -75,6 +75,7 @@ class Sessions:
         moments: What is known of the moment.
         errands: What is to be asked of the ACS.
         alive: Called with each post: a long session is no standstill.
+        ending: Whether the agent can wait no longer for the end of a session.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Sessions:
         moments: Moments,
         errands: Errands,
         alive: Callable[[], object] = lambda: None,
+        ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
         self._device = device
@@ -107,6 +109,7 @@ class Sessions:
         self._moments = moments
         self._errands = errands
         self._alive = alive
+        self._ending = ending
         self._boot_id = outside.boot().identity
 
     def hold(self, found: Due, begun: Moment) -> bool:
@@ -169,6 +172,7 @@ class Sessions:
                 clock=lambda: self._outside.boot().seconds,
                 trace=self._trace,
                 most=MAX_PIPELINED if self._settings.pipelining else 1,
+                ending=self._ending,
             )
 
     def _inform(self, talk: "_Talk") -> Request:

@@ -44,8 +44,8 @@ BEGIN_ANEW: Final = 75
 def run(config: Path) -> None:
     """Keep the gateway in touch with its ACS, as a service.
 
-    Works in the foreground.  SIGTERM ends it between two sessions; with SIGHUP it reads its configuration
-    again.
+    Works in the foreground.  SIGTERM ends it between two sessions; one that goes on for 30 seconds more is
+    broken off, and begun anew at the next start.  With SIGHUP it reads its configuration again.
 
     \b
     Example:
@@ -76,6 +76,7 @@ def run(config: Path) -> None:
             show=loop.show,
             call=loop.call,
             alive=loop.alive,
+            ending=loop.ending,
         )
         listener = Listener(
             settings.listener,
@@ -267,6 +268,7 @@ def _assembled(
     show: "Callable[[Document], object]",
     call: "Callable[[Callable[[], object]], None]",
     alive: "Callable[[], object]" = lambda: None,
+    ending: "Callable[[], bool]" = lambda: False,
 ) -> "Agent":
     """Read all files while that is allowed, give the rights up, and put the agent together."""
     from spkg.agent.assembly import assemble
@@ -288,6 +290,7 @@ def _assembled(
         show=show,
         call=call,
         alive=alive,
+        ending=ending,
     )
 
 

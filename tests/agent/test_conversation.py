@@ -29,7 +29,11 @@ def stopped() -> float:
 
 
 def carry(
-    line: Line, *requests: Request, most: int = 1, clock: Callable[[], float] = stopped
+    line: Line,
+    *requests: Request,
+    most: int = 1,
+    clock: Callable[[], float] = stopped,
+    ending: Callable[[], bool] = lambda: False,
 ) -> tuple[int, list[str], list[str]]:
     """Carry a session, and return the posts, the calls, and the requests that were answered."""
     calls: list[str] = []
@@ -46,6 +50,7 @@ def carry(
         took=lambda request, message: taken.append(f"{request.method}:{message.kind.value}"),
         clock=clock,
         most=most,
+        ending=ending,
     )
     return posts, calls, taken
 
@@ -54,6 +59,16 @@ def test_a_quiet_session_is_an_inform_and_an_empty_post() -> None:
     line = Line(inform_response("1"), b"")
 
     assert carry(line) == (2, [], ["Inform:response"])
+    assert line.posts == [(b"<inform/>",), ()]
+
+
+def test_an_agent_that_has_to_end_breaks_off_between_two_posts() -> None:
+    line = Line(inform_response("1"), request("GetRPCMethods"), request("Reboot"), b"")
+
+    with pytest.raises(BrokenSessionError) as caught:
+        carry(line, ending=lambda: len(line.posts) == 2)
+
+    assert str(caught.value) == "the agent ends: the session was broken after 2 posts"
     assert line.posts == [(b"<inform/>",), ()]
 
 

@@ -21,7 +21,7 @@ from spkg.agent.rights import Rights
 from spkg.agent.service import serve
 from spkg.common.boots import Boot
 from spkg.errors import HostError, RefusedError
-from tests.support.acs import ScriptedAcs, session
+from tests.support.acs import Answer, Post, ScriptedAcs, inform_response, request, session
 from tests.support.agent_kit import FakeKeeper, Life
 from tests.support.namespaces import isolated, move_loopback, own_network
 
@@ -93,7 +93,9 @@ def served(
         device.entries.append(entry)
         loop.show(entry)
 
-    device.agent = device._begin(outside=outside, call=loop.call, show=show, alive=loop.alive)
+    device.agent = device._begin(
+        outside=outside, call=loop.call, show=show, alive=loop.alive, ending=loop.ending
+    )
     problems: list[BaseException] = []
     over = threading.Event()
 
@@ -127,6 +129,20 @@ def served(
 
 def _boot(device: Life, seconds: float) -> Boot:
     return Boot(identity=device.world.boot_id, seconds=seconds)
+
+
+def test_a_session_without_end_is_broken_off_when_the_agent_has_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plan(post: Post) -> Answer:
+        return Answer(body=inform_response() if post.method == "Inform" else request("GetRPCMethods"))
+
+    monkeypatch.setattr("spkg.agent.loop.STOP_PATIENCE", 0)
+    with ScriptedAcs(plan) as acs:
+        with served(tmp_path, acs, lambda _device, _keeper: until(lambda: len(acs.posts) > 3)) as device:
+            pass
+
+    assert any("failure: session: the agent ends: the session was broken after" in one for one in device.log)
 
 
 def test_the_loop_has_sessions_answers_and_ends_with_sigterm(tmp_path: Path) -> None:
