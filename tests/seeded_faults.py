@@ -49,8 +49,8 @@ def _fault(name: str, old: str, new: str, *tests: str) -> Fault:
 FAULTS: Final = (
     _fault(
         "a renewal states only what it adds",
-        "    whole = before.duration + added\n",
-        "    whole = added\n",
+        "    end = end_of(end_of(before.start, before.duration, before.units), added, units)\n",
+        "    end = end_of(before.start, added, units)\n",
         "test_no_day_is_lost_or_given_twice",
     ),
     _fault(
