@@ -1,7 +1,5 @@
 """The page of ``agent status --html`` in a browser: light and dark, wide and narrow; nothing is loaded."""
 
-import struct
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +12,7 @@ import pytest
 from spkg.report.agent_page import agent_page
 from tests.judges.programs import must
 from tests.support.agent_statuses import FULL, STATUS
+from tests.support.pictures import Pixel, is_text, pixels
 from tests.support.sampling import few
 
 FLAGS: Final = (
@@ -24,8 +23,6 @@ ENTRIES: Final[list[dict[str, Any]]] = [
     {"time": "2026-01-31T12:00:00Z", "kind": "session", "text": "begins: 2 PERIODIC"},
     {"time": None, "kind": "failure", "text": f"session: https://acs.example.net/{'x' * 300}: no answer"},
 ]
-PNG: Final = b"\x89PNG\r\n\x1a\n"
-Pixel = tuple[int, int, int]
 pytestmark = [pytest.mark.judge("chromium"), pytest.mark.part("judges")]
 
 
@@ -41,45 +38,6 @@ def drawn(place: Path, page: str, width: int, *more: str) -> tuple[int, list[Pix
     picture = place / "page.png"
     browse(place, page, f"--screenshot={picture}", f"--window-size={width},400", *more)
     return pixels(picture.read_bytes())
-
-
-def pixels(octets: bytes) -> tuple[int, list[Pixel]]:
-    """Read a PNG of eight bits a colour."""
-    assert octets.startswith(PNG)
-    chunks, at = dict[bytes, bytes](), len(PNG)
-    while at < len(octets):
-        size, name = struct.unpack_from(">I4s", octets, at)
-        chunks[name] = chunks.get(name, b"") + octets[at + 8 : at + 8 + size]
-        at += size + 12
-    width, height, depth, kind = struct.unpack_from(">IIBB", chunks[b"IHDR"])
-    step = {2: 3, 6: 4}[kind]
-    assert depth == 8
-    raw, above, found = zlib.decompress(chunks[b"IDAT"]), bytearray(width * step), list[Pixel]()
-    for row in range(height):
-        begin = row * (width * step + 1)
-        line = _unfiltered(raw[begin], bytearray(raw[begin + 1 : begin + 1 + width * step]), above, step)
-        found += [(line[at], line[at + 1], line[at + 2]) for at in range(0, len(line), step)]
-        above = line
-    return width, found
-
-
-def _unfiltered(kind: int, line: bytearray, above: bytearray, step: int) -> bytearray:
-    for at in range(len(line)):
-        left, corner = (line[at - step], above[at - step]) if at >= step else (0, 0)
-        up = above[at]
-        by = (
-            0,
-            left,
-            up,
-            (left + up) // 2,
-            min((left, up, corner), key=lambda one: abs(left + up - corner - one)),
-        )
-        line[at] = line[at] + by[kind] & 255
-    return line
-
-
-def is_text(one: Pixel, ground: Pixel) -> bool:
-    return sum(abs(a - b) for a, b in zip(one, ground, strict=True)) > 200
 
 
 @pytest.mark.parametrize("width", few([900, 500], every=2, part="judges"))

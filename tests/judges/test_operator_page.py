@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.judges.test_agent_page import is_text, pixels
 from tests.support.browser import Browser, browsing
-from tests.support.service_kit import ALL, READER, request
-from tests.vouchers.service.test_server import running
+from tests.support.pictures import is_text, pixels
+from tests.support.sampling import few
+from tests.support.service_kit import ALL, READER, request, running
 
 pytestmark = [pytest.mark.judge("chromium"), pytest.mark.part("judges")]
 OPTION: dict[str, Any] = {
@@ -139,7 +139,7 @@ def test_the_policy_of_the_page_forbids_what_is_not_its_own(browser: Browser, ur
     assert any("Content Security Policy" in one for one in browser.complaints)
 
 
-@pytest.mark.parametrize("width", [1000, 400])
+@pytest.mark.parametrize("width", few([400, 1000], every=2, part="judges"))
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_the_page_is_drawn_as_the_reader_likes_it(
     browser: Browser, url: str, width: int, *, dark: bool

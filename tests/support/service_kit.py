@@ -6,10 +6,12 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
 from http.client import HTTPConnection
 from pathlib import Path
@@ -27,6 +29,7 @@ from vouchers.service.issuing_desk import IssuingDesk
 from vouchers.service.ledger_access import LedgerAccess
 from vouchers.service.metrics import ServiceMetrics
 from vouchers.service.operator_page import OperatorPage
+from vouchers.service.server import VoucherService, serve_vouchers
 from vouchers.service.service_log import ServiceLog
 from vouchers.service.settings import load_service_settings
 from vouchers.service.tokens import AccessFile
@@ -41,7 +44,9 @@ __all__ = [
     "Service",
     "bearer",
     "listening",
+    "now",
     "request",
+    "running",
     "served",
     "write_files",
 ]
@@ -268,3 +273,53 @@ def request(
         return Answered(status=found.status, headers=names, body=found.read())
     finally:
         connection.close()
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@contextmanager
+def running(place: Path, more: str = "", access: str = "") -> Iterator[tuple[int, Callable[[], object]]]:
+    """Run a service in a thread; yield its port, and what stops it."""
+    settings = load_service_settings(write_files(place, more=more))
+    with (place / "tokens.toml").open("a") as tokens:
+        tokens.write(access)
+    Ledger(settings.ledger, now).close()
+    ready = threading.Event()
+    found: list[Any] = []
+
+    def tell(url: str, stop: Callable[[], object]) -> None:
+        found.extend((int(url.rpartition(":")[2]), stop))
+        ready.set()
+
+    def serve() -> None:
+        try:
+            serve_vouchers(service)
+        except BaseException as exc:
+            failures.append(exc)
+            raise
+        finally:
+            ready.set()
+
+    failures: list[BaseException] = []
+    with (place / "log").open("wb") as log:
+        service = VoucherService(
+            settings=settings,
+            signer=VoucherSigner(signatory()),
+            clock=now,
+            timer=time.monotonic,
+            log=ServiceLog(log.fileno(), lambda: write_time(now())),
+            ready=tell,
+        )
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert ready.wait(PATIENCE)
+        assert found, failures
+        try:
+            yield found[0], found[1]
+        finally:
+            found[1]()
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+            assert failures == []

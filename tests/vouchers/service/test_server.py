@@ -4,16 +4,13 @@ import json
 import re
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from hashlib import sha256
 from http.client import HTTPSConnection
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import pytest
 from cryptography import x509
@@ -22,11 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from spkg.common.times import write_time
 from spkg.errors import FormatError, HostError
 from tests.support.acs_files import PATIENCE
 from tests.support.kit import AT, LAST
-from tests.support.service_kit import ALL, DEVICE, write_files
+from tests.support.service_kit import ALL, DEVICE, now, running, write_files
 from tests.support.voucher_kit import signatory
 from vouchers.acs.ledger import Ledger
 from vouchers.service.server import VoucherService, serve_vouchers
@@ -36,56 +32,6 @@ from vouchers.signature.sign import VoucherSigner
 
 BODY = json.dumps({"device": DEVICE, "offer": "tv"}).encode()
 GET = f"GET /v1/offers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ALL}\r\n"
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-@contextmanager
-def running(place: Path, more: str = "", access: str = "") -> Iterator[tuple[int, Callable[[], object]]]:
-    """Run a service in a thread; yield its port, and what stops it."""
-    settings = load_service_settings(write_files(place, more=more))
-    with (place / "tokens.toml").open("a") as tokens:
-        tokens.write(access)
-    Ledger(settings.ledger, now).close()
-    ready = threading.Event()
-    found: list[Any] = []
-
-    def tell(url: str, stop: Callable[[], object]) -> None:
-        found.extend((int(url.rpartition(":")[2]), stop))
-        ready.set()
-
-    def serve() -> None:
-        try:
-            serve_vouchers(service)
-        except BaseException as exc:
-            failures.append(exc)
-            raise
-        finally:
-            ready.set()
-
-    failures: list[BaseException] = []
-    with (place / "log").open("wb") as log:
-        service = VoucherService(
-            settings=settings,
-            signer=VoucherSigner(signatory()),
-            clock=now,
-            timer=monotonic,
-            log=ServiceLog(log.fileno(), lambda: write_time(now())),
-            ready=tell,
-        )
-        thread = threading.Thread(target=serve)
-        thread.start()
-        assert ready.wait(PATIENCE)
-        assert found, failures
-        try:
-            yield found[0], found[1]
-        finally:
-            found[1]()
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
-            assert failures == []
 
 
 @pytest.fixture(scope="module")
