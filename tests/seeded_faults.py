@@ -1440,6 +1440,18 @@ FAULTS: Final = (
         "test_get_options_knows_no_9004",
     ),
     _fault(
+        "a signature of an executor, taken as it is",
+        "check_signature(signer.public_key, signer.digest, unsigned.hashed, signature, SIGNATURE_MAKER)",
+        "pass",
+        "test_what_an_executor_answers_is_verified",
+    ),
+    _fault(
+        "a key that is sent to another process",
+        'raise UsageError("a key is not sent to another process", hint=hint)',
+        "return super().__reduce__()",
+        "test_a_key_itself_is_never_sent",
+    ),
+    _fault(
         "a bulk output that nobody confirmed",
         "if os.path.lexists(path) and not _taken_back(path, part):",
         "if os.path.lexists(path):",

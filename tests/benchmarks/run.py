@@ -553,6 +553,22 @@ class Bench:
             unit="MiB",
             detail=f"{most:.1f} MiB, {least:.1f} MiB for one",
         )
+        from distributed import LocalCluster  # noqa: PLC0415 - slow, and for this row alone
+
+        with LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(self.path)
+        ) as cluster:
+            there = ("--cluster", str(cluster.scheduler_address))
+            self.issue(devices, *there)  # both workers open the key
+            far = median(self.issue(one, *there).wall for _ in range(self.pairs))
+            pairs = self.in_turn(lambda: self.issue(devices, *there), lambda: self.issue(devices, 2))
+        yield Row(
+            name=f"vouchers for {self.devices} devices, two workers of a cluster and two processes",
+            figures=[max(0.0, theirs.wall - far) / max(0.01, ours.wall - startup) for theirs, ours in pairs],
+            target=1.2,
+            unit="x",
+            detail=_walls(pairs, far),
+        )
 
     def fleet_rows(self) -> Iterator[Row]:
         """Measure what simulated devices do with an ACS that does next to nothing."""
@@ -616,13 +632,14 @@ class Bench:
             detail=f"{found['wakes']} wake-ups in 3 s",
         )
 
-    def issue(self, devices: Path, jobs: int) -> Usage:
-        """Issue a voucher to each device of a list."""
+    def issue(self, devices: Path, jobs: int | str, address: str = "") -> Usage:
+        """Issue a voucher to each device of a list, by so many processes, or ``--cluster`` and an address."""
+        where = (str(jobs), address) if address else ("--jobs", str(jobs))
         for old in (self.path / "ledger.db", self.path / "vouchers"):
             rmtree(old, ignore_errors=True)
             old.unlink(missing_ok=True)
         keys = ("--key", self.path / "keys" / "signer.key", "--cert", self.path / "keys" / "signer.pem")
-        lists = ("--devices", devices, "--options", self.path / "options.toml", "--jobs", str(jobs))
+        lists = ("--devices", devices, "--options", self.path / "options.toml", *where)
         output = (
             "--ledger",
             self.path / "ledger.db",

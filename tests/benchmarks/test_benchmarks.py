@@ -59,6 +59,7 @@ def test_every_figure_is_printed_beside_its_target(tmp_path: Path) -> None:
         ("the same verified", "40 x"),
         ("vouchers for 200 devices, two processes and one", "0.56 x"),
         ("vouchers for 200 devices: memory beyond that for one", "16 MiB"),
+        ("vouchers for 200 devices, two workers of a cluster and two processes", "1.2 x"),
         ("fleet of 10000 devices, two processes: 2000 sessions/s, to theirs", "1 x"),
         ("fleet of 10000 devices: memory", "512 MiB"),
         ("agent: session of three posts, CPU time", "6 x"),
