@@ -556,7 +556,7 @@ class Bench:
         from distributed import LocalCluster  # noqa: PLC0415 - slow, and for this row alone
 
         with LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(self.path)
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", local_directory=str(self.path)
         ) as cluster:
             there = ("--cluster", str(cluster.scheduler_address))
             self.issue(devices, *there)  # both workers open the key

@@ -79,11 +79,17 @@ def test_an_address_that_is_none_is_told() -> None:
 
 
 @pytest.fixture
-def inside(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def inside(tmp_path: Path) -> Iterator[str]:
     """A cluster in this process; what it gives is its address."""
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=1, processes=False, threads_per_worker=1, dashboard_address=None, protocol="inproc"
+        n_workers=1,
+        processes=False,
+        threads_per_worker=1,
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
+        protocol="inproc",
+        local_directory=str(tmp_path),
     ) as cluster:
         yield cluster.scheduler_address
 
