@@ -214,13 +214,7 @@ def assemble(
         reset_providers=tree.reset_providers,
         note=lambda text: journal.note("restart", text, lasting=True),
     )
-    trials = ParameterTrials(
-        state,
-        config.back_up_parameters,
-        delay=config.install.back_up,
-        boot_id=boot.identity,
-        clock=boot_clock,
-    )
+    trials = ParameterTrials(state, boot_id=boot.identity, clock=boot_clock)
 
     def answer_vouchers(octets: bytes) -> bytes | None:
         assert desk is not None

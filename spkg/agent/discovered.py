@@ -1,6 +1,7 @@
 """What DHCP says about the ACS, taken over where the configuration lets it (3.1)."""
 
 from spkg.agent.discovery import DhcpSettings
+from spkg.agent.origins import FROM_DHCP, note_origin
 from spkg.agent.settings import AgentConfig
 from spkg.agent.state import FACT_URL_DHCP, AgentState
 from spkg.agent.tree.names import PROVISIONING_CODE
@@ -38,9 +39,12 @@ def take_discovered(
     with state.change() as change:
         if found.url is not None:
             change.fact(FACT_URL_DHCP, found.url)
-        for name, value in values.items():
-            if value is not None and state.value(name) is None:
-                change.set_value(name, value)
+        taken = {
+            name: value for name, value in values.items() if value is not None and state.value(name) is None
+        }
+        for name, value in taken.items():
+            change.set_value(name, value)
+        note_origin(change, taken, FROM_DHCP)
     if tree.needs_bootstrap():
         with state.change() as change:
             change.add_event(Event(EventCode.BOOTSTRAP))

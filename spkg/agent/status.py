@@ -8,6 +8,7 @@ from typing import Any, Final
 from spkg.agent.clock import Outside
 from spkg.agent.engine import Engine
 from spkg.agent.masking import is_secret
+from spkg.agent.origins import FROM_DHCP, origin_of
 from spkg.agent.records import Transfer
 from spkg.agent.settings import AgentConfig, BeforeBootClock
 from spkg.agent.state import FACT_URL_DHCP, AgentState
@@ -30,7 +31,7 @@ NEVER_TRIED: Final = "no session yet"
 SET, NOT_SET = "set", "not set"
 FILE_TABLES: Final = {"listener": "connection-requests"}
 """The tables of the file that have another name in the program."""
-FROM_FILE, FROM_ACS, FROM_DHCP, FROM_DEFAULT = "file", "ACS", "DHCP", "default"
+FROM_FILE, FROM_DEFAULT = "file", "default"
 
 
 def shown_url(url: str) -> str:
@@ -192,7 +193,7 @@ class StatusDesk:
         if name == ACS_URL:
             value = shown_url(value)
         if self._state.value(name) is not None:
-            return _row(name, value, FROM_ACS)
+            return _row(name, value, origin_of(self._state, name))
         if name == ACS_URL and self._config.acs.url is None:
             return _row(name, value, FROM_DHCP if self._state.fact(FACT_URL_DHCP) else FROM_DEFAULT)
         if name == ACS_USERNAME and self._config.acs.username is None:

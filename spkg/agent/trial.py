@@ -8,7 +8,37 @@ from collections.abc import Callable, Iterable, Mapping
 from spkg.agent.records import ParameterTrial
 from spkg.agent.state import AgentState, StateChange
 
-__all__ = ["ParameterTrials"]
+__all__ = ["ParameterTrials", "put_on_trial"]
+
+
+def put_on_trial(
+    state: AgentState,
+    change: StateChange,
+    names: Iterable[str],
+    *,
+    delay: float,
+    now: float,
+    boot_id: str,
+) -> None:
+    """Put parameters that the ACS sets on trial, in the transaction that sets them, and before that.
+
+    Those that were on trial before keep the values to which they are set back.
+
+    Args:
+        state: Where they are kept.
+        change: The transaction.
+        names: What is set and may cut the ACS off.
+        delay: How long they are on trial, in seconds; 0 for no trial.
+        now: The seconds since the boot.
+        boot_id: The id of this boot.
+    """
+    before: dict[str, str | None] = {name: state.value(name) for name in names}
+    if not before or not delay:
+        return
+    running = state.trial()
+    if running is not None:
+        before |= running.before
+    change.set_trial(ParameterTrial(before=before, delay=delay, since_boot=now, boot_id=boot_id))
 
 
 class ParameterTrials:
@@ -16,48 +46,16 @@ class ParameterTrials:
 
     Args:
         state: Where they are kept.
-        names: The parameters that are on trial when the ACS sets them.
-        delay: How long they are, in seconds; 0 for no trial.
         boot_id: The id of this boot.
         clock: Returns the seconds since the boot.
     """
 
-    def __init__(
-        self,
-        state: AgentState,
-        names: Iterable[str],
-        *,
-        delay: float,
-        boot_id: str,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, state: AgentState, *, boot_id: str, clock: Callable[[], float]) -> None:
         self._state = state
-        self._names = frozenset(names)
-        self._delay = delay
         self._boot_id = boot_id
         self._clock = clock
         self._seen: ParameterTrial | None = None
         """The trial at the beginning of the session that is open."""
-
-    def begin(self, change: StateChange, names: Iterable[str]) -> None:
-        """Put parameters that the ACS sets on trial, in the transaction that sets them.
-
-        Those that were on trial before keep the values to which they are set back.
-
-        Args:
-            change: The transaction.
-            names: What is set, whether it can be on trial or not.
-        """
-        tried = [name for name in names if name in self._names]
-        if not tried or not self._delay:
-            return
-        before: dict[str, str | None] = {name: self._state.value(name) for name in tried}
-        running = self._state.trial()
-        if running is not None:
-            before |= running.before
-        change.set_trial(
-            ParameterTrial(before=before, delay=self._delay, since_boot=self._clock(), boot_id=self._boot_id)
-        )
 
     def session_begins(self) -> None:
         """Note that a session begins, on a new connection, with the values as they are now."""

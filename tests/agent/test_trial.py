@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from spkg.agent.state import AgentState, StateChange
-from spkg.agent.trial import ParameterTrials
+from spkg.agent.trial import ParameterTrials, put_on_trial
 
 URL = "Device.ManagementServer.URL"
 NAME = "Device.ManagementServer.Username"
@@ -18,15 +18,16 @@ class Trying:
     def __init__(self, path: Path | None = None, *, boot: str = "boot-1", delay: float = 600) -> None:
         self.state = AgentState(path)
         self.seconds = 100.0
-        self.trials = ParameterTrials(
-            self.state, [URL, NAME], delay=delay, boot_id=boot, clock=lambda: self.seconds
-        )
+        self.boot, self.delay = boot, delay
+        self.trials = ParameterTrials(self.state, boot_id=boot, clock=lambda: self.seconds)
 
     def set(self, **values: str) -> None:
         """Set parameters, as the ACS does."""
         named = {{"url": URL, "name": NAME}.get(name, name): value for name, value in values.items()}
         with self.state.change() as change:
-            self.trials.begin(change, named)
+            tried = [name for name in named if name in {URL, NAME}]
+            now = self.seconds
+            put_on_trial(self.state, change, tried, delay=self.delay, now=now, boot_id=self.boot)
             for name, value in named.items():
                 change.set_value(name, value)
 

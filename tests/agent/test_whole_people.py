@@ -52,6 +52,22 @@ def test_the_settings_in_force_say_where_they_come_from_v2_v7(tmp_path: Path) ->
         assert "geheim" not in str(found)
 
 
+def test_who_has_set_a_value_last_is_told(tmp_path: Path) -> None:
+    name = f"{ROOT}ManagementServer.PeriodicInformEnable"
+    plan = session(set_values(("ManagementServer.PeriodicInformEnable", "1"), kind="boolean"))
+    with ScriptedAcs(plan) as acs, life(tmp_path, acs) as device:
+
+        def origin() -> str:
+            values = ask(device, "config")["values"]
+            return str(next(one["from"] for one in values if name.endswith(one["name"])))
+
+        ask(device, "set", values={name: "0"})
+        before = origin()
+        device.run(seconds=5)
+
+        assert (before, origin()) == ("subscriber", "ACS")
+
+
 def test_parameters_are_shown_as_the_acs_has_them_v3(tmp_path: Path) -> None:
     with ScriptedAcs(session()) as acs, life(tmp_path, acs) as device:
         shown = ask(device, "parameters", path=f"{ROOT}DeviceInfo.ProvisioningCode")["parameters"]

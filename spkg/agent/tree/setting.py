@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from spkg.agent.records import SUBSCRIBER, Intent, ParameterTrial
+from spkg.agent.origins import FROM_ACS, FROM_SUBSCRIBER, note_origin
+from spkg.agent.records import SUBSCRIBER, Intent
 from spkg.agent.settings import AgentConfig
 from spkg.agent.state import FACT_PARAMETER_KEY, FACT_URL_TOLD, AgentState, StateChange
 from spkg.agent.tree.builtin import TreeSurroundings
@@ -19,6 +20,7 @@ from spkg.agent.tree.holdings import Holdings
 from spkg.agent.tree.model import COUNTER, MAX_INSTANCE, DescribedParameter, parent
 from spkg.agent.tree.names import ACS_URL, PARAMETER_KEY
 from spkg.agent.tree.provider import ParameterSource, RefusedByProviderError
+from spkg.agent.trial import put_on_trial
 from spkg.common.printable import amount, printable
 from spkg.cwmp.events import Event, EventCode
 from spkg.cwmp.faults import FaultCode, MethodFaultError, ParameterFault
@@ -393,9 +395,17 @@ class ParameterSetting:
         if intent.built_in.get(ACS_URL, url) != url:
             change.add_event(Event(EventCode.BOOTSTRAP))
         if not intent.local:
-            self._begin_trial(change, intent.built_in)
+            put_on_trial(
+                self._state,
+                change,
+                [name for name in intent.built_in if name in self._config.back_up_parameters],
+                delay=self._config.install.back_up,
+                now=self._around.boot_clock(),
+                boot_id=self._around.boot_id,
+            )
         for name, value in intent.built_in.items():
             change.set_value(name, value)
+        note_origin(change, intent.built_in, FROM_SUBSCRIBER if intent.local else FROM_ACS)
         root = self._holdings.root
         known = {f"{root}{name}": value for name, value in intent.built_in.items()} | dict(read)
         if intent.parameter_key is not None:
@@ -403,23 +413,6 @@ class ParameterSetting:
             known[f"{root}{PARAMETER_KEY}"] = intent.parameter_key
         if not intent.local:
             self._notifications.known_to_acs(change, known)
-
-    def _begin_trial(self, change: StateChange, built_in: Mapping[str, str]) -> None:
-        """Put parameters on trial that the ACS sets and that may cut it off."""
-        names = [name for name in built_in if name in self._config.back_up_parameters]
-        delay = self._config.install.back_up
-        if not names or not delay:
-            return
-        running = self._state.trial()
-        before = {name: self._state.value(name) for name in names} | dict(running.before if running else {})
-        change.set_trial(
-            ParameterTrial(
-                before=before,
-                delay=delay,
-                since_boot=self._around.boot_clock(),
-                boot_id=self._around.boot_id,
-            )
-        )
 
     def _supersede(self, change: StateChange, own: Mapping[str, str]) -> None:
         """Take out of a waiting request what a newer one sets."""
