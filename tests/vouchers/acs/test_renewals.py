@@ -535,3 +535,37 @@ def test_of_two_that_revoke_one_is_faster(ledger: Ledger, database: Database) ->
 
     assert issued.serials == (2,)
     assert [one.state.value for one in ledger.entries()] == ["issued", "issued"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [
+        (
+            "mode",
+            "'x'",
+            "mode: expected one of Disable, EnableWithExpiration, EnableWithoutExpiration, got 'x'",
+        ),
+        ("transferable", "7", "transferable: expected one of 0, 1, got 7"),
+        ("start", "'soon'", "start: expected a time, got 'soon'"),
+        ("extras", "'{'", "extras: expected JSON of further elements, got '{'"),
+        ("extras", "'5'", "extras: expected JSON of further elements, got '5'"),
+        ("extras", "'[[1, 2]]'", "extras: expected JSON of further elements, got '[[1, 2]]'"),
+    ],
+)
+def test_what_is_damaged_in_a_voucher_is_told(
+    database: Database, ledger: Ledger, column: str, value: str, problem: str
+) -> None:
+    issue(ledger, want(1, TV))
+    database.execute(f"UPDATE spkg_voucher SET {column} = {value}")  # noqa: S608 - ours
+
+    with pytest.raises(HostError) as caught:
+        [*ledger.entries()]
+
+    assert str(caught.value) == f"{database.name}: damaged: serial number 1: {problem}"
+
+
+def test_who_revokes_a_void_voucher_gets_one_that_disables(ledger: Ledger) -> None:
+    issue(ledger, want(1, TV))
+    ledger.void(1)
+
+    assert revoke_serial(ledger, SIGNER, 1).serials == (2,)
