@@ -164,8 +164,8 @@ FAULTS: Final = (
     ),
     _fault(
         "a transfer runs before it is on disk that it does",
-        "            self._keep(replace(transfer, state=RUNNING, result=begun))\n            if self._is_voucher",
-        "            transfer = replace(transfer, state=RUNNING, result=begun)\n            if self._is_voucher",
+        "            self._keep(replace(transfer, state=RUNNING, result=begun))\n            if self",
+        "            transfer = replace(transfer, state=RUNNING, result=begun)\n            if self",
         "test_the_story_killed_at_each_step_comes_to_its_end",
     ),
     _fault(
