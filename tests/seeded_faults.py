@@ -340,9 +340,9 @@ FAULTS: Final = (
     ),
     _fault(
         "a second agent overwrites what the first one has kept",
-        "                self._refuse_others()\n",
-        "                pass\n",
-        "test_a_second_agent_is_noticed_before_it_overwrites",
+        '        database.execute("PRAGMA locking_mode = EXCLUSIVE")',
+        '        database.execute("PRAGMA locking_mode = NORMAL")',
+        "test_a_second_agent_does_not_come_to_write",
     ),
     _fault(
         "a provider that did not answer is asked again and again",
