@@ -2,9 +2,6 @@
 
 import os
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -13,76 +10,19 @@ import pytest
 
 from spkg.agent.fetch_work import MAX_FETCHED
 from spkg.agent.keeper_settings import KeeperSettings
-from spkg.device import Device
 from spkg.download.small_file import fetch_small
 from spkg.download.url import Location, Login
 from spkg.errors import LOGIN, TransferError
 from tests.support.acs import Answer, DigestLogin, ScriptedAcs, session
-from tests.support.acs_calls import ROOT, download
-from tests.support.agent_kit import APPLIED, DEVICE, FakeKeeper, Life
+from tests.support.acs_calls import download
+from tests.support.agent_kit import APPLIED
 from tests.support.keeper_kit import START, keeper_config, keeping, over
-from tests.support.kit import root
+from tests.support.voucher_gateway import FETCHED, FaultTold, fetch_told, gateway, told
 from tests.support.voucher_kit import QOS, signed
-from vouchers.cpe.desk import open_desk
 from vouchers.model import Voucher
 
 TYPE: Final = "X 00D09E Voucher"
-GATEWAY: Final = replace(DEVICE, supported_options=("QoS", "IPTV"))
-FETCHED: Final = {**APPLIED, "status": "fetched", "reboot_required": False}
-VOUCHERS: Final = '[vouchers]\nstore = "options.db"\ntrust = ["ca.pem"]\nclock = "build-date"\n'
 FILE: Final = b"<a/>" * 1000
-
-
-@dataclass(frozen=True, kw_only=True)
-class FaultTold:
-    """What a TransferComplete says."""
-
-    key: str | None
-    code: str | None
-    text: str | None
-
-
-class Gateway(Life):
-    """A gateway with Options."""
-
-    keeper: FakeKeeper
-
-    def enabled(self) -> str:
-        """Return EnabledOptions."""
-        (value,) = self.agent.tree.get_values([f"{ROOT}DeviceInfo.EnabledOptions"])
-        return value.value
-
-
-@contextmanager
-def gateway(place: Path, acs: ScriptedAcs, device: Device = GATEWAY, **more: Any) -> Iterator[Gateway]:
-    """Give a gateway that has told of its start."""
-    (place / "ca.pem").write_bytes(root().pem)
-    (place / "device.toml").write_text("")
-
-    def opened(note: Callable[[str], object]) -> Any:
-        return open_desk(place / "options.db", [place / "ca.pem"], device, note)
-
-    alive = Gateway(place, acs, VOUCHERS, **{"device": device, "options": opened, **more})
-    try:
-        alive.start()
-        yield alive
-    finally:
-        alive.agent.close()
-
-
-def fetch_told(device: Gateway, file: bytes) -> FaultTold:
-    """Let a Download fetch a file, and return what the ACS is told."""
-    device.run(seconds=5)
-    device.keeper.file = file
-    device.keeper.end(device.world.boot_id, FETCHED)
-    device.run(seconds=5)
-    return told(device)
-
-
-def told(device: Gateway) -> FaultTold:
-    """Return what the last TransferComplete says."""
-    post = [one for one in device.acs.posts if one.method == "TransferComplete"][-1]
-    return FaultTold(key=post.text("CommandKey"), code=post.text("FaultCode"), text=post.text("FaultString"))
 
 
 def test_a_voucher_takes_effect_and_its_end_is_told(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -119,8 +119,8 @@ def test_what_dhcp_says_is_taken_where_it_is_allowed_d2_d4_d12(tmp_path: Path) -
             assert device.events() == [("0 BOOTSTRAP", ""), ("1 BOOT", "")]
             assert device.agent.tree.setting("ManagementServer.PeriodicInformInterval") == "300"
             assert device.agent.tree.setting("DeviceInfo.ProvisioningCode") == "ISP-1"  # of the device file
-            values = device.agent.answers.answer("config", {})["values"]
-            rows = {one["name"]: (one["value"], one["from"]) for one in values}
+            answer: Any = device.agent.answers.answer("config", {})
+            rows = {one["name"]: (one["value"], one["from"]) for one in answer["values"]}
             assert rows["ManagementServer.URL"] == (acs.url, "DHCP")
             assert rows["ManagementServer.PeriodicInformInterval"] == ("300", "DHCP")
 

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spkg.cwmp.events import Event, EventCode, method_event
@@ -156,6 +156,7 @@ def test_a_server_that_sets_another_interval_in_each_session_makes_no_storm_p44(
     assert 10 * 86_400 / 700 <= len(life.calls) <= 2 * 10 * 86_400 / 600
 
 
+@example(2989, 0.0, 274.0, [(0.5, 1.0), (1.0, 0.0), (0.5, 19429.0), (0.25, 0.0)])
 @given(
     st.integers(1, 100_000),
     st.floats(0, 0.999),
@@ -175,7 +176,9 @@ def test_however_the_clock_is_set_informs_are_neither_rare_nor_many_p7(
     gaps = [later - time for time, later in zip([0.0, *times], times, strict=False)][1:]
     slack = 2.1
     assert times[0] <= interval + slack
-    assert all(interval / 2 - slack <= gap <= interval * 1.5 + slack for gap in gaps)
+    assert max(gaps) <= interval * 1.5 + slack
+    early = [gap for gap in gaps if gap < interval / 2 - slack]
+    assert len(early) <= len(jumps), "one each time the clock is set, at most"
     assert {call.codes for call in life.calls} == {("2 PERIODIC",)}
 
 

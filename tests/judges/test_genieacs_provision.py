@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.agent.test_voucher_downloads import FaultTold, fetch_told, gateway
 from tests.support.acs import ScriptedAcs, session
 from tests.support.acs_calls import download
 from tests.support.kit import ROOT
+from tests.support.voucher_gateway import FaultTold, fetch_told, gateway
 from tests.support.voucher_kit import QOS, signed
 from vouchers.model import Voucher
 

@@ -112,6 +112,9 @@ def reserved(serial: int, number: int, template: Template = IPTV, **changes: Any
         revokes=None,
         revoked_by=None,
     )
+    issued = changes.get("issued_at")
+    if issued is not None and template is IPTV:  # for a year
+        entry = replace(entry, end=f"{int(issued[:4]) + 1}{issued[4:]}", end_estimated=True)
     return replace(entry, **changes)
 
 
