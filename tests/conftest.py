@@ -3,7 +3,8 @@
 import gc
 import os
 import shutil
-from collections.abc import Generator
+import signal
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from ctypes import CDLL
 from functools import cache, wraps
@@ -39,6 +40,10 @@ LANDLOCK_CREATE_RULESET: Final = 444
 """The number of the system call, the same on all architectures."""
 TALLY: Final = os.environ.pop("SPKG_TALLY", "")
 """A file that CI counts in; no test that runs pytest writes to it."""
+HANDLERS: Final = {
+    number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+}
+"""How signals are handled that ask a program to stop."""
 REQUIRED: Final = os.environ.get("SPKG_REQUIRE_JUDGES") == "1"
 """In CI every judge has to be there: a check that nobody ran is no check."""
 
@@ -58,6 +63,15 @@ def lacking(name: str) -> str | None:
         there, wanted = landlock(), int(version or 1)
         return None if there >= wanted else f"{name} is wanted, the kernel has version {there}"
     return None if shutil.which(name, path=PLACES) else f"{name} is not installed"
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """Have signals handled as in a new process: a program that ran in this one leaves that to its end."""
+    yield
+    for number, handler in HANDLERS.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

@@ -205,7 +205,7 @@ def again_and_again(measuring):
     with measuring.on("again"):
         run("seen late")
     assert measuring._idle["again"] == 0
-    measuring._idle["again"] = 0.3
+    measuring._idle["again"] = 1.1
     with measuring.on("again"):
         run("unseen")
 """

@@ -256,7 +256,9 @@ def _pipe_with(secret: bytes) -> int:
     return _above(reading)
 
 
-def _work(work: Callable[[], None], lock: int, output: int, errors: int) -> NoReturn:
+def _work(  # pragma: no cover - what it does confines it, and then it can't record its coverage
+    work: Callable[[], None], lock: int, output: int, errors: int
+) -> NoReturn:
     """Do the work in the child, and exit without returning to the caller."""
     status = 1
     try:

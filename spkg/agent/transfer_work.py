@@ -36,7 +36,7 @@ def leave_rights(
     confine(None)
 
 
-def reported(
+def reported(  # pragma: no cover - as above
     report: Path,
     act: Callable[[], object],
     *,

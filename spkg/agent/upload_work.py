@@ -45,7 +45,7 @@ def upload_work(
         sleep: Waits so many seconds.
     """
 
-    def work(report: Path) -> None:
+    def work(report: Path) -> None:  # pragma: no cover - a confined process can't record its coverage
         from spkg.download.upload import send_file  # noqa: PLC0415 - the keeper stays small
 
         def act() -> None:
@@ -65,7 +65,9 @@ def upload_work(
     return work
 
 
-def _read(source: UploadSource, environment: Mapping[str, str], clock: Callable[[], float]) -> bytes:
+def _read(  # pragma: no cover - as above
+    source: UploadSource, environment: Mapping[str, str], clock: Callable[[], float]
+) -> bytes:
     """Return what is to be sent.
 
     Raises:

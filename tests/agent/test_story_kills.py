@@ -366,5 +366,7 @@ def test_the_story_killed_at_each_system_call_comes_to_its_end(tmp_path: Path) -
             tell(place, (), Restart.PROCESS, killed)
         except AssertionError as exc:
             raise AssertionError(f"killed at {point}: {exc}") from exc
-    assert ends == [0, *[-signal.SIGKILL] * (len(ends) - 1)]
+    assert ends[0] == 0
+    assert {*ends[1:]} <= {0, -signal.SIGKILL}
+    assert ends.count(0) <= 2, "one of the last calls may not come in another run"
     print(f"{len(ends) - 1} kills at {len(every)} system calls")

@@ -46,11 +46,12 @@ def test_what_lasts_is_synced_once_and_a_session_without_news_not_at_all(tmp_pat
                 Path(f"mark {number}").mkdir()
                 device.agent.engine.force()
                 device.run(seconds=5)
+            Path("mark end").mkdir()  # what coverage writes is not the agent's
 
         assert in_child(work) == 0
 
     counts = counted((tmp_path / "log").read_text())
-    assert dict(zip(SESSIONS, counts, strict=True)) == {
+    assert dict(zip(SESSIONS, counts[: len(SESSIONS)], strict=True)) == {
         "without news": 0,
         "SetParameterValues": 1,
         "without news again": 0,

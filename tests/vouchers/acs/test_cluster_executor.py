@@ -1,0 +1,146 @@
+"""What becomes of tasks and of the scheduler, as an issuer is told; the client of Dask is one of ours."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from spkg.errors import FailedError, HostError
+from vouchers.acs.cluster import LONELY_CHECKS, ClusterExecutor, cluster_executor
+
+distributed = pytest.importorskip("distributed")
+
+ADDRESS = "tls://acs.example:8786"
+
+
+class SaidClient:
+    """A client that is connected to a scheduler, which says what it is told to say."""
+
+    def __init__(self) -> None:
+        self.status = "running"
+        self.scheduler = self
+        self.identity = None
+        self.says: Any = {"id": "one", "workers": {"w": {"nthreads": 2}}}
+
+    def sync(self, _question: object, callback_timeout: float) -> Any:
+        assert callback_timeout > 0
+        if isinstance(self.says, BaseException):
+            raise self.says
+        return self.says
+
+    def get_executor(self, *, pure: bool) -> ThreadPoolExecutor:
+        assert not pure
+        return ThreadPoolExecutor(1)
+
+
+class Cancelling:
+    """An executor whose tasks are cancelled: the scheduler has forgotten them."""
+
+    def submit(self, *_: object, **__: object) -> "Future[Any]":
+        done: Future[Any] = Future()
+        done.cancel()
+        done.set_running_or_notify_cancel()
+        return done
+
+
+@pytest.fixture
+def client() -> SaidClient:
+    return SaidClient()
+
+
+def lost(executor: ClusterExecutor) -> str:
+    with pytest.raises(FailedError) as caught:
+        executor.check()
+    return str(caught.value)
+
+
+def test_an_answer_and_an_error_of_a_task_come_back(client: SaidClient) -> None:
+    executor = ClusterExecutor(client, ADDRESS)
+
+    assert executor.threads == 2
+    assert executor.submit(len, b"four").result(10) == 4
+    with pytest.raises(ZeroDivisionError):
+        executor.submit(divmod, 1, 0).result(10)
+
+
+def killed() -> None:
+    raise distributed.KilledWorker("task", None, 3)
+
+
+def unknown() -> None:
+    raise ModuleNotFoundError("No module named 'vouchers'")
+
+
+def test_what_the_workers_lack_is_told(client: SaidClient) -> None:
+    executor = ClusterExecutor(client, ADDRESS)
+
+    with pytest.raises(FailedError, match="were killed again and again"):
+        executor.submit(killed).result(10)
+    with pytest.raises(HostError, match="has no spkg of this version: No module named 'vouchers'"):
+        executor.submit(unknown).result(10)
+
+
+def test_a_task_that_is_forgotten_is_that_of_a_scheduler_that_is_gone(client: SaidClient) -> None:
+    executor = ClusterExecutor(client, ADDRESS)
+    executor._executor = Cancelling()
+
+    with pytest.raises(FailedError, match=f"the scheduler {ADDRESS} is gone"):
+        executor.submit(len, b"").result(10)
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        OSError("closed"),
+        ValueError("no message"),
+        {"id": "another", "workers": {"w": {"nthreads": 2}}},
+    ],
+    ids=["gone", "garbled", "started again"],
+)
+def test_a_scheduler_that_is_gone_ends_the_run(says: object, client: SaidClient) -> None:
+    executor = ClusterExecutor(client, ADDRESS)
+    executor.check()
+
+    client.says = says
+
+    assert lost(executor) == f"the scheduler {ADDRESS} is gone"
+
+
+def test_a_client_that_is_closed_has_no_scheduler(client: SaidClient) -> None:
+    executor = ClusterExecutor(client, ADDRESS)
+
+    client.status = "closed"
+
+    assert lost(executor) == f"the scheduler {ADDRESS} is gone"
+
+
+@pytest.mark.parametrize("says", [TimeoutError(), {"id": "one", "workers": {}}], ids=["busy", "alone"])
+def test_without_workers_for_minutes_the_run_ends(says: object, client: SaidClient) -> None:
+    executor = ClusterExecutor(client, ADDRESS)
+    client.says = says
+    for _ in range(LONELY_CHECKS - 1):
+        executor.check()
+
+    assert lost(executor) == f"the cluster {ADDRESS} has no workers any more"
+
+
+def test_a_worker_in_between_begins_the_minutes_again(client: SaidClient) -> None:
+    executor = ClusterExecutor(client, ADDRESS)
+    there, gone = client.says, {"id": "one", "workers": {}}
+    for says in (gone, there, gone):
+        client.says = says
+        for _ in range(LONELY_CHECKS - 1):
+            executor.check()
+
+
+@pytest.mark.parametrize("problem", [OSError("refused"), ValueError("TLS needs a certificate")])
+def test_what_can_not_be_connected_to_is_told(problem: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(distributed, "Client", refused)
+
+    with pytest.raises(HostError) as caught, cluster_executor(ADDRESS):
+        pass
+    assert str(caught.value).startswith(f"the scheduler {ADDRESS}")
+    assert "tls" in (caught.value.hint or "").lower()
