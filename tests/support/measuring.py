@@ -18,7 +18,7 @@ from typing import Any, Final
 
 __all__ = ["Measuring", "current"]
 
-ENOUGH: Final = 1.0
+ENOUGH: Final = 0.5
 """So many seconds something may take in which it runs nothing new; then it is not measured any more."""
 PACKAGES: Final = ("spkg", "vouchers")
 ROOT: Final = Path(__file__).parents[2]
