@@ -1147,3 +1147,46 @@ def test_a_file_system_in_user_space_has_its_own_reasons_not_to_replace_a_direct
     else:
         with pytest.raises(PermissionError):
             root.can_move((b"moving",), (b".spkg", b"full"))
+
+
+def test_what_is_for_the_installers_own_directory_is_refused_elsewhere(root: Root) -> None:
+    for work in (root.open_own, root.reopen, root.disown):
+        with pytest.raises(ValueError, match="tree"):
+            work((b"file",))
+    with pytest.raises(ValueError, match="another program could empty the obstacle"):
+        root.can_move((b"dir",), (b"dir", b"sub"))
+
+
+def test_only_a_regular_file_with_one_name_is_one_of_the_installers_own(root: Root) -> None:
+    root.mkdir((b".spkg",), 0o700)
+    root.mkdir((b".spkg", b"directory"), 0o700)
+    root.create((b".spkg", b"file")).close()
+    root.link((b".spkg", b"file"), (b".spkg", b"again"))
+
+    with pytest.raises(OSError, match="not a regular file"):
+        root.open_own((b".spkg", b"directory"))
+    with pytest.raises(OSError, match="not a regular file with exactly one name"):
+        root.reopen((b".spkg", b"file"))
+
+
+def test_an_obstacle_that_is_empty_is_a_mistake(root: Root) -> None:
+    for path in ((b".spkg",), (b".spkg", b"empty")):
+        root.mkdir(path, 0o700)
+
+    with pytest.raises(ValueError, match="the obstacle was empty"):
+        root.can_move((b"dir", b"sub"), (b".spkg", b"empty"))
+
+
+def test_a_directory_like_another_has_its_attributes_and_mode(root: Root) -> None:
+    place = root.path / "dir"
+    place.chmod(0o751)
+    try:
+        os.setxattr(place, "user.label", b"kept")
+    except OSError as exc:
+        not_judged(f"there are no attributes here: {exc.strerror}")
+    root.mkdir((b".spkg",), 0o700)
+
+    root.mkdir_like((b"dir",), (b".spkg", b"copy"))
+
+    made = root.path / ".spkg/copy"
+    assert (os.getxattr(made, "user.label"), stat.S_IMODE(made.stat().st_mode)) == (b"kept", 0o751)
