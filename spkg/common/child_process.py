@@ -127,6 +127,8 @@ def run_child(work: Callable[[Parent], Document], hear: Tell, reply: Reply = una
             child = fork()
         except OSError:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            for descriptor in (reading, writing, asking, replying):
+                os.close(descriptor)
             raise
         if child != 0:
             os.close(writing)

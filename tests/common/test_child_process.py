@@ -391,3 +391,25 @@ def test_the_death_of_a_child_is_seen_while_that_of_another_thread_lives(
         assert living.result(timeout=10) == {}
     for descriptor in (reading, begun, begins):
         os.close(descriptor)
+
+
+def test_where_there_can_be_no_child_all_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> int:
+        raise OSError(11, "resource temporarily unavailable")
+
+    monkeypatch.setattr(child_process, "fork", refused)
+    before, opened = signal.pthread_sigmask(signal.SIG_BLOCK, ()), len(os.listdir("/proc/self/fd"))
+
+    with pytest.raises(OSError, match="temporarily unavailable"):
+        run_child(lambda _: {}, ignore)
+
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+    assert len(os.listdir("/proc/self/fd")) == opened
+
+
+def test_a_line_that_was_cut_off_is_no_answer() -> None:
+    answers: list[Document] = []
+
+    child_process._listen([b'{"done": {"cut', b'{"done": {}}\n'], ignore, answers)
+
+    assert answers == [{"done": {}}]

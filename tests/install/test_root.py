@@ -1190,3 +1190,30 @@ def test_a_directory_like_another_has_its_attributes_and_mode(root: Root) -> Non
 
     made = root.path / ".spkg/copy"
     assert (os.getxattr(made, "user.label"), stat.S_IMODE(made.stat().st_mode)) == (b"kept", 0o751)
+
+
+def test_what_is_not_there_has_no_attributes_and_is_no_obstacle(root: Root) -> None:
+    assert root.attribute_names((b"missing",)) == ()
+    assert root.writable((b"missing", b"below"))
+    with pytest.raises(FileNotFoundError, match="/missing"):
+        root.access_list((b"missing",))
+
+
+def test_a_lock_that_another_has_is_not_given(root: Root) -> None:
+    with Root(root.path) as other, other.locked((b"dir",)) as first, root.locked((b"dir",)) as second:
+        assert (first, second) == (True, False)
+
+
+def test_a_file_system_that_does_not_say_its_room_is_told_with_its_path(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> NoReturn:
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr("spkg.install.readable_root.os.fstatvfs", refused)
+    monkeypatch.setattr("spkg.install.readable_root.fcntl.flock", refused)
+
+    with pytest.raises(OSError, match="input/output error"):
+        root.space()
+    with pytest.raises(OSError, match="/dir"), root.locked((b"dir",)):
+        pass
