@@ -398,13 +398,13 @@ def test_where_there_can_be_no_child_all_is_as_before(monkeypatch: pytest.Monkey
         raise OSError(11, "resource temporarily unavailable")
 
     monkeypatch.setattr(child_process, "fork", refused)
-    before, opened = signal.pthread_sigmask(signal.SIG_BLOCK, ()), len(os.listdir("/proc/self/fd"))
+    before, opened = signal.pthread_sigmask(signal.SIG_BLOCK, ()), len([*Path("/proc/self/fd").iterdir()])
 
     with pytest.raises(OSError, match="temporarily unavailable"):
         run_child(lambda _: {}, ignore)
 
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
-    assert len(os.listdir("/proc/self/fd")) == opened
+    assert len([*Path("/proc/self/fd").iterdir()]) == opened
 
 
 def test_a_line_that_was_cut_off_is_no_answer() -> None:
