@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.interruptions import isolated
 from tests.support.kit import ROOT
-from tests.support.sampling import stride
+from tests.support.sampling import least, stride
 
 pytestmark = [
     pytest.mark.part("power"),
@@ -57,7 +57,7 @@ def test_what_was_changed_is_there_after_a_power_cut(tmp_path: Path, kind: str) 
     found = sweep(tmp_path, kind, first=first, step=step)
 
     assert [one for one in found if wrong(one) or one["found"] != one["told"]] == []
-    assert found
+    assert len(found) >= least(1)
 
 
 @pytest.mark.parametrize("kind", SYSTEMS)
@@ -67,7 +67,7 @@ def test_a_process_killed_before_a_power_cut_has_changed_all_or_nothing(tmp_path
     found = sweep(tmp_path, kind, killed=True, first=first, step=step)
 
     assert [one for one in found if wrong(one)] == []
-    assert found
+    assert len(found) >= least(1)
 
 
 @LONG

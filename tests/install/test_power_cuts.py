@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.interruptions import SCENARIOS, isolated
 from tests.support.kit import ROOT
-from tests.support.sampling import stride
+from tests.support.sampling import least, stride
 
 pytestmark = [
     pytest.mark.part("power"),
@@ -96,7 +96,7 @@ def test_what_is_said_after_a_kill_holds_after_a_power_cut(
     problems = [problem for each in found for problem in wrong(each, name, way)]
     record_property("cuts", dict(Counter(each["told"].partition(":")[0] for each in found)))
     assert problems == [], "\n".join(problems[:40])
-    assert found
+    assert len(found) >= least(1)
 
 
 def test_a_file_that_is_moved_has_one_name_after_a_power_cut(tmp_path: Path) -> None:
