@@ -4,6 +4,8 @@ import gc
 import os
 import shutil
 import signal
+import threading
+import time
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from ctypes import CDLL
@@ -44,6 +46,10 @@ HANDLERS: Final = {
     number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 }
 """How signals are handled that ask a program to stop."""
+LAST_STEPS: Final = 20
+"""How many seconds the threads of a test may take to end once it has."""
+LASTING: Final = ("Dask-Offload", "Profile")
+"""How threads are called that a library starts once for its process."""
 REQUIRED: Final = os.environ.get("SPKG_REQUIRE_JUDGES") == "1"
 """In CI every judge has to be there: a check that nobody ran is no check."""
 
@@ -72,6 +78,19 @@ def _signals() -> Iterator[None]:
     for number, handler in HANDLERS.items():
         if signal.getsignal(number) is not handler:
             signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """Have each test end its threads: others count them, and may be disturbed by them."""
+    before = {*threading.enumerate()}
+    yield
+    deadline = time.monotonic() + LAST_STEPS
+    for thread in {*threading.enumerate()} - before:
+        if not thread.name.startswith(LASTING):
+            thread.join(deadline - time.monotonic())
+            if thread.is_alive():
+                pytest.fail(f"the thread {thread.name} still runs")
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,12 @@ The only module that knows Dask.  A worker gets digests and the name of a key, a
 a task whose worker is killed is given to another one.  Serial numbers are reserved by the client alone.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from threading import Thread
 from typing import Any, Final
 
 from spkg.errors import FailedError, HostError, SpkgError, os_problem
@@ -120,9 +122,20 @@ def cluster_executor(address: str) -> Iterator[ClusterExecutor]:
     except ImportError as exc:
         hint = "pip install 'tr069-spkg[cluster]'"
         raise HostError("a cluster needs dask.distributed, which is not installed", hint=hint) from exc
-    with _quiet():
+
+    class Connected(Client):
+        """A client that is closed, as its loop is still there to do it, if it can't connect."""
+
+        def start(self, **options: Any) -> None:
+            try:
+                super().start(**options)  # type: ignore[no-untyped-call]
+            except BaseException:
+                self.close()  # type: ignore[no-untyped-call]
+                raise
+
+    with _quiet(), _loop() as loop:
         try:
-            client: Any = Client(address, set_as_default=False, timeout=SCHEDULER_WAIT)  # type: ignore[no-untyped-call]
+            client: Any = Connected(address, loop=loop, set_as_default=False, timeout=SCHEDULER_WAIT)  # type: ignore[no-untyped-call]
         except OSError as exc:
             problem = f"the scheduler {address} does not answer"
             raise HostError(problem, hint="is its address right? TLS wants tls://") from exc
@@ -151,6 +164,31 @@ def _on_worker(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         hint = exc.hint if isinstance(exc, SpkgError) else None
         # Without its cause, which may have more in it than others need to know.
         raise HostError(f"the worker {get_worker().address}: {problem}", hint=hint) from None
+
+
+@contextmanager
+def _loop() -> Iterator[Any]:
+    """Run the loop of a client in a thread that ends with the block.
+
+    Dask has a client start one for itself, and leaves it running if the client can't connect.
+    """
+    from tornado.ioloop import IOLoop  # noqa: PLC0415 - an optional library
+
+    started: Future[tuple[IOLoop, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def until_stopped() -> None:
+        stop = asyncio.Event()
+        started.set_result((IOLoop.current(), asyncio.get_running_loop(), stop))
+        await stop.wait()
+
+    thread = Thread(target=lambda: asyncio.run(until_stopped()), name="cluster", daemon=True)
+    thread.start()
+    loop, plain, stop = started.result()
+    try:
+        yield loop
+    finally:
+        plain.call_soon_threadsafe(stop.set)
+        thread.join()
 
 
 @contextmanager

@@ -30,6 +30,8 @@ URL_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """What a URL begins with; a drive of Windows has one letter."""
 AWAY: Final = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError, sqlalchemy.exc.TimeoutError)
 """The errors of a database that may be there again later."""
+TRANSACTION_STATE: Final = "25"
+"""The class of SQLSTATE for what a transaction does not allow at the moment."""
 CONNECT_TIMEOUT: Final = 10
 """Seconds to wait for PostgreSQL to take a connection, unless the URL says otherwise."""
 
@@ -81,8 +83,7 @@ class LedgerDatabase:
             with connection, connection.get_transaction() or connection.begin():
                 yield connection
         except sqlalchemy.exc.SQLAlchemyError as exc:
-            away = isinstance(exc, AWAY)
-            raise (LedgerAwayError if away else HostError)(f"{self.name}: {_problem(exc)}") from exc
+            raise (LedgerAwayError if _is_away(exc) else HostError)(f"{self.name}: {_problem(exc)}") from exc
 
     def _begun(self, *, writes: bool) -> Connection:
         """Return a connection in a transaction; one that has died in the pool is replaced, once."""
@@ -188,6 +189,19 @@ def _begin_postgresql(connection: Connection) -> None:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(LEDGER_LOCK_TIMEOUT * 1000)}")
     else:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
+def _is_away(exc: sqlalchemy.exc.SQLAlchemyError) -> bool:
+    """Say whether the database may be there again later.
+
+    A pooler may give a connection of which the server has ended the transaction: then its state is wrong.
+    """
+    if isinstance(exc, AWAY):
+        return True
+    state = getattr(getattr(exc, "orig", None), "sqlstate", None) or ""
+    return isinstance(exc, sqlalchemy.exc.DBAPIError) and (
+        exc.connection_invalidated or state.startswith(TRANSACTION_STATE)
+    )
 
 
 def _problem(exc: Exception) -> str:

@@ -15,6 +15,8 @@ __all__ = ["PROBLEM", "RETRY_AFTER", "ServiceError", "problem_document", "proble
 PROBLEM: Final = "application/problem+json"
 RETRY_AFTER: Final = 2
 """Seconds after which a client should try again."""
+MENDED_AFTER: Final = 60
+"""The same where the ledger has to be mended by somebody."""
 STATUSES: Final[dict[type[SpkgError], tuple[HTTPStatus, int]]] = {
     UsageError: (HTTPStatus.UNPROCESSABLE_ENTITY, 2),
     FormatError: (HTTPStatus.UNPROCESSABLE_ENTITY, 3),
@@ -64,7 +66,7 @@ def problem_of(error: SpkgError) -> ServiceError:
         # Where the database is, and what it says of itself, is for the log.
         detail, headers = "the ledger is not available at the moment", {"Retry-After": str(RETRY_AFTER)}
     elif isinstance(error, HostError):
-        detail = "the ledger can't be used"
+        detail, headers = "the ledger can't be used", {"Retry-After": str(MENDED_AFTER)}
     return ServiceError(
         status,
         exit_status,

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import chdir, closing, contextmanager
+from contextlib import chdir, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -23,6 +23,7 @@ from threading import Barrier, Thread, Timer
 from typing import Any, Final
 
 import pytest
+from sqlalchemy.exc import ProgrammingError
 
 from spkg.errors import HostError, RefusedError, UsageError
 from tests.support.kit import AT, ROOT
@@ -48,6 +49,7 @@ from tests.support.sampling import amount, chance
 from vouchers.acs import ledger as module
 from vouchers.acs import ledger_database, ledger_reserve
 from vouchers.acs.ledger import Ledger
+from vouchers.acs.ledger_database import LedgerAwayError, LedgerDatabase
 from vouchers.acs.ledger_entry import SerialState
 from vouchers.acs.ledger_reserve import MAX_SERIAL
 from vouchers.acs.ledger_wants import Reservation, Want
@@ -882,6 +884,31 @@ def test_a_connection_that_is_lost_in_between_is_made_again() -> None:
         database.execute(f"{others} AND datname = '{database.own}'")
 
         assert one.reserve(wants(2), run="1") == given(2)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (
+            "SET LOCAL idle_in_transaction_session_timeout = 1",
+            "terminating connection due to idle-in-transaction timeout",
+        ),
+        ("no statement", "current transaction is aborted, commands ignored until end of transaction block"),
+    ],
+)
+def test_a_transaction_that_the_server_has_ended_may_work_later(spoil: str, said: str) -> None:
+    here = new_database("postgresql")
+    with closing(LedgerDatabase(postgres().url(str(here.own)))) as database:
+
+        def use() -> None:
+            with database.transaction() as connection:
+                with suppress(ProgrammingError):
+                    connection.exec_driver_sql(spoil)
+                time.sleep(0.05)
+                connection.exec_driver_sql("SELECT 1")
+
+        with pytest.raises(LedgerAwayError, match=said):
+            use()
 
 
 @pytest.fixture

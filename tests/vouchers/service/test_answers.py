@@ -66,11 +66,13 @@ def test_what_was_voided_before_it_was_completed_is_refused(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing_once(monkeypatch, "finish_requests", HostError("gone"))
-    service.ask("POST", "/v1/vouchers", BODY, KEYED)
+    first = service.ask("POST", "/v1/vouchers", BODY, KEYED)
     service.ledger.void(1)
 
     answer = service.ask("POST", "/v1/vouchers", BODY, KEYED)
 
+    assert first.problem == (503, 9, None, "the ledger can't be used")
+    assert first.headers["retry-after"] == "60"
     assert answer.problem == (409, 5, None, "serial number 1 has been voided in the meantime")
 
 
