@@ -611,15 +611,27 @@ FAULTS: Final = (
     ),
     _fault(
         "a clock makes a storm of periodic Informs",
-        "        if now.boot - age > facts.periodic_since:\n",
-        "        if (now.wall or now.boot) - age > facts.periodic_since:\n",
+        "        if time_due > facts.periodic_from:\n",
+        "        if (now.wall or time_due) > facts.periodic_from:\n",
         "test_a_jump_of_a_year_ahead_makes_no_storm",
     ),
     _fault(
         "a clock that is slewed makes two Informs of one",
-        "return begun.boot - self.age(begun) + self.interval / 2",
-        "return begun.boot",
+        "return self.at + self.periodic.interval / 2",
+        "return self.at",
         "test_a_clock_that_is_slewed_makes_no_second_inform_p7",
+    ),
+    _fault(
+        "a clock that is set twice makes an early Inform",
+        "TimeTold(facts.periodic, time_due + max(0.0, now.boot - max(time_due, begin)))",
+        "TimeTold(facts.periodic, time_due)",
+        "test_after_a_clock_is_set_informs_fall_on_its_times_once_they_are_not_near_p7",
+    ),
+    _fault(
+        "retries move the times of periodic Informs",
+        "TimeTold(facts.periodic, time_due + max(0.0, now.boot - max(time_due, begin)))",
+        "TimeTold(facts.periodic, now.boot)",
+        "test_a_day_with_a_server_that_is_away_loses_none_of_the_times_after_it_p7",
     ),
     _fault(
         "a ScheduleInform depends on the clock",

@@ -223,6 +223,7 @@ class Engine:
             requested=self._now.requested,
             periodic=periodic_of(self._tree, self._state),
             periodic_since=self._now.periodic_since,
+            periodic_told=self._now.periodic_told,
             scheduled=tuple(
                 (one.command_key, DueTime(one.due_wall, one.due_boot or 0.0, one.boot_id))
                 for one in self._state.schedule()

@@ -21,8 +21,8 @@ from spkg.agent.fleet_http import FleetConnection
 from spkg.agent.fleet_profile import FleetProfile
 from spkg.agent.fleet_session import FleetSession, ResponseReader
 from spkg.agent.fleet_wire import FleetNetwork
-from spkg.cwmp.events import Event, merged
-from spkg.cwmp.schedule import Moment, due
+from spkg.cwmp.events import merged
+from spkg.cwmp.schedule import Due, Moment, due
 from spkg.download.url import Location
 from spkg.errors import TransferError
 
@@ -177,7 +177,7 @@ class Fleet:
             device.begin_session()
             self._begun += 1
             self.figures.late.add(max(0.0, now.boot - was_due))
-            self._spawn(self._session(device, merged(found.causes), now))
+            self._spawn(self._session(device, found, now))
         elif found.transfer:
             transfer = device.begin_transfer(now)
             self._spawn(self._download(device, transfer))
@@ -221,9 +221,10 @@ class Fleet:
         await asyncio.gather(*left, return_exceptions=True)
         await self._network.close()
 
-    async def _session(self, device: FleetDevice, causes: tuple[Event, ...], begun: Moment) -> None:
+    async def _session(self, device: FleetDevice, found: Due, begun: Moment) -> None:
         """Carry a session of a device through, and count what came of it."""
         figures, clock, profile = self.figures, self._outside.clock, self._profile
+        causes = merged(found.causes)
         started = clock()
         session = FleetSession(
             device,
@@ -258,7 +259,7 @@ class Fleet:
         now = self._now()
         if over:
             figures.ended(clock() - started)
-            device.session_over(begun, causes, now)
+            device.session_over(begun, causes, now, periodic=found.periodic)
         else:
             device.session_failed(now, self._outside.draw, informed=session.informed, retry_after=retry_after)
         self._plan(device)

@@ -14,7 +14,7 @@ from spkg.cwmp.events import Event, EventCode, method_event
 from spkg.cwmp.faults import FaultCode, MethodFaultError, method_fault
 from spkg.cwmp.methods import MAX_QUEUED
 from spkg.cwmp.retries import Attempts
-from spkg.cwmp.schedule import DueTime, Facts, Moment
+from spkg.cwmp.schedule import DueTime, Facts, Moment, TimeTold
 from spkg.cwmp.values import FaultStruct, ParameterValue, QueuedTransfer
 from spkg.errors import SpkgError
 
@@ -125,10 +125,17 @@ class FleetDevice:
         self.sessions += 1
         self.busy = True
 
-    def session_over(self, begun: Moment, reported: tuple[Event, ...], now: Moment) -> None:
+    def session_over(
+        self,
+        begun: Moment,
+        reported: tuple[Event, ...],
+        now: Moment,
+        *,
+        periodic: TimeTold | None,
+    ) -> None:
         """Take the clean end of a session, and do what waited for it."""
         self.busy = False
-        self.facts = self.facts.after_session(begun, reported, now.boot)
+        self.facts = self.facts.after_session(begun, reported, now.boot, periodic=periodic)
         for transfer in self.transfers:
             if transfer.result is not None:
                 self._raise_again(transfer, now)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from spkg.cwmp.events import Event
 from spkg.cwmp.retries import Attempts
+from spkg.cwmp.schedule import TimeTold
 
 __all__ = ["LastSession", "Moments"]
 
@@ -34,6 +35,8 @@ class Moments:
     attempts: Attempts = field(default_factory=Attempts)
     periodic_since: float = 0.0
     """From when the times of periodic Informs count."""
+    periodic_told: TimeTold | None = None
+    """The last of them that was reported."""
     changes_told: float | None = None
     """When the last session with ``4 VALUE CHANGE`` began."""
     changed_at: float | None = None

@@ -28,7 +28,7 @@ from spkg.common.times import write_time
 from spkg.cwmp.calls import decode_answer, encode_request
 from spkg.cwmp.envelopes import MAX_PIPELINED, Message
 from spkg.cwmp.events import Event, EventCode, merged, method_event
-from spkg.cwmp.schedule import Due, DueTime, Moment, Periodic
+from spkg.cwmp.schedule import Due, DueTime, Moment, Periodic, TimeTold
 from spkg.cwmp.session import Request, Session
 from spkg.cwmp.types import read_cwmp_time
 from spkg.cwmp.values import AcsFault, DeviceId, SinceBoot
@@ -125,7 +125,7 @@ class Sessions:
         if any(errand.method == "Kicked" for errand in asks):
             events.append(Event(EventCode.KICKED))
         causes = merged(events)
-        talk = _Talk(causes=causes, asks=asks, begun=begun)
+        talk = _Talk(causes=causes, asks=asks, begun=begun, periodic=found.periodic)
         reason: str | None = None
         self._moments.forced = False
         self._journal.note("session", f"begins: {', '.join(event.code for event in causes) or 'no event'}")
@@ -273,8 +273,8 @@ class Sessions:
         moments.changed_at = None  # what has changed since is seen with the next step
         if moments.requested is not None and moments.requested <= talk.begun.boot:
             moments.requested = None
-        if (periodic := periodic_of(self._tree, self._state)) is not None:
-            moments.periodic_since = periodic.told_until(talk.begun)
+        moments.periodic_since = talk.begun.boot
+        moments.periodic_told = talk.periodic
         if self._errands.wait:
             moments.forced = True  # now that the methods of the ACS are known
 
@@ -309,6 +309,8 @@ class _Talk:
     causes: tuple[Event, ...]
     asks: list[Errand]
     begun: Moment
+    periodic: TimeTold | None
+    """What is told of the times of periodic Informs once it has ended cleanly."""
     url: str = ""
     told: Any = ()
     answered: bool = False

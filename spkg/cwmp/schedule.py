@@ -12,7 +12,7 @@ from typing import Final, Self
 from spkg.cwmp.events import Event, EventCode, method_event
 from spkg.cwmp.retries import Attempts
 
-__all__ = ["SESSION_GAP", "Due", "DueTime", "Facts", "Moment", "Periodic", "due"]
+__all__ = ["SESSION_GAP", "Due", "DueTime", "Facts", "Moment", "Periodic", "TimeTold", "due"]
 
 SESSION_GAP: Final = 1.0
 """The shortest time between two sessions, in seconds: servers need a moment to store the last one."""
@@ -72,16 +72,25 @@ class Periodic:
             return (now.boot - shift) % self.interval
         return (now.wall - (shift if self.reference is None else self.reference)) % self.interval
 
-    def told_until(self, begun: Moment) -> float:
-        """Return the ``periodic_since`` of a session that has ended cleanly.
 
-        It is half an interval after the last time of the grid: where the clock is moved a little, the same
-        time does not come twice; where it is moved a lot, the next one is not far.
+@dataclass(frozen=True)
+class TimeTold:
+    """The last time of a grid that a session has reported."""
 
-        Args:
-            begun: When that session began.
+    periodic: Periodic
+    at: float
+    """In seconds since the boot.  It is the time of the grid; where only a clock that was set has made that a
+    time of the past, it is when the session began."""
+
+    @property
+    def until(self) -> float:
+        """The moment up to which times of this grid are told.
+
+        It is half an interval later.  So where the clock is moved a little, the same time does not come
+        twice; where it is moved a lot, and as often as it is, the next Inform comes half an interval later
+        at the earliest, and one and a half at the latest.
         """
-        return begun.boot - self.age(begun) + self.interval / 2
+        return self.at + self.periodic.interval / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +109,9 @@ class Facts:
     periodic: Periodic | None = None
     """None if PeriodicInformEnable is false."""
     periodic_since: float = 0.0
-    """From when times of the grid count: the start of the agent, later :meth:`Periodic.told_until`."""
+    """From when times of the grid count: the start of the agent, later that of the last clean session."""
+    periodic_told: TimeTold | None = None
+    """What counts instead as long as the grid is the same; None if no session has reported any."""
     scheduled: tuple[tuple[str, DueTime], ...] = ()
     """The CommandKey of each ScheduleInform, and when it is due."""
     changed: bool = False
@@ -124,13 +135,22 @@ class Facts:
     forced: bool = False
     """Whether an operator wants a session, whatever else there is."""
 
-    def after_session(self, begun: Moment, reported: Collection[Event], ended: float) -> Self:
+    @property
+    def periodic_from(self) -> float:
+        """The moment from which times of the grid count; another grid counts from the last session."""
+        told = self.periodic_told
+        return self.periodic_since if told is None or told.periodic != self.periodic else told.until
+
+    def after_session(
+        self, begun: Moment, reported: Collection[Event], ended: float, *, periodic: TimeTold | None
+    ) -> Self:
         """Return what is known after a session that has ended cleanly; what came during it stays.
 
         Args:
             begun: The moment for which :func:`due` gave the causes.
             reported: The events of its Inform.
             ended: When it ended, in seconds since the boot.
+            periodic: What is told of the grid by it, as :func:`due` gave it.
         """
         requested, changed = self.requested, self.changed_at
         value_change = Event(EventCode.VALUE_CHANGE) in reported
@@ -139,7 +159,8 @@ class Facts:
             waiting=tuple(event for event in self.waiting if event not in reported),
             passive=tuple(event for event in self.passive if event not in reported),
             requested=None if requested is None or requested <= begun.boot else requested,
-            periodic_since=self.periodic_since if self.periodic is None else self.periodic.told_until(begun),
+            periodic_since=begun.boot,
+            periodic_told=periodic,
             scheduled=tuple(
                 (key, time)
                 for key, time in self.scheduled
@@ -161,6 +182,8 @@ class Due:
 
     causes: tuple[Event, ...]
     """All events for the next Inform, also where no session is due yet."""
+    periodic: TimeTold | None
+    """What is told of the grid once a session that begins now has ended cleanly."""
     session: bool
     """Whether a session is to begin."""
     transfer: bool
@@ -173,6 +196,8 @@ class Due:
 
 def due(facts: Facts, now: Moment) -> Due:
     """Return what is due."""
+    begin = max(_limits(facts))
+    periodic = facts.periodic_told
     causes, reasons, later = [*facts.waiting, *facts.passive], list[float](), list[float]()
     if facts.waiting:
         reasons.append(facts.arrived)
@@ -182,9 +207,13 @@ def due(facts: Facts, now: Moment) -> Due:
     if facts.periodic is not None:
         age = facts.periodic.age(now)
         later.append(now.boot + facts.periodic.interval - age)
-        if now.boot - age > facts.periodic_since:
+        time_due = now.boot - age
+        if time_due > facts.periodic_from:
             causes.append(Event(EventCode.PERIODIC))
-            reasons.append(now.boot - age)
+            reasons.append(time_due)
+            periodic = TimeTold(facts.periodic, time_due + max(0.0, now.boot - max(time_due, begin)))
+        elif periodic is None or periodic.periodic != facts.periodic:
+            periodic = TimeTold(facts.periodic, time_due)
     for key, time in facts.scheduled:
         remaining = time.remaining(now, facts.boot_id)
         if remaining <= 0:
@@ -203,7 +232,6 @@ def due(facts: Facts, now: Moment) -> Due:
 
     given_up = facts.attempts.given_up
     wanted = facts.forced or any(given_up is None or reason > given_up for reason in reasons)
-    begin = max(_limits(facts))
     session = wanted and begin <= now.boot and not facts.busy
     if wanted:
         later = [begin]
@@ -213,6 +241,7 @@ def due(facts: Facts, now: Moment) -> Due:
         work_later.append(now.boot + facts.options_change - now.wall)
     return Due(
         causes=tuple(causes),
+        periodic=periodic,
         session=session,
         transfer=work and not session,
         options=options,

@@ -262,7 +262,7 @@ def test_a_download_is_reported_after_the_restart() -> None:
     assert one.facts.transfer_running
     assert texts(one, "GetQueuedTransfers", "", "State") == ["2"]
 
-    one.facts = one.facts.after_session(NOW, one.facts.waiting, NOW.boot)
+    one.facts = one.facts.after_session(NOW, one.facts.waiting, NOW.boot, periodic=None)
     one.transfer_ended(transfer, FaultStruct(0, ""), TIMES, NOW)
 
     assert one.restart == (Event(EventCode.BOOT), Event("7 TRANSFER COMPLETE"), Event("M Download", "d"))
@@ -285,7 +285,7 @@ def test_two_downloads_with_one_command_key_are_both_reported() -> None:
 
     one.transfer_ended(one.begin_transfer(NOW), FaultStruct(9010, "no"), TIMES, NOW)
     one.transfers.remove(told)
-    one.session_over(NOW, reported, later)
+    one.session_over(NOW, reported, later, periodic=None)
 
     assert one.facts.waiting == (Event("7 TRANSFER COMPLETE"), Event("M Download", "d"))
     assert due(one.facts, Moment(None, later.boot + 2)).session
@@ -299,7 +299,7 @@ def test_what_the_acs_refuses_to_be_told_waits_for_another_cause() -> None:
     one.begin_session()
     one.told_transfers(reported)
 
-    one.session_over(NOW, reported, NOW)
+    one.session_over(NOW, reported, NOW, periodic=None)
 
     assert one.facts.waiting == ()
     assert one.facts.passive == (Event("7 TRANSFER COMPLETE"), Event("M Download", "d"))

@@ -7,7 +7,7 @@ import pytest
 
 from spkg.cwmp.events import Event, EventCode, method_event
 from spkg.cwmp.retries import Attempts
-from spkg.cwmp.schedule import DueTime, Facts, Moment, due
+from spkg.cwmp.schedule import DueTime, Facts, Moment, TimeTold, due
 from tests.support.agent_life import Life, every
 
 NOON = 1_767_268_800.0
@@ -167,8 +167,9 @@ def test_what_comes_during_a_session_is_not_lost_s5_c7() -> None:
     )
     reported = (*BOOTED, method_event("ScheduleInform", "k"), method_event("Download", "k"))
 
-    assert during.after_session(NOW, reported, 1001.0) == facts(
+    assert during.after_session(NOW, reported, 1001.0, periodic=None) == facts(
         waiting=(Event("X 00D09E A"),),
+        periodic_since=1000,
         requested=1000.5,
         changed=True,
         changed_at=1000.5,
@@ -183,12 +184,47 @@ def test_what_a_session_reported_is_over_d17() -> None:
         waiting=BOOTED, requested=999, changed=True, changed_at=999, periodic=every(600, reference=NOON)
     )
 
-    after = before.after_session(NOW, due(before, NOW).causes, 1001.0)
+    found = due(before, NOW)
+    after = before.after_session(NOW, found.causes, 1001.0, periodic=found.periodic)
 
     assert after == facts(
-        periodic=every(600, reference=NOON), periodic_since=1300, changes_told=1000, last_session=1001
+        periodic=every(600, reference=NOON),
+        periodic_since=1000,
+        periodic_told=TimeTold(every(600, reference=NOON), 1000),
+        changes_told=1000,
+        last_session=1001,
     )
     assert due(after, Moment(NOON + 2, 1002.0)).causes == ()
+
+
+def test_a_session_for_another_cause_leaves_the_times_of_informs_as_they_are_p7() -> None:
+    grid = every(600, reference=NOON)
+    before = facts(waiting=BOOTED, periodic=grid, periodic_told=TimeTold(grid, 990))
+
+    after = before.after_session(NOW, BOOTED, 1001.0, periodic=due(before, NOW).periodic)
+
+    assert (after.periodic_told, after.periodic_from) == (TimeTold(grid, 990), 1290)
+
+
+def test_another_interval_counts_from_the_last_session_p7() -> None:
+    daily, hourly = every(86_400, reference=NOON), every(3600, reference=NOON + 60)
+    known = facts(periodic=daily, periodic_told=TimeTold(daily, 1000), periodic_since=1000)
+
+    assert begins(known, Moment(NOON + 1, 1001.0)) == 1000 + 86_400
+    assert begins(replace(known, periodic=hourly), Moment(NOON + 1, 1001.0)) == 1060
+
+
+def test_an_inform_that_retries_have_made_late_is_told_for_its_own_time_p7() -> None:
+    tried = Attempts(failures=3, retry_at=1450, failed_at=1400)
+    known = facts(periodic=every(600, reference=NOON), attempts=tried, last_session=1400)
+
+    assert due(known, Moment(NOON + 450, 1450.0)).periodic == TimeTold(every(600, reference=NOON), 1000)
+
+
+def test_an_inform_that_a_clock_has_made_late_is_told_for_the_time_it_began_p7() -> None:
+    found = due(facts(periodic=every(600, reference=NOON), periodic_since=900), Moment(NOON + 200, 1200.0))
+
+    assert found.periodic == TimeTold(every(600, reference=NOON), 1200)
 
 
 def test_a_second_lies_between_two_sessions() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from spkg.cwmp.events import Event, merged
+from spkg.cwmp.events import merged
 from spkg.cwmp.schedule import Due, Facts, Moment, Periodic, due
 
 __all__ = ["Call", "Life", "every"]
@@ -58,7 +58,7 @@ class Life:
             self.wakes += 1
             assert self.wakes < MOST_WAKES, "a storm"
             if found.session:
-                self._session(found.causes)
+                self._session(found)
             elif found.transfer:
                 self.transfers.append(self.boot)
                 left = [
@@ -72,8 +72,8 @@ class Life:
                 assert found.wake >= self.boot, "a wake in the past"
                 self.boot = max(found.wake, self.boot + 1e-6)
 
-    def _session(self, causes: tuple[Event, ...]) -> None:
-        begun, reported = self.now, merged(causes)
+    def _session(self, found: Due) -> None:
+        begun, reported = self.now, merged(found.causes)
         succeeded = self.succeeds(begun)
         self.boot += self.lasts
         self.calls.append(
@@ -89,7 +89,7 @@ class Life:
             attempts = self.facts.attempts.inform_failed().session_failed(self.boot, self.draw, limit=11)
             self.learn(last_session=self.boot, attempts=attempts)
             return
-        self.facts = self.facts.after_session(begun, reported, self.boot)
+        self.facts = self.facts.after_session(begun, reported, self.boot, periodic=found.periodic)
 
     def with_code(self, code: str) -> Iterator[Call]:
         """Give the sessions with an event."""
