@@ -5,27 +5,35 @@ Nothing is attached that was not checked: the request must be of this package, a
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, Final, Self
+from io import BytesIO
+from typing import Final, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from spkg.build.sign import attributes_to_sign, with_signature
 from spkg.common.digests import Digest
-from spkg.errors import FormatError, HostError, RefusedError, UntrustedError
+from spkg.common.reader import Reader
+from spkg.errors import FormatError, RefusedError, UntrustedError
 from spkg.format.package import Package
 from spkg.format.signature_block import add_signer, load_block
-from spkg.trust.certificate_files import read_certificates
+from spkg.trust.ber import INTEGER, OBJECT_IDENTIFIER, SEQUENCE, read_element
+from spkg.trust.certificate_blocks import unwrapped
 from spkg.trust.certificates import certificate_id, subject_of
+from spkg.trust.chain import check_rsa_key
+from spkg.trust.request_fields import RequestFields
 from spkg.trust.signers import digest_info
-from spkg.verify.signature_checks import check_one_signature
+from spkg.verify.signature_checks import check_one_signature, digest_name
 
 __all__ = ["MAX_REQUEST", "SigningRequest", "attach_signature", "attach_signer_info", "prepare_signature"]
 
+CMS_COMMAND: Final = "openssl cms -sign -binary -nosmimecap -outform DER writes such a CMS"
+MAX_FIELDS: Final = 16
+"""How many fields of a SignerInfo or ContentInfo are looked at."""
 REQUEST_SCHEMA: Final = "spkg.request/1"
 MAX_REQUEST: Final = 1 << 20
 """The longest request, in bytes."""
@@ -69,29 +77,16 @@ class SigningRequest:
         Raises:
             FormatError: It is not such a request, or contradicts itself.
         """
-        if len(octets) > MAX_REQUEST:
-            raise FormatError(f"the request has more than {MAX_REQUEST} bytes", source=name)
-        try:
-            document = json.loads(octets)
-        except (ValueError, RecursionError) as exc:
-            raise FormatError(f"not JSON: {exc}", source=name) from exc
-        if not isinstance(document, dict) or document.get("schema") != REQUEST_SCHEMA:
-            raise FormatError(f"expected a request with the schema {REQUEST_SCHEMA!r}", source=name)
-        try:
-            request = cls(
-                package=_text(document, "package"),
-                digest=Digest(_text(document, "digest")),
-                attributes=b64decode(_text(document, "signed_attributes"), validate=True),
-                certificate=read_certificates(_text(document, "certificate").encode(), name)[0],
-                chain=tuple(_certificates(document.get("chain") or "", name)),
-            )
-        except HostError as exc:
-            raise FormatError(exc.problem, source=name) from exc
-        except (ValueError, TypeError, IndexError) as exc:
-            raise FormatError(f"not a request: {exc}", source=name) from exc
-        if document.get("attributes_digest") != _base64(request.hashed):
-            problem = "the attributes do not have the stated digest"
-            raise FormatError(problem, source=name, field="attributes_digest")
+        fields = RequestFields(octets, REQUEST_SCHEMA, most=MAX_REQUEST, source=name)
+        request = cls(
+            package=fields.text("package"),
+            digest=fields.digest(),
+            attributes=fields.octets("signed_attributes"),
+            certificate=fields.certificates("certificate")[0],
+            chain=fields.certificates("chain") if "chain" in fields else (),
+        )
+        fields.compare("attributes_digest", request.hashed)
+        fields.compare("digest_info", digest_info(request.digest, request.hashed))
         return request
 
 
@@ -133,6 +128,11 @@ def attach_signature(package: Package, request: SigningRequest, signature: bytes
         FormatError: The block would have too many signatures or certificates.
     """
     _check_request(package, request)
+    length = (check_rsa_key(request.certificate.public_key()).key_size + 7) // 8
+    if len(signature) != length:
+        problem = f"expected a signature of {length} bytes, got {len(signature)}"
+        hint = "it is given as it is, not in base64: openssl base64 -d -A" if _is_text(signature) else None
+        raise UntrustedError(problem, hint=hint)
     block = with_signature(
         package.block,
         request.certificate,
@@ -150,7 +150,7 @@ def attach_signer_info(package: Package, request: SigningRequest, octets: bytes)
     Args:
         package: The package.
         request: What was to be signed; the SignerInfo may have other attributes.
-        octets: The SignerInfo in DER, or a whole CMS or PKCS #7 with one of this signer.
+        octets: The SignerInfo in DER, or a whole CMS or PKCS #7 with one of this signer, in DER or PEM.
 
     Raises:
         RefusedError: The request is of another package, or this signer has already signed.
@@ -177,15 +177,41 @@ def _check_request(package: Package, request: SigningRequest) -> None:
 def _info_of(request: SigningRequest, octets: bytes) -> bytes:
     """Return the SignerInfo that was given, in a block or alone."""
     named = certificate_id(request.certificate.public_bytes(Encoding.DER))
+    octets = unwrapped(octets)
+    first = _first_tag(octets)
+    if first == INTEGER:
+        return octets
+    if first != OBJECT_IDENTIFIER:
+        raise FormatError("expected a SignerInfo or a CMS in DER", hint=CMS_COMMAND)
     try:
         block = load_block(octets)
-    except FormatError:
-        return octets
+    except FormatError as exc:
+        exc.hint = exc.hint or CMS_COMMAND
+        raise
     found = [signer.octets for signer in block.signers if (signer.issuer, signer.serial) == named]
     if len(found) != 1:
         who = subject_of(request.certificate)
-        raise UntrustedError(f"expected one signature of {who}, got {len(found)}")
+        problem = f"expected one signature of {who}, named by issuer and serial number, got {len(found)}"
+        raise UntrustedError(problem)
     return found[0]
+
+
+def _first_tag(octets: bytes) -> int | None:
+    """Return what a SEQUENCE begins with; None if the bytes are not one SEQUENCE."""
+    try:
+        reader = Reader(BytesIO(octets), section="E.5")
+        element = read_element(reader, "signer_info", limit=len(octets)).expect(SEQUENCE)
+        parts = element.children(most=MAX_FIELDS)
+    except FormatError:
+        return None
+    return parts[0].tag if parts and len(element.octets) == len(octets) else None
+
+
+def _is_text(octets: bytes) -> bool:
+    try:
+        return bool(b64decode(b"".join(octets.split()), validate=True))
+    except ValueError:
+        return False
 
 
 def _checked(package: Package, request: SigningRequest, octets: bytes) -> bytes:
@@ -197,6 +223,9 @@ def _checked(package: Package, request: SigningRequest, octets: bytes) -> bytes:
         problem = f"expected one SignerInfo that the package does not have, got {len(new)}"
         raise FormatError(problem, section="E.5")
     (index,) = new
+    used = digest_name(block.signers[index].digest_algorithm)
+    if used != request.digest.value:
+        raise UntrustedError(f"the request is for a signature with {request.digest.value}, this has {used}")
     check_one_signature(block, index, package.signed, request.certificate, request.digest)
     return octets
 
@@ -205,22 +234,9 @@ def _identity(package: Package) -> str:
     return sha256(package.signed).hexdigest()
 
 
-def _text(document: Mapping[str, Any], key: str) -> str:
-    value = document.get(key)
-    if not isinstance(value, str):
-        raise ValueError(f"{key} must be a string")  # noqa: TRY004 - a defect of the input
-    return value
-
-
 def _base64(octets: bytes) -> str:
     return b64encode(octets).decode()
 
 
 def _pem(certificates: Sequence[x509.Certificate]) -> str:
     return "".join(one.public_bytes(Encoding.PEM).decode() for one in certificates)
-
-
-def _certificates(text: object, name: str) -> list[x509.Certificate]:
-    if not isinstance(text, str):
-        raise TypeError("certificates must be strings, in PEM")
-    return read_certificates(text.encode(), name) if text else []

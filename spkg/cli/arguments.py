@@ -97,7 +97,7 @@ def _ask(what: str) -> bytes | None:
     """Ask for a passphrase on the terminal, if somebody is there."""
     if sys.stdin is None or sys.stderr is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
-    given: str = click.prompt(f"Passphrase of {what}", hide_input=True, err=True)
+    given: str = click.prompt(what[:1].upper() + what[1:], hide_input=True, err=True)
     return os.fsencode(given)
 
 

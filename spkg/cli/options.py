@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import click
 
+from spkg.common.key_places import key_scheme
 from spkg.errors import UsageError
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -117,7 +118,7 @@ class KeyPlace(File):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, or the text that stands for another place."""
-        if isinstance(value, str) and value.startswith(("pkcs11:", "exec:")):
+        if isinstance(value, str) and key_scheme(value):
             return value
         return super().convert(value, param, ctx)
 

@@ -17,7 +17,16 @@ from spkg.common.digests import Digest
 from spkg.common.frozen import dataclass
 from spkg.common.reader import Reader
 from spkg.errors import FormatError
-from spkg.trust.ber import INTEGER, MAX_DER, SEQUENCE, BerElement, read_element, set_of, tlv
+from spkg.trust.ber import (
+    INTEGER,
+    MAX_DER,
+    OBJECT_IDENTIFIER,
+    SEQUENCE,
+    BerElement,
+    read_element,
+    set_of,
+    tlv,
+)
 from spkg.trust.certificates import (
     MAX_CERTIFICATE_SERIAL,
     MAX_X501_NAME,
@@ -72,7 +81,6 @@ SIGNING_TIME_OID: Final = "1.2.840.113549.1.9.5"
 DATA_OCTETS: Final[bytes] = core.ObjectIdentifier(DATA).dump()
 NULL_OCTETS: Final = b"\x05\x00"
 SET: Final = 0x31
-OBJECT_IDENTIFIER: Final = 0x06
 CONTEXT_0: Final = 0xA0
 CONTEXT_1: Final = 0xA1
 KEY_ID: Final = 0x80

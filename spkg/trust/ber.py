@@ -17,6 +17,7 @@ __all__ = [
     "INTEGER",
     "MAX_BLOCK",
     "MAX_DER",
+    "OBJECT_IDENTIFIER",
     "OCTET_STRING",
     "SEQUENCE",
     "BerElement",
@@ -43,6 +44,7 @@ INDEFINITE: Final = 0x80
 END_MARK: Final = 0
 END_MARK_SIZE: Final = 2
 INTEGER: Final = 0x02
+OBJECT_IDENTIFIER: Final = 0x06
 SEQUENCE: Final = 0x30
 OCTET_STRING: Final = 0x04
 CONSTRUCTED_OCTET_STRING: Final = 0x24

@@ -16,7 +16,7 @@ from spkg.common.reader import Reader
 from spkg.errors import FormatError
 from spkg.trust.ber import INTEGER, SEQUENCE, BerElement, read_element
 
-__all__ = ["PEM_MARK", "UTF_16_PROBLEM", "BlockKind", "CertificateBlock", "blocks_of", "is_der"]
+__all__ = ["PEM_MARK", "UTF_16_PROBLEM", "BlockKind", "CertificateBlock", "blocks_of", "is_der", "unwrapped"]
 
 PEM_MARK: Final = b"-----BEGIN"
 BEGIN: Final = re.compile(rb"-----BEGIN ([A-Za-z0-9 #-]{1,64}?)-----")
@@ -73,6 +73,14 @@ def blocks_of(octets: bytes) -> Iterator[CertificateBlock]:
     else:
         for block in _pem_blocks(octets):
             yield from _opened(block)
+
+
+def unwrapped(octets: bytes) -> bytes:
+    """Return the DER of a CMS or PKCS #7 bundle that is in PEM, and anything else as it is."""
+    if PEM_MARK not in octets or is_der(octets):
+        return octets
+    found = [block for block in _pem_blocks(octets) if block.label in BUNDLE_LABELS and not block.problem]
+    return found[0].octets if len(found) == 1 else octets
 
 
 def _pem_blocks(octets: bytes) -> Iterator[CertificateBlock]:

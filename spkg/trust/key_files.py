@@ -19,7 +19,7 @@ from spkg.trust.signers import PrivateKey
 __all__ = ["Ask", "load_key_file"]
 
 Ask = Callable[[str], bytes | None]
-"""Asks for the passphrase of something; None if nobody can be asked."""
+"""Asks for something, such as "the passphrase of the key in signer.key"; None if nobody can be asked."""
 
 PASSPHRASE_HINT: Final = "give its passphrase with --key-password-env or --key-password-file"
 PEM_ENCRYPTED: Final = (b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED")
@@ -112,7 +112,7 @@ def _bundle(
 
 
 def _asked(path: Path, ask: Ask) -> bytes:
-    passphrase = ask(f"the key in {path}")
+    passphrase = ask(f"the passphrase of the key in {path}")
     if passphrase is None:
         raise HostError(f"the key in {path} is encrypted", hint=PASSPHRASE_HINT)
     return passphrase

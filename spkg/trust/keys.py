@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from cryptography import x509
 
+from spkg.common.key_places import PROGRAM_KEY, TOKEN_KEY, key_scheme
 from spkg.errors import HostError
 from spkg.trust.certificate_files import load_certificates
 from spkg.trust.certificates import subject_of
@@ -14,9 +14,6 @@ from spkg.trust.key_files import Ask, load_key_file
 from spkg.trust.signers import Identity, KeySigner, Signatory, Signer, check_kind
 
 __all__ = ["KeyAccess", "load_identity", "load_signatory", "load_signer"]
-
-TOKEN_KEY: Final = "pkcs11:"
-PROGRAM_KEY: Final = "exec:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,15 +93,17 @@ def _open(
     key: Path | str, given: list[x509.Certificate], access: KeyAccess
 ) -> tuple[Signer, list[x509.Certificate]]:
     """Return what signs, and the certificates that were found with it."""
-    if isinstance(key, str) and key.startswith(TOKEN_KEY):
+    scheme = key_scheme(key) if isinstance(key, str) else ""
+    place = str(key)[len(scheme) :]
+    if scheme == TOKEN_KEY:
         from spkg.trust.token_signer import open_token  # noqa: PLC0415 - an optional library
 
-        return open_token(key, given, access.passphrase, access.ask, access.environment)
-    if isinstance(key, str) and key.startswith(PROGRAM_KEY):
+        return open_token(place, given, access.passphrase, access.ask, access.environment)
+    if scheme == PROGRAM_KEY:
         from spkg.trust.exec_signer import ProgramSigner  # noqa: PLC0415 - start-up: it is the exception
 
         if not given:
             raise HostError("a program that signs needs the signer's certificate", hint="give it with --cert")
-        return ProgramSigner.of(key.removeprefix(PROGRAM_KEY), given[0], access.environment, access.clock), []
+        return ProgramSigner.of(place, given[0], access.environment, access.clock), []
     private, found = load_key_file(Path(key), access.passphrase, access.ask)
     return KeySigner(private), found

@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from spkg.common.digests import Digest
+from spkg.common.key_places import key_scheme
 from spkg.errors import FormatError, HostError, RefusedError, UsageError, os_problem
 from spkg.trust.certificates import read_certificate
 from spkg.trust.key_files import Ask
@@ -50,7 +51,7 @@ class TokenAddress:
         Raises:
             UsageError: It is not such a URI, or states a PIN.
         """
-        path, _, query = uri.removeprefix("pkcs11:").partition("?")
+        path, _, query = uri[len(key_scheme(uri)) :].partition("?")
         found = {**_attributes(path, ";", PATH_ATTRIBUTES), **_attributes(query, "&", QUERY_ATTRIBUTES)}
         if found.get("type", b"private") != b"private":
             raise UsageError("pkcs11: type must be private")
@@ -104,7 +105,7 @@ class TokenSigner(OfThisProcess):
             self._signing = threading.Lock()
             _library(self._address).reinitialize()
             session = _session(self._address, self._pin)
-            self._key = _private_key(session, self._address)
+            self._key = _private_key(session, self._address, with_pin=self._pin is not None)
             self._process = os.getpid()
         try:
             with self._signing:
@@ -145,7 +146,7 @@ def open_token(
     _library(address)
     pin = _pin(address, passphrase, ask, environment)
     session = _session(address, pin)
-    private = _private_key(session, address)
+    private = _private_key(session, address, with_pin=pin is not None)
     stored = [] if given else _stored_certificate(session, private)
     certificates = [*given, *stored]
     if not certificates:
@@ -162,9 +163,11 @@ def _attributes(text: str, separator: str, known: frozenset[str]) -> dict[str, b
     found: dict[str, bytes] = {}
     for part in filter(None, text.split(separator)):
         name, equals, value = part.partition("=")
-        if name == "pin-value":
+        if name.lower() == "pin-value":
             raise UsageError("pkcs11: a PIN is not taken from the command line", hint=PIN_HINT)
-        if name not in known or not equals:
+        if not equals:  # it may be a PIN, and is not shown
+            raise UsageError("pkcs11: expected NAME=VALUE, got something without an equals sign")
+        if name not in known:
             raise UsageError(f"pkcs11: unknown attribute {name[:40]!r}; known are {', '.join(sorted(known))}")
         if name in found:
             raise UsageError(f"pkcs11: {name} is stated twice")
@@ -247,7 +250,7 @@ def _is_token(token: Any, address: TokenAddress) -> bool:
     return label and (address.serial is None or bytes(token.serial).rstrip() == address.serial)
 
 
-def _private_key(session: Any, address: TokenAddress) -> Any:
+def _private_key(session: Any, address: TokenAddress, *, with_pin: bool) -> Any:
     from pkcs11 import ObjectClass, exceptions  # noqa: PLC0415 - an optional library
 
     try:
@@ -257,9 +260,10 @@ def _private_key(session: Any, address: TokenAddress) -> Any:
     except exceptions.PKCS11Error as exc:
         several = isinstance(exc, exceptions.MultipleObjectsReturned)
         problem = "several private keys with" if several else "no private key with"
+        hint = None if with_pin else f"a token shows most keys only with its PIN: {PIN_HINT}"
         raise HostError(
             f"{_token_name(address)} has {problem} {address.key_name}",
-            hint="a key may only be visible with the PIN" if not several else "name it by object and id",
+            hint="name it by object and id" if several else hint,
         ) from exc
 
 

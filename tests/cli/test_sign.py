@@ -239,13 +239,20 @@ def test_a_program_that_signs_does_not_get_the_passphrase(monkeypatch: pytest.Mo
     Path("ask").write_text("#!/bin/sh\nenv >told\nexit 3\n")
     Path("ask").chmod(0o755)
 
-    key = ("--key", "exec:./ask", "--cert", "signer.pem", "--key-password-env", "SPKG_TEST_PASS")
+    key = ("--key", "EXEC:./ask", "--cert", "signer.pem", "--key-password-env", "SPKG_TEST_PASS")
     result = run("sign", "u.spkg", *key)
 
     told = Path("told").read_text()
     assert (result.exit_code, result.stderr) == (9, "spkg: error: ./ask ended with status 3\n")
     assert "SPKG_TEST_ELSE=free\n" in told
     assert "sesame" not in told
+
+
+@pytest.mark.parametrize("key", ["PKCS11:object=key?pin-value=98765", "pkcs11:object=key?pin-value:98765"])
+def test_a_pin_on_the_command_line_is_refused_and_never_shown(key: str) -> None:
+    result = run("sign", "u.spkg", "--key", key, "--cert", "signer.pem", "--json")
+
+    assert (result.exit_code, "98765" in result.stdout + result.stderr) == (2, False)
 
 
 PASSPHRASE_HINT: Final = "give its passphrase with --key-password-env or --key-password-file"

@@ -12,7 +12,7 @@ import pytest
 
 from spkg.build.two_steps import SigningRequest
 from spkg.common.digests import Digest
-from spkg.trust.signers import KeySigner
+from spkg.trust.signers import KeySigner, digest_info
 from tests.support.commands import run
 from tests.support.kit import AT, KEYS, Draft, certify, key, read, root, second_signer, signer
 from tests.support.package_files import KEY, TRUST, furnish, genuine, unsigned
@@ -23,6 +23,8 @@ sed -n 's/.*"digest_info": "\([^"]*\)".*/\1/p' request.json | openssl base64 -d 
 openssl pkeyutl -sign -inkey signer.key -pkeyopt rsa_padding_mode:pkcs1 > signature.bin
 """
 """What the documents show: openssl signs the DigestInfo."""
+NOT_BASE64: Final = "spkg: hint: it is given as it is, not in base64: openssl base64 -d -A"
+CMS_HINT: Final = "spkg: hint: openssl cms -sign -binary -nosmimecap -outform DER writes such a CMS\n"
 
 
 @pytest.fixture(autouse=True)
@@ -113,8 +115,13 @@ def request_of(package: bytes) -> str:
     [
         (b"short", "expected a signature of 256 bytes, got 5"),
         (bytes(256), "the signature is not valid"),
+        (
+            b64encode(bytes(256)) + b"\n",
+            "expected a signature of 256 bytes, got 345\n" + NOT_BASE64,
+        ),
+        (bytes(1 << 21), "expected a signature of 256 bytes, got 1048577"),
     ],
-    ids=["short", "wrong"],
+    ids=["short", "wrong", "base64", "endless"],
 )
 def test_a_signature_that_does_not_hold_is_4(octets: bytes, problem: str) -> None:
     request()
@@ -132,24 +139,68 @@ def test_one_of_another_signer_is_4() -> None:
 
     result = run("attach", "u.spkg", "request.json", "--signer-info", "info.der")
 
-    told = "spkg: error: expected one signature of CN=Test Signer, got 0\n"
+    told = "spkg: error: expected one signature of CN=Test Signer, named by issuer and serial number, got 0\n"
     assert (result.exit_code, result.stderr) == (4, told)
 
 
-@pytest.mark.parametrize("octets", [b"", b"twice", b"theirs"])
-def test_what_is_not_one_new_signer_info_is_3(octets: bytes) -> None:
+def test_a_signer_info_that_the_package_has_is_3() -> None:
     request()
-    (info,) = [one.octets for one in read(genuine()).block.signers]
     Path("theirs.spkg").write_bytes(Draft(signers=(second_signer().identity(),)).encode())
     (theirs,) = [one.octets for one in read(Path("theirs.spkg").read_bytes()).block.signers]
-    package = "theirs.spkg" if octets == b"theirs" else "u.spkg"
-    Path("info.der").write_bytes({b"": b"", b"twice": info + theirs, b"theirs": theirs}[octets])
+    Path("info.der").write_bytes(theirs)
 
-    result = run("attach", package, "request.json", "--signer-info", "info.der")
+    result = run("attach", "theirs.spkg", "request.json", "--signer-info", "info.der")
 
-    got = 2 if octets == b"twice" else 0
-    told = f"expected one SignerInfo that the package does not have, got {got} [TR-069 E.5]"
-    assert (result.exit_code, result.stderr) == (3, f"spkg: error: {told}\n")
+    told = "spkg: error: expected one SignerInfo that the package does not have, got 0 [TR-069 E.5]\n"
+    assert (result.exit_code, result.stderr) == (3, told)
+
+
+@pytest.mark.parametrize("what", ["nothing", "twice", "a signature", "zeros", "S/MIME"])
+def test_what_is_neither_a_signer_info_nor_a_cms_is_3_with_the_command_that_makes_one(what: str) -> None:
+    request()
+    (info,) = [one.octets for one in read(genuine()).block.signers]
+    octets = {"nothing": b"", "twice": info * 2, "a signature": signature(), "zeros": bytes(1 << 20)}
+    Path("info.der").write_bytes(octets.get(what, b"MIME-Version: 1.0\n\n"))
+
+    result = run("attach", "u.spkg", "request.json", "--signer-info", "info.der")
+
+    assert (result.exit_code, result.stderr) == (
+        3,
+        "spkg: error: expected a SignerInfo or a CMS in DER\n" + CMS_HINT,
+    )
+    assert Path("u.spkg").read_bytes() == unsigned()
+
+
+@OPENSSL
+@pytest.mark.parametrize(
+    ("options", "status", "problem"),
+    [
+        (("-md", "sha1", "-outform", "PEM"), 0, None),
+        (
+            ("-md", "sha256", "-outform", "DER"),
+            4,
+            "the request is for a signature with sha1, this has sha256",
+        ),
+        (
+            ("-md", "sha1", "-outform", "DER", "-nodetach"),
+            3,
+            "content_info.content: the content must be absent [TR-069 E.5]\nspkg: hint: openssl cms ",
+        ),
+    ],
+    ids=["PEM", "another digest", "with its content"],
+)
+def test_a_cms_of_openssl_that_does_not_fit_is_refused_with_the_reason(
+    options: tuple[str, ...], status: int, problem: str | None
+) -> None:
+    request()
+    Path("signed.bin").write_bytes(read(unsigned()).signed)
+    made = ("-signer", "signer.pem", "-inkey", "signer.key", "-in", "signed.bin", "-out", "cms", *options)
+    subprocess.run(["openssl", "cms", "-sign", "-binary", "-nosmimecap", *made], check=True)
+
+    result = run("attach", "u.spkg", "request.json", "--signer-info", "cms")
+
+    assert (result.exit_code, Path("u.spkg").read_bytes() == unsigned()) == (status, status != 0)
+    assert (problem or "") in result.stderr
 
 
 def test_another_packages_request_is_5() -> None:
@@ -170,7 +221,8 @@ def test_attributes_of_another_package_are_not_believed() -> None:
     Path("other.spkg").write_bytes(Draft(signers=(), records=Draft().records[:1]).encode())
     assert run("prepare", "other.spkg", "-o", "other.json", "--cert", "signer.pem").exit_code == 0
     other = json.loads(Path("other.json").read_text())
-    request(signed_attributes=other["signed_attributes"], attributes_digest=other["attributes_digest"])
+    kept = ("signed_attributes", "attributes_digest", "digest_info")
+    request(**{key: other[key] for key in kept})
     signature()
 
     result = run("attach", "u.spkg", "request.json", "--signature", "signature.bin")
@@ -183,19 +235,37 @@ def test_attributes_of_another_package_are_not_believed() -> None:
     ("changes", "problem"),
     [
         ({"schema": "spkg.sign/1"}, "expected a request with the schema 'spkg.request/1'"),
-        ({"digest": "md5"}, "not a request: 'md5' is not a valid Digest"),
-        ({"package": 5}, "not a request: package must be a string"),
-        ({"signed_attributes": "?"}, "not a request: Only base64 data is allowed"),
-        ({"attributes_digest": "AAAA"}, "attributes_digest: the attributes do not have the stated digest"),
-        ({"certificate": ""}, "request.json contains no certificate"),
+        ({"digest": "md5"}, "digest: expected sha1 or sha256, got 'md5'"),
+        ({"package": 5}, "package: expected a string, got 5"),
+        ({"signed_attributes": "?"}, "signed_attributes: expected base64, got '?'"),
+        ({"attributes_digest": "AAAA"}, "attributes_digest: does not follow from the other fields"),
+        ({"digest_info": "AAAA"}, "digest_info: does not follow from the other fields"),
+        ({"certificate": ""}, "certificate: expected certificates in PEM that can be read"),
+        ({"chain": "x"}, "chain: expected certificates in PEM that can be read"),
         (
-            {"signed_attributes": "", "attributes_digest": b64encode(sha1(b"").digest()).decode()},
+            {
+                "signed_attributes": "",
+                "attributes_digest": b64encode(sha1(b"").digest()).decode(),
+                "digest_info": b64encode(digest_info(Digest.SHA1, sha1(b"").digest())).decode(),
+            },
             "the signed attributes can't be read: ",
         ),
         ({"more": "x" * (1 << 20)}, "request.json: the request has more than 1048576 bytes"),
-        ({"certificate": "x"}, "request.json contains no certificate"),
+        ({"certificate": "x"}, "certificate: expected certificates in PEM that can be read"),
     ],
-    ids=["schema", "digest", "type", "base64", "contradiction", "nobody", "attributes", "size", "nonsense"],
+    ids=[
+        "schema",
+        "digest",
+        "type",
+        "base64",
+        "contradiction",
+        "another DigestInfo",
+        "nobody",
+        "no chain",
+        "attributes",
+        "size",
+        "nonsense",
+    ],
 )
 def test_what_is_no_request_is_3(changes: dict[str, Any], problem: str) -> None:
     request(**changes)
@@ -204,7 +274,19 @@ def test_what_is_no_request_is_3(changes: dict[str, Any], problem: str) -> None:
     result = run("attach", "u.spkg", "request.json", "--signature", "signature.bin")
 
     assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith("spkg: error: ")
     assert problem in result.stderr
+
+
+def test_a_field_that_is_missing_is_named() -> None:
+    found = request()
+    del found["package"]
+    Path("request.json").write_text(json.dumps(found))
+    Path("signature.bin").write_bytes(bytes(256))
+
+    result = run("attach", "u.spkg", "request.json", "--signature", "signature.bin")
+
+    assert (result.exit_code, result.stderr) == (3, "spkg: error: request.json: package: missing\n")
 
 
 def test_a_request_that_is_not_json_is_3() -> None:
@@ -213,8 +295,8 @@ def test_a_request_that_is_not_json_is_3() -> None:
 
     result = run("attach", "u.spkg", "request.json", "--signature", "signature.bin")
 
-    assert result.exit_code == 3
-    assert result.stderr.startswith("spkg: error: request.json: not JSON: ")
+    told = "spkg: error: request.json:1: expected JSON: expecting property name enclosed in double quotes\n"
+    assert (result.exit_code, result.stderr) == (3, told)
 
 
 @pytest.mark.parametrize("options", [(), ("--signature", "u.spkg", "--signer-info", "u.spkg")])

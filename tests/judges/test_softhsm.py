@@ -142,6 +142,22 @@ def test_a_wrong_pin_is_said_and_not_shown(token: Path) -> None:
     assert result.stderr == "spkg: error: the PIN of the token 'release' is wrong\n"
 
 
+def test_without_a_pin_it_is_said_how_to_give_one(token: Path) -> None:
+    (token / "p.spkg").write_bytes(Draft(signers=()).encode())
+    command = [*PROGRAM, "sign", "p.spkg", "--key", RSA, "--cert", "signer.pem"]
+
+    result = subprocess.run(
+        command, cwd=token, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+
+    assert (result.returncode, result.stdout) == (9, "")
+    assert result.stderr == (
+        "spkg: error: the token 'release' has no private key with object 'key'\n"
+        "spkg: hint: a token shows most keys only with its PIN: "
+        "give the PIN with pin-source=file:PATH, pin-source=env:NAME or --key-password-file\n"
+    )
+
+
 def test_whoever_can_be_asked_is_asked_for_the_pin(token: Path) -> None:
     asked: list[str] = []
 
@@ -175,6 +191,15 @@ def test_a_pin_may_come_from_the_environment(token: Path) -> None:
         ("pkcs11:object=a;object=b?module-path=/m", "pkcs11: object is stated twice"),
         ("pkcs11:object=key;slot-id=x?module-path=/m", "pkcs11: slot-id must be a number"),
         ("pkcs11:object=%ff?module-path=/m", "pkcs11: names must be UTF-8"),
+        ("PKCS11:object=key?module-path=/m&PIN-VALUE=1", "pkcs11: a PIN is not taken from the command line"),
+        (
+            "pkcs11:object=key?module-path=/m&pin-value:1",
+            "pkcs11: expected NAME=VALUE, got something without an equals sign",
+        ),
+        (
+            "pkcs11:object=key?module-path=/m&pin=1",
+            "pkcs11: unknown attribute 'pin'; known are module-path, pin-source",
+        ),
     ],
 )
 def test_a_uri_that_names_no_key_is_refused(uri: str, problem: str) -> None:

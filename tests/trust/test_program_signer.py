@@ -192,4 +192,4 @@ def test_whoever_can_be_asked_is_asked_for_a_passphrase(tmp_path: Path) -> None:
     for path in (pem, pfx):
         assert load_key_file(path, None, ask)[0].public_key() == key("signer").public_key()
 
-    assert asked == [f"the key in {pem}", f"the key in {pfx}"]
+    assert asked == [f"the passphrase of the key in {pem}", f"the passphrase of the key in {pfx}"]

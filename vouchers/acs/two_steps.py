@@ -4,12 +4,11 @@ What is written out is the voucher itself with zeros for its signature, so that 
 ``issue`` writes with the same key.
 """
 
-import json
-from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Mapping
+from base64 import b64encode
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import FileIO
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, rsa
@@ -19,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from spkg.common.atomic_output import write_all
 from spkg.common.digests import Digest
 from spkg.common.documents import json_text
-from spkg.errors import FormatError, HostError, RefusedError, UntrustedError
-from spkg.trust.certificate_files import read_certificates
+from spkg.errors import RefusedError, UntrustedError
 from spkg.trust.policy import VOUCHER_PURPOSES, Policy
+from spkg.trust.request_fields import RequestFields
 from spkg.trust.signers import PublicKey, Signatory, digest_info, pair_as_der
 from vouchers.acs.bulk import BulkOrder, BulkReport, reserved_vouchers
 from vouchers.acs.device_list import ListedDevice
@@ -97,27 +96,14 @@ class VoucherRequest:
         Raises:
             FormatError: It is not such a request.
         """
-        if len(octets) > MAX_VOUCHER_REQUEST:
-            problem = f"the request has more than {MAX_VOUCHER_REQUEST} bytes"
-            raise FormatError(problem, source=name, line=line)
-        try:
-            document = json.loads(octets)
-        except (ValueError, RecursionError) as exc:
-            raise FormatError(f"not JSON: {exc}", source=name, line=line) from exc
-        if not isinstance(document, dict) or document.get("schema") != VOUCHER_REQUEST_SCHEMA:
-            raise FormatError(
-                f"expected a request with the schema {VOUCHER_REQUEST_SCHEMA!r}", source=name, line=line
-            )
-        try:
-            return cls(
-                digest=Digest(_text(document, "digest")),
-                unsigned=b64decode(_text(document, "voucher"), validate=True),
-                certificate=read_certificates(_text(document, "certificate").encode(), name)[0],
-            )
-        except HostError as exc:
-            raise FormatError(exc.problem, source=name, line=line) from exc
-        except ValueError as exc:
-            raise FormatError(f"not a request: {exc}", source=name, line=line) from exc
+        fields = RequestFields(
+            octets, VOUCHER_REQUEST_SCHEMA, most=MAX_VOUCHER_REQUEST, source=name, line=line
+        )
+        return cls(
+            digest=fields.digest(),
+            unsigned=fields.octets("voucher"),
+            certificate=fields.certificates("certificate")[0],
+        )
 
 
 def unsigned_signer(
@@ -225,13 +211,6 @@ def _raw(signature: bytes, key: PublicKey) -> bytes:
         return b"".join(part.to_bytes((bits + 7) // 8, "big") for part in pair)
     except (ValueError, OverflowError) as exc:
         raise UntrustedError("the signature is not one of DSA or ECDSA") from exc
-
-
-def _text(document: Mapping[str, Any], key: str) -> str:
-    value = document.get(key)
-    if not isinstance(value, str):
-        raise ValueError(f"{key} must be a string")  # noqa: TRY004 - a defect of the input
-    return value
 
 
 def _base64(octets: bytes) -> str:

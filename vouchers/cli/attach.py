@@ -103,7 +103,11 @@ def _one(request: Path, signature: Path, output: Path, checks: "_Checks", *, for
 
     check_output(output, force=force)
     spare_inputs(output, [("REQUEST", request), ("--signature", signature)])
-    wanted = VoucherRequest.decode(read_input(request, MAX_VOUCHER_REQUEST), str(request))
+    octets = read_input(request, MAX_VOUCHER_REQUEST)
+    if len(octets) <= MAX_VOUCHER_REQUEST and b"\n{" in octets:
+        hint = "give the signatures of a batch with --signatures, and --out-dir"
+        raise UsageError(f"{request} has several requests, and --signature is for one", hint=hint)
+    wanted = VoucherRequest.decode(octets, str(request))
     issued = complete_voucher(wanted, read_input(signature, LONGEST_SIGNATURE))
     checks.look(wanted, issued)
     with new_file(output, force=force) as file:
@@ -201,8 +205,11 @@ def _completed(request: Path, signatures: Path) -> "Iterator[tuple[VoucherReques
             one = VoucherRequest.decode(line, str(request), number)
             try:
                 octets = b64decode(signature.strip(), validate=True)
-                yield one, complete_voucher(one, octets)
             except ValueError as exc:
                 raise FormatError("not base64", source=str(signatures), line=number) from exc
-            except UntrustedError as exc:
-                raise UntrustedError(exc.problem, source=str(signatures), line=number) from exc
+            try:
+                yield one, complete_voucher(one, octets)
+            except (FormatError, UntrustedError) as exc:
+                exc.source = str(signatures if isinstance(exc, UntrustedError) else request)
+                exc.line = number
+                raise

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from spkg.common.digests import Digest
+from spkg.common.key_places import key_scheme
 from spkg.common.toml_document import Table, load_table
 from spkg.errors import FormatError, HostError
 from vouchers.acs.templates import Template, load_options
@@ -14,8 +15,6 @@ from vouchers.acs.templates import Template, load_options
 __all__ = ["ServiceSettings", "TlsSettings", "listen_address", "load_service_settings", "private_document"]
 
 MIB: Final = 1 << 20
-ELSEWHERE: Final = ("pkcs11:", "exec:")
-"""How a key begins that is not a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +176,7 @@ def _key(table: Table, here: Path) -> Path | str:
     text = table.text("key")
     if text is None:
         raise table.error("key", "required")
-    return text if text.startswith(ELSEWHERE) else here / text
+    return text if key_scheme(text) else here / text
 
 
 def _ledger(table: Table, here: Path) -> str:

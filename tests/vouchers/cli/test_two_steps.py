@@ -143,6 +143,34 @@ def test_signatures_in_another_order_are_4_with_the_line() -> None:
     assert "is not valid" in result.stderr
 
 
+def test_a_voucher_of_a_batch_that_is_none_is_3_with_the_line() -> None:
+    write_list([1, 2])
+    assert run(*MANY, "-o", "request").exit_code == 0
+    first, second = requests()
+    signatures([sign(first), sign(second)])
+    none = second | {"voucher": b64encode(b"<x/>").decode()}
+    Path("request").write_text(f"{json.dumps(first)}\n{json.dumps(none)}\n")
+
+    result = run("voucher", "attach", "request", "--signatures", "signatures", "--out-dir", "two")
+
+    told = "spkg: error: request:2: the voucher has no SignatureValue [TR-069 C.3]\n"
+    assert (result.exit_code, result.stderr, Path("two").exists()) == (3, told, False)
+
+
+def test_a_batch_with_one_signature_is_2() -> None:
+    write_list([1, 2])
+    assert run(*MANY, "-o", "request").exit_code == 0
+    Path("signature").write_bytes(sign(requests()[0]))
+
+    result = run("voucher", "attach", "request", "--signature", "signature", "-o", "v.xml")
+
+    assert (result.exit_code, Path("v.xml").exists()) == (2, False)
+    assert result.stderr == (
+        "spkg: error: request has several requests, and --signature is for one\n"
+        "spkg: hint: give the signatures of a batch with --signatures, and --out-dir\n"
+    )
+
+
 def test_what_is_not_base64_is_3_with_the_line() -> None:
     write_list([1])
     assert run(*MANY, "-o", "request").exit_code == 0
@@ -157,9 +185,9 @@ def test_what_is_not_base64_is_3_with_the_line() -> None:
     ("change", "status", "problem"),
     [
         ({"schema": "x"}, 3, "expected a request with the schema 'spkg.voucher.request/1'"),
-        ({"digest": 1}, 3, "not a request: digest must be a string"),
+        ({"digest": 1}, 3, "request: digest: expected a string, got 1"),
         ({"more": "x" * MAX_VOUCHER_REQUEST}, 3, f"request has more than {MAX_VOUCHER_REQUEST} bytes"),
-        ({"certificate": "x"}, 3, "request contains no certificate"),
+        ({"certificate": "x"}, 3, "request: certificate: expected certificates in PEM that can be read"),
         ({"voucher": b64encode(b"<x/>").decode()}, 3, "the voucher has no SignatureValue"),
         ({"digest": "sha1"}, 4, ""),
     ],
