@@ -83,6 +83,7 @@ def attach(
         PACKAGE_PURPOSES,
         at=at or now(),
         unsafe_unfit_certificate=unsafe_unfit_certificate,
+        digest=wanted.digest,
     )
     with open_package(package_source(package)) as (opened, payload):
         add = attach_signature if signer_info is None else attach_signer_info

@@ -58,7 +58,11 @@ def prepare(
     spare_inputs(output, [("PKG", package), ("--cert", cert), ("--chain", chain)])
     leaf, *others = load_certificates(cert) + ([] if chain is None else load_certificates(chain))
     found = check_fitness(
-        leaf, PACKAGE_PURPOSES, at=at or now(), unsafe_unfit_certificate=unsafe_unfit_certificate
+        leaf,
+        PACKAGE_PURPOSES,
+        at=at or now(),
+        unsafe_unfit_certificate=unsafe_unfit_certificate,
+        digest=Digest(digest),
     )
     with open_package(package_source(package)) as (opened, _):
         request = prepare_signature(

@@ -92,6 +92,7 @@ def sign(
             PACKAGE_PURPOSES,
             at=at or now(),
             unsafe_unfit_certificate=unsafe_unfit_certificate,
+            digest=Digest(digest),
         )
         embedded = (*identity.chain, *readable_certificates(opened.block.certificates))
         found += chain_findings(identity.certificate, embedded, policy)

@@ -19,10 +19,10 @@ from spkg.common.frozen import dataclass
 from spkg.common.printable import amount
 from spkg.common.times import write_time
 from spkg.errors import UntrustedError
-from spkg.trust.certificates import common_names_of, quiet, subject_name, subject_of
+from spkg.trust.certificates import common_names_of, issuer_name, quiet, subject_name, subject_of
 from spkg.trust.digest_rules import check_hash, hash_name
 from spkg.trust.issuing import Issuers, check_rsa_key, extension_of, find_issuers
-from spkg.trust.names import means_name
+from spkg.trust.names import is_same_name, means_name
 from spkg.trust.paths import build_path
 from spkg.trust.policy import ANY_PURPOSE, MIN_RSA_BITS, PACKAGE_PURPOSES, Policy, RevocationRule, pin_of
 from spkg.trust.revocation import check_revocation
@@ -227,19 +227,28 @@ def judge_signer(
     return tuple(judge.rules()), judge.issuers, judge.path
 
 
+@quiet()
 def doubts(
     certificate: x509.Certificate, at: datetime, purposes: frozenset[str] = PACKAGE_PURPOSES
 ) -> list[Finding]:
     """Return why a verifier with the default policy would reject signatures of *certificate*, now or soon."""
     name = f"the certificate of {subject_of(certificate)}"
     found: list[str] = []
+    alone = Policy(anchors=(certificate,), purposes=purposes)
     try:
-        _check_purpose(certificate, Policy(anchors=(certificate,), purposes=purposes))
-        constraints = extension_of(certificate.extensions, x509.BasicConstraints)
-        if constraints is not None and constraints.ca:
-            found.append(f"{name} is a CA certificate: it may sign only as an anchor")
+        _check_purpose(certificate, alone)
+        found += [
+            f"{name} {reason}: it may sign only as an anchor" for reason in _only_as_anchor(certificate)
+        ]
     except UntrustedError as exc:
         found.append(f"verifiers may reject this signature: {exc.problem}")
+    # Whatever OpenSSL refuses on a path of this certificate alone, such as an extension that nobody knows.
+    try:
+        build_path(certificate, find_issuers(certificate, (certificate,), ()), alone, None)
+    except UntrustedError as exc:
+        found.append(f"verifiers will reject this signature: {exc.problem}")
+    except crypto.Error:
+        found.append(f"verifiers will reject this signature: OpenSSL can't read {name}")
     if at < certificate.not_valid_before_utc:
         found.append(f"{name} is not valid before {write_time(certificate.not_valid_before_utc)}")
     end = certificate.not_valid_after_utc
@@ -251,6 +260,21 @@ def doubts(
         message = f"{name} expires in {days}, on {write_time(end)}"
         findings.append(Finding(code="certificate-expires", message=message))
     return findings
+
+
+def _only_as_anchor(certificate: x509.Certificate) -> Iterator[str]:
+    """Say why a certificate may sign only if the user trusts it itself, and not by its issuer."""
+    constraints = extension_of(certificate.extensions, x509.BasicConstraints)
+    usage = extension_of(certificate.extensions, x509.KeyUsage)
+    if constraints is not None and constraints.ca:
+        yield "is a CA certificate"
+    elif usage is not None and usage.key_cert_sign:
+        yield "has a keyUsage that includes keyCertSign, as for a CA"
+    if not is_same_name(subject_name(certificate), issuer_name(certificate)):
+        try:
+            check_hash(certificate, "it", Policy(anchors=(certificate,)))
+        except UntrustedError:
+            yield f"is signed with {hash_name(certificate)}, which is not accepted"
 
 
 def key_id(certificate: x509.Certificate) -> int:

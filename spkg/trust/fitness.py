@@ -8,11 +8,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import PublicKeyAlgorithmOID
 
+from spkg.common.digests import Digest
 from spkg.common.findings import Finding
 from spkg.errors import RefusedError, UntrustedError
-from spkg.trust.certificates import subject_of
+from spkg.trust.certificates import issuer_name, subject_name, subject_of
 from spkg.trust.chain import check_rsa_key, doubts
+from spkg.trust.digest_rules import hash_name
 from spkg.trust.issuing import missing_issuer
+from spkg.trust.names import is_same_name
 from spkg.trust.policy import Policy
 
 __all__ = ["chain_findings", "check_fitness"]
@@ -26,6 +29,7 @@ def check_fitness(
     *,
     at: datetime,
     unsafe_unfit_certificate: bool = False,
+    digest: Digest | None = None,
 ) -> list[Finding]:
     """Refuse a certificate by which no verifier with the default policy would accept a signature.
 
@@ -34,6 +38,7 @@ def check_fitness(
         purposes: The extended key usages of which it needs one, if it has any.
         at: The time of signing.
         unsafe_unfit_certificate: Whether it may sign all the same; its key must still be a sound one.
+        digest: The digest of the signature: whoever wants SHA-256 wants it of certificates, too.
 
     Returns:
         Warnings: what will be wrong soon, or is wrong and was accepted.
@@ -50,6 +55,12 @@ def check_fitness(
         except UntrustedError as exc:
             raise RefusedError(exc.problem) from exc
     found = doubts(certificate, at, purposes)
+    if digest is Digest.SHA256 and _is_certified_by_sha1(certificate):
+        message = (
+            f"the certificate of {subject_of(certificate)} is signed with sha1: verifiers that accept only "
+            "sha256, as those of vouchers do by default, will not trust it"
+        )
+        found.append(Finding(code="sha1-certificate", message=message))
     unfit = [finding for finding in found if finding.code == UNFIT_CODE]
     if unfit and not unsafe_unfit_certificate:
         raise RefusedError(
@@ -58,6 +69,12 @@ def check_fitness(
             "--unsafe-unfit-certificate signs all the same",
         )
     return found
+
+
+def _is_certified_by_sha1(certificate: x509.Certificate) -> bool:
+    """Whether a certificate hangs on SHA-1; one that certifies itself hangs on nothing."""
+    itself = is_same_name(subject_name(certificate), issuer_name(certificate))
+    return not itself and hash_name(certificate) == Digest.SHA1.value
 
 
 def chain_findings(

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 
-from spkg.errors import HostError
+from spkg.errors import HostError, RefusedError
 from spkg.trust.certificate_files import PEM_CERTIFICATE, PEM_MARK, is_der, read_certificates, read_key_file
 from spkg.trust.signers import PrivateKey
 
@@ -50,7 +50,8 @@ def load_key_file(
         ask: Asks for it, if it is needed and was not given.
 
     Raises:
-        HostError: The file has no key that can be used.
+        HostError: The file has no key that can be read.
+        RefusedError: The key is of a kind that signs nothing here.
         OSError: It can't be read.
     """
     octets = read_key_file(path)
@@ -70,7 +71,7 @@ def load_key_file(
     if key is None:
         raise HostError(f"{path} contains no private key")
     if not isinstance(key, PrivateKey):
-        raise HostError(f"the key in {path} is not an RSA, DSA or ECDSA key")
+        raise RefusedError(f"the key in {path} is not an RSA, DSA or ECDSA key")
     return key, found
 
 

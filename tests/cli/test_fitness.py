@@ -6,6 +6,8 @@ from typing import Final
 import pytest
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.support.commands import files, run
 from tests.support.kit import KEYS, certify, root, signer
@@ -71,6 +73,33 @@ def test_a_key_that_no_verifier_takes_signs_nothing_whatever_is_accepted(
         assert (result.exit_code, result.stdout) == (5, "")
         assert result.stderr.splitlines()[-1] == f"spkg: error: {PROBLEMS[key]}"
     assert {file: Path(file).read_bytes() for file in files(here)} == before
+
+
+@pytest.mark.parametrize("name", ["sign", "prepare", "voucher issue", "voucher prepare"])
+@pytest.mark.parametrize("digest", ["sha1", "sha256"])
+def test_sha256_by_a_certificate_that_hangs_on_sha1_is_warned_of(name: str, digest: str) -> None:
+    Path("odd.pem").write_bytes(certify("Odd", root(), digest="sha1").pem)
+    Path("odd.key").write_bytes((KEYS / "signer.key").read_bytes())
+
+    result = run(*COMMANDS[name].split(), "--digest", digest)
+
+    told = (
+        "spkg: warning: the certificate of CN=Odd is signed with sha1: verifiers that accept only sha256, "
+        "as those of vouchers do by default, will not trust it\n"
+    )
+    assert (result.exit_code, told in result.stderr) == (0, digest == "sha256")
+
+
+@pytest.mark.parametrize("name", ["build", "sign", "voucher issue"])
+def test_a_key_of_a_kind_that_signs_nothing_is_5(name: str) -> None:
+    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    Path("odd.key").write_bytes(ed25519.Ed25519PrivateKey.generate().private_bytes(*form))
+    Path("odd.pem").write_bytes(signer().pem)
+
+    result = run(*COMMANDS[name].split())
+
+    told = "spkg: error: the key in odd.key is not an RSA, DSA or ECDSA key\n"
+    assert (result.exit_code, result.stdout, result.stderr.endswith(told)) == (5, "", True)
 
 
 def test_the_key_for_pss_is_one_that_can_be_read() -> None:

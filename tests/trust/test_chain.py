@@ -611,6 +611,9 @@ def test_certificates_of_one_name_and_number_are_not_all_tried() -> None:
     assert accepted(Draft(block=block(4)), policy(signer())) == ("CN=Test Signer",)
 
 
+ANCHOR_ONLY: Final = ": it may sign only as an anchor"
+
+
 @pytest.mark.parametrize(
     ("settings", "doubt"),
     [
@@ -630,6 +633,19 @@ def test_certificates_of_one_name_and_number_are_not_all_tried() -> None:
             {"ca": True},
             "the certificate of CN=Signer is a CA certificate: it may sign only as an anchor",
         ),
+        (
+            {"usage": ("digital_signature", "key_cert_sign")},
+            "the certificate of CN=Signer has a keyUsage that includes keyCertSign, as for a CA"
+            + ANCHOR_ONLY,
+        ),
+        (
+            {"digest": "md5"},
+            "the certificate of CN=Signer is signed with md5, which is not accepted" + ANCHOR_ONLY,
+        ),
+        (
+            {"extension": x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")},
+            "verifiers will reject this signature: CN=Signer: unhandled critical extension",
+        ),
     ],
 )
 def test_a_certificate_that_no_verifier_takes_is_doubted_when_it_signs(
@@ -638,6 +654,10 @@ def test_a_certificate_that_no_verifier_takes_is_doubted_when_it_signs(
     found = doubts(certify("Signer", root(), **settings).certificate, AT)
 
     assert found == [Finding(code="unfit-certificate", message=doubt)]
+
+
+def test_how_a_certificate_that_certifies_itself_is_signed_does_not_matter() -> None:
+    assert doubts(certify("Signer", digest="md5").certificate, AT) == []
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ from spkg.common.atomic_output import write_all
 from spkg.common.digests import Digest
 from spkg.common.documents import json_text
 from spkg.errors import RefusedError, UntrustedError
-from spkg.trust.policy import VOUCHER_PURPOSES, Policy
 from spkg.trust.request_fields import RequestFields
 from spkg.trust.signers import PublicKey, Signatory, digest_info, pair_as_der
 from vouchers.acs.bulk import BulkOrder, BulkReport, reserved_vouchers
@@ -29,7 +28,7 @@ from vouchers.acs.ledger import Ledger
 from vouchers.acs.serial_log import SerialLog
 from vouchers.signature.shape import read_voucher
 from vouchers.signature.sign import VoucherSigner, signed_info_of, with_signature_value
-from vouchers.signature.verify import Verifier
+from vouchers.signature.verify import voucher_signed_by
 
 __all__ = [
     "MAX_VOUCHER_REQUEST",
@@ -112,8 +111,7 @@ def unsigned_signer(
     """Return what writes vouchers for a key that is elsewhere, with zeros for the signature.
 
     Raises:
-        RefusedError: The certificate's key can't sign vouchers.
-        HostError: It can't with this digest.
+        RefusedError: The certificate's key can't sign vouchers, or not with this digest.
         FormatError: There are more certificates than a voucher may have.
     """
     key = certificate.public_key()
@@ -190,10 +188,7 @@ def complete_voucher(request: VoucherRequest, signature: bytes) -> Issued:
     if not isinstance(key, PublicKey):
         raise UntrustedError("the key must be RSA, DSA or ECDSA")
     octets = with_signature_value(request.unsigned, _raw(signature, key))
-    policy = Policy(
-        anchors=(request.certificate,), digests=frozenset({request.digest}), purposes=VOUCHER_PURPOSES
-    )
-    voucher = Verifier(policy).verify(read_voucher(octets), None).voucher
+    voucher = voucher_signed_by(read_voucher(octets), request.certificate, request.digest)
     first = voucher.options[0]
     return Issued(
         device=first.device, serials=tuple(int(option.serial) for option in voucher.options), octets=octets

@@ -158,7 +158,11 @@ class _Checks:
         from vouchers.signature.shape import read_voucher
 
         found = check_fitness(
-            request.certificate, VOUCHER_PURPOSES, at=self._at, unsafe_unfit_certificate=self._unfit
+            request.certificate,
+            VOUCHER_PURPOSES,
+            at=self._at,
+            unsafe_unfit_certificate=self._unfit,
+            digest=request.digest,
         )
         embedded = [*readable_certificates(read_voucher(issued.octets).certificates)]
         found += chain_findings(

@@ -98,7 +98,11 @@ def prepare_voucher(
     templates = load_options(options_file)
     leaf, *others = load_certificates(cert) + ([] if chain is None else load_certificates(chain))
     found = check_fitness(
-        leaf, VOUCHER_PURPOSES, at=at or now(), unsafe_unfit_certificate=unsafe_unfit_certificate
+        leaf,
+        VOUCHER_PURPOSES,
+        at=at or now(),
+        unsafe_unfit_certificate=unsafe_unfit_certificate,
+        digest=Digest(digest),
     )
     found += [*chain_findings(leaf, others), *issue_findings(templates, serial), *list_findings(devices)]
     for finding in found:

@@ -89,7 +89,7 @@ def _signer(settings: "ServiceSettings") -> "VoucherSigner":
             key_password_file=settings.key_password_file,
         )
     )
-    found = check_fitness(signatory.certificate, VOUCHER_PURPOSES, at=now())
+    found = check_fitness(signatory.certificate, VOUCHER_PURPOSES, at=now(), digest=settings.digest)
     found += chain_findings(signatory.certificate, signatory.chain, None)
     for templates in settings.offers.values():
         found += issue_findings(templates, None)

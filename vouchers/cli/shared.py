@@ -248,6 +248,7 @@ def signing_checks(
         VOUCHER_PURPOSES,
         at=at or now(),
         unsafe_unfit_certificate=unsafe_unfit_certificate,
+        digest=digest,
     )
     policy = device_policy(trust, purposes=VOUCHER_PURPOSES, digests=frozenset({digest}))
     found += chain_findings(signatory.certificate, signatory.chain, policy)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from spkg.common.digests import Digest
 from spkg.common.hostile_xml import escape
 from spkg.common.xml_text import NOT_XML
-from spkg.errors import FormatError, HostError, UntrustedError
+from spkg.errors import FormatError, RefusedError, UntrustedError
 from spkg.trust.certificates import issuer_of, subject_of
 from spkg.trust.signers import Signatory
 from vouchers.model import Voucher
@@ -50,7 +50,7 @@ class VoucherSigner:
         digest: The digest of the signature.  SHA-1 is the form of 2004.
 
     Raises:
-        HostError: The key can't sign vouchers with this digest.
+        RefusedError: The key can't sign vouchers with this digest.
         FormatError: There are more certificates than a voucher may have.
     """
 
@@ -70,7 +70,7 @@ class VoucherSigner:
         try:
             scheme = scheme_for(public, digest)
         except UntrustedError as exc:
-            raise HostError(f"the key can't sign vouchers: {exc.problem}") from exc
+            raise RefusedError(f"the key can't sign vouchers: {exc.problem}") from exc
         self.public_key: Final = scheme.key
         self._length = scheme.length
         self._head = (

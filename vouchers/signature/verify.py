@@ -129,19 +129,8 @@ class Verifier:
         # (4) The signature must match SignedInfo, and each digest in it the Object at the same position.
         signed = check_voucher_signature(document, known.path[0], digest)
         # (5) Only what was digested is read.
-        try:
-            options = [read_option(element[0]) for element in signed]
-        except FormatError:
-            for element in document.objects:  # the same error, with its place
-                read_option(element[0])
-            raise
-        try:
-            voucher = Voucher(options=tuple(options))
-        except ValueError as exc:
-            # Each Option is valid: they are for different devices, which SetVouchers has to deny (Table 62).
-            raise FormatError(str(exc), section="C.3, Table 62", reason=RefusedError.REASON) from exc
         return TrustedVoucher(
-            voucher=voucher,
+            voucher=_voucher_in(document, signed),
             digest=digest,
             path=known.path,
             signer_key=known.signer_key,
@@ -173,6 +162,42 @@ class Verifier:
                 self._known.clear()
             self._known[named] = known
         return known
+
+
+def voucher_signed_by(document: VoucherDocument, certificate: x509.Certificate, digest: Digest) -> Voucher:
+    """Return what a voucher says, if its signature is one of *certificate*; nothing is said about trust.
+
+    Raises:
+        UntrustedError: The signature does not hold, or is not by this signer and digest.
+        FormatError: It holds, but what it signs is not a valid voucher.
+    """
+    check_method(document, Policy(anchors=(certificate,), digests=frozenset({digest})))
+    if read_signer(document)[0] != certificate:
+        raise UntrustedError(
+            f"the voucher has the certificate of a signer other than {subject_of(certificate)}"
+        )
+    key = check_key(certificate.public_key())
+    check_key_value(document, certificate, scheme_for(key, digest), key_value_of(key)[1])
+    return _voucher_in(document, check_voucher_signature(document, certificate, digest))
+
+
+def _voucher_in(document: VoucherDocument, signed: Sequence[XmlElement]) -> Voucher:
+    """Return what was signed as a voucher.
+
+    Raises:
+        FormatError: It is not one.
+    """
+    try:
+        options = [read_option(element[0]) for element in signed]
+    except FormatError:
+        for element in document.objects:  # the same error, with its place
+            read_option(element[0])
+        raise
+    try:
+        return Voucher(options=tuple(options))
+    except ValueError as exc:
+        # Each Option is valid: they are for different devices, which SetVouchers has to deny (Table 62).
+        raise FormatError(str(exc), section="C.3, Table 62", reason=RefusedError.REASON) from exc
 
 
 def only_signature(policy: Policy) -> None:

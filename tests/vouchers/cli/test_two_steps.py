@@ -11,11 +11,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from spkg.common.digests import Digest
+from spkg.trust.signers import KeySigner
 from tests.support.acs_files import ISSUE, LEDGER, QUICK, furnish, prepare, states, write_list
 from tests.support.commands import run
-from tests.support.kit import AT, second_signer
+from tests.support.kit import AT, KEYS, LAST, certify, key, second_signer
 from tests.support.voucher_kit import signatory
 from vouchers.acs.two_steps import MAX_VOUCHER_REQUEST
 from vouchers.signature.algorithms import raw_signature, scheme_for
@@ -205,6 +207,28 @@ def test_what_is_no_request_or_another_one_is_refused(
 
     assert (result.exit_code, result.stdout, Path("v.xml").exists()) == (status, "", False)
     assert problem in result.stderr
+
+
+@pytest.mark.parametrize("why", ["for servers", "for encryption"])
+def test_an_unfit_certificate_is_refused_and_with_the_option_signs_all_the_same(why: str) -> None:
+    settings: dict[str, dict[str, Any]] = {
+        "for servers": {"purposes": (ExtendedKeyUsageOID.SERVER_AUTH,)},
+        "for encryption": {"usage": ("key_encipherment",)},
+    }
+    Path("signer.pem").write_bytes(certify("Odd", **settings[why], end=LAST).pem)
+    Path("signer.key").write_bytes((KEYS / "signer.key").read_bytes())
+    forced = "--unsafe-unfit-certificate"
+    assert run(*SINGLE, "--serial", "7", forced, "-o", "request").exit_code == 0
+    (request,) = requests()
+    octets = b64decode(request["signed_info"])
+    Path("signature").write_bytes(KeySigner(key("signer")).sign(Digest.SHA256, Digest.SHA256.of(octets)))
+
+    attach = ("voucher", "attach", "request", "--signature", "signature", "-o", "v.xml")
+    refused, made = run(*attach), run(*attach, forced)
+
+    assert (refused.exit_code, made.exit_code) == (5, 0)
+    assert refused.stderr.startswith("spkg: error: verifiers may reject this signature: ")
+    assert Path("v.xml").stat().st_size > len(octets)
 
 
 def test_a_request_of_a_signer_with_another_kind_of_key_is_refused() -> None:

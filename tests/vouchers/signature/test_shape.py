@@ -28,7 +28,7 @@ from signxml.signer import XMLSigner
 
 from spkg.common import hostile_xml as parsing
 from spkg.common.digests import Digest
-from spkg.errors import FormatError, HostError, UntrustedError
+from spkg.errors import FormatError, RefusedError, UntrustedError
 from spkg.trust.signers import PrivateKey
 from tests.support.kit import authority, certify, root
 from tests.support.voucher_forge import (
@@ -317,7 +317,7 @@ def test_what_signxml_signs_is_taken(which: str, digest: Digest) -> None:
     ],
 )
 def test_a_key_that_signs_no_vouchers_makes_no_signer(which: str, digest: Digest, problem: str) -> None:
-    with pytest.raises(HostError) as caught:
+    with pytest.raises(RefusedError) as caught:
         VoucherSigner(signatory(which), digest)
 
     assert str(caught.value) == f"the key can't sign vouchers: {problem}"
