@@ -38,7 +38,7 @@ def check_fitness(
         purposes: The extended key usages of which it needs one, if it has any.
         at: The time of signing.
         unsafe_unfit_certificate: Whether it may sign all the same; its key must still be a sound one.
-        digest: The digest of the signature: whoever wants SHA-256 wants it of certificates, too.
+        digest: The digest of the signature; for SHA-256, the certificate must not hang on SHA-1 either.
 
     Returns:
         Warnings: what will be wrong soon, or is wrong and was accepted.
