@@ -151,15 +151,16 @@ def _colours(stream: Any) -> bool:
 
 @contextmanager
 def progress_bar(
-    label: str, total: int, *, wanted: bool, slow: bool = False
+    label: str, total: int, *, wanted: bool, slow: bool = False, unit: str = "octets"
 ) -> Iterator[Callable[..., object] | None]:
     """Draw the progress of long work, only on a terminal; None if nothing is drawn.
 
     Args:
         label: What is being done.
-        total: How many bytes are to be processed.
+        total: How many bytes are to be processed, or whatever is counted.
         wanted: Whether the user asked for it.
         slow: Whether it may take long even for few bytes, as over a network.
+        unit: What is counted.
     """
     if not wanted or (total < LONG_WORK and not slow) or sys.stderr is None or not sys.stderr.isatty():
         yield None
@@ -169,6 +170,7 @@ def progress_bar(
         from rich.progress import (
             BarColumn,
             DownloadColumn,
+            MofNCompleteColumn,
             ProgressColumn,
             Task,
             TextColumn,
@@ -199,7 +201,7 @@ def progress_bar(
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        DownloadColumn(binary_units=True),
+        DownloadColumn(binary_units=True) if unit == "octets" else MofNCompleteColumn(),
         TimeRemainingColumn(),
         Standing(),
     )

@@ -96,6 +96,6 @@ def columns(rows: Iterable[Sequence[str]]) -> Iterator[str]:
         yield "  ".join([*cells, row[-1]]).rstrip()
 
 
-def progress_document(schema: str, octets: int, total: int, **more: Any) -> Document:
-    """Return a line that a command prints as JSON while it works."""
-    return {"schema": schema, "event": "progress", "octets": octets, "total": total, **more}
+def progress_document(schema: str, done: int, total: int, *, unit: str = "octets", **more: Any) -> Document:
+    """Return a line that a command prints as JSON while it works; *unit* is what it counts."""
+    return {"schema": schema, "event": "progress", unit: done, "total": total, **more}

@@ -2,13 +2,17 @@
 
 import os
 import pty
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from spkg.cli.console import LONG_WORK
+from spkg.common.times import write_time
+from tests.support import acs_files
 from tests.support.commands import NO_TRUST, PATIENCE, main, run
 from tests.support.package_files import TRUST, furnish
 
@@ -121,6 +125,25 @@ def test_long_work_draws_its_progress_on_a_terminal_and_wipes_it(colours: None, 
     assert status == 0
     assert "building" in text
     assert text.endswith("new.spkg: 2 commands, 1 file, payload of 32.0 MiB, not signed\x1b[0m\n")
+
+
+def test_renewals_are_counted_on_a_terminal(colours: None) -> None:
+    acs_files.furnish()
+    soon = write_time(acs_files.now() - timedelta(days=10))
+    Path("options.toml").write_text(
+        acs_files.OPTIONS.replace("2026-05-01T00:00:00Z", soon).replace("Months", "Days")
+    )
+    assert run(*acs_files.MANY, "--out-dir", "out").exit_code == 0
+
+    status, text = on_terminal(
+        *("voucher", "renew", *acs_files.LEDGER, *acs_files.KEY, "--within", "30d"),
+        *("--batch", "next", "--jobs", "1", "--out-dir", "next"),
+    )
+
+    assert status == 0
+    assert "renewing" in text
+    assert re.search(r"3/3\b", text)
+    assert text.endswith("next: 3 vouchers, batch next\x1b[0m\n")
 
 
 def test_progress_is_drawn_only_where_it_is_wanted(colours: None, long_work: None) -> None:

@@ -4,7 +4,8 @@ A renewal keeps the first StartDate and states the whole Duration.  So the Optio
 the old end plus what was added, whenever before the old end the device applies it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -126,7 +127,9 @@ def renew_bulk(
     ledger: AbstractContextManager[Ledger],
     now: datetime,
     *,
+    counted: Callable[[int], object] = lambda _: None,
     progress: ListProgress | None = None,
+    executor: Executor | None = None,
 ) -> RenewalReport:
     """Renew all Options that end soon: write a new directory, then confirm it in the ledger.
 
@@ -138,7 +141,9 @@ def renew_bulk(
         signer: Signs the vouchers.
         ledger: The ledger; opened after the directory is reserved for this run.
         now: The current time.
+        counted: Called with the number of Options, once it is known.
         progress: Called with the number of Options processed since the last call.
+        executor: Where the key signs, as :func:`issue_many` takes it.
 
     Raises:
         UsageError: The directory exists, or another run is writing it.
@@ -162,12 +167,14 @@ def renew_bulk(
         opened.check_terms(order.batch, _terms(order))
         idents = [template.ident for template in order.templates]
         due.add(due_by_device(opened, order.batch, idents, order.within, now))
+        counted(len(due))
         errands = partial(_errands, order, opened, signer, due)
         report = write_vouchers(
             *(order, errands, part, signer, opened.new_run()),
             progress=progress,
             log=log,
             firsts=firsts,
+            executor=executor,
         )
         estimated = count_estimated(opened, order.within, now)
     return RenewalReport(**vars(report) | {"confirmed": confirmed, "estimated": estimated})

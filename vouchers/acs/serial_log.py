@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import Final, Self
@@ -10,12 +11,15 @@ __all__ = ["SerialLog"]
 
 SERIALS_IN_MEMORY: Final = 1 << 16
 """How many bytes are kept in memory."""
+SERIALS_AT_ONCE: Final = 1 << 13
+"""How many numbers are written at a time."""
 
 
 class SerialLog:
     """Serial numbers in the order in which they were added; usable in a ``with`` statement."""
 
     def __init__(self) -> None:
+        self._count = 0
         self._file = SpooledTemporaryFile(max_size=SERIALS_IN_MEMORY)  # noqa: SIM115 - closed by __exit__
 
     def __enter__(self) -> Self:
@@ -32,7 +36,13 @@ class SerialLog:
         Raises:
             OSError: There is no room for them.
         """
-        self._file.write(array("Q", serials).tobytes())
+        left = iter(serials)
+        while some := array("Q", islice(left, SERIALS_AT_ONCE)):
+            self._file.write(some.tobytes())
+            self._count += len(some)
+
+    def __len__(self) -> int:
+        return self._count
 
     def __iter__(self) -> Iterator[int]:
         self._file.seek(0)

@@ -10,7 +10,8 @@ from spkg.cli.app import command
 from spkg.cli.console import print_document, print_lines
 from spkg.cli.options import FILE, JSON
 from spkg.errors import UsageError
-from vouchers.cli.shared import STORE, VOUCHER_TRUST, read_verifier, read_voucher_files, this_device
+from vouchers.cli.shared import read_verifier, read_voucher_files, this_device
+from vouchers.cli.voucher_options import STORE, VOUCHER_TRUST
 
 __all__ = ["apply_vouchers"]
 

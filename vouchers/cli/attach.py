@@ -17,6 +17,7 @@ from spkg.cli.trust import device_policy
 from spkg.common.findings import refuse_findings, warning_documents
 from spkg.common.printable import amount
 from spkg.errors import FormatError, UntrustedError, UsageError
+from vouchers.cli.voucher_options import OUT_DIR
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -43,7 +44,7 @@ LONGEST_SIGNATURE = 1 << 14
     metavar="FILE",
     help="Attach the signatures in FILE, one a line in base64, in the order of the requests.",
 )
-@click.option("--out-dir", type=FILE, metavar="DIR", help="Write vouchers into DIR, a new directory.")
+@OUT_DIR
 @UNFIT
 @VERIFY_VOUCHER
 @STRICT

@@ -7,7 +7,8 @@ from spkg.cli.console import print_document, print_lines, print_text
 from spkg.cli.options import JSON
 from spkg.common.documents import json_text
 from spkg.errors import UntrustedError, UsageError
-from vouchers.cli.shared import LEDGER, existing_ledger
+from vouchers.cli.shared import existing_ledger
+from vouchers.cli.voucher_options import LEDGER
 
 __all__ = ["ledger_audit", "ledger_journal", "ledger_stats"]
 

@@ -1,34 +1,44 @@
 """``spkg voucher issue``."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from spkg.cli.app import DocumentedError, FailureReporter, command, exit_status, failure_fields, host_error
-from spkg.cli.arguments import check_output, cores, key_files, spare_inputs
-from spkg.cli.console import print_line, print_lines, print_octets, progress_bar, warn
-from spkg.cli.options import FILE, FORCE, JOBS, KEY, NO_PROGRESS, STRICT, UNFIT, VERIFY_VOUCHER
-from spkg.common.findings import Finding, refuse_findings, warning_documents
+from spkg.cli.app import command
+from spkg.cli.arguments import check_output, key_files, spare_inputs
+from spkg.cli.console import print_line, print_lines, print_octets
+from spkg.cli.options import FORCE, JOBS, NO_PROGRESS, STRICT
+from spkg.common.findings import Finding
 from spkg.common.printable import amount
-from spkg.errors import FormatError, SpkgError, UsageError
+from spkg.errors import UsageError
+from vouchers.cli.bulk_run import BulkCommand, RunProgress, bulk_result_line, check_cluster
 from vouchers.cli.shared import (
-    ISSUE_WHAT,
+    check_batch,
     issue_findings,
     issuing,
     list_findings,
     new_batch,
     open_ledger,
     signing_checks,
+    tell_findings,
     this_device,
+)
+from vouchers.cli.voucher_options import (
+    CLUSTER,
+    ISSUE_WHAT,
+    LINES_OF_JSON,
+    OUT_DIR,
+    SIGN_VOUCHER,
+    voucher_format,
+    voucher_output,
 )
 
 if TYPE_CHECKING:
-    from spkg.common.documents import Document
-    from vouchers.acs.bulk import BulkOrder
+    from concurrent.futures import Executor
+
+    from vouchers.acs.bulk import BulkOrder, BulkReport
     from vouchers.acs.issuer import Issued
     from vouchers.acs.ledger import Ledger
     from vouchers.model import DeviceId
@@ -37,45 +47,18 @@ if TYPE_CHECKING:
 __all__ = ["issue"]
 
 
-def _print_failure(error: SpkgError | None, status: int, message: str) -> None:
-    """Print the last line of a bulk run that failed before it started."""
-    from vouchers.report import ISSUE
-
-    print_line({"schema": ISSUE, "event": "result", **failure_fields(error, status, message)})
-
-
-def _last_line(options: Mapping[str, Any]) -> FailureReporter | None:
-    """Return what prints the result of a failure; a bulk run always ends with a result line."""
-    return _print_failure if options.get("out_dir") is not None else None
-
-
-@command("issue", last_line=_last_line)
+@command("issue", last_line=bulk_result_line("issue", "out_dir"))
 @ISSUE_WHAT
-@KEY
-@UNFIT
-@VERIFY_VOUCHER
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["xml", "base64", "soap", "ndjson"]),
-    help="Write vouchers in this format.  [default: xml with -o, ndjson with --out-dir]",
-)
-@click.option(
-    "-o", "output", type=FILE, metavar="OUT", help="Write the voucher to OUT; - is standard output."
-)
-@click.option("--out-dir", type=FILE, metavar="DIR", help="Write vouchers into DIR, a new directory.")
+@SIGN_VOUCHER
+@voucher_format("vouchers", note="  [default: xml with -o, ndjson with --out-dir]")
+@voucher_output(required=False)
+@OUT_DIR
 @STRICT
 @JOBS
-@click.option(
-    "--cluster",
-    metavar="ADDRESS",
-    help="Sign on the workers of this Dask scheduler, with --key of their own machines.",
-)
+@CLUSTER
 @FORCE
 @NO_PROGRESS
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON, one object per line; the last one is the result."
-)
+@LINES_OF_JSON
 def issue(
     device_file: Path | None,
     devices: Path | None,
@@ -113,11 +96,11 @@ def issue(
     """
     from spkg.common.digests import Digest
     from vouchers.acs.bulk import BulkOrder
-    from vouchers.acs.ledger_tables import MAX_BATCH
     from vouchers.acs.templates import load_options
     from vouchers.acs.voucher_form import VoucherForm
     from vouchers.cli.worker_key import cluster_findings
     from vouchers.cpe.identity import identity_of
+    from vouchers.report import ISSUE
 
     if (device_file is None) == (devices is None):
         raise UsageError("expected either --device or --devices")
@@ -129,12 +112,10 @@ def issue(
         raise UsageError("-o - and --json exclude each other")
     if (ledger is None) == (serial is None) or (serial is not None and (batch or out_dir)):
         raise UsageError("expected either --ledger, or --serial for one voucher without --batch")
-    if cluster is not None and (jobs is not None or out_dir is None):
-        raise UsageError("--cluster excludes --jobs" if out_dir else "--cluster needs --out-dir")
+    check_cluster(cluster, jobs, out_dir)
     if new_ledger and ledger is None:
         raise UsageError("--new-ledger needs --ledger")
-    if batch is not None and not (0 < len(batch) <= MAX_BATCH and batch.isprintable()):
-        raise UsageError(f"--batch must have 1 to {MAX_BATCH} printable characters")
+    check_batch(batch)
     if output is not None and str(output) != "-":
         check_output(output, force=force)
         inputs = [("--device", device_file), ("--options", options_file), ("--ledger", Path(ledger or ""))]
@@ -151,10 +132,7 @@ def issue(
     found += issue_findings(templates, serial) + list_findings(devices)
     if cluster is not None:
         found += cluster_findings(cluster)
-    for finding in found:
-        warn(finding)
-    if strict:
-        refuse_findings(found)
+    tell_findings(found, strict=strict)
     books = None if ledger is None else open_ledger(ledger, found, create=new_ledger)
     device = None if device_file is None else identity_of(this_device(device_file))
     if out_dir is None:
@@ -171,12 +149,21 @@ def issue(
         templates=templates,
         batch=batch or new_batch(),
         form=VoucherForm(form or "ndjson"),
-        jobs=jobs or cores(),
         check=check,
     )
-    _issue_many(
-        many, out_dir, order, signer, books, found, cluster=cluster, no_progress=no_progress, as_json=as_json
+    run = BulkCommand(
+        schema=ISSUE,
+        verb="issuing",
+        unit="octets",
+        batch=order.batch,
+        directory=out_dir,
+        findings=found,
+        cluster=cluster,
+        jobs=jobs,
+        no_progress=no_progress,
+        as_json=as_json,
     )
+    _issue_many(many, order, signer, books, run)
 
 
 def _write_issued(
@@ -207,66 +194,22 @@ def _write_issued(
 
 def _issue_many(
     devices: "DeviceId | Path",
-    directory: Path,
     order: "BulkOrder",
     signer: "VoucherSigner",
     ledger: "AbstractContextManager[Ledger]",
-    findings: list[Finding],
-    *,
-    cluster: str | None,
-    no_progress: bool,
-    as_json: bool,
+    run: BulkCommand,
 ) -> None:
     """Issue a voucher to each of many devices."""
     from dataclasses import replace
 
-    from spkg.report.lines import progress_document
     from vouchers.acs.bulk import issue_bulk
-    from vouchers.report import ISSUE, bulk_document, bulk_lines
 
-    error: SpkgError | None = None
-    document: Document = {"schema": ISSUE, "event": "result", "batch": order.batch}
-    try:
-        with ExitStack() as stack:
-            total = devices.stat().st_size if isinstance(devices, Path) else 0
-            drawn: list[Callable[..., object] | None] = []
-            done = told = 0
+    def work(progress: RunProgress, executor: "Executor | None", jobs: int) -> "BulkReport":
+        progress.expect(devices.stat().st_size if isinstance(devices, Path) else 0)
+        return issue_bulk(
+            *(replace(order, jobs=jobs), devices, run.directory, signer, ledger),
+            progress=progress,
+            executor=executor,
+        )
 
-            def advance(octets: int) -> None:
-                nonlocal done, told
-                done += octets
-                if not drawn:  # drawing starts a thread; fork all processes before
-                    bar = progress_bar("issuing", total, wanted=not no_progress, slow=True)
-                    drawn.append(stack.enter_context(bar))
-                if drawn[0] is not None:
-                    drawn[0](octets)
-                if as_json and done - told >= total / 100:
-                    told = done
-                    print_line(progress_document(ISSUE, done, total))
-
-            workers = None
-            if cluster is not None:
-                from vouchers.acs.cluster import cluster_executor
-
-                workers = stack.enter_context(cluster_executor(cluster))
-                order = replace(order, jobs=workers.threads)
-            report = issue_bulk(order, devices, directory, signer, ledger, progress=advance, executor=workers)
-        document |= bulk_document(report, str(directory))
-        if report.rejected:
-            lines = amount(report.rejected, "line")
-            error = FormatError(
-                f"{lines} of the list got no voucher", hint=f"see {directory}/rejected.csv for the reasons"
-            )
-    except SpkgError as exc:
-        error = exc
-    except OSError as exc:
-        error = host_error(exc)
-    document["warnings"] = warning_documents(findings)
-    if error is not None:
-        document |= failure_fields(error, exit_status(error), str(error))
-    if as_json:
-        print_line(document)
-    elif error is None or "issued" in document:
-        print_lines(bulk_lines(report, str(directory), order.batch))
-    if error is not None:
-        raise DocumentedError(error) from error
+    run.carry_out(work, lambda count: f"{amount(count, 'line')} of the list got no voucher")

@@ -11,7 +11,8 @@ from spkg.cli.options import JSON
 from spkg.common.documents import json_text
 from spkg.common.printable import amount, printable
 from spkg.errors import UsageError
-from vouchers.cli.shared import LEDGER, existing_ledger, login_name
+from vouchers.cli.shared import existing_ledger, login_name
+from vouchers.cli.voucher_options import LEDGER
 
 __all__ = ["export_ledger", "init_ledger", "list_ledger", "migrate_ledger", "void_serials"]
 

@@ -9,7 +9,7 @@ from spkg.cli.app import command
 from spkg.cli.arguments import now
 from spkg.cli.console import hint, print_document, print_lines
 from spkg.cli.options import FILE, JSON, Time
-from vouchers.cli.shared import STORE
+from vouchers.cli.voucher_options import STORE
 
 __all__ = ["options"]
 

@@ -9,12 +9,20 @@ import click
 
 from spkg.cli.app import DocumentedError, command, exit_status, failure_fields
 from spkg.cli.arguments import check_output, now, spare_inputs
-from spkg.cli.console import hint, print_document, print_lines, warn
+from spkg.cli.console import hint, print_document, print_lines
 from spkg.cli.options import CERTIFICATE, FILE, FORCE, JSON, UNFIT
 from spkg.common.printable import amount
 from spkg.errors import FormatError, UsageError
 from spkg.report.lines import Tone, warning_documents
-from vouchers.cli.shared import ISSUE_WHAT, issue_findings, list_findings, open_ledger, this_device
+from vouchers.cli.shared import (
+    check_batch,
+    issue_findings,
+    list_findings,
+    open_ledger,
+    tell_findings,
+    this_device,
+)
+from vouchers.cli.voucher_options import ISSUE_WHAT
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -87,6 +95,7 @@ def prepare_voucher(
         raise UsageError("expected either --ledger, or --serial for one voucher without --batch")
     if new_ledger and ledger is None:
         raise UsageError("--new-ledger needs --ledger")
+    check_batch(batch)
     check_output(output, force=force)
     inputs = [
         ("--device", device_file),
@@ -105,8 +114,7 @@ def prepare_voucher(
         digest=Digest(digest),
     )
     found += [*chain_findings(leaf, others), *issue_findings(templates, serial), *list_findings(devices)]
-    for finding in found:
-        warn(finding)
+    tell_findings(found, strict=False)
     books = None if ledger is None else open_ledger(ledger, found, create=new_ledger)
     signer = unsigned_signer(leaf, tuple(others), Digest(digest))
     if device_file is not None:

@@ -1,43 +1,40 @@
 """``spkg voucher renew``."""
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from spkg.cli.app import DocumentedError, FailureReporter, command, exit_status, failure_fields, host_error
-from spkg.cli.arguments import cores, now
-from spkg.cli.console import hint, print_line, print_lines, print_text, progress_bar, warn
-from spkg.cli.options import FILE, JOBS, KEY, NO_PROGRESS, STRICT, UNFIT, VERIFY_VOUCHER
+from spkg.cli.app import command
+from spkg.cli.arguments import now
+from spkg.cli.console import hint, print_lines, print_text
+from spkg.cli.options import FILE, JOBS, NO_PROGRESS, STRICT
 from spkg.common.documents import json_text
-from spkg.common.findings import Finding, refuse_findings, warning_documents
 from spkg.common.printable import amount
-from spkg.errors import FormatError, SpkgError, UsageError
-from vouchers.cli.shared import LEDGER, existing_ledger, signing_checks
+from spkg.errors import UsageError
+from vouchers.cli.bulk_run import BulkCommand, RunProgress, bulk_result_line, check_cluster
+from vouchers.cli.shared import check_batch, existing_ledger, signing_checks, tell_findings
+from vouchers.cli.voucher_options import (
+    CLUSTER,
+    LEDGER,
+    OUT_DIR,
+    SIGN_VOUCHER,
+    VOUCHER_DIGEST,
+    voucher_format,
+)
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from vouchers.acs.bulk import BulkReport
     from vouchers.acs.renewals import RenewalOrder
     from vouchers.signature.sign import VoucherSigner
 
 __all__ = ["renew"]
 
 
-def _print_failure(error: SpkgError | None, status: int, message: str) -> None:
-    """Print the last line of a run that failed before it started."""
-    from vouchers.report import RENEW
-
-    print_line({"schema": RENEW, "event": "result", **failure_fields(error, status, message)})
-
-
-def _last_line(options: Mapping[str, Any]) -> FailureReporter | None:
-    """Return what prints the result of a failure; a batch always ends with a result line."""
-    return _print_failure if options.get("batch") is not None else None
-
-
-@command("renew", last_line=_last_line)
+@command("renew", last_line=bulk_result_line("renew", "batch"))
 @LEDGER
 @click.option(
     "--within", required=True, metavar="TIME", help="Renew what ends within this time, for example 30d."
@@ -50,27 +47,13 @@ def _last_line(options: Mapping[str, Any]) -> FailureReporter | None:
     help="Renew only the Options in this options file, by its durations.  [default: as before]",
 )
 @click.option("--batch", metavar="NAME", help="Issue renewals in this batch; run it again to complete it.")
-@KEY
-@UNFIT
-@VERIFY_VOUCHER
-@click.option(
-    "--digest",
-    type=click.Choice(["sha256", "sha1"]),
-    default="sha256",
-    show_default=True,
-    help="Sign with this digest; sha1 is the form of 2004.",
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["xml", "base64", "soap", "ndjson"]),
-    default="ndjson",
-    show_default=True,
-    help="Write vouchers in this format.",
-)
-@click.option("--out-dir", type=FILE, metavar="DIR", help="Write vouchers into DIR, a new directory.")
+@SIGN_VOUCHER
+@VOUCHER_DIGEST
+@voucher_format("vouchers", default="ndjson")
+@OUT_DIR
 @STRICT
 @JOBS
+@CLUSTER
 @NO_PROGRESS
 @click.option(
     "--json",
@@ -88,6 +71,7 @@ def renew(
     out_dir: Path | None,
     strict: bool,
     jobs: int | None,
+    cluster: str | None,
     no_progress: bool,
     as_json: bool,
     at: datetime | None,
@@ -116,38 +100,48 @@ def renew(
         raise UsageError(f"--within: expected a time such as 30d or 12h, got {within[:40]!r}")
     near = timedelta(seconds=seconds)
     if batch is None:
-        if out_dir is not None or options_file is not None or key["key"] is not None:
-            raise UsageError("--out-dir, --options and --key need --batch")
+        if out_dir is not None or options_file is not None or key["key"] is not None or cluster is not None:
+            raise UsageError("--out-dir, --options, --key and --cluster need --batch")
         _list(ledger, near, as_json=as_json)
         return
     if out_dir is None:
         raise UsageError("--batch needs --out-dir")
+    check_cluster(cluster, jobs, out_dir)
+    check_batch(batch)
     from spkg.common.digests import Digest
-    from vouchers.acs.ledger_tables import MAX_BATCH
     from vouchers.acs.renewals import RenewalOrder, check_renewal_options
     from vouchers.acs.templates import load_options
     from vouchers.acs.voucher_form import VoucherForm
+    from vouchers.cli.worker_key import cluster_findings
+    from vouchers.report import RENEW
 
-    if not (0 < len(batch) <= MAX_BATCH and batch.isprintable()):
-        raise UsageError(f"--batch must have 1 to {MAX_BATCH} printable characters")
     templates = () if options_file is None else load_options(options_file)
     check_renewal_options(templates)
     signer, check, found = signing_checks(
-        key, Digest(digest), trust, at, unsafe_unfit_certificate=unsafe_unfit_certificate
+        key,
+        Digest(digest),
+        trust,
+        at,
+        unsafe_unfit_certificate=unsafe_unfit_certificate,
+        on_workers=cluster is not None,
     )
-    for finding in found:
-        warn(finding)
-    if strict:
-        refuse_findings(found)
-    order = RenewalOrder(
-        templates=templates,
+    if cluster is not None:
+        found += cluster_findings(cluster)
+    tell_findings(found, strict=strict)
+    order = RenewalOrder(templates=templates, batch=batch, within=near, form=VoucherForm(form), check=check)
+    run = BulkCommand(
+        schema=RENEW,
+        verb="renewing",
+        unit="options",
         batch=batch,
-        within=near,
-        form=VoucherForm(form),
-        jobs=jobs or cores(),
-        check=check,
+        directory=out_dir,
+        findings=found,
+        cluster=cluster,
+        jobs=jobs,
+        no_progress=no_progress,
+        as_json=as_json,
     )
-    _issue(ledger, out_dir, order, signer, found, no_progress=no_progress, as_json=as_json)
+    _issue(ledger, order, signer, run)
 
 
 def _list(ledger: str, near: Any, *, as_json: bool) -> None:
@@ -170,53 +164,29 @@ def _list(ledger: str, near: Any, *, as_json: bool) -> None:
         print_text(f"{last or ''}]}}")
 
 
-def _issue(
-    ledger: str,
-    directory: Path,
-    order: "RenewalOrder",
-    signer: "VoucherSigner",
-    findings: list[Finding],
-    *,
-    no_progress: bool,
-    as_json: bool,
-) -> None:
+def _issue(ledger: str, order: "RenewalOrder", signer: "VoucherSigner", run: BulkCommand) -> None:
+    from dataclasses import replace
+
     from vouchers.acs.renewals import renew_bulk
-    from vouchers.report import RENEW, bulk_document, bulk_lines
 
-    error: SpkgError | None = None
-    document: dict[str, Any] = {"schema": RENEW, "event": "result", "batch": order.batch}
-    try:
-        with ExitStack() as stack:
-            drawn: list[Callable[..., object] | None] = []
+    estimated = 0
 
-            def advance(count: int) -> None:
-                if not drawn:  # drawing starts a thread; fork all processes before
-                    bar = progress_bar("renewing", 0, wanted=not no_progress, slow=True)
-                    drawn.append(stack.enter_context(bar))
-                if drawn[0] is not None:
-                    drawn[0](count)
+    def work(progress: RunProgress, executor: "Executor | None", jobs: int) -> "BulkReport":
+        nonlocal estimated
+        report = renew_bulk(
+            *(replace(order, jobs=jobs), run.directory, signer, existing_ledger(ledger), now()),
+            counted=progress.expect,
+            progress=progress,
+            executor=executor,
+        )
+        estimated = report.estimated
+        if estimated:
+            count = amount(estimated, "Option")
+            hint(f"{count} without a StartDate may end soon: see 'spkg voucher renew' without --batch")
+        return report
 
-            opened = stack.enter_context(existing_ledger(ledger))
-            report = renew_bulk(order, directory, signer, opened, now(), progress=advance)
-        document |= bulk_document(report, str(directory)) | {"estimated": report.estimated}
-        if report.rejected:
-            error = FormatError(
-                f"{amount(report.rejected, 'device')} got no renewal",
-                hint=f"see {directory}/rejected.csv for the reasons",
-            )
-    except SpkgError as exc:
-        error = exc
-    except OSError as exc:
-        error = host_error(exc)
-    document["warnings"] = warning_documents(findings)
-    if error is not None:
-        document |= failure_fields(error, exit_status(error), str(error))
-    if as_json:
-        print_line(document)
-    elif error is None or "issued" in document:
-        print_lines(bulk_lines(report, str(directory), order.batch))
-    if document.get("estimated"):
-        count = amount(document["estimated"], "Option")
-        hint(f"{count} without a StartDate may end soon: see 'spkg voucher renew' without --batch")
-    if error is not None:
-        raise DocumentedError(error) from error
+    run.carry_out(
+        work,
+        lambda count: f"{amount(count, 'device')} got no renewal",
+        lambda _: {"estimated": estimated},
+    )

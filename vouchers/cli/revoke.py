@@ -8,11 +8,17 @@ import click
 
 from spkg.cli.app import command
 from spkg.cli.arguments import check_output, key_files, spare_inputs
-from spkg.cli.console import print_document, print_lines, print_octets, warn
-from spkg.cli.options import FILE, FORCE, JSON, KEY, STRICT, UNFIT, VERIFY_VOUCHER
-from spkg.common.findings import refuse_findings
+from spkg.cli.console import print_document, print_lines, print_octets
+from spkg.cli.options import FORCE, JSON, STRICT
 from spkg.errors import UsageError
-from vouchers.cli.shared import LEDGER, existing_ledger, signing_checks
+from vouchers.cli.shared import existing_ledger, signing_checks, tell_findings
+from vouchers.cli.voucher_options import (
+    LEDGER,
+    SIGN_VOUCHER,
+    VOUCHER_DIGEST,
+    voucher_format,
+    voucher_output,
+)
 
 __all__ = ["revoke"]
 
@@ -27,32 +33,10 @@ __all__ = ["revoke"]
     metavar="OUI/CLASS/SERIAL",
     help="Revoke all that this device has; write % as %25 and / as %2F.",
 )
-@KEY
-@UNFIT
-@VERIFY_VOUCHER
-@click.option(
-    "--digest",
-    type=click.Choice(["sha256", "sha1"]),
-    default="sha256",
-    show_default=True,
-    help="Sign with this digest; sha1 is the form of 2004.",
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["xml", "base64", "soap", "ndjson"]),
-    default="xml",
-    show_default=True,
-    help="Write the voucher in this format.",
-)
-@click.option(
-    "-o",
-    "output",
-    type=FILE,
-    required=True,
-    metavar="OUT",
-    help="Write the voucher to OUT; - is standard output.",
-)
+@SIGN_VOUCHER
+@VOUCHER_DIGEST
+@voucher_format("the voucher", default="xml")
+@voucher_output(required=True)
 @click.option(
     "--actor", metavar="NAME", help="Write this into the journal as who did it.  [default: login name]"
 )
@@ -106,10 +90,7 @@ def revoke(
     signer, check, found = signing_checks(
         key, Digest(digest), trust, at, unsafe_unfit_certificate=unsafe_unfit_certificate
     )
-    for finding in found:
-        warn(finding)
-    if strict:
-        refuse_findings(found)
+    tell_findings(found, strict=strict)
     with existing_ledger(ledger, actor) as opened, revoking(opened, signer, what) as issued:
         if check is not None:
             check.check(issued.octets)

@@ -10,7 +10,8 @@ from spkg.cli.app import command
 from spkg.cli.arguments import read_input
 from spkg.cli.console import hint, print_octets
 from spkg.cli.options import FILE
-from vouchers.cli.shared import STORE, VOUCHER_TRUST, read_verifier, this_device
+from vouchers.cli.shared import read_verifier, this_device
+from vouchers.cli.voucher_options import STORE, VOUCHER_TRUST
 
 __all__ = ["rpc"]
 

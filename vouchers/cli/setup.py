@@ -7,7 +7,7 @@ import click
 from spkg.cli.app import command
 from spkg.cli.console import print_text
 from spkg.common.printable import printable
-from vouchers.cli.shared import STORE
+from vouchers.cli.voucher_options import STORE
 
 __all__ = ["setup"]
 

@@ -8,15 +8,12 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
 from spkg.cli.arguments import about, now, package_source, read_input
 from spkg.cli.console import hint, warn
-from spkg.cli.options import FILE, no_stream, options, trust_options
 from spkg.cli.trust import read_trust
-from spkg.common.findings import Finding
+from spkg.common.findings import Finding, refuse_findings
 from spkg.common.printable import printable
-from spkg.errors import FormatError
+from spkg.errors import FormatError, UsageError
 
 if TYPE_CHECKING:
     from spkg.cli.trust import TrustOptions
@@ -31,10 +28,8 @@ if TYPE_CHECKING:
     from vouchers.signature.verify import Verifier
 
 __all__ = [
-    "ISSUE_WHAT",
-    "LEDGER",
-    "STORE",
-    "VOUCHER_TRUST",
+    "VOUCHER_DIGESTS",
+    "check_batch",
     "existing_ledger",
     "issue_findings",
     "issuing",
@@ -47,70 +42,12 @@ __all__ = [
     "read_voucher_files",
     "read_voucher_trust",
     "signing_checks",
+    "tell_findings",
     "this_device",
 ]
 
-
 VOUCHER_DIGESTS: Final = "sha256"
-VOUCHER_TRUST = trust_options(
-    VOUCHER_DIGESTS, "codeSigning, emailProtection and documentSigning", unsigned=False
-)
-ISSUE_WHAT = options(
-    click.option(
-        "--device", "device_file", type=FILE, metavar="FILE", help="Issue to the device in this device file."
-    ),
-    click.option(
-        "--devices",
-        type=FILE,
-        metavar="LIST",
-        help="Issue to each device in LIST: CSV or JSON lines, also as GenieACS exports them.",
-    ),
-    click.option(
-        "--options",
-        "options_file",
-        required=True,
-        type=FILE,
-        metavar="FILE",
-        help="Issue the Options in this options file.",
-    ),
-    click.option(
-        "--digest",
-        type=click.Choice(["sha256", "sha1"]),
-        default="sha256",
-        show_default=True,
-        help="Sign with this digest; sha1 is the form of 2004.",
-    ),
-    click.option(
-        "--ledger", metavar="URL", help="Take serial numbers from an SQLite file or postgresql://host/name."
-    ),
-    click.option("--new-ledger", is_flag=True, help="Create the ledger if it does not exist."),
-    click.option(
-        "--serial",
-        type=click.IntRange(1, 0xFFFFFFFF),
-        metavar="N",
-        help="Number the Options from N, without a ledger.",
-    ),
-    click.option(
-        "--batch",
-        metavar="NAME",
-        help="Issue one voucher per device in this batch; run it again to complete it.",
-    ),
-)
-"""The options that say which vouchers to issue, and where their serial numbers come from."""
-STORE = click.option(
-    "--store",
-    required=True,
-    type=FILE,
-    callback=no_stream,
-    metavar="DB",
-    help="Use DB as the store of the device's Options.",
-)
-LEDGER = click.option(
-    "--ledger",
-    required=True,
-    metavar="URL",
-    help="Use this ledger: an SQLite file or postgresql://host/name.",
-)
+"""The digests of vouchers that are accepted unless others are asked for."""
 
 
 def read_verifier(**trust: Any) -> "tuple[Verifier, datetime | None]":
@@ -254,6 +191,23 @@ def signing_checks(
     found += chain_findings(signatory.certificate, signatory.chain, policy)
     check = None if policy is None else VoucherCheck(Verifier(policy), at or now())
     return VoucherSigner(signatory, digest), check, found
+
+
+def tell_findings(findings: "Iterable[Finding]", *, strict: bool) -> None:
+    """Warn of what may be wrong, and refuse it where that is asked for."""
+    some = [*findings]
+    for finding in some:
+        warn(finding)
+    if strict:
+        refuse_findings(some)
+
+
+def check_batch(name: str | None) -> None:
+    """Make sure that a batch has a name that the ledger can keep."""
+    from vouchers.acs.ledger_tables import MAX_BATCH
+
+    if name is not None and not (0 < len(name) <= MAX_BATCH and name.isprintable()):
+        raise UsageError(f"--batch must have 1 to {MAX_BATCH} printable characters")
 
 
 def existing_ledger(url: str, actor: str | None = None) -> "Ledger":

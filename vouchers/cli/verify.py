@@ -11,7 +11,8 @@ from spkg.cli.arguments import about
 from spkg.cli.console import print_document, print_lines
 from spkg.cli.options import EXPLAIN, FILE, JSON
 from spkg.errors import SpkgError
-from vouchers.cli.shared import VOUCHER_TRUST, read_voucher_file, read_voucher_trust, this_device
+from vouchers.cli.shared import read_voucher_file, read_voucher_trust, this_device
+from vouchers.cli.voucher_options import VOUCHER_TRUST
 
 if TYPE_CHECKING:
     from spkg.common.findings import Finding

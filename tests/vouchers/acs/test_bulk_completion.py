@@ -32,7 +32,7 @@ from vouchers.acs.ledger import Ledger
 from vouchers.acs.ledger_audit import audit_ledger
 from vouchers.acs.ledger_entry import SerialState
 from vouchers.acs.ledger_wants import Want
-from vouchers.acs.serial_log import SerialLog
+from vouchers.acs.serial_log import SERIALS_AT_ONCE, SerialLog
 from vouchers.acs.templates import Template, load_options
 from vouchers.signature.sign import VoucherSigner
 
@@ -163,3 +163,14 @@ def test_an_unconfirmed_output_beside_an_unfinished_one_is_no_dead_end() -> None
         assert not Path("out.part").exists()
         assert {state for *_, state in states()} == {"issued"}
         Path("out/.unfinished").touch()
+
+
+def test_a_log_of_serial_numbers_keeps_millions_in_their_order() -> None:
+    numbers = [*range(3 * SERIALS_AT_ONCE, 0, -1), 1 << 32]
+
+    with SerialLog() as log:
+        log.add(iter(numbers[:5]))
+        log.add(numbers[5:])
+
+        assert len(log) == len(numbers)
+        assert [*log] == numbers

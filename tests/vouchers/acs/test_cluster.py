@@ -7,15 +7,20 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from spkg.common.times import write_time
 from spkg.errors import HostError
 from tests.support.acs_files import (
     ISSUE,
+    KEY,
+    LEDGER,
     MANY,
+    OPTIONS,
     PATIENCE,
     assert_issued,
     entries,
@@ -99,6 +104,20 @@ def test_a_local_cluster_writes_what_one_process_writes(inside: str) -> None:
 
     assert (result.exit_code, result.stdout, result.stderr) == (0, "out: 3 vouchers, batch may\n", "")
     assert_issued(3)
+
+
+def test_a_local_cluster_renews_what_ends_soon(inside: str) -> None:
+    soon = write_time(now() - timedelta(days=10))
+    Path("options.toml").write_text(OPTIONS.replace("2026-05-01T00:00:00Z", soon).replace("Months", "Days"))
+    assert run(*MANY, "--out-dir", "out").exit_code == 0
+    renew = ("voucher", "renew", *LEDGER, *KEY, "--within", "30d", "--batch", "next", "--out-dir", "next")
+
+    result = run(*renew, "--no-progress", "--cluster", inside)
+
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "next: 3 vouchers, batch next\n", "")
+    assert [(one.serial, one.renews, one.state.value) for one in entries()][-3:] == [
+        *((7, 1, "issued"), (8, 3, "issued"), (9, 5, "issued")),
+    ]
 
 
 def test_a_worker_without_the_key_is_named(inside: str) -> None:

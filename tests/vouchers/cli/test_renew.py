@@ -99,7 +99,9 @@ def test_renewals_are_issued_in_a_batch() -> None:
 
     result = run(*BATCH, "--format", "xml", "--out-dir", "renewed", "--json")
 
-    assert (result.exit_code, json.loads(result.stdout)) == (
+    progress, last = map(json.loads, result.stdout.splitlines())
+    assert progress == {"schema": "spkg.voucher.renew/1", "event": "progress", "options": 2, "total": 2}
+    assert (result.exit_code, last) == (
         0,
         {
             "schema": "spkg.voucher.renew/1",
@@ -236,7 +238,15 @@ def test_a_revocation_goes_to_standard_output() -> None:
             ("voucher", "renew", *LEDGER, "--within", "30"),
             *(2, "--within: expected a time such as 30d or 12h, got '30'", None),
         ),
-        ((*RENEW, "--out-dir", "x"), 2, "--out-dir, --options and --key need --batch", None),
+        ((*RENEW, "--out-dir", "x"), 2, "--out-dir, --options, --key and --cluster need --batch", None),
+        (
+            (*RENEW, "--cluster", "tls://x:1"),
+            *(2, "--out-dir, --options, --key and --cluster need --batch", None),
+        ),
+        (
+            (*BATCH, "--cluster", "tls://x:1", "--out-dir", "x"),
+            *(2, "--cluster excludes --jobs", None),
+        ),
         (BATCH, 2, "--batch needs --out-dir", None),
         (
             (*RENEW, *KEY, "--batch", "a\nb", "--out-dir", "x"),

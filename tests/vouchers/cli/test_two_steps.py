@@ -259,6 +259,10 @@ def test_a_request_of_a_signer_with_another_kind_of_key_is_refused() -> None:
             "expected either --ledger, or --serial for one voucher without --batch",
         ),
         (
+            (*MANY[1:-1], "a\nb", "-o", "r"),
+            "--batch must have 1 to 128 printable characters",
+        ),
+        (
             ("attach", "r", "--signature", "s"),
             "expected --signature and -o for one voucher, or --signatures and --out-dir",
         ),
