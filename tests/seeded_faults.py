@@ -1086,7 +1086,7 @@ FAULTS: Final = (
     ),
     _fault(
         "a PIN on the command line",
-        '        if name == "pin-value":\n',
+        '        if name.lower() == "pin-value":\n',
         '        if name == "pin-values":\n',
         "test_a_uri_that_names_no_key_is_refused",
     ),

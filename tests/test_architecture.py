@@ -103,7 +103,7 @@ ONLY_IN = {
         "spkg/agent/transport.py",
         "vouchers/service/server.py",
     ),
-    "asyncio": ("spkg/agent/", "vouchers/service/"),
+    "asyncio": ("spkg/agent/", "vouchers/service/", "vouchers/acs/cluster.py"),
     "h11": ("spkg/agent/listener.py", "vouchers/service/http_protocol.py"),
     "starlette": ("vouchers/service/",),
     "uvicorn": ("vouchers/service/http_protocol.py", "vouchers/service/server.py"),

@@ -11,7 +11,7 @@ __all__ = ["SerialLog"]
 
 SERIALS_IN_MEMORY: Final = 1 << 16
 """How many bytes are kept in memory."""
-SERIALS_AT_ONCE: Final = 1 << 13
+NUMBERS_AT_ONCE: Final = 1 << 13
 """How many numbers are written at a time."""
 
 
@@ -37,7 +37,7 @@ class SerialLog:
             OSError: There is no room for them.
         """
         left = iter(serials)
-        while some := array("Q", islice(left, SERIALS_AT_ONCE)):
+        while some := array("Q", islice(left, NUMBERS_AT_ONCE)):
             self._file.write(some.tobytes())
             self._count += len(some)
 

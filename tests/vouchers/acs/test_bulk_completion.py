@@ -32,7 +32,7 @@ from vouchers.acs.ledger import Ledger
 from vouchers.acs.ledger_audit import audit_ledger
 from vouchers.acs.ledger_entry import SerialState
 from vouchers.acs.ledger_wants import Want
-from vouchers.acs.serial_log import SERIALS_AT_ONCE, SerialLog
+from vouchers.acs.serial_log import NUMBERS_AT_ONCE, SerialLog
 from vouchers.acs.templates import Template, load_options
 from vouchers.signature.sign import VoucherSigner
 
@@ -166,7 +166,7 @@ def test_an_unconfirmed_output_beside_an_unfinished_one_is_no_dead_end() -> None
 
 
 def test_a_log_of_serial_numbers_keeps_millions_in_their_order() -> None:
-    numbers = [*range(3 * SERIALS_AT_ONCE, 0, -1), 1 << 32]
+    numbers = [*range(3 * NUMBERS_AT_ONCE, 0, -1), 1 << 32]
 
     with SerialLog() as log:
         log.add(iter(numbers[:5]))
