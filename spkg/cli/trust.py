@@ -124,6 +124,8 @@ def _given_values(
             values["digests"] = frozenset(Digest(name.strip()) for name in digests.split(","))
         except ValueError as exc:
             raise UsageError(f"--digests takes sha1, sha256 or both, not {digests!r}") from exc
+    if not all(name.strip() for name in signers):
+        raise UsageError("--signer takes a name, not an empty one")
     if signers:
         values["signers"] = frozenset(signers)
     if required_signers is not None:

@@ -80,7 +80,13 @@ def weaknesses(policy: Policy, at: datetime) -> list[Finding]:
         policy: The policy.
         at: Now.
     """
-    found = (*_anchor_weaknesses(policy, at), *_rule_weaknesses(policy), *_list_weaknesses(policy, at))
+    then = policy.moment(at) or at
+    found = (
+        *_anchor_weaknesses(policy, then),
+        *_rule_weaknesses(policy),
+        *_clock_weaknesses(policy, at),
+        *_list_weaknesses(policy, then),
+    )
     return [Finding(code="weak-policy", message=message) for message in found]
 
 
@@ -93,7 +99,12 @@ def _anchor_weaknesses(policy: Policy, at: datetime) -> Iterator[str]:
         )
     for anchor in policy.anchors:
         key, name = anchor.public_key(), subject_of(anchor)
-        if isinstance(key, rsa.RSAPublicKey) and key.key_size < STRONG_RSA_BITS:
+        if isinstance(key, rsa.RSAPublicKey) and key.key_size < policy.minimum_rsa_bits:
+            yield (
+                f"the anchor {name} has an RSA key of {key.key_size} bits, less than minimum-rsa-bits: "
+                "nothing below it is accepted"
+            )
+        elif isinstance(key, rsa.RSAPublicKey) and key.key_size < STRONG_RSA_BITS:
             yield f"the anchor {name} has an RSA key of {key.key_size} bits; use {STRONG_RSA_BITS} or more"
         end = anchor.not_valid_after_utc
         if policy.clock is ClockRule.OFF:
@@ -121,10 +132,16 @@ def _rule_weaknesses(policy: Policy) -> Iterator[str]:
             f"{amount(policy.required_signers, 'signature')} are required of "
             f"{amount(len(policy.signers), 'accepted signer')}: a name must stand for several keys"
         )
+
+
+def _clock_weaknesses(policy: Policy, at: datetime) -> Iterator[str]:
     if policy.clock is ClockRule.OFF:
         yield "dates are not checked: expired certificates and old revocation lists are accepted for ever"
     if policy.clock is ClockRule.SIGNING_TIME:
         yield "the signer states the time: a stolen key whose certificate expired signs with an old date"
+    if policy.clock is not ClockRule.OFF and policy.not_before is not None and policy.not_before > at:
+        floor = write_time(policy.not_before)
+        yield f"'not-before' is still to come, {floor}: until then, every clock counts as it"
     if policy.grace > LONG_GRACE:
         yield f"certificates are accepted for {_span(policy.grace)} after their end"
 
@@ -133,6 +150,8 @@ def _list_weaknesses(policy: Policy, at: datetime) -> Iterator[str]:
     rule = policy.revocation_rule
     if rule is RevocationRule.OFF:
         yield "revocation is not checked: a stolen key is trusted until its certificate ends"
+        if policy.crls:
+            yield f"the {amount(len(policy.crls), 'revocation list')} at hand will not be looked at"
         return
     if not policy.crls:
         if rule is RevocationRule.IF_PRESENT:

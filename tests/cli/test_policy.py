@@ -106,6 +106,13 @@ def test_a_policy_that_is_none_is_3(text: str, line: str) -> None:
         assert result.stderr.splitlines()[0].startswith(f"spkg: error: {line}")
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_a_signer_without_a_name_is_2(name: str) -> None:
+    result = run("verify", "p.spkg", *TRUST, "--signer", name)
+
+    assert (result.exit_code, result.stderr) == (2, "spkg: error: --signer takes a name, not an empty one\n")
+
+
 def test_a_policy_does_not_come_from_standard_input() -> None:
     for result in (run("verify", "p.spkg", "--policy", "-"), run("policy", "check", "-")):
         assert result.exit_code == 2

@@ -250,10 +250,32 @@ def test_a_strong_policy_has_no_weakness() -> None:
             ),
         ),
         (
-            {"anchors": (root().certificate, authority("Small", with_key="small").certificate)},
+            {
+                "anchors": (root().certificate, authority("Small", with_key="small").certificate),
+                "minimum_rsa_bits": 1024,
+            },
             AT,
             "the anchor CN=Small has an RSA key of 1024 bits; use 2048 or more",
         ),
+        (
+            {"anchors": (root().certificate, authority("Small", with_key="small").certificate)},
+            AT,
+            (
+                "the anchor CN=Small has an RSA key of 1024 bits, less than minimum-rsa-bits: "
+                "nothing below it is accepted"
+            ),
+        ),
+        (
+            {"not_before": AT.replace(year=2050)},
+            AT,
+            "the anchor CN=Test Root expired on 2049-06-01T12:00:00Z: nothing below it is accepted now",
+        ),
+        (
+            {"not_before": AT + timedelta(seconds=1)},
+            AT,
+            "'not-before' is still to come, 2026-06-01T12:00:01Z: until then, every clock counts as it",
+        ),
+        ({"revocation": RevocationRule.OFF}, AT, "the 1 revocation list at hand will not be looked at"),
         (
             {},
             AT.replace(year=2050),
