@@ -31,7 +31,7 @@ DOWNLOAD = (
 
 def profile(**stated: Any) -> FleetProfile:
     """Return a profile whose devices wait for nothing longer than a test does."""
-    return FleetProfile(**{"interval": 60.0, "at_once": True, "timeout": 5.0, "reboot": 0.0, **stated})
+    return FleetProfile(**{"interval": 86_400.0, "at_once": True, "timeout": 5.0, "reboot": 0.0, **stated})
 
 
 def outside(
