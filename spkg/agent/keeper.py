@@ -19,7 +19,12 @@ from typing import Any, Final, Protocol
 
 from spkg.agent.fetch_work import fetch_work
 from spkg.agent.keeper_settings import InstallTarget, KeeperSettings
-from spkg.agent.transfer_process import SECRET_DESCRIPTOR, TransferProcess
+from spkg.agent.transfer_process import (
+    NAME_DESCRIPTOR,
+    SECRET_DESCRIPTOR,
+    URL_DESCRIPTOR,
+    TransferProcess,
+)
 from spkg.agent.upload_work import upload_work
 from spkg.common.documents import Document
 from spkg.common.json_input import read_json
@@ -251,12 +256,14 @@ class _Keeper:
             f"--report={self._transfer.report}",
             f"--command-key={_text(order, 'command_key', LONGEST_KEY)}",
             *([f"--size={size}"] if size else []),
-            *([] if username is None else [f"--username={username}", f"--password-fd={SECRET_DESCRIPTOR}"]),
+            f"--url-fd={URL_DESCRIPTOR}",
             *target.options,
-            "--",
-            location.url,
         ]
-        self._transfer.start(token, command, self._settings.environment, secret)
+        lines = {URL_DESCRIPTOR: location.url.encode()}
+        if username is not None and secret is not None:
+            command += [f"--username-fd={NAME_DESCRIPTOR}", f"--password-fd={SECRET_DESCRIPTOR}"]
+            lines |= {NAME_DESCRIPTOR: username.encode(), SECRET_DESCRIPTOR: secret}
+        self._transfer.start(token, command, self._settings.environment, lines)
         self._unreported = True
         return {}
 

@@ -18,12 +18,24 @@ from spkg.common.child_process import fork
 from spkg.common.documents import Document
 from spkg.common.stop_signals import STOP_SIGNALS
 
-__all__ = ["LOCK_DESCRIPTOR", "MAX_OUTPUT", "SECRET_DESCRIPTOR", "ProcessEnd", "TransferProcess"]
+__all__ = [
+    "LOCK_DESCRIPTOR",
+    "MAX_OUTPUT",
+    "NAME_DESCRIPTOR",
+    "SECRET_DESCRIPTOR",
+    "URL_DESCRIPTOR",
+    "ProcessEnd",
+    "TransferProcess",
+]
 
 SECRET_DESCRIPTOR: Final = 3
 """Where the process reads a password."""
 LOCK_DESCRIPTOR: Final = 4
 """What the process holds for as long as it, or a process that it made, runs."""
+URL_DESCRIPTOR: Final = 5
+"""Where the process reads a URL, whose query may be a secret."""
+NAME_DESCRIPTOR: Final = 6
+"""Where the process reads the name that it logs in with, which may say who the subscriber is."""
 MAX_OUTPUT: Final = 1 << 18
 """How long a file with output may become, in bytes; then it begins again."""
 MAX_REPORT: Final = 1 << 26
@@ -91,9 +103,9 @@ class TransferProcess:
         return self._is_held()  # if it was killed, what it made may still complete its work
 
     def start(
-        self, token: str, command: Sequence[str], environment: Mapping[str, str], secret: bytes | None
+        self, token: str, command: Sequence[str], environment: Mapping[str, str], lines: Mapping[int, bytes]
     ) -> None:
-        """Start a program; it finds the *secret* at :data:`SECRET_DESCRIPTOR`.
+        """Start a program; it finds each of the *lines* at its descriptor, where no other user sees it.
 
         Raises:
             OSError: It can't be started.
@@ -108,10 +120,10 @@ class TransferProcess:
                 (os.POSIX_SPAWN_DUP2, errors, 2),
                 (os.POSIX_SPAWN_DUP2, lock, LOCK_DESCRIPTOR),
             ]
-            if secret is not None:
-                reading = _pipe_with(secret)
+            for number, line in lines.items():
+                reading = _pipe_with(line)
                 descriptors.append(reading)
-                actions.append((os.POSIX_SPAWN_DUP2, reading, SECRET_DESCRIPTOR))
+                actions.append((os.POSIX_SPAWN_DUP2, reading, number))
             self._pid = os.posix_spawnp(
                 command[0],
                 [*command],
@@ -245,12 +257,12 @@ def _above(descriptor: int) -> int:
         os.close(descriptor)
 
 
-def _pipe_with(secret: bytes) -> int:
+def _pipe_with(line: bytes) -> int:
     """Return a descriptor at which a line can be read once."""
     reading, writing = os.pipe()
     try:
         os.set_blocking(writing, False)
-        os.write(writing, secret + b"\n")  # the kernel keeps it: it is shorter than a pipe
+        os.write(writing, line + b"\n")  # the kernel keeps it: it is shorter than a pipe
     finally:
         os.close(writing)
     return _above(reading)

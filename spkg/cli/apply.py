@@ -24,7 +24,6 @@ from spkg.cli.arguments import (
     cores,
     device_of,
     key_files,
-    login,
     read_timeouts,
     spare_inputs,
     standard_input,
@@ -43,6 +42,7 @@ from spkg.cli.options import (
     at_most_characters,
     timeout_options,
 )
+from spkg.cli.server_login import login, url_of
 from spkg.cli.trust import read_trust
 from spkg.common.documents import json_text
 from spkg.common.stop_signals import hold_stop_signals
@@ -77,7 +77,7 @@ def _print_failure(error: SpkgError | None, status: int, message: str) -> None:
 
 
 @command("apply", last_line=lambda _options: _print_failure)
-@click.argument("source", metavar="SOURCE")
+@click.argument("source", metavar="[SOURCE]", required=False)
 @ROOT
 @TRUST
 @click.option(
@@ -136,7 +136,7 @@ def _print_failure(error: SpkgError | None, status: int, message: str) -> None:
     "--json", "as_json", is_flag=True, help="Print one JSON object per line; the last one is the result."
 )
 def apply(
-    source: str,
+    source: str | None,
     root: Path,
     at: datetime | None,
     no_clock: bool,
@@ -155,6 +155,7 @@ def apply(
     jobs: int | None,
     no_progress: bool,
     as_json: bool,
+    url_fd: int | None,
     **rest: Any,
 ) -> None:
     """Install the package SOURCE in a root, all or nothing.
@@ -178,6 +179,7 @@ def apply(
     from spkg.verify.payload import ArrivingPayload
     from spkg.verify.signatures import verify_package
 
+    source = url_of(source, url_fd, name="SOURCE")
     wishes = {name: rest.pop(name) for name in WISHES}
     server = {name: rest.pop(name) for name in TRANSFER}
     start = timestamp(no_clock=no_clock)

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from spkg.common.boots import Boot
     from spkg.device import Device
     from spkg.download.timeouts import Timeouts
-    from spkg.download.url import Login
     from spkg.trust.dsse import DsseEnvelope
     from spkg.trust.keys import KeyAccess
     from spkg.trust.signers import Identity
 
 __all__ = [
+    "MAX_SECRET",
     "about",
     "boot_of",
     "check_output",
@@ -32,12 +32,12 @@ __all__ = [
     "given_options",
     "key_files",
     "key_inputs",
-    "login",
     "now",
     "package_source",
     "read_attestation",
     "read_identity",
     "read_input",
+    "read_secret",
     "read_timeouts",
     "secret",
     "spare_inputs",
@@ -116,10 +116,10 @@ def secret(
     if path is not None:
         with path.open("rb") as file:
             return file.readline(MAX_SECRET).rstrip(b"\r\n")
-    return None if descriptor is None else _read_secret(option, descriptor)
+    return None if descriptor is None else read_secret(option, descriptor)
 
 
-def _read_secret(option: str, descriptor: int) -> bytes:
+def read_secret(option: str, descriptor: int) -> bytes:
     """Return the first line of a descriptor, which is then closed, so that no other process has it."""
     octets = b""
     try:
@@ -269,58 +269,3 @@ def read_input(name: Path, most: int) -> bytes:
     source = package_source(name)
     with source.open("rb") if isinstance(source, Path) else source as file:
         return file.read(most + 1)
-
-
-def login(
-    *,
-    username: str | None,
-    password_env: str | None,
-    password_file: Path | None,
-    password_fd: int | None,
-    unsafe_basic: bool,
-    ca_bundle: Path | None,
-    client_cert: Path | None,
-    client_key: Path | None,
-    client_key_password_env: str | None,
-    client_key_password_file: Path | None,
-    header_file: Path | None,
-    proxy: str | None,
-    no_clock: bool,
-    source: str,
-) -> "Login":
-    """Return the login for a file server."""
-    from spkg.download.request_headers import load_headers
-    from spkg.download.url import Location, Login
-
-    # Credentials in a URL are the first thing to complain about.
-    location = None if source == "-" else Location.parse(source)
-    passwords = (password_env, password_file, password_fd)
-    if username is None and any(one is not None for one in passwords):
-        raise UsageError("a password needs --username")
-    if location is None and password_fd == 0:
-        raise UsageError("standard input can't be both the package and the password")
-    password = secret("--password", *passwords)
-    if location is not None:
-        if username is not None and password is None:
-            raise UsageError("--username needs --password-env, --password-file or --password-fd")
-        if password is not None and not {*b"\r\n\0"}.isdisjoint(password):
-            raise UsageError("the password must not contain line breaks or NUL")
-        if username is not None and not username.isprintable():
-            raise UsageError("--username must not contain control characters")
-    found = Login(
-        username=username,
-        password=password or b"",
-        unsafe_basic=unsafe_basic,
-        ca_bundle=ca_bundle,
-        no_clock=no_clock,
-        client_cert=client_cert,
-        client_key=client_key,
-        client_key_password=secret(
-            "--client-key-password", client_key_password_env, client_key_password_file
-        ),
-        headers=() if header_file is None else load_headers(header_file),
-        proxy=proxy,
-    )
-    if location is not None:
-        found.check_use(location)
-    return found

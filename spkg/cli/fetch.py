@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from spkg.cli.app import command
-from spkg.cli.arguments import check_output, key_files, login, read_timeouts, spare_inputs
+from spkg.cli.arguments import check_output, key_files, read_timeouts, spare_inputs
 from spkg.cli.console import hint, print_document, print_lines, progress_bar, warn
 from spkg.cli.options import (
     FILE,
@@ -20,6 +20,7 @@ from spkg.cli.options import (
     TRUST,
     timeout_options,
 )
+from spkg.cli.server_login import login, url_of
 from spkg.cli.trust import read_trust
 from spkg.errors import UsageError
 
@@ -27,7 +28,7 @@ __all__ = ["fetch"]
 
 
 @command("fetch")
-@click.argument("url", metavar="URL")
+@click.argument("url", metavar="[URL]", required=False)
 @click.option("-o", "--output", required=True, type=FILE, metavar="FILE", help="Write the package to FILE.")
 @FORCE
 @TRUST
@@ -36,7 +37,7 @@ __all__ = ["fetch"]
 @NO_PROGRESS
 @JSON
 def fetch(
-    url: str,
+    url: str | None,
     output: Path,
     force: bool,
     at: datetime | None,
@@ -46,6 +47,7 @@ def fetch(
     size: int,
     no_progress: bool,
     as_json: bool,
+    url_fd: int | None,
     **rest: Any,
 ) -> None:
     """Download the package at URL and verify it.
@@ -69,6 +71,7 @@ def fetch(
     from spkg.report.lines import NO_DATES
     from spkg.verify.signatures import verify_package
 
+    url = url_of(url, url_fd, name="URL")
     if not is_url(url):
         raise UsageError(f"{url!r} is not a URL", hint="'spkg verify' verifies a file")
     server = {name: rest.pop(name) for name in TRANSFER}

@@ -310,7 +310,19 @@ SIGNING_TIME = click.option(
 
 
 TRANSFER_OPTIONS = options(
+    click.option(
+        "--url-fd",
+        type=click.IntRange(0, MAX_DESCRIPTOR),
+        metavar="N",
+        help="Read the URL, instead of an argument, from the first line of file descriptor N.",
+    ),
     click.option("--username", metavar="NAME", help="Log in to the server as NAME."),
+    click.option(
+        "--username-fd",
+        type=click.IntRange(0, MAX_DESCRIPTOR),
+        metavar="N",
+        help="Read the name from the first line of file descriptor N.",
+    ),
     click.option(
         "--password-env", metavar="VARIABLE", help="Read the password from this environment variable."
     ),
@@ -395,6 +407,7 @@ ROOT = click.option("--root", required=True, type=FILE, metavar="DIR", help="Use
 
 TRANSFER: Final = (
     "username",
+    "username_fd",
     "password_env",
     "password_file",
     "password_fd",

@@ -54,13 +54,6 @@ def url(script: Script) -> Iterator[str]:
         yield f"{place}/p.spkg"
 
 
-def wait_until_in(place: str, process: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while place not in Path(f"/proc/{process}/cmdline").read_text().replace("\0", " "):
-        assert time.monotonic() < deadline, f"no process has {place}"
-        time.sleep(0.02)
-
-
 def transfer_pid() -> int:
     """Return the process of the transfer, once it is noted."""
     deadline = time.monotonic() + PATIENCE
@@ -89,26 +82,30 @@ def test_a_package_is_applied_and_its_record_has_the_command_key(url: str) -> No
 SPY = """#!/bin/sh
 printf '%s\\n' "$@" > argv
 env > environment
-cat <&3 > secret
+for number in 3 5 6; do
+    cat <&$number > lines.$number
+done
 for word; do
     case $word in --report=*) echo '{"exit": 0, "status": "spied"}' > "${word#--report=}" ;; esac
 done
 """
 
 
-def test_a_password_is_neither_an_argument_nor_a_variable() -> None:
+def test_url_name_and_password_are_neither_arguments_nor_variables() -> None:
     Path("spy").write_text(SPY)
     Path("spy").chmod(0o755)
 
     with keeping(keeper_config(program=("./spy",))) as keeper:
         order = {**DOWNLOAD, "username": "-bob", "password": "open sesame", "size": 7}
-        keeper.start_apply(**order, url="http://127.0.0.1/p?a=b")
+        keeper.start_apply(**order, url="http://127.0.0.1/p?token=b")
         news = over(keeper)
 
     assert news.result is not None
     assert news.result["status"] == "spied"
-    assert Path("secret").read_text() == "open sesame\n"
-    assert "sesame" not in Path("environment").read_text()
+    lines = [Path(f"lines.{number}").read_text() for number in (3, 5, 6)]
+    assert lines == ["open sesame\n", "http://127.0.0.1/p?token=b\n", "-bob\n"]
+    for each in ("sesame", "token", "bob"):
+        assert each not in Path("environment").read_text()
     assert Path("argv").read_text().splitlines() == [
         "apply",
         "--json",
@@ -117,11 +114,10 @@ def test_a_password_is_neither_an_argument_nor_a_variable() -> None:
         "--report=keeper/report.json",
         "--command-key=key 1",
         "--size=7",
-        "--username=-bob",
-        "--password-fd=3",
+        "--url-fd=5",
         *TRUST,
-        "--",
-        "http://127.0.0.1/p?a=b",
+        "--username-fd=6",
+        "--password-fd=3",
     ]
 
 
@@ -292,7 +288,7 @@ def test_a_report_of_an_earlier_transfer_is_never_taken_for_this_ones(url: str) 
 def test_the_output_of_a_transfer_is_bounded(tmp_path: Path) -> None:
     transfer = TransferProcess(tmp_path)
     chatter = "while :; do echo a line that is printed again and again >&2; done"
-    transfer.start("t", ["sh", "-c", chatter], {"PATH": os.environ["PATH"]}, None)
+    transfer.start("t", ["sh", "-c", chatter], {"PATH": os.environ["PATH"]}, {})
     largest, seen = 0, 0
     while seen < 3:
         size = (tmp_path / "errors").stat().st_size
@@ -316,7 +312,7 @@ def test_the_output_of_a_transfer_is_bounded(tmp_path: Path) -> None:
 def test_the_last_line_counts_where_the_report_could_not_be_written(tmp_path: Path) -> None:
     transfer = TransferProcess(tmp_path)
     lines = """echo '{"event": "progress"}'; echo '{"event": "result", "exit": 6}'"""
-    transfer.start("t", ["sh", "-c", lines], {"PATH": os.environ["PATH"]}, None)
+    transfer.start("t", ["sh", "-c", lines], {"PATH": os.environ["PATH"]}, {})
     while transfer.is_running:
         time.sleep(0.01)
 

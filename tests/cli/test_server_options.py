@@ -69,6 +69,63 @@ def test_a_password_from_a_descriptor_is_bounded(url: str, script: Script) -> No
     assert script.asked
 
 
+@pytest.mark.parametrize(("command", "options"), [("fetch", FETCH), ("apply", APPLY)])
+def test_url_and_name_may_come_from_descriptors(
+    command: str, options: tuple[str, ...], url: str, script: Script
+) -> None:
+    script.answers = [DIGEST]
+    lines = {"--url-fd": url.encode() + b"\n", "--username-fd": b"-b\xc3\xb6b\n", "--password-fd": b"p\n"}
+    opened = {option: str(pipe(line)) for option, line in lines.items()}
+
+    result = run(command, *options, *(word for one in opened.items() for word in one))
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "username=" in script.asked[-1].headers["authorization"]
+    for descriptor in opened.values():
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(int(descriptor))
+
+
+@pytest.mark.parametrize(
+    ("octets", "problem"),
+    [
+        (b"p.spkg\n", "expected a URL"),
+        (b"", "expected a URL"),
+        (b"http://h/\xff\n", "not UTF-8: invalid start byte"),
+        (b"http://h/" + b"p" * 9000, "expected a line of less than 4096 bytes"),
+    ],
+)
+def test_what_is_not_a_url_at_a_descriptor_is_2(octets: bytes, problem: str) -> None:
+    descriptor = pipe(octets)
+
+    result = run("apply", *APPLY, "--url-fd", str(descriptor))
+
+    assert (result.exit_code, result.stderr) == (2, f"spkg: error: --url-fd {descriptor}: {problem}\n")
+
+
+def test_credentials_in_a_url_of_a_descriptor_are_refused() -> None:
+    result = run("apply", *APPLY, "--url-fd", str(pipe(b"http://bob:hunter2@h/p\n")))
+
+    assert result.exit_code == 2
+    assert "hunter2" not in result.output
+
+
+def test_a_source_and_a_descriptor_for_it_are_2() -> None:
+    result = run("apply", "p.spkg", *APPLY, "--url-fd", "0")
+
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "spkg: error: SOURCE and --url-fd are mutually exclusive\n",
+    )
+
+
+@pytest.mark.parametrize(("command", "name"), [("fetch", "URL"), ("apply", "SOURCE")])
+def test_a_source_that_is_missing_is_2(command: str, name: str) -> None:
+    result = run(command, *(FETCH if command == "fetch" else APPLY))
+
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (2, f"spkg: error: missing argument '{name}'")
+
+
 def test_a_descriptor_that_is_not_open_is_9(url: str, script: Script) -> None:
     result = run("fetch", url, *FETCH, "--username", "bob", "--password-fd", "987")
 
@@ -123,6 +180,12 @@ def test_a_file_of_headers_that_is_malformed_is_3(url: str, script: Script) -> N
             "--password-file and --password-fd are mutually exclusive",
         ),
         ("http://h/p", ("--password-fd", "0"), "a password needs --username"),
+        (
+            "http://h/p",
+            ("--username", "b", "--username-fd", "0"),
+            "--username and --username-fd are mutually exclusive",
+        ),
+        ("-", ("--username-fd", "0"), "standard input can't be both the package and the name"),
         (
             "http://h/p",
             ("--username", "b", "--password-file", "headers", "--header-file", "headers"),

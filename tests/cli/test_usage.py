@@ -33,6 +33,7 @@ KEY_OPTIONS: Final = {
 }
 UNFIT_OPTIONS: Final = {"--at", "--unsafe-unfit-certificate"}
 TRANSFER_OPTIONS: Final = {
+    *("--url-fd", "--username-fd"),
     *("--username", "--password-env", "--password-file", "--password-fd", "--unsafe-basic", "--ca-bundle"),
     *("--client-cert", "--client-key", "--client-key-password-env", "--client-key-password-file"),
     *("--header-file", "--proxy", "--size"),
@@ -79,7 +80,7 @@ OPTIONS: Final = {
     "cat": ("PKG PATH", TRUST_OPTIONS),
     "diff": ("A B", {"--text", "--json"}),
     "apply": (
-        "SOURCE",
+        "[SOURCE]",
         {
             *("--root", "--device", "--software-version", "--provisioning-code", "--dry-run", "--in-place"),
             *("--refuse-unknown", "--again", "--unsafe-force", "--report", "--command-key"),
@@ -90,7 +91,7 @@ OPTIONS: Final = {
         | TRANSFER_OPTIONS,
     ),
     "fetch": (
-        "URL",
+        "[URL]",
         {"-o", "--force", "--no-progress", "--json"} | TRUST_OPTIONS | TRANSFER_OPTIONS,
     ),
     "timeline": ("PKG", {"--rate", "--timeout", "--idle-timeout", "--json"}),
