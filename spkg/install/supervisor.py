@@ -20,7 +20,7 @@ from spkg.format.installation_state import InstallationState
 from spkg.install import aftermath as after
 from spkg.install import apply as applying
 from spkg.install.all_or_nothing import StagedImage
-from spkg.install.applied import Applied, ApplyRequest
+from spkg.install.applied import Applied, ApplyRequest, digest_of
 from spkg.install.approval import NOT_UNDONE, approve, keeping
 from spkg.install.confined import confined_root
 from spkg.install.hooks import BARE_ENVIRONMENT, HookRun, Hooks, image_document
@@ -103,7 +103,9 @@ def apply_package(
     try:
         done = _supervised(trusted, payload, root, request, clock=clock, hear=hear, hooks=hooks)
         if hooks.device.after and not done.already:
-            approve(hooks, root, request, lambda: later.call(settled), note)
+            package = digest_of(trusted)
+            on_trial = approve(hooks, root, request, package, settled=lambda: later.call(settled), note=note)
+            done = replace(done, on_trial=on_trial)
     except (FailedError, TransferError, UnsafeError) as exc:
         hooks.hear = lambda run: later.call(hear, run)
         if isinstance(exc, UnsafeError) or hooks.device.failed:

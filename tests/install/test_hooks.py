@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -491,6 +492,41 @@ def test_what_is_approved_on_trial_stays_on_trial() -> None:
     assert status()["state"] == "trial"
     assert run("rollback", "--root", "root").exit_code == 0
     assert tree() == OLD
+
+
+@pytest.mark.parametrize("more", [(), ("--back-up", "1h")])
+@pytest.mark.parametrize(
+    ("end", "because"),
+    [
+        ("exit 0", "the hook 'after' rolled it back"),
+        ("exit 3", "the hook 'after' failed: /bin/sh ended with status 3"),
+    ],
+)
+def test_a_hook_that_goes_back_itself_has_taken_the_package_back(
+    end: str, because: str, more: tuple[str, ...]
+) -> None:
+    program = shlex.join((*PROGRAM, "rollback", "--root", "root"))
+    write_device(after=f"{program} >/dev/null; {end}", failed=RAN, recovery_command=RAN)
+
+    exit_status, result, _ = apply(*more)
+
+    assert (exit_status, result["message"]) == (6, f"taken back because {because}")
+    assert (tree(), noted("failed"), noted("recovery_command")) == (OLD, "failed\n", None)
+    assert (status()["state"], status()["installed"]) == ("clean", [])
+
+
+def test_a_hook_that_confirms_itself_ends_the_trial() -> None:
+    program = shlex.join((*PROGRAM, "confirm", "--root", "root"))
+    write_device(after=f"{program} >/dev/null")
+
+    result = run("apply", "p.spkg", *on_device(*APPLY), "--back-up", "1h")
+
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        0,
+        "root: installed, 3 changes, reboot required\n",
+        "",
+    )
+    assert (status()["state"], status()["trial"], tree()) == ("clean", None, NEW)
 
 
 def test_in_place_nothing_can_be_taken_back() -> None:
