@@ -928,6 +928,24 @@ FAULTS: Final = (
         "test_a_key_of_another_certificate_is_refused",
     ),
     _fault(
+        "a certificate signs that OpenSSL refuses",
+        "        build_path(certificate, find_issuers(certificate, (certificate,), ()), alone, None)\n",
+        "        pass\n",
+        "test_a_certificate_that_no_verifier_takes_is_doubted_when_it_signs",
+    ),
+    _fault(
+        "a URI of a key in capitals is taken for a file",
+        "if name[: len(one)].lower() == one",
+        "if name.startswith(one)",
+        "test_a_pin_on_the_command_line_is_refused_and_never_shown",
+    ),
+    _fault(
+        "a package that its hook rolled back counts as installed",
+        "    if _is_taken_back(root, package):\n        settled()\n",
+        "    if False:\n        settled()\n",
+        "test_a_hook_that_goes_back_itself_has_taken_the_package_back",
+    ),
+    _fault(
         "a signature made elsewhere is attached unseen",
         "    check_one_signature(block, index, package.signed, request.certificate, request.digest)\n",
         "    del index\n",
