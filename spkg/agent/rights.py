@@ -58,14 +58,13 @@ def prepare_directories(config: AgentConfig, talker: tuple[int, int] | None) -> 
         HostError: One can't be made, belongs to somebody else, or would let the one who talks change what
             he must not.
     """
-    state = config.state.directory
-    keeper = state.with_name(f"{state.name}-keeper")
+    keeper = _keeper_directory(config)
     try:
         keeper.mkdir(mode=0o700, parents=True, exist_ok=True)
         if keeper.stat().st_uid != os.geteuid() or keeper.is_symlink():
             raise HostError(f"{keeper}: belongs to somebody else", hint="remove it; it is made anew")
         for directory in _own(config):
-            _hand_over(directory, talker)
+            _hand_over(directory, talker, _store_files(config, directory))
         if talker is not None:
             for path in (keeper, config.source, config.device.file, *config.install.trust):
                 _check_out_of_reach(path, talker)
@@ -144,8 +143,13 @@ def _way(path: Path) -> Iterator[Path]:
         names = [*(part for part in target.parts if part != target.anchor), *names]
 
 
-def _hand_over(directory: Path, talker: tuple[int, int] | None) -> None:
+def _hand_over(directory: Path, talker: tuple[int, int] | None, files: frozenset[str]) -> None:
     """Make a directory, and give it to who talks, if nothing of others is in it.
+
+    Args:
+        directory: The directory.
+        talker: The user and group; None if it stays ours.
+        files: The names of what may be in it, and is given away, too.
 
     Raises:
         HostError: Something is.
@@ -161,11 +165,14 @@ def _hand_over(directory: Path, talker: tuple[int, int] | None) -> None:
         if os.fstat(descriptor).st_uid == talker[0]:
             return
         with os.scandir(descriptor) as entries:
-            in_use = next(entries, None) is not None
-        if in_use:
+            found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+        # A file with another name elsewhere is not this directory's alone.
+        if any(name not in files or not stat.S_ISREG(one.st_mode) or one.st_nlink > 1 for name, one in found):
             problem = "expected a directory of its own for the user who talks to servers, got one in use"
             hint = "name one that does not exist: it is made, and gets the right owner"
             raise HostError(f"{directory}: {problem}", hint=hint)
+        for name, _ in found:
+            os.chown(name, *talker, dir_fd=descriptor, follow_symlinks=False)
         os.fchown(descriptor, *talker)
     finally:
         os.close(descriptor)
@@ -188,7 +195,22 @@ def _check_out_of_reach(path: Path, talker: tuple[int, int]) -> None:
 def _own(config: AgentConfig) -> Iterable[Path]:
     """Return the directories that belong to who talks."""
     store = () if config.vouchers is None else (config.vouchers.store.parent,)
-    return dict.fromkeys((config.state.directory, *store))
+    return sorted({config.state.directory, *store})  # one that holds another comes first
+
+
+def _keeper_directory(config: AgentConfig) -> Path:
+    """Return the directory of transfers: beside that of the state, or beside what who talks has around it."""
+    state = config.state.directory
+    outermost = next(one for one in _own(config) if state.is_relative_to(one))
+    return outermost.with_name(f"{outermost.name}-keeper")
+
+
+def _store_files(config: AgentConfig, directory: Path) -> frozenset[str]:
+    """Return the files of the store of Options, if it is in a directory."""
+    if config.vouchers is None or config.vouchers.store.parent != directory:
+        return frozenset()
+    name = config.vouchers.store.name
+    return frozenset({name, f"{name}-journal"})
 
 
 def _writable(config: AgentConfig) -> Iterable[Path]:

@@ -2,18 +2,19 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from spkg.cli.agent_findings import contact_of, findings_of
 from spkg.cli.agent_options import CONFIG, load_config
 from spkg.cli.app import DocumentedError, command
 from spkg.cli.arguments import this_boot, timestamp
 from spkg.cli.console import print_document, print_lines, say, warn
 from spkg.cli.options import JSON
-from spkg.errors import HostError, RefusedError, SpkgError, UsageError, os_problem
+from spkg.errors import HostError, RefusedError, SpkgError
 from spkg.report.lines import Tone
 
 if TYPE_CHECKING:
@@ -170,9 +171,9 @@ def check(config: Path, connect: bool, as_json: bool) -> None:
     See: docs/agent.md
     """
     settings = load_config(config)
-    findings = [*_findings(settings)]
+    findings = [*findings_of(settings, clock_set=_outside().wall() is not None)]
     if connect:
-        findings += _contact(settings)
+        findings += contact_of(settings)
     problems = [text for kind, text in findings if kind == "error"]
     if as_json:
         print_document(
@@ -335,79 +336,3 @@ def _outside() -> "Outside":
         token=lambda: token_urlsafe(18),
         synchronized=is_synchronized,
     )
-
-
-def _findings(config: "AgentConfig") -> "Iterator[tuple[str, str]]":
-    """Yield what is right and wrong with a configuration."""
-    from shutil import which
-
-    from spkg.agent.assembly import agent_identity
-    from spkg.agent.service import passwords_of
-    from spkg.agent.settings import ProviderKind
-    from spkg.agent.status import unsafe_settings
-    from spkg.device import load_device
-    from spkg.trust.trust_files import load_trust
-
-    identity = agent_identity(load_device(config.device.file))
-    yield "ok", f"device {identity.oui}-{identity.product_class}-{identity.serial_number}"
-    try:
-        names = passwords_of(config)
-        yield "ok", f"{len(names)} password files can be read by their owner alone"
-    except HostError as exc:
-        yield "error", str(exc)
-    for what, paths in (
-        ("install", config.install.trust),
-        ("vouchers", () if config.vouchers is None else config.vouchers.trust),
-    ):
-        if paths:
-            try:
-                found = load_trust(paths)
-                yield "ok", f"{what}: {len(found.certificates)} trusted certificates"
-                for finding in found.findings:
-                    yield "warning", f"{what}: {finding.message}"
-            except SpkgError as exc:
-                yield "error", f"{what}: {exc}"
-            except OSError as exc:
-                yield "error", f"{what}: {os_problem(exc)}"
-    for name, program in (("reboot", config.reboot), ("factory-reset", config.factory_reset)):
-        if not program:
-            kind = "warning"
-            yield kind, f"commands.{name} is not set: the device will not do it"
-        elif which(program[0]) is None:
-            yield "error", f"commands.{name}: {program[0]} does not exist or is not executable"
-    for provider in config.providers:
-        if provider.path is not None and not provider.path.exists():
-            yield "warning", f"provider {provider.name}: {provider.path} does not exist"
-        if (
-            provider.kind in {ProviderKind.COMMAND, ProviderKind.SCRIPT}
-            and which(provider.command[0]) is None
-        ):
-            yield "error", f"provider {provider.name}: {provider.command[0]} is not executable"
-    if config.acs.url is None and not config.acs.dhcp:
-        yield "warning", "no ACS is known: set url in [acs], or dhcp = true"
-    if config.listener.address is not None and config.listener.password_file is None:
-        yield "warning", "connection requests are refused until the ACS sets a password for them"
-    if _outside().wall() is None:
-        yield "warning", "the clock of this device has not been set"
-    for problem in unsafe_settings(config, config.acs.url or ""):
-        yield "warning", problem
-
-
-def _contact(config: "AgentConfig") -> "Iterator[tuple[str, str]]":
-    """Yield how far the ACS can be reached."""
-    from time import monotonic
-
-    from spkg.agent.client import AcsClient
-    from spkg.agent.contact_check import check_contact
-    from spkg.agent.service import passwords_of
-    from spkg.agent.tree.names import ACS_PASSWORD
-    from spkg.device import load_device
-
-    if config.acs.url is None:
-        raise UsageError("--connect needs url in [acs]")
-    client = AcsClient(config.acs, monotonic)
-    password = passwords_of(config).get(ACS_PASSWORD, "")
-    device = load_device(config.device.file)
-    username = config.acs.username or f"{device.oui}-{device.serial_number}"
-    for step in check_contact(client, config.acs.url, username, password):
-        yield ("ok" if step.passed else "error"), f"{step.kind.value}: {step.text}"

@@ -4,6 +4,7 @@ Nothing in the environment has a say: neither SSL_CERT_FILE and SSL_CERT_DIR nor
 """
 
 import errno
+import os
 import ssl
 from contextlib import suppress
 from functools import cached_property
@@ -108,6 +109,8 @@ def _context(login: Login, authorities: str | None) -> ssl.SSLContext:
                 context.load_verify_locations(cadata=authorities)
         except (ssl.SSLError, ValueError) as exc:
             raise HostError(f"{login.ca_bundle} has no CA certificates") from exc
+        except OSError as exc:
+            raise _named(exc, login.ca_bundle) from exc
     else:
         system = ssl.get_default_verify_paths()  # load_default_certs would prefer the environment's
         file, directory = Path(system.openssl_cafile), Path(system.openssl_capath)
@@ -138,7 +141,7 @@ def _load_identity(context: ssl.SSLContext, cert: Path, key: Path | None, passwo
     except (OSError, ValueError) as exc:
         # From a pipe, whatever is wrong with its contents is reported as ESPIPE.
         if isinstance(exc, OSError) and not isinstance(exc, ssl.SSLError) and exc.errno != errno.ESPIPE:
-            raise
+            raise _named(exc, cert if key is None or not os.access(cert, os.R_OK) else key) from exc
         if getattr(exc, "reason", None) == "KEY_VALUES_MISMATCH":
             raise HostError(f"{key or cert}: the key does not belong to the certificate in {cert}") from exc
         if asked:
@@ -147,6 +150,11 @@ def _load_identity(context: ssl.SSLContext, cert: Path, key: Path | None, passwo
             raise HostError(f"{key or cert}: {problem}", hint=None if password else hint) from exc
         files = cert if key is None else f"{cert} and {key}"
         raise HostError(f"{files}: expected a certificate and its key in PEM") from exc
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """Return an error with the file that it is about, which OpenSSL does not say."""
+    return OSError(error.errno, error.strerror, str(path))
 
 
 def tls_refusal(location: Location, error: BaseException) -> TransferError | None:

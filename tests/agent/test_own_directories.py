@@ -70,7 +70,6 @@ def test_who_talks_gets_directories_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("given", "shared"),
     [
-        ({"store": "var/options.db"}, "var"),
         ({"store": "trust/options.db"}, "trust"),
         ({"state": "trust"}, "trust"),
     ],
@@ -84,6 +83,42 @@ def test_a_directory_that_others_use_is_not_given_away(given: dict[str, str], sh
         "got one in use"
     )
     assert owners(shared) == [0]
+
+
+@NEEDS_ROOT
+def test_a_store_beside_the_state_is_in_a_directory_of_who_talks() -> None:
+    settings = config(store="var/options.db")
+    Path("var").mkdir(mode=0o755)
+    for name in ("options.db", "options.db-journal"):
+        Path("var", name).touch(mode=0o600)
+
+    for _ in range(2):
+        keeper = prepare_directories(settings, TALKER)
+
+    assert keeper == Path("var-keeper").absolute()
+    assert owners("var", "var/options.db", "var/options.db-journal", "var-keeper") == [65534] * 3 + [0]
+    assert not Path("var/agent").exists(), "what lies within its own directories is made without rights"
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("other", ["a directory", "a file", "a link", "a file with two names"])
+def test_a_store_beside_what_others_use_is_not_given_away(other: str) -> None:
+    Path("var").mkdir()
+    store = Path("var/options.db")
+    match other:
+        case "a directory":
+            store.mkdir()
+        case "a file":
+            Path("var/hosts").touch()
+        case "a link":
+            store.symlink_to("../device.toml")
+        case _:
+            store.hardlink_to("device.toml")
+
+    with pytest.raises(HostError, match="expected a directory of its own"):
+        prepare_directories(config(store="var/options.db"), TALKER)
+
+    assert owners("var", "device.toml") == [0, 0]
 
 
 @NEEDS_ROOT

@@ -77,6 +77,40 @@ def test_a_check_of_what_cannot_be_trusted_is_an_error() -> None:
     assert any(line.startswith("error: install: ") for line in findings())
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("[acs]\n", '[acs]\nca-bundle = "none.pem"\n', "acs: {here}/none.pem: no such file or directory"),
+        ("[acs]\n", '[acs]\nca-bundle = "device.toml"\n', "acs: {here}/device.toml has no CA certificates"),
+        (
+            "[acs]\n",
+            '[acs]\nclient-certificate = "none.pem"\n',
+            "acs: {here}/none.pem: no such file or directory",
+        ),
+        (
+            "[acs]\n",
+            '[acs]\nclient-certificate = "ca.pem"\nclient-key = "none.pem"\n',
+            "acs: {here}/none.pem: no such file or directory",
+        ),
+        (
+            "[commands]\n",
+            'options = ["--crl", "none.crl"]\n[commands]\n',
+            "install.options: none.crl: no such file or directory",
+        ),
+        (
+            "[commands]\n",
+            'options = ["--policy", "none.toml"]\n[commands]\n',
+            "install.options: none.toml: no such file or directory",
+        ),
+        ("[commands]\n", 'options = ["--crll"]\n[commands]\n', "install.options: no such option '--crll'"),
+    ],
+)
+def test_a_check_reads_the_files_that_are_named(old: str, new: str, found: str) -> None:
+    configure(CONFIG.replace(old, new))
+
+    assert any(line.startswith(f"error: {found.format(here=Path.cwd())}") for line in findings()), findings()
+
+
 def test_a_check_without_an_acs_says_so() -> None:
     configure(CONFIG.replace('url = "{url}"\n', ""))
 
