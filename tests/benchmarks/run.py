@@ -41,6 +41,10 @@ FLEET_RATE: Final = 2000
 """How many sessions a second they are to have at least."""
 FLEET_MEMORY: Final = 512
 """The most memory that they may take, in MiB."""
+CLIENTS: Final = 16
+SERVED: Final = 1000
+"""How many vouchers a service issues at most in one turn, and at least: one for each client."""
+POSTGRES: Final = bool(which("postgres") or [*Path("/usr/lib/postgresql").glob("*/bin/postgres")])
 RATES: Final = Path(__file__).parent / "voucher_rates.py"
 """What measures within a process."""
 
@@ -209,7 +213,8 @@ sources (build), to these and 'sync -f' (apply), to 'cp -r' and 'sync -f' (many 
 the small package, is subtracted from all other figures of packages: its row bounds it.  OSTree pulls a commit
 of the files into a repository and checks it out; Mender installs them as a directory.  Vouchers of two
 Options are compared by their time: with the bare key signing as much, with parsing, shape, canonical XML and
-key alone (verified), and with python-xmlsec.  The fleet shares the cores with the server that answers it.
+key alone (verified), and with python-xmlsec.  A service is asked by 16 clients, the library issues one by one;
+both have the same PostgreSQL, which does not sync.  The fleet shares the cores with the server that answers it.
 A session of an agent is compared with http.client doing the same posts, its start with
 'python -c "import requests, lxml.etree"'; of what its processes share, memory is counted once.
 Memory is the most of all runs, resident."""
@@ -469,6 +474,7 @@ class Bench:
         )
         yield from self.trial_rows()
         yield from self.voucher_rows()
+        yield from self.service_rows()
         yield from self.fleet_rows()
         yield from self.agent_rows()
 
@@ -569,6 +575,23 @@ class Bench:
             unit="x",
             detail=_walls(pairs, far),
         )
+
+    def service_rows(self) -> Iterator[Row]:
+        """Measure what a service does that several clients ask, where PostgreSQL is."""
+        if not POSTGRES:
+            return
+        given = (str(self.pairs), str(max(CLIENTS, min(self.devices, SERVED))))
+        done = measure([sys.executable, "-m", "tests.benchmarks.service_rates", *given], cwd=ROOT)
+        if done.status:
+            raise FailedError(f"service_rates: status {done.status}: {done.stderr.strip()}")
+        found = json.loads(done.stdout)
+        for name, target, pairs in (
+            ("voucher from the service, PostgreSQL, to the library", 2.0, found["service and library"]),
+            ("the same: the slowest of 100 requests, to the median", 10.0, found["p99 and median"]),
+        ):
+            detail = " against ".join(f"{median(side) * 1e3:.2f} ms" for side in zip(*pairs, strict=True))
+            figures = [ours / theirs for ours, theirs in pairs]
+            yield Row(name=name, figures=figures, target=target, unit="x", detail=detail)
 
     def fleet_rows(self) -> Iterator[Row]:
         """Measure what simulated devices do with an ACS that does next to nothing."""

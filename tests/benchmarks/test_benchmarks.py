@@ -11,7 +11,9 @@ from typing import Final
 import pytest
 
 from tests.support.kit import ROOT
+from tests.support.postgres import PLACES
 
+POSTGRES: Final = bool([*PLACES.glob("*/bin/postgres")] or which("postgres"))
 MENDER: Final = bool(which("mender") and which("mender-artifact")) and os.geteuid() == 0
 PROGRAM = ROOT / "tests" / "benchmarks" / "run.py"
 
@@ -60,6 +62,8 @@ def test_every_figure_is_printed_beside_its_target(tmp_path: Path) -> None:
         ("vouchers for 200 devices, two processes and one", "0.56 x"),
         ("vouchers for 200 devices: memory beyond that for one", "16 MiB"),
         ("vouchers for 200 devices, two workers of a cluster and two processes", "1.2 x"),
+        *[("voucher from the service, PostgreSQL, to the library", "2 x")] * POSTGRES,
+        *[("the same: the slowest of 100 requests, to the median", "10 x")] * POSTGRES,
         ("fleet of 10000 devices, two processes: 2000 sessions/s, to theirs", "1 x"),
         ("fleet of 10000 devices: memory", "512 MiB"),
         ("agent: session of three posts, CPU time", "6 x"),

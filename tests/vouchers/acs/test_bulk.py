@@ -307,6 +307,25 @@ def test_memory_is_flat_however_many_devices() -> None:
     assert peak(many, "many") - peak(few, "few") < 8 << 20
 
 
+@pytest.mark.part("large")
+@pytest.mark.proof
+def test_a_million_devices_take_little_more_memory_than_a_thousand(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    prepare("p256")
+    Path("options.toml").write_text(ONE)
+    counts = sorted({1000, 10_000, amount(1_000_000, 1000)})
+
+    most = {}
+    for count in counts:
+        most[count] = peak(count, f"of{count}")
+        shutil.rmtree(f"of{count}")
+        with capsys.disabled():
+            print(f"\n{count} devices: {most[count] / (1 << 20):.1f} MiB", end="")
+
+    assert most[counts[-1]] - most[1000] < 28 << 20
+
+
 # What others say of it.
 
 
