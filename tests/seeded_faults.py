@@ -1806,6 +1806,110 @@ FAULTS: Final = (
         "        if payload.descriptor is not None and request.in_place:",
         "test_what_is_wrong_with_a_package_is_found_before_any_hook",
     ),
+    _fault(
+        "a request with a known key is carried out again",
+        "                row = known.get(requests[index].key)\n",
+        "                row = None\n",
+        "test_the_same_key_gives_the_same_octets_and_issues_once",
+    ),
+    _fault(
+        "a key that stands for another request",
+        "    if row.request != request.digest:\n",
+        "    if False:\n",
+        "test_the_same_key_gives_the_same_octets_and_issues_once",
+    ),
+    _fault(
+        "clients that share their keys",
+        ".where(ANSWERS.c.client == requests[0].client, ANSWERS.c.key.in_(keys))\n",
+        ".where(ANSWERS.c.key.in_(keys))\n",
+        "test_clients_have_keys_of_their_own",
+    ),
+    _fault(
+        "an answer before its voucher counts as issued",
+        "            going.append((one, outcome.serials, one.write(outcome.serials, octets)))\n",
+        "            kept = one.write(outcome.serials, octets)\n"
+        "            one.tell(DeskAnswer(kept=kept, repeated=False))\n"
+        "            going.append((one, outcome.serials, kept))\n",
+        "test_a_request_that_died_half_way_is_completed_with_its_numbers",
+    ),
+    _fault(
+        "a voided voucher as an answer",
+        "                if request.want is not None and void:\n",
+        "                if False:\n",
+        "test_what_was_voided_before_it_was_completed_is_refused",
+    ),
+    _fault(
+        "a scope that is not looked at",
+        "        missing = sorted(scope.value for scope in endpoint.scopes - client.scopes)\n",
+        "        missing = sorted(scope.value for scope in endpoint.scopes - endpoint.scopes)\n",
+        "test_without_the_scope_there_is_403",
+    ),
+    _fault(
+        "the digest of a token as a token",
+        "        digest = sha256(match[1].encode()).hexdigest()\n",
+        "        digest = match[1]\n",
+        "test_without_a_valid_token_there_is_401",
+    ),
+    _fault(
+        "a certificate beside a wrong token",
+        "        if client is None and not given:\n",
+        "        if client is None:\n",
+        "test_a_client_certificate_counts_where_there_is_no_token",
+    ),
+    _fault(
+        "a page of another site that may post",
+        '        if request.method == "POST" and site not in SITES:\n',
+        "        if False:\n",
+        "test_a_page_of_another_site_can_not_post",
+    ),
+    _fault(
+        "a client without a limit",
+        "        if left >= 1:\n",
+        "        if left >= 1 or self._rate:\n",
+        "test_more_requests_than_allowed_are_429_and_others_go_on",
+    ),
+    _fault(
+        "a body without an end",
+        "                if len(body) > most:\n",
+        "                if not most:\n",
+        "test_a_malformed_body_is_refused",
+    ),
+    _fault(
+        "a list without an end",
+        "                if received > most:\n",
+        "                if not most:\n",
+        "test_a_list_that_is_too_long_reserves_nothing",
+    ),
+    _fault(
+        "vouchers of a list before they count as issued",
+        "                count = self.ledger.confirm_all(serial for one in done for serial in one.serials)\n",
+        "                count = sum(len(one.serials) for one in done)\n",
+        "test_the_vouchers_of_a_list_count_as_issued_when_they_are_sent",
+    ),
+    _fault(
+        "a token in the log",
+        "                client=client.name,\n",
+        '                client=request.headers.get("authorization", ""),\n',
+        "test_the_log_has_no_secrets",
+    ),
+    _fault(
+        "tokens in the clear through a network",
+        "        if self.tls is None and not self.unsafe_plain_http and not _is_loopback(self.host):\n",
+        "        if self.tls is None and not self.unsafe_plain_http and not self.host:\n",
+        "test_plain_http_is_for_loopback_alone_unless_the_file_says_so",
+    ),
+    _fault(
+        "a length that hides what follows",
+        "    if stated.isdecimal() and (len(stated) > 20 or int(stated) > most):\n",
+        "    if stated.isdecimal() and len(stated) <= 20 and int(stated) > most:\n",
+        "test_a_length_beyond_the_limit_is_refused_before_anything_is_read",
+    ),
+    _fault(
+        "a renewal that no worker of a cluster signs",
+        "            executor=executor,\n        )\n        estimated = count_",
+        "            executor=None,\n        )\n        estimated = count_",
+        "test_a_local_cluster_renews_what_ends_soon",
+    ),
 )
 
 

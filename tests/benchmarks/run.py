@@ -213,8 +213,8 @@ sources (build), to these and 'sync -f' (apply), to 'cp -r' and 'sync -f' (many 
 the small package, is subtracted from all other figures of packages: its row bounds it.  OSTree pulls a commit
 of the files into a repository and checks it out; Mender installs them as a directory.  Vouchers of two
 Options are compared by their time: with the bare key signing as much, with parsing, shape, canonical XML and
-key alone (verified), and with python-xmlsec.  A service is asked by 16 clients, the library issues one by one;
-both have the same PostgreSQL, which does not sync.  The fleet shares the cores with the server that answers it.
+key alone (verified), and with python-xmlsec.  16 clients ask a service, the library issues one by one, both
+with one PostgreSQL that does not sync.  The fleet shares the cores with the server that answers it.
 A session of an agent is compared with http.client doing the same posts, its start with
 'python -c "import requests, lxml.etree"'; of what its processes share, memory is counted once.
 Memory is the most of all runs, resident."""

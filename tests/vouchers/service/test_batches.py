@@ -5,6 +5,7 @@ import json
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ import pytest
 from spkg.errors import HostError
 from tests.support.service_kit import Service, bearer, served
 from tests.support.voucher_kit import verified
+from vouchers.acs.bulk import BulkOrder
 from vouchers.acs.ledger import Ledger
 from vouchers.acs.ledger_audit import audit_ledger
-from vouchers.service.batches import stream_lines
+from vouchers.acs.ledger_entry import SerialState
+from vouchers.service.batches import BatchRun, stream_lines
 
 TARGET = "/v1/batches?batch=may&offer=tv"
 HEAD = b"oui,product_class,serial_number\n"
@@ -76,6 +79,26 @@ def test_the_same_list_sent_again_gives_the_same_vouchers(service: Service) -> N
     assert len(first.lines) == 451
     assert audit_ledger(service.ledger).problems == ()
     assert {entry.actor for entry in service.ledger.journal()} == {"shop"}
+
+
+def test_the_vouchers_of_a_list_count_as_issued_when_they_are_sent(service: Service) -> None:
+    states: list[set[SerialState]] = []
+
+    def seen(line: bytes) -> bytes:
+        serials = {serial for one in line.splitlines() for serial in json.loads(one).get("serials", [])}
+        states.append({one.state for one in service.ledger.entries() if one.serial in serials})
+        return line
+
+    run = BatchRun(
+        order=BulkOrder(templates=service.parts.settings.offers["tv"], batch="may"),
+        ledger=service.ledger,
+        signer=service.parts.signer,
+        stopping=lambda: False,
+        issued=lambda _: None,
+    )
+    [*map(seen, run.lines(BytesIO(csv(300))))]
+
+    assert states == [{SerialState.ISSUED}, {SerialState.ISSUED}, set()]
 
 
 def test_a_batch_of_the_command_line_is_completed_by_the_service(service: Service) -> None:
