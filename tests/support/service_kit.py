@@ -216,14 +216,13 @@ def served(
         defect=defects.append,
     )
     app = ServiceApp(parts, AccessFile(settings.tokens_file), log)
-    desk.start()
     try:
-        yield Service(
-            app=app, parts=parts, place=place, log=log, time=moment, stopping=stopping, defects=defects
-        )
+        with desk.working():
+            yield Service(
+                app=app, parts=parts, place=place, log=log, time=moment, stopping=stopping, defects=defects
+            )
         assert defects == []
     finally:
-        desk.close()
         parts.readers.shutdown()
         access.close()
         log.close()

@@ -194,13 +194,14 @@ def _begin_postgresql(connection: Connection) -> None:
 def _is_away(exc: sqlalchemy.exc.SQLAlchemyError) -> bool:
     """Say whether the database may be there again later.
 
-    A pooler may give a connection of which the server has ended the transaction: then its state is wrong.
+    A server that ends while it answers, or a pooler that gives a connection of which the server has ended the
+    transaction, leads to internal errors: of the protocol, without a state, or of the class of transactions.
     """
-    if isinstance(exc, AWAY):
-        return True
-    state = getattr(getattr(exc, "orig", None), "sqlstate", None) or ""
-    return isinstance(exc, sqlalchemy.exc.DBAPIError) and (
-        exc.connection_invalidated or state.startswith(TRANSACTION_STATE)
+    if isinstance(exc, sqlalchemy.exc.InternalError):
+        state = getattr(exc.orig, "sqlstate", None)
+        return state is None or state.startswith(TRANSACTION_STATE)
+    return isinstance(exc, AWAY) or (
+        isinstance(exc, sqlalchemy.exc.DBAPIError) and exc.connection_invalidated
     )
 
 

@@ -6,7 +6,8 @@ while the other one waits for the database.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from queue import Empty, Full, Queue
@@ -76,17 +77,18 @@ class IssuingDesk:
         self._queue: Queue[_Waiting | None] = Queue(WAITING)
         self._threads = [Thread(target=self._work, daemon=True) for _ in range(THREADS)]
 
-    def start(self) -> None:
-        """Begin to work."""
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Work during the block; what waits then is finished."""
         for thread in self._threads:
             thread.start()
-
-    def close(self) -> None:
-        """Finish what waits, and end."""
-        for _ in self._threads:
-            self._queue.put(None)
-        for thread in self._threads:
-            thread.join()
+        try:
+            yield
+        finally:
+            for _ in self._threads:
+                self._queue.put(None)
+            for thread in self._threads:
+                thread.join()
 
     async def ask(
         self, request: KeyedRequest, write: Callable[[tuple[int, ...], bytes], KeptAnswer]

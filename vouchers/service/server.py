@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -126,24 +126,27 @@ def serve_vouchers(service: VoucherService) -> None:
         log.note("defect", level="error", error=type(error).__name__)
         service.defect(error)
 
-    access_file = AccessFile(settings.tokens_file)
-    metrics = ServiceMetrics(lambda: log.dropped)
-    access = LedgerAccess(settings.ledger, service.clock, ledger_changed)
-    desk = IssuingDesk(access, service.signer, defect)
-    parts = ServiceParts(
-        settings=settings,
-        access=access,
-        desk=desk,
-        signer=service.signer,
-        metrics=metrics,
-        page=OperatorPage(),
-        clock=service.clock,
-        timer=service.timer,
-        stopping=stopping,
-        defect=defect,
-    )
-    app = ServiceApp(parts, access_file, log)
-    try:
+    with ExitStack() as ends:
+        ends.callback(log.close)
+        access_file = AccessFile(settings.tokens_file)
+        metrics = ServiceMetrics(lambda: log.dropped)
+        access = LedgerAccess(settings.ledger, service.clock, ledger_changed)
+        ends.callback(access.close)
+        desk = IssuingDesk(access, service.signer, defect)
+        parts = ServiceParts(
+            settings=settings,
+            access=access,
+            desk=desk,
+            signer=service.signer,
+            metrics=metrics,
+            page=OperatorPage(),
+            clock=service.clock,
+            timer=service.timer,
+            stopping=stopping,
+            defect=defect,
+        )
+        app = ServiceApp(parts, access_file, log)
+        ends.callback(parts.readers.shutdown, cancel_futures=True)
         try:
             access.ledger()
         except LedgerAwayError as exc:  # it may come later: until then requests are answered with 503
@@ -151,8 +154,7 @@ def serve_vouchers(service: VoucherService) -> None:
         else:
             access.note(None)
         listener = _listener(settings)
-        with listener, _library_logs(log):
-            desk.start()
+        with listener, _library_logs(log), desk.working():
             host, port = listener.getsockname()[:2]
             scheme = "http" if settings.tls is None else "https"
             shown = f"[{host}]" if ":" in host else host
@@ -161,12 +163,7 @@ def serve_vouchers(service: VoucherService) -> None:
             server = _Server(_config(settings, app), stopping, log)
             service.ready(url, server.stop)
             asyncio.run(_run(server, listener, app, parts))
-            desk.close()
         log.note("stopped")
-    finally:
-        parts.readers.shutdown(cancel_futures=True)
-        access.close()
-        log.close()
 
 
 async def _run(server: _Server, listener: socket.socket, app: ServiceApp, parts: ServiceParts) -> None:

@@ -138,7 +138,7 @@ def test_what_can_not_be_connected_to_is_told(problem: Exception, monkeypatch: p
     def refused(*_: object, **__: object) -> None:
         raise problem
 
-    monkeypatch.setattr(distributed, "Client", refused)
+    monkeypatch.setattr(distributed.Client, "start", refused)
 
     with pytest.raises(HostError) as caught, cluster_executor(ADDRESS):
         pass

@@ -22,8 +22,9 @@ from tempfile import TemporaryDirectory
 from threading import Barrier, Thread, Timer
 from typing import Any, Final
 
+import psycopg
 import pytest
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import InternalError, ProgrammingError
 
 from spkg.errors import HostError, RefusedError, UsageError
 from tests.support.kit import AT, ROOT
@@ -909,6 +910,14 @@ def test_a_transaction_that_the_server_has_ended_may_work_later(spoil: str, said
 
         with pytest.raises(LedgerAwayError, match=said):
             use()
+
+
+def test_a_server_that_ends_while_it_answers_may_be_there_later(tmp_path: Path) -> None:
+    both = psycopg.InternalError("received 2 results from command 'COMMIT'")  # the answer, and why it ends
+
+    with closing(LedgerDatabase(str(tmp_path / "ledger.db"))) as database:
+        with pytest.raises(LedgerAwayError, match="received 2 results"), database.transaction():
+            raise InternalError("COMMIT", {}, both)
 
 
 @pytest.fixture
