@@ -110,6 +110,11 @@ class Engine:
         self._arrive()
 
     @property
+    def acs_methods(self) -> frozenset[str] | None:
+        """The methods that the ACS lists; None if it was not asked."""
+        return self._errands.methods
+
+    @property
     def is_rebooting(self) -> bool:
         """Whether the device is about to be rebooted: nothing more is begun."""
         return self._restarts.rebooting

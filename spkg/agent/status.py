@@ -27,6 +27,8 @@ __all__ = [
     "unsafe_settings",
 ]
 
+MOST_METHODS: Final = 64
+"""How many methods of an ACS are shown."""
 NEVER_TRIED: Final = "no session yet"
 SET, NOT_SET = "set", "not set"
 FILE_TABLES: Final = {"listener": "connection-requests"}
@@ -86,6 +88,7 @@ def status_of_rest(config: AgentConfig, device: Device, *, url: str | None) -> D
         "last_session": None,
         "next_session": None,
         "retry_count": 0,
+        "acs_methods": None,
         "events": [],
         "transfers": [],
         "trial": None,
@@ -165,6 +168,7 @@ class StatusDesk:
             else {"time": last.when, "events": [*last.events], "reason": last.reason},
             "next_session": self._next_session(),
             "retry_count": engine.attempts.retry_count,
+            "acs_methods": self._acs_methods(),
             "events": [
                 {"code": event.code, "command_key": event.command_key} for event in self._state.events()
             ],
@@ -207,6 +211,11 @@ class StatusDesk:
         if self._engine.is_rebooting:
             return "the device is about to reboot"
         return NEVER_TRIED if last is None else last.reason
+
+    def _acs_methods(self) -> list[str] | None:
+        """Return the methods that the ACS lists, in part if they are many; None if it was not asked."""
+        methods = self._engine.acs_methods
+        return None if methods is None else sorted(methods)[:MOST_METHODS]
 
     def _next_session(self) -> str | None:
         now = self._outside.moment()

@@ -38,6 +38,8 @@ def agent_status_lines(status: Document) -> Iterator[Line]:
         yield Tone.PLAIN, f"  next session: {coming}"
     if status["retry_count"]:
         yield Tone.PLAIN, f"  {amount(status['retry_count'], 'attempt')} failed since the last success"
+    if status["acs_methods"] is not None:
+        yield Tone.PLAIN, f"  methods of the ACS: {', '.join(status['acs_methods']) or 'none'}"
     if status["events"]:
         yield Tone.PLAIN, f"  waiting: {', '.join(map(event_text, status['events']))}"
     for transfer in status["transfers"]:

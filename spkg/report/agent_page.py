@@ -54,6 +54,7 @@ def agent_page(status: Document, entries: Iterable[Document], when: str | None) 
                 ("Last session", NOTHING if last is None else _session(last)),
                 ("Next session", status["next_session"] or NOTHING),
                 ("Failed attempts", str(status["retry_count"])),
+                ("Methods of the ACS", _methods(status["acs_methods"])),
                 ("Waiting events", ", ".join(map(event_text, status["events"])) or NOTHING),
                 ("Connection requests", status["connection_request_url"] or "not accepted"),
             ],
@@ -103,6 +104,10 @@ def agent_page(status: Document, entries: Iterable[Document], when: str | None) 
         f'<p class="{"good" if good else "bad"}"><strong>{escape(headline)}</strong></p>\n'
         f"{''.join(sections)}<p><small>As of {escape(when or TIME_UNKNOWN)}</small></p>\n</body>\n</html>\n"
     )
+
+
+def _methods(listed: list[str] | None) -> str:
+    return "not asked" if listed is None else ", ".join(listed) or "none"
 
 
 def _session(last: Document) -> str:

@@ -388,6 +388,23 @@ def test_request_download_never_reaches_a_server_that_does_not_list_it_a2_a3(tmp
         assert acs.methods == ["Inform", "", "Inform", "GetRPCMethods", ""]
 
 
+def test_the_methods_of_the_acs_are_shown_once_it_was_asked_v3(tmp_path: Path) -> None:
+    errand = Errand("RequestDownload", {"FileType": "2 Web Content", "FileTypeArg": ()})
+    with ScriptedAcs(listing("RequestDownload")) as acs, life(tmp_path, acs) as device:
+        device.run(seconds=5)
+        device.agent.status.refresh()
+        before = device.agent.status.snapshot["acs_methods"]
+
+        device.agent.engine.run_errand(errand)
+        device.run(seconds=10)
+        device.agent.status.refresh()
+
+        assert before is None
+        assert device.agent.status.snapshot["acs_methods"] == [
+            *("GetRPCMethods", "Inform", "RequestDownload", "TransferComplete")
+        ]
+
+
 def listing(*methods: str) -> Plan:
     """Return a server that lists further methods, and answers them."""
     usual = session()

@@ -34,6 +34,7 @@ def test_everything_else_is_shown_where_there_is_something() -> None:
         "  last session: without a clock (no event), login failed",
         "  next session: 2026-01-31T12:10:00Z",
         "  2 attempts failed since the last success",
+        "  methods of the ACS: Inform, TransferComplete",
         "  waiting: M Reboot (k), 1 BOOT",
         "  Download d of http://f/p: waiting, due 2026-02-01T00:00:00Z",
         "  Upload (no CommandKey) of http://f/u: running",

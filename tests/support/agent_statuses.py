@@ -19,6 +19,7 @@ STATUS: dict[str, Any] = {
     "last_session": {"time": "2026-01-31T12:00:00Z", "events": ["2 PERIODIC"], "reason": None},
     "next_session": "2026-01-31T12:10:00Z",
     "retry_count": 0,
+    "acs_methods": None,
     "events": [],
     "transfers": [],
     "trial": None,
@@ -32,6 +33,7 @@ FULL: dict[str, Any] = STATUS | {
     "reason": "login failed",
     "last_session": {"time": None, "events": [], "reason": "login failed"},
     "retry_count": 2,
+    "acs_methods": ["Inform", "TransferComplete"],
     "events": [{"code": "M Reboot", "command_key": "k"}, {"code": "1 BOOT", "command_key": ""}],
     "transfers": [
         {
