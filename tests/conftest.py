@@ -200,7 +200,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Note which cases of a sweep have a parameter that none before had; the others run the same lines."""
     known, name = item.session.stash.setdefault(SWEEPS, set()), item.nodeid.partition("[")[0]
     case = getattr(item, "callspec", None)
-    values = {(name, *one) for one in ({"": 0} if case is None else case.indices).items()}
+    # By the values themselves: the indices of pytest count the cases where there are several parameters.
+    values = {(name, one, id(value)) for one, value in ({"": None} if case is None else case.params).items()}
     item.stash[NEW] = part_of(item) is None or not values <= known
     if item.get_closest_marker("proof") is None:
         known |= values

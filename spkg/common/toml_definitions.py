@@ -66,8 +66,10 @@ class _Filler:
         if name not in self._definitions:
             raise self._error(path, f"{name} is not defined", f"define it with --define {name}=VALUE")
         value = self._definitions[name]
-        if any("\ud800" <= char <= "\udfff" for char in value):
-            raise self._error(path, f"the value of {name} can't be written in UTF-8", None)
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise self._error(path, f"the value of {name} can't be written in UTF-8", None) from None
         self._left -= len(value)
         if self._left < 0:
             raise self._error(path, "the values that are filled in are too long", None)
