@@ -152,7 +152,7 @@ def check_output(output: Path, *, force: bool) -> None:
     from spkg.common.atomic_output import refuse_existing
 
     if str(output) == "-":
-        raise UsageError("a package can't be written to standard output")
+        raise UsageError("-o takes a file, not standard output")
     refuse_existing(output, force=force)
 
 

@@ -144,7 +144,7 @@ WRONG: Final[dict[str, tuple[str, str | None]]] = {
     ),
     "build m.toml -o . --unsigned --force": (". is a directory", None),
     "sign p.spkg -o - --digest sha256 --key signer.key --cert signer.pem": (
-        "a package can't be written to standard output",
+        "-o takes a file, not standard output",
         None,
     ),
     "sign p.spkg": NO_KEY,
