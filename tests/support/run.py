@@ -1,6 +1,6 @@
 """Run parts of the tests one after the other, each within its budget of time, and say how long each took.
 
-``make test`` and ``make proof`` run this.  A part that goes over its budget is stopped, and has failed.
+``make test``, ``make coverage`` and ``make proof`` run this.  A part that goes over its budget is stopped, and has failed.
 """
 
 import os
@@ -24,7 +24,8 @@ WORKERS: Final = (os.cpu_count() or 1) * 2
 PYTEST: Final = (sys.executable, "-m", "pytest", "-n", str(WORKERS), "--dist", "worksteal")
 KEPT: Final = {"PYTHONDONTWRITEBYTECODE": ""}
 """The tests are compiled once, and not in each worker of each run, which would take it some seconds."""
-TEST: Final = ("-m", "not proof", "--cov", "--cov-report=term")
+TEST: Final = ("-m", "not proof")
+COVERAGE: Final = (*TEST, "--cov", "--cov-report=term")
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a directory of our own is made there
 ROOM: Final = 4 << 30
 """How many octets have to be free in memory."""
@@ -95,7 +96,7 @@ def run(name: str, taken: Slice) -> tuple[str, str]:
     print(f"{title}, budget {budget} s ({part.what})", flush=True)
     settings = {"SPKG_PROFILE": "proof", "SPKG_SAMPLE": f"{taken.number}/{taken.of}"} if in_proof else {}
     begun = time.monotonic()
-    options = (f"--part={name}",) if in_proof else TEST
+    options = (f"--part={name}",) if in_proof else COVERAGE if name == "coverage" else TEST
     with workplace(part) as place:
         became = bounded(
             (*PYTEST, *options), budget, {**KEPT, **settings, **place}, none_is_fine=in_proof and taken.of > 1
