@@ -112,8 +112,11 @@ def test_a_local_cluster_renews_what_ends_soon(inside: str) -> None:
     assert run(*MANY, "--out-dir", "out").exit_code == 0
     renew = ("voucher", "renew", *LEDGER, *KEY, "--within", "30d", "--batch", "next", "--out-dir", "next")
 
+    lacking = run(*renew, "--key", "missing.key", "--no-progress", "--cluster", inside)
     result = run(*renew, "--no-progress", "--cluster", inside)
 
+    assert lacking.exit_code == 9
+    assert lacking.stderr.startswith("spkg: error: the worker inproc://")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "next: 3 vouchers, batch next\n", "")
     assert [(one.serial, one.renews, one.state.value) for one in entries()][-3:] == [
         *((7, 1, "issued"), (8, 3, "issued"), (9, 5, "issued")),
