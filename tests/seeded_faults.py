@@ -622,6 +622,24 @@ FAULTS: Final = (
         "test_a_clock_that_is_slewed_makes_no_second_inform_p7",
     ),
     _fault(
+        "each exchange of a post has a time of its own",
+        "        self._ends += octets / SLOWEST\n",
+        "        self.begin_post()\n        self._ends += octets / SLOWEST\n",
+        "test_all_redirects_and_logins_of_a_post_share_its_time",
+    ),
+    _fault(
+        "a post that the agent breaks off is called silence",
+        "            if self._ending():\n                raise UnfinishedError\n",
+        "            if self._ending():\n                raise SilenceError\n",
+        "test_what_times_out_is_tried_again_until_the_agent_ends",
+    ),
+    _fault(
+        "the URL of a download is an argument",
+        '            f"--url-fd={URL_DESCRIPTOR}",\n',
+        "            location.url,\n",
+        "test_url_name_and_password_are_neither_arguments_nor_variables",
+    ),
+    _fault(
         "a clock that is set twice makes an early Inform",
         "TimeTold(facts.periodic, time_due + max(0.0, now.boot - max(time_due, begin)))",
         "TimeTold(facts.periodic, time_due)",

@@ -78,8 +78,21 @@ class AcsClient:
             )
         )
 
-    def open(self, url: str, username: str | None = None, password: str = "") -> "AcsConnection":
+    def open(
+        self,
+        url: str,
+        username: str | None = None,
+        password: str = "",
+        *,
+        ending: Callable[[], bool] = lambda: False,
+    ) -> "AcsConnection":
         """Return the connection of a session; it is made with the first post.
+
+        Args:
+            url: The URL of the ACS.
+            username: Who logs in; None for nobody.
+            password: With which password.
+            ending: Whether the agent can wait no longer: a post is broken off then.
 
         Raises:
             ContactError: The URL is not one of an ACS.
@@ -89,7 +102,7 @@ class AcsClient:
         location = acs_location(url)
         if location.scheme == "https":
             self.load()  # what is wrong with the files is known before the network is used
-        allowance = Allowance(self._clock, self._timeout)
+        allowance = Allowance(self._clock, self._timeout, ending)
         proxy = None if self._proxy is None else proxy_location(self._proxy)
         return AcsConnection(
             location,
@@ -222,6 +235,7 @@ class AcsConnection:
             ContactError: The ACS was not reached, or did not answer as one.
             HostError: A file of the settings is not valid.
         """
+        self._line.allowance.begin_post()
         octets = b"".join(envelopes)
         headers = (
             {"Content-Type": SOAP_TYPE, "SOAPAction": '""' if len(envelopes) == 1 else ""} if octets else {}

@@ -14,6 +14,7 @@ from spkg.agent.transport import (
     ProxyRefusalError,
     SilenceError,
     TooLongError,
+    UnfinishedError,
 )
 from spkg.common.printable import printable
 from spkg.download.tls import tls_refusal, tls_words
@@ -53,7 +54,7 @@ def _error(where: Location, problem: BaseException, line: AcsLine) -> ContactErr
     stage = line.stage
     if isinstance(problem, ProxyRefusalError):
         return ContactError(f"{where}: the proxy {shown_of_acs(str(problem))}", kind=ContactKind.CONNECT)
-    if stage is ContactKind.NAME:
+    if stage is ContactKind.NAME and not isinstance(problem, SilenceError | UnfinishedError):
         return ContactError(f"{where}: the host name can't be resolved", kind=stage)
     refusal = tls_refusal(where, problem)
     if refusal is not None:
@@ -66,6 +67,8 @@ def _error(where: Location, problem: BaseException, line: AcsLine) -> ContactErr
     match problem:
         case TooLongError():
             return too_long(where)
+        case UnfinishedError():
+            return ContactError(f"{where}: the agent ends: its post was broken off", kind=ContactKind.TIMEOUT)
         case SilenceError() | TimeoutError() if stage is not ContactKind.HTTP:
             return ContactError(f"{where}: the connection timed out", kind=stage)
         case SilenceError() | TimeoutError():

@@ -48,7 +48,7 @@ def converse(
         trace: Is given every envelope, and ``sent`` or ``received``.
         most: The most envelopes in a response: our MaxEnvelopes.
         ending: Whether the agent can wait no longer for the end of the session: it breaks then, between two
-            posts, and is begun anew by the next agent.
+            posts or within one, and is begun anew by the next agent.
 
     Raises:
         TransferError: The ACS was not reached, does not keep to the protocol, or does not come to an end.

@@ -207,7 +207,7 @@ class AgentLoop:
         self.poke()
 
     def _stop(self) -> None:
-        """End between two sessions; one that goes on for long is broken off between two posts."""
+        """End between two sessions; one that goes on for long is broken off."""
         self._stopping = True
         if self._stop_by is None:
             self._stop_by = self._outside.boot().seconds + STOP_PATIENCE

@@ -163,7 +163,7 @@ class Sessions:
             again=lambda request: self._again(request, talk),
         )
         username, password = tree.setting(ACS_USERNAME), tree.setting(ACS_PASSWORD)
-        with self._client().open(talk.url, username or None, password) as connection:
+        with self._client().open(talk.url, username or None, password, ending=self._ending) as connection:
             return converse(
                 connection,
                 session,

@@ -1,13 +1,18 @@
 """Connections to an ACS that are bounded in time and in bytes, whatever the server does.
 
-A timeout of a socket starts again with each byte.  Here each exchange, a request and its response, also has
-an end, and a number of bytes that its response may take; each system call gets what is left of it.
+A timeout of a socket starts again with each byte.  Here each post has an end, whatever it takes: names,
+connections, TLS, logins, redirects, responses; and each response a number of bytes.  What waits looks every
+second whether the agent is to end.
 """
 
+import errno
+import os
+import select
 import socket
 import ssl
-from collections.abc import Callable
-from typing import Any, Final
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 
 from spkg.agent.contact import ContactKind
 from spkg.download.url import Location
@@ -20,6 +25,7 @@ __all__ = [
     "ProxyRefusalError",
     "SilenceError",
     "TooLongError",
+    "UnfinishedError",
 ]
 
 MOST_OCTETS: Final = 4 << 20
@@ -28,8 +34,10 @@ MOST_ON_THE_WIRE: Final = 2 * MOST_OCTETS
 """The most bytes that a response may take with its headers and what marks its chunks."""
 MOST_OF_HEAD: Final = 64 << 10
 """The most bytes that may come before the headers are complete."""
-WHOLE_EXCHANGE: Final = 4
-"""How many times the timeout a whole exchange may take."""
+WHOLE_POST: Final = 4
+"""How many times the timeout a whole post may take."""
+LOOK: Final = 1.0
+"""How often what waits looks whether the agent is to end, in seconds."""
 SLOWEST: Final = 4 << 10
 """How many bytes a second a server has to take from us at least."""
 CONNECT_TIME: Final = 30
@@ -58,24 +66,40 @@ class SilenceError(OSError):
     """A response was not complete in time."""
 
 
+class UnfinishedError(OSError):
+    """A response was not complete when the agent had to end."""
+
+
+_Got = TypeVar("_Got")
+
+
 class Allowance:
-    """What an exchange may still take.
+    """What a post may still take.
 
     Args:
         clock: Gives seconds of a clock that does not jump.
         timeout: After how many seconds without a byte a server is given up.
+        ending: Whether the agent can wait no longer.
     """
 
-    def __init__(self, clock: Callable[[], float], timeout: float) -> None:
+    def __init__(
+        self, clock: Callable[[], float], timeout: float, ending: Callable[[], bool] = lambda: False
+    ) -> None:
         self._clock = clock
         self._timeout = timeout
+        self._ending = ending
         self.ended = False
         """Whether the other side has closed the connection."""
+        self.begin_post()
         self.begin(0)
 
+    def begin_post(self) -> None:
+        """Begin a post: all that it takes has one end."""
+        self._ends = self._clock() + self._timeout * WHOLE_POST
+
     def begin(self, octets: int) -> None:
-        """Begin an exchange that sends so many bytes."""
-        self._ends = self._clock() + self._timeout * WHOLE_EXCHANGE + octets / SLOWEST
+        """Begin an exchange of the post, a request of so many bytes and its response."""
+        self._ends += octets / SLOWEST
         self._left = MOST_OF_HEAD
         self._in_head, self.ended = True, False
 
@@ -93,16 +117,26 @@ class Allowance:
         """Whether nothing of a response has come."""
         return self._in_head and self._left == MOST_OF_HEAD
 
-    def seconds(self) -> float:
-        """Return how long the next system call may take.
+    def wait(self, attempt: Callable[[float], _Got], patience: float | None = None) -> _Got:
+        """Try what may take time, as long as there is some, and return what it returns.
+
+        Args:
+            attempt: Is given for how many seconds to try, and raises TimeoutError where that is not enough.
+            patience: How long to go on; by default as long as a server may be silent.
 
         Raises:
             SilenceError: The time is over.
+            UnfinishedError: The agent ends.
         """
-        left = self._ends - self._clock()
-        if left <= 0:
-            raise SilenceError
-        return min(left, self._timeout)
+        until = min(self._ends, self._clock() + (self._timeout if patience is None else patience))
+        while (left := until - self._clock()) > 0:
+            if self._ending():
+                raise UnfinishedError
+            try:
+                return attempt(min(left, LOOK))
+            except TimeoutError:
+                continue
+        raise SilenceError
 
     def take(self, octets: int) -> None:
         """Count what came; nothing is the end.
@@ -126,8 +160,13 @@ class _Bounded(socket.socket):
 
     def recv_into(self, *arguments: Any) -> int:
         """Receive within what is allowed."""
-        self.settimeout(self.allowance.seconds())
-        count = super().recv_into(*arguments)
+        receive = super().recv_into
+
+        def attempt(seconds: float) -> int:
+            self.settimeout(seconds)
+            return receive(*arguments)
+
+        count = self.allowance.wait(attempt)
         self.allowance.take(count)
         return count
 
@@ -135,9 +174,13 @@ class _Bounded(socket.socket):
         """Send within the time that is allowed, a piece at a time."""
         with memoryview(octets) as view, view.cast("B") as rest:
             sent = 0
+
+            def attempt(seconds: float) -> int:
+                self.settimeout(seconds)
+                return self.send(rest[sent : sent + SENT_AT_ONCE], flags)
+
             while sent < len(rest):
-                self.settimeout(self.allowance.seconds())
-                sent += self.send(rest[sent : sent + SENT_AT_ONCE], flags)
+                sent += self.allowance.wait(attempt)
 
 
 class _PlainSocket(_Bounded):
@@ -179,16 +222,18 @@ class AcsLine:
         """
         self.stage, self.tls = ContactKind.NAME, None
         first = self._proxy or location
-        found = socket.getaddrinfo(first.host, first.port, type=socket.SOCK_STREAM)
+        found = self._addresses(first)
         self.stage = ContactKind.CONNECT
         problem: OSError | None = None
-        for family, kind, protocol, _, address in found[:MOST_ADDRESSES]:
+        for family, kind, protocol, _, address in found:
             plain = _PlainSocket(family, kind, protocol)
             plain.allowance = self.allowance
             try:
                 plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                plain.settimeout(min(self._connect, self.allowance.seconds()))
-                plain.connect(address)
+                self._connect_to(plain, address)
+            except UnfinishedError:
+                plain.close()
+                raise
             except OSError as exc:
                 plain.close()
                 problem = problem or exc
@@ -199,6 +244,51 @@ class AcsLine:
             self.stage = ContactKind.HTTP
             return ready
         raise problem or OSError("the host has no address")
+
+    def _addresses(self, location: Location) -> Sequence[Any]:
+        """Return where a server is; a resolver that does not answer is not waited for beyond the post."""
+        found: list[Any] = []
+        problems: list[OSError | UnicodeError] = []
+
+        def look_up() -> None:
+            try:
+                found.extend(socket.getaddrinfo(location.host, location.port, type=socket.SOCK_STREAM))
+            except (OSError, UnicodeError) as exc:
+                problems.append(exc)
+
+        looking = threading.Thread(target=look_up, daemon=True)
+        looking.start()
+
+        def attempt(seconds: float) -> None:
+            looking.join(seconds)
+            if looking.is_alive():
+                raise TimeoutError
+
+        self.allowance.wait(attempt)
+        if problems:
+            raise problems[0]
+        return found[:MOST_ADDRESSES]
+
+    def _connect_to(self, plain: socket.socket, address: Any) -> None:
+        """Make a connection of TCP.
+
+        Raises:
+            OSError: It is refused, or not made in time.
+        """
+        plain.setblocking(False)  # noqa: FBT003 - it has no name
+        problem = plain.connect_ex(address)
+        if problem == errno.EINPROGRESS:
+            ready = select.poll()
+            ready.register(plain, select.POLLOUT)
+
+            def attempt(seconds: float) -> None:
+                if not ready.poll(seconds * 1000):
+                    raise TimeoutError
+
+            self.allowance.wait(attempt, self._connect)
+            problem = plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if problem:
+            raise OSError(problem, os.strerror(problem))
 
     def _tunnel(self, plain: _PlainSocket, location: Location) -> None:
         """Have the proxy connect to a server (RFC 9110, 9.3.6).
@@ -228,12 +318,21 @@ class AcsLine:
             if self._proxy is not None:
                 self._tunnel(plain, location)
                 self.allowance.again()
-            plain.settimeout(self.allowance.seconds())
-            wrapped = context.wrap_socket(plain, server_hostname=host)
+            wrapped = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
         except (OSError, ValueError):
             plain.close()
             raise
         assert isinstance(wrapped, _TlsSocket)
         wrapped.allowance = self.allowance
+
+        def attempt(seconds: float) -> None:
+            wrapped.settimeout(seconds)
+            wrapped.do_handshake()
+
+        try:
+            self.allowance.wait(attempt)
+        except (OSError, ValueError):
+            wrapped.close()
+            raise
         self.tls = wrapped.version()
         return wrapped

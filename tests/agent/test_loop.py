@@ -142,7 +142,19 @@ def test_a_session_without_end_is_broken_off_when_the_agent_has_to_end(
         with served(tmp_path, acs, lambda _device, _keeper: until(lambda: len(acs.posts) > 3)) as device:
             pass
 
-    assert any("failure: session: the agent ends: the session was broken after" in one for one in device.log)
+    assert any("the agent ends: " in one for one in device.log), "between two posts, or within one"
+
+
+def test_a_post_without_end_is_broken_off_when_the_agent_has_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spkg.agent.loop.STOP_PATIENCE", 0)
+    monkeypatch.setattr("spkg.agent.transport.LOOK", 0.001)
+    with ScriptedAcs([Answer(stall=True, raw=b"")]) as acs:
+        with served(tmp_path, acs, lambda _device, _keeper: until(lambda: acs.posts)) as device:
+            pass
+
+    assert any("the agent ends: its post was broken off" in one for one in device.log)
 
 
 def test_the_loop_has_sessions_answers_and_ends_with_sigterm(tmp_path: Path) -> None:
