@@ -58,7 +58,7 @@ def prepare_directories(config: AgentConfig, talker: tuple[int, int] | None) -> 
         HostError: One can't be made, belongs to somebody else, or would let the one who talks change what
             he must not.
     """
-    keeper = _keeper_directory(config)
+    keeper = _keeper_directory(config, talker)
     try:
         keeper.mkdir(mode=0o700, parents=True, exist_ok=True)
         if keeper.stat().st_uid != os.geteuid() or keeper.is_symlink():
@@ -198,10 +198,11 @@ def _own(config: AgentConfig) -> Iterable[Path]:
     return sorted({config.state.directory, *store})  # one that holds another comes first
 
 
-def _keeper_directory(config: AgentConfig) -> Path:
+def _keeper_directory(config: AgentConfig, talker: tuple[int, int] | None) -> Path:
     """Return the directory of transfers: beside that of the state, or beside what who talks has around it."""
     state = config.state.directory
-    outermost = next(one for one in _own(config) if state.is_relative_to(one))
+    given = () if talker is None else _own(config)
+    outermost = next((one for one in given if state.is_relative_to(one)), state)
     return outermost.with_name(f"{outermost.name}-keeper")
 
 

@@ -100,6 +100,10 @@ def test_a_store_beside_the_state_is_in_a_directory_of_who_talks() -> None:
     assert not Path("var/agent").exists(), "what lies within its own directories is made without rights"
 
 
+def test_who_gives_nothing_away_makes_nothing_outside() -> None:
+    assert prepare_directories(config(store="var/options.db"), None) == Path("var/agent-keeper").absolute()
+
+
 @NEEDS_ROOT
 @pytest.mark.parametrize("other", ["a directory", "a file", "a link", "a file with two names"])
 def test_a_store_beside_what_others_use_is_not_given_away(other: str) -> None:

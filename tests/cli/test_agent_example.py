@@ -167,4 +167,5 @@ def test_the_configuration_with_every_key_works_as_it_stands(user: str | None, p
     assert status["acs_url"] == acs.url
     owner = (place / "var/lib/spkg/options.db").stat().st_uid
     assert owner == (place / "var/lib/spkg/agent").stat().st_uid == (os.geteuid() if user is None else 65534)
-    assert (place / "var/lib/spkg-keeper").stat().st_uid == os.geteuid()
+    keeper = "var/lib/spkg/agent-keeper" if user is None else "var/lib/spkg-keeper"
+    assert (place / keeper).stat().st_uid == os.geteuid()
