@@ -12,6 +12,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from spkg.agent.contact import ContactKind
@@ -247,6 +248,9 @@ class AcsLine:
 
     def _addresses(self, location: Location) -> Sequence[Any]:
         """Return where a server is; a resolver that does not answer is not waited for beyond the post."""
+        with suppress(OSError, UnicodeError):  # an address needs no resolver
+            flags = socket.AI_NUMERICHOST
+            return socket.getaddrinfo(location.host, location.port, type=socket.SOCK_STREAM, flags=flags)
         found: list[Any] = []
         problems: list[OSError | UnicodeError] = []
 

@@ -55,7 +55,7 @@ def silent(*, full: bool = False) -> Iterator[int]:
 
 
 def test_all_redirects_and_logins_of_a_post_share_its_time() -> None:
-    steps = count(0, 5)  # the clock goes on by five seconds each time that somebody looks
+    steps = count(0, 8)  # the clock goes on by eight seconds each time that somebody looks
     with ScriptedAcs(lambda _post: Answer(status=307, headers=(("Location", "/cwmp"),))) as acs:
         client = AcsClient(acs_settings(timeout=30), lambda: float(next(steps)))
         with client.open(acs.url) as connection, pytest.raises(ContactError) as caught:
@@ -134,10 +134,22 @@ def test_neither_is_a_server_that_takes_nothing() -> None:
     assert caught.value.problem == f"{url}: the agent ends: its post was broken off"
 
 
+def resolver(answered: threading.Event) -> Callable[..., list[Any]]:
+    """Return what looks up names, and waits for that event."""
+
+    def look_up(*_words: object, flags: int = 0, **_named: object) -> list[Any]:
+        if flags:
+            raise socket.gaierror(socket.EAI_NONAME, "not an address")
+        answered.wait()
+        return []
+
+    return look_up
+
+
 def test_neither_is_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     answered = threading.Event()
     before = threading.active_count()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_words, **_named: [answered.wait()][:0])
+    monkeypatch.setattr(socket, "getaddrinfo", resolver(answered))
 
     problem = broken_off("http://acs.example/", after(3))
 
@@ -148,7 +160,7 @@ def test_neither_is_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_name_that_nobody_answers_has_an_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     answered = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_words, **_named: [answered.wait()][:0])
+    monkeypatch.setattr(socket, "getaddrinfo", resolver(answered))
     steps = count(0, 5)
     client = AcsClient(acs_settings(timeout=30), lambda: float(next(steps)))
 
