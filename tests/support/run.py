@@ -1,6 +1,7 @@
 """Run parts of the tests one after the other, each within its budget of time, and say how long each took.
 
-``make test``, ``make coverage`` and ``make proof`` run this.  A part that goes over its budget is stopped, and has failed.
+``make test``, ``make coverage`` and ``make proof`` run this.  A part that goes over its budget is stopped,
+and has failed.
 """
 
 import os
