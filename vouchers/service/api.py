@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from spkg.common.documents import Document, json_text
 from spkg.common.toml_document import read_duration
@@ -29,7 +29,7 @@ from vouchers.acs.ledger_wants import Want, terms_of
 from vouchers.acs.revocations import revocation_want
 from vouchers.acs.voucher_form import VoucherForm
 from vouchers.ledger_report import entry_document
-from vouchers.service.batches import BatchRun, Spool, stream_lines
+from vouchers.service.batches import BatchRun, LinesResponse, Spool
 from vouchers.service.issuing_desk import DeskAnswer, IssuingDesk, problem_of_busy
 from vouchers.service.ledger_access import LedgerAccess
 from vouchers.service.metrics import METRICS_TYPE, ServiceMetrics
@@ -262,7 +262,7 @@ async def batch(call: ServiceCall) -> Response:
     except BaseException:
         ended(None)
         raise
-    return StreamingResponse(stream_lines(run.lines(spool.file), ended), media_type="application/x-ndjson")
+    return LinesResponse(run.lines(spool.file), ended)
 
 
 async def batches(call: ServiceCall) -> Response:

@@ -5,13 +5,15 @@ they have sent everything.  What is sent to a client has been confirmed in the l
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 from threading import Thread
 from typing import IO, Any, Final
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from spkg.common.documents import Document, json_text
 from spkg.errors import SpkgError
@@ -24,7 +26,7 @@ from vouchers.service.problems import problem_of
 from vouchers.service.requests import MIN_RATE, check_length, gone, not_in_time, too_large, unprocessable
 from vouchers.signature.sign import VoucherSigner
 
-__all__ = ["BatchRun", "Spool", "stream_lines"]
+__all__ = ["BatchRun", "LinesResponse", "Spool", "stream_lines"]
 
 CHUNKS_AHEAD: Final = 2
 """How many pieces of an answer wait for the client."""
@@ -150,9 +152,30 @@ def _stopped() -> Document:
     }
 
 
+class LinesResponse(StreamingResponse):
+    """An answer of lines that a thread makes; however it ends, and if it never begins, that is told.
+
+    Args:
+        lines: What runs in the thread.
+        ended: Called at the end, maybe twice, with the exception if there is one.
+    """
+
+    def __init__(self, lines: Iterator[bytes], ended: Callable[[BaseException | None], object]) -> None:
+        self._pieces, self._ended = stream_lines(lines, ended), ended
+        super().__init__(self._pieces, media_type="application/x-ndjson")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it.  A client that has gone already never has the first line made."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._pieces.aclose()
+            self._ended(None)
+
+
 async def stream_lines(
     lines: Iterator[bytes], ended: Callable[[BaseException | None], object]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yield what a thread makes, a little ahead of who reads it; a reader that goes away ends the thread.
 
     Args:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -250,12 +251,40 @@ def test_a_reader_that_goes_away_ends_the_thread_that_makes_lines() -> None:
     async def read() -> None:
         pieces = stream_lines(lines(), ended.append)
         assert await anext(pieces) == b"line"
-        await pieces.aclose()  # type: ignore[attr-defined]
+        await pieces.aclose()
 
     asyncio.run(read())
 
     assert len(made) < 20
     assert ended == [None]
+
+
+def test_a_client_that_is_gone_before_the_first_line_leaves_room_for_another(service: Service) -> None:
+    path, _, query = TARGET.partition("?")
+    head = [(name.lower().encode(), value.encode()) for name, value in bearer().items()]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "state": {},
+        "query_string": query.encode(),
+        "headers": head,
+        "server": ("127.0.0.1", 80),
+    }
+    heard = [{"type": "http.request", "body": csv(1)}, {"type": "http.disconnect"}]
+
+    async def receive() -> Any:
+        return heard.pop(0)
+
+    async def send(_: Any) -> None:
+        pass
+
+    asyncio.run(service.app(scope, receive, send))
+
+    assert heard == []
+    assert service.parts.running == set()
+    assert service.ask("POST", TARGET, csv(1)).status == 200
 
 
 def test_a_defect_while_lines_are_made_is_told() -> None:
