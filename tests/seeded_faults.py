@@ -119,8 +119,8 @@ FAULTS: Final = (
     ),
     _fault(
         "a response of an ACS may drip for ever",
-        "        if left <= 0:\n            raise SilenceError\n",
-        "        left = max(left, self._timeout)\n",
+        "until = min(self._ends, self._clock() + (self._timeout if patience is None else patience))",
+        "until = self._clock() + (self._timeout if patience is None else patience)",
         "test_a_response_has_an_end_in_time",
     ),
     _fault(
