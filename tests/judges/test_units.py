@@ -14,7 +14,8 @@ from tests.support.kit import ROOT
 
 UNITS: Final = ROOT / "samples" / "units"
 AGENT: Final = ROOT / "samples" / "agent"
-SYSTEMD: Final = sorted([*(UNITS / "systemd").iterdir(), *(AGENT / "systemd").iterdir()])
+SERVICE: Final = ROOT / "samples" / "service"
+SYSTEMD: Final = sorted(unit for place in (UNITS, AGENT, SERVICE) for unit in (place / "systemd").iterdir())
 OPENWRT: Final = sorted([*(UNITS / "openwrt").iterdir(), *(AGENT / "procd").iterdir()])
 PROCD: Final = """
 procd_open_instance() { echo open; }
