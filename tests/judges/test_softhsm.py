@@ -1,7 +1,9 @@
 """Keys in a token: SoftHSM signs, and everybody else has to find what it signs the same."""
 
+import json
 import os
 import subprocess
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -14,9 +16,11 @@ from spkg.errors import HostError, UsageError
 from spkg.trust.keys import KeyAccess, load_identity, load_signatory
 from spkg.trust.signers import KeySigner, check_signature
 from spkg.trust.token_signer import TokenAddress
-from tests.support.commands import PROGRAM
-from tests.support.kit import Draft, key, signer
-from tests.support.voucher_kit import VOUCHER, signatory, signing_key
+from tests.support import acs_files
+from tests.support.commands import PROGRAM, run
+from tests.support.dask_kit import DaskCluster
+from tests.support.kit import Draft, key, root, signer
+from tests.support.voucher_kit import VOUCHER, signatory, signing_key, verified
 from vouchers.signature.sign import VoucherSigner
 
 pkcs11 = pytest.importorskip("pkcs11")
@@ -76,6 +80,31 @@ def test_a_key_of_ecdsa_in_a_token_signs_vouchers(token: Path) -> None:
         signing_key("p256").public_key(), Digest.SHA256, HASHED, found.key.sign(Digest.SHA256, HASHED), ""
     )
     assert b"ecdsa-sha256" in VoucherSigner(found).sign(VOUCHER)
+
+
+@pytest.mark.part("vouchers")
+@pytest.mark.proof
+def test_workers_of_a_cluster_sign_with_keys_in_their_tokens(
+    token: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    acs_files.furnish()
+    Path("signer.pem").write_bytes((token / "ec.pem").read_bytes() + root().pem)
+    key = ("--key", f"{EC}&pin-source=file:{token}/pin")
+    issue = [*acs_files.MANY[:-2], *key, "--out-dir", "out", "--no-progress"]
+
+    with DaskCluster(2, tmp_path) as cluster:
+        signed = run(*issue, "--cluster", cluster.address)
+        bad = ("--key", f"{EC}&pin-source=file:{token}/ec", "--cluster", cluster.address)
+        wrong = run(*issue[:-2], "other", *bad)
+
+    assert (signed.exit_code, signed.stdout, signed.stderr) == (0, "out: 3 vouchers, batch may\n", "")
+    lines = [json.loads(line) for line in Path("out/vouchers.ndjson").read_text().splitlines()]
+    for line in lines:
+        verified(b64decode(line["voucher"]))
+    assert len(lines) == 3
+    assert wrong.exit_code == 9
+    assert wrong.stderr.endswith(": the PIN of the token 'release' is wrong\n")
 
 
 def test_a_process_that_is_forked_signs_too(token: Path) -> None:
