@@ -72,7 +72,7 @@ def test_a_device_knows_who_it_is() -> None:
 
     assert value(seventh, "DeviceInfo.SerialNumber") == "SIM00000007"
     assert value(seventh, "DeviceInfo.UpTime") == "100"
-    assert value(seventh, "ManagementServer.PeriodicInformInterval") == "60"
+    assert value(seventh, "ManagementServer.PeriodicInformInterval") == "86400"
     assert value(seventh, "ManagementServer.Password") == ""
 
 
@@ -179,7 +179,7 @@ def test_the_interval_that_the_acs_sets_counts_from_then_on() -> None:
     assert interval(one) is None
 
     asked(one, "FactoryReset")
-    assert interval(one) == 60
+    assert interval(one) == 86_400
 
 
 def test_credentials_that_the_acs_sets_are_used() -> None:

@@ -198,7 +198,7 @@ def test_another_delay_is_refused(delay: str) -> None:
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
         f"spkg: error: invalid value for '--back-up': {delay!r} is not a number of seconds or a time such as "
-        "30s, 10min or 1h\nspkg: hint: Usage: spkg apply [OPTIONS] SOURCE\n"
+        "30s, 10min or 1h\nspkg: hint: Usage: spkg apply [OPTIONS] [SOURCE]\n"
     )
     assert not Path("root/.spkg").exists()
 
@@ -212,7 +212,7 @@ def test_another_delay_is_refused(delay: str) -> None:
             2,
             (
                 "invalid value for '--back-up-boots': -1 is not in the range x>=0\n"
-                "spkg: hint: Usage: spkg apply [OPTIONS] SOURCE\n"
+                "spkg: hint: Usage: spkg apply [OPTIONS] [SOURCE]\n"
             ),
         ),
         (
