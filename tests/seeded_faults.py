@@ -265,6 +265,12 @@ FAULTS: Final = (
         "test_one_agent_runs_with_a_state",
     ),
     _fault(
+        "a transfer that begins takes over the report of the one before",
+        "            left.unlink(missing_ok=True)\n        self._note(token, None)\n",
+        "            self._note(token, None)\n            left.unlink(missing_ok=True)\n",
+        "test_a_report_of_an_earlier_transfer_is_none_of_one_whose_beginning_was_killed",
+    ),
+    _fault(
         "the talker keeps the groups of root",
         "            os.setgroups([])\n            os.setgid(talker[1])\n",
         "            os.setgid(talker[1])\n",

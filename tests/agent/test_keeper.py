@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from spkg.errors import HostError
 from tests.support.commands import PATIENCE
 from tests.support.fake_servers import Script, serving
 from tests.support.installation import OLD, furnish_root, tree
-from tests.support.keeper_kit import keeper_config, keeping, over, start_keeper
+from tests.support.keeper_kit import ENVIRONMENT, keeper_config, keeping, over, start_keeper
 from tests.support.package_files import TRUST
 from tests.support.served_package import FRONT, NEW, OCTETS
+from tests.support.traced_kills import in_child
 
 DOWNLOAD: dict[str, Any] = {
     "token": "t1",
@@ -283,6 +284,43 @@ def test_a_report_of_an_earlier_transfer_is_never_taken_for_this_ones(url: str) 
         news = over(keeper)
 
     assert (news.token, news.status, news.result) == ("t2", 3, None)
+
+
+def kill_at(number: int) -> None:
+    """Have this process be killed before one of its calls that change files."""
+    count = 0
+
+    def counted(work: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **more: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return work(*arguments, **more)
+
+        return run
+
+    for name in ("open", "unlink", "pwrite", "ftruncate", "posix_spawnp"):
+        setattr(os, name, counted(getattr(os, name)))
+
+
+def test_a_report_of_an_earlier_transfer_is_none_of_one_whose_beginning_was_killed(tmp_path: Path) -> None:
+    transfer, ends = TransferProcess(tmp_path), list[int]()
+    while 0 not in ends:
+        (tmp_path / "transfer").write_text(json.dumps({"token": "earlier", "group": None}))
+        transfer.report.write_text(json.dumps({"exit": 0}))
+
+        def begin(number: int = len(ends) + 1) -> None:
+            kill_at(number)
+            TransferProcess(tmp_path).start("new", ("true",), ENVIRONMENT, {})
+
+        ends.append(in_child(begin))
+        while (found := transfer.end()) is None:
+            time.sleep(0.001)
+
+        assert found.report is None or found.token == "earlier"
+    assert {*ends[:-1]} == {-signal.SIGKILL}
+    assert len(ends) > 8
 
 
 def test_the_output_of_a_transfer_is_bounded(tmp_path: Path) -> None:

@@ -24,23 +24,19 @@ from spkg.agent.client import AcsConnection
 from spkg.agent.keeper_client import TransferNews
 from spkg.agent.state import AgentState
 from spkg.cwmp.events import Event
-from tests.support.acs import Answer, Post, ScriptedAcs, inform_response, request, response
-from tests.support.acs_calls import arguments, download, set_values
+from tests.support.acs import ScriptedAcs, request
+from tests.support.acs_calls import arguments, download
 from tests.support.agent_kit import APPLIED, FakeKeeper, Life
 from tests.support.interruptions import _attach
 from tests.support.namespaces import not_judged
 from tests.support.sampling import amount, chance, sample
+from tests.support.story_acs import CHANGE, NEW_VALUES, OLD_VALUES, STORY_VALUES, StoryServer
 from tests.support.traced_kills import CALLS, in_child, points, some
 
 T = TypeVar("T")
-DATA: Final = "DeviceConfig.PersistentData"
-INTERVAL: Final = "ManagementServer.PeriodicInformInterval"
-KEY: Final = "ManagementServer.ParameterKey"
-OLD: Final = ("", "600", "")
-NEW: Final = ("kept", "1000", "pk")
 RADAR: Final = "X 00D09E Radar"
 ASKED: Final = {
-    "SetParameterValues": set_values((DATA, "kept"), (INTERVAL, "1000"), key="pk"),
+    "SetParameterValues": CHANGE,
     "ScheduleInform": request("ScheduleInform", arguments(DelaySeconds=90, CommandKey="s1")),
     "Download": download("d1"),
 }
@@ -90,42 +86,11 @@ class Fate:
 
 
 @dataclass
-class Server:
-    """An ACS that asks for each thing until it was answered."""
-
-    asked: str = ""
-    answered: set[str] = field(default_factory=set)
-    told: list[str] = field(default_factory=list)
-    """The CommandKeys of the TransferCompletes that were answered."""
-    informed: list[list[tuple[str, str]]] = field(default_factory=list)
-    """The events of each Inform."""
-    strange: list[str] = field(default_factory=list)
-    """The CommandKeys that were told in a session whose Inform had no event for them."""
-
-    def plan(self, post: Post) -> Answer:
-        name = post.method
-        if name == "Inform":
-            self.informed.append([*zip(post.texts("EventCode"), post.texts("CommandKey"), strict=True)])
-            self.asked = ""
-            return Answer(body=inform_response(post.id))
-        if name == "TransferComplete":
-            key = post.text("CommandKey") or ""
-            if not {("7 TRANSFER COMPLETE", ""), ("M Download", key)} <= {*self.informed[-1]}:
-                self.strange.append(key)
-            self.told.append(key)
-            return Answer(body=response(name, id=post.id))
-        if name == f"{self.asked}Response":
-            self.answered.add(self.asked)
-        self.asked = next((one for one in ASKED if one not in self.answered), "")
-        return Answer(body=ASKED.get(self.asked, b""))
-
-
-@dataclass
 class FatefulKeeper(FakeKeeper):
     """A keeper that may be asked for the last time, and that notes when a package was confirmed too early."""
 
     fate: Fate = field(default_factory=lambda: Fate([]))
-    server: Server = field(default_factory=Server)
+    server: StoryServer = field(default_factory=lambda: StoryServer(ASKED))
     early: bool = False
 
     def start_apply(self, **given: Any) -> None:
@@ -148,7 +113,9 @@ class FatefulKeeper(FakeKeeper):
 class FatefulLife(Life):
     """A device whose agent may be killed at any step, also while it starts; it starts again until it runs."""
 
-    def __init__(self, place: Path, acs: ScriptedAcs, server: Server, fate: Fate, restart: Restart) -> None:
+    def __init__(
+        self, place: Path, acs: ScriptedAcs, server: StoryServer, fate: Fate, restart: Restart
+    ) -> None:
         self.server, self.fate, self.how = server, fate, restart
         self.kills = 0
         self.reboots = 0
@@ -171,9 +138,9 @@ class FatefulLife(Life):
             else:
                 break
         assert agent.state.set_aside is None
-        values = tuple(agent.tree.setting(name) for name in (DATA, INTERVAL, KEY))
-        assert values in {OLD, NEW}
-        assert values == NEW or "SetParameterValues" not in self.server.answered
+        values = tuple(agent.tree.setting(name) for name in STORY_VALUES)
+        assert values in {OLD_VALUES, NEW_VALUES}
+        assert values == NEW_VALUES or "SetParameterValues" not in self.server.answered
         return agent
 
     def killed(self) -> None:
@@ -249,13 +216,13 @@ def tell(
     before: Callable[[ScriptedAcs], object] = lambda _acs: None,
 ) -> FatefulLife:
     """Live through the story, and check what has to be so whatever happened, also *before*."""
-    server, fate = Server(), Fate([*kills])
+    server, fate = StoryServer(ASKED), Fate([*kills])
     with ScriptedAcs(server.plan) as acs:
         before(acs)
         return _told(place, acs, server, fate, restart)
 
 
-def _told(place: Path, acs: ScriptedAcs, server: Server, fate: Fate, restart: Restart) -> FatefulLife:
+def _told(place: Path, acs: ScriptedAcs, server: StoryServer, fate: Fate, restart: Restart) -> FatefulLife:
     with fateful(fate):
         device = FatefulLife(place, acs, server, fate, restart)
         try:
@@ -273,7 +240,7 @@ def _told(place: Path, acs: ScriptedAcs, server: Server, fate: Fate, restart: Re
         # No event is lost.
         assert {("0 BOOTSTRAP", ""), (RADAR, ""), ("M ScheduleInform", "s1")} <= {*events}
         assert ("1 BOOT", "") in [*chain(*server.informed[device.booted :])]
-        assert tuple(device.agent.tree.setting(name) for name in (DATA, INTERVAL, KEY)) == NEW
+        assert tuple(device.agent.tree.setting(name) for name in STORY_VALUES) == NEW_VALUES
         assert (state.events(), state.transfers(), state.schedule(), state.intent()) == ((), (), (), None)
     return device
 

@@ -13,7 +13,7 @@ from spkg.agent.client import AcsClient
 from spkg.agent.clock import EARLIEST, Outside
 from spkg.agent.config import load_agent_config
 from spkg.agent.journal import LogEntry
-from spkg.agent.keeper_client import TransferNews
+from spkg.agent.keeper_client import KeeperClient, TransferNews
 from spkg.agent.rights import Rights
 from spkg.agent.settings import AgentConfig
 from spkg.common.boots import Boot
@@ -193,6 +193,7 @@ class Life:
         device: What it is.
         changes: What stands in its configuration in place of what.
         keeper: Its keeper, if that is not to be the usual one.
+        world: Its clocks and its boot, where they go on from those of an earlier process.
     """
 
     def __init__(
@@ -203,21 +204,24 @@ class Life:
         *,
         options: Any = None,
         device: Device = DEVICE,
-        keeper: FakeKeeper | None = None,
+        keeper: FakeKeeper | KeeperClient | None = None,
+        world: World | None = None,
         **changes: str,
     ) -> None:
         self.directory = directory
         self.acs = acs
-        self.world = World()
-        self.keeper = FakeKeeper() if keeper is None else keeper
+        self.world = World() if world is None else world
+        self.keeper: Any = FakeKeeper() if keeper is None else keeper
         self.entries: list[LogEntry] = []
         self.calls: list[Callable[[], object]] = []
         text = CONFIG.format(url=acs.url)
         for before, after in changes.items():
             assert before in text
             text = text.replace(before, after)
-        (directory / "agent.toml").write_text(text + more)
-        self.config: AgentConfig = load_agent_config(directory / "agent.toml")
+        source = directory / "agent.toml"
+        if not source.exists() or source.read_text() != text + more:  # or a kill could find it half written
+            source.write_text(text + more)
+        self.config: AgentConfig = load_agent_config(source)
         self.options = options
         self.device = device
         self.agent = self._begin()
@@ -233,7 +237,7 @@ class Life:
             self.config,
             self.device,
             client=lambda: AcsClient(self.config.acs, time.monotonic),
-            keeper=self.keeper,  # type: ignore[arg-type] # it does what the other one does
+            keeper=self.keeper,
             secrets={},
             options=self.options,
             rights=Rights(confined=True, is_root=False),

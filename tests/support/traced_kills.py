@@ -27,9 +27,18 @@ def in_child(work: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def points(log: Path, place: Path) -> list[Call]:
-    """Return the calls of a process that change its state, or ask a provider for something."""
-    counts = dict.fromkeys(CALLS, 0)
+def points(
+    log: Path, place: Path, calls: Sequence[str] = CALLS, anywhere: Sequence[str] = ("sendto",)
+) -> list[Call]:
+    """Return the calls of a process that change its state, or speak to another one.
+
+    Args:
+        log: What strace has written.
+        place: Where the state is.
+        calls: What strace was told to look at.
+        anywhere: Those of them that count wherever they go.
+    """
+    counts = dict.fromkeys(calls, 0)
     found: list[Call] = []
     for line in log.read_text().splitlines():
         match = CALL.match(line)
@@ -37,7 +46,7 @@ def points(log: Path, place: Path) -> list[Call]:
             continue
         name, text = match.groups()
         counts[name] += 1
-        if str(place) in text or name == "sendto":
+        if str(place) in text or name in anywhere:
             found.append(Call(name=name, number=counts[name], text=text.replace(str(place), "")))
     return found
 
