@@ -1,5 +1,6 @@
 """How a command runs and ends: the table from errors to exit statuses, and the place that catches them."""
 
+import atexit
 import dataclasses
 import gc
 import os
@@ -238,13 +239,33 @@ class _Application(Group):
         ends = args is None
         if ends:
             gc.set_threshold(GARBAGE)
+            end = _end_at_once()
         status = _guard(lambda: super(_Application, self).main(given, *rest, **extra), call, ends=ends)
-        if ends and hasattr(signal, "pthread_sigmask"):
-            # Python takes its handlers away before it is done, and a signal could change the exit status.
-            signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         if ends:
-            gc.freeze()  # or Python would look for garbage in all that is left, and the process ends anyway
+            end(status)
         sys.exit(status)
+
+
+def _end_at_once() -> Callable[[int], object]:
+    """Return what lets the process end with a status without freeing each object first.
+
+    That would take a tenth of the time of a short command, and without Python's handlers a signal could
+    change the exit status.  Python still waits for threads, and calls what libraries have registered to be
+    called at the end.
+    """
+    statuses: list[int] = []
+
+    def last() -> None:
+        if not statuses:
+            return  # an exception that Python has to show
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # who prints results has flushed them, and heard of an error
+                if stream is not None:
+                    stream.flush()
+        os._exit(statuses[0])
+
+    atexit.register(last)  # what is registered first is called last
+    return statuses.append
 
 
 def application(listed: Mapping[str, ListedCommand], help_text: str) -> click.Group:

@@ -197,13 +197,19 @@ def test_a_signal_in_the_midst_of_building_leaves_nothing(here: Path) -> None:
 
 
 LATE = """
-import os, signal, sys
-class Late:
-    kill, own, number = staticmethod(os.kill), os.getpid(), getattr(signal, sys.argv.pop())
-    def __del__(self):
-        self.kill(self.own, self.number)
-late = Late()  # it goes when Python has taken away its handlers
+import atexit, os, signal, sys
 from spkg.__main__ import main
+number = getattr(signal, sys.argv.pop())
+class Freed:
+    def __del__(self):
+        os.write(1, b"freed")
+freed = Freed()
+old = atexit.register
+def register(last):  # what the program registers comes first, so that this is called before
+    old(last)
+    old(os.kill, os.getpid(), number)
+    old(os.write, 1, b"at exit ")
+atexit.register = register
 main()
 """
 
@@ -218,3 +224,4 @@ def test_a_signal_while_python_ends_does_not_change_the_exit_status(
     )
 
     assert done.returncode == status, done.stderr
+    assert done.stdout.endswith(b"at exit ")  # what was registered is called; nothing is freed
