@@ -64,6 +64,11 @@ class Transfer:
     """What TransferComplete says."""
 
     @property
+    def command_key(self) -> str:
+        """What the ACS calls it."""
+        return str(self.arguments["CommandKey"])
+
+    @property
     def row(self) -> Row:
         """Its row."""
         return (

@@ -43,7 +43,7 @@ PERIODIC_TIME: Final = "ManagementServer.PeriodicInformTime"
 
 def transfer_event(transfer: Transfer) -> Event:
     """Return the event that a transfer is complete, such as ``M Download``."""
-    return method_event(transfer.direction, str(transfer.arguments["CommandKey"]))
+    return method_event(transfer.direction, transfer.command_key)
 
 
 def periodic_of(tree: Tree, state: AgentState) -> Periodic | None:

@@ -45,7 +45,7 @@ def transfer_documents(transfers: Iterable[Transfer]) -> list[Document]:
     """Return transfers as JSON."""
     return [
         {
-            "command_key": one.arguments["CommandKey"],
+            "command_key": one.command_key,
             "direction": one.direction,
             "state": one.state,
             "url": shown_url(str(one.arguments["URL"])),

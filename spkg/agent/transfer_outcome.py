@@ -127,7 +127,7 @@ def completion(transfer: Transfer) -> Mapping[str, Any]:
     """Return the arguments of TransferComplete (Table 36)."""
     outcome = TransferOutcome.of(transfer)
     return {
-        "CommandKey": transfer.arguments["CommandKey"],
+        "CommandKey": transfer.command_key,
         "FaultStruct": FaultStruct(outcome.code, outcome.text if outcome.code else ""),
         "StartTime": _time(outcome.start),
         "CompleteTime": _time(outcome.complete),

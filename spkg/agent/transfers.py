@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal
 
+from spkg.agent.installed_record import InstalledRecord
 from spkg.agent.keeper_client import KeeperGoneError
 from spkg.agent.keeper_settings import TYPE_ROLES
 from spkg.agent.records import Transfer
@@ -18,7 +19,6 @@ from spkg.agent.transfer_outcome import (
     TransferOutcome,
     failed_outcome,
     read_outcome,
-    rolled_back_outcome,
     voucher_fault,
 )
 from spkg.agent.transfer_rules import VoucherDownloads, check_download, check_upload
@@ -80,7 +80,7 @@ class TransferQueue:
         self._boot_id = boot_id
         self._clock = clock
         self._token = token
-        self._back_up = back_up
+        self._record = InstalledRecord(keeper, back_up)
         self._note = note
         self._stopping = False
         """Whether nothing may begin, because the device is to reboot or the agent to end."""
@@ -105,7 +105,7 @@ class TransferQueue:
 
     def queued(self) -> tuple[QueuedTransfer, ...]:
         """Return what GetQueuedTransfers lists."""
-        found = (QueuedTransfer(_key(one), one.state) for one in self._state.transfers())
+        found = (QueuedTransfer(one.command_key, one.state) for one in self._state.transfers())
         return (*found,)[:MAX_QUEUED]
 
     def to_tell(self) -> tuple[Transfer, ...]:
@@ -115,7 +115,7 @@ class TransferQueue:
     def events(self) -> tuple[Event, ...]:
         """Return the events of an Inform for what is to be told (Table 35)."""
         done = self.to_tell()
-        methods = (method_event(one.direction, _key(one)) for one in done)
+        methods = (method_event(one.direction, one.command_key) for one in done)
         return (Event(EventCode.TRANSFER_COMPLETE), *methods) if done else ()
 
     @property
@@ -140,7 +140,10 @@ class TransferQueue:
             if transfer.state == RUNNING:
                 self._see_end(transfer)
         for transfer in self._complete():
-            self._see_roll_back(transfer)
+            outcome = self._record.rolled_back(transfer)
+            if outcome is not None:
+                self._keep(replace(transfer, result=outcome.to_document()))
+                self._note(f"{transfer.direction} {transfer.command_key!r}: {outcome.text}")
 
     def work(self) -> bool:
         """See whether the running transfer has ended, or begin the next one; return whether it was so."""
@@ -236,7 +239,7 @@ class TransferQueue:
         words = {name.lower(): str(arguments[name]) for name in ("URL", "Username", "Password")}
         file_type = str(arguments["FileType"])
         try:
-            before = self._last_installed(file_type) if self._is_package(transfer) else None
+            before = self._record.last(transfer) if self._is_package(transfer) else None
             token, attempts = self._token(), 1 + _attempts(transfer)
             begun = {"token": token, "attempts": attempts, "before": before}
             self._keep(replace(transfer, state=RUNNING, result=begun))
@@ -247,7 +250,7 @@ class TransferQueue:
                     **words,
                     token=token,
                     size=int(arguments["FileSize"]),
-                    command_key=_key(transfer),
+                    command_key=transfer.command_key,
                     file_type=file_type,
                 )
             else:
@@ -265,16 +268,21 @@ class TransferQueue:
         if report is None:
             if news.is_running and news.token == begun.get("token"):
                 return False
-            self._find(transfer)
+            found = self._record.found(transfer) if self._is_package(transfer) else None
+            if found is None:
+                self._wait_again(transfer, "its process was killed")
+            else:
+                self._finish(transfer, found[0], boot=found[1])
         elif isinstance(report.get("exit"), int) and report["exit"] >= STOPPED_FROM:
             self._wait_again(transfer, "it was stopped")
         else:
             outcome = read_outcome(report, transfer.direction, resumed=_attempts(transfer) > 1)
             if self._is_voucher(transfer):
-                self._finish(transfer, self._take_voucher(outcome))
-                return True
-            self._look_at_roles(transfer, report)
-            self._finish(transfer, self._recorded(transfer, outcome))
+                outcome = self._take_voucher(outcome)
+            elif self._is_package(transfer):
+                self._look_at_roles(transfer, report)
+                outcome = self._record.completed(transfer, outcome)
+            self._finish(transfer, outcome)
         return True
 
     def _take_voucher(self, outcome: TransferOutcome) -> TransferOutcome:
@@ -294,51 +302,11 @@ class TransferQueue:
         file_type = str(transfer.arguments["FileType"])
         expected = TYPE_ROLES.get(file_type[:1], ())
         roles = [one for one in report.get("roles") or () if isinstance(one, str)]
-        if transfer.direction == "Download" and roles and not {*roles} & {*expected}:
+        if roles and not {*roles} & {*expected}:
             self._note(
-                f"Download {_key(transfer)!r}: expected {' or '.join(expected)} for {file_type!r}, "
+                f"Download {transfer.command_key!r}: expected {' or '.join(expected)} for {file_type!r}, "
                 f"got {', '.join(roles)}"
             )
-
-    def _find(self, transfer: Transfer) -> None:
-        """Find out by the installer's record what became of a transfer whose report is lost."""
-        found = self._new_entry(transfer)
-        if found is None:
-            self._wait_again(transfer, "its process was killed")
-            return
-        # Nobody knows whether a reboot is needed: it is, unless there was a boot since then.
-        outcome = TransferOutcome(
-            start=found["time"],
-            complete=found["time"],
-            installed=True,
-            reboot=True,
-            package=found["package"],
-            on_trial=found["on_trial"],
-        )
-        self._finish(transfer, outcome, boot=found["boot_id"])
-
-    def _recorded(self, transfer: Transfer, outcome: TransferOutcome) -> TransferOutcome:
-        """Return an outcome with what the record says of the package."""
-        found = self._new_entry(transfer) if outcome.installed else None
-        if found is None:
-            return outcome
-        return replace(outcome, package=found["package"], on_trial=found["on_trial"])
-
-    def _new_entry(self, transfer: Transfer) -> Mapping[str, Any] | None:
-        """Return the record of the package that a Download has installed; None if it has installed none."""
-        if not self._is_package(transfer):
-            return None
-        record = self._keeper.record(str(transfer.arguments["FileType"]))
-        before = (transfer.result or {}).get("before")
-        for entry in record["installed"][:1]:
-            if _name(entry) != before and entry["command_key"] == _key(transfer):
-                trial = record["trial"] or {}
-                return {**entry, "on_trial": trial.get("package") == entry["package"]}
-        return None
-
-    def _last_installed(self, file_type: str) -> list[Any] | None:
-        """Return what tells the last package in the record from a later one."""
-        return next(map(_name, self._keeper.record(file_type)["installed"]), None)
 
     def _wait_again(self, transfer: Transfer, why: str) -> None:
         """Let an interrupted transfer begin again, unless that has happened often enough."""
@@ -350,24 +318,13 @@ class TransferQueue:
             code = FaultCode.DOWNLOAD_FAILURE if download else FaultCode.UPLOAD_FAILURE
             self._finish(transfer, failed_outcome(code, f"interrupted {attempts} times; the last time {why}"))
             return
-        self._note(f"{transfer.direction} {_key(transfer)!r} was interrupted and begins again: {why}")
+        self._note(f"{transfer.direction} {transfer.command_key!r} was interrupted and begins again: {why}")
         self._keep(replace(transfer, state=WAITING, result={"attempts": attempts}))
-
-    def _see_roll_back(self, transfer: Transfer) -> None:
-        """Turn a success into a failure if its package was rolled back before the ACS had answered."""
-        outcome = TransferOutcome.of(transfer)
-        if outcome.package is None:
-            return
-        for gone in self._keeper.record(str(transfer.arguments["FileType"]))["rolled_back"]:
-            if gone["package"] == outcome.package:
-                new = rolled_back_outcome(outcome, gone, self._back_up)
-                self._keep(replace(transfer, result=new.to_document()))
-                self._note(f"{transfer.direction} {_key(transfer)!r}: {new.text}")
 
     def _finish(self, transfer: Transfer, outcome: TransferOutcome, *, boot: str | None = None) -> None:
         """Keep how a transfer ended, and with it all others that want the same file."""
         how = f"failed: {outcome.code} {outcome.text}" if outcome.code else "is complete"
-        self._note(f"{transfer.direction} {_key(transfer)!r} {how}")
+        self._note(f"{transfer.direction} {transfer.command_key!r} {how}")
         now, result = self._clock(), outcome.to_document()
         with self._state.change() as change:
             for one in self._state.transfers():
@@ -385,17 +342,8 @@ def _due(transfer: Transfer) -> DueTime:
     return DueTime(transfer.due_wall, transfer.due_boot or 0, transfer.boot_id)
 
 
-def _key(transfer: Transfer) -> str:
-    return str(transfer.arguments["CommandKey"])
-
-
 def _attempts(transfer: Transfer) -> int:
     return int((transfer.result or {}).get("attempts", 0))
-
-
-def _name(entry: Mapping[str, Any]) -> list[Any]:
-    """Return what tells an entry of the record from all others."""
-    return [entry["package"], entry["time"], entry["command_key"], entry["boot_id"]]
 
 
 def _wants_same(one: Transfer, other: Transfer) -> bool:

@@ -79,6 +79,15 @@ class Holdings:
             return None
         return next((source for source in self.sources if name.startswith(source.owned)), None)
 
+    def by_source(self, values: Mapping[str, str]) -> list[tuple[ParameterSource, dict[str, str]]]:
+        """Return values by their providers, in the order of the configuration."""
+        found: dict[str, dict[str, str]] = {}
+        for name, value in values.items():
+            source = self.source_of(name)
+            if source is not None:
+                found.setdefault(source.name, {})[name] = value
+        return [(source, found[source.name]) for source in self.sources if source.name in found]
+
     def parameter(self, name: str) -> DescribedParameter | None:
         """Return a parameter by its full name; None if it does not exist.
 

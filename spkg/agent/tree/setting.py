@@ -9,29 +9,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from spkg.agent.origins import FROM_ACS, FROM_SUBSCRIBER, note_origin
 from spkg.agent.records import SUBSCRIBER, Intent
 from spkg.agent.settings import AgentConfig
-from spkg.agent.state import FACT_PARAMETER_KEY, FACT_URL_TOLD, AgentState, StateChange
+from spkg.agent.state import FACT_URL_TOLD, AgentState
 from spkg.agent.tree.builtin import TreeSurroundings
 from spkg.agent.tree.changes import Notifications
 from spkg.agent.tree.channel import ProviderError
 from spkg.agent.tree.holdings import Holdings
-from spkg.agent.tree.model import COUNTER, MAX_INSTANCE, DescribedParameter, parent
-from spkg.agent.tree.names import ACS_URL, PARAMETER_KEY
+from spkg.agent.tree.model import COUNTER, MAX_INSTANCE, parent
+from spkg.agent.tree.names import ACS_URL
 from spkg.agent.tree.provider import ParameterSource, RefusedByProviderError
-from spkg.agent.trial import put_on_trial
+from spkg.agent.tree.request_effects import RequestEffects
+from spkg.agent.tree.requested import RequestedValues
 from spkg.common.printable import amount, printable
-from spkg.cwmp.events import Event, EventCode
-from spkg.cwmp.faults import FaultCode, MethodFaultError, ParameterFault
-from spkg.cwmp.types import WrongTypeError
+from spkg.cwmp.faults import FaultCode, MethodFaultError
 from spkg.cwmp.values import ParameterValue
 from spkg.errors import FormatError, HostError, RefusedError, UsageError
 
 __all__ = ["ParameterSetting", "answering"]
 
-OF_PARAMETERS_IN_ERROR: Final = {9005, 9006, 9007, 9008}
-"""The FaultCodes of a parameter in error (A.3.2.1)."""
 OF_ADDING: Final = {9001, 9002, 9003, 9004, 9005}
 OF_DELETING: Final = {9001, 9002, 9003, 9005}
 SHOWN_NAME: Final = 80
@@ -70,6 +66,8 @@ class ParameterSetting:
         self._state = state
         self._notifications = notifications
         self._around = around
+        self._requests = RequestedValues(holdings)
+        self._effects = RequestEffects(config, holdings, state, notifications, around)
 
     def set_values(self, values: Sequence[ParameterValue], key: str) -> int:
         """Set values for the ACS, all or none (A.3.2.1).
@@ -82,12 +80,12 @@ class ParameterSetting:
         """
         self._holdings.begin()
         with answering():
-            wanted = self._checked(values)
-            own, others, before = self._split(wanted)
+            wanted = self._requests.checked(values)
+            own, others, before = self._requests.split(wanted)
         if not others:
             with self._state.change() as change:
-                self._supersede(change, own)
-                self._finish(change, Intent(built_in=own, parameter_key=key), {})
+                self._effects.supersede(change, own)
+                self._effects.write(change, Intent(built_in=own, parameter_key=key), {})
             return 0
         self._settle_earlier()
         intent = Intent(values=others, before=before, built_in=own, parameter_key=key)
@@ -120,10 +118,10 @@ class ParameterSetting:
         if plain == ACS_URL and self._config.acs.lock_url and self._state.fact(FACT_URL_TOLD):
             raise RefusedError(f"{name} can only be changed by the ACS (lock-url)")
         text = found.type.read(value)
-        problem = self._problem(name, text)
+        problem = self._requests.problem(name, text)
         if problem is not None:
             raise FormatError(problem, field=name)
-        own, others, before = self._split({name: (found, text)})
+        own, others, before = self._requests.split({name: (found, text)})
         intent = Intent(values=others, before=before, built_in=own, local=True)
         if others:
             if not self.carry_out():
@@ -132,8 +130,8 @@ class ParameterSetting:
                 change.set_intent(intent)
             return self._perform(intent)
         with self._state.change() as change:
-            self._supersede(change, own)
-            self._finish(change, intent, {})
+            self._effects.supersede(change, own)
+            self._effects.write(change, intent, {})
         return 0
 
     def add_object(self, path: str, key: str) -> tuple[int, int]:
@@ -218,69 +216,6 @@ class ParameterSetting:
             self._around.note(f"an earlier request waits, or was taken back: {exc}")
         return self._state.intent() is None
 
-    def _checked(self, values: Sequence[ParameterValue]) -> dict[str, tuple[DescribedParameter, str]]:
-        """Return the parameters to set, each with its value in the form of its type.
-
-        Raises:
-            MethodFaultError: Some are in error; all of these are named.
-        """
-        faults: dict[str, ParameterFault] = {}
-        wanted: dict[str, tuple[DescribedParameter, str]] = {}
-        names = [one.name for one in values]
-        seen: set[str] = set()
-        twice = {name for name in names if name in seen or seen.add(name)}  # type: ignore[func-returns-value]
-        for one in values:
-            found = self._holdings.parameter(one.name)
-            if one.name in twice:
-                fault = (FaultCode.INVALID_ARGUMENTS, "occurs more than once")
-            elif found is None:
-                fault = (FaultCode.INVALID_NAME, "there is no such parameter")
-            elif not found.writable:
-                fault = (FaultCode.NOT_WRITABLE, "can't be changed")
-            else:
-                try:
-                    text = found.type.read(one.value)
-                except FormatError as exc:
-                    wrong = isinstance(exc, WrongTypeError)
-                    fault = (FaultCode.INVALID_TYPE if wrong else FaultCode.INVALID_VALUE, exc.problem)
-                else:
-                    problem = self._problem(one.name, text)
-                    if problem is None:
-                        wanted[one.name] = (found, text)
-                        continue
-                    fault = (FaultCode.INVALID_VALUE, problem)
-            faults[one.name] = ParameterFault(one.name, *fault)
-        for source, texts in self._by_source({name: text for name, (_, text) in wanted.items()}):
-            for name, refused in source.check(texts, self._holdings.deadline).items():
-                code = refused.code if refused.code in OF_PARAMETERS_IN_ERROR else FaultCode.INVALID_VALUE
-                faults[name] = ParameterFault(name, FaultCode(code), refused.text)
-        if faults:
-            ordered = tuple(faults[name] for name in dict.fromkeys(names) if name in faults)
-            problem = f"{amount(len(ordered), 'parameter')} in error"
-            raise MethodFaultError(FaultCode.INVALID_ARGUMENTS, problem, ordered)
-        return wanted
-
-    def _problem(self, name: str, text: str) -> str | None:
-        """Return what is wrong with a new value of one of the agent's own parameters."""
-        row = self._holdings.own.rows.get(name.removeprefix(self._holdings.root))
-        return None if row is None or self._holdings.source_of(name) is not None else row.check(text)
-
-    def _split(
-        self, wanted: Mapping[str, tuple[DescribedParameter, str]]
-    ) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-        """Return what differs from now: of the agent (without the root), of providers, and what that was."""
-        own: dict[str, str] = {}
-        others: dict[str, DescribedParameter] = {}
-        for name, (found, text) in wanted.items():
-            plain = name.removeprefix(self._holdings.root)
-            if self._holdings.source_of(name) is not None:
-                others[name] = found
-            elif self._holdings.own.setting(plain) != text:
-                own[plain] = text
-        now = self._holdings.read({name: one for name, one in others.items() if not one.secret}).values
-        fresh = {name: wanted[name][1] for name in others if now.get(name) != wanted[name][1]}
-        return own, fresh, {name: now[name] for name in fresh if name in now}
-
     def _perform(self, intent: Intent, *, again: bool = False) -> int:
         """Have providers set values, and finish; where one refuses, have all set back.
 
@@ -294,17 +229,17 @@ class ParameterSetting:
         status = 0
         begun: list[tuple[ParameterSource, dict[str, str]]] = []
         try:
-            for source, values in self._by_source(intent.values):
+            for source, values in self._holdings.by_source(intent.values):
                 begun.append((source, values))
                 status = max(status, source.put(values, self._holdings.begin()))
         except ProviderError as exc:
             if not again or isinstance(exc, RefusedByProviderError):
                 self._take_back(intent, begun)
             raise
-        read = {} if intent.local else self._read_back(intent.values)
+        read = {} if intent.local else self._effects.read_back(intent.values)
         with self._state.change() as change:
             change.set_intent(None)
-            self._finish(change, intent, read)
+            self._effects.write(change, intent, read)
         return status
 
     def _take_back(self, intent: Intent, begun: Sequence[tuple[ParameterSource, Mapping[str, str]]]) -> None:
@@ -354,12 +289,12 @@ class ParameterSetting:
         around = parent(parent(intent.added or intent.deleted or ""))
         told = self._state.told().items()
         # Whatever the counter of the table is called, its change comes from the ACS.
-        read = self._read_back(
+        read = self._effects.read_back(
             {name: old for name, old in told if parent(name) == around and name.endswith(COUNTER)}
         )
         with self._state.change() as change:
             change.set_intent(None)
-            self._finish(change, intent, read)
+            self._effects.write(change, intent, read)
             if intent.deleted is not None:
                 change.forget_below(intent.deleted)
                 self._notifications.forget_below(intent.deleted)
@@ -389,38 +324,6 @@ class ParameterSetting:
                 return
         self._end_object(intent)
 
-    def _finish(self, change: StateChange, intent: Intent, read: Mapping[str, str]) -> None:
-        """Write what a request changes in the agent's own state, in the transaction that ends it."""
-        url = self._holdings.own.setting(ACS_URL)
-        if intent.built_in.get(ACS_URL, url) != url:
-            change.add_event(Event(EventCode.BOOTSTRAP))
-        if not intent.local:
-            put_on_trial(
-                self._state,
-                change,
-                [name for name in intent.built_in if name in self._config.back_up_parameters],
-                delay=self._config.install.back_up,
-                now=self._around.boot_clock(),
-                boot_id=self._around.boot_id,
-            )
-        for name, value in intent.built_in.items():
-            change.set_value(name, value)
-        note_origin(change, intent.built_in, FROM_SUBSCRIBER if intent.local else FROM_ACS)
-        root = self._holdings.root
-        known = {f"{root}{name}": value for name, value in intent.built_in.items()} | dict(read)
-        if intent.parameter_key is not None:
-            change.fact(FACT_PARAMETER_KEY, intent.parameter_key)
-            known[f"{root}{PARAMETER_KEY}"] = intent.parameter_key
-        if not intent.local:
-            self._notifications.known_to_acs(change, known)
-
-    def _supersede(self, change: StateChange, own: Mapping[str, str]) -> None:
-        """Take out of a waiting request what a newer one sets."""
-        waiting = self._state.intent()
-        if waiting is not None:
-            rest = {name: value for name, value in waiting.built_in.items() if name not in own}
-            change.set_intent(Intent(**{**vars(waiting), "built_in": rest, "parameter_key": None}))
-
     def _settle_earlier(self) -> None:
         """Carry out what is left of an earlier request before another one begins.
 
@@ -430,23 +333,6 @@ class ParameterSetting:
         if not self.carry_out():
             problem = "earlier values still wait for a provider that can't be reached"
             raise MethodFaultError(FaultCode.INTERNAL_ERROR, problem)
-
-    def _read_back(self, values: Mapping[str, str]) -> dict[str, str]:
-        """Return what providers made of values that the ACS is told changes of."""
-        followed = {name: value for name, value in values.items() if self._notifications.is_followed(name)}
-        if not followed:
-            return {}
-        self._holdings.begin()
-        return {**followed, **self._holdings.readable(followed)[1]}
-
-    def _by_source(self, values: Mapping[str, str]) -> list[tuple[ParameterSource, dict[str, str]]]:
-        """Return values by their providers, in the order of the configuration."""
-        found: dict[str, dict[str, str]] = {}
-        for name, value in values.items():
-            source = self._holdings.source_of(name)
-            if source is not None:
-                found.setdefault(source.name, {})[name] = value
-        return [(source, found[source.name]) for source in self._holdings.sources if source.name in found]
 
     def _next_instance(self, path: str, there: Sequence[int]) -> int:
         """Return an instance number that was never used; when all were, one that is free (A.3.2.6)."""
