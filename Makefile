@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage proof faults bench lint types format docs pages lock clean
+.PHONY: help demo test proof faults bench lint types format docs pages lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,11 +14,8 @@ help:  ## show this list
 demo: $(VENV)/run  ## build, sign, verify and take apart a small gateway's package
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo.sh
 
-test: $(VENV)/test  ## run the tests
-	$(BIN)/python -m tests.support.run test
-
-coverage: $(VENV)/test  ## run them again, and measure which branches they take
-	$(BIN)/python -m tests.support.run coverage
+test: $(VENV)/test  ## run the tests; or COVERAGE=1, to measure which branches they take
+	$(BIN)/python -m tests.support.run $(if $(COVERAGE),coverage,test)
 
 proof: $(VENV)/test  ## run what takes longer: exhaustive sweeps, fuzzing, large files; or PART=crash of it
 	$(BIN)/python -m tests.support.run $(or $(PART),proof)

@@ -1,6 +1,6 @@
 """Run parts of the tests one after the other, each within its budget of time, and say how long each took.
 
-``make test``, ``make coverage`` and ``make proof`` run this.  A part that goes over its budget is stopped,
+``make test`` and ``make proof`` run this.  A part that goes over its budget is stopped,
 and has failed.
 """
 
