@@ -201,6 +201,11 @@ def apply(
         opening.close()
 
     try:
+        if str(report) == "-":
+            report = None
+            raise UsageError(
+                "--report takes a file, not standard output", hint="use --json to print the result"
+            )
         if report is not None:
             anchors = [("--trust", file) for file in rest["trust"]]
             lists = [("--crl", file) for file in rest["crls"]]

@@ -71,7 +71,8 @@ def writing() -> Iterator[None]:
         raise ClosedOutput from exc
     except OSError as exc:
         sys.stdout = None
-        raise OutputError(f"standard output: {os_problem(exc)}") from exc
+        problem = OSError(exc.errno, exc.strerror or str(exc))  # without its descriptor for a name
+        raise OutputError(f"standard output: {os_problem(problem)}") from exc
 
 
 def print_text(text: str) -> None:

@@ -24,6 +24,8 @@ from spkg.common.portable import (
 )
 from spkg.errors import HostError, UsageError
 
+PROC: Final = "/proc/"
+"""How a link begins that stands for an open file of a process."""
 PARTLY: Final = ".unfinished"
 """The file that marks a directory as an unfinished bulk output of ours."""
 
@@ -44,7 +46,7 @@ def refuse_existing(path: Path, *, force: bool) -> None:
     """Refuse an output that already exists; called before any work is done.
 
     Raises:
-        UsageError: It exists and *force* is not given, or it is not a regular file.
+        UsageError: It exists and *force* is not given, or it is a device, a pipe or the like, or leads there.
     """
     try:
         mode = path.lstat().st_mode
@@ -52,10 +54,24 @@ def refuse_existing(path: Path, *, force: bool) -> None:
         return
     if stat.S_ISDIR(mode):
         raise UsageError(f"{path} is a directory")
-    if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+    if not stat.S_ISREG(mode) and (not stat.S_ISLNK(mode) or _leads_to_stream(path)):
         raise UsageError(f"{path} is not a regular file")
     if not force:
         raise UsageError(f"{path} already exists", hint="overwrite it with --force")
+
+
+def _leads_to_stream(link: Path) -> bool:
+    """Whether a symbolic link stands for a descriptor, a device or the like: replacing it would break it.
+
+    ``/dev/stdout`` is such a link, even where it leads to a regular file.
+    """
+    if os.fspath(link.readlink()).startswith(PROC):
+        return True
+    try:
+        mode = link.stat().st_mode
+    except OSError:  # it leads nowhere
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def vacate(path: Path) -> None:

@@ -322,6 +322,20 @@ def test_a_report_that_can_not_be_written_is_told_before_anything_changes(
     assert not Path("root/.spkg").exists()
 
 
+def test_a_report_is_never_written_to_standard_output() -> None:
+    Path("stdout").symlink_to("/proc/self/fd/1")
+
+    dash = run("apply", "p.spkg", *APPLY, "--report", "-")
+    link = run("apply", "p.spkg", *APPLY, "--report", "stdout")
+
+    told = "spkg: error: --report takes a file, not standard output\n"
+    assert (dash.exit_code, dash.stderr) == (2, f"{told}spkg: hint: use --json to print the result\n")
+    problem = "spkg: error: the report can't be written: stdout is not a regular file\n"
+    assert (link.exit_code, link.stderr) == (9, problem)
+    assert tree() == OLD
+    assert not Path("-").exists()
+
+
 def test_a_report_in_a_directory_that_can_not_change_is_told_before_anything_does() -> None:
     Path("reports").mkdir()
     Path("reports/r.json").write_text("old")

@@ -186,6 +186,21 @@ def test_what_is_no_regular_file_is_never_overwritten(tmp_path: Path, *, force: 
     assert stat.S_ISFIFO((tmp_path / "out").lstat().st_mode)
 
 
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("target", ["fifo", "/dev/null", "/proc/self/fd/1"])
+def test_a_link_that_stands_for_a_device_or_a_descriptor_is_never_replaced(
+    tmp_path: Path, target: str, *, force: bool
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "out").symlink_to(target)
+
+    with pytest.raises(UsageError) as caught:
+        make_file(tmp_path / "out", force=force, meanwhile=needless)
+
+    assert str(caught.value) == f"{tmp_path}/out is not a regular file"
+    assert (tmp_path / "out").is_symlink()
+
+
 def test_what_is_not_there_is_not_refused(tmp_path: Path) -> None:
     refuse_existing(tmp_path / "out", force=False)
 
