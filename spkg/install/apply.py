@@ -29,7 +29,7 @@ from spkg.install.applied import (
     trial_of,
 )
 from spkg.install.checkpoint import WORST, Checkpoint
-from spkg.install.found_journal import journal_warnings
+from spkg.install.found_journal import journal_warnings, known_journal
 from spkg.install.history import record_warnings
 from spkg.install.leftovers import leftover_warnings, stuck_warnings
 from spkg.install.own_directory import check_own, failing, working_in
@@ -144,6 +144,7 @@ def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: Appl
 
     Raises:
         RefusedError: It would be refused, or an interrupted installation has to be recovered first.
+        UnsafeError: The journal of an interrupted installation is damaged.
         UntrustedError: The contents of a file do not match the signed digest.
         FormatError: The payload is shorter or longer than the header states.
         FailedError: The record of installed packages can't be read.
@@ -153,8 +154,10 @@ def preview(trusted: TrustedPackage, payload: Payload, root: Root, request: Appl
     check_boot(request)
     check_own(root)
     check_writable(trusted, root, request)
-    damaged = journal_warnings(root)
-    if is_pending(root) and not (request.unsafe_force and is_recovery(trusted) and damaged):
+    rescuing = request.unsafe_force and is_recovery(trusted)
+    damaged = journal_warnings(root) if rescuing else ()
+    if not damaged and is_pending(root):
+        known_journal(root)
         hint = "run 'spkg recover' to finish or undo it"
         raise RefusedError("an installation in this root was interrupted", hint=hint)
     settled = Settled(RecoveryOutcome.NOTHING, warnings=(*damaged, *record_warnings(root)))

@@ -10,7 +10,7 @@ from spkg.common.findings import Finding
 from spkg.common.frozen import dataclass
 from spkg.format.installation_state import InstallationState
 from spkg.install.leftovers import vacant
-from spkg.install.own_files import read_own, write_whole
+from spkg.install.own_files import read_own, values_of, write_whole
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
 from spkg.install.tree_path import Parts, shown
@@ -41,6 +41,7 @@ MADE: Final[Parts] = (*OWN, b"made")
 ARRIVED: Final[Parts] = (*OWN, b"arrived")
 """The files received so far whose commands are still to come."""
 MAX_CHECKPOINT: Final = 4096
+STATE_WORDS: Final = frozenset(state.value for state in InstallationState)
 TYPES: Final[dict[str, type]] = {"package": str, "command": int, "state": str, "failed": bool}
 """The keys of a checkpoint, with the types of their values."""
 WAY_OUT: Final = "apply a package with the role software-recovery (docs/installing.md)"
@@ -82,11 +83,11 @@ class Checkpoint:
             ValueError: They are not a checkpoint.
         """
         try:
-            document: dict[str, Any] = json.loads(octets)
+            document: dict[str, Any] = values_of(octets)
             sound = {name: type(document[name]) for name in TYPES} == TYPES
-        except (KeyError, TypeError, RecursionError):
+        except (KeyError, TypeError):
             sound = False
-        if not sound:
+        if not sound or document["state"] not in STATE_WORDS:
             raise ValueError("a value is missing or has the wrong type")
         state = InstallationState(document["state"])
         found = cls(

@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 from spkg.common.findings import Finding
+from spkg.errors import UnsafeError
 from spkg.install.journal import MAX_JOURNAL, JournalStep, decode_journal
 from spkg.install.leftovers import unused
 from spkg.install.own_files import read_own
@@ -12,7 +13,7 @@ from spkg.install.root_tree import OWN
 from spkg.install.transaction_places import DONE, JOURNAL, TXN, has_begun, is_there
 from spkg.install.tree_path import Parts, shown
 
-__all__ = ["RESCUE", "aside_warnings", "journal_warnings", "load_journal", "set_aside"]
+__all__ = ["aside_warnings", "journal_warnings", "known_journal", "load_journal", "set_aside"]
 
 ASIDE: Final[Parts] = (*OWN, b"txn.damaged")
 """A transaction whose journal was damaged; with a number if there was one before."""
@@ -39,6 +40,19 @@ def load_journal(root: Root) -> list[JournalStep] | None:
     if not is_there(root, DONE) and has_begun(root):
         raise ValueError("the journal is missing, and the changes have begun")
     return None
+
+
+def known_journal(root: Root) -> list[JournalStep] | None:
+    """Return the steps of the journal as :func:`load_journal` does, with the way out if it is damaged.
+
+    Raises:
+        UnsafeError: It is damaged, or is missing though the changes have begun.
+        OSError: It can't be read.
+    """
+    try:
+        return load_journal(root)
+    except ValueError as exc:
+        raise UnsafeError(f"{shown(JOURNAL)}: {exc}", hint=RESCUE) from exc
 
 
 def journal_warnings(root: Root) -> tuple[Finding, ...]:

@@ -17,7 +17,7 @@ from spkg.errors import (
 )
 from spkg.install.events import EventKind, RolledBackPackage, RootEvent, Trigger
 from spkg.install.leftovers import vacant
-from spkg.install.own_files import read_own
+from spkg.install.own_files import read_own, values_of
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
 from spkg.install.tree_path import Parts, shown
@@ -196,18 +196,18 @@ class _Record:
         """Return the record that a file holds.
 
         Raises:
-            ValueError: It is not JSON, or a word is unknown.
-            TypeError: A value has the wrong type.
+            ValueError: It is not JSON.
+            TypeError: A value has the wrong type, or a word is unknown.
             KeyError: One is missing.
         """
-        document = json.loads(octets)
-        return cls(
-            installed=tuple(_entry(package) for package in document["installed"]),
-            rolled_back=tuple(
-                RolledBackPackage.from_document(one) for one in document.get("rolled_back", ())
-            ),
-            events=tuple(RootEvent.from_document(one) for one in document.get("events", ())),
-        )
+        document = values_of(octets)
+        installed = tuple(_entry(package) for package in document["installed"])
+        try:
+            rolled_back = tuple(map(RolledBackPackage.from_document, document.get("rolled_back", ())))
+            told = tuple(map(RootEvent.from_document, document.get("events", ())))
+        except ValueError as exc:
+            raise TypeError("a word is unknown") from exc
+        return cls(installed=installed, rolled_back=rolled_back, events=told)
 
 
 def _read(root: Root) -> tuple[_Record, str | None]:

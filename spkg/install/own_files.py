@@ -1,20 +1,21 @@
 """The installer's own files: each is written whole, and may be found damaged, or be something else."""
 
 import errno
-from typing import Final
+import json
+from typing import Any, Final
 
 from spkg.errors import os_problem
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
 from spkg.install.tree_path import Parts
 
-__all__ = ["ASIDE_TREE", "read_own", "write_whole"]
+__all__ = ["ASIDE_TREE", "read_own", "values_of", "write_whole"]
 
 ASIDE_TREE: Final[Parts] = (*OWN, b"aside")
 """What was in the way of going back, under its path."""
 
-NOT_OURS: Final = frozenset({errno.EFBIG, errno.EISDIR, errno.ELOOP, errno.EINVAL})
-"""Errors for what is no regular file of a length that the installer writes."""
+NOT_OURS: Final = {errno.EFBIG: "", errno.EISDIR: "a directory", errno.ELOOP: "a link", errno.EINVAL: ""}
+"""Errors for what is no regular file of a length that the installer writes, and what it is."""
 
 
 def read_own(root: Root, path: Parts, limit: int) -> bytes:
@@ -29,7 +30,19 @@ def read_own(root: Root, path: Parts, limit: int) -> bytes:
     except OSError as exc:
         if exc.errno not in NOT_OURS:
             raise
-        raise ValueError(os_problem(OSError(exc.errno, exc.strerror))) from exc
+        raise ValueError(NOT_OURS[exc.errno] or os_problem(OSError(exc.errno, exc.strerror))) from exc
+
+
+def values_of(octets: bytes) -> Any:
+    """Return the values in one of the installer's own files.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    try:
+        return json.loads(octets)
+    except (ValueError, RecursionError) as exc:  # Python's own words are for programmers
+        raise ValueError("not JSON") from exc
 
 
 def write_whole(root: Root, path: Parts, octets: bytes, *, sync: bool = True) -> None:

@@ -13,6 +13,7 @@ from spkg.common.stop_signals import hold_stop_signals
 from spkg.errors import NOTHING_KEPT, FailedError, RefusedError, os_problem
 from spkg.install.checkpoint import CHECKPOINT
 from spkg.install.events import EventKind, RootEvent, Trigger
+from spkg.install.found_journal import known_journal
 from spkg.install.history import (
     RECORD,
     record_confirmed,
@@ -115,11 +116,13 @@ def preview_in(root: Root) -> RolledBack:
     Raises:
         RefusedError: Nothing is kept, or what is in the way can't be set aside, or an installation was
             interrupted.
+        UnsafeError: The journal of that installation is damaged.
         FailedError: What was kept is damaged.
         OSError: The root can't be read.
     """
     check_own(root)
     if is_pending(root) or root.status(DONE) is not None:
+        known_journal(root)
         hint = "run 'spkg recover' to finish or undo it"
         raise RefusedError("an installation in this root was interrupted", hint=hint)
     trial, steps = _kept(root)

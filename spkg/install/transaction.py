@@ -18,7 +18,7 @@ from spkg.common.findings import Finding
 from spkg.common.frozen import dataclass
 from spkg.errors import NO_ROOM, FailedError, UnsafeError, os_problem
 from spkg.install.effects import DIRECTORY_MODE, MakeDirectory
-from spkg.install.found_journal import RESCUE, load_journal
+from spkg.install.found_journal import known_journal
 from spkg.install.journal import MAX_JOURNAL, Before, JournalStep, Verb, encode_journal
 from spkg.install.leftovers import OVER, clear_leftovers, vacant
 from spkg.install.old_entries import Reserve, bring_up, keep_old
@@ -41,7 +41,7 @@ from spkg.install.transaction_places import (
     slot,
     spare_of,
 )
-from spkg.install.tree_path import Parts, shown
+from spkg.install.tree_path import Parts
 from spkg.install.two_ways import SYNCED_ONE_BY_ONE, go_back, go_forward, rely_on_names
 
 __all__ = [
@@ -245,14 +245,12 @@ def _settle(root: Root) -> Settled:
         if not is_directory(root, TXN):
             return Settled(RecoveryOutcome.DISCARDED)
         rely_on_names(root)
-        steps = load_journal(root)
+        steps = known_journal(root)
         if steps is None:
             done = is_there(root, DONE)
             return Settled(RecoveryOutcome.NOTHING if done else RecoveryOutcome.DISCARDED)
     except OSError as exc:
         raise UnsafeError(f"it is unknown what is left to do: {os_problem(exc)}", hint=RECOVER) from exc
-    except ValueError as exc:
-        raise UnsafeError(f"{shown(JOURNAL)}: {exc}", hint=RESCUE) from exc
     return finish(root, steps)
 
 

@@ -18,7 +18,7 @@ from spkg.install.history import installed
 from spkg.install.kept import drop_kept, kept_problem, refill_reserve, release_reserve
 from spkg.install.leftovers import vacant
 from spkg.install.own_directory import FULL, failing
-from spkg.install.own_files import read_own, write_whole
+from spkg.install.own_files import read_own, values_of, write_whole
 from spkg.install.root import Root
 from spkg.install.root_tree import OWN
 from spkg.install.transaction import is_pending
@@ -112,10 +112,7 @@ class Trial:
         Raises:
             ValueError: It is damaged.
         """
-        try:
-            document = json.loads(octets)
-        except (ValueError, RecursionError) as exc:
-            raise ValueError(f"not JSON: {exc}") from exc
+        document = values_of(octets)
         if not isinstance(document, dict) or not _is_sound(document):
             raise ValueError("a value is missing or has the wrong type")
         return cls(**{field.name: document[field.name] for field in fields(cls)})

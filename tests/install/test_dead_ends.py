@@ -207,6 +207,10 @@ def test_a_damaged_journal_is_set_aside_by_a_recovery_package_and_force(
         run("apply", "a.spkg", *APPLY, *how),
         run("apply", "a.spkg", *APPLY, *how, "--unsafe-force"),
         run("apply", "rescue.spkg", *APPLY, *how),
+        run("apply", "a.spkg", *APPLY, *how, "--dry-run"),
+        run("apply", "a.spkg", *APPLY, *how, "--unsafe-force", "--dry-run"),
+        run("apply", "rescue.spkg", *APPLY, *how, "--dry-run"),
+        run("rollback", "--root", "root", "--dry-run"),
     ]
     unfit = run("apply", "unfit.spkg", *APPLY, *how, "--unsafe-force")
     stayed = os.path.lexists("root/.spkg/txn/journal")
@@ -362,6 +366,24 @@ def test_a_checkpoint_with_a_value_of_another_type_is_damaged(broken: dict[str, 
 
     assert (found["state"], codes(found)) == ("unsafe", ["damaged-checkpoint"])
     assert run("apply", "a.spkg", *APPLY).exit_code == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [("octets", "not JSON"), ("deep JSON", "not JSON"), ("directory", "a directory"), ("link", "a link")],
+)
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("installed", "the record of installed packages is damaged"),
+        ("checkpoint", "the checkpoint is damaged"),
+        ("trial", "the note of the trial is damaged"),
+    ],
+)
+def test_what_is_damaged_is_told_in_plain_words(name: str, what: str, kind: str, problem: str) -> None:
+    KINDS[kind](Path("root/.spkg", name))
+
+    assert status()["warnings"][0]["message"].startswith(f"{what} ({problem})")
 
 
 @HOWS
