@@ -1,7 +1,7 @@
 """What went wrong on the way to an ACS, in words: one place for all that a network can do."""
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException, IncompleteRead
 from typing import Final
@@ -17,7 +17,7 @@ from spkg.agent.transport import (
     UnfinishedError,
 )
 from spkg.common.printable import printable
-from spkg.download.tls import tls_refusal, tls_words
+from spkg.download.tls import AUTHORITIES, SHOW, WRONG_TIME, tls_refusal, tls_words
 from spkg.download.url import Location
 from spkg.errors import os_problem
 
@@ -25,8 +25,12 @@ __all__ = ["in_words", "shown_of_acs", "too_long"]
 
 SHOWN_OF_ACS: Final = 80
 """How many characters of a server's text are shown."""
-ACS_AUTHORITIES: Final = "set ca-bundle for a private certificate authority"
-ACS_CERTIFICATE: Final = "set client-certificate and client-key to show a certificate to the server"
+ACS_HINTS: Final[Mapping[str | None, str]] = {
+    AUTHORITIES: "set ca-bundle for a private certificate authority",
+    SHOW: "set client-certificate and client-key to show a certificate to the server",
+    WRONG_TIME: "compare the clock of this device",
+}
+"""What to do in the agent's configuration, by the hints for commands."""
 
 
 @contextmanager
@@ -58,11 +62,7 @@ def _error(where: Location, problem: BaseException, line: AcsLine) -> ContactErr
         return ContactError(f"{where}: the host name can't be resolved", kind=stage)
     refusal = tls_refusal(where, problem)
     if refusal is not None:
-        hint = (
-            ACS_AUTHORITIES
-            if isinstance(problem, ssl.SSLCertVerificationError)
-            else refusal.hint and ACS_CERTIFICATE
-        )
+        hint = ACS_HINTS.get(refusal.hint, refusal.hint)
         return ContactError(refusal.problem, kind=ContactKind.TLS, hint=hint)
     match problem:
         case TooLongError():
@@ -74,9 +74,9 @@ def _error(where: Location, problem: BaseException, line: AcsLine) -> ContactErr
         case SilenceError() | TimeoutError():
             return ContactError(f"{where}: no complete response in time", kind=ContactKind.TIMEOUT)
         case ssl.SSLEOFError() if stage is ContactKind.TLS:
-            return ContactError(f"{where}: {tls_words(problem)}", kind=ContactKind.TLS, hint=ACS_CERTIFICATE)
+            return ContactError(f"{where}: {tls_words(problem)}", kind=ContactKind.TLS, hint=ACS_HINTS[SHOW])
         case ssl.SSLEOFError() | ConnectionError() if stage is ContactKind.HTTP and line.allowance.nothing:
-            hint = f"the server may want a client certificate: {ACS_CERTIFICATE}" if line.tls else None
+            hint = f"the server may want a client certificate: {ACS_HINTS[SHOW]}" if line.tls else None
             closed = f"{where}: the server closed the connection without a response"
             return ContactError(closed, kind=ContactKind.CONNECT, hint=hint)
         case ssl.SSLError() if not isinstance(problem, ssl.SSLEOFError):

@@ -1,6 +1,7 @@
 """What any answer by HTTP may say: how long to wait, a web page, what broke."""
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
 
@@ -26,14 +27,25 @@ def asked_delay(headers: StatedHeaders) -> float | None:
     """Return how many seconds the server asks to wait (Retry-After); None if it does not say."""
     text = headers.get("Retry-After", "").strip()
     seconds: float | None = None
-    if text.isascii() and text.isdigit():
-        seconds = float(text[:DELAY_DIGITS])
+    first = text.partition(",")[0].strip()  # a header that comes twice is joined by commas
+    if first.isascii() and first.isdigit():
+        seconds = float(first[:DELAY_DIGITS])
     else:
-        with suppress(ValueError, TypeError, OverflowError):  # not a date, or one of an unknown zone
+        with suppress(ValueError, TypeError, OverflowError):  # not a date
             # By the server's clock: this host may have none.
-            now = parsedate_to_datetime(headers.get("Date", ""))
-            seconds = (parsedate_to_datetime(text) - now).total_seconds()
+            seconds = (_date(text) - _date(headers.get("Date", ""))).total_seconds()
     return None if seconds is None else min(max(seconds, 0), LONGEST_DELAY)
+
+
+def _date(text: str) -> datetime:
+    """Return a date of HTTP, in any of its three forms; that of asctime has no zone, but all are GMT.
+
+    Raises:
+        ValueError: It is not one.
+        TypeError: As above.
+    """
+    found = parsedate_to_datetime(text)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def is_page(octets: bytes) -> bool:

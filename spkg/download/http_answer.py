@@ -191,6 +191,9 @@ def _problem(response: requests.Response, offset: int, validator: str | None) ->
     for coding in response.headers.get("Content-Encoding", "").lower().split(","):
         if coding.strip().removeprefix("x-") in COMPRESSIONS:
             return f"the server compressed the file with {coding.strip()}, which was not requested"
+    transferred = response.headers.get("Transfer-Encoding", "chunked").strip().lower()
+    if transferred not in {"", "chunked", "identity"}:  # the library decodes no other
+        return f"the server encoded the file with {printable(transferred)}, which was not requested"
     if response.status_code == requests.codes.partial:
         begins = response.headers.get("Content-Range", "").lower().startswith(f"bytes {offset}-")
         if validator is None or not begins or response.headers.get("ETag", validator) != validator:

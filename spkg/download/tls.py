@@ -14,13 +14,19 @@ from typing import Final
 from spkg.download.url import Location, Login
 from spkg.errors import CONTACT, HostError, TransferError
 
-__all__ = ["TlsContexts", "tls_refusal", "tls_words"]
+__all__ = ["AUTHORITIES", "SHOW", "WRONG_TIME", "TlsContexts", "tls_refusal", "tls_words"]
 
 MAX_BUNDLE: Final = 16 << 20
 """The most bytes that are read of authorities from a pipe."""
 WITHOUT_TIME: Final = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME, which has no name in Python: no dates are checked."""
 AUTHORITIES: Final = "use --ca-bundle for a private certificate authority"
+OTHER_HOST_CODES: Final = frozenset({62, 64})
+"""Of X509_V_ERR: the certificate is for other host names, or other addresses."""
+OTHER_TIME_CODES: Final = frozenset({9, 10})
+"""Of X509_V_ERR: the certificate is not valid yet, or not any more."""
+WRONG_NAME: Final = "use a URL with a host name that is in the server's certificate"
+WRONG_TIME: Final = "compare the clock of this host; if it has none, use --no-clock"
 SHOW: Final = "use --client-cert and --client-key to show a certificate to the server"
 NOT_ACCEPTED: Final = "the server does not accept the client certificate"
 NO_TLS: Final = "the server does not speak TLS on this port"
@@ -160,13 +166,21 @@ def _named(error: OSError, path: Path) -> OSError:
 def tls_refusal(location: Location, error: BaseException) -> TransferError | None:
     """Return the error for what will not be different the next time; None for any other."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        problem = f"{location}: the server's certificate is not trusted: {error.verify_message}"
-        return TransferError(problem, reason=CONTACT, hint=AUTHORITIES)
+        said = error.verify_message.rstrip(".")
+        problem = f"{location}: the server's certificate is not trusted: {said}"
+        return TransferError(problem, reason=CONTACT, hint=_advice(error.verify_code))
     reason = getattr(error, "reason", None)  # only those of OpenSSL have one
     if isinstance(error, ssl.SSLError) and reason in REFUSALS:
         problem, hint = REFUSALS[reason]
         return TransferError(f"{location}: {problem}", reason=CONTACT, hint=hint)
     return None
+
+
+def _advice(code: int) -> str:
+    """Return what to do about a certificate that is not trusted, by OpenSSL's number for the reason."""
+    if code in OTHER_HOST_CODES:
+        return WRONG_NAME
+    return WRONG_TIME if code in OTHER_TIME_CODES else AUTHORITIES
 
 
 def tls_words(error: ssl.SSLError) -> str:

@@ -236,6 +236,15 @@ def test_chunks_override_a_length() -> None:
         assert b"".join(iter(lambda: answer.read(100), b"")) == b"hello world"
 
 
+def test_octets_that_a_server_encodes_on_the_way_are_not_the_file() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+    with speaking(head + b"5\r\nhello\r\n0\r\n\r\n") as url:
+        with pytest.raises(
+            TransferError, match="the server encoded the file with gzip, chunked, which was not"
+        ):
+            transport(url).open(0, None)
+
+
 PAGE = b"<html>please log in</html>"
 OTHER_PAGES = {
     "a doctype": b"\xef\xbb\xbf\r\n<!DOCTYPE HTML PUBLIC><title>Portal</title>",
@@ -312,7 +321,11 @@ DATE = "Sun, 29 Nov 2026 10:00:00 GMT"
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "Sun, 29 Nov 2026 10:01:30 GMT", "Date": DATE}, 90),
         ({"Retry-After": "Sun, 29 Nov 2026 09:00:00 GMT", "Date": DATE}, 0),
-        ({"Retry-After": "Sun, 29 Nov 2026 10:01:30 -0000", "Date": DATE}, None),
+        ({"Retry-After": "Sun, 29 Nov 2026 10:01:30 -0000", "Date": DATE}, 90),
+        ({"Retry-After": "Sunday, 29-Nov-26 10:01:30 GMT", "Date": DATE}, 90),
+        ({"Retry-After": "Sun Nov 29 10:01:30 2026", "Date": DATE}, 90),
+        ({"Retry-After": "7, 7"}, 7),
+        ({"Retry-After": "2.5"}, None),
         ({"Retry-After": "Sun, 29 Nov 2026 10:01:30 GMT", "Date": "today"}, None),
     ],
 )

@@ -152,11 +152,15 @@ def test_no_certificate_is_shown_to_a_server_that_a_redirect_leads_to(here: Path
 
 def test_without_a_clock_dates_are_not_checked_and_all_else_is(here: Path) -> None:
     with secure(untimely_server(HOST)) as url:
-        assert refused(url, login()).problem.endswith("is not trusted: certificate is not yet valid")
+        untimely = refused(url, login())
+        assert untimely.problem.endswith("is not trusted: certificate is not yet valid")
+        assert untimely.hint == "compare the clock of this host; if it has none, use --no-clock"
         assert fetch(url, login(no_clock=True)) == OCTETS
         assert refused(url, Login(no_clock=True)).problem.endswith(f"is not trusted: {UNKNOWN}")
     with secure(untimely_server(ELSEWHERE)) as url:
-        assert "certificate is not valid for" in refused(url, login(no_clock=True)).problem
+        elsewhere = refused(url, login(no_clock=True))
+        assert elsewhere.problem.endswith("certificate is not valid for '127.0.0.1'")
+        assert elsewhere.hint == "use a URL with a host name that is in the server's certificate"
 
 
 @contextmanager
