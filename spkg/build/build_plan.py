@@ -274,14 +274,14 @@ def check_command_list(plan: BuildPlan) -> None:
     digests, modes = 32 * plan.manifest.strong_digests, 4 * plan.states_modes
     # The part before the steps grows with the files, so its size is counted with them.
     size = len(encode_commands([*_leading(plan, contents), End()])) - (digests + modes) * len(contents)
-    fitting, culprit, line = 0, "package", None
+    lines = {step.field: step.line for step in plan.manifest.steps}
+    fitting, culprit = 0, "package"
     for step, item in plan.items:
         if size > MAX_COMMAND_LIST:
             break
         culprit = step
         carried = isinstance(item, PlannedFile)
         record = _record_of(item, contents[0]) if isinstance(item, PlannedFile) else item
-        line = item.line if isinstance(item, PlannedFile) else None
         size += len(encode_commands([record])) + (digests + modes) * carried
         fitting += carried and size <= MAX_COMMAND_LIST
     files = len(contents)
@@ -297,7 +297,7 @@ def check_command_list(plan: BuildPlan) -> None:
     if costs:
         hint += f"; {', '.join(costs)}"
     raise FormatError(
-        problem, source=plan.manifest.source, line=line, field=culprit, section="E.3", hint=hint
+        problem, source=plan.manifest.source, line=lines.get(culprit), field=culprit, section="E.3", hint=hint
     )
 
 

@@ -18,6 +18,8 @@ __all__ = ["MAX_DOCUMENT", "Override", "Table", "load_table", "parse_table", "re
 
 MAX_DOCUMENT: Final = 1 << 24
 """The largest document that is read, in bytes."""
+PLACE: Final = re.compile(r"at line ([0-9]+), (column [0-9]+\))$")
+"""Where tomllib says that a document is wrong: it has no other way to say so."""
 SIZES: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 DURATIONS: Final = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400}
 
@@ -338,10 +340,16 @@ def parse_table(
         text = octets.removeprefix(BOM_UTF8).decode()
         values = tomllib.loads(text)
     except UnicodeDecodeError as exc:
-        raise FormatError(f"not UTF-8: {exc.reason}", source=source, offset=exc.start) from exc
+        above = octets.count(b"\n", 0, exc.start)
+        raise FormatError(
+            f"not UTF-8: {exc.reason}", source=source, line=above + 1, offset=exc.start
+        ) from exc
     except tomllib.TOMLDecodeError as exc:
         reason = str(exc)
-        raise FormatError(reason[:1].lower() + reason[1:], source=source) from exc
+        place = PLACE.search(reason)
+        line = None if place is None else int(place[1])
+        problem = reason[:1].lower() + PLACE.sub(r"\2", reason[1:])
+        raise FormatError(problem, source=source, line=line) from exc
     except RecursionError as exc:
         raise FormatError("nested too deeply", source=source) from exc
     except ValueError as exc:  # a number with thousands of digits

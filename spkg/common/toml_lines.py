@@ -53,6 +53,8 @@ class TomlLines:
             with suppress(RecursionError):  # tomllib can nest a little deeper
                 for found, line in _Scan(self._text).keys():  # noqa: SIM118 - no mapping
                     self._lines.setdefault(found, line)
+        if path not in self._lines and (*path, 0) in self._lines:
+            path = (*path, 0)  # of an array of tables, which has no line of its own
         while path and path not in self._lines:
             path = path[:-1]
         return self._lines.get(path)

@@ -699,8 +699,8 @@ def test_an_override_is_checked_as_what_the_manifest_says(name: str, text: str, 
     ("octets", "message"),
     [
         (b"[package", "m.toml: expected ']' at the end of a table declaration (at end of document)"),
-        (b"[package]\nversion = 1\nversion = 2\n", "m.toml: cannot overwrite a value (at line 3, column 12)"),
-        (b"# \xff", "m.toml: offset 0x0002: not UTF-8: invalid start byte"),
+        (b"[package]\nversion = 1\nversion = 2\n", "m.toml:3: cannot overwrite a value (column 12)"),
+        (b"\n# \xff", "m.toml:2: offset 0x0003: not UTF-8: invalid start byte"),
         (b"a = " + b"[" * 100_000, "m.toml: nested too deeply"),
     ],
     ids=["no TOML", "a key twice", "no UTF-8", "deep"],
@@ -715,7 +715,7 @@ def test_what_is_no_toml_document_is_no_manifest(octets: bytes, message: str) ->
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (0, "m.toml: offset 0x0000: not UTF-8: invalid start byte"),
+        (0, "m.toml:1: offset 0x0000: not UTF-8: invalid start byte"),
         (1, "m.toml: the document has more than 16777216 bytes"),
     ],
 )

@@ -46,6 +46,7 @@ LINES: Final[dict[TomlPath, int]] = {
     ("package", "dotted", 'single "quotes"', "deep", 1): 12,
     ("package", "dotted", 'single "quotes"', "deep", 1, "y"): 12,
     ("package", "dotted", 'single "quotes"', "deep", 1, "y", 1): 13,
+    ("step",): 15,
     ("step", 0): 15,
     ("step", 0, "extract"): 16,
     ("step", 1): 17,
