@@ -37,6 +37,7 @@ def cat(package: Path, path: str, at: datetime | None, no_clock: bool, **trust: 
 
     See: docs/verifying.md
     """
+    from spkg.common.findings import Finding
     from spkg.report.lines import NO_DATES
     from spkg.verify.one_file import copy_file, find_file
     from spkg.verify.payload import CHUNK, open_package
@@ -55,7 +56,8 @@ def cat(package: Path, path: str, at: datetime | None, no_clock: bool, **trust: 
                 exc.filename = exc.filename or tempfile.gettempdir()
                 raise
         if not trusted.signers:
-            warn("the package is not signed: this file may come from anyone")
+            message = "the package is not signed: this file may come from anyone"
+            warn(Finding(code="not-signed", message=message))
         elif not trusted.dates_checked:
             warn(NO_DATES)
         waiting.seek(0)

@@ -67,9 +67,11 @@ def extract(
                 done = extraction.extract_package(
                     trusted, payload, directory, manifest=manifest, progress=progress
                 )
-    for text in extraction_warnings(done, trusted):
-        warn(text)
+    found = [*extraction_warnings(done, trusted)]
+    for finding in found:
+        warn(finding)
     if as_json:
-        print_document(extraction_document(done, str(directory), trusted))
+        findings = [*(() if options is None else options.findings), *found]
+        print_document(extraction_document(done, str(directory), trusted, findings))
     else:
         print_lines(extraction_lines(done, str(directory)))

@@ -101,9 +101,10 @@ def fetch(
             new_file(output, force=force, leave=leave) as file,
         ):
             report = fetch_package(trusted, payload, file, progress)
+    undated = [] if trusted.dates_checked else [NO_DATES]
     if as_json:
-        print_document(fetched_document(trusted, report, output))
+        print_document(fetched_document(trusted, report, output, [*options.findings, *undated]))
     else:
         print_lines(fetched_lines(trusted, report, output))
-    if not trusted.dates_checked:
-        warn(NO_DATES)
+    for finding in undated:
+        warn(finding)

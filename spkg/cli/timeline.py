@@ -45,5 +45,5 @@ def timeline(package: Path, rate: float, timeout: int, idle_timeout: int, as_jso
         print_document(timeline_document(found))
     else:
         print_lines(timeline_lines(found))
-    for text in timeline_warnings(found):
-        warn(text)
+    for finding in timeline_warnings(found):
+        warn(finding)

@@ -1,6 +1,6 @@
 """What may be wrong without stopping anything: warnings, each with a code that never changes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import Final, Literal, get_args
@@ -9,10 +9,19 @@ from spkg.common.documents import Document
 from spkg.common.frozen import dataclass
 from spkg.errors import RefusedError
 
-__all__ = ["CODES", "NO_DATES", "Finding", "WarningCode", "refuse_findings", "warning_documents"]
+__all__ = [
+    "CODES",
+    "NO_DATES",
+    "Finding",
+    "StrictError",
+    "WarningCode",
+    "refuse_findings",
+    "warning_documents",
+]
 
 WarningCode = Literal[
     "already-ended",
+    "another-builder",
     "attributes-lost",
     "capability",
     "certificate-expires",
@@ -41,12 +50,16 @@ WarningCode = Literal[
     "no-reboot",
     "normalization",
     "not-confined",
+    "not-covered",
     "not-reported",
     "not-restored",
+    "not-signed",
     "owners",
     "path-twice",
+    "path-under-file",
     "private-key",
     "recovered",
+    "renamed",
     "requirement-ignored",
     "serial-not-remembered",
     "set-aside",
@@ -68,6 +81,7 @@ WarningCode = Literal[
 CODES: Final = MappingProxyType[WarningCode, str](
     {
         "already-ended": "an Option of the voucher has ended already, so every device will refuse it",
+        "another-builder": "another builder wrote a package: building from its manifest gives other bytes",
         "attributes-lost": "a replaced file had capabilities or other extended attributes, which are lost",
         "capability": "files have capabilities, which the package does not carry",
         "certificate-expires": "the signer's certificate expires within 90 days",
@@ -96,12 +110,16 @@ CODES: Final = MappingProxyType[WarningCode, str](
         "no-reboot": "the program that 'spkg guard' is to run does not exist, or is not executable",
         "normalization": "two paths look the same, in composed and decomposed characters (NFC, NFD)",
         "not-confined": "the kernel could not confine the installer to the root",
+        "not-covered": "bytes of a payload that no command covers, and no signature protects, were left out",
         "not-reported": "a package was installed, and its report or its result could not be written",
         "not-restored": "going back could not restore a file that was moved: it is gone",
+        "not-signed": "files come from a package without a signature, or without it being checked",
         "owners": "the files of a tree have several owners, which the package does not carry",
         "path-twice": "two steps write the same file",
+        "path-under-file": "a step writes a file, and another one something below it, as in a directory",
         "private-key": "a file of trusted certificates contains a private key",
         "recovered": "an interrupted installation was finished, undone or discarded first",
+        "renamed": "an extracted file has another name, because another file has its path",
         "requirement-ignored": "an attribute requirement is unknown to the device, and was ignored (E.4.13)",
         "serial-not-remembered": "nothing remembers the serial number: another voucher may get it, too",
         "set-aside": "files of an installation with a damaged journal are kept until somebody deletes them",
@@ -151,12 +169,20 @@ def warning_documents(findings: Iterable[Finding]) -> list[Document]:
     return [asdict(finding) for finding in findings]
 
 
-def refuse_findings(findings: Iterable[Finding]) -> None:
+class StrictError(RefusedError):
+    """What has warnings is refused."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        named = [f"{finding} ({finding.code})" for finding in findings]
+        super().__init__("; ".join(named), hint="without --strict, warnings stop nothing")
+        self.findings = tuple(findings)
+
+
+def refuse_findings(findings: Sequence[Finding]) -> None:
     """Refuse what has warnings, as ``--strict`` demands.
 
     Raises:
-        RefusedError: There are some; all of them are named.
+        StrictError: There are some; all of them are named.
     """
-    named = [f"{finding} ({finding.code})" for finding in findings]
-    if named:
-        raise RefusedError("; ".join(named), hint="without --strict, warnings stop nothing")
+    if findings:
+        raise StrictError(findings)

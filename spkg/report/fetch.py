@@ -1,18 +1,21 @@
 """``spkg fetch``: what was downloaded."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from spkg.common.documents import Document
+from spkg.common.findings import Finding
 from spkg.common.printable import amount, size
-from spkg.report.lines import Line, Tone
+from spkg.report.lines import Line, Tone, warning_documents
 from spkg.verify.contents import PayloadReport
 from spkg.verify.signatures import TrustedPackage
 
 __all__ = ["fetched_document", "fetched_lines"]
 
 
-def fetched_document(trusted: TrustedPackage, report: PayloadReport, output: Path) -> Document:
+def fetched_document(
+    trusted: TrustedPackage, report: PayloadReport, output: Path, findings: Iterable[Finding]
+) -> Document:
     """Return what ``fetch --json`` prints."""
     return {
         "schema": "spkg.fetch/1",
@@ -20,6 +23,7 @@ def fetched_document(trusted: TrustedPackage, report: PayloadReport, output: Pat
         "octets": _octets(trusted),
         "files": len(report.files),
         "signers": [signer.subject for signer in trusted.signers],
+        "warnings": warning_documents(findings),
     }
 
 

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Any
 
 from spkg.common.documents import Document
-from spkg.common.findings import NO_DATES, warning_documents
+from spkg.common.findings import NO_DATES, StrictError, warning_documents
 from spkg.errors import SpkgError
 from spkg.format.ranges import Range
 
@@ -54,6 +54,8 @@ def error_fields(error: SpkgError | None, status: int, word: str, message: str) 
             for one in (error, *error.others)
         ]
         fields["unlisted"] = error.unlisted
+    if isinstance(error, StrictError):
+        fields["warnings"] = warning_documents(error.findings)
     return fields
 
 

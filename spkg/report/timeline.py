@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from spkg.common.documents import Document
+from spkg.common.findings import Finding, warning_documents
 from spkg.common.printable import size
 from spkg.download.timeline import Phase, Timeline
 from spkg.format.installation_state import InstallationState
@@ -42,6 +43,7 @@ def timeline_document(found: Timeline) -> Document:
             }
             for phase in found.phases
         ],
+        "warnings": warning_documents(timeline_warnings(found)),
     }
 
 
@@ -79,13 +81,14 @@ def timeline_lines(found: Timeline) -> Iterator[Line]:
         )
 
 
-def timeline_warnings(found: Timeline) -> Iterator[str]:
+def timeline_warnings(found: Timeline) -> Iterator[Finding]:
     """Yield what a release engineer may not have intended."""
     for phase in found.phases:
         left = phase.state in {InstallationState.RECOVERABLE, InstallationState.UNRECOVERABLE}
         if phase.command is not None and left and phase.octets == found.front_matter:
             name = f"command[{phase.command.index}] {phase.command.title}"
-            yield f"{name} leaves the initial state at once, so the initial timeouts never apply"
+            message = f"{name} leaves the initial state at once, so the initial timeouts never apply"
+            yield Finding(code="initial-timeouts", message=message)
             break
 
 

@@ -760,7 +760,7 @@ def test_what_no_manifest_can_say_is_told(tmp_path: Path, name: str) -> None:
     assert done.rebuild is not None
     assert not done.rebuild.same
     assert str(caught.value) == done.rebuild.problem
-    assert list(extraction_warnings(done, None))[1:] == [
+    assert [str(one) for one in extraction_warnings(done, None)][1:] == [
         f"another builder wrote this package, and spkg can't rebuild it: {done.rebuild.problem}"
     ]
 
@@ -776,7 +776,7 @@ def test_what_is_out_of_the_ordinary_is_hinted_at(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert result.stderr == (
         "spkg: warning: no signature was checked: these files may come from anyone\n"
-        "spkg: warning: /a is taken by another file: this one was written to rootfs/a.2\n"
+        "spkg: warning: /a: another file has this path: this one was written to rootfs/a.2\n"
         "spkg: warning: left out 1 byte at 0x00000002 of the payload, which no command covers\n"
         "spkg: warning: another builder wrote this package: "
         "building from the manifest gives different bytes\n"

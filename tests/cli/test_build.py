@@ -197,7 +197,9 @@ def test_strict_turns_warnings_into_a_refusal() -> None:
         "spkg: error: step[0] takes no files (empty-tree)\n"
         "spkg: hint: without --strict, warnings stop nothing\n"
     )
-    assert json.loads(result.stdout)["status"] == "refused"
+    document = json.loads(result.stdout)
+    warned = {"code": "empty-tree", "message": "step[0] takes no files", "path": None}
+    assert (document["status"], document["warnings"]) == ("refused", [warned])
 
 
 def test_warnings_are_listed_in_the_document() -> None:

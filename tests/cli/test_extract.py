@@ -49,6 +49,7 @@ def test_extract_prints_one_document() -> None:
         ],
         "uncovered": [],
         "rebuilds": None,
+        "warnings": [],
     }
 
 
@@ -70,11 +71,17 @@ def test_extract_tells_what_is_out_of_the_ordinary() -> None:
     Path("p.spkg").write_bytes(Draft(records=records, payload=CONTENTS + b"++").encode())
 
     result = run("extract", "p.spkg", "out", *TRUST, "--manifest")
+    document = json.loads(run("extract", "p.spkg", "again", *TRUST, "--manifest", "--json").stdout)
 
+    told = [
+        f"{one['path']}: {one['message']}" if one["path"] else one["message"] for one in document["warnings"]
+    ]
+    assert [one["code"] for one in document["warnings"]] == ["renamed", "not-covered", "another-builder"]
+    assert [f"spkg: warning: {one}" for one in told] == result.stderr.splitlines()
     assert result.exit_code == 0
     assert result.stdout == "out: 2 files, 25 bytes, and manifest.toml\n"
     assert result.stderr == (
-        "spkg: warning: /app is taken by another file: this one was written to rootfs/app.2\n"
+        "spkg: warning: /app: another file has this path: this one was written to rootfs/app.2\n"
         "spkg: warning: left out 2 bytes at 0x00000015 of the payload, which no command covers\n"
         "spkg: warning: another builder wrote this package: "
         "building from the manifest gives different bytes\n"
@@ -89,6 +96,7 @@ def test_extract_takes_what_nobody_vouches_for_where_it_is_told_to() -> None:
     assert (result.exit_code, result.stdout) == (0, "out: 1 file, 21 bytes\n")
     assert result.stderr == "spkg: warning: no signature was checked: these files may come from anyone\n"
     assert (document["verified"], document["dates_checked"]) == (False, None)
+    assert [one["code"] for one in document["warnings"]] == ["not-signed"]
 
 
 def test_extract_says_what_it_did_not_check() -> None:

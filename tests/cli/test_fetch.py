@@ -49,6 +49,7 @@ def test_a_package_is_fetched_and_verified(url: str, script: Script) -> None:
         "octets": len(OCTETS),
         "files": 2,
         "signers": ["CN=Test Signer"],
+        "warnings": [],
     }
 
 
@@ -101,10 +102,11 @@ def test_fetch_wants_a_url_and_overwrites_nothing(url: str, script: Script) -> N
 
 
 def test_fetch_says_that_there_was_no_clock(url: str) -> None:
-    result = run("fetch", url, "-o", "out.spkg", "--trust", "ca.pem", "--no-clock")
+    result = run("fetch", url, "-o", "out.spkg", "--trust", "ca.pem", "--no-clock", "--json")
 
     assert result.exit_code == 0
     assert "were not checked: there is no clock" in result.stderr
+    assert [one["code"] for one in json.loads(result.stdout)["warnings"]] == ["dates-not-checked"]
 
 
 @pytest.mark.parametrize("name", ["--trust", "--ca-bundle", "--client-cert"])

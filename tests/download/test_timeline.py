@@ -160,7 +160,8 @@ def test_it_is_told_as_json() -> None:
     one = package(*STEPS, octets=20_000)
     document = timeline_document(drawn(one, rate=2000.0))
 
-    assert list(document) == ["schema", "verified", "rate", "octets", "seconds", "finishes", "end", "spans"]
+    keys = ["schema", "verified", "rate", "octets", "seconds", "finishes", "end", "spans", "warnings"]
+    assert list(document) == keys
     assert (document["schema"], document["verified"], document["finishes"]) == (
         "spkg.timeline/1",
         False,
@@ -203,7 +204,8 @@ def test_a_state_that_is_left_at_once_is_told() -> None:
     at_once = drawn(package(InitialTimeout(timeout=9), REMOVE, file("/a"), octets=100))
     later = drawn(package(InitialTimeout(timeout=9), file("/a"), REMOVE, octets=100))
 
-    assert list(timeline_warnings(at_once)) == [
-        "command[1] Remove File leaves the initial state at once, so the initial timeouts never apply"
+    told = "command[1] Remove File leaves the initial state at once, so the initial timeouts never apply"
+    assert timeline_document(at_once)["warnings"] == [
+        {"code": "initial-timeouts", "message": told, "path": None}
     ]
-    assert list(timeline_warnings(later)) == []
+    assert list(timeline_warnings(later)) == timeline_document(later)["warnings"] == []
