@@ -43,6 +43,7 @@ LABELS: Final = frozenset({"security.selinux", "security.SMACK64", "security.app
 def build_warnings(plan: BuildPlan) -> Iterator[Finding]:
     """Yield what may be wrong with the package of *plan*."""
     yield from _of_manifest(plan)
+    yield from _of_rules(plan)
     yield from _of_trees(plan)
     for field, files in _by_step(plan).items():
         yield from _of_sources(plan, field, files)
@@ -67,6 +68,15 @@ def _of_manifest(plan: BuildPlan) -> Iterator[Finding]:
     if plan.items and leaves_initial_state(plan.items[0][1]):
         message = f"{plan.items[0][0]} leaves the initial state at once, so the initial timeouts never apply"
         yield Finding(code="initial-timeouts", message=message)
+
+
+def _of_rules(plan: BuildPlan) -> Iterator[Finding]:
+    """Yield the patterns for modes that fit no file: a misspelt one leaves a secret to be read."""
+    paths = [device_path(file.path) for file in plan.files]
+    for index, rule in enumerate(plan.manifest.modes):
+        if not any(map(rule.matches, paths)):
+            message = f"mode[{index}].path: {rule.pattern!r} matches nothing"
+            yield Finding(code="unused-pattern", message=message)
 
 
 def _of_trees(plan: BuildPlan) -> Iterator[Finding]:
@@ -171,6 +181,7 @@ def _of_paths(plan: BuildPlan) -> Iterator[Finding]:
     """Yield what is odd about the paths on the device."""
     yield from _devices(plan)
     yield from _repeated(plan)
+    yield from _blocked(plan)
     yield from _composed(plan)
 
 
@@ -208,6 +219,37 @@ def _repeated(plan: BuildPlan) -> Iterator[Finding]:
                     del written[parts]
             case _:
                 pass
+
+
+def _blocked(plan: BuildPlan) -> Iterator[Finding]:
+    """Yield the paths that no device can write, because another step writes a file in the way."""
+    written: dict[tuple[bytes, ...], str] = {}
+    above: dict[tuple[bytes, ...], str] = {}
+    for field, item in plan.items:
+        match item:
+            case PlannedFile(path=path):
+                ways = [path.parts[:depth] for depth in range(1, len(path.parts))]
+                for way in [way for way in ways if way in written]:
+                    message = f"{field} writes below this path, and {written[way]} a file there"
+                    yield Finding(code="path-under-file", message=message, path=_shown(way))
+                if path.parts in above:
+                    message = f"{field} writes a file to this path, and {above[path.parts]} below it"
+                    yield Finding(code="path-under-file", message=message, path=_shown(path.parts))
+                written[path.parts] = field
+                above |= dict.fromkeys(ways, field)
+            case Format():
+                written.clear()
+                above.clear()
+            case RemoveCommand(path=path) | MoveCommand(source_path=path):
+                for places in (written, above):
+                    for parts in [parts for parts in places if _touches(item, path, parts)]:
+                        del places[parts]
+            case _:
+                pass
+
+
+def _shown(parts: Sequence[bytes]) -> str:
+    return "/" + b"/".join(parts).decode()
 
 
 def _touches(record: Record, path: RootPath, parts: tuple[bytes, ...]) -> bool:

@@ -329,6 +329,59 @@ def test_a_path_twice_is_told_unless_the_first_file_is_gone_by_then(
     )
 
 
+@pytest.mark.parametrize(
+    ("between", "expected"),
+    [
+        ("", ["/etc/app: step[1] writes below this path, and step[0] a file there"]),
+        ('[[step]]\nremove = "/etc/app"\n', []),
+        ('[[step]]\nremove-tree = "/etc"\n', []),
+        ("[[step]]\nformat = true\n", []),
+        (
+            '[[step]]\nremove = "/etc/apps"\n',
+            ["/etc/app: step[2] writes below this path, and step[0] a file there"],
+        ),
+    ],
+)
+def test_a_path_below_a_file_is_told_unless_that_is_gone_by_then(
+    tmp_path: Path, between: str, expected: list[str]
+) -> None:
+    text = file_step("/etc/app", "a") + between + file_step("/etc/app/d/conf", "a")
+
+    warnings = found(tmp_path, text, {"a": b""})
+
+    assert [str(one) for one in warnings] == expected
+    assert {one.code for one in warnings} <= {"path-under-file"}
+
+
+@pytest.mark.parametrize(
+    ("between", "expected"),
+    [
+        ("", ["/etc/app: step[1] writes a file to this path, and step[0] below it"]),
+        ('[[step]]\nremove-tree = "/etc/app"\n', []),
+        (
+            '[[step]]\nremove = "/etc/app/d/conf"\n',  # the directory stays
+            ["/etc/app: step[2] writes a file to this path, and step[0] below it"],
+        ),
+    ],
+)
+def test_a_file_in_the_place_of_a_directory_is_told_unless_that_is_gone_by_then(
+    tmp_path: Path, between: str, expected: list[str]
+) -> None:
+    text = file_step("/etc/app/d/conf", "a") + between + file_step("/etc/app", "a")
+
+    assert warned(tmp_path, text, {"a": b""}) == expected
+
+
+def test_a_pattern_for_modes_that_fits_no_file_is_told(tmp_path: Path) -> None:
+    rules = "".join(f'[[mode]]\npath = "{one}"\nmode = "0600"\n' for one in ("/a", "/*.kye", "/t/*"))
+
+    warnings = found(tmp_path, rules + file_step("/a", "a") + TREE, {"a": b"", "t/t/b": b""})
+
+    assert [(one.code, str(one)) for one in warnings] == [
+        ("unused-pattern", "mode[1].path: '/*.kye' matches nothing")
+    ]
+
+
 @pytest.mark.parametrize(("removed", "told"), [("fw.009", False), ("gw.001", True)])
 def test_a_versioned_removal_takes_every_version(tmp_path: Path, removed: str, *, told: bool) -> None:
     text = (
