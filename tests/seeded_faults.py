@@ -1603,8 +1603,8 @@ FAULTS: Final = (
     ),
     _fault(
         "spaces lost from a CSV cell",
-        'if "id" not in header and not',
-        "if not",
+        'if "id" in header or ',
+        "if ",
         "test_columns_are_found_by_their_names",
     ),
     _fault(

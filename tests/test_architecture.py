@@ -81,6 +81,7 @@ ONLY_IN = {
         "spkg/download/http.py",
         "spkg/trust/token_signer.py",
         "vouchers/acs/device_list.py",
+        "vouchers/acs/listed_device.py",
         "spkg/agent/config.py",
         "spkg/agent/fleet_http.py",
         "vouchers/service/app.py",

@@ -26,11 +26,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from vouchers.acs.bulk import BulkOrder, BulkReport, issue_bulk
-    from vouchers.acs.device_list import ListedDevice, read_devices
+    from vouchers.acs.device_list import read_devices
     from vouchers.acs.issuer import Issued, VoucherIssuer, sign_numbered
     from vouchers.acs.ledger import Ledger
     from vouchers.acs.ledger_due import due_renewals
     from vouchers.acs.ledger_entry import LedgerEntry
+    from vouchers.acs.listed_device import ListedDevice
     from vouchers.acs.renewals import RenewalOrder, RenewalReport, renew_bulk
     from vouchers.acs.request import set_vouchers_request
     from vouchers.acs.revocations import revoke_device, revoke_serial
@@ -110,10 +111,7 @@ _MODULES: Final = {
         "BulkOrder",
         "issue_bulk",
     ),
-    "acs.device_list": (
-        "ListedDevice",
-        "read_devices",
-    ),
+    "acs.device_list": ("read_devices",),
     "acs.issuer": (
         "Issued",
         "VoucherIssuer",
@@ -122,6 +120,7 @@ _MODULES: Final = {
     "acs.ledger": ("Ledger",),
     "acs.ledger_entry": ("LedgerEntry",),
     "acs.ledger_due": ("due_renewals",),
+    "acs.listed_device": ("ListedDevice",),
     "acs.renewals": (
         "RenewalOrder",
         "RenewalReport",

@@ -31,8 +31,16 @@ def read_json(octets: bytes, source: str | None = None) -> Any:
         raise FormatError(problem, source=source, line=exc.lineno) from exc
     except RecursionError as exc:
         raise FormatError("the JSON is nested too deeply", source=source) from exc
-    except ValueError as exc:  # of our own hooks, or a number with too many digits
+    except _UnusableError as exc:
         raise FormatError(f"the JSON can't be used: {exc}", source=source) from exc
+    except ValueError as exc:
+        raise FormatError(
+            "the JSON can't be used: a number in it has too many digits", source=source
+        ) from exc
+
+
+class _UnusableError(ValueError):
+    """Readers differ on what it means."""
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -40,9 +48,9 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r:.60} occurs twice")
+        raise _UnusableError(f"the key {twice!r:.60} occurs twice")
     return found
 
 
 def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not a number of JSON")
+    raise _UnusableError(f"{word} is not a number of JSON")

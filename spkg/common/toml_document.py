@@ -353,7 +353,7 @@ def parse_table(
     except RecursionError as exc:
         raise FormatError("nested too deeply", source=source) from exc
     except ValueError as exc:  # a number with thousands of digits
-        raise FormatError(str(exc).partition(";")[0].lower(), source=source) from exc
+        raise FormatError("a number has too many digits", source=source) from exc
     lines = TomlLines(text)
     if definitions is not None:
         fill_placeholders(values, definitions, source, lines, MAX_DOCUMENT)

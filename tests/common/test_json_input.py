@@ -34,5 +34,5 @@ def test_what_readers_differ_on_is_refused_with_its_place(octets: bytes, message
 
 
 def test_a_number_of_too_many_digits_is_refused() -> None:
-    with pytest.raises(FormatError, match=r"^f: the JSON can't be used: Exceeds the limit \(4300 digits\)"):
+    with pytest.raises(FormatError, match=r"^f: the JSON can't be used: a number in it has too many digits$"):
         read_json(b"9" * 5000, "f")

@@ -16,10 +16,11 @@ from typing import Final
 from spkg.common.atomic_output import bulk_directory
 from spkg.common.digests import Digest
 from vouchers.acs.bulk_output import BulkOutput
-from vouchers.acs.device_list import ListedDevice, read_devices
+from vouchers.acs.device_list import read_devices
 from vouchers.acs.executor_signing import ExecutorSigning
 from vouchers.acs.ledger import Ledger
 from vouchers.acs.ledger_wants import Want, terms_of
+from vouchers.acs.listed_device import ListedDevice
 from vouchers.acs.serial_log import SerialLog
 from vouchers.acs.signing import SigningWork, TakenVouchers
 from vouchers.acs.signing_pool import SigningPool

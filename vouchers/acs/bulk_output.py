@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from spkg.common.atomic_output import write_all
-from vouchers.acs.device_list import ListedDevice
+from vouchers.acs.listed_device import ListedDevice
 from vouchers.acs.signing import SignedVouchers
 from vouchers.acs.spreadsheet import SpreadsheetWriter
 from vouchers.acs.voucher_form import VoucherForm
@@ -58,14 +58,14 @@ class BulkOutput:
             OSError: It can't be written.
         """
         self._name_columns(line.columns)
-        self._rejected.row((line.line, reason, *line.cells))
+        self._rejected.listed((line.line, reason), line.cells)
         self.rejected += 1
 
     def _name_columns(self, columns: tuple[str, ...] = ()) -> None:
         """Write the first line of the rejected ones, once: it has the columns of the list."""
         if self._columns is None:
             self._columns = columns
-            self._rejected.row(("line", "reason", *columns))
+            self._rejected.listed(("line", "reason"), columns)
 
 
 def _table(stack: ExitStack, path: Path) -> SpreadsheetWriter:

@@ -26,11 +26,11 @@ from vouchers.acs.bulk import (
     RejectLine,
     write_vouchers,
 )
-from vouchers.acs.device_list import ListedDevice
 from vouchers.acs.ledger import Ledger
 from vouchers.acs.ledger_due import count_estimated, due_by_device, entries_of
 from vouchers.acs.ledger_entry import LedgerEntry, SerialState
 from vouchers.acs.ledger_wants import Predecessor, Want, device_key, terms_of
+from vouchers.acs.listed_device import ListedDevice
 from vouchers.acs.serial_log import SerialLog
 from vouchers.acs.signing import TakenVouchers
 from vouchers.acs.templates import Template

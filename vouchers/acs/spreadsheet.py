@@ -5,14 +5,20 @@ import re
 from collections.abc import Iterable
 from typing import Final, TextIO
 
-__all__ = ["SpreadsheetWriter", "plain_cell", "spoilt_cell"]
+__all__ = ["SpreadsheetWriter", "doubtful_number", "plain_cell", "spoilt_cell"]
 
-FORMULA: Final = re.compile("'*[=+@\t\r-]")
-"""A cell that a spreadsheet may run, or one that is already kept from that."""
+FORMULA: Final = re.compile("[=+@\t\r-]")
+"""What begins a cell that a spreadsheet may run."""
+KEPT_CELL: Final = re.compile("'+[=+@\t\r-]")
+"""A cell that is kept from that; more than one ``'`` stands for one less."""
 QUOTED: Final = re.compile('="((?:[^"]|"")*)"')
 """A formula that only keeps a number from being read as one."""
 ROUNDED: Final = re.compile(r"[0-9](?:[.,][0-9]+)?[Ee]\+[0-9]+")
-ERROR_CELL: Final = re.compile(r"#(N/A|REF!|NAME\?|VALUE!|DIV/0!|NUM!|NULL!|SPILL!|CALC!|####*)")
+ERROR_CELL: Final = re.compile(r"#[^\W\d_][^\s!?]{0,20}[!?]|#(N/A|N/D|NV|I/T|####*)|Err:[0-9]{3}")
+"""The error of a formula, in whatever language: ``#REF!``, ``#BEZUG!``, ``#N/A``, ``Err:502``."""
+EXACT_DIGITS: Final = 15
+"""How many digits of a number a spreadsheet keeps."""
+DECIMALS: Final = re.compile("([0-9]+)[.,]0+")
 
 
 class SpreadsheetWriter:
@@ -22,15 +28,21 @@ class SpreadsheetWriter:
         self._table = csv.writer(file, lineterminator=end)
 
     def row(self, cells: Iterable[object]) -> None:
-        """Write a row."""
+        """Write a row of values."""
         self._table.writerow([_safe(cell) for cell in cells])
+
+    def listed(self, values: Iterable[object], cells: Iterable[str]) -> None:
+        """Write a row of values, and cells of a list as they were: read again, they mean the same."""
+        self._table.writerow([*map(_safe, values), *map(_kept_safe, cells)])
 
 
 def plain_cell(text: str) -> str:
     """Return what a cell means: without the ``'`` of :class:`SpreadsheetWriter`, and without ``="…"``."""
+    if KEPT_CELL.match(text):
+        text = text[1:]
     if found := QUOTED.fullmatch(text):
         return found[1].replace('""', '"')
-    return text[1:] if text.startswith("'") and FORMULA.match(text) else text
+    return text
 
 
 def spoilt_cell(text: str) -> str | None:
@@ -42,5 +54,32 @@ def spoilt_cell(text: str) -> str | None:
     return None
 
 
+def doubtful_number(text: str) -> str | None:
+    """Return what a spreadsheet or another program may have done to a serial number; None if nothing."""
+    if (
+        text.isascii()
+        and text.isdecimal()
+        and len(text) > EXACT_DIGITS
+        and not text[EXACT_DIGITS:].strip("0")
+    ):
+        return f"has only zeros behind its first {EXACT_DIGITS} digits: a spreadsheet may have rounded it"
+    if found := DECIMALS.fullmatch(text):
+        return f"may have been {found[1]!r} before a program took it for a number"
+    if text.startswith("'"):
+        return "begins with an apostrophe, which in a spreadsheet is not part of a text"
+    return None
+
+
 def _safe(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+    """Return the cell for a value, which :func:`plain_cell` returns of it."""
+    if not isinstance(cell, str):
+        return cell
+    if QUOTED.fullmatch(cell):
+        doubled = cell.replace('"', '""')
+        return f'\'="{doubled}"'
+    return f"'{cell}" if FORMULA.match(cell) or KEPT_CELL.match(cell) else cell
+
+
+def _kept_safe(cell: str) -> str:
+    """Return a cell that means what this one means."""
+    return f"'{cell}" if FORMULA.match(cell) else cell

@@ -22,9 +22,9 @@ from spkg.errors import RefusedError, UntrustedError
 from spkg.trust.request_fields import RequestFields
 from spkg.trust.signers import PublicKey, Signatory, digest_info, pair_as_der
 from vouchers.acs.bulk import BulkOrder, BulkReport, reserved_vouchers
-from vouchers.acs.device_list import ListedDevice
 from vouchers.acs.issuer import Issued, sign_voucher
 from vouchers.acs.ledger import Ledger
+from vouchers.acs.listed_device import ListedDevice
 from vouchers.acs.serial_log import SerialLog
 from vouchers.signature.shape import read_voucher
 from vouchers.signature.sign import VoucherSigner, signed_info_of, with_signature_value

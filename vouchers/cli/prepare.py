@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from spkg.common.documents import Document
     from spkg.common.findings import Finding
     from vouchers.acs.bulk import BulkReport
-    from vouchers.acs.device_list import ListedDevice
     from vouchers.acs.ledger import Ledger
+    from vouchers.acs.listed_device import ListedDevice
     from vouchers.acs.serial_log import SerialLog
     from vouchers.acs.templates import Template
     from vouchers.model import DeviceId

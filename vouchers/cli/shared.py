@@ -129,12 +129,12 @@ def issue_findings(templates: "Iterable[Template]", serial: int | None) -> list[
 def list_findings(devices: Path | None) -> list[Finding]:
     """Return what may be wrong with a list of devices, which is read once more for that if it is a file."""
     from vouchers.acs.device_list import read_devices
-    from vouchers.acs.lost_zeros import lost_zeros
+    from vouchers.acs.list_warnings import list_warnings
 
     if devices is None or not devices.is_file():
         return []
     try:
-        return [Finding(code="lost-zeros", message=problem) for problem in lost_zeros(read_devices(devices))]
+        return [*list_warnings(read_devices(devices))]
     except (FormatError, OSError):  # the run ends with that, where it reads the list
         return []
 

@@ -16,11 +16,14 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from spkg.common.documents import Document, json_text
-from spkg.errors import SpkgError
+from spkg.common.findings import warning_documents
+from spkg.errors import FormatError, SpkgError
 from vouchers.acs.bulk import BulkOrder, reserved_vouchers
-from vouchers.acs.device_list import ListedDevice, read_device_stream
+from vouchers.acs.device_list import read_device_stream
 from vouchers.acs.issuer import sign_voucher
 from vouchers.acs.ledger import Ledger
+from vouchers.acs.list_warnings import list_warnings
+from vouchers.acs.listed_device import ListedDevice
 from vouchers.acs.voucher_form import VoucherForm
 from vouchers.service.problems import problem_of
 from vouchers.service.requests import MIN_RATE, check_length, gone, not_in_time, too_large, unprocessable
@@ -100,6 +103,7 @@ class BatchRun:
             refused.append({"line": line.line, "reason": reason})
 
         confirmed = 0
+        warnings = _warnings(file)
         try:
             devices = read_device_stream(file, "list")
             run = self.ledger.new_run()
@@ -140,7 +144,17 @@ class BatchRun:
             }
         result = {"event": "result", "batch": self.order.batch, **end}
         counts = {"issued": issued, "confirmed": confirmed, "rejected": rejected}
-        yield json_text(result | counts).encode() + b"\n"
+        yield json_text(result | counts | {"warnings": warnings}).encode() + b"\n"
+
+
+def _warnings(file: IO[bytes]) -> list[Document]:
+    """Return what may be wrong with a list, which is read once more for that."""
+    try:
+        return warning_documents(list_warnings(read_device_stream(file, "list")))
+    except FormatError:  # the run ends with that, where it reads the list
+        return []
+    finally:
+        file.seek(0)
 
 
 def _stopped() -> Document:

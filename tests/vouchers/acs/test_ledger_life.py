@@ -25,11 +25,11 @@ from tests.support.ledger_kit import device
 from tests.support.sampling import PROOF, SLICE, amount
 from tests.support.voucher_kit import signatory
 from vouchers.acs.bulk import BulkOrder, issue_many
-from vouchers.acs.device_list import ListedDevice
 from vouchers.acs.ledger import Ledger
 from vouchers.acs.ledger_audit import audit_ledger
 from vouchers.acs.ledger_due import due_renewals
 from vouchers.acs.ledger_entry import LedgerEntry, SerialState
+from vouchers.acs.listed_device import ListedDevice
 from vouchers.acs.renewals import RenewalOrder, renew_bulk
 from vouchers.acs.revocations import prepare_revocation, revoke_serial
 from vouchers.acs.templates import Template

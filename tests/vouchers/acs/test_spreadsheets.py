@@ -7,8 +7,9 @@ import pytest
 
 from tests.support.acs_files import LEDGER, MANY, ONE, entries, furnish
 from tests.support.commands import run
-from vouchers.acs.device_list import MAX_CELL, read_devices
-from vouchers.acs.lost_zeros import lost_zeros
+from vouchers.acs.device_list import read_devices
+from vouchers.acs.device_table import MAX_CELL
+from vouchers.acs.list_warnings import list_warnings
 
 HEADER = "oui,product_class,serial_number"
 
@@ -117,7 +118,7 @@ def test_no_table_begins_a_cell_with_a_formula_and_all_are_read_back() -> None:
 
 def short(*numbers: str) -> list[str]:
     Path("devices.csv").write_text("\n".join([HEADER, *(f"00D09E,G,{number}" for number in numbers), ""]))
-    return [*lost_zeros(read_devices(Path("devices.csv")))]
+    return [one.message for one in list_warnings(read_devices(Path("devices.csv")))]
 
 
 def test_a_number_that_may_have_lost_its_zeros_is_warned_of() -> None:
@@ -149,7 +150,7 @@ def test_a_list_in_json_has_been_in_no_spreadsheet() -> None:
     ]
     Path("devices.json").write_text("\n".join(lines))
 
-    assert [*lost_zeros(read_devices(Path("devices.json")))] == []
+    assert [*list_warnings(read_devices(Path("devices.json")))] == []
 
 
 def test_lost_zeros_are_warned_of_before_anything_is_issued() -> None:

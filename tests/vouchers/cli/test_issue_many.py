@@ -151,6 +151,7 @@ REJECTED: Final = (
     b"3,\"OUI: expected six upper-case hexadecimal digits, got '00D09'\",00D09,Gateway,000001\r\n"
     b'4,"expected 3 cells as in the first line, got 2",00D09E,Gateway\r\n'
     b"5,the device occurs twice,00D09E,Gateway,000000\r\n"
+    b'8,serial_number: must not have the invisible character U+000A,00D09E,Gateway,"000\n002"\r\n'
 )
 BAD_HINT: Final = "see out/rejected.csv for the reasons"
 
@@ -161,9 +162,9 @@ def test_lines_that_get_none_are_told_and_the_others_get_theirs() -> None:
     result = run(*MANY, "--out-dir", "out")
 
     assert result.exit_code == 3
-    assert result.stdout == "out: 4 vouchers, batch may\n"
-    assert result.stderr == f"spkg: error: 3 lines of the list got no voucher\nspkg: hint: {BAD_HINT}\n"
-    assert [*vouchers()] == ["000000", "000001", "000\n002", "000002"]
+    assert result.stdout == "out: 3 vouchers, batch may\n"
+    assert result.stderr == f"spkg: error: 4 lines of the list got no voucher\nspkg: hint: {BAD_HINT}\n"
+    assert [*vouchers()] == ["000000", "000001", "000002"]
     assert Path("out/rejected.csv").read_bytes() == REJECTED
     assert {one.state for one in entries()} == {SerialState.ISSUED}
 
@@ -173,7 +174,7 @@ def test_lines_that_get_none_are_told_in_the_document() -> None:
 
     result = run(*MANY, "--out-dir", "out", "--json")
 
-    message = "3 lines of the list got no voucher"
+    message = "4 lines of the list got no voucher"
     *progress, last = map(json.loads, result.stdout.splitlines())
     assert result.exit_code == 3
     assert result.stderr == f"spkg: error: {message}\nspkg: hint: {BAD_HINT}\n"
@@ -183,9 +184,9 @@ def test_lines_that_get_none_are_told_in_the_document() -> None:
         "event": "result",
         "batch": "may",
         "output": "out",
-        "issued": 4,
-        "confirmed": 4,
-        "rejected": 3,
+        "issued": 3,
+        "confirmed": 3,
+        "rejected": 4,
         "warnings": [],
         **failure("malformed", 3, message, hint=BAD_HINT),
     }

@@ -52,7 +52,18 @@ def test_a_list_becomes_vouchers_then_the_result(service: Service) -> None:
         "issued": 2,
         "confirmed": 2,
         "rejected": 1,
+        "warnings": [],
     }
+
+
+def test_doubtful_numbers_are_told_in_the_result(service: Service) -> None:
+    answer = service.ask("POST", TARGET, HEAD + b"00D09E,G,1001\n00D09E,G,1002\n00D09E,G,7\n00D09E,G,8.0\n")
+
+    assert len(answer.lines) == 5
+    assert [(one["code"], one["message"].partition(":")[0]) for one in answer.lines[-1]["warnings"]] == [
+        ("lost-zeros", "line 4"),
+        ("doubtful-number", "line 5"),
+    ]
 
 
 def test_json_lines_are_a_list_too_and_the_result_is_done(service: Service) -> None:
@@ -68,6 +79,7 @@ def test_json_lines_are_a_list_too_and_the_result_is_done(service: Service) -> N
         "issued": 1,
         "confirmed": 1,
         "rejected": 0,
+        "warnings": [],
     }
 
 
@@ -138,6 +150,7 @@ def test_a_service_that_stops_ends_a_batch_with_a_line_that_says_so(service: Ser
         "issued": 200,
         "confirmed": 200,
         "rejected": 0,
+        "warnings": [],
     }
     assert again.lines[:200] == answer.lines[:200]
     assert again.lines[-1]["issued"] == 450
@@ -159,6 +172,7 @@ def test_a_list_that_is_none_ends_with_the_reason(service: Service) -> None:
             "issued": 0,
             "confirmed": 0,
             "rejected": 0,
+            "warnings": [],
         }
     ]
 
@@ -236,6 +250,7 @@ def test_a_ledger_that_goes_away_ends_a_batch_with_a_line(
         "issued": 200,
         "confirmed": 200,
         "rejected": 0,
+        "warnings": [],
     }
 
 
