@@ -9,10 +9,11 @@ from spkg.agent.errands import Errand
 from spkg.agent.journal import Journal
 from spkg.agent.state import AgentState
 from spkg.agent.status import StatusDesk, transfer_documents
+from spkg.agent.transfer_rules import download_request
 from spkg.agent.tree.tree import Tree
 from spkg.common.documents import Document
+from spkg.cwmp.calls import encode_request
 from spkg.cwmp.events import raised_event
-from spkg.cwmp.values import FileTypeArgument
 from spkg.errors import UsageError
 
 __all__ = ["AgentAnswers"]
@@ -128,35 +129,35 @@ class AgentAnswers:
 
     def request_download(self, arguments: Mapping[str, Any]) -> Errand:
         """``agent request-download`` (A.4.2.2)."""
-        pairs = arguments.get("arguments", [])
-        errand = Errand(
-            "RequestDownload",
-            {
-                "FileType": _text(arguments, "file_type"),
-                "FileTypeArg": tuple(FileTypeArgument(name, value) for name, value in pairs),
-            },
-        )
-        self._engine.run_errand(errand)
-        return errand
+        stated = arguments.get("arguments", {})
+        if not isinstance(stated, dict) or not all(isinstance(one, str) for one in stated.values()):
+            raise UsageError("arguments: expected texts by name")
+        return self._run("RequestDownload", download_request(_text(arguments, "file_type"), stated))
 
     def kick(self, arguments: Mapping[str, Any]) -> Errand:
         """``agent kick`` (A.4.2.1)."""
-        errand = Errand(
-            "Kicked",
-            {
-                "Command": _text(arguments, "command"),
-                "Referer": _text(arguments, "referer"),
-                "Arg": _text(arguments, "arg"),
-                "Next": _text(arguments, "next"),
-            },
-        )
-        self._engine.run_errand(errand)
-        return errand
+        words = {name: _text(arguments, name.lower()) for name in ("Command", "Referer", "Arg", "Next")}
+        return self._run("Kicked", words)
 
     def discover(self, arguments: Mapping[str, Any]) -> Document:
         """``agent discover``."""
         self._discover(read_option_43(_text(arguments, "option_43")))
         return {}
+
+    def _run(self, method: str, arguments: Mapping[str, Any]) -> Errand:
+        """Have a method of the ACS called, if it can be called with these arguments.
+
+        Raises:
+            UsageError: It can't.
+            RefusedError: It must not be called now.
+        """
+        try:
+            encode_request(method, arguments, None)
+        except ValueError as exc:
+            raise UsageError(f"{method}: {exc}") from exc
+        errand = Errand(method, arguments)
+        self._engine.run_errand(errand)
+        return errand
 
 
 QUESTIONS: Final[Mapping[str, Callable[[AgentAnswers, Mapping[str, Any]], Document | Errand]]] = {

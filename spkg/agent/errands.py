@@ -89,6 +89,14 @@ class Errands:
         else:
             errand.finish(found)
 
+    def unread(self, errand: Errand, error: SpkgError) -> None:
+        """Let an errand fail because its answer can't be read; without the methods, all of them."""
+        if errand.method == ASKING:
+            self.fail(error)
+        else:
+            self._waiting.remove(errand)
+            errand.fail(error)
+
     def fail(self, error: SpkgError) -> None:
         """Let all of them fail, because their session broke."""
         for errand in self._waiting:

@@ -19,7 +19,7 @@ from spkg.agent.journal import LogEntry
 from spkg.agent.keeper_client import KeeperClient, KeeperGoneError
 from spkg.agent.notify import ServiceManager
 from spkg.common.documents import Document
-from spkg.errors import HostError
+from spkg.errors import HostError, SpkgError
 
 __all__ = ["AgentLoop", "Listening"]
 
@@ -154,7 +154,7 @@ class AgentLoop:
                 await self._in_turn(agent.status.refresh)
             except KeeperGoneError:
                 raise
-            except HostError as exc:  # such as a full disk: in touch later is better than not running
+            except SpkgError as exc:  # such as a full disk: in touch later is better than not running
                 agent.journal.note("failure", str(exc), lasting=True)
                 wake = self._outside.boot().seconds + PAUSE
             self._service.tell("WATCHDOG=1", self._line())

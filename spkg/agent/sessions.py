@@ -24,21 +24,24 @@ from spkg.agent.transfers import TransferQueue
 from spkg.agent.tree.names import ACS_PASSWORD, ACS_URL, ACS_USERNAME
 from spkg.agent.tree.tree import Tree
 from spkg.agent.trial import ParameterTrials
+from spkg.common.printable import printable
 from spkg.common.times import write_time
 from spkg.cwmp.calls import decode_answer, encode_request
-from spkg.cwmp.envelopes import MAX_PIPELINED, Message
+from spkg.cwmp.envelopes import MAX_PIPELINED, Message, MessageKind
 from spkg.cwmp.events import Event, EventCode, merged, method_event
 from spkg.cwmp.schedule import Due, DueTime, Moment, Periodic, TimeTold
-from spkg.cwmp.session import Request, Session
+from spkg.cwmp.session import BrokenSessionError, Request, Session
 from spkg.cwmp.types import read_cwmp_time
 from spkg.cwmp.values import AcsFault, DeviceId, SinceBoot
-from spkg.errors import HostError, RefusedError, SpkgError, TransferError
+from spkg.errors import FormatError, HostError, RefusedError, SpkgError
 
 __all__ = ["Sessions", "periodic_of", "transfer_event"]
 
 PERIODIC_ENABLE: Final = "ManagementServer.PeriodicInformEnable"
 PERIODIC_INTERVAL: Final = "ManagementServer.PeriodicInformInterval"
 PERIODIC_TIME: Final = "ManagementServer.PeriodicInformTime"
+MAX_ANSWER_NAME: Final = 64
+"""How much is shown of the name of an answer, in characters."""
 
 
 def transfer_event(transfer: Transfer) -> Event:
@@ -137,7 +140,7 @@ class Sessions:
             finally:
                 self._tree.unlock()
             self._journal.note("session", f"over after {posts} posts")
-        except (TransferError, HostError, RefusedError) as exc:
+        except SpkgError as exc:  # whatever it was, the next session may go better
             reason = str(exc)
             self._fail(talk, exc)
         self._moments.last_session = self._outside.boot().seconds
@@ -216,8 +219,20 @@ class Sessions:
         return Request(method, encode_request(method, arguments, identity), identity)
 
     def _took(self, request: Request, message: Message, talk: "_Talk") -> None:
-        """Take what the ACS answers to a request of ours."""
-        found = decode_answer(message, request.method)
+        """Take what the ACS answers to a request of ours.
+
+        Raises:
+            BrokenSessionError: It can't be read, and somebody else than an errand depends on it.
+        """
+        try:
+            found = self._read(request, message)
+        except (FormatError, RefusedError) as exc:
+            problem = f"the answer of the ACS to {request.method}: {exc}"
+            if request.id not in talk.errands:
+                raise BrokenSessionError(problem) from exc
+            self._errands.unread(talk.errands.pop(request.id), FormatError(problem))
+            self._journal.note("failure", problem)
+            return
         fault = found if isinstance(found, AcsFault) else None
         if request.method == "Inform":
             self._moments.attempts = self._moments.attempts.inform_answered()
@@ -228,6 +243,20 @@ class Sessions:
         if request.id in talk.errands:
             errand = talk.errands.pop(request.id)
             self._errands.take(errand, found)
+
+    def _read(self, request: Request, message: Message) -> Mapping[str, Any] | AcsFault:
+        """Return what the ACS answers to a request of ours.
+
+        Raises:
+            FormatError: It can't be read.
+            RefusedError: It is too large.
+        """
+        answered_as = message.name if message.kind is MessageKind.RESPONSE else request.method
+        if answered_as != request.method:  # the session has let that pass
+            name = printable(answered_as)[:MAX_ANSWER_NAME]
+            self._journal.note("session", f"{request.method} was answered with {name}Response")
+            return {}
+        return decode_answer(message, request.method)
 
     def _tell(self, transfer: Transfer, fault: AcsFault | None) -> None:
         """Take the answer to a TransferComplete: confirm a package on trial, then forget the transfer."""

@@ -1,5 +1,6 @@
 """``spkg agent`` commands that have the running agent do something."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -48,15 +49,7 @@ def set_parameters(config: Path, values: tuple[str, ...]) -> None:
     """
     from spkg.agent.control import ask_agent
 
-    found: dict[str, str] = {}
-    for one in values:
-        name, equals, value = one.partition("=")
-        if not equals or not name:
-            raise UsageError(f"expected NAME=VALUE, got {one!r}")
-        if name in found:
-            raise UsageError(f"{name} is given twice")
-        found[name] = value
-    ask_agent(load_config(config).state.directory, "set", values=found)
+    ask_agent(load_config(config).state.directory, "set", values=_stated(values))
 
 
 @command("request-download")
@@ -76,15 +69,11 @@ def request_download(config: Path, file_type: str, arguments: tuple[str, ...]) -
     """
     from spkg.agent.control import ask_agent
 
-    pairs = [one.partition("=") for one in arguments]
-    for one, (name, equals, _) in zip(arguments, pairs, strict=True):
-        if not equals or not name:
-            raise UsageError(f"--arg: expected NAME=VALUE, got {one!r}")
     ask_agent(
         load_config(config).state.directory,
         "request-download",
         file_type=file_type,
-        arguments=[[name, value] for name, _, value in pairs],
+        arguments=_stated(arguments, "--arg: "),
     )
 
 
@@ -184,3 +173,20 @@ def trace(config: Path, switch: str) -> None:
 
     ask_agent(load_config(config).state.directory, "trace", on=switch == "on")
     say(f"spkg: tracing is {switch}")
+
+
+def _stated(words: Sequence[str], where: str = "") -> dict[str, str]:
+    """Return the values of words such as ``NAME=VALUE`` by their names.
+
+    Raises:
+        UsageError: A word is another one, or a name is given twice.
+    """
+    found: dict[str, str] = {}
+    for one in words:
+        name, equals, value = one.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{where}expected NAME=VALUE, got {one!r}")
+        if name in found:
+            raise UsageError(f"{where}{name} is given twice")
+        found[name] = value
+    return found

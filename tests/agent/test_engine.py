@@ -594,7 +594,7 @@ def test_a_request_that_the_acs_refuses_is_explained_a3(tmp_path: Path) -> None:
 
     with ScriptedAcs(plan) as acs, life(tmp_path, acs) as device:
         device.run(seconds=5)
-        given = {"file_type": "2 Web Content", "arguments": [["Version", "1"]]}
+        given = {"file_type": "2 Web Content", "arguments": {"Version": "1"}}
         errand = device.agent.answers.answer("request-download", given)
         assert isinstance(errand, Errand)
         device.run(seconds=10)

@@ -20,7 +20,7 @@ from spkg.agent.notify import ServiceManager
 from spkg.agent.rights import Rights
 from spkg.agent.service import serve
 from spkg.common.boots import Boot
-from spkg.errors import HostError, RefusedError
+from spkg.errors import FormatError, HostError, RefusedError, SpkgError
 from tests.support.acs import Answer, Post, ScriptedAcs, inform_response, request, session
 from tests.support.agent_kit import FakeKeeper, Life
 from tests.support.namespaces import isolated, move_loopback, own_network
@@ -227,12 +227,11 @@ def test_a_disk_that_is_full_does_not_end_the_service(
     def meanwhile(device: Life, _keeper: Channel) -> None:
         until(lambda: len(device.acs.posts) >= 2)
         step = device.agent.engine.step
-        failed: list[int] = []
+        failures: list[SpkgError] = [FormatError("not a time"), HostError("no space left on device")]
 
         def failing(**given: Any) -> float | None:
-            if not failed:
-                failed.append(1)
-                raise HostError("no space left on device")
+            if failures:
+                raise failures.pop()
             return step(**given)
 
         device.agent.engine.step = failing  # type: ignore[method-assign] # as a full disk does
@@ -241,6 +240,7 @@ def test_a_disk_that_is_full_does_not_end_the_service(
 
     with ScriptedAcs(session()) as acs, served(tmp_path, acs, meanwhile) as device:
         assert "failure: no space left on device" in device.log
+        assert "failure: not a time" in device.log
 
 
 def config_of(directory: Path) -> Any:

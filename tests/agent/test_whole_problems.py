@@ -71,6 +71,14 @@ def check_twice(device: Life) -> None:
     assert device.agent.tree.setting(CODE) == "ISP-1"
 
 
+def check_told(device: Life) -> None:
+    device.keeper.end(device.world.boot_id, {**APPLIED, "reboot_required": False})
+    device.run(seconds=60)
+    assert told_keys(device.acs) == ["d1"]
+    assert device.agent.state.transfers() == ()
+    assert "session: TransferComplete was answered with AutonomousTransferCompleteResponse" in device.log
+
+
 def check_key(device: Life) -> None:
     device.restart(boot=True)
     device.run(seconds=5)
@@ -102,7 +110,7 @@ CHECKS: Final[dict[int, Callable[[Life], None]]] = {
     15: check_type,
     16: check_words,
     18: check_twice,
-    28: check_nothing_more,
+    28: check_told,
     38: check_key,
     40: check_nothing_more,
     44: check_nothing_more,

@@ -16,6 +16,7 @@ from tests.support.acs import (
     response,
     session,
 )
+from tests.support.acs_calls import download
 
 __all__ = [
     "PROBLEMS",
@@ -134,8 +135,8 @@ def changed_each_time() -> Plan:
 
 
 def other_answer() -> Plan:
-    """Answer TransferComplete by another name (28)."""
-    follow = session()
+    """Ask for a Download, and answer TransferComplete by another name (28)."""
+    follow = session(download())
 
     def plan(post: Post) -> Answer:
         if post.method == "TransferComplete":
