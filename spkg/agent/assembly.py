@@ -34,7 +34,7 @@ from spkg.agent.trial import ParameterTrials
 from spkg.cwmp.events import raised_event
 from spkg.cwmp.values import DeviceId
 from spkg.device import Device
-from spkg.errors import FormatError, RefusedError, SpkgError
+from spkg.errors import FormatError, SpkgError
 
 __all__ = ["Agent", "agent_identity", "assemble"]
 
@@ -100,6 +100,7 @@ def assemble(
     rights: Rights,
     show: Callable[[LogEntry], object],
     call: Callable[[Callable[[], object]], None],
+    look: Callable[[], object] = lambda: None,
     alive: Callable[[], object] = lambda: None,
     ending: Callable[[], bool] = lambda: False,
 ) -> Agent:
@@ -116,6 +117,7 @@ def assemble(
         rights: What this process may do.
         show: Is given each entry of the log.
         call: Has something done in the thread that decides; from any thread.
+        look: Has the agent see before long what has changed; from any thread.
         alive: Called with each post of a session.
         ending: Whether the agent can wait no longer for the end of a session.
 
@@ -163,6 +165,13 @@ def assemble(
         note=lambda text: journal.note("failure", text, lasting=True),
     )
 
+    def take_notice(notice: ProviderNotice) -> None:
+        """Take what a provider says unasked, in a thread of its own."""
+        if notice.event is None:
+            look()  # and not at once, or who reports a change whenever he is asked would never be done
+        else:
+            call(lambda: _take_event(engine, journal, notice))
+
     tree = Tree(
         config,
         device,
@@ -180,7 +189,7 @@ def assemble(
         sources=open_sources(
             config,
             keeper.start_provider,
-            lambda notice: call(lambda: _take_notice(engine, journal, notice)),
+            take_notice,
             boot_clock,
         ),
         clock=boot_clock,
@@ -304,11 +313,9 @@ def assemble(
     )
 
 
-def _take_notice(engine: Engine, journal: Journal, notice: ProviderNotice) -> None:
-    """Take what a provider says unasked: an event, or that something has changed."""
-    if notice.event:
-        try:
-            engine.raise_event(raised_event(notice.event))
-        except (FormatError, RefusedError) as exc:
-            journal.note("failure", f"provider {notice.provider}: {exc}", lasting=True)
-    engine.change_noticed()
+def _take_event(engine: Engine, journal: Journal, notice: ProviderNotice) -> None:
+    """Take an event that a provider reports."""
+    try:
+        engine.raise_event(raised_event(notice.event or ""))
+    except SpkgError as exc:
+        journal.note("failure", f"provider {notice.provider}: {exc}", lasting=True)

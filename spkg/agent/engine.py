@@ -194,7 +194,7 @@ class Engine:
         self._errands.add(errand, self._outside.boot().seconds)
         self._now.forced = True
 
-    def change_noticed(self) -> None:
+    def _change_noticed(self) -> None:
         """See whether parameters have changed that have to be told at once."""
         if self._now.changed_at is None and self._tree.active_change():
             self._now.changed_at = self._outside.boot().seconds
@@ -215,7 +215,7 @@ class Engine:
         return self._now.attempts
 
     def _facts(self) -> Facts:
-        self.change_noticed()
+        self._change_noticed()
         passive, waiting = list[Event](), [*self._state.events(), *self._now.events]
         for transfer in self._transfers.to_tell():
             events = passive if transfer.id in self._now.refused else waiting
@@ -274,7 +274,7 @@ class Engine:
     def look_at_options(self) -> None:
         """See what has become of the Options, and when to look again."""
         self._options_due = self._options.look()
-        self.change_noticed()
+        self._change_noticed()
 
     def _arrive(self) -> None:
         self._now.arrived = self._outside.boot().seconds

@@ -32,7 +32,7 @@ ERRAND_TIMEOUT: Final = 300.0
 STOP_PATIENCE: Final = 30.0
 """How long a session may go on that the agent is in when it is told to end, in seconds; and then one post."""
 SETTLING: Final = 1.0
-"""How long to wait when an address has changed, in seconds: such changes come in bursts."""
+"""How long to wait when an address or a parameter has changed, in seconds: such changes come in bursts."""
 _Found = TypeVar("_Found")
 
 
@@ -75,7 +75,7 @@ class AgentLoop:
         self._stop_by: float | None = None
         """When a session has to be broken off, in seconds since the boot."""
         self._settles = False
-        """Whether an address has just changed."""
+        """Whether an address or a parameter has just changed."""
         self._agent: Agent | None = None
 
     def poke(self) -> None:
@@ -84,6 +84,12 @@ class AgentLoop:
         if loop is not None and woken is not None:
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(woken.set)
+
+    def look(self) -> None:
+        """Have the agent see before long what has changed; from any thread."""
+        if (loop := self._loop) is not None:  # or it looks anyway, as soon as it runs
+            with suppress(RuntimeError):  # it has ended meanwhile
+                loop.call_soon_threadsafe(self._look_soon)
 
     def call(self, work: Callable[[], object]) -> None:
         """Have something done in the thread that decides, then look at what is due; from any thread."""
@@ -198,7 +204,11 @@ class AgentLoop:
 
     def _hear_of_addresses(self, news: AddressNews) -> None:
         """See soon whether the ACS has to hear of a new address (3.2.2)."""
-        if news.take() and not self._settles:
+        if news.take():
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        if not self._settles:
             self._settles = True
             asyncio.get_running_loop().call_later(SETTLING, self._settle)
 

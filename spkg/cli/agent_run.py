@@ -76,6 +76,7 @@ def run(config: Path) -> None:
             outside,
             show=loop.show,
             call=loop.call,
+            look=loop.look,
             alive=loop.alive,
             ending=loop.ending,
         )
@@ -132,9 +133,9 @@ def once(config: Path, force: bool, wait: int) -> None:
     def talk(keeper: "KeeperClient", passwords: Mapping[str, str], drop: "Drop") -> int:
         from time import sleep
 
-        from spkg.agent.once import run_once
+        from spkg.agent.once import Handed, run_once
 
-        outside = _outside()
+        outside, handed = _outside(), Handed()
         agent = _assembled(
             settings,
             keeper,
@@ -142,10 +143,10 @@ def once(config: Path, force: bool, wait: int) -> None:
             drop,
             outside,
             show=lambda entry: say(f"{entry['kind']}: {entry['text']}"),
-            call=_at_once,
+            call=handed.call,
         )
         try:
-            run_once(agent.engine, outside, force=force, wait=wait, sleep=sleep)
+            run_once(agent.engine, outside, handed=handed, force=force, wait=wait, sleep=sleep)
         finally:
             agent.close()
         return 0
@@ -226,6 +227,7 @@ def _serve(config: "AgentConfig", talk: "Callable[..., int]") -> Any:
     from spkg.agent import service
     from spkg.agent.preload import preload
     from spkg.cli.app import EXIT_DEFECT, exit_status, host_error
+    from spkg.common.libraries import missing_library
 
     def prepared(keeper: "KeeperClient", passwords: Mapping[str, str], drop: "Drop") -> int:
         preload()  # here, since the keeper has no use for it
@@ -235,10 +237,12 @@ def _serve(config: "AgentConfig", talk: "Callable[..., int]") -> Any:
         """Report what ended the talking process."""
         if isinstance(error, OSError) and not isinstance(error, SpkgError):
             error = host_error(error)
+        error = missing_library(error) or error
         if not isinstance(error, SpkgError):
             import traceback
 
-            say("".join(traceback.format_exception(error)))
+            for line in "".join(traceback.format_exception(error)).splitlines():
+                say(line)  # nobody can have a service fail once more with --debug
             say(f"spkg: error: a defect in spkg: {type(error).__name__}: {error}")
             return EXIT_DEFECT
         say(f"spkg: error: {error}")
@@ -268,6 +272,7 @@ def _assembled(
     *,
     show: "Callable[[Document], object]",
     call: "Callable[[Callable[[], object]], None]",
+    look: "Callable[[], object]" = lambda: None,
     alive: "Callable[[], object]" = lambda: None,
     ending: "Callable[[], bool]" = lambda: False,
 ) -> "Agent":
@@ -290,6 +295,7 @@ def _assembled(
         rights=drop(),
         show=show,
         call=call,
+        look=look,
         alive=alive,
         ending=ending,
     )
@@ -314,11 +320,6 @@ def _options(
         return desk
 
     return with_notes
-
-
-def _at_once(work: "Callable[[], object]") -> None:
-    """Have something done here and now: there is no other thread."""
-    work()
 
 
 def _outside() -> "Outside":

@@ -8,6 +8,7 @@ from spkg.errors import HostError
 __all__ = ["missing_library", "require"]
 
 LIBRARIES: Final = {
+    "h11": "h11",
     "lxml": "lxml",
     "prometheus_client": "prometheus-client",
     "psycopg": "'psycopg[binary]>=3.2'",

@@ -1,5 +1,6 @@
 """The service: its loop, its two processes, and how they end."""
 
+import json
 import os
 import signal
 import socket
@@ -21,7 +22,9 @@ from spkg.agent.rights import Rights
 from spkg.agent.service import serve
 from spkg.common.boots import Boot
 from spkg.errors import FormatError, HostError, RefusedError, SpkgError
+from tests.agent.tree_kit import Scripted
 from tests.support.acs import Answer, Post, ScriptedAcs, inform_response, request, session
+from tests.support.acs_calls import ROOT, set_attributes
 from tests.support.agent_kit import FakeKeeper, Life
 from tests.support.namespaces import isolated, move_loopback, own_network
 
@@ -55,10 +58,12 @@ class Ears:
 class Channel(FakeKeeper):
     """A keeper whose end can be seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, start_provider: Callable[[str], socket.socket] | None = None) -> None:
         super().__init__()
         self.ours, self.theirs = socket.socketpair()
         self.there = True
+        if start_provider is not None:
+            self.start_provider = start_provider  # type: ignore[method-assign] # as the keeper does
 
     def fileno(self) -> int:
         return self.ours.fileno()
@@ -70,14 +75,19 @@ class Channel(FakeKeeper):
 
 @contextmanager
 def served(
-    directory: Path, acs: ScriptedAcs, meanwhile: Callable[[Life, Channel], None], **changes: Any
+    directory: Path,
+    acs: ScriptedAcs,
+    meanwhile: Callable[[Life, Channel], None],
+    more: str = "",
+    start_provider: Callable[[str], socket.socket] | None = None,
+    **changes: Any,
 ) -> Iterator[Life]:
     """Run a service in this thread while *meanwhile* runs in another, which is to end it."""
-    device = Life(directory, acs, **changes)
+    device = Life(directory, acs, more, **changes)
     real = time.time() - device.world.wall
     device.world.wall += real  # the clock of a service goes by itself
     began = time.monotonic() - device.world.boot
-    channel = Channel()
+    channel = Channel(start_provider)
     outside = device.world.outside()
     object.__setattr__(outside, "boot", lambda: _boot(device, time.monotonic() - began))
     device.agent.close()
@@ -94,7 +104,7 @@ def served(
         loop.show(entry)
 
     device.agent = device._begin(
-        outside=outside, call=loop.call, show=show, alive=loop.alive, ending=loop.ending
+        outside=outside, call=loop.call, look=loop.look, show=show, alive=loop.alive, ending=loop.ending
     )
     problems: list[BaseException] = []
     over = threading.Event()
@@ -186,6 +196,44 @@ def test_the_loop_has_sessions_answers_and_ends_with_sigterm(tmp_path: Path) -> 
         assert ("X 00D09E Hello", "") in device.events(1)
     with pytest.raises(NotRunningError):
         ask_agent(tmp_path / "state", "status")
+
+
+def test_a_provider_that_reports_a_change_whenever_it_is_asked_is_heard_and_makes_no_storm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spkg.agent.loop.SETTLING", 0.05)
+    monkeypatch.setattr("spkg.cwmp.schedule.SESSION_GAP", 0.05)
+    name = f"{ROOT}LANDevice.1.Name"
+    values = {name: "before"}
+
+    def answer(request: Mapping[str, Any]) -> Any:
+        match request["op"]:
+            case "describe":
+                return {"parameters": [{"path": name, "type": "string(64)"}]}
+            case "get":
+                told = json.dumps({"id": request["id"], "values": values}), json.dumps({"changed": [name]})
+                return "".join(f"{line}\n" for line in told).encode()
+        return {"status": 0}
+
+    gateway = Scripted(answer)
+
+    def meanwhile(device: Life, _keeper: Channel) -> None:
+        until(lambda: len(device.acs.posts) >= 3)
+        values[name] = "after"
+        gateway.says(b'{"changed": ["%s"]}\n' % name.encode())
+        until(lambda: len(device.acs.posts) >= 5)
+        asked = len(gateway.asked)
+        time.sleep(0.3)
+        assert len(gateway.asked) - asked < 60
+
+    provider = '[[provider]]\nname = "gateway"\ncommand = ["none"]\npaths = ["LANDevice."]\n'
+    plan = session(set_attributes("LANDevice.1.Name", 2))
+    with (
+        ScriptedAcs(plan) as acs,
+        served(tmp_path, acs, meanwhile, provider, lambda _name: gateway.start()) as device,
+    ):
+        assert device.events() == [("4 VALUE CHANGE", "")]
+        assert "after" in [*device.informs()[1].texts("Value")]
 
 
 def with_another_address(directory: Path) -> None:

@@ -1,11 +1,13 @@
 """What is due, once: sessions, transfers and restarts, and how it ends."""
 
+import threading
 from pathlib import Path
 
 import pytest
 
 import spkg.agent.once
-from spkg.agent.once import run_once
+from spkg.agent.once import Handed, run_once
+from spkg.cwmp.events import Event
 from spkg.errors import TransferError
 from tests.support.acs import Answer, Plan, ScriptedAcs, request, session
 from tests.support.acs_calls import download
@@ -16,9 +18,14 @@ def device_of(directory: Path, acs: ScriptedAcs) -> Life:
     return Life(directory, acs)
 
 
-def once(device: Life, *, force: bool = False, wait: float = 0) -> None:
+def once(device: Life, *, handed: Handed | None = None, force: bool = False, wait: float = 0) -> None:
     run_once(
-        device.agent.engine, device.world.outside(), force=force, wait=wait, sleep=device.world.pass_time
+        device.agent.engine,
+        device.world.outside(),
+        handed=handed or Handed(),
+        force=force,
+        wait=wait,
+        sleep=device.world.pass_time,
     )
 
 
@@ -93,4 +100,36 @@ def test_a_reboot_is_the_last_thing(tmp_path: Path) -> None:
         once(device)
 
         assert device.keeper.names() == ["reboot"]
+        device.agent.close()
+
+
+def test_what_other_threads_want_is_done_in_the_one_that_decides(tmp_path: Path) -> None:
+    handed = Handed()
+    done: list[threading.Thread] = []
+    provider = threading.Thread(target=lambda: handed.call(lambda: done.append(threading.current_thread())))
+    provider.start()
+    provider.join()
+    with ScriptedAcs(session()) as acs:
+        device = device_of(tmp_path, acs)
+
+        once(device, handed=handed)
+
+        assert done == [threading.current_thread()]
+        device.agent.close()
+
+
+def test_an_event_that_comes_last_is_kept_for_the_next_call(tmp_path: Path) -> None:
+    with ScriptedAcs(session()) as acs:
+        device = device_of(tmp_path, acs)
+        handed = Handed()
+        event = Event("X 00D09E RadarHit")
+        handed.call(lambda: handed.call(lambda: device.agent.engine.raise_event(event)))
+        once(device)
+        rest(device)
+
+        once(device, handed=handed)
+        rest(device)
+        once(device)
+
+        assert device.events() == [("X 00D09E RadarHit", "")]
         device.agent.close()

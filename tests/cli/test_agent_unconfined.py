@@ -51,15 +51,21 @@ def test_a_device_file_that_is_wrong_ends_the_talker() -> None:
         assert agent("once").exit_code == 9
 
 
-def test_a_defect_ends_the_talker_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(ZeroDivisionError("by nought"), 1), (ModuleNotFoundError("No module named 'h11'", name="h11"), 9)],
+)
+def test_what_ends_the_talker_is_the_status(
+    error: Exception, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("by nought")
+        raise error
 
     with ScriptedAcs(session()) as acs:
         Path("agent.toml").write_text(CONFIG.format(url=acs.url))
         monkeypatch.setattr("spkg.agent.assembly.assemble", broken)
 
-        assert agent("once").exit_code == 1
+        assert agent("once").exit_code == status
 
 
 def test_the_service_runs_until_it_is_told_to_end() -> None:
