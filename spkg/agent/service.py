@@ -58,6 +58,7 @@ def serve(
     timestamp: Callable[[], str],
     sleep: Callable[[float], object],
     died: Callable[[BaseException], int],
+    may_reload: Callable[[], bool] = lambda: True,
 ) -> Ended:
     """Run *talk* in a process without rights, and be its keeper until it ends.
 
@@ -70,6 +71,7 @@ def serve(
         timestamp: Returns the time as an xs:dateTime.
         sleep: Waits so many seconds.
         died: Reports an error of the other process, in it, and returns its exit status.
+        may_reload: Whether the configuration can be read again; where it can't, SIGHUP does nothing.
 
     Raises:
         HostError: A directory or a password can't be used, or there is no such user.
@@ -109,7 +111,10 @@ def serve(
 
     def pass_on(number: int, _frame: object) -> None:
         nonlocal reload
-        reload = reload or number == signal.SIGHUP
+        if number == signal.SIGHUP:
+            if not may_reload():
+                return  # in touch as it was configured before is better than not at all
+            reload = True
         os.kill(child, signal.SIGTERM)
 
     before = {

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from spkg.cli.agent_findings import contact_of, findings_of
-from spkg.cli.agent_options import CONFIG, load_config
+from spkg.cli.agent_options import CONFIG, can_begin_with, load_config
 from spkg.cli.app import DocumentedError, command
 from spkg.cli.arguments import this_boot, timestamp
-from spkg.cli.console import print_document, print_lines, say, warn
+from spkg.cli.console import print_document, print_lines, say
 from spkg.cli.options import JSON
 from spkg.errors import HostError, RefusedError, SpkgError
 from spkg.report.lines import Tone
@@ -46,7 +46,7 @@ def run(config: Path) -> None:
     """Keep the gateway in touch with its ACS, as a service.
 
     Works in the foreground.  SIGTERM ends it between two sessions; one that goes on for 30 seconds more is
-    broken off, and begun anew at the next start.  With SIGHUP it reads its configuration again.
+    broken off, and begun anew at the next start.  With SIGHUP it reads its configuration again, if that is valid.
 
     \b
     Example:
@@ -95,13 +95,8 @@ def run(config: Path) -> None:
             agent.close()
         return BEGIN_ANEW if again else 0
 
-    ended = _serve(settings, talk)
+    ended = _serve(settings, talk, may_reload=lambda: can_begin_with(config))
     if ended.reload or ended.status == BEGIN_ANEW:
-        try:
-            load_config(config)
-        except (SpkgError, OSError) as exc:
-            warn(f"the configuration is not read again: {exc}")
-            raise
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this program, again
     if ended.status:
         raise SystemExit(ended.status)
@@ -220,7 +215,9 @@ def forget(config: Path) -> None:
             change.forget_everything()
 
 
-def _serve(config: "AgentConfig", talk: "Callable[..., int]") -> Any:
+def _serve(
+    config: "AgentConfig", talk: "Callable[..., int]", *, may_reload: "Callable[[], bool]" = lambda: True
+) -> Any:
     """Run the two processes of the agent."""
     from time import monotonic, sleep
 
@@ -260,6 +257,7 @@ def _serve(config: "AgentConfig", talk: "Callable[..., int]") -> Any:
         timestamp=lambda: timestamp(no_clock=False),
         sleep=sleep,
         died=died,
+        may_reload=may_reload,
     )
 
 
