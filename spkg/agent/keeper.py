@@ -60,6 +60,7 @@ def serve_keeper(
     clock: Callable[[], float],
     timestamp: Callable[[], str],
     sleep: Callable[[float], object],
+    woken: int | None = None,
 ) -> None:
     """Follow orders until the other process is gone; a transfer that runs then goes on.
 
@@ -69,11 +70,13 @@ def serve_keeper(
         clock: Returns the time in seconds; it never jumps.
         timestamp: Returns the time as an xs:dateTime.
         sleep: Waits so many seconds.
+        woken: A descriptor that does not block, and is readable when a signal has come.
     """
     for number in [*inherited_descriptors()]:  # such as sockets of systemd, which no program is to have
         with suppress(OSError):
             os.set_inheritable(number, False)  # noqa: FBT003 - it has no name
     keeper = _Keeper(channel, settings, clock, timestamp, sleep)
+    keeper.woken = woken
     with keeper.closing:
         while keeper.step():
             pass
@@ -102,6 +105,7 @@ class _Keeper:
         timestamp: Callable[[], str],
         sleep: Callable[[float], object],
     ) -> None:
+        self.woken: int | None = None
         self._channel = channel
         self._settings = settings
         self._clock = clock
@@ -140,8 +144,12 @@ class _Keeper:
             self._watched = self._transfer.watched()
         if self._watched is not None:
             ready.register(self._watched, select.POLLIN)
+        if self.woken is not None:
+            ready.register(self.woken, select.POLLIN)
         busy = running or self._programs.are_running
         found = ready.poll(WATCH_INTERVAL * 1000 if busy else None)
+        if any(number == self.woken for number, _ in found):
+            os.read(self.woken or 0, MAX_PACKET)  # the handlers of signals run now
         for name, status in self._programs.ended():
             if status != 0:
                 self._send({"event": "failed", "name": name, "status": status})

@@ -120,12 +120,17 @@ def serve(
     before = {
         number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     }
+    # A signal that comes just before the keeper begins to wait would be heard after that alone.
+    woken, waking = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    woken_before = signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
     try:
-        serve_keeper(ours, settings, clock=clock, timestamp=timestamp, sleep=sleep)
+        serve_keeper(ours, settings, clock=clock, timestamp=timestamp, sleep=sleep, woken=woken)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     finally:
+        signal.set_wakeup_fd(woken_before)
+        for descriptor in (lock, woken, waking):
+            os.close(descriptor)
         ours.close()
-        os.close(lock)
         for number, handler in before.items():
             signal.signal(number, handler)
     if status < 0:

@@ -46,7 +46,7 @@ def run(config: Path) -> None:
     """Keep the gateway in touch with its ACS, as a service.
 
     Works in the foreground.  SIGTERM ends it between two sessions; one that goes on for 30 seconds more is
-    broken off, and begun anew at the next start.  With SIGHUP it reads its configuration again, if that is valid.
+    broken off, and begun anew at the next start.  With SIGHUP it reads its configuration again, if it can.
 
     \b
     Example:

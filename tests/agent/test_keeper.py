@@ -2,8 +2,10 @@
 
 import json
 import os
+import select
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from spkg.agent.keeper import keeper_channel, serve_keeper
 from spkg.agent.keeper_client import KeeperClient
 from spkg.agent.keeper_settings import InstallTarget
 from spkg.agent.transfer_process import MAX_OUTPUT, TransferProcess
@@ -527,3 +530,28 @@ def test_several_threads_can_ask_at_once() -> None:
     theirs.close()
     assert client.heard() is False
     client.close()
+
+
+def test_a_keeper_that_waits_hears_that_a_signal_has_come() -> None:
+    theirs, ours = keeper_channel()
+    woken, waking = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def keep() -> None:
+        serve_keeper(
+            theirs, keeper_config(), clock=time.monotonic, timestamp=str, sleep=time.sleep, woken=woken
+        )
+
+    keeper = threading.Thread(target=keep)
+    keeper.start()
+    os.write(waking, bytes([signal.SIGTERM]))
+
+    deadline = time.monotonic() + PATIENCE
+    while select.select([woken], [], [], 0)[0]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+    ours.close()
+    keeper.join()
+    for descriptor in (woken, waking):
+        os.close(descriptor)
+    theirs.close()

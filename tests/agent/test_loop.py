@@ -63,7 +63,7 @@ class Channel(FakeKeeper):
         self.ours, self.theirs = socket.socketpair()
         self.there = True
         if start_provider is not None:
-            self.start_provider = start_provider  # type: ignore[method-assign] # as the keeper does
+            self.start_provider = start_provider  # type: ignore[method-assign,assignment] # as the keeper
 
     def fileno(self) -> int:
         return self.ours.fileno()
@@ -245,7 +245,7 @@ def with_another_address(directory: Path) -> None:
         move_loopback("127.0.0.2")
         until(lambda: len(device.acs.posts) >= 4)
 
-    listens = {'listen = ""': 'listen = "127.0.0.1:7547"\nhost = "interface:lo"'}
+    listens: dict[str, Any] = {'listen = ""': 'listen = "127.0.0.1:7547"\nhost = "interface:lo"'}
     with ScriptedAcs(session()) as acs, served(directory, acs, meanwhile, **listens) as device:
         assert device.events() == [("4 VALUE CHANGE", "")]
         urls = [next(one for one in post.texts("Value") if ":7547/" in one) for post in device.informs()]

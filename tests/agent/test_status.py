@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from spkg.agent.assembly import _take_notice
+from spkg.agent.assembly import _take_event
 from spkg.agent.status import StatusDesk, shown_url, unsafe_settings
 from spkg.agent.tree.provider import ProviderNotice
 from spkg.errors import HostError
@@ -104,9 +104,8 @@ def test_what_a_provider_says_is_an_event_or_a_change(tmp_path: Path) -> None:
         device.run(seconds=5)
         engine, journal = device.agent.engine, device.agent.journal
 
-        _take_notice(engine, journal, ProviderNotice(provider="p", event="9 NEW"))
-        _take_notice(engine, journal, ProviderNotice(provider="p", event="X 00D09E Radar"))
-        _take_notice(engine, journal, ProviderNotice(provider="p", changed=("A",)))
+        _take_event(engine, journal, ProviderNotice(provider="p", event="9 NEW"))
+        _take_event(engine, journal, ProviderNotice(provider="p", event="X 00D09E Radar"))
         device.run(seconds=5)
 
         assert ("X 00D09E Radar", "") in device.events()
