@@ -77,9 +77,11 @@ def writing() -> Iterator[None]:
 
 def print_text(text: str) -> None:
     """Write a line to standard output at once, so that an error is known before the end."""
+    if sys.stdout is None:
+        raise ClosedOutput  # it was lost before, and this line is lost, too
     if isinstance(sys.stdout, TextIOWrapper):
         print_octets(f"{text}\n".encode(sys.stdout.encoding, sys.stdout.errors or "strict"))
-    else:  # text in memory; or nobody reads any more, which was reported
+    else:  # text in memory
         with writing():
             click.echo(text)
 

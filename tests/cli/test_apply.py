@@ -782,6 +782,26 @@ def test_a_defect_has_a_result_line_too(monkeypatch: pytest.MonkeyPatch) -> None
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("how", [(), ("--json",)])
+def test_a_result_that_nobody_gets_is_a_warning_and_in_the_status(how: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "spkg", "apply", "p.spkg", *APPLY, *how],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+    told = "spkg: warning: standard output can't be written\n"
+    assert (done.returncode, done.stderr, tree()) == (0, told, NEW)
+    assert (
+        "could not be reported (standard output can't be written)" in run("status", "--root", "root").stderr
+    )
+
+
 def test_an_output_that_fails_takes_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> None:
         raise ClosedOutput
