@@ -1,12 +1,13 @@
 """The source of a package: a file, standard input or a server, depending on how it is written."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spkg.download.url import Location, Login, file_of, is_url
-from spkg.errors import UsageError
+from spkg.errors import SIZE, TransferError, UsageError
 from spkg.format.package import Package
 from spkg.verify.payload import Payload, open_package
 
@@ -59,13 +60,17 @@ def open_source(
     Raises:
         UsageError: The source is not a supported URL, or it is ``-`` and there is no *stream*.
         FormatError: The package is malformed.
-        TransferError: The deadline in force has passed, or the transfer failed.
+        TransferError: The deadline in force has passed, or the transfer failed, or the size is another.
         HostError: Something that the download needs on this host is missing or invalid.
         OSError: A file can't be read, or no process can be started.
     """
     file = source if isinstance(source, Path) else local_file(source)
     if file is not None:
         with open_package(file) as opened:
+            descriptor = opened[1].descriptor
+            there = 0 if descriptor is None else os.fstat(descriptor).st_size
+            if size and there and size != there:
+                raise TransferError(f"{file}: expected {size} bytes, the file has {there}", reason=SIZE)
             yield opened
         return
     # Start-up: a file needs none of these, nor has it timeouts (E.4.7).

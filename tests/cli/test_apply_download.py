@@ -20,7 +20,16 @@ from spkg.format.paths import RootPath
 from tests.support.commands import PATIENCE, PROGRAM, run
 from tests.support.fake_servers import Script, nobody, serving
 from tests.support.hooks_kit import noted, on_device, write_device
-from tests.support.installation import APPLY, OLD, furnish_root, started, tree, wait_for, wait_for_octets
+from tests.support.installation import (
+    APPLY,
+    OLD,
+    events,
+    furnish_root,
+    started,
+    tree,
+    wait_for,
+    wait_for_octets,
+)
 from tests.support.kit import CONTENTS, Draft, file
 from tests.support.package_files import TRUST
 from tests.support.served_package import BIG, FRONT, NEW, OCTETS, RECORDS
@@ -121,6 +130,22 @@ def test_a_broken_connection_is_told_and_goes_on(url: str, script: Script) -> No
     )
     assert script.ranged == [None, f"bytes={FRONT + 5000}-"]
     assert tree() == NEW
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_file_of_another_size_is_a_failed_transfer_too(scheme: str) -> None:
+    Path("p.spkg").write_bytes(OCTETS)
+    source = f"{scheme}{Path('p.spkg').absolute()}"
+
+    other = run("apply", source, *APPLY, "--size", str(len(OCTETS) + 1), "--json")
+    fitting = run("apply", source, *APPLY, "--size", str(len(OCTETS)), "--dry-run")
+
+    document = events(other.stdout)[-1]
+    told = f"{Path('p.spkg').absolute()}: expected {len(OCTETS) + 1} bytes, the file has {len(OCTETS)}"
+    assert (other.exit_code, document["message"], document["reason"]) == (8, told, "size")
+    assert document["fault"]["code"] == 9010
+    assert tree() == OLD
+    assert fitting.exit_code == 0
 
 
 @pytest.mark.parametrize(
