@@ -53,7 +53,7 @@ class KeeperOrder:
         """The CommandKey of a Download.
 
         Raises:
-            UsageError: There is none.
+            UsageError: It is missing.
         """
         return self.text("command_key", LONGEST_KEY)
 
