@@ -13,10 +13,15 @@ __all__ = [
     "LAST",
     "Units",
     "end_of",
+    "span_of",
 ]
 
 LAST: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """The latest end of a duration: a dateTime with a year of four digits can't be later."""
+
+
+ALL_SECONDS: Final = int((LAST - datetime(1, 1, 1, tzinfo=UTC)).total_seconds())
+"""How long all years of four digits are."""
 
 
 class Units(Enum):
@@ -44,3 +49,8 @@ def end_of(start: datetime, duration: int, units: Units) -> datetime:
                 return LAST
             _, last = monthrange(start.year + years, month + 1)
             return start.replace(year=start.year + years, month=month + 1, day=min(start.day, last))
+
+
+def span_of(seconds: int) -> timedelta:
+    """Return a time that people state, never longer than all the years that a date can have."""
+    return timedelta(seconds=min(seconds, ALL_SECONDS))

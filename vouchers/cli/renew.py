@@ -91,14 +91,13 @@ def renew(
 
     See: docs/vouchers.md
     """
-    from datetime import timedelta
-
     from spkg.common.toml_document import read_duration
+    from vouchers.months import span_of
 
     seconds = read_duration(within)
     if seconds is None or not within[-1].isalpha():
         raise UsageError(f"--within: expected a time such as 30d or 12h, got {within[:40]!r}")
-    near = timedelta(seconds=seconds)
+    near = span_of(seconds)
     if batch is None:
         if out_dir is not None or options_file is not None or key["key"] is not None or cluster is not None:
             raise UsageError("--out-dir, --options, --key and --cluster need --batch")

@@ -29,6 +29,7 @@ from vouchers.acs.ledger_wants import Want, terms_of
 from vouchers.acs.revocations import revocation_want
 from vouchers.acs.voucher_form import VoucherForm
 from vouchers.ledger_report import entry_document
+from vouchers.months import span_of
 from vouchers.service.batches import BatchRun, LinesResponse, Spool
 from vouchers.service.issuing_desk import DeskAnswer, IssuingDesk, problem_of_busy
 from vouchers.service.ledger_access import LedgerAccess
@@ -292,7 +293,7 @@ async def renewals(call: ServiceCall) -> Response:
     if within is None:
         raise unprocessable("within", "expected a number of seconds, or a time such as 30d")
     now = call.parts.clock()
-    found = await call.parts.read(lambda ledger: _due(ledger, timedelta(seconds=within), now, limit))
+    found = await call.parts.read(lambda ledger: _due(ledger, span_of(within), now, limit))
     return _json({"entries": [entry_document(one) for one in found]})
 
 

@@ -50,6 +50,8 @@ class BoundedProtocol(H11Protocol):
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _rest_timer: asyncio.TimerHandle | None = None
+    _half_closed: bool = False
+    """Whether the client has ended its side, and still waits for answers."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there are too many connections."""
@@ -103,9 +105,24 @@ class BoundedProtocol(H11Protocol):
         super().timeout_keep_alive_handler()
         self.loop.call_later(self.limits.client_timeout, self.transport.abort)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer a client that has ended its side, if its request was whole by then.
+
+        Returns:
+            Whether the connection stays open, to be written to.
+        """
+        cycle: RequestResponseCycle | None = self.cycle
+        waits = cycle is not None and not cycle.response_complete and not cycle.more_body
+        # TLS has no half of a connection.
+        self._half_closed = waits and self.transport.get_extra_info("ssl_object") is None
+        return self._half_closed
+
     def on_response_complete(self) -> None:
         """Have a client that was answered before it had sent everything send the rest, but not for ever."""
         super().on_response_complete()
+        # Further requests may have come before its end; the last of them may lack a part.
+        if self._half_closed and (self.cycle.response_complete or self.cycle.more_body):
+            self.transport.close()
         if self.conn.their_state is h11.SEND_BODY and self._rest_timer is None:
             self._rest_timer = self.loop.call_later(self.limits.client_timeout, self.transport.abort)
 

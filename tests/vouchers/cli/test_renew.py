@@ -73,6 +73,7 @@ def test_what_ends_soon_is_listed() -> None:
         f"         2  00D09E Gateway 000001: IPTV ends {end}\n"
     )
     assert run("voucher", "renew", *LEDGER, "--within", "9d").stdout == ""
+    assert run("voucher", "renew", *LEDGER, "--within", "9999999999d").stdout != ""
 
 
 def test_what_ends_soon_is_listed_as_a_document() -> None:

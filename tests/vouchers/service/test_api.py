@@ -301,6 +301,7 @@ def test_due_renewals_are_listed(service: Service) -> None:
 
     assert [(entry["serial"], entry["end"]) for entry in found] == [(1, "2026-06-10T00:00:00Z")]
     assert service.ask("GET", "/v1/renewals?within=1d").json["entries"] == []
+    assert service.ask("GET", "/v1/renewals?within=9999999999d").json["entries"] == found
     assert service.ask("GET", "/v1/renewals?within=soon").problem[2] == "within"
 
 

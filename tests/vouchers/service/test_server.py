@@ -119,6 +119,23 @@ def test_a_body_that_ends_early_issues_nothing(tmp_path: Path) -> None:
         assert list(ledger.entries()) == []
 
 
+def test_a_client_that_ends_its_side_is_answered(tmp_path: Path) -> None:
+    get = f"{GET}\r\n".encode()
+    post = f"POST /v1/vouchers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ALL}\r\n"
+    issue = f"{post}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY
+    devices = b"oui,product_class,serial_number\n00D09E,G,1\n00D09E,G,2\n"
+    batch = f"{post}Content-Length: {len(devices)}\r\n\r\n".encode() + devices
+    batch = batch.replace(b"/v1/vouchers", b"/v1/batches?batch=half&offer=tv")
+
+    with running(tmp_path) as (port, _):
+        found = [statuses(talk(port, sent)) for sent in (get, issue, get * 2 + issue, get + issue[:-1])]
+        answer = talk(port, batch)
+
+    assert found == [[200], [201], [200, 200, 201], [200]]
+    assert b'"status": "done"' in answer
+    assert answer.endswith(b"\r\n0\r\n\r\n")
+
+
 def test_one_connection_serves_many_requests(port: int) -> None:
     last = GET + "Connection: close\r\n\r\n"
 
