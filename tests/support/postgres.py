@@ -23,7 +23,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-__all__ = ["GUEST", "PASSWORD", "USER", "Postgres", "new_database", "postgres"]
+__all__ = ["GUEST", "PASSWORD", "PLACES", "USER", "Postgres", "new_database", "postgres", "unprivileged"]
 
 PLACES: Final = Path("/usr/lib/postgresql")
 """Where Debian has a directory for each version; others have the programs on the path."""
@@ -144,7 +144,7 @@ def _keep(programs: Path, directory: Path, parent: int) -> None:
     try:
         if os.getppid() != parent:
             return
-        who = _unprivileged(directory)
+        who = unprivileged(directory)
         data = directory / "data"
         with (directory / "log").open("wb") as log:
             subprocess.run(
@@ -191,7 +191,7 @@ def _keep(programs: Path, directory: Path, parent: int) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _unprivileged(directory: Path) -> Mapping[str, Any]:
+def unprivileged(directory: Path) -> Mapping[str, Any]:
     """Return who the server runs as: root may not."""
     if os.geteuid() != 0:
         return {}

@@ -1,16 +1,13 @@
 """Two services on one PostgreSQL behind PgBouncer: the database is restarted, and processes are killed."""
 
 import json
-import os
-import pwd
 import random
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPException
@@ -21,48 +18,24 @@ import pytest
 
 from tests.support.acs_files import PATIENCE
 from tests.support.kit import AT
-from tests.support.postgres import PLACES
+from tests.support.pgbouncer import pgbouncer
+from tests.support.postgres import PLACES, USER, unprivileged
+from tests.support.real_servers import free_port
 from tests.support.sampling import amount
 from tests.support.service_kit import DEVICE, bearer, listening, request, write_files
 from vouchers.acs.ledger import Ledger
 from vouchers.acs.ledger_audit import audit_ledger
 from vouchers.acs.ledger_entry import SerialState
 
-BOUNCER: Final = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "pgbouncer"
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
-def answers(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
-
-
-def wait_for(port: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not answers(port):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
 
 class Restartable:
-    """A PostgreSQL of this test's own, behind a PgBouncer."""
+    """A PostgreSQL of this test's own; ``pooled`` is its URL through a PgBouncer."""
 
-    def __init__(self, place: Path) -> None:
-        self._place, self.port, self.pooled = place, free_port(), free_port()
-        self._who: Mapping[str, Any] = {}
-        if os.geteuid() == 0:
-            owner = pwd.getpwnam("postgres")
-            os.chown(place, owner.pw_uid, owner.pw_gid)
-            self._who = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+    def __init__(self, place: Path, port: int) -> None:
+        self._place, self.port, self.pooled = place, port, ""
+        self._who = unprivileged(place)
         self._programs = max(PLACES.glob("*/bin/initdb")).parent
-        self._run("initdb", "-D", str(place / "data"), "-U", "tester", "--no-sync", "-A", "trust")
+        self._run("initdb", "-D", str(place / "data"), "-U", USER, "--no-sync", "-A", "trust")
 
     def _run(self, program: str, *words: str) -> None:
         subprocess.run(
@@ -80,41 +53,23 @@ class Restartable:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
         self._run("pg_ctl", "-D", str(self._place / "data"), "-w", "-m", "fast", "-o", options, *words)
 
-    def start_pooler(self) -> "subprocess.Popen[bytes]":
-        settings, users = self._place / "settings", self._place / "users"
-        users.write_text('"tester" ""\n')
-        settings.write_text(
-            f"[databases]\npostgres = host=127.0.0.1 port={self.port} user=tester\n"
-            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.pooled}\nunix_socket_dir =\n"
-            f"auth_type = trust\nauth_file = {users}\npool_mode = transaction\ndefault_pool_size = 6\n"
-            "server_login_retry = 1\n"
-        )
-        for path in (settings, users):
-            path.chmod(0o644)
-        return subprocess.Popen(
-            [BOUNCER, str(settings)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            **self._who,
-        )
-
 
 @pytest.fixture
 def database() -> Iterator[Restartable]:
     place = Path(tempfile.mkdtemp(prefix="spkg-pg-"))
-    found = Restartable(place)
-    found.control("start")
-    pooler = found.start_pooler()
-    try:
-        wait_for(found.pooled)
-        yield found
-    finally:
-        pooler.kill()
-        pooler.wait(PATIENCE)
-        with suppress(subprocess.CalledProcessError):
-            found.control("stop")
-        shutil.rmtree(place, ignore_errors=True)
+    with free_port() as port:
+        found = Restartable(place, port)
+        found.control("start")
+        server = f"host=127.0.0.1 port={port}"
+        try:
+            with pgbouncer(
+                server, "postgres", connections=6, more="server_login_retry = 1\n"
+            ) as found.pooled:
+                yield found
+        finally:
+            with suppress(subprocess.CalledProcessError):
+                found.control("stop")
+            shutil.rmtree(place, ignore_errors=True)
 
 
 @contextmanager
@@ -143,7 +98,7 @@ running_start: Final[dict[int, Any]] = {}
 @pytest.mark.part("vouchers")
 @pytest.mark.judge("pgbouncer")
 def test_nothing_is_lost_and_nothing_doubled_whatever_fails(tmp_path: Path, database: Restartable) -> None:
-    url = f"postgresql://tester@127.0.0.1:{database.pooled}/postgres"
+    url = database.pooled
     Ledger(url, lambda: AT).close()
     config = write_files(tmp_path, url)
     orders = amount(600, 120)
