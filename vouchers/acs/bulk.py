@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
@@ -132,6 +132,8 @@ def issue_bulk(
             if isinstance(devices, Path)
             else iter([ListedDevice(line=1, device=devices)])
         )
+        # What is no list fails before the directory has anything in it.
+        listed = chain([*islice(listed, 1)], listed)
         report = issue_many(
             order, listed, part, signer, opened, progress=progress, log=log, executor=executor
         )

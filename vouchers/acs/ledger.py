@@ -29,6 +29,7 @@ from vouchers.acs.ledger_journal import (
     check_actor,
     check_reason,
     journal_page,
+    sound_entry,
 )
 from vouchers.acs.ledger_reserve import Reserving, other_terms, terms_of_batch
 from vouchers.acs.ledger_tables import ENTRIES
@@ -298,13 +299,14 @@ class Ledger:
         """Yield the entries of the journal in their order, in constant memory; nothing is verified.
 
         Raises:
-            HostError: The database can't be read.
+            HostError: The database can't be read, or is damaged.
         """
         last = -1
         while True:
             with self._database.transaction(writes=False) as connection:
                 some = journal_page(connection, last)
-            yield from some
+            for entry in some:
+                yield sound_entry(entry, self._name)
             if not some:
                 return
             last = some[-1].number

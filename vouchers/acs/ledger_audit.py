@@ -15,6 +15,7 @@ from vouchers.acs.ledger_journal import (
     TERMS_COLUMNS,
     JournalEntry,
     LedgerChange,
+    chain_problem,
     journal_page,
     rows_digest,
 )
@@ -23,6 +24,7 @@ from vouchers.months import Units, end_of
 
 __all__ = ["Audit", "audit_ledger"]
 
+CHANGES: Final = {change.value: change for change in LedgerChange}
 MOST_PROBLEMS: Final = 100
 """How many problems are listed; all are counted."""
 
@@ -109,8 +111,12 @@ def _rows_problems(
         if entry.serials or entry.rows:
             yield "expected no serial numbers"
         return
+    change = CHANGES.get(entry.action)
+    if change is None:
+        yield f"not valid: unknown action {entry.action!r:.40}"
+        return
     try:
-        change, ranges = LedgerChange(entry.action), [*entry.ranges()]
+        ranges = [*entry.ranges()]
     except ValueError as exc:
         yield f"not valid: {exc}"
         return
@@ -175,9 +181,12 @@ def _whole_problems(
     connection: Connection, length: int, head: str, totals: dict[LedgerChange, int]
 ) -> Iterator[str]:
     """Yield what is wrong with the ledger as a whole."""
-    chain = connection.execute(sqlalchemy.select(CHAIN)).one()
-    if (chain.length, chain.head) != (length, head):
-        yield f"the journal ends with entry {length}; expected entry {chain.length}, with the digest kept"
+    chain = connection.execute(sqlalchemy.select(CHAIN)).all()
+    if len(chain) != 1:
+        yield chain_problem(len(chain))
+    for row in chain[:1]:
+        if (row.length, row.head) != (length, head):
+            yield f"the journal ends with entry {length}; expected entry {row.length}, with the digest kept"
     for change, count in totals.items():
         column = ENTRIES.c[change.column]
         query = sqlalchemy.select(sqlalchemy.func.count()).select_from(ENTRIES).where(column.is_not(None))

@@ -74,13 +74,20 @@ class LedgerEntry:
 
     @property
     def device(self) -> DeviceId:
-        """The device."""
-        return DeviceId(
-            manufacturer=self.manufacturer or "",
-            oui=self.oui,
-            product_class=self.product_class,
-            serial_number=self.serial_number,
-        )
+        """The device.
+
+        Raises:
+            HostError: The entry is damaged.
+        """
+        try:
+            return DeviceId(
+                manufacturer=self.manufacturer or "",
+                oui=self.oui,
+                product_class=self.product_class,
+                serial_number=self.serial_number,
+            )
+        except ValueError as exc:
+            raise self.damaged(exc) from exc
 
     @property
     def template(self) -> Template:
@@ -88,19 +95,27 @@ class LedgerEntry:
 
         Raises:
             ValueError: It is not known, since an earlier version reserved the serial number.
+            HostError: The entry is damaged.
         """
         if self.mode is None:
             raise ValueError(f"serial number {self.serial}: what its voucher does is not known")
-        return Template(
-            ident=self.option,
-            description=self.description or "",
-            mode=self.mode,
-            start=None if self.start is None else read_time(self.start),
-            duration=self.duration,
-            units=self.duration_units,
-            transferable=self.transferable or False,
-            extra=self.extras or (),
-        )
+        try:
+            return Template(
+                ident=self.option,
+                description=self.description or "",
+                mode=self.mode,
+                start=None if self.start is None else read_time(self.start),
+                duration=self.duration,
+                units=self.duration_units,
+                transferable=self.transferable or False,
+                extra=self.extras or (),
+            )
+        except ValueError as exc:
+            raise self.damaged(exc) from exc
+
+    def damaged(self, why: ValueError) -> HostError:
+        """Return the error of an entry that has values which no issuer writes."""
+        return HostError(f"the ledger is damaged: serial number {self.serial}: {why}")
 
 
 ENTRY_NAMES: Final = tuple(LedgerEntry.__dataclass_fields__)

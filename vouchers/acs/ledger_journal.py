@@ -5,6 +5,7 @@ entry nor a row of the ledger can be changed, added or taken away afterwards wit
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -26,16 +27,19 @@ __all__ = [
     "JournalEntry",
     "JournalWriter",
     "LedgerChange",
+    "chain_problem",
     "check_actor",
     "check_reason",
     "journal_page",
     "rows_digest",
+    "sound_entry",
 ]
 
 GENESIS: Final = "0" * 64
 """What the first entry of a journal has in place of a digest before it."""
 SERIALS_AT_ONCE: Final = 10_000
 """The most serial numbers in one entry."""
+SERIAL_RANGE: Final = re.compile("([0-9]{1,10})(?:-([0-9]{1,10}))?", re.ASCII)
 ENTRIES_AT_ONCE: Final = 100
 """The number of entries read at a time."""
 EARLIER_COLUMNS: Final = (
@@ -113,8 +117,10 @@ class JournalEntry:
         """
         last = 0
         for part in str(self.serials).split(","):
-            first, _, end = part.partition("-")
-            pair = int(first), int(end or first)
+            found = SERIAL_RANGE.fullmatch(part)
+            if found is None:
+                raise ValueError(f"expected serial numbers as 1-400,402, got {part[:40]!r}")
+            pair = int(found[1]), int(found[2] or found[1])
             if not last < pair[0] <= pair[1]:
                 raise ValueError("the serial numbers are not in order")
             yield pair
@@ -135,12 +141,14 @@ class JournalWriter:
     """
 
     def __init__(self, connection: Connection, ledger: str, actor: str, at: str) -> None:
-        self._connection = connection
+        self._connection, self._ledger = connection, ledger
         self._actor, self._at = actor, at
-        row = connection.execute(sqlalchemy.select(CHAIN).with_for_update()).one()
-        if not isinstance(row.length, int) or row.length < 0 or not isinstance(row.head, str):
+        rows = connection.execute(sqlalchemy.select(CHAIN).with_for_update()).all()
+        if len(rows) != 1:
+            raise HostError(f"{ledger}: damaged: {chain_problem(len(rows))}")
+        ((_, self._length, self._head),) = rows
+        if not isinstance(self._length, int) or self._length < 0 or not isinstance(self._head, str):
             raise HostError(f"{ledger}: damaged: the length or the head of the journal is not valid")
-        self._length, self._head = row.length, row.head
 
     @property
     def following(self) -> int:
@@ -186,10 +194,15 @@ class JournalWriter:
         for duration, units in self._connection.execute(
             sqlalchemy.select(*terms).where(open_ended).distinct()
         ):
+            try:
+                end = write_time(end_of(read_time(self._at), duration, Units(units)))
+            except (ValueError, TypeError, OverflowError) as exc:
+                problem = f"expected a Duration in Days or Months, got {duration!r:.20} {units!r:.20}"
+                raise HostError(f"{self._ledger}: damaged: {problem}") from exc
             self._connection.execute(
                 sqlalchemy.update(ENTRIES)
                 .where(open_ended, terms[0] == duration, terms[1] == units)
-                .values(end=write_time(end_of(read_time(self._at), duration, Units(units))))
+                .values(end=end)
             )
 
     def migrated(self, version: str) -> None:
@@ -237,6 +250,27 @@ def journal_page(connection: Connection, last: int) -> list[JournalEntry]:
     )
     rows = connection.execute(query.limit(ENTRIES_AT_ONCE)).all()
     return [JournalEntry(**row._mapping) for row in rows]  # noqa: SLF001 - its public name
+
+
+def sound_entry(entry: JournalEntry, ledger: str) -> JournalEntry:
+    """Return an entry of the journal, whose values have the right types.
+
+    Raises:
+        HostError: They do not.
+    """
+    for name, value in vars(entry).items():
+        wanted = int if name == "number" else str
+        if not isinstance(value, wanted) and not (name == "batch" and value is None):
+            raise HostError(
+                f"{ledger}: damaged: journal entry {entry.number!r:.20}: {name}: "
+                f"expected {wanted.__name__}, got {type(value).__name__}"
+            )
+    return entry
+
+
+def chain_problem(count: int) -> str:
+    """Return what is wrong with a ledger that has this number of ends of its journal."""
+    return f"expected one row in spkg_ledger, the end of the journal, got {count}"
 
 
 def rows_digest(columns: Sequence[str], rows: Iterable[Mapping[Any, Any]]) -> str:

@@ -144,9 +144,13 @@ class Reserving:
             while len(found) < count:
                 found.add(1 + randbelow(MAX_SERIAL))
             return [*found]
-        following = connection.execute(
+        rows = connection.execute(
             sqlalchemy.update(NEXT).values(next=NEXT.c.next + count).returning(NEXT.c.next)
-        ).scalar_one()
+        ).all()
+        if len(rows) != 1:
+            problem = f"expected one row in spkg_serial, the next serial number, got {len(rows)}"
+            raise HostError(f"{self.database.name}: damaged: {problem}")
+        ((following,),) = rows
         if not isinstance(following, int) or following - count < 1:
             raise HostError(f"{self.database.name}: damaged: the next serial number is not valid")
         if following - 1 > MAX_SERIAL:

@@ -8,7 +8,7 @@ import sqlalchemy
 
 from vouchers.acs.ledger import Ledger
 from vouchers.acs.ledger_entry import LedgerEntry, entry_columns, entry_of
-from vouchers.acs.ledger_journal import JournalEntry
+from vouchers.acs.ledger_journal import JournalEntry, sound_entry
 from vouchers.acs.ledger_tables import ENTRIES, LEDGER_JOURNAL
 
 __all__ = ["BatchSummary", "batches_page", "entries_page", "ping_ledger", "recent_journal"]
@@ -88,11 +88,12 @@ def recent_journal(ledger: Ledger, *, before: int | None, limit: int) -> list[Jo
         limit: The most entries.
 
     Raises:
-        HostError: The database can't be read.
+        HostError: The database can't be read, or is damaged.
     """
     query = sqlalchemy.select(LEDGER_JOURNAL).order_by(LEDGER_JOURNAL.c.number.desc()).limit(limit)
     if before is not None:
         query = query.where(LEDGER_JOURNAL.c.number < before)
     with ledger.database.transaction(writes=False) as connection:
         rows = connection.execute(query).all()
-    return [JournalEntry(**row._mapping) for row in rows]  # noqa: SLF001 - its public name
+    name = ledger.database.name
+    return [sound_entry(JournalEntry(**row._mapping), name) for row in rows]  # noqa: SLF001 - its public name

@@ -45,11 +45,13 @@ def open_tables(database: LedgerDatabase, *, create: bool, actor: str, at: str) 
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LEDGER_MARK})")
         tables = set(sqlalchemy.inspect(connection).get_table_names())
         opening.created = ENTRIES.name not in tables
-        if opening.created and not create:
-            raise HostError(f"{database.name}: the database has no ledger in it", hint=_hint(database))
         if database.in_file:
             _check_mark(connection, database.name, tables, created=opening.created)
+        if opening.created and not create:
+            raise HostError(f"{database.name}: the database has no ledger in it", hint=_hint(database))
         if opening.created:
+            if database.in_file:
+                connection.exec_driver_sql(f"PRAGMA application_id = {LEDGER_MARK}")
             LEDGER_TABLES.create_all(connection)
             connection.execute(sqlalchemy.insert(NEXT).values(next=1))
             connection.execute(sqlalchemy.insert(CHAIN).values(one=1, length=0, head=GENESIS))
@@ -74,8 +76,6 @@ def _check_mark(connection: Connection, name: str, tables: set[str], *, created:
         raise HostError(f"{name}: expected a ledger, got a database with other tables")
     if mark != (0 if created else LEDGER_MARK):
         raise HostError(f"{name}: expected a ledger, got another kind of SQLite file")
-    if created:
-        connection.exec_driver_sql(f"PRAGMA application_id = {LEDGER_MARK}")
 
 
 def _version(connection: Connection, tables: set[str]) -> str:

@@ -95,6 +95,7 @@ def renewed(entry: LedgerEntry, template: Template | None = None) -> tuple[Templ
 
     Raises:
         ValueError: It does not expire, or its end is only estimated.
+        HostError: It is damaged.
     """
     before = entry.template
     if before.start is None or before.duration is None or before.units is None:
@@ -116,7 +117,10 @@ def renewed(entry: LedgerEntry, template: Template | None = None) -> tuple[Templ
         whole, units_of_all = (end - before.start).days + (end == LAST), Units.DAYS
     else:
         units_of_all = Units.MONTHS
-    terms = replace(template or before, start=before.start, duration=whole, units=units_of_all)
+    try:
+        terms = replace(template or before, start=before.start, duration=whole, units=units_of_all)
+    except ValueError as exc:
+        raise entry.damaged(exc) from exc
     return terms, Predecessor(renews=entry.serial, duration=added, units=units)
 
 

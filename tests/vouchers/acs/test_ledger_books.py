@@ -282,7 +282,7 @@ TAMPERED: Final[dict[str, tuple[str, list[str]]]] = {
         "UPDATE spkg_journal SET action = 'x' WHERE number = 4",
         [
             "journal entry 4: the digest does not fit the entry and the one before",
-            "journal entry 4: not valid: 'x' is not a valid LedgerChange",
+            "journal entry 4: not valid: unknown action 'x'",
             "the journal has 0 serial numbers for void, the ledger 1",
         ],
     ),
@@ -579,12 +579,12 @@ DAMAGED: Final[dict[str, tuple[str, Callable[[Ledger], object], str]]] = {
     "no counter": (
         "DELETE FROM spkg_serial",
         lambda one: one.reserve(wants(8), run="1"),
-        "no row was found when one was required",
+        "damaged: expected one row in spkg_serial, the next serial number, got 0",
     ),
     "no chain": (
         "DELETE FROM spkg_ledger",
         lambda one: one.reserve(wants(8), run="1"),
-        "no row was found when one was required",
+        "damaged: expected one row in spkg_ledger, the end of the journal, got 0",
     ),
     "a chain below nought": (
         "UPDATE spkg_ledger SET length = -1",
