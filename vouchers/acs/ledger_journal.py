@@ -146,9 +146,10 @@ class JournalWriter:
         rows = connection.execute(sqlalchemy.select(CHAIN).with_for_update()).all()
         if len(rows) != 1:
             raise HostError(f"{ledger}: damaged: {chain_problem(len(rows))}")
-        ((_, self._length, self._head),) = rows
-        if not isinstance(self._length, int) or self._length < 0 or not isinstance(self._head, str):
+        row = rows[0]
+        if not isinstance(row.length, int) or row.length < 0 or not isinstance(row.head, str):
             raise HostError(f"{ledger}: damaged: the length or the head of the journal is not valid")
+        self._length, self._head = row.length, row.head
 
     @property
     def following(self) -> int:

@@ -180,12 +180,13 @@ def test_a_ledger_is_exported_whole() -> None:
 
 def test_whatever_a_device_is_called_an_entry_is_a_line() -> None:
     number = 'a,"b"\nc'
-    Path("devices.json").write_text(
-        json.dumps({"oui": "00D09E", "product_class": "", "serial_number": number})
+    # No list can name it so, but a request to the service, or the file of a device.
+    Path("device.toml").write_text(
+        '[device]\noui = "00D09E"\nmanufacturer = ""\nproduct-class = ""\n'
+        f"serial-number = {json.dumps(number)}\n"
     )
     Path("options.toml").write_text(ONE)
-    args = ["devices.json" if one == "devices.csv" else one for one in MANY]
-    assert run(*args, "--out-dir", "out").exit_code == 0
+    assert run(*SINGLE, "--batch", "may", "-o", "v.xml").exit_code == 0
 
     exported = run("voucher", "ledger", "export", *LEDGER).stdout
     lines = run("voucher", "ledger", "export", *LEDGER, "--json").stdout
