@@ -6,6 +6,7 @@ import shutil
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from ctypes import CDLL
@@ -177,6 +178,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 MEASURING: Final = pytest.StashKey[Measuring | None]()
 SWEEPS: Final = pytest.StashKey[set[tuple[object, ...]]]()
+CASES: Final = pytest.StashKey[Counter[str]]()
 NEW: Final = pytest.StashKey[bool]()
 
 
@@ -196,9 +198,22 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def thin_out(item: pytest.Item, name: str) -> None:
+    """Leave all but a few cases of a test to the proof, if its part says so."""
+    part = item.get_closest_marker("part")
+    if part is None or "few" not in part.kwargs:
+        return
+    counts = item.session.stash.setdefault(CASES, Counter())
+    if counts[name] % part.kwargs["few"]:
+        item.add_marker("proof")
+        item.add_marker("thinned")
+    counts[name] += 1
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Note which cases of a sweep have a parameter that none before had; the others run the same lines."""
     known, name = item.session.stash.setdefault(SWEEPS, set()), item.nodeid.partition("[")[0]
+    thin_out(item, name)
     case = getattr(item, "callspec", None)
     # By the values themselves: the indices of pytest count the cases where there are several parameters.
     values = {(name, one, id(value)) for one, value in ({"": None} if case is None else case.params).items()}

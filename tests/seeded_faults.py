@@ -2006,7 +2006,7 @@ def run_tests(tree: Path, arguments: Sequence[str], patience: float = PATIENCE) 
     """Run tests in a copy of the project; return how pytest ended, None where it came to no end."""
     ours = ("SPKG_", "PYTEST_", "COV_")
     settings = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    quiet = ("-x", "-q", "-p", "no:cacheprovider", "-m", "not proof")
+    quiet = ("-x", "-q", "-p", "no:cacheprovider", "-m", "not proof or thinned")
     running = subprocess.Popen(
         [sys.executable, "-m", "pytest", *quiet, *arguments],
         cwd=tree,

@@ -1,5 +1,6 @@
 """The parts that tests run in: slices that cover everything, budgets that are held, faults that are found."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,14 @@ from tests.support.parts import PARTS, PROOF
 from tests.support.sampling import SLICE, Slice, of_commit, read_slice, sample, stride
 
 TREE: Final = Path(__file__).parent
+MANY: Final = """
+import pytest
+
+@pytest.mark.part("fuzz", turns=True, few=3)
+@pytest.mark.parametrize("number", range(7))
+def test_each(number: int) -> None:
+    pass
+"""
 OUTCOME: Final = [sys.executable, "-c", "import sys; sys.exit(int(sys.argv[1]))"]
 
 
@@ -96,6 +105,24 @@ def test_a_part_that_nobody_knows_is_refused(capsys: pytest.CaptureFixture[str])
     assert run.main(["crush"]) == 2
     assert run.main([]) == 2
     assert capsys.readouterr().err.startswith(f"expected proof, or some of {', '.join(PARTS)}, got crush\n")
+
+
+@pytest.mark.parametrize(
+    ("which", "collected"), [("not proof", [0, 3, 6]), ("thinned", [1, 2, 4, 5]), ("proof", [1, 2, 4, 5])]
+)
+def test_of_many_cases_the_short_suite_has_a_few_and_the_proof_the_others(
+    which: str, collected: list[int], tmp_path: Path
+) -> None:
+    (tmp_path / "test_many.py").write_text(MANY)
+    options = ("-p", "tests.conftest", "-p", "no:cacheprovider", "--collect-only", "-q", "-m", which)
+
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "-c", "pyproject.toml", str(tmp_path)],
+        cwd=TREE.parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    cases = [line.partition("[")[2] for line in found.stdout.splitlines() if "::" in line]
+    assert cases == [f"{number}]" for number in collected], found.stdout
 
 
 def test_every_part_has_a_budget_and_a_slice_of_it_less() -> None:

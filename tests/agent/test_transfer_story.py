@@ -214,6 +214,7 @@ def test_a_download_is_applied_rebooted_for_and_told(url: str) -> None:
     assert Told().lines == ["answered key 1", "told key 1", "done"]
 
 
+@pytest.mark.part("kill", turns=True, few=4)
 @pytest.mark.parametrize("power", [False, True], ids=["agent", "power"])
 @pytest.mark.parametrize("kill_at", sample(range(1, STEPS), 7, 3))
 def test_killed_at_a_step_it_is_told_and_rebooted_for_once(kill_at: int, url: str, *, power: bool) -> None:

@@ -139,6 +139,7 @@ def configure(place: Path, url: str, *, user: str | None) -> None:
     (place / "agent.toml").write_text(text + ("" if user is None else f'user = "{user}"\n'))
 
 
+@pytest.mark.part("kill", turns=True, few=4)
 @pytest.mark.parametrize(
     "user",
     [

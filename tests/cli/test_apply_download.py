@@ -374,6 +374,7 @@ def of_session(leader: int) -> list[int]:
     return found
 
 
+@pytest.mark.part("downloads", turns=True, few=3)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
 def test_what_was_staged_before_the_end_is_used_by_the_next(
     number: signal.Signals, url: str, script: Script

@@ -98,6 +98,7 @@ def test_a_file_that_is_not_in_the_package_is_5(name: str, hint: str) -> None:
     assert result.stderr == f"spkg: error: the package has no file {name}\nspkg: hint: {hint}\n"
 
 
+@pytest.mark.part("fuzz", turns=True, few=4)
 @pytest.mark.parametrize(
     ("octets", "status", "problem"),
     [

@@ -59,6 +59,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.part("fuzz", turns=True, few=4)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_strong_digests_tell_them_apart_in_every_command(command: str) -> None:
     def called(name: str) -> int:
@@ -70,6 +71,7 @@ def test_strong_digests_tell_them_apart_in_every_command(command: str) -> None:
     assert called("good.spkg") == 0
 
 
+@pytest.mark.part("fuzz", turns=True, few=4)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_without_them_only_a_policy_without_sha_1_refuses_the_double(command: str) -> None:
     strict = "strictly" in command

@@ -55,6 +55,7 @@ PROBLEMS: Final = {
 }
 
 
+@pytest.mark.part("fuzz", turns=True, few=4)
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("key", PROBLEMS)
 def test_a_key_that_no_verifier_takes_signs_nothing_whatever_is_accepted(

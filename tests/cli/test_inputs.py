@@ -58,6 +58,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.part("fuzz", turns=True, few=4)
 @pytest.mark.parametrize(
     ("reader", "spoilt"),
     [

@@ -537,6 +537,7 @@ def test_nothing_changes_where_there_is_no_standard_output(words: tuple[str, ...
 # ---- Damage -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.part("fuzz", turns=True, few=4)
 @pytest.mark.parametrize(
     "what", ["empty", "not ours", "a directory", "a link", "too large", "NaN", "infinite"]
 )

@@ -411,6 +411,7 @@ UNFIT: Final[dict[str, tuple[dict[str, Any], str]]] = {
 }
 
 
+@pytest.mark.part("fuzz", turns=True, few=4)
 @pytest.mark.parametrize("why", UNFIT)
 @pytest.mark.parametrize("way", ["sign", "prepare", "build"])
 def test_a_certificate_that_no_verifier_takes_signs_nothing(way: str, why: str) -> None:

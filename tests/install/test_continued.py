@@ -199,6 +199,7 @@ def test_a_power_cut_in_place_leaves_the_truth_and_the_same_package_goes_on(
     assert bench.found["unsafe"] >= least(30)
 
 
+@pytest.mark.part("crash", turns=True, few=2)
 @WAYS
 def test_a_power_cut_after_a_kill_and_a_continuation_leaves_the_truth(
     scenario: Scenario, bench_of: Callable[[Scenario], Bench], record_property: Record

@@ -460,6 +460,7 @@ PLACES: Final = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.part("kill", turns=True, few=2)
 @pytest.mark.judge("strace")
 @pytest.mark.parametrize(
     "both", [pytest.param(False, id="the child", marks=LONG), pytest.param(True, id="both")]

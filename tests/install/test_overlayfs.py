@@ -140,7 +140,7 @@ def _any(place: Path, option: str, shared: bool) -> None:  # noqa: FBT001 - sent
     tried()
 
 
-@pytest.mark.part("fuzz")
+@pytest.mark.part("fuzz", few=2)
 @pytest.mark.parametrize(
     "option",
     [pytest.param(one, marks=() if one in {"plain", "redirected"} else pytest.mark.proof) for one in OPTIONS],

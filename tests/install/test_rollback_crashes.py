@@ -397,6 +397,7 @@ def test_a_failing_file_system_leaves_what_is_reported(number: int, kind: str, r
     tally.record(record_property)
 
 
+@pytest.mark.part("crash", turns=True, few=3)
 @stories
 def test_a_power_cut_leaves_what_was_or_what_is_to_be(number: int, record_property: Note) -> None:
     tally = Tally()
@@ -413,6 +414,7 @@ def test_a_power_cut_leaves_what_was_or_what_is_to_be(number: int, record_proper
     tally.record(record_property)
 
 
+@pytest.mark.part("crash", turns=True, few=2)
 @stories
 def test_a_second_power_cut_leaves_what_was_or_what_is_to_be(number: int, record_property: Note) -> None:
     tally, random = Tally(), Random(number)

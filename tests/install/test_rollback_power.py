@@ -260,6 +260,7 @@ CASES: Final = [
 ]
 
 
+@pytest.mark.part("power", turns=True, few=2)
 @pytest.mark.parametrize(("kind", "act"), CASES)
 def test_whatever_ends_it_there_is_the_root_before_it_or_behind_it(
     tmp_path: Path, kind: str, act: str, record_property: Callable[[str, object], None]

@@ -72,6 +72,7 @@ def found(tmp_path: Path) -> dict[str, bytes]:
     return {str(path.relative_to(tmp_path / "root")): path.read_bytes() for path in paths}
 
 
+@pytest.mark.part("fuzz", turns=True, few=4)
 @jobs
 @sizes
 def test_several_jobs_install_what_one_installs(tmp_path: Path, lengths: tuple[int, ...], jobs: int) -> None:
@@ -102,6 +103,7 @@ def test_damaged_files_are_named_in_the_order_of_their_commands(
     assert not (tmp_path / "root/.spkg/txn").exists()
 
 
+@pytest.mark.part("fuzz", turns=True, few=4)
 @jobs
 @pytest.mark.parametrize(("lengths", "first"), [(SIZES, 1), (ONE, 1), (EVEN, 0)])
 def test_of_several_files_that_can_not_be_written_the_first_one_is_named(
@@ -118,6 +120,7 @@ def test_of_several_files_that_can_not_be_written_the_first_one_is_named(
     assert not (tmp_path / "root/.spkg/txn").exists()
 
 
+@pytest.mark.part("fuzz", turns=True, few=4)
 @jobs
 @sizes
 def test_a_package_that_is_cut_off_meanwhile_installs_nothing(

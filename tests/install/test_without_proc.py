@@ -124,6 +124,7 @@ def swapped() -> None:
         Path("root/older").rename("root/old")
 
 
+@pytest.mark.part("kill", turns=True, few=4)
 @pytest.mark.parametrize("work", [unsafe_root, refused_installations, interrupted, methods, swapped])
 def test_without_proc_nothing_is_overlooked(work: Callable[[], None], tmp_path: Path) -> None:
     isolated(without_proc, tmp_path, work)

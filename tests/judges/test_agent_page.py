@@ -91,6 +91,7 @@ def server() -> Iterator[ThreadingHTTPServer]:
         found.shutdown()
 
 
+@pytest.mark.part("judges", turns=True, few=3)
 def test_the_page_loads_nothing_even_if_its_texts_are_markup(
     tmp_path: Path, server: ThreadingHTTPServer
 ) -> None:

@@ -25,7 +25,7 @@ from tests.judges.case import (
 from tests.judges.desk import Desk
 from tests.judges.programs import must, require
 
-pytestmark = pytest.mark.judge("java", "javac")
+pytestmark = [pytest.mark.judge("java", "javac"), pytest.mark.part("judges"), pytest.mark.proof]
 
 SOURCE = Path(__file__).parent / "java" / "Judge.java"
 JARS = [Path("/usr/share/java") / f"{name}.jar" for name in ("bcpkix", "bcprov", "bcutil")]

@@ -119,6 +119,7 @@ def test_a_trial_can_be_gone_back_from(name: str, tmp_path: Path, monkeypatch: p
         assert contents(at) == {"bin/app": CONTENTS, "etc/conf": CONTENTS}
 
 
+@pytest.mark.part("power", turns=True, few=3)
 @systems
 def test_two_spellings_of_a_name_are_told_from_one(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

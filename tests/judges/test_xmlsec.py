@@ -74,6 +74,7 @@ def context_of(octets: bytes, key: xmlsec.Key) -> tuple[xmlsec.SignatureContext,
 class TestTheProgram:
     pytestmark = program
 
+    @pytest.mark.part("judges", turns=True, few=3)
     @schemes
     @pytest.mark.parametrize("count", [1, 2, 64])
     def test_it_accepts_what_we_sign(self, desk: Desk, which: str, digest: Digest, count: int) -> None:
@@ -114,6 +115,7 @@ class TestTheProgram:
             "UntrustedError: CN=Test Root: self-signed certificate in certificate chain"
         )
 
+    @pytest.mark.part("judges", turns=True, few=3)
     @schemes
     @pytest.mark.parametrize("count", [1, 2, 64])
     def test_we_accept_what_it_signs(self, desk: Desk, which: str, digest: Digest, count: int) -> None:

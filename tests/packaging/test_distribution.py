@@ -12,8 +12,9 @@ import pytest
 import spkg
 from spkg.__main__ import COMMANDS
 from tests.support.kit import ROOT, SAMPLE
-from tests.support.sampling import PROOF
 from tests.support.small_environment import GATEWAY, RUN, build_distributions, environment
+
+pytestmark = [pytest.mark.part("install"), pytest.mark.proof]
 
 KEY: Final = ("--key", "k/signer.key", "--cert", "k/signer.pem")
 TRUST: Final = ("--trust", "k/ca.pem")
@@ -96,10 +97,8 @@ def test_the_source_distribution_has_what_a_wheel_is_built_of(distributions: tup
     assert {"pyproject.toml", "README.md", "LICENSE", "spkg/__main__.py", "vouchers/py.typed"} <= names
 
 
-@pytest.mark.part("install")
 def test_every_help_and_the_version_need_no_more_than_a_gateway_has(gateway: Path, tmp_path: Path) -> None:
-    names = ["", *COMMANDS] if PROOF else ["", "apply", "fetch"]
-    told = {name: run(gateway, *name.split(), "--help", cwd=tmp_path) for name in names}
+    told = {name: run(gateway, *name.split(), "--help", cwd=tmp_path) for name in ["", *COMMANDS]}
 
     assert {name: one.stderr for name, one in told.items() if one.returncode or not one.stdout} == {}
     assert run(gateway, "--version", cwd=tmp_path).stdout == f"spkg {spkg.__version__}\n"
@@ -157,8 +156,6 @@ def test_a_library_that_is_missing_is_named(
     )
 
 
-@pytest.mark.part("install")
-@pytest.mark.proof
 def test_an_ordinary_installation_issues_and_verifies_vouchers(whole: Path, made: Path) -> None:
     files = (*DEVICE, "--options", str(SAMPLE / "options.toml"))
 
@@ -168,8 +165,6 @@ def test_an_ordinary_installation_issues_and_verifies_vouchers(whole: Path, made
     assert (issued.returncode, verified.returncode) == (0, 0), issued.stderr + verified.stderr
 
 
-@pytest.mark.part("install")
-@pytest.mark.proof
 def test_a_program_of_others_type_checks_against_what_is_installed(whole: Path, tmp_path: Path) -> None:
     (tmp_path / "right.py").write_text(PROGRAM)
     (tmp_path / "wrong.py").write_text(PROGRAM + MISTAKE)

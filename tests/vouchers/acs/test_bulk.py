@@ -207,6 +207,7 @@ MOMENTS: Final = (
 """What is about to happen to a file when a run is killed."""
 
 
+@pytest.mark.part("vouchers", turns=True, few=3)
 @pytest.mark.parametrize(("event", "name"), MOMENTS)
 def test_a_run_killed_at_any_moment_is_completed_by_the_same_batch(event: str, name: str) -> None:
     args = (*MANY, "--format", "xml", "--out-dir", "out")

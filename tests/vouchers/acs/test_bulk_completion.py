@@ -54,6 +54,7 @@ COMMITS: Final = 4
 """Opening the ledger, looking for the batch, reserving and confirming."""
 
 
+@pytest.mark.part("vouchers", turns=True, few=4)
 @pytest.mark.parametrize("number", range(1, COMMITS + 1))
 @pytest.mark.parametrize("change", few(["both", "order", "directory", "nothing"], every=4, part="vouchers"))
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -107,6 +107,7 @@ def test_what_changes_nothing_is_not_in_the_journal(ledger: Ledger) -> None:
     assert found(ledger) == []
 
 
+@pytest.mark.part("vouchers", turns=True, few=2)
 def test_many_numbers_are_several_entries(ledger: Ledger) -> None:
     count = SERIALS_AT_ONCE + 1
     for start in range(0, count, 2000):
@@ -123,6 +124,7 @@ def test_many_numbers_are_several_entries(ledger: Ledger) -> None:
     assert found(ledger) == []
 
 
+@pytest.mark.part("vouchers", turns=True, few=3)
 def test_a_journal_is_read_whole_however_long(ledger: Ledger) -> None:
     for number in range(250):
         ledger.reserve(wants(number), run="1")

@@ -1429,6 +1429,7 @@ def _mount(point: Path, data: bytes) -> None:
     assert libc.mount(b"none", os.fsencode(point), b"tmpfs", 0, data) == 0, os.strerror(ctypes.get_errno())
 
 
+@pytest.mark.part("vouchers", turns=True, few=2)
 def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
     isolated(_in_a_small_place, tmp_path)
 
@@ -1517,6 +1518,7 @@ def _put_elsewhere(path: Path, options: Sequence[Option]) -> list[bool]:
     return found
 
 
+@pytest.mark.part("vouchers", turns=True, few=2)
 def test_processes_that_apply_at_once_lose_nothing_and_apply_nothing_twice(path: Path) -> None:
     OptionStore(path, create=True).close()
     shared = [replace(ON, serial=f"s{number}", ident=f"shared {number}") for number in range(10)]

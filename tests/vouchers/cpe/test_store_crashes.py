@@ -235,7 +235,7 @@ def some(points: Sequence[Call]) -> Sequence[Call]:
     return [point for point in points if point in wanted]
 
 
-@pytest.mark.part("kill")
+@pytest.mark.part("kill", few=3)
 @pytest.mark.judge("strace")
 @jobs
 def test_a_store_whose_process_is_killed_is_the_old_one_or_the_new_one(
@@ -259,7 +259,7 @@ def test_a_store_whose_process_is_killed_is_the_old_one_or_the_new_one(
     assert min(found["old"], found["new"]) >= least(1)
 
 
-@pytest.mark.part("kill")
+@pytest.mark.part("kill", few=5)
 @pytest.mark.judge("strace")
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EACCES], ids=errno.errorcode.get)
 @jobs
