@@ -73,7 +73,7 @@ ONLY_IN = {
     "sqlite3": ("vouchers/cpe/store.py", "vouchers/cpe/store_tables.py", "spkg/agent/state_file.py"),
     "tomllib": ("spkg/common/toml_document.py",),
     "requests": ("spkg/download/http.py", "spkg/download/http_answer.py"),
-    "urllib3": ("spkg/download/http.py", "spkg/download/http_answer.py"),
+    "urllib3": ("spkg/download/http.py", "spkg/download/http_answer.py", "spkg/download/http_connection.py"),
     "urllib": (
         "spkg/agent/acs_response.py",
         "spkg/agent/client.py",

@@ -15,6 +15,7 @@ import urllib3
 
 from spkg.common.printable import printable
 from spkg.download.http_answer import breaking, check_stored, read_answer
+from spkg.download.http_connection import CONNECTION_POOLS
 from spkg.download.http_login import (
     BasicProof,
     DigestProof,
@@ -248,10 +249,13 @@ class _Adapter(requests.adapters.HTTPAdapter):
     def init_poolmanager(self, *args: Any, **settings: Any) -> None:
         """Set how TLS is used without a proxy."""
         super().init_poolmanager(*args, ssl_context=self._context, **settings)
+        self.poolmanager.pool_classes_by_scheme = CONNECTION_POOLS
 
     def proxy_manager_for(self, proxy: str, **settings: Any) -> Any:
         """Set how it is used through a proxy."""
-        return super().proxy_manager_for(proxy, ssl_context=self._context, **settings)
+        manager = super().proxy_manager_for(proxy, ssl_context=self._context, **settings)
+        manager.pool_classes_by_scheme = CONNECTION_POOLS
+        return manager
 
     def proxy_headers(self, proxy: str) -> dict[str, str]:  # noqa: ARG002 - there is only one
         """Return the headers of CONNECT."""

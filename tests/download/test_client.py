@@ -236,6 +236,18 @@ def test_chunks_override_a_length() -> None:
         assert b"".join(iter(lambda: answer.read(100), b"")) == b"hello world"
 
 
+@pytest.mark.parametrize(
+    "interim", [b"100 Continue\r\n", b"102 Processing\r\n", b"103 Early Hints\r\nLink: </x>\r\n"]
+)
+@pytest.mark.parametrize("proxied", [False, True])
+def test_interim_answers_are_not_the_answer(interim: bytes, *, proxied: bool) -> None:
+    said = b"HTTP/1.1 " + interim + b"\r\n"
+    with speaking(said * 3 + b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello") as url:
+        proxy = url.removesuffix("/p")
+        asking = transport("http://files.example/p", Login(proxy=proxy)) if proxied else transport(url)
+        assert everything(asking) == b"hello"
+
+
 def test_octets_that_a_server_encodes_on_the_way_are_not_the_file() -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
     with speaking(head + b"5\r\nhello\r\n0\r\n\r\n") as url:
