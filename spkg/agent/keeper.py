@@ -75,8 +75,7 @@ def serve_keeper(
     for number in [*inherited_descriptors()]:  # such as sockets of systemd, which no program is to have
         with suppress(OSError):
             os.set_inheritable(number, False)  # noqa: FBT003 - it has no name
-    keeper = _Keeper(channel, settings, clock, timestamp, sleep)
-    keeper.woken = woken
+    keeper = _Keeper(channel, settings, clock, timestamp, sleep, woken)
     with keeper.closing:
         while keeper.step():
             pass
@@ -104,8 +103,9 @@ class _Keeper:
         clock: Callable[[], float],
         timestamp: Callable[[], str],
         sleep: Callable[[float], object],
+        woken: int | None,
     ) -> None:
-        self.woken: int | None = None
+        self._woken = woken
         self._channel = channel
         self._settings = settings
         self._clock = clock
@@ -144,12 +144,12 @@ class _Keeper:
             self._watched = self._transfer.watched()
         if self._watched is not None:
             ready.register(self._watched, select.POLLIN)
-        if self.woken is not None:
-            ready.register(self.woken, select.POLLIN)
+        if self._woken is not None:
+            ready.register(self._woken, select.POLLIN)
         busy = running or self._programs.are_running
         found = ready.poll(WATCH_INTERVAL * 1000 if busy else None)
-        if any(number == self.woken for number, _ in found):
-            os.read(self.woken or 0, MAX_PACKET)  # the handlers of signals run now
+        if self._woken is not None and any(number == self._woken for number, _ in found):
+            os.read(self._woken, MAX_PACKET)  # the handlers of signals run now
         for name, status in self._programs.ended():
             if status != 0:
                 self._send({"event": "failed", "name": name, "status": status})
