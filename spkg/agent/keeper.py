@@ -75,7 +75,7 @@ def serve_keeper(
     for number in [*inherited_descriptors()]:  # such as sockets of systemd, which no program is to have
         with suppress(OSError):
             os.set_inheritable(number, False)  # noqa: FBT003 - it has no name
-    keeper = _Keeper(channel, settings, clock, timestamp, sleep, woken)
+    keeper = _Keeper(channel, settings, clock, timestamp, sleep, woken=woken)
     with keeper.closing:
         while keeper.step():
             pass
@@ -103,6 +103,7 @@ class _Keeper:
         clock: Callable[[], float],
         timestamp: Callable[[], str],
         sleep: Callable[[float], object],
+        *,
         woken: int | None,
     ) -> None:
         self._woken = woken
