@@ -328,7 +328,7 @@ class Sessions:
     def _trace(self, direction: str, octets: bytes) -> None:
         self._alive()
         if self._journal.traces:
-            self._journal.trace(direction, masked_envelope(octets))
+            self._journal.trace(direction, masked_envelope(octets, self._tree.is_secret))
 
 
 @dataclass

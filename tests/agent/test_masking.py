@@ -81,3 +81,21 @@ def test_an_envelope_made_of_names_costs_no_more_than_others() -> None:
     text = masked_envelope(envelope(f"<c:X>{'<Name>A.Password</Name>' * 30_000}<Value>geheim</Value></c:X>"))
 
     assert "geheim" not in text
+
+
+def test_a_parameter_that_its_provider_calls_secret_is_not_shown() -> None:
+    body = f"<c:X>{struct('A.Pin', '1234')}{struct('A.Name', 'gateway')}</c:X>"
+
+    text = masked_envelope(envelope(body), lambda name: name == "A.Pin")
+
+    assert "1234" not in text
+    assert "gateway" in text
+
+
+def test_the_query_of_a_url_is_not_shown() -> None:
+    body = "<c:Download><URL>https://files.example/p.spkg?token=geheim&amp;x=geheim</URL></c:Download>"
+
+    text = masked_envelope(envelope(body))
+
+    assert f"<URL>https://files.example/p.spkg?{PASSWORD_MASK}</URL>" in text
+    assert "geheim" not in text

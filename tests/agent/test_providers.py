@@ -437,6 +437,22 @@ def test_a_script_that_does_it_wrong_is_9002(tmp_path: Path, script: str, proble
             assert "left alone" in fault(lambda: found.tree.get_values([A]))[1]
 
 
+def test_what_a_provider_calls_secret_is_known_and_before_that_all_of_it_may_be(
+    tmp_path: Path,
+) -> None:
+    pin = f"{IGD}LANDevice.Line.{{i}}.Pin"
+    answer = {"parameters": [*PARAMETERS, {"path": pin, "type": "string(8)", "secret": True}]}
+    good = Good(describe=answer)
+    with bench(tmp_path, CONFIG, good.provider) as found:
+        secret = found.tree.is_secret
+        assert [secret(A), secret(OTHER), secret(CODE)] == [True, False, False]
+
+        found.tree.get_values([A])
+
+        names = [A, SECRET, pin.replace("{i}", "12"), f"{TABLE}1.Name", f"{IGD}ManagementServer.Password"]
+        assert [secret(name) for name in names] == [False, True, True, False, True]
+
+
 # What providers say unasked.
 
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any, Final
 
+from tests.agent.tree_kit import Scripted
 from tests.support.acs import Answer, ScriptedAcs, session
 from tests.support.acs_calls import ROOT, download, set_values
-from tests.support.agent_kit import Life, life
+from tests.support.agent_kit import FakeKeeper, Life, life
 
 INTERVAL: Final = "ManagementServer.PeriodicInformInterval"
 
@@ -109,3 +110,28 @@ def test_an_operator_has_a_session_begin_whatever_the_wait_v5(tmp_path: Path) ->
             device.run(seconds=3)
 
             assert len(acs.posts) == 2
+
+
+def test_a_trace_does_not_show_what_a_provider_calls_secret(tmp_path: Path) -> None:
+    pin = f"{ROOT}LANDevice.Pin"
+    gateway = Scripted(
+        lambda request: (
+            {"parameters": [{"path": pin, "type": "string", "writable": True, "secret": True}]}
+            if request["op"] == "describe"
+            else {"status": 0}
+        )
+    )
+    more = '[[provider]]\nname = "gateway"\ncommand = ["none"]\npaths = ["LANDevice."]\n'
+    keeper: Any = FakeKeeper()
+    keeper.start_provider = lambda _name: gateway.start()
+    with ScriptedAcs(session(set_values(("LANDevice.Pin", "8642")))) as acs:
+        device = Life(tmp_path, acs, more, keeper=keeper)
+        device.agent.journal.traces = True
+        device.start()
+        device.run(seconds=5)
+        device.agent.close()
+
+        assert gateway.asked[-2]["values"] == {pin: "8642"}
+        assert acs.methods[-1] == "SetParameterValuesResponse"
+        assert any("SetParameterValues" in line for line in device.log)
+        assert not [line for line in device.log if "8642" in line]

@@ -59,6 +59,8 @@ class Holdings:
         self._note = note
         self._own = inventory(own.description(), {})
         self._cached: dict[str, _Cached] = {}
+        self._described: dict[str, ParameterDescription] = {}
+        """What each provider described last."""
         self._fresh: dict[str, Inventory] = {}
         """What was seen of each provider since the present request began."""
         self.deadline = ProviderPatience(clock, PROVIDER_PATIENCE)
@@ -99,8 +101,18 @@ class Holdings:
         source = self.source_of(name)
         if source is None:
             return None
-        single = source.describe(self.deadline).single.get(name)
+        single = self._description(source).single.get(name)
         return single or self._inventory(source).parameters.get(name)
+
+    def is_secret(self, name: str) -> bool:
+        """Whether a parameter holds a secret; one that its provider has not described yet may hold one."""
+        if name in self._own.parameters:
+            return self._own.parameters[name].secret
+        source = self.source_of(name)
+        if source is None:
+            return False
+        described = self._described.get(source.name)
+        return described is None or described.holds_secret(name)
 
     def table(self, path: str) -> DescribedTable | None:
         """Return a table by its partial path; None if it does not exist.
@@ -215,11 +227,15 @@ class Holdings:
             if any(path.startswith(owned) or owned.startswith(path) for owned in source.owned):
                 yield self._inventory(source)
 
+    def _description(self, source: ParameterSource) -> ParameterDescription:
+        found = self._described[source.name] = source.describe(self.deadline)
+        return found
+
     def _inventory(self, source: ParameterSource) -> Inventory:
         """Return what is there of a provider: one picture a request, made anew where something differs."""
         if source.name in self._fresh:
             return self._fresh[source.name]
-        description = source.describe(self.deadline)
+        description = self._description(source)
         instances = source.instances("", self.deadline) if description.table_paths else {}
         cached = self._cached.setdefault(source.name, _Cached())
         if description is not cached.description or instances != cached.instances:

@@ -84,6 +84,14 @@ class ParameterDescription:
         return {one.path: one for one in self.parameters if INSTANCE not in one.path}
 
     @cached_property
+    def _secrets(self) -> frozenset[str]:
+        return frozenset(_any_instance(one.path) for one in self.parameters if one.secret)
+
+    def holds_secret(self, name: str) -> bool:
+        """Whether a parameter, of whichever instance, is never read."""
+        return _any_instance(name) in self._secrets
+
+    @cached_property
     def table_paths(self) -> frozenset[str]:
         """The paths of all tables, with ``{i}``, those included that are only in names of parameters."""
         named = {one.path for one in self.tables}
@@ -107,6 +115,10 @@ class Inventory:
     """The instances of each."""
     counters: Mapping[str, str] = field(default_factory=dict)
     """The parameters that count the instances of a table, and that table."""
+
+
+def _any_instance(name: str) -> str:
+    return ".".join(INSTANCE if node.isdecimal() else node for node in name.split("."))
 
 
 def parent(path: str) -> str:

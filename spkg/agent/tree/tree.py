@@ -86,6 +86,10 @@ class Tree:
         """
         return self._own.setting(name)
 
+    def is_secret(self, name: str) -> bool:
+        """Whether a parameter holds a secret: it must not be in the log."""
+        return self._holdings.is_secret(name)
+
     def own_settings(self) -> tuple[str, ...]:
         """Return the names of the agent's own parameters that can be set, without the root."""
         return tuple(name for name, row in self._own.rows.items() if row.writable)
