@@ -58,6 +58,8 @@ def fetch_work(
             )
             with os.fdopen(descriptor, "wb") as file:
                 file.write(octets)
+                file.flush()
+                os.fsync(file.fileno())  # before the report says that it is there
 
         reported(report, act, done="fetched", failure=FaultCode.DOWNLOAD_FAILURE, timestamp=timestamp)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from spkg.common.atomic_output import sync_directory
 from spkg.common.child_process import fork
 from spkg.common.documents import Document
 from spkg.common.stop_signals import STOP_SIGNALS
@@ -189,8 +190,11 @@ class TransferProcess:
         """Note that a process is to run; return the lock, and the files for what it prints."""
         assert not self.is_running  # the caller has looked
         self._pid = self._status = None
-        for left in (self.report, self.fetched):
-            left.unlink(missing_ok=True)
+        left = [path for path in (self.report, self.fetched) if os.path.lexists(path)]
+        for path in left:
+            path.unlink()
+        if left:  # or what an earlier one left would be this one's after a power cut
+            sync_directory(self._state.parent)
         self._note(token, None)
         opened: list[int] = []
         try:

@@ -326,6 +326,24 @@ def test_a_report_of_an_earlier_transfer_is_none_of_one_whose_beginning_was_kill
     assert len(ends) > 8
 
 
+def test_the_report_of_an_earlier_transfer_is_gone_for_good_before_another_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transfer, done = TransferProcess(tmp_path), list[str]()
+    transfer.report.write_text("{}")
+    names = ("unlink", "fsync", "pwrite")
+    for name, call in [(name, getattr(os, name)) for name in names]:
+        monkeypatch.setattr(
+            os, name, lambda *given, n=name, c=call, **more: (done.append(n), c(*given, **more))[1]
+        )
+
+    transfer.start("new", ("true",), ENVIRONMENT, {})
+
+    assert done[:3] == ["unlink", "fsync", "pwrite"]
+    while transfer.is_running:
+        time.sleep(0.01)
+
+
 def test_the_output_of_a_transfer_is_bounded(tmp_path: Path) -> None:
     transfer = TransferProcess(tmp_path)
     chatter = "while :; do echo a line that is printed again and again >&2; done"
