@@ -287,7 +287,7 @@ def assemble(
         tree=tree,
         outside=outside,
         sources=StatusDesk.Sources(
-            trial=lambda: keeper.record("1")["trial"] if config.install.back_up else None,
+            trial=lambda: keeper.package_on_trial("1") if config.install.back_up else None,
             options=list if desk is None else lambda: desk.options(network_time(), code()),
             connection_request_url=requests.url,
             confined=rights.confined,

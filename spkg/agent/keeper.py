@@ -14,10 +14,10 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from spkg.agent.fetch_work import fetch_work
-from spkg.agent.keeper_answers import record_answer, result_answer
+from spkg.agent.keeper_answers import Passed, record_answer, result_answer
 from spkg.agent.keeper_order import KeeperOrder
 from spkg.agent.keeper_programs import KeeperPrograms
 from spkg.agent.keeper_settings import InstallTarget, KeeperSettings
@@ -81,18 +81,6 @@ def serve_keeper(
             pass
 
 
-class _Passed(Protocol):
-    """What the other process gets a descriptor of."""
-
-    def fileno(self) -> int:
-        """Return it."""
-        ...
-
-    def close(self) -> None:
-        """Close ours."""
-        ...
-
-
 class _Keeper:
     """What the orders have begun, and how each is followed."""
 
@@ -126,12 +114,13 @@ class _Keeper:
             "result": self._result,
             "stop": self._stop,
             "record": self._record,
+            "trial": self._trial,
             "confirm": self._confirm,
             "reboot": self._reboot,
             "reset": self._reset,
         }
 
-        self._passing: Mapping[str, Callable[[KeeperOrder], _Passed]] = {
+        self._passing: Mapping[str, Callable[[KeeperOrder], Passed]] = {
             "provider": self._provider,
             "fetched": lambda _: self._transfer.fetched.open("rb"),
         }
@@ -182,7 +171,7 @@ class _Keeper:
             return False
         if not octets:
             return False
-        passed: list[_Passed] = []
+        passed: list[Passed] = []
         try:
             order = KeeperOrder.read(octets)
             if order.name in self._passing:
@@ -201,7 +190,7 @@ class _Keeper:
             one.close()
         return True
 
-    def _send(self, document: Document, passed: Sequence[_Passed] = ()) -> None:
+    def _send(self, document: Document, passed: Sequence[Passed] = ()) -> None:
         with suppress(OSError):  # the other process is gone: the next step shows it
             socket.send_fds(self._channel, [json.dumps(document).encode()], [one.fileno() for one in passed])
 
@@ -295,6 +284,11 @@ class _Keeper:
         """Return what the installer has recorded of a root, the last package first."""
         root = self._target(order).root
         return record_answer(read_json(self._run("status", root)))
+
+    def _trial(self, order: KeeperOrder) -> Document:
+        """Return the package on trial in a root; asked often, it costs nothing without one."""
+        there = os.path.lexists(self._target(order).root / TRIAL_NOTE)
+        return {"trial": self._record(order)["trial"] if there else None}
 
     def _confirm(self, order: KeeperOrder) -> Document:
         """End the trial in a root; what was on trial stays."""

@@ -1,13 +1,13 @@
 """What the keeper passes on of reports of ``spkg apply`` and ``spkg status``: what fits into a message."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from spkg.agent.keeper_order import MAX_ARGUMENT_TEXT
 from spkg.agent.transfer_process import ProcessEnd
 from spkg.common.documents import Document
 
-__all__ = ["record_answer", "result_answer"]
+__all__ = ["Passed", "record_answer", "result_answer"]
 
 RESULT_KEYS: Final = (
     "status",
@@ -28,6 +28,18 @@ ROLLED_BACK_KEYS: Final = ("package", "version", "time", "by", "reason")
 """What is passed on of each package that was rolled back."""
 TRIAL_KEYS: Final = ("package", "until", "boots_left")
 """What is passed on of a trial."""
+
+
+class Passed(Protocol):
+    """What the other process gets a descriptor of."""
+
+    def fileno(self) -> int:
+        """Return it."""
+        ...
+
+    def close(self) -> None:
+        """Close ours."""
+        ...
 
 
 def result_answer(ended: ProcessEnd) -> Document:

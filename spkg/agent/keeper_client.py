@@ -135,6 +135,11 @@ class KeeperClient:
         """Return ``installed``, ``rolled_back`` and ``trial`` of the root for a FileType."""
         return self._ask("record", file_type=file_type)
 
+    def package_on_trial(self, file_type: str) -> Document | None:
+        """Return the package on trial in the root for a FileType; None without one."""
+        found: Document | None = self._ask("trial", file_type=file_type)["trial"]
+        return found
+
     def confirm(self, file_type: str) -> None:
         """End the trial in the root for a FileType, durably; without a trial nothing changes."""
         self._ask("confirm", file_type=file_type)

@@ -331,11 +331,18 @@ def test_the_report_of_an_earlier_transfer_is_gone_for_good_before_another_is_no
 ) -> None:
     transfer, done = TransferProcess(tmp_path), list[str]()
     transfer.report.write_text("{}")
-    names = ("unlink", "fsync", "pwrite")
-    for name, call in [(name, getattr(os, name)) for name in names]:
-        monkeypatch.setattr(
-            os, name, lambda *given, n=name, c=call, **more: (done.append(n), c(*given, **more))[1]
-        )
+
+    def noting(name: str) -> None:
+        call = getattr(os, name)
+
+        def noted(*given: Any, **more: Any) -> Any:
+            done.append(name)
+            return call(*given, **more)
+
+        monkeypatch.setattr(os, name, noted)
+
+    for name in ("unlink", "fsync", "pwrite"):
+        noting(name)
 
     transfer.start("new", ("true",), ENVIRONMENT, {})
 
@@ -396,6 +403,11 @@ def test_a_damaged_note_of_a_transfer_is_none(contents: bytes, tmp_path: Path) -
     )
 
 
+def test_whether_there_is_a_trial_is_known_without_a_program() -> None:
+    with keeping(keeper_config(program=("/nowhere/spkg",))) as keeper:
+        assert keeper.package_on_trial("1 Firmware Upgrade Image") is None
+
+
 def test_a_trial_is_confirmed_for_its_root_alone(url: str) -> None:
     Path("other/.spkg").mkdir(parents=True)
     Path("other/.spkg/trial").write_text("not to be touched")
@@ -408,6 +420,7 @@ def test_a_trial_is_confirmed_for_its_root_alone(url: str) -> None:
         keeper.start_apply(**DOWNLOAD, url=url)
         over(keeper)
         on_trial = keeper.record("1 Firmware Upgrade Image")
+        assert keeper.package_on_trial("1 Firmware Upgrade Image") == on_trial["trial"]
         keeper.confirm("1 Firmware Upgrade Image")
         after = keeper.record("1 Firmware Upgrade Image")
 

@@ -93,7 +93,7 @@ class FakeKeeper:
     """What a fetch brings."""
 
     def names(self) -> list[str]:
-        return [name for name, _ in self.orders if name not in {"result", "record"}]
+        return [name for name, _ in self.orders if name not in {"result", "record", "trial"}]
 
     def _take(self, name: str, **given: Any) -> None:
         self.orders.append((name, given))
@@ -147,6 +147,10 @@ class FakeKeeper:
     def record(self, file_type: str) -> Document:
         self._take("record", file_type=file_type)
         return {"installed": self.installed, "rolled_back": self.rolled_back, "trial": self.trial}
+
+    def package_on_trial(self, file_type: str) -> Document | None:
+        self._take("trial", file_type=file_type)
+        return self.trial
 
     def confirm(self, file_type: str) -> None:
         self._take("confirm", file_type=file_type)
