@@ -106,12 +106,15 @@ def check_mounted_for_writing(root: Root) -> None:
     """Refuse a root in which nothing can be written.
 
     Raises:
-        RefusedError: Its file system is mounted read-only.
+        RefusedError: Its file system is mounted read-only, or it is in a read-only subvolume.
         OSError: It can't be read.
     """
     if root.space().f_flag & os.ST_RDONLY:
         hint = "remount it with 'mount -o remount,rw', or use the layer that can be written"
         raise RefusedError("the root is on a file system that is mounted read-only", hint=hint)
+    if root.is_read_only():
+        hint = "make it writable, on btrfs with 'btrfs property set'"
+        raise RefusedError("the root is in a read-only subvolume", hint=hint)
 
 
 def _renamed(root: Root) -> Iterator[Parts]:

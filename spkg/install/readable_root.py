@@ -13,7 +13,7 @@ from typing import Final
 
 from spkg.install.beneath import Beneath
 from spkg.install.heritage import ACCESS_LIST, DEFAULT_LIST, SET_GROUP, Heritage
-from spkg.install.system_calls import is_fixed
+from spkg.install.system_calls import is_fixed, is_read_only
 from spkg.install.tree_path import Parts, shown
 from spkg.install.tree_removal import names_in
 
@@ -125,13 +125,21 @@ class ReadableRoot(Beneath):
         return self._fixed_below(path) if whole else None
 
     def writable(self, path: Parts) -> bool:
-        """Whether this user may change the entries of a directory; True if it is missing."""
+        """Whether this user may change the entries of a directory; True if it is missing.
+
+        Also where nothing can be written at all: no permission would help.
+        """
         try:
             with self._parent((*path, b".")) as found:
-                allowed = os.access(".", os.W_OK | os.X_OK, dir_fd=found, effective_ids=True)
-                return allowed or bool(os.fstatvfs(found).f_flag & os.ST_RDONLY)  # no permission would help
+                if os.access(".", os.W_OK | os.X_OK, dir_fd=found, effective_ids=True):
+                    return True
+                return bool(os.fstatvfs(found).f_flag & os.ST_RDONLY) or is_read_only(found)
         except OSError:
             return True
+
+    def is_read_only(self) -> bool:
+        """Whether nothing can be written in the root, though its file system is mounted for writing."""
+        return is_read_only(self._fd)
 
     def space(self) -> os.statvfs_result:
         """Return the size and free space of the file system."""

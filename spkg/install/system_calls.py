@@ -1,4 +1,4 @@
-"""System calls that Python lacks: openat2, renameat2, statfs, statx and syncfs."""
+"""System calls that Python lacks, or whose errors it does not tell."""
 
 import ctypes
 import errno
@@ -16,6 +16,7 @@ __all__ = [
     "file_system_type",
     "has_openat2",
     "is_fixed",
+    "is_read_only",
     "mount_of",
     "open_beneath",
     "sync_file_system",
@@ -128,6 +129,14 @@ def is_fixed(name: bytes, parent: int) -> str | None:
     if attributes & IMMUTABLE:
         return "immutable"
     return "append-only" if attributes & APPEND else None
+
+
+def is_read_only(directory: int) -> bool:
+    """Whether nobody can write in a directory: its file system, mount or subvolume is read-only.
+
+    statvfs does not say that of a subvolume of btrfs.
+    """
+    return _libc.faccessat(directory, b".", os.W_OK, 0) != 0 and ctypes.get_errno() == errno.EROFS
 
 
 def mount_of(descriptor: int) -> int:

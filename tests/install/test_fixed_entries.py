@@ -1,5 +1,6 @@
 """What attributes and permissions forbid is found while planning, and not when all else is moved away."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 from spkg.errors import RefusedError
 from spkg.format.commands import End, Format, Move, Record, Remove, RemoveSubTree
 from spkg.format.paths import RootPath, TreePath
-from spkg.install.own_directory import working_in
+from spkg.install.admission import check_writable
+from spkg.install.applied import ApplyRequest
+from spkg.install.own_directory import check_own, working_in
 from spkg.install.plan import plan_installation
 from spkg.install.root import Root
 from spkg.install.staging import begin
@@ -16,6 +19,7 @@ from spkg.install.transaction import commit
 from spkg.install.tree_path import Parts, shown, split
 from spkg.verify.signatures import verify_package
 from tests.support.commands import run
+from tests.support.denied_calls import ACCESS_CALLS, without_calls
 from tests.support.installation import APPLY, furnish_root
 from tests.support.kit import AT, CONTENTS, Draft, file, policy, read
 from tests.support.memory_tree import tree
@@ -246,3 +250,23 @@ def test_without_the_permission_to_write_a_real_root_is_refused_too(path: str, h
     problem, hint = no_permission(path).split("; ", 1)
     assert (result.exit_code, result.stderr) == (5, f"spkg: error: {problem}\nspkg: hint: {hint}\n")
     assert not Path("root/www/new").exists()
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.usefixtures("here")
+def test_a_read_only_subvolume_is_refused_as_what_it_is(*, own: bool) -> None:
+    if own:
+        Path("root/.spkg").mkdir(mode=0o700)
+    package = verify_package(read(Draft(records=(LEAVING, End())).encode()), policy(), at=AT)
+    request = ApplyRequest(device=None)
+
+    def plan() -> None:
+        with Root(Path("root")) as root:
+            check_own(root)
+            check_writable(package, root, request)
+
+    raised = without_calls(ACCESS_CALLS, errno.EROFS, plan)
+
+    assert str(raised) == "the root is in a read-only subvolume"
+    assert isinstance(raised, RefusedError)
+    assert raised.hint == "make it writable, on btrfs with 'btrfs property set'"

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from threading import Thread
 from typing import Final
 
-__all__ = ["LINK_CALLS", "LOCK_CALLS", "without_calls"]
+__all__ = ["ACCESS_CALLS", "LINK_CALLS", "LOCK_CALLS", "without_calls"]
 
+ACCESS_CALLS: Final = {"x86_64": (21, 269, 439), "aarch64": (48, 439)}
+"""The numbers of access, faccessat and faccessat2."""
 LINK_CALLS: Final = {"x86_64": (86, 265), "aarch64": (37,)}
 """The numbers of link and linkat in Linux."""
 LOCK_CALLS: Final = {"x86_64": (73,), "aarch64": (32,)}
