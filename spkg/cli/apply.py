@@ -227,6 +227,8 @@ def apply(
         if report is not None:
             wanted, report = report, None
             spare_inputs(wanted, [("SOURCE", package)], what="report")
+            if wanted.parent.resolve().is_relative_to(root.resolve() / ".spkg"):
+                raise UsageError(f"{wanted}: the report would lie among the installer's own files")
             _clear_report(wanted)
             report = wanted
         if back_up is None and back_up_boots is not None:

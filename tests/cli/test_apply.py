@@ -322,6 +322,20 @@ def test_a_report_that_can_not_be_written_is_told_before_anything_changes(
     assert not Path("root/.spkg").exists()
 
 
+@pytest.mark.parametrize("name", ["root/.spkg/installed", "root/bin/../.spkg/new", "linked/installed"])
+def test_a_report_never_lies_among_the_files_of_the_installer(name: str) -> None:
+    assert run("apply", "p.spkg", *APPLY).exit_code == 0
+    Path("linked").symlink_to("root/.spkg")
+    record = Path("root/.spkg/installed").read_bytes()
+
+    result = run("apply", "p.spkg", *APPLY, "--again", "--report", name)
+
+    told = f"spkg: error: {name}: the report would lie among the installer's own files\n"
+    assert (result.exit_code, result.stderr) == (2, told)
+    assert Path("root/.spkg/installed").read_bytes() == record
+    assert not Path("root/.spkg/new").exists()
+
+
 def test_a_report_is_never_written_to_standard_output() -> None:
     Path("stdout").symlink_to("/proc/self/fd/1")
 
