@@ -11,7 +11,7 @@ from spkg.common.printable import is_hidden
 from spkg.errors import FormatError
 from vouchers.model import DeviceId
 
-__all__ = ["MAX_LIST_LINE", "ListLines", "ListedDevice", "fact_name", "plain_oui"]
+__all__ = ["MAX_LIST_LINE", "ListLines", "ListedDevice", "device_text", "fact_name", "plain_oui"]
 
 MAX_LIST_LINE: Final = 1 << 22
 """The longest line, in bytes: GenieACS may export everything that it knows about a device."""
@@ -136,7 +136,7 @@ def _device(found: Mapping[str, object]) -> DeviceId:
     known = {"oui", "product_class", "serial_number"}
     if "id" in found and not known <= found.keys():
         known.add("id")
-    facts = {name: _text(name, found[name]) for name in sorted(known & found.keys())}
+    facts = {name: device_text(name, found[name]) for name in sorted(known & found.keys())}
     if isinstance(maker := found.get("manufacturer"), str):
         facts["manufacturer"] = maker
     if "id" in facts and "oui" not in facts:
@@ -159,7 +159,7 @@ def _parts_of(name: str) -> dict[str, str]:
         ValueError: It has something else in it.
     """
     try:
-        parts = [_text("id", unquote(part, errors="strict")) for part in name.split("-")]
+        parts = [device_text("id", unquote(part, errors="strict")) for part in name.split("-")]
     except UnicodeDecodeError as exc:
         raise ValueError(f"id: expected UTF-8 behind %, got {name[:80]!r}") from exc
     if len(parts) == 2:
@@ -169,8 +169,8 @@ def _parts_of(name: str) -> dict[str, str]:
     return dict(zip(("oui", "product_class", "serial_number"), parts, strict=True))
 
 
-def _text(name: str, value: object) -> str:
-    """Return what names a device: no device has in it what nobody sees.
+def device_text(name: str, value: object) -> str:
+    """Return what names a device, as it is; no device has in its name what nobody sees.
 
     Raises:
         ValueError: It is something else.

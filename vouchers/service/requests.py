@@ -16,6 +16,7 @@ from spkg.common.toml_document import Table
 from spkg.errors import FormatError
 from vouchers.acs.ledger_journal import check_reason
 from vouchers.acs.ledger_tables import MAX_ANSWER_KEY
+from vouchers.acs.listed_device import device_text
 from vouchers.acs.templates import Template, read_options
 from vouchers.model import DeviceId
 from vouchers.service.problems import ServiceError, problem_of
@@ -254,6 +255,8 @@ def _device(found: object) -> DeviceId:
         if not isinstance(facts[name], str):
             raise unprocessable(f"device.{name}", "expected a string", section="C.3, Table 63")
     try:
+        for name in DEVICE_KEYS:
+            device_text(name, facts[name])
         return DeviceId(**facts)
     except ValueError as exc:
         raise unprocessable("device", str(exc), section="C.3, Table 63") from exc

@@ -110,6 +110,16 @@ def test_clients_have_keys_of_their_own(service: Service) -> None:
             "device",
             "OUI: expected six upper-case hexadecimal digits, got 'zz'",
         ),
+        (
+            BODY | {"device": DEVICE | {"serial_number": "1\u200b"}},
+            "device",
+            "serial_number: must not have the invisible character U+200B",
+        ),
+        (
+            BODY | {"device": DEVICE | {"product_class": " G"}},
+            "device",
+            "product_class: must not begin or end with white space",
+        ),
         ({"device": DEVICE, "options": {}}, "options", "expected an array of objects"),
         ({"device": DEVICE, "options": [1]}, "options", "expected an array of objects"),
         ({"device": DEVICE, "options": []}, "options", "expected 1 to 64 [[option]] tables, got 0"),
