@@ -18,6 +18,7 @@ from spkg.download.url import Location
 __all__ = ["AcsLogin"]
 
 NO_PLAIN_PASSWORD: Final = "use an https URL, or have the server ask for digest"
+WRONG_LOGIN: Final = "check username and password-file, and which ones the server has for this device"
 OTHER_SERVER: Final = "use this server's URL: after a redirect to another server, no credentials are sent"
 
 
@@ -67,7 +68,7 @@ class AcsLogin:
             raise _failed(where, "the server requires a login", "set username and password-file")
         proof = self._chosen(where, lines, self._username)
         if again and not (isinstance(proof, DigestProof) and proof.stale):
-            raise _failed(where, "login failed")
+            raise _failed(where, "login failed", WRONG_LOGIN)
         self._proof = proof
 
     def take_next_nonce(self, line: str) -> None:

@@ -40,7 +40,7 @@ class RequestAddress:
 
     def url(self) -> str:
         """Return it; empty where no requests are taken, or there is no address yet (P34)."""
-        if self.port is None or self._settings.address is None:
+        if not self.port or self._settings.address is None:  # 0 becomes one when somebody listens
             return ""
         host = self._settings.host
         if host == AUTO_ADDRESS:

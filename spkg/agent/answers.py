@@ -85,6 +85,8 @@ class AgentAnswers:
     def parameters(self, arguments: Mapping[str, Any]) -> Document:
         """``agent parameters``."""
         path = _text(arguments, "path")
+        if path and not path.startswith(self._tree.root):
+            path = f"{self._tree.root}{path}"  # as for 'set'
         values = self._tree.get_values((path,))
         names = {one.name: one.writable for one in self._tree.get_names(path, next_level=False)}
         attributes = {one.name: one for one in self._tree.get_attributes((path,))}

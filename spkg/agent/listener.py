@@ -6,6 +6,7 @@ connection.  It answers before the session begins, since an ACS may wait for the
 
 import asyncio
 import contextlib
+import errno
 import math
 import socket
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ MOST_FAILURES: Final = 10
 """How many logins of a source may fail in a minute."""
 MOST_NOTES: Final = 20
 """How many refusals are noted in a minute."""
+PORT_IN_USE: Final = "set listen in [connection-requests] to a port that nobody else listens on"
 ALL_ADDRESSES: Final = "::"
 
 ListenerNote = Callable[[str], None]
@@ -103,7 +105,9 @@ class Listener:
         except OSError as exc:
             await self.close()
             shown = f"[{address}]" if address and ":" in address else address
-            raise HostError(f"connection requests on {shown}:{port}: {os_problem(exc)}") from exc
+            problem = os_problem(exc).partition(" (while ")[0]
+            hint = PORT_IN_USE if exc.errno == errno.EADDRINUSE else None
+            raise HostError(f"connection requests on {shown}:{port}: {problem}", hint=hint) from exc
 
     async def close(self) -> None:
         """Listen no more, and close all connections."""

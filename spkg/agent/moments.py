@@ -18,6 +18,8 @@ class LastSession:
     events: tuple[str, ...]
     reason: str | None
     """Why it failed; None if it ended cleanly."""
+    hint: str | None = None
+    """What to do about that."""
 
 
 @dataclass

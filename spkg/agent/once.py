@@ -78,4 +78,4 @@ def run_once(
             sleep(TICK_OF_ONCE)
     handed.do()  # an event that came last is kept for the next session
     if engine.last is not None and engine.last.reason is not None:
-        raise TransferError(engine.last.reason)
+        raise TransferError(engine.last.reason, hint=engine.last.hint)

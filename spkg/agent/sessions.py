@@ -129,7 +129,7 @@ class Sessions:
             events.append(Event(EventCode.KICKED))
         causes = merged(events)
         talk = _Talk(causes=causes, asks=asks, begun=begun, periodic=found.periodic)
-        reason: str | None = None
+        reason = hint = None
         self._moments.forced = False
         self._journal.note("session", f"begins: {', '.join(event.code for event in causes) or 'no event'}")
         try:
@@ -141,13 +141,14 @@ class Sessions:
                 self._tree.unlock()
             self._journal.note("session", f"over after {posts} posts")
         except SpkgError as exc:  # whatever it was, the next session may go better
-            reason = str(exc)
+            reason, hint = str(exc), exc.hint
             self._fail(talk, exc)
         self._moments.last_session = self._outside.boot().seconds
         self._moments.last = LastSession(
             when=None if when is None else write_time(when),
             events=tuple(event.code for event in causes),
             reason=reason,
+            hint=hint,
         )
         return reason is None
 

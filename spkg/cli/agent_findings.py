@@ -1,6 +1,7 @@
 """What ``spkg agent check`` finds: what the configuration names, and how far the ACS can be reached."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -9,34 +10,38 @@ from spkg.common.printable import amount
 from spkg.errors import HostError, SpkgError, UsageError, os_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from spkg.agent.settings import AgentConfig
+    from spkg.device import Device
 
 __all__ = ["contact_of", "findings_of"]
 
 
-def findings_of(config: "AgentConfig", *, clock_set: bool) -> Iterator[tuple[str, str]]:
+def findings_of(
+    config: "AgentConfig", *, clock_set: bool, environment: "Mapping[str, str]"
+) -> Iterator[tuple[str, str]]:
     """Yield what is right and wrong with a configuration.
 
     Args:
         config: The configuration.
         clock_set: Whether the clock of this device has been set.
+        environment: What the programs of the device find in their environment.
     """
     from shutil import which
 
     from spkg.agent.assembly import agent_identity
     from spkg.agent.service import passwords_of
-    from spkg.agent.settings import ProviderKind
     from spkg.agent.status import unsafe_settings
     from spkg.device import load_device
 
-    identity = agent_identity(load_device(config.device.file))
+    device = load_device(config.device.file)
+    identity = agent_identity(device)
     yield "ok", f"device {identity.oui}-{identity.product_class}-{identity.serial_number}"
     try:
         names = passwords_of(config)
-        yield "ok", f"{len(names)} password files can be read by their owner alone"
+        yield "ok", f"{amount(len(names), 'password file')} can be read by the owner alone"
     except HostError as exc:
         yield "error", str(exc)
     yield from _acs_files(config)
@@ -47,14 +52,7 @@ def findings_of(config: "AgentConfig", *, clock_set: bool) -> Iterator[tuple[str
             yield kind, f"commands.{name} is not set: the device will not do it"
         elif which(program[0]) is None:
             yield "error", f"commands.{name}: {program[0]} does not exist or is not executable"
-    for provider in config.providers:
-        if provider.path is not None and not provider.path.exists():
-            yield "warning", f"provider {provider.name}: {provider.path} does not exist"
-        if (
-            provider.kind in {ProviderKind.COMMAND, ProviderKind.SCRIPT}
-            and which(provider.command[0]) is None
-        ):
-            yield "error", f"provider {provider.name}: {provider.command[0]} is not executable"
+    yield from _providers(config, device, environment)
     if config.acs.url is None and not config.acs.dhcp:
         yield "warning", "no ACS is known: set url in [acs], or dhcp = true"
     if config.listener.address is not None and config.listener.password_file is None:
@@ -63,6 +61,34 @@ def findings_of(config: "AgentConfig", *, clock_set: bool) -> Iterator[tuple[str
         yield "warning", "the clock of this device has not been set"
     for problem in unsafe_settings(config, config.acs.url or ""):
         yield "warning", problem
+
+
+def _providers(
+    config: "AgentConfig", device: "Device", environment: "Mapping[str, str]"
+) -> Iterator[tuple[str, str]]:
+    """Yield whether providers can be reached, and what is wrong with their answers."""
+    from shutil import which
+    from time import monotonic, sleep
+
+    from spkg.agent.provider_check import provider_problems
+    from spkg.agent.settings import ProviderKind
+
+    programs = {ProviderKind.COMMAND, ProviderKind.SCRIPT}
+    missing = {
+        one.name: one.command[0]
+        for one in config.providers
+        if one.kind in programs and which(one.command[0]) is None
+    }
+    for name, program in missing.items():
+        yield "error", f"provider {name}: {program} is not executable"
+    others = tuple(one for one in config.providers if one.name not in missing)
+    problems = provider_problems(
+        replace(config, providers=others), device, environment=environment, clock=monotonic, sleep=sleep
+    )
+    for problem in problems:
+        yield "warning", problem
+    if len(others) > len(problems):
+        yield "ok", f"{amount(len(others) - len(problems), 'provider')} can be asked"
 
 
 def _acs_files(config: "AgentConfig") -> Iterator[tuple[str, str]]:
@@ -106,7 +132,7 @@ def _anchors(paths: "Sequence[Path]") -> Iterator[tuple[str, str]]:
     from spkg.trust.trust_files import load_trust
 
     found = load_trust(paths)
-    yield "ok", f"{len(found.certificates)} trusted certificates"
+    yield "ok", amount(len(found.certificates), "trusted certificate")
     for finding in found.findings:
         yield "warning", finding.message
 

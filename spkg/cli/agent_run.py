@@ -167,7 +167,8 @@ def check(config: Path, connect: bool, as_json: bool) -> None:
     See: docs/agent.md
     """
     settings = load_config(config)
-    findings = [*findings_of(settings, clock_set=_outside().wall() is not None)]
+    clock_set = _outside().wall() is not None
+    findings = [*findings_of(settings, clock_set=clock_set, environment=_environment())]
     if connect:
         findings += contact_of(settings)
     problems = [text for kind, text in findings if kind == "error"]
@@ -247,18 +248,22 @@ def _serve(
             say(f"spkg: hint: {error.hint}")
         return exit_status(error)
 
-    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return service.serve(
         config,
         prepared,
         program=(sys.executable, "-m", "spkg"),
-        environment=environment,
+        environment=_environment(),
         clock=monotonic,
         timestamp=lambda: timestamp(no_clock=False),
         sleep=sleep,
         died=died,
         may_reload=may_reload,
     )
+
+
+def _environment() -> dict[str, str]:
+    """Return what the programs of the device find in their environment."""
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
 
 
 def _assembled(

@@ -1,7 +1,8 @@
 """``spkg agent`` commands that show: status, config, parameters, transfers, log, support."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -10,13 +11,19 @@ from spkg.cli.app import command
 from spkg.cli.console import print_document, print_line, print_lines
 from spkg.cli.options import FILE, FORCE, JSON
 from spkg.common.documents import Document
-from spkg.errors import HostError
+from spkg.errors import SpkgError
 
 if TYPE_CHECKING:
     from spkg.agent.settings import AgentConfig
 
 __all__ = ["config_in_force", "log_of_agent", "parameters", "status_of_agent", "support", "transfers"]
 
+SUPPORT_QUESTIONS: Final[Mapping[str, dict[str, Any]]] = {
+    "config": {},
+    "parameters": {"path": ""},
+    "transfers": {},
+}
+"""What else the running agent is asked for the archive, with its arguments."""
 PAGE_ENTRIES: Final = 50
 """How many entries of the log are on the page."""
 
@@ -204,14 +211,13 @@ def support(config: Path, output: Path, force: bool) -> None:
         "status.json": [current_status(settings)],
         "log.ndjson": current_log(settings, 10_000),
     }
-    try:
-        parts["config.json"] = [ask_agent(directory, "config")]
-        parts["parameters.json"] = [ask_agent(directory, "parameters", path="")]
-        parts["transfers.json"] = [ask_agent(directory, "transfers")]
-    except NotRunningError as exc:
-        parts["not-running.json"] = [{"message": str(exc)}]
-    except HostError as exc:
-        parts["problem.json"] = [{"message": str(exc)}]
+    for question, given in SUPPORT_QUESTIONS.items():
+        try:
+            parts[f"{question}.json"] = [ask_agent(directory, question, **given)]
+        except NotRunningError as exc:
+            parts["not-running.json"] = [{"message": str(exc)}]
+        except SpkgError as exc:  # such as a provider that can't be reached: the rest is wanted all the more
+            parts[f"{question}-problem.json"] = [{"message": str(exc)}]
     try:
         parts["root.json"] = [status_document(root_status(settings.install.root), None)]
     except Exception as exc:  # noqa: BLE001 - whatever is wrong with the root, the rest is worth having

@@ -145,6 +145,7 @@ def test_a_wrong_password_is_tried_once() -> None:
         problem = refused(acs)
 
     assert str(problem) == f"{acs.url}: login failed"
+    assert problem.hint == "check username and password-file, and which ones the server has for this device"
     assert (problem.kind, problem.reason, problem.status) == (ContactKind.LOGIN, LOGIN, 401)
     assert len(acs.refused) == 2
 

@@ -339,8 +339,8 @@ def test_a_port_that_is_taken_is_named() -> None:
         with pytest.raises(HostError) as caught, Listening(port=port):
             pass
 
-    assert caught.value.problem.startswith(f"connection requests on 127.0.0.1:{port}: ")
-    assert "address already in use" in caught.value.problem
+    assert caught.value.problem == f"connection requests on 127.0.0.1:{port}: address already in use"
+    assert caught.value.hint == "set listen in [connection-requests] to a port that nobody else listens on"
 
 
 def test_a_listener_that_is_closed_lets_go_of_its_connections() -> None:

@@ -75,6 +75,18 @@ def test_a_session_that_breaks_is_said(tmp_path: Path, plan: Plan) -> None:
         device.agent.close()
 
 
+def test_what_can_be_done_about_it_is_said_too(tmp_path: Path) -> None:
+    challenge = (("WWW-Authenticate", 'Basic realm="acs"'),)
+    with ScriptedAcs(lambda _post: Answer(status=401, headers=challenge)) as acs:
+        device = device_of(tmp_path, acs)
+
+        with pytest.raises(TransferError) as caught:
+            once(device)
+
+        assert caught.value.hint == "use an https URL, or have the server ask for digest"
+        device.agent.close()
+
+
 def test_a_transfer_is_awaited_and_its_reboot_asked_for(tmp_path: Path) -> None:
     with ScriptedAcs(session(download())) as acs:
         device = device_of(tmp_path, acs)

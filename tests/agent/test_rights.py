@@ -129,6 +129,8 @@ def test_where_nothing_listens_there_is_no_url(config: AgentConfig) -> None:
     found.port = None
     assert found.url() == ""
     closed = RequestAddress(replace(config.listener, address=None), "/secret", lambda: "192.0.2.7")
+    any_port = RequestAddress(replace(config.listener, port=0), "/secret", lambda: "192.0.2.7")
+    assert any_port.url() == ""  # nobody listens yet
     assert closed.url() == ""
 
 

@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
+from spkg.errors import FormatError
 from tests.agent.tree_kit import Scripted
 from tests.support.acs import Answer, ScriptedAcs, session
 from tests.support.acs_calls import ROOT, download, set_values
@@ -69,10 +72,19 @@ def test_who_has_set_a_value_last_is_told(tmp_path: Path) -> None:
         assert (before, origin()) == ("subscriber", "ACS")
 
 
+def test_a_value_that_does_not_fit_is_refused_with_the_name_of_its_parameter(tmp_path: Path) -> None:
+    with ScriptedAcs(session()) as acs, life(tmp_path, acs) as device:
+        with pytest.raises(FormatError) as caught:
+            ask(device, "set", values={INTERVAL: "soon"})
+
+        assert str(caught.value) == f"{ROOT}{INTERVAL}: expected an integer, got 'soon'"
+
+
 def test_parameters_are_shown_as_the_acs_has_them_v3(tmp_path: Path) -> None:
     with ScriptedAcs(session()) as acs, life(tmp_path, acs) as device:
         shown = ask(device, "parameters", path=f"{ROOT}DeviceInfo.ProvisioningCode")["parameters"]
 
+        assert ask(device, "parameters", path="DeviceInfo.ProvisioningCode")["parameters"] == shown
         assert shown == [
             {
                 "name": f"{ROOT}DeviceInfo.ProvisioningCode",

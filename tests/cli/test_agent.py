@@ -96,7 +96,8 @@ def status() -> dict[str, object]:
 
 
 def test_the_service_answers_its_commands_and_ends_cleanly() -> None:
-    with ScriptedAcs(session()) as acs, running(acs) as service:
+    gone = '[[provider]]\nname = "gone"\nsocket = "nowhere"\npaths = ["LANDevice."]\n'
+    with ScriptedAcs(session()) as acs, running(acs, gone) as service:
         until(lambda: status()["in_touch"], "touch")
         lines = agent("status")[1].splitlines()
         assert lines[0] == f"in touch with {acs.url}"
@@ -119,7 +120,11 @@ def test_the_service_answers_its_commands_and_ends_cleanly() -> None:
         assert agent("set", "nothing")[0] == 2
         assert agent("forget")[0] == 5
         assert agent("request-download", "2 Web Content", "--arg", "Version=1")[0] == 5
-        assert agent("support", "-o", "support.tar.gz")[0] == 0
+        assert agent("support", "-o", "support.tar.gz")[0] == 0  # whatever can't be asked
+        with tarfile.open("support.tar.gz") as archive:
+            assert {"parameters-problem", "config", "transfers"} <= {
+                Path(name).stem for name in archive.getnames()
+            }
         assert agent("status", "--html", "page.html")[0] == 0
         assert agent("status", "--html", "page.html")[0] == 2
 

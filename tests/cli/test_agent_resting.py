@@ -66,8 +66,24 @@ def test_a_check_names_each_thing_that_is_odd() -> None:
     ):
         assert any(one in line for line in found), (one, found)
     assert any("before-boot-clock" in line for line in found)
-    assert any("provider a" in line for line in found)
+    assert any("provider 'a'" in line for line in found)
     assert "secret=1" not in "".join(found)
+
+
+def test_a_check_asks_the_providers_and_says_what_is_wrong_with_their_answers() -> None:
+    Path("parameters.json").write_text('{"InternetGatewayDevice.UserInterface.X": {"type": "string"}}')
+    configure(
+        more='[[provider]]\nname = "file"\nfile = "parameters.json"\npaths = ["UserInterface."]\n'
+        '[[provider]]\nname = "gone"\nsocket = "nowhere"\npaths = ["LANDevice."]\n'
+        '[[provider]]\nname = "odd"\ncommand = ["sh", "-c", "read x; echo $x > asked; echo no"]\npaths = ["Time."]\n'
+    )
+
+    found = findings()
+
+    assert "warning: provider 'gone': can't be reached: no such file or directory" in found
+    assert "warning: provider 'odd': line 1: expected JSON: expecting value" in found
+    assert "ok: 1 provider can be asked" in found
+    assert "describe" in Path("asked").read_text()
 
 
 def test_a_check_of_what_cannot_be_trusted_is_an_error() -> None:

@@ -117,7 +117,10 @@ class ParameterSetting:
         plain = name.removeprefix(self._holdings.root)
         if plain == ACS_URL and self._config.acs.lock_url and self._state.fact(FACT_URL_TOLD):
             raise RefusedError(f"{name} can only be changed by the ACS (lock-url)")
-        text = found.type.read(value)
+        try:
+            text = found.type.read(value)
+        except FormatError as exc:
+            raise FormatError(exc.problem, field=name, section=exc.section) from exc
         problem = self._requests.problem(name, text)
         if problem is not None:
             raise FormatError(problem, field=name)
