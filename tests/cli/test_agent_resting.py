@@ -75,7 +75,8 @@ def test_a_check_asks_the_providers_and_says_what_is_wrong_with_their_answers() 
     configure(
         more='[[provider]]\nname = "file"\nfile = "parameters.json"\npaths = ["UserInterface."]\n'
         '[[provider]]\nname = "gone"\nsocket = "nowhere"\npaths = ["LANDevice."]\n'
-        '[[provider]]\nname = "odd"\ncommand = ["sh", "-c", "read x; echo $x > asked; echo no"]\npaths = ["Time."]\n'
+        '[[provider]]\nname = "odd"\npaths = ["Time."]\n'
+        'command = ["sh", "-c", "read x; echo $x > asked; echo no"]\n'
     )
 
     found = findings()
