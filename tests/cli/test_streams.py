@@ -54,7 +54,15 @@ def test_a_standard_stream_that_is_closed_is_no_defect(args: str, descriptor: in
 
 
 @pytest.mark.parametrize(
-    "args", ["inspect p.spkg", "inspect nothing --json", "--help", "sign --help", "--version"]
+    "args",
+    [
+        "inspect p.spkg",
+        "inspect nothing --json",
+        "--help",
+        "sign --help",
+        "--version",
+        "build m.toml -o - --unsigned",
+    ],
 )
 def test_an_output_that_cannot_be_written_is_9(args: str) -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
