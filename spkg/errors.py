@@ -5,6 +5,7 @@ Every class is one exit status of the command line (docs/json-and-exit-statuses.
 """
 
 import os
+import re
 from typing import ClassVar, Final, Literal
 
 __all__ = [
@@ -83,6 +84,10 @@ ROLLED_BACK: Final = "rolled-back"
 """The package was rolled back, and no other one has been installed since."""
 
 
+OCTET_IN_REPR: Final = re.compile(r"\\udc([89a-f][0-9a-f])")
+"""How ``repr`` writes a byte that could not be decoded: everywhere else it is shown as ``\\xe4``."""
+
+
 class SpkgError(Exception):
     """The base of every error this library raises on purpose.
 
@@ -118,6 +123,7 @@ class SpkgError(Exception):
         others: "tuple[SpkgError, ...]" = (),
         unlisted: int = 0,
     ) -> None:
+        problem = OCTET_IN_REPR.sub(r"\\x\1", problem)
         super().__init__(problem)
         self.problem = problem
         self.source = source

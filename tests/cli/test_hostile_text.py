@@ -138,3 +138,21 @@ def test_names_in_a_document_are_told_escaped() -> None:
 
     assert is_harmless(result.stdout)
     assert json.loads(result.stdout)["message"] == "p\\xff.spkg: no such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (
+            ("timeline", "p.spkg", "--rate", "\udce4"),
+            "invalid value for '--rate': '\\xe4' is not a rate such as",
+        ),
+        (("l\udce4",), "no such command 'l\\xe4'"),
+        (("fetch", "\udce4", "-o", "out", *TRUST), "'\\xe4' is not a URL"),
+    ],
+)
+def test_a_byte_that_is_no_text_is_told_as_one(args: tuple[str, ...], told: str) -> None:
+    result = run(*args)
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"spkg: error: {told}")
