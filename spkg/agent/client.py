@@ -4,14 +4,12 @@ A :class:`Connection` is one session's: one TCP connection, its cookies, its dig
 redirect led to.  All of it ends with the ``with``.
 """
 
-import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPResponse
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 from urllib.request import Request
 
 from spkg.agent.acs_http import AcsHttp, stated_by
@@ -19,6 +17,7 @@ from spkg.agent.acs_login import AcsLogin
 from spkg.agent.acs_response import acs_location, drain, proxy_location, read_body, redirected
 from spkg.agent.contact import ContactError, ContactKind
 from spkg.agent.contact_words import in_words
+from spkg.agent.own_address import OwnAddress
 from spkg.agent.settings import AcsSettings
 from spkg.agent.transport import AcsLine, Allowance
 from spkg.download.tls import TlsContexts
@@ -41,12 +40,6 @@ POST_HEADERS: Final = {
     "Accept": "text/xml, application/xml",
     "Accept-Encoding": "identity",
 }
-NAME_LASTS: Final = 60.0
-"""For how long the address of an ACS is not looked up again to know our own, in seconds."""
-NO_NAME_LASTS: Final = 5.0
-"""The same where the name could not be looked up."""
-OWN_LASTS: Final = 0.5
-"""For how long our own address holds: less than the agent waits when it hears of another one."""
 SOAP_TYPE: Final = 'text/xml; charset="utf-8"'
 
 
@@ -65,10 +58,7 @@ class AcsClient:
         self._timeout = settings.timeout
         self._proxy = settings.proxy
         self._clock = clock
-        self._known: tuple[Any, float, list[Any]] = (None, 0.0, [])
-        """The last name that was looked up, until when that holds, and what was found."""
-        self._own: tuple[str, float, str | None] = ("", 0.0, None)
-        """The last URL for which our own address was wanted, until when that holds, and the address."""
+        self._own_address = OwnAddress(clock)
         self._contexts = TlsContexts(
             Login(
                 ca_bundle=settings.ca_bundle,
@@ -132,30 +122,7 @@ class AcsClient:
         Raises:
             ContactError: The URL is not one of an ACS.
         """
-        known, until, found = self._own
-        if known != url or self._clock() >= until:
-            found = self._seen_address(url)
-            self._own = (url, self._clock() + OWN_LASTS, found)
-        return found
-
-    def _seen_address(self, url: str) -> str | None:
-        for family, kind, protocol, _, address in self._addresses(acs_location(url)):
-            with suppress(OSError), socket.socket(family, kind, protocol) as probe:
-                probe.connect(address)  # of UDP: nothing is sent
-                own: str = probe.getsockname()[0]
-                return own.partition("%")[0]
-        return None
-
-    def _addresses(self, location: Location) -> list[Any]:
-        """Return where packets to an ACS go; its name is not looked up each time, which may take long."""
-        place = (location.host, location.port)
-        known, until, found = self._known
-        if known != place or self._clock() >= until:
-            found = []
-            with suppress(OSError, UnicodeError):
-                found = socket.getaddrinfo(*place, type=socket.SOCK_DGRAM)
-            self._known = (place, self._clock() + (NAME_LASTS if found else NO_NAME_LASTS), found)
-        return found
+        return self._own_address.towards(acs_location(url))
 
 
 class AcsConnection:

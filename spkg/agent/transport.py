@@ -10,12 +10,11 @@ import os
 import select
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from spkg.agent.contact import ContactKind
+from spkg.agent.look_up import LookUp, numeric_addresses
 from spkg.download.url import Location
 
 __all__ = [
@@ -248,30 +247,17 @@ class AcsLine:
 
     def _addresses(self, location: Location) -> Sequence[Any]:
         """Return where a server is; a resolver that does not answer is not waited for beyond the post."""
-        with suppress(OSError, UnicodeError):  # an address needs no resolver
-            flags = socket.AI_NUMERICHOST
-            return socket.getaddrinfo(location.host, location.port, type=socket.SOCK_STREAM, flags=flags)
-        found: list[Any] = []
-        problems: list[OSError | UnicodeError] = []
-
-        def look_up() -> None:
-            try:
-                found.extend(socket.getaddrinfo(location.host, location.port, type=socket.SOCK_STREAM))
-            except (OSError, UnicodeError) as exc:
-                problems.append(exc)
-
-        looking = threading.Thread(target=look_up, daemon=True)
-        looking.start()
+        known = numeric_addresses(location.host, location.port, socket.SOCK_STREAM)
+        if known is not None:
+            return known
+        looking = LookUp(location.host, location.port, socket.SOCK_STREAM)
 
         def attempt(seconds: float) -> None:
-            looking.join(seconds)
-            if looking.is_alive():
+            if not looking.is_over(seconds):
                 raise TimeoutError
 
         self.allowance.wait(attempt)
-        if problems:
-            raise problems[0]
-        return found[:MOST_ADDRESSES]
+        return looking.addresses()[:MOST_ADDRESSES]
 
     def _connect_to(self, plain: socket.socket, address: Any) -> None:
         """Make a connection of TCP.

@@ -2,6 +2,7 @@
 
 import gzip
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -628,6 +629,58 @@ def test_our_own_address_is_looked_at_once_for_a_session(monkeypatch: pytest.Mon
     assert some.local_address("http://127.0.0.1/") is None
 
 
+def test_a_resolver_that_does_not_answer_is_not_waited_for_to_know_our_own_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual, answers, asked = socket.getaddrinfo, threading.Event(), list[str]()
+    now = [1000.0]
+
+    def look_up(host: str, *more: Any, **how: Any) -> Any:
+        if "flags" in how:  # it is no address
+            return usual(host, *more, **how)
+        asked.append(host)
+        answers.wait(20)
+        return usual("127.0.0.1", *more, **how)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr("spkg.agent.own_address.RESOLVER_PATIENCE", 0.01)
+    some = AcsClient(acs_settings(), lambda: now[0])
+
+    assert some.local_address("http://acs.example/") is None
+    now[0] += 5
+    assert some.local_address("http://acs.example/") is None
+    assert asked == ["acs.example"]  # and no thread more for each time that it is asked
+    answers.set()
+    monkeypatch.setattr("spkg.agent.own_address.RESOLVER_PATIENCE", 20)
+    now[0] += 5
+    assert some.local_address("http://acs.example/") == "127.0.0.1"
+    assert asked == ["acs.example"]
+
+
+def test_our_own_address_is_known_also_while_names_can_not_be_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual, problems = socket.getaddrinfo, list[OSError]()
+    now = [1000.0]
+
+    def look_up(host: str, *more: Any, **how: Any) -> Any:
+        if "flags" in how:
+            return usual(host, *more, **how)
+        for problem in problems:
+            raise problem
+        return usual("127.0.0.1", *more, **how)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    some = AcsClient(acs_settings(), lambda: now[0])
+    assert some.local_address("http://acs.example/") == "127.0.0.1"
+
+    problems.append(socket.gaierror(socket.EAI_AGAIN, "nobody answers"))
+    now[0] += 61
+
+    assert some.local_address("http://acs.example/") == "127.0.0.1"
+    assert some.local_address("http://other.example/") is None
+
+
 @pytest.mark.parametrize(("found", "lasts"), [(True, 60), (False, 5)])
 def test_a_name_is_looked_up_once_in_a_while(
     monkeypatch: pytest.MonkeyPatch, lasts: int, *, found: bool
@@ -637,6 +690,8 @@ def test_a_name_is_looked_up_once_in_a_while(
     usual = socket.getaddrinfo
 
     def look_up(host: str, *more: Any, **how: Any) -> Any:
+        if "flags" in how:  # it is no address
+            return usual(host, *more, **how)
         asked.append(host)
         if not found:
             raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
