@@ -293,8 +293,9 @@ async def renewals(call: ServiceCall) -> Response:
     if within is None:
         raise unprocessable("within", "expected a number of seconds, or a time such as 30d")
     now = call.parts.clock()
-    found = await call.parts.read(lambda ledger: _due(ledger, span_of(within), now, limit))
-    return _json({"entries": [entry_document(one) for one in found]})
+    found = await call.parts.read(lambda ledger: _due(ledger, span_of(within), now, limit + 1))
+    entries = [entry_document(one) for one in found[:limit]]
+    return _json({"entries": entries, "more": len(found) > limit})
 
 
 async def offers(call: ServiceCall) -> Response:

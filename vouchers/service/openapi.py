@@ -197,7 +197,7 @@ def _paths(offers: list[str]) -> Schema:
                 "listRenewals",
                 "List Options that end soon, by the ledger.",
                 "200",
-                _of(_list("entries", "Entry")),
+                _of(_list("entries", "Entry", more={"type": "boolean"})),
                 [
                     _query(
                         "within",
@@ -326,10 +326,10 @@ def _object(**properties: Schema) -> Schema:
     return {"type": "object", "required": [*properties], "properties": properties}
 
 
-def _list(name: str, schema: str, after: Schema | None = None) -> Schema:
+def _list(name: str, schema: str, after: Schema | None = None, **others: Schema) -> Schema:
     items: Schema = {"type": "array", "items": {"$ref": f"#/components/schemas/{schema}"}}
-    more = {} if after is None else {"after": {"anyOf": [after, {"type": "null"}]}}
-    return _object(**{name: items}, **more)
+    following = {} if after is None else {"after": {"anyOf": [after, {"type": "null"}]}}
+    return _object(**{name: items}, **following, **others)
 
 
 def _of(schema: Schema) -> Schema:

@@ -137,7 +137,9 @@
   const renewals = async () => {
     const found = await get("/v1/renewals", { within: byId("within").value, limit: 1000 });
     if (!found.entries.length) return [make("p", "None.", "quiet")];
-    return [table([["Device", nameOf], ...ENTRY.slice(0, 1), ...ENTRY.slice(4, 7)], found.entries, "Due renewals")];
+    const shown = [table([["Device", nameOf], ...ENTRY.slice(0, 1), ...ENTRY.slice(4, 7)], found.entries, "Due renewals")];
+    if (found.more) shown.push(make("p", "There are more; 'spkg voucher renew' lists all.", "quiet"));
+    return shown;
   };
 
   const batches = async (after) => {

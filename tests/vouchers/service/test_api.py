@@ -306,11 +306,15 @@ def test_due_renewals_are_listed(service: Service) -> None:
         "duration-units": "Days",
         "start-date": "2026-05-01T00:00:00Z",
     }
-    service.ask("POST", "/v1/vouchers", {"device": DEVICE, "options": [option]})
+    service.ask("POST", "/v1/vouchers", {"device": DEVICE, "options": [option, option | {"ident": "TV"}]})
 
     found = service.ask("GET", "/v1/renewals?within=30d").json["entries"]
 
-    assert [(entry["serial"], entry["end"]) for entry in found] == [(1, "2026-06-10T00:00:00Z")]
+    end = "2026-06-10T00:00:00Z"
+    assert [(entry["serial"], entry["end"]) for entry in found] == [(1, end), (2, end)]
+    for limit, more in ((1, True), (2, False)):
+        answer = service.ask("GET", f"/v1/renewals?within=30d&limit={limit}").json
+        assert answer == {"entries": found[:limit], "more": more}
     assert service.ask("GET", "/v1/renewals?within=1d").json["entries"] == []
     assert service.ask("GET", "/v1/renewals?within=9999999999d").json["entries"] == found
     assert service.ask("GET", "/v1/renewals?within=soon").problem[2] == "within"
