@@ -453,6 +453,18 @@ def test_what_a_provider_calls_secret_is_known_and_before_that_all_of_it_may_be(
         assert [secret(name) for name in names] == [False, True, True, False, True]
 
 
+def test_what_is_wrong_with_a_provider_is_noted_once_until_it_answers(tmp_path: Path) -> None:
+    good = Good()
+    with bench(tmp_path, CONFIG, good.provider) as found:
+        for is_right in (False, False, True, False):
+            good.wrong = {} if is_right else dict.fromkeys(("lock", "unlock"), b"rubbish\n")
+            found.tree.lock()
+            found.tree.unlock()
+
+        problem = "provider 'good': line 1: expected JSON: expecting value"
+        assert found.notes == [f"lock: {problem}", f"unlock: {problem}"] * 2
+
+
 # What providers say unasked.
 
 

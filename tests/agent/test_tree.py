@@ -834,7 +834,12 @@ def test_what_the_subscriber_cannot_change(gateway: Bench) -> None:
     for name, new, kind, problem in (
         ("Nothing", "1", UsageError, f"there is no parameter {IGD}Nothing"),
         ("DeviceInfo.UpTime", "1", RefusedError, f"{IGD}DeviceInfo.UpTime can't be changed"),
-        ("ManagementServer.PeriodicInformInterval", "x", FormatError, "expected an integer, got 'x'"),
+        (
+            "ManagementServer.PeriodicInformInterval",
+            "x",
+            FormatError,
+            f"{MANAGEMENT}PeriodicInformInterval: expected an integer, got 'x'",
+        ),
         (
             "ManagementServer.URL",
             "http://acs.example.net/",

@@ -22,6 +22,8 @@ from spkg.errors import FormatError
 
 __all__ = ["PROVIDER_PATIENCE", "Holdings"]
 
+MAX_TROUBLES: Final = 8
+"""How many different problems of a provider are noted in a row."""
 PROVIDER_PATIENCE: Final = 5.0
 """How long all providers together may take for a request, in seconds."""
 
@@ -61,6 +63,8 @@ class Holdings:
         self._cached: dict[str, _Cached] = {}
         self._described: dict[str, ParameterDescription] = {}
         """What each provider described last."""
+        self._troubles: dict[str, set[str]] = {}
+        """What was noted of each provider since it has answered last."""
         self._fresh: dict[str, Inventory] = {}
         """What was seen of each provider since the present request began."""
         self.deadline = ProviderPatience(clock, PROVIDER_PATIENCE)
@@ -250,6 +254,17 @@ class Holdings:
         self._fresh[source.name] = cached.inventory
         return cached.inventory
 
+    def note_trouble(self, provider: str, text: str) -> None:
+        """Note what is wrong with a provider, once until it has answered: it is asked all the time."""
+        noted = self._troubles.setdefault(provider, set())
+        if text not in noted and len(noted) < MAX_TROUBLES:
+            noted.add(text)
+            self._note(text)
+
+    def forget_troubles(self, provider: str) -> None:
+        """Let what is wrong with a provider be noted anew: it has answered."""
+        self._troubles.pop(provider, None)
+
     def readable(self, names: Iterable[str]) -> tuple[dict[str, DescribedParameter], dict[str, str]]:
         """Return those of these parameters that can be read now, and their values.
 
@@ -261,11 +276,12 @@ class Holdings:
             groups.setdefault("" if source is None else source.name, []).append(name)
         found: dict[str, DescribedParameter] = {}
         values: dict[str, str] = {}
-        for group in groups.values():
+        for provider, group in groups.items():
             try:
                 parameters = {name: one for name in group if (one := self.parameter(name)) is not None}
                 values |= self.read(parameters).values
                 found |= parameters
+                self.forget_troubles(provider)
             except ProviderError as exc:
-                self._note(str(exc))
+                self.note_trouble(provider, str(exc))
         return found, values

@@ -286,8 +286,9 @@ class Tree:
         for source in self._holdings.sources:
             try:
                 work(source, self._holdings.begin())
+                self._holdings.forget_troubles(source.name)
             except ProviderError as exc:
-                self._around.note(f"{what}: {exc}")
+                self._holdings.note_trouble(source.name, f"{what}: {exc}")
 
 
 def _is_name(path: str) -> bool:
