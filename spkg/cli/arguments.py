@@ -1,5 +1,6 @@
 """What the options of a command are turned into: policies, keys, files, times."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -154,6 +155,8 @@ def check_output(output: Path, *, force: bool) -> None:
     if str(output) == "-":
         raise UsageError("-o takes a file, not standard output")
     refuse_existing(output, force=force)
+    if not output.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(output))
 
 
 def spare_inputs(output: Path, inputs: "Iterable[tuple[str, Any]]", *, what: str = "output") -> None:

@@ -1,5 +1,6 @@
 """``spkg build``."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -149,6 +150,8 @@ def build(
         if place is not None:
             _spare(plan, place, [("the manifest", manifest), ("--sbom", sbom), *key_files(key)])
             check_output(place, force=force)
+            if check and not os.access(place.parent, os.W_OK | os.X_OK):
+                raise HostError(f"{place}: nothing can be written in that directory")
     identity = None if key["key"] is None else read_identity(**key)
     policy = device_policy(trust)
     if policy is not None and (streaming or unsigned or check):

@@ -12,6 +12,7 @@ from spkg.common.times import write_time
 from tests.support.commands import files, process, run
 from tests.support.kit import AT, certify, read, root, second_signer
 from tests.support.package_files import KEY, MANIFEST, complete, furnish, genuine
+from tests.support.restrictions import fixed
 
 
 @pytest.fixture(autouse=True)
@@ -229,6 +230,16 @@ def test_a_check_says_what_would_be_built_and_writes_nothing(here: Path) -> None
     assert document["size"] == len(complete())
     assert document["signed_sha256"] == sha256(read(genuine()).signed).hexdigest()
     assert files(here) == before
+
+
+def test_a_check_looks_at_the_place_of_the_package_too() -> None:
+    Path("place").mkdir()
+
+    with fixed(Path("place")):
+        result = run("build", "m.toml", "--check", "-o", "place/new.spkg")
+
+    told = "spkg: error: place/new.spkg: nothing can be written in that directory\n"
+    assert (result.exit_code, result.stderr) == (9, told)
 
 
 def test_a_check_refuses_what_a_build_refuses() -> None:

@@ -69,6 +69,7 @@ def test_an_output_that_is_no_regular_file_is_never_replaced(writer: str) -> Non
     "args",
     [
         "build m.toml -o nowhere/out --unsigned",
+        "build m.toml -o nowhere/out --check",
         "sign u.spkg -o nowhere/out --key signer.key --cert signer.pem",
         "extract p.spkg nowhere/out --unsafe-skip-signatures",
     ],

@@ -149,7 +149,7 @@ def test_renewals_are_counted_on_a_terminal(colours: None) -> None:
 def test_progress_is_drawn_only_where_it_is_wanted(colours: None, long_work: None) -> None:
     unwanted = on_terminal("build", "m.toml", "-o", "a.spkg", "--unsigned", "--no-progress")
     off_terminal = run("build", "m.toml", "-o", "b.spkg", "--unsigned")
-    short = on_terminal("build", "m.toml", "-o", "nowhere/c.spkg", "--unsigned")
+    short = on_terminal("build", "m.toml", "-o", "/proc/c.spkg", "--unsigned")
 
     assert unwanted == (
         0,

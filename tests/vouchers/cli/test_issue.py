@@ -27,6 +27,7 @@ from tests.support.acs_files import (
 )
 from tests.support.commands import error, run
 from tests.support.planted_tree import listing
+from tests.support.restrictions import fixed
 from tests.support.voucher_kit import verified
 from vouchers.acs.ledger_entry import SerialState
 from vouchers.acs.ledger_reserve import MAX_SERIAL
@@ -154,17 +155,25 @@ def test_a_voucher_that_is_void_is_not_written_again() -> None:
 
 
 def test_an_output_that_can_not_be_written_leaves_its_numbers_reserved_until_it_can() -> None:
-    result = run(*SINGLE, "--batch", "may", "-o", "nowhere/v.xml")
-    assert failed(result, 9, "nowhere/v.xml: no such file or directory")
+    Path("place").mkdir()
+    with fixed(Path("place")):
+        result = run(*SINGLE, "--batch", "may", "-o", "place/v.xml")
     before = [entry.state for entry in entries()]
 
-    Path("nowhere").mkdir()
-    again = run(*SINGLE, "--batch", "may", "-o", "nowhere/v.xml")
+    again = run(*SINGLE, "--batch", "may", "-o", "place/v.xml")
 
+    assert failed(result, 9, "place/v.xml: operation not permitted")
     assert before == [SerialState.RESERVED] * 2
     assert again.exit_code == 0
-    assert Path("nowhere/v.xml").read_bytes() == xml([1, 2])
+    assert Path("place/v.xml").read_bytes() == xml([1, 2])
     assert [entry.state for entry in entries()] == [SerialState.ISSUED] * 2
+
+
+def test_an_output_in_a_missing_directory_is_refused_before_a_number_is_taken() -> None:
+    result = run(*SINGLE, "-o", "nowhere/v.xml")
+
+    assert failed(result, 9, "nowhere/v.xml: no such file or directory")
+    assert entries() == []
 
 
 def test_an_output_that_exists_is_refused_before_a_number_is_taken() -> None:

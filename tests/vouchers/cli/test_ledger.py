@@ -54,7 +54,7 @@ def filled() -> None:
     write_list(range(2))
     run(*MANY, "--out-dir", "out")
     run("voucher", "ledger", "void", "3", *LEDGER)
-    run(*SINGLE, "--batch", "june", "-o", "nowhere/v.xml")
+    run(*SINGLE, "--batch", "june", "-o", "/proc/v.xml")
 
 
 @pytest.mark.usefixtures("filled")
