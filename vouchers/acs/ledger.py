@@ -32,7 +32,7 @@ from vouchers.acs.ledger_journal import (
     sound_entry,
 )
 from vouchers.acs.ledger_reserve import Reserving, other_terms, terms_of_batch
-from vouchers.acs.ledger_tables import ENTRIES
+from vouchers.acs.ledger_tables import ENTRIES, STATES
 from vouchers.acs.ledger_versions import open_tables
 from vouchers.acs.ledger_wants import Reservation, Want
 
@@ -185,9 +185,9 @@ class Ledger:
             HostError: The database can't be written.
         """
         self.confirm_all(serials)
-        void = sqlalchemy.select(ENTRIES.c.serial).where(ENTRIES.c.serial.in_(serials))
+        void = STATES.where(ENTRIES.c.state == SerialState.VOID.value)
         with self._database.transaction(writes=False) as connection:
-            found = connection.scalar(void.where(ENTRIES.c.state == SerialState.VOID.value))
+            found = connection.scalar(void, {"serials": serials})
         if found is not None:
             raise RefusedError(f"serial number {found} has been voided in the meantime")
 
@@ -202,9 +202,8 @@ class Ledger:
         """
         count = 0
         for some in _some(serials):
-            query = sqlalchemy.select(ENTRIES.c.serial, ENTRIES.c.state).where(ENTRIES.c.serial.in_(some))
             with self._writing() as (connection, journal):
-                states = {row.serial: row.state for row in connection.execute(query)}
+                states = {row.serial: row.state for row in connection.execute(STATES, {"serials": some})}
                 journal.change(LedgerChange.ISSUE, _in(states, SerialState.RESERVED))
             count += len(states) - len(_in(states, SerialState.VOID))
         return count
@@ -233,8 +232,7 @@ class Ledger:
         with self._writing() as (connection, journal):
             states: dict[int, str] = {}
             for some in _some(serials):
-                query = sqlalchemy.select(ENTRIES.c.serial, ENTRIES.c.state).where(ENTRIES.c.serial.in_(some))
-                states |= {row.serial: row.state for row in connection.execute(query)}
+                states |= {row.serial: row.state for row in connection.execute(STATES, {"serials": some})}
             for serial in serials:
                 if states.get(serial) in {None, SerialState.VOID.value}:
                     problem = "is already void" if serial in states else "is not in this ledger"

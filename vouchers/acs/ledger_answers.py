@@ -17,7 +17,7 @@ from vouchers.acs.ledger import Ledger
 from vouchers.acs.ledger_entry import SerialState
 from vouchers.acs.ledger_journal import LedgerChange
 from vouchers.acs.ledger_reserve import Reserving
-from vouchers.acs.ledger_tables import ANSWERS, ENTRIES
+from vouchers.acs.ledger_tables import ANSWERS, STATES
 from vouchers.acs.ledger_wants import Want
 
 __all__ = ["Begun", "KeptAnswer", "KeyedRequest", "begin_requests", "finish_requests", "forget_answers"]
@@ -223,8 +223,9 @@ def _kept(row: Any) -> KeptAnswer:
 
 
 def _states(connection: Connection, serials: Sequence[int]) -> dict[int, str]:
-    query = sqlalchemy.select(ENTRIES.c.serial, ENTRIES.c.state).where(ENTRIES.c.serial.in_(serials))
-    return {row.serial: row.state for row in connection.execute(query)} if serials else {}
+    return (
+        {row.serial: row.state for row in connection.execute(STATES, {"serials": serials})} if serials else {}
+    )
 
 
 def _voidable(connection: Connection, serial: int) -> Begun:

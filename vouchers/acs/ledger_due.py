@@ -10,7 +10,7 @@ from spkg.common.times import write_time
 from vouchers.acs.ledger import Ledger
 from vouchers.acs.ledger_entry import LedgerEntry, entry_columns, entry_of
 from vouchers.acs.ledger_governing import governs
-from vouchers.acs.ledger_tables import ENTRIES, device_columns
+from vouchers.acs.ledger_tables import AMONG, ENTRIES, device_columns
 from vouchers.model import Mode
 from vouchers.months import LAST
 
@@ -96,12 +96,12 @@ def entries_of(ledger: Ledger, serials: Iterable[int]) -> Iterator[LedgerEntry]:
     Raises:
         HostError: The database can't be read, or is damaged.
     """
+    query = sqlalchemy.select(*entry_columns()).where(AMONG)
     waiting: list[int] = []
 
     def found() -> Iterator[LedgerEntry]:
-        query = sqlalchemy.select(*entry_columns()).where(ENTRIES.c.serial.in_(waiting))
         with ledger.database.transaction(writes=False) as connection:
-            rows = {row.serial: row for row in connection.execute(query)}
+            rows = {row.serial: row for row in connection.execute(query, {"serials": waiting})}
         for serial in waiting:
             if serial in rows:
                 yield entry_of(rows[serial], ledger.database.name)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row
 
 from spkg.common.times import read_time, write_time
 from spkg.errors import HostError, UsageError
-from vouchers.acs.ledger_tables import CHAIN, ENTRIES, LEDGER_JOURNAL, MAX_ACTOR, MAX_WHY
+from vouchers.acs.ledger_tables import AMONG, CHAIN, ENTRIES, LEDGER_JOURNAL, MAX_ACTOR, MAX_WHY
 from vouchers.months import Units, end_of
 
 __all__ = [
@@ -177,23 +177,24 @@ class JournalWriter:
         for start in range(0, len(in_order), SERIALS_AT_ONCE):
             some = in_order[start : start + SERIALS_AT_ONCE]
             for begin in range(0, len(some), 1000):
-                these = ENTRIES.c.serial.in_(some[begin : begin + 1000])
+                these = {"serials": some[begin : begin + 1000]}
                 self._connection.execute(
                     sqlalchemy.update(ENTRIES)
-                    .where(these)
-                    .values({"state": state, time: self._at, change.column: self.following})
+                    .where(AMONG)
+                    .values({"state": state, time: self._at, change.column: self.following}),
+                    these,
                 )
                 if change is LedgerChange.ISSUE:
                     self._estimate_ends(these)
             digest = rows_digest(change.columns, [{"serial": serial, time: self._at} for serial in some])
             self._append(change, reason, batch, some, digest)
 
-    def _estimate_ends(self, these: Any) -> None:
+    def _estimate_ends(self, these: Mapping[str, Sequence[int]]) -> None:
         """Write the earliest end of what begins when a device applies it: as if it did that now."""
-        open_ended = these & ENTRIES.c.start.is_(None) & ENTRIES.c.duration.is_not(None)
+        open_ended = AMONG & ENTRIES.c.start.is_(None) & ENTRIES.c.duration.is_not(None)
         terms = (ENTRIES.c.duration, ENTRIES.c.duration_units)
         for duration, units in self._connection.execute(
-            sqlalchemy.select(*terms).where(open_ended).distinct()
+            sqlalchemy.select(*terms).where(open_ended).distinct(), these
         ):
             try:
                 end = write_time(end_of(read_time(self._at), duration, Units(units)))
@@ -203,7 +204,8 @@ class JournalWriter:
             self._connection.execute(
                 sqlalchemy.update(ENTRIES)
                 .where(open_ended, terms[0] == duration, terms[1] == units)
-                .values(end=end)
+                .values(end=end),
+                these,
             )
 
     def migrated(self, version: str) -> None:
@@ -214,9 +216,8 @@ class JournalWriter:
         """Record a change of an earlier version, which kept no journal; all *rows* in order."""
         serials = [row.serial for row in rows]
         self._connection.execute(
-            sqlalchemy.update(ENTRIES)
-            .where(ENTRIES.c.serial.in_(serials))
-            .values({change.column: self.following})
+            sqlalchemy.update(ENTRIES).where(AMONG).values({change.column: self.following}),
+            {"serials": serials},
         )
         found = [row._mapping for row in rows]  # noqa: SLF001 - its public name
         columns = EARLIER_COLUMNS if change is LedgerChange.RESERVE else change.columns

@@ -13,7 +13,7 @@ from vouchers.acs.ledger_database import LedgerDatabase
 from vouchers.acs.ledger_entry import SerialState
 from vouchers.acs.ledger_governing import governs, is_revoked
 from vouchers.acs.ledger_journal import JournalWriter
-from vouchers.acs.ledger_tables import BATCH_DEVICES, BATCHES, ENTRIES, NEXT, device_columns
+from vouchers.acs.ledger_tables import AMONG, BATCH_DEVICES, BATCHES, ENTRIES, NEXT, device_columns
 from vouchers.acs.ledger_wants import Reservation, Want, device_key, reserved_rows
 from vouchers.signature.option_elements import content_of
 
@@ -78,8 +78,8 @@ class Reserving:
             self.outcomes[index] = _again(self.waiting.pop(index), rows, self.run, self.signer)
         kept = [serial for index in found for serial in self.outcomes[index].serials]
         if kept:
-            statement = sqlalchemy.update(ENTRIES).where(ENTRIES.c.serial.in_(kept))
-            connection.execute(statement.values(run=self.run))
+            statement = sqlalchemy.update(ENTRIES).where(AMONG).values(run=self.run)
+            connection.execute(statement, {"serials": kept})
 
     def _refuse_outdated(self, connection: Connection) -> None:
         """Refuse to renew what no longer governs its Option, and to revoke twice: others may be faster."""
@@ -92,8 +92,8 @@ class Reserving:
             }
             if not named:
                 continue
-            query = sqlalchemy.select(ENTRIES.c.serial).where(ENTRIES.c.serial.in_([*named]), usable)
-            for serial in sorted(named.keys() - {*connection.scalars(query)}):
+            query = sqlalchemy.select(ENTRIES.c.serial).where(AMONG, usable)
+            for serial in sorted(named.keys() - {*connection.scalars(query, {"serials": [*named]})}):
                 refusal = {
                     "renews": f"voucher {serial} no longer governs its Option",
                     "revokes": f"voucher {serial} is already revoked",
@@ -123,7 +123,7 @@ class Reserving:
         # A voucher gets all its numbers, or none.
         partial = {serial for index in lost for serial in taken[index] if serial in got}
         if partial:
-            connection.execute(sqlalchemy.delete(ENTRIES).where(ENTRIES.c.serial.in_(partial)))
+            connection.execute(sqlalchemy.delete(ENTRIES).where(AMONG), {"serials": [*partial]})
         given = [row for row in rows if row["serial"] in got - partial]
         if given:
             journal.reserved(given, self.batch)

@@ -9,6 +9,7 @@ import sqlalchemy
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 __all__ = [
+    "AMONG",
     "ANSWERS",
     "BATCHES",
     "BATCH_DEVICES",
@@ -22,6 +23,7 @@ __all__ = [
     "MAX_BATCH",
     "MAX_WHY",
     "NEXT",
+    "STATES",
     "TABLES_VERSION",
     "device_columns",
 ]
@@ -77,6 +79,12 @@ ENTRIES: Final = Table(
 voucher does, as in Table 62; it is NULL where an earlier version reserved the number.
 """
 NOT_VOID: Final = ENTRIES.c.state != "void"
+AMONG: Final = ENTRIES.c.serial.in_(sqlalchemy.bindparam("serials", expanding=True))
+"""Entries of the serial numbers that are given when a statement runs, as ``{"serials": [...]}``.
+
+Expressions refer to each other in circles, so that numbers in them stay in memory until garbage is collected.
+"""
+STATES: Final = sqlalchemy.select(ENTRIES.c.serial, ENTRIES.c.state).where(AMONG)
 Index("spkg_voucher_device", ENTRIES.c.oui, ENTRIES.c.product_class, ENTRIES.c.serial_number)
 Index("spkg_voucher_end", ENTRIES.c.end, ENTRIES.c.serial)
 # These two let a serial number have one renewal and one revocation, whoever asks for them at the same time.

@@ -1,5 +1,6 @@
 """The books of a ledger: its journal, what an audit finds, earlier versions, and damaged databases."""
 
+import gc
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
@@ -105,6 +106,26 @@ def test_what_changes_nothing_is_not_in_the_journal(ledger: Ledger) -> None:
 
     assert [*ledger.journal()] == before
     assert found(ledger) == []
+
+
+def test_no_numbers_wait_in_memory_for_garbage_to_be_collected(ledger: Ledger) -> None:
+    held: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(1, 5001):
+            if number % 1000 == 1:
+                held.append(sum(type(one) is list and len(one) == 1000 for one in gc.get_objects()))
+            yield number
+
+    gc.collect()
+    gc.disable()  # as it hardly comes in a short command
+    try:
+        ledger.confirm_all(numbers())
+        ledger.confirm_all(numbers())
+    finally:
+        gc.enable()
+
+    assert max(held) <= min(held) + 2
 
 
 @pytest.mark.part("vouchers", turns=True, few=2)
