@@ -372,7 +372,7 @@ def test_a_socket_is_reached_and_reached_again(tmp_path: Path) -> None:
     with bench(tmp_path, config) as found:
         assert fault(lambda: found.tree.get_values([LAN])) == (
             9002,
-            "provider 'gateway': can't be reached: no such file or directory",
+            f"provider 'gateway': can't be reached: {path}: no such file or directory",
         )
         command = [sys.executable, str(SAMPLE), "--socket", str(path), str(tmp_path / "gateway.json")]
         for _ in range(2):

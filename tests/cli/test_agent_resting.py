@@ -81,7 +81,8 @@ def test_a_check_asks_the_providers_and_says_what_is_wrong_with_their_answers() 
 
     found = findings()
 
-    assert "warning: provider 'gone': can't be reached: no such file or directory" in found
+    nowhere = Path("nowhere").absolute()
+    assert f"warning: provider 'gone': can't be reached: {nowhere}: no such file or directory" in found
     assert "warning: provider 'odd': line 1: expected JSON: expecting value" in found
     assert "ok: 1 provider can be asked" in found
     assert "describe" in Path("asked").read_text()

@@ -75,8 +75,10 @@ def socket_connector(path: Path) -> Connect:
             with socket_name(path) as name:
                 found.connect(name)
             found.settimeout(None)
-        except BaseException:
+        except BaseException as exc:
             found.close()
+            if isinstance(exc, OSError) and exc.filename is None:
+                exc.filename = str(path)
             raise
         return found
 
