@@ -192,6 +192,7 @@ def tree() -> dict[str, bytes]:
     }
 
 
+AUTHORITIES: Final = "use --ca-bundle for a private certificate authority"
 BROKE: Final = r"spkg: warning: .+: trying again in 0\.[3-7] s\n"
 """The pattern of what is told where a connection broke, once."""
 ENDED: Final = (
@@ -246,7 +247,9 @@ def assert_unsafe(result: Result, url: str, problem: str) -> None:
     said: str = json.loads(result.stdout.splitlines()[-1])["message"]
     assert said.startswith(f"{url}: the server's certificate is not trusted: ")
     assert problem in said
-    assert_failed(result, said, "use --ca-bundle for a private certificate authority", reason="contact")
+    other_host = "not valid for" in problem
+    hint = "use a URL with a host name that is in the server's certificate"
+    assert_failed(result, said, hint if other_host else AUTHORITIES, reason="contact")
 
 
 def start_of(asked: Asked) -> int:
