@@ -119,7 +119,7 @@ class LedgerEntry:
 
 
 ENTRY_NAMES: Final = tuple(LedgerEntry.__dataclass_fields__)
-STATES: Final = {state.value: state for state in SerialState}
+STATES_BY_VALUE: Final = {state.value: state for state in SerialState}
 MODES: Final = {mode.value: mode for mode in Mode}
 UNITS: Final = {units.value: units for units in Units}
 NUMBERS: Final = {
@@ -132,7 +132,7 @@ ALWAYS: Final = {
 }
 """The fields that are never None."""
 CHOICES: Final[Mapping[str, Mapping[Any, Enum | bool]]] = {
-    "state": STATES,
+    "state": STATES_BY_VALUE,
     "mode": MODES,
     "duration_units": UNITS,
     "renewal_units": UNITS,
