@@ -294,6 +294,9 @@ class Simulation(Root):
     def writable(self, path: Parts) -> bool:  # noqa: ARG002 - all have one owner
         return True
 
+    def is_read_only(self) -> bool:
+        return False
+
     def space(self) -> os.statvfs_result:
         size, free = 1 << 20, self.room
         return os.statvfs_result((4096, 4096, size, free, free, size, free, free, 0, 255))
