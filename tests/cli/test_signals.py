@@ -1,5 +1,6 @@
 """Signals, whatever the command: it ends soon, with a status of its own, and nothing is left."""
 
+import atexit
 import fcntl
 import os
 import re
@@ -7,13 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Final
 
 import pytest
 
+from spkg.__main__ import main
 from spkg.format.commands import End
 from spkg.format.package import Header, encode_commands
 from tests.support.commands import PATIENCE, PROGRAM, files, run, with_command
@@ -225,3 +227,18 @@ def test_a_signal_while_python_ends_does_not_change_the_exit_status(
 
     assert done.returncode == status, done.stderr
     assert done.stdout.endswith(b"at exit ")  # what was registered is called; nothing is freed
+
+
+@pytest.mark.parametrize(("argument", "status"), [("--version", 0), ("--unknown", 2)])
+def test_a_process_ends_with_the_status_of_its_command_and_frees_nothing(argument: str, status: int) -> None:
+    child = os.fork()
+    if child == 0:
+        last: list[Callable[[], object]] = []
+        atexit.register = last.append  # type: ignore[assignment]
+        sys.argv = ["spkg", argument]
+        with suppress(SystemExit):
+            main()
+        last[0]()
+        os._exit(99)  # it came back
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == status

@@ -448,7 +448,6 @@ def test_the_installer_s_own_directory_is_nobody_else_s(sandbox: Sandbox, owner:
         sandbox.apply(file("app"))
 
 
-@pytest.mark.part("fuzz", turns=True, few=5)
 @pytest.mark.parametrize(
     "thing",
     [

@@ -448,7 +448,6 @@ def test_a_void_number_is_never_given_again(ledger: Ledger) -> None:
 # Entries.
 
 
-@pytest.mark.part("vouchers", turns=True, few=4)
 @pytest.mark.parametrize(
     ("wanted", "serials"),
     [

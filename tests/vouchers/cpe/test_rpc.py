@@ -1510,7 +1510,6 @@ def test_get_options_knows_no_9004(error: RefusedError | HostError, code: int) -
 LARGE: Final = f"expected an envelope of at most {MAX_ENVELOPE} bytes, got more [TR-069 A.2.1]"
 
 
-@pytest.mark.part("vouchers", turns=True, few=5)
 @pytest.mark.parametrize(
     ("request_of", "code", "name"),
     [

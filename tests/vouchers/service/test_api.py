@@ -88,7 +88,6 @@ def test_clients_have_keys_of_their_own(service: Service) -> None:
     assert {entry.actor for entry in service.ledger.journal()} == {"shop", "reader"}
 
 
-@pytest.mark.part("vouchers", turns=True, few=3)
 @pytest.mark.parametrize(
     ("body", "field", "detail"),
     [
