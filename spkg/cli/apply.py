@@ -362,7 +362,7 @@ def _listener(
         done += event.octets
         if progress is not None:
             progress(event.octets, **standing)
-        if as_json and (abs(done - told) >= total / 100 or done == total):
+        if as_json and (abs(done - told) >= total / 100 or done == total != told):
             told = done
             with suppress(ClosedOutput, OutputError):  # a closed output stops no installation
                 print_line(progress_document(SCHEMA, done, total, **standing))

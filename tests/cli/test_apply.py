@@ -15,13 +15,14 @@ from typing import Any, Final
 import pytest
 
 from spkg.cli.app import Stopped
+from spkg.cli.apply import _listener
 from spkg.cli.console import ClosedOutput
 from spkg.common.child_process import ChildKilledError, DefectError
 from spkg.errors import UnsafeError
 from spkg.format.commands import Description, End, Format, MinimumVersion, Move, Role, UnknownCommand
 from spkg.format.paths import RootPath
 from spkg.install.root import Root
-from spkg.install.supervisor import apply_package, mark_unreported
+from spkg.install.supervisor import Advance, apply_package, mark_unreported
 from spkg.install.unreported import forget_unreported
 from tests.support.commands import PATIENCE, PROGRAM, run
 from tests.support.installation import APPLY, OLD, RECORDS, events, furnish_root, mark_unsafe, tree
@@ -106,6 +107,15 @@ def test_a_name_of_the_server_is_no_longer_than_its_table_allows(option: str, mo
     assert (document.exit_code, events(document.stdout)[-1]["message"]) == (2, problem)
     assert longest.exit_code == 0
     assert tree() == OLD
+
+
+def test_no_progress_is_printed_twice_however_slow_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    hear = _listener(21, None, [], as_json=True)
+
+    for octets in (21, 0, 0):
+        hear(Advance(octets=octets, standing=None))
+
+    assert [one["octets"] for one in events(capsys.readouterr().out)] == [21]
 
 
 def test_the_events_end_with_the_result() -> None:
