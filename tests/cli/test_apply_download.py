@@ -88,13 +88,13 @@ def test_the_events_tell_state_command_and_deadline(url: str) -> None:
     assert (done["status"], done["reason"], done["reboot_required"]) == ("installed", None, True)
 
 
-@pytest.mark.parametrize("script_of_hook", ["sleep 1.2", "exit 1"])
+@pytest.mark.parametrize("script_of_hook", ["sleep 4.1", "exit 1"])
 def test_a_hook_comes_before_the_payload_and_takes_no_time_of_the_transfer(
     url: str, script_of_hook: str
 ) -> None:
     write_device(before=f'ls root root/.spkg > "$1/root"; {script_of_hook}', after='ls root > "$1/after"')
 
-    result = run("apply", url, *on_device(*APPLY), "--timeout", "1", "--idle-timeout", "1")
+    result = run("apply", url, *on_device(*APPLY), "--timeout", "4", "--idle-timeout", "4")
 
     refused = script_of_hook == "exit 1"
     assert (result.exit_code, tree()) == ((5, OLD) if refused else (0, NEW))

@@ -363,8 +363,8 @@ def test_a_stream_that_breaks_off_has_been_planned() -> None:
 
 
 def test_a_stream_waits_for_the_hook_without_coming_closer_to_its_deadlines() -> None:
-    write_device(before="sleep 1.3")
-    limits = ("--timeout", "1", "--idle-timeout", "1")
+    write_device(before="sleep 4.1")
+    limits = ("--timeout", "4", "--idle-timeout", "4")
 
     done = streamed(PACKAGE.encode(), *limits)
 
