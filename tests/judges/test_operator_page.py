@@ -159,6 +159,8 @@ def test_the_page_is_drawn_as_the_reader_likes_it(
     assert len(texts) > len(found) * 0.005
     assert min(index % width for index in texts) >= 10
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    heights = browser.evaluate("[...document.querySelectorAll('th')].map((one) => one.offsetHeight)")
+    assert max(heights) < 40, "a title of one word takes one line"
 
 
 def test_the_page_is_of_use_to_those_who_do_not_see_it(browser: Browser, url: str) -> None:
