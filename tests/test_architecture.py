@@ -70,7 +70,12 @@ ONLY_IN = {
     "signxml": ("vouchers/signature/verify.py",),
     "sqlalchemy": ("vouchers/acs/ledger",),
     "alembic": ("vouchers/acs/ledger_migration.py", "vouchers/acs/ledger_steps/"),
-    "sqlite3": ("vouchers/cpe/store.py", "vouchers/cpe/store_tables.py", "spkg/agent/state_file.py"),
+    "sqlite3": (
+        "vouchers/cpe/store.py",
+        "vouchers/cpe/store_tables.py",
+        "spkg/agent/state_file.py",
+        "vouchers/acs/given_serials.py",
+    ),
     "tomllib": ("spkg/common/toml_document.py",),
     "requests": ("spkg/download/http.py", "spkg/download/http_answer.py"),
     "urllib3": ("spkg/download/http.py", "spkg/download/http_answer.py", "spkg/download/http_connection.py"),

@@ -18,7 +18,9 @@ from spkg.common.digests import Digest
 from vouchers.acs.bulk_output import BulkOutput
 from vouchers.acs.device_list import read_devices
 from vouchers.acs.executor_signing import ExecutorSigning
+from vouchers.acs.given_serials import GivenSerials
 from vouchers.acs.ledger import Ledger
+from vouchers.acs.ledger_reserve import TWICE
 from vouchers.acs.ledger_wants import Want, terms_of
 from vouchers.acs.listed_device import ListedDevice
 from vouchers.acs.serial_log import SerialLog
@@ -265,19 +267,23 @@ def reserved_vouchers(  # noqa: PLR0917 - all that a run consists of
         terms=terms_of(order.templates),
     )
     lines = iter(devices)
-    while some := list(islice(lines, DEVICES_AT_ONCE)):
-        wants = {
-            index: Want(device=line.device, templates=order.templates)
-            for index, line in enumerate(some)
-            if line.device is not None
-        }
-        outcomes = reserve([*wants.values()])
-        answered = dict(zip(wants, outcomes, strict=True))
-        taken = []
-        for index, line in enumerate(some):
-            refusal = answered[index].refusal if index in answered else line.problem
-            if refusal is None:
-                taken.append((wants[index], answered[index].serials))
-            else:
-                reject(line, refusal)
-        yield taken, some[-1].octets
+    with GivenSerials() as given:
+        while some := list(islice(lines, DEVICES_AT_ONCE)):
+            wants = {
+                index: Want(device=line.device, templates=order.templates)
+                for index, line in enumerate(some)
+                if line.device is not None
+            }
+            outcomes = reserve([*wants.values()])
+            answered = dict(zip(wants, outcomes, strict=True))
+            taken = []
+            for index, line in enumerate(some):
+                refusal = answered[index].refusal if index in answered else line.problem
+                # The ledger knows the last run that a device was in; that may be another one by now.
+                if refusal is None and not given.add(answered[index].serials[0]):
+                    refusal = TWICE.refusal
+                if refusal is None:
+                    taken.append((wants[index], answered[index].serials))
+                else:
+                    reject(line, refusal)
+            yield taken, some[-1].octets

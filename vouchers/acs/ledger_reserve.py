@@ -17,7 +17,7 @@ from vouchers.acs.ledger_tables import AMONG, BATCH_DEVICES, BATCHES, ENTRIES, N
 from vouchers.acs.ledger_wants import Reservation, Want, device_key, reserved_rows
 from vouchers.signature.option_elements import content_of
 
-__all__ = ["MAX_SERIAL", "Reserving", "other_terms", "terms_of_batch"]
+__all__ = ["MAX_SERIAL", "TWICE", "Reserving", "other_terms", "terms_of_batch"]
 
 MAX_SERIAL: Final = (1 << 32) - 1
 """The largest serial number: GetOptions reports it as an unsignedInt."""

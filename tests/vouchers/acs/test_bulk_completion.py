@@ -1,11 +1,13 @@
 """A bulk run that was cut off anywhere is completed by the next one, whoever else runs the same batch."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from spkg.errors import HostError
 from tests.support.acs_files import (
     MANY,
     ONE,
@@ -26,6 +28,7 @@ from tests.support.kit import AT
 from tests.support.postgres import new_database, postgres
 from tests.support.sampling import few
 from tests.support.voucher_kit import signatory
+from vouchers.acs import given_serials
 from vouchers.acs.bulk import DEVICES_AT_ONCE, BulkOrder, issue_many
 from vouchers.acs.device_list import read_devices
 from vouchers.acs.ledger import Ledger
@@ -34,6 +37,7 @@ from vouchers.acs.ledger_entry import SerialState
 from vouchers.acs.ledger_wants import Want
 from vouchers.acs.serial_log import NUMBERS_AT_ONCE, SerialLog
 from vouchers.acs.templates import Template, load_options
+from vouchers.acs.voucher_form import VoucherForm
 from vouchers.signature.sign import VoucherSigner
 
 TOGETHER: Final = 3 * DEVICES_AT_ONCE
@@ -175,3 +179,62 @@ def test_a_log_of_serial_numbers_keeps_millions_in_their_order() -> None:
 
         assert len(log) == len(numbers)
         assert [*log] == numbers
+
+
+APART: Final = DEVICES_AT_ONCE + 1
+"""So many lines are between two of the same device that they are in different transactions."""
+
+
+@pytest.mark.parametrize("form", VoucherForm)
+def test_a_device_twice_in_a_list_gets_one_voucher_though_another_run_was_given_it_between(
+    form: VoucherForm,
+) -> None:
+    write_list([*range(APART), 0, 1])
+    Path("ours").mkdir()
+    signer = VoucherSigner(signatory(QUICK))
+    order = BulkOrder(templates=options(), batch="may", form=form)
+    wants = [Want(device=device(number), templates=options()) for number in range(2)]
+
+    with Ledger("ledger.db", lambda: AT) as ledger, SerialLog() as log:
+
+        def by_another_run(_done: int) -> None:
+            ledger.reserve(wants, run=ledger.new_run(), batch="may", signer=signer.key_id)
+
+        report = issue_many(
+            *(order, read_devices(Path("devices.csv")), Path("ours"), signer, ledger),
+            log=log,
+            progress=by_another_run,
+        )
+
+        assert ledger.confirm_all(log) == 2 * APART
+    assert (report.issued, report.rejected) == (APART, 2)
+    assert [one.serial for one in entries()] == [*range(1, 2 * APART + 1)]
+    assert sorted(int(one) for one in first_serials(form)) == [*range(1, 2 * APART + 1, 2)]
+    assert Path("ours/rejected.csv").read_text().splitlines()[1:] == [
+        f"{APART + 2},the device occurs twice,00D09E,Gateway,000000",
+        f"{APART + 3},the device occurs twice,00D09E,Gateway,000001",
+    ]
+
+
+def first_serials(form: VoucherForm) -> list[str]:
+    """Return the first serial number of each voucher that was written."""
+    if form is VoucherForm.NDJSON:
+        return [
+            json.loads(line)["serials"][0] for line in Path("ours/vouchers.ndjson").read_text().splitlines()
+        ]
+    rows = [*csv.DictReader(Path("ours/index.csv").read_text().splitlines())]
+    if form is VoucherForm.BASE64:
+        assert len(Path("ours/vouchers.base64").read_text().splitlines()) == len(rows)
+    else:
+        assert {one.name for one in Path("ours").glob("*.xml")} == {row["file"] for row in rows}
+    return [row["serials"].split()[0] for row in rows]
+
+
+def test_a_temporary_file_that_can_not_be_written_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(given_serials, "PRAGMAS", ("max_page_count = 2", *given_serials.PRAGMAS))
+
+    with given_serials.GivenSerials() as given, pytest.raises(HostError) as caught:
+        all(map(given.add, range(NUMBERS_AT_ONCE)))
+
+    problem = "the serial numbers of this run can't be kept in a temporary file: database or disk is full"
+    assert (str(caught.value), caught.value.hint) == (problem, "TMPDIR names its directory")
