@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from io import FileIO
 from pathlib import Path
@@ -208,15 +208,20 @@ def _spare(plan: "BuildPlan", output: Path, inputs: Iterable[tuple[str, Any]]) -
         raise UsageError(f"{packing} would pack the output file {output} into the package")
 
 
+@contextmanager
 def _new_package(
     output: Path, beside: Path | None, carried: "CarriedSbom | None", *, force: bool
-) -> AbstractContextManager[FileIO]:
-    """Open the file of a package, and that of its bill of materials if that goes beside it."""
-    from spkg.common.atomic_output import new_file, new_pair
+) -> "Iterator[FileIO]":
+    """Open the file of a package, and write its bill of materials if that goes beside it."""
+    from spkg.common.atomic_output import new_file, new_pair, write_all
 
     if carried is None or beside is None:
-        return new_file(output, force=force)
-    return new_pair(output, beside, carried.sbom.octets, force=force)
+        with new_file(output, force=force) as file:
+            yield file
+        return
+    with new_pair(output, beside, force=force) as (file, other):
+        write_all(other, carried.sbom.octets)
+        yield file
 
 
 def _check_usage(

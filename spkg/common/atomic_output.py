@@ -141,7 +141,7 @@ def new_file(
 
 
 @contextmanager
-def new_pair(path: Path, beside: Path, contents: bytes, *, force: bool = False) -> Iterator[FileIO]:
+def new_pair(path: Path, beside: Path, *, force: bool = False) -> Iterator[tuple[FileIO, FileIO]]:
     """Open a file as :func:`new_file` does; another one, *beside* it, appears with it, or neither does.
 
     Raises:
@@ -152,9 +152,8 @@ def new_pair(path: Path, beside: Path, contents: bytes, *, force: bool = False) 
     appeared = False
     try:
         with new_file(path, force=force) as file:
-            with new_file(beside, force=force) as small:
-                write_all(small, contents)
-                yield file
+            with new_file(beside, force=force) as other:
+                yield file, other
                 with _named(path):
                     os.fsync(file.fileno())  # what has no room fails before the first of them appears
                 if beside.is_file():
@@ -162,8 +161,8 @@ def new_pair(path: Path, beside: Path, contents: bytes, *, force: bool = False) 
             appeared = True
     except BaseException:
         if appeared and before is not None:
-            with new_file(beside, force=True) as small:
-                write_all(small, before)
+            with new_file(beside, force=True) as other:
+                write_all(other, before)
         elif appeared:
             beside.unlink()
         raise

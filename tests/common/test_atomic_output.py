@@ -313,7 +313,8 @@ def test_a_disk_that_is_full_leaves_nothing_and_is_told_by_the_name_of_the_outpu
 
 
 def test_two_files_appear_together_when_both_are_whole(tmp_path: Path) -> None:
-    with new_pair(tmp_path / "a", tmp_path / "b", b"beside") as file:
+    with new_pair(tmp_path / "a", tmp_path / "b") as (file, other):
+        write_all(other, b"beside")
         write_all(file, b"whole")
         assert not (tmp_path / "b").exists()
 
@@ -332,7 +333,7 @@ def test_the_larger_of_two_files_is_durable_before_the_other_appears(
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", record)
-    with new_pair(tmp_path / "a", tmp_path / "b", b"beside") as file:
+    with new_pair(tmp_path / "a", tmp_path / "b") as (file, _):
         write_all(file, b"x" * 5000)
 
     assert synced[0] == (5000, False)
@@ -342,7 +343,7 @@ def test_the_larger_of_two_files_is_durable_before_the_other_appears(
 def test_of_two_files_neither_appears_where_one_is_there_already(tmp_path: Path, taken: str) -> None:
     (tmp_path / taken).write_bytes(b"there")
 
-    with pytest.raises(UsageError), new_pair(tmp_path / "a", tmp_path / "b", b"beside") as file:
+    with pytest.raises(UsageError), new_pair(tmp_path / "a", tmp_path / "b") as (file, _):
         write_all(file, b"whole")
 
     assert [path.name for path in tmp_path.iterdir()] == [taken]
@@ -351,7 +352,7 @@ def test_of_two_files_neither_appears_where_one_is_there_already(tmp_path: Path,
 
 @pytest.mark.parametrize("taken", ["a", "b"])
 def test_of_two_files_neither_appears_where_one_appears_meanwhile(tmp_path: Path, taken: str) -> None:
-    with pytest.raises(UsageError), new_pair(tmp_path / "a", tmp_path / "b", b"beside"):
+    with pytest.raises(UsageError), new_pair(tmp_path / "a", tmp_path / "b"):
         (tmp_path / taken).write_bytes(b"there")
 
     assert [path.name for path in tmp_path.iterdir()] == [taken]
@@ -365,7 +366,7 @@ def test_of_two_files_the_first_to_appear_goes_again_when_the_other_fails(
     if before is not None:
         (tmp_path / "b").write_bytes(before)
 
-    with pytest.raises(IsADirectoryError), new_pair(tmp_path / "a", tmp_path / "b", b"beside", force=True):
+    with pytest.raises(IsADirectoryError), new_pair(tmp_path / "a", tmp_path / "b", force=True):
         (tmp_path / "a").mkdir()
 
     assert (tmp_path / "b").exists() == (before is not None)
@@ -377,7 +378,8 @@ def test_two_files_replace_others_on_demand(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(b"before")
 
-    with new_pair(tmp_path / "a", tmp_path / "b", b"beside", force=True) as file:
+    with new_pair(tmp_path / "a", tmp_path / "b", force=True) as (file, other):
+        write_all(other, b"beside")
         write_all(file, b"whole")
 
     assert [(tmp_path / name).read_bytes() for name in ("a", "b")] == [b"whole", b"beside"]
@@ -386,7 +388,7 @@ def test_two_files_replace_others_on_demand(tmp_path: Path) -> None:
 def test_of_two_files_neither_appears_when_making_one_fails(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"before")
 
-    with pytest.raises(ZeroDivisionError), new_pair(tmp_path / "a", tmp_path / "b", b"x", force=True):
+    with pytest.raises(ZeroDivisionError), new_pair(tmp_path / "a", tmp_path / "b", force=True):
         raise ZeroDivisionError
 
     assert [path.name for path in tmp_path.iterdir()] == ["b"]

@@ -232,7 +232,7 @@ def write_vouchers(
             if progress is not None:
                 progress(octets - done)
             done = octets
-    return BulkReport(issued=issued, rejected=out.rejected, run=run)
+    return BulkReport(issued=issued, rejected=out.reject.count, run=run)
 
 
 def reserved_vouchers(  # noqa: PLR0917 - all that a run consists of

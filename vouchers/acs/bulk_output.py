@@ -3,7 +3,8 @@
 from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from spkg.common.atomic_output import write_all
 from vouchers.acs.listed_device import ListedDevice
@@ -11,7 +12,7 @@ from vouchers.acs.signing import SignedVouchers
 from vouchers.acs.spreadsheet import SpreadsheetWriter
 from vouchers.acs.voucher_form import VoucherForm
 
-__all__ = ["BULK_INDEX", "BULK_REJECTED", "BulkOutput"]
+__all__ = ["BULK_INDEX", "BULK_REJECTED", "BulkOutput", "RejectedLines"]
 
 BULK_REJECTED: Final = "rejected.csv"
 BULK_INDEX: Final = "index.csv"
@@ -30,10 +31,9 @@ class BulkOutput:
         if form is not VoucherForm.NDJSON:
             self._index = _table(stack, directory / BULK_INDEX)
             self._index.row(("file", "oui", "product_class", "serial_number", "serials"))
-        self._rejected = _table(stack, directory / BULK_REJECTED)
-        stack.callback(self._name_columns)
-        self._columns: tuple[str, ...] | None = None
-        self.rejected = 0
+        opened = stack.enter_context(FileIO(directory / BULK_REJECTED, "x"))
+        self.reject = stack.enter_context(RejectedLines(opened))
+        """Writes the lines that get no voucher."""
 
     def put(self, written: SignedVouchers) -> None:
         """Write vouchers.
@@ -51,24 +51,54 @@ class BulkOutput:
             with FileIO(self._directory / row[0], "x") as file:
                 write_all(file, contents)
 
-    def reject(self, line: ListedDevice, reason: str) -> None:
-        """Write a line that gets no voucher, and why.
+
+class RejectedLines:
+    """Writes the lines of a list that get no voucher, and why, so that they can be mended and given back.
+
+    Args:
+        file: Where; it has at least the names of the columns when the block ends.
+    """
+
+    def __init__(self, file: FileIO) -> None:
+        self._file, self._named = file, False
+        self._table = SpreadsheetWriter(self)
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._name_columns()
+
+    def __call__(self, line: ListedDevice, reason: str) -> None:
+        """Write a line, and why it gets no voucher.
 
         Raises:
             OSError: It can't be written.
         """
         self._name_columns(line.columns)
-        self._rejected.listed((line.line, reason), line.cells)
-        self.rejected += 1
+        self._table.listed((line.line, reason), line.cells)
+        self.count += 1
+
+    def write(self, text: str) -> None:
+        """Write a row of the table.
+
+        Raises:
+            OSError: It can't be written.
+        """
+        # What is not UTF-8 in a list is written as it was.
+        write_all(self._file, text.encode(errors="surrogateescape"))
 
     def _name_columns(self, columns: tuple[str, ...] = ()) -> None:
-        """Write the first line of the rejected ones, once: it has the columns of the list."""
-        if self._columns is None:
-            self._columns = columns
-            self._rejected.listed(("line", "reason"), columns)
+        """Write the first line, once: it has the columns of the list."""
+        if not self._named:
+            self._named = True
+            self._table.listed(("line", "reason"), columns)
 
 
 def _table(stack: ExitStack, path: Path) -> SpreadsheetWriter:
-    # What is not UTF-8 in a list is written as it was.
-    opened = path.open("x", newline="", encoding="utf-8", errors="surrogateescape")
+    opened = path.open("x", newline="", encoding="utf-8")
     return SpreadsheetWriter(stack.enter_context(opened))

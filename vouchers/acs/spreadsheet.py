@@ -3,7 +3,10 @@
 import csv
 import re
 from collections.abc import Iterable
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 __all__ = ["SpreadsheetWriter", "doubtful_number", "plain_cell", "spoilt_cell"]
 
@@ -24,7 +27,7 @@ DECIMALS: Final = re.compile("([0-9]+)[.,]0+")
 class SpreadsheetWriter:
     """Writes CSV in which no cell is a formula: one that looks like it begins with ``'``."""
 
-    def __init__(self, file: TextIO, end: str = "\r\n") -> None:
+    def __init__(self, file: "SupportsWrite[str]", end: str = "\r\n") -> None:
         self._table = csv.writer(file, lineterminator=end)
 
     def row(self, cells: Iterable[object]) -> None:

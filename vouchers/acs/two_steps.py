@@ -5,7 +5,7 @@ What is written out is the voucher itself with zeros for its signature, so that 
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from io import FileIO
 from typing import Final, Self
@@ -22,6 +22,7 @@ from spkg.errors import RefusedError, UntrustedError
 from spkg.trust.request_fields import RequestFields
 from spkg.trust.signers import PublicKey, Signatory, digest_info, pair_as_der
 from vouchers.acs.bulk import BulkOrder, BulkReport, reserved_vouchers
+from vouchers.acs.bulk_output import RejectedLines
 from vouchers.acs.issuer import Issued, sign_voucher
 from vouchers.acs.ledger import Ledger
 from vouchers.acs.listed_device import ListedDevice
@@ -133,7 +134,7 @@ def write_requests(
     *,
     certificate: x509.Certificate,
     ledger: Ledger,
-    reject: Callable[[ListedDevice, str], object],
+    rejected: FileIO,
     log: SerialLog,
 ) -> BulkReport:
     """Write a request for each device of a list, a line each.
@@ -148,7 +149,7 @@ def write_requests(
         signer: What :func:`unsigned_signer` returned.
         certificate: The signer's.
         ledger: The source of the serial numbers.
-        reject: Called with each line that gets none, and why.
+        rejected: The file of the lines that get none, as ``issue`` writes it.
         log: Where the serial numbers of what was written are added.
 
     Raises:
@@ -157,20 +158,15 @@ def write_requests(
         HostError: The ledger can't be used.
         OSError: The output can't be written.
     """
-    run, issued, rejected = ledger.new_run(), 0, 0
-
-    def refuse(line: ListedDevice, reason: str) -> None:
-        nonlocal rejected
-        rejected += 1
-        reject(line, reason)
-
-    for taken, _ in reserved_vouchers(order, devices, ledger, signer, run, refuse):
-        made = [sign_voucher(want, serials, signer) for want, serials in taken]
-        write_all(output, b"".join(request_for(one, certificate, signer.digest) for one in made))
-        issued += len(made)
-        for one in made:
-            log.add(one.serials)
-    return BulkReport(issued=issued, rejected=rejected, run=run)
+    run, issued = ledger.new_run(), 0
+    with RejectedLines(rejected) as reject:
+        for taken, _ in reserved_vouchers(order, devices, ledger, signer, run, reject):
+            made = [sign_voucher(want, serials, signer) for want, serials in taken]
+            write_all(output, b"".join(request_for(one, certificate, signer.digest) for one in made))
+            issued += len(made)
+            for one in made:
+                log.add(one.serials)
+    return BulkReport(issued=issued, rejected=reject.count, run=run)
 
 
 def complete_voucher(request: VoucherRequest, signature: bytes) -> Issued:

@@ -11,6 +11,7 @@ from spkg.cli.app import DocumentedError, FailureReporter, exit_status, failure_
 from spkg.cli.arguments import cores
 from spkg.cli.console import print_line, print_lines, progress_bar
 from spkg.common.findings import Finding, warning_documents
+from spkg.common.printable import amount
 from spkg.errors import FormatError, SpkgError, UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
     from spkg.common.documents import Document
     from vouchers.acs.bulk import BulkReport
 
-__all__ = ["BulkCommand", "RunProgress", "bulk_result_line", "check_cluster"]
+__all__ = [
+    "BulkCommand",
+    "RunProgress",
+    "bulk_result_line",
+    "check_cluster",
+    "rejected_error",
+    "unserved_lines",
+]
 
 
 class RunProgress:
@@ -96,6 +104,7 @@ class BulkCommand:
         Raises:
             DocumentedError: It failed, which the result says.
         """
+        from vouchers.acs.bulk_output import BULK_REJECTED
         from vouchers.report import bulk_document, bulk_lines
 
         error: SpkgError | None = None
@@ -112,8 +121,7 @@ class BulkCommand:
                 report = work(RunProgress(stack, self), workers, jobs)
             document |= bulk_document(report, str(self.directory)) | more(report)
             if report.rejected:
-                hint = f"see {self.directory}/rejected.csv for the reasons"
-                error = FormatError(lacking(report.rejected), hint=hint)
+                error = rejected_error(lacking(report.rejected), self.directory / BULK_REJECTED)
         except SpkgError as exc:
             error = exc
         except OSError as exc:
@@ -127,6 +135,16 @@ class BulkCommand:
             print_lines(bulk_lines(report, str(self.directory), self.batch))
         if error is not None:
             raise DocumentedError(error) from error
+
+
+def rejected_error(problem: str, file: Path) -> FormatError:
+    """Return the error of a run in which some got no voucher; the file says why."""
+    return FormatError(problem, hint=f"see {file} for the reasons")
+
+
+def unserved_lines(count: int) -> str:
+    """Return what is wrong where so many lines of a list got no voucher."""
+    return f"{amount(count, 'line')} of the list got no voucher"
 
 
 def check_cluster(cluster: str | None, jobs: int | None, out_dir: Path | None) -> None:

@@ -11,9 +11,8 @@ from spkg.cli.arguments import check_output, key_files, spare_inputs
 from spkg.cli.console import print_line, print_lines, print_octets
 from spkg.cli.options import FORCE, JOBS, NO_PROGRESS, STRICT
 from spkg.common.findings import Finding
-from spkg.common.printable import amount
 from spkg.errors import UsageError
-from vouchers.cli.bulk_run import BulkCommand, RunProgress, bulk_result_line, check_cluster
+from vouchers.cli.bulk_run import BulkCommand, RunProgress, bulk_result_line, check_cluster, unserved_lines
 from vouchers.cli.shared import (
     check_batch,
     issue_findings,
@@ -212,4 +211,4 @@ def _issue_many(
             executor=executor,
         )
 
-    run.carry_out(work, lambda count: f"{amount(count, 'line')} of the list got no voucher")
+    run.carry_out(work, unserved_lines)

@@ -9,11 +9,12 @@ import click
 
 from spkg.cli.app import DocumentedError, command, exit_status, failure_fields
 from spkg.cli.arguments import check_output, now, spare_inputs
-from spkg.cli.console import hint, print_document, print_lines
+from spkg.cli.console import print_document, print_lines
 from spkg.cli.options import CERTIFICATE, FILE, FORCE, JSON, UNFIT
 from spkg.common.printable import amount
 from spkg.errors import FormatError, UsageError
 from spkg.report.lines import Tone, warning_documents
+from vouchers.cli.bulk_run import rejected_error, unserved_lines
 from vouchers.cli.shared import (
     check_batch,
     issue_findings,
@@ -26,7 +27,6 @@ from vouchers.cli.voucher_options import ISSUE_WHAT
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-    from io import FileIO
 
     from cryptography import x509
 
@@ -34,16 +34,11 @@ if TYPE_CHECKING:
     from spkg.common.findings import Finding
     from vouchers.acs.bulk import BulkReport
     from vouchers.acs.ledger import Ledger
-    from vouchers.acs.listed_device import ListedDevice
-    from vouchers.acs.serial_log import SerialLog
     from vouchers.acs.templates import Template
     from vouchers.model import DeviceId
     from vouchers.signature.sign import VoucherSigner
 
 __all__ = ["prepare_voucher"]
-
-NAMED_LINES = 10
-"""How many lines of a list that get no request are named."""
 
 
 @command("prepare")
@@ -73,7 +68,7 @@ def prepare_voucher(
     """Write vouchers without a signature, to be signed elsewhere.
 
     REQUEST has a line of JSON for each voucher; 'spkg voucher attach' adds the signatures.  Serial numbers
-    count as issued from then on.
+    count as issued from then on.  Lines of a list that get no voucher are in REQUEST.rejected.csv.
 
     \b
     Example:
@@ -96,14 +91,16 @@ def prepare_voucher(
     if new_ledger and ledger is None:
         raise UsageError("--new-ledger needs --ledger")
     check_batch(batch)
-    check_output(output, force=force)
+    rejected = output.with_name(f"{output.name}.rejected.csv")
     inputs = [
         ("--device", device_file),
         ("--devices", devices),
         ("--options", options_file),
         ("--cert", cert),
     ]
-    spare_inputs(output, [*inputs, ("--chain", chain), ("--ledger", Path(ledger or ""))])
+    for path in [output] if devices is None else [output, rejected]:
+        check_output(path, force=force)
+        spare_inputs(path, [*inputs, ("--chain", chain), ("--ledger", Path(ledger or ""))])
     templates = load_options(options_file)
     leaf, *others = load_certificates(cert) + ([] if chain is None else load_certificates(chain))
     found = check_fitness(
@@ -130,10 +127,10 @@ def prepare_voucher(
         return
     assert devices is not None  # as checked above
     assert books is not None  # as checked above
-    name, report = _many(devices, templates, signer, leaf, books, batch, output, force=force)
+    name, report = _many(devices, templates, signer, leaf, books, batch, output, rejected, force=force)
     error: FormatError | None = None
     if report.rejected:
-        error = FormatError(f"{amount(report.rejected, 'line')} of the list got no voucher")
+        error = rejected_error(unserved_lines(report.rejected), rejected)
     if as_json:
         counts = {"batch": name, "prepared": report.issued, "rejected": report.rejected}
         failed = {} if error is None else failure_fields(error, exit_status(error), str(error))
@@ -183,11 +180,12 @@ def _many(
     books: "AbstractContextManager[Ledger]",
     batch: str | None,
     output: Path,
+    rejected: Path,
     *,
     force: bool,
 ) -> "tuple[str, BulkReport]":
     """Write the requests for a list, and return the name of the batch, and how many there are."""
-    from spkg.common.atomic_output import new_file
+    from spkg.common.atomic_output import new_pair
     from vouchers.acs.bulk import BulkOrder
     from vouchers.acs.device_list import read_devices
     from vouchers.acs.serial_log import SerialLog
@@ -195,25 +193,14 @@ def _many(
     from vouchers.cli.shared import new_batch
 
     order = BulkOrder(templates=tuple(templates), batch=batch or new_batch())
-    named: list[str] = []
-
-    def reject(line: "ListedDevice", reason: str) -> None:
-        if len(named) < NAMED_LINES:
-            named.append(f"line {line.line}: {reason}")
-
-    def write(file: "FileIO", ledger: "Ledger", log: "SerialLog") -> "BulkReport":
-        return write_requests(
-            *(order, read_devices(devices), file, signer),
-            certificate=certificate,
-            ledger=ledger,
-            reject=reject,
-            log=log,
-        )
-
     with books as ledger, SerialLog() as log:
-        with new_file(output, force=force) as file:
-            report = write(file, ledger, log)
+        with new_pair(output, rejected, force=force) as (file, others):
+            report = write_requests(
+                *(order, read_devices(devices), file, signer),
+                certificate=certificate,
+                ledger=ledger,
+                rejected=others,
+                log=log,
+            )
         ledger.confirm_all(log)
-    for problem in named:
-        hint(problem)
     return order.batch, report

@@ -15,7 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from spkg.common.digests import Digest
 from spkg.trust.signers import KeySigner
-from tests.support.acs_files import ISSUE, LEDGER, QUICK, furnish, prepare, states, write_list
+from tests.support.acs_files import ISSUE, LEDGER, NO_REJECTED, QUICK, furnish, prepare, states, write_list
 from tests.support.commands import run
 from tests.support.kit import AT, KEYS, LAST, certify, key, second_signer
 from tests.support.voucher_kit import signatory
@@ -35,8 +35,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def requests() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in Path("request").read_text().splitlines()]
+def requests(name: str = "request") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(name).read_text().splitlines()]
 
 
 def sign(request: dict[str, Any], which: str = QUICK) -> bytes:
@@ -113,8 +113,9 @@ def test_lines_without_a_device_are_named_and_the_rest_is_prepared() -> None:
 
     assert result.exit_code == 3
     assert result.stdout == "request: 1 voucher to be signed, batch may\n"
-    assert "spkg: hint: line 3: " in result.stderr
-    assert result.stderr.endswith("spkg: error: 1 line of the list got no voucher\n")
+    (rejected,) = Path("request.rejected.csv").read_text().splitlines()[1:]
+    assert rejected.startswith("3,")
+    assert rejected.endswith(",nonsense,Gateway,2")
     assert len(requests()) == 1
 
 
@@ -355,7 +356,9 @@ def test_both_steps_for_a_batch_print_documents() -> None:
     document = json.loads(prepared.stdout)
     told = ("schema", "batch", "prepared", "rejected", "status", "exit", "message")
     assert prepared.exit_code == 3
-    assert prepared.stderr.endswith(f"spkg: error: {problem}\n")
+    assert prepared.stderr == (
+        f"spkg: error: {problem}\nspkg: hint: see request.rejected.csv for the reasons\n"
+    )
     assert [document[key] for key in told] == [
         "spkg.voucher.prepare/1",
         "may",
@@ -366,3 +369,47 @@ def test_both_steps_for_a_batch_print_documents() -> None:
         problem,
     ]
     assert (json.loads(attached.stdout)["output"], json.loads(attached.stdout)["vouchers"]) == ("out", 1)
+
+
+def test_lines_that_get_no_request_are_listed_as_issue_lists_them_and_can_be_given_back() -> None:
+    bad = "".join(f"{number},Gateway,{number},=x,\xe9\n" for number in range(30))
+    Path("devices.csv").write_text(
+        f"oui,product_class,serial_number,=note,n\n00D09E,Gateway,000000,,\n{bad}", encoding="latin-1"
+    )
+
+    prepared = run(*MANY, "-o", "request")
+    issued = run(*ISSUE, "--devices", "devices.csv", *LEDGER, "--batch", "may", "--out-dir", "out")
+
+    listed = Path("request.rejected.csv").read_bytes()
+    assert (prepared.exit_code, issued.exit_code) == (3, 3)
+    assert prepared.stderr == issued.stderr.replace("out/rejected.csv", "request.rejected.csv")
+    assert listed == Path("out/rejected.csv").read_bytes()
+    assert len(listed.splitlines()) == 31
+    assert b"OUI: " in listed.splitlines()[-1]
+    Path("devices.csv").write_bytes(listed.replace(b",0,Gateway,", b",00D09E,Gateway,"))
+    again = run(*MANY, "-o", "again")
+    assert again.exit_code == 3
+    assert [one["device"]["serial_number"] for one in requests("again")] == ["0"]
+
+
+def test_a_list_without_rejected_lines_replaces_those_of_the_last_one_on_demand_alone() -> None:
+    Path("request.rejected.csv").write_text("of another list")
+
+    refused = run(*MANY, "-o", "request")
+    before = (Path("request").exists(), Path("request.rejected.csv").read_text(), states())
+    forced = run(*MANY, "-o", "request", "--force")
+
+    assert (refused.exit_code, before) == (2, (False, "of another list", []))
+    assert "spkg: error: request.rejected.csv already exists\n" in refused.stderr
+    assert (forced.exit_code, Path("request.rejected.csv").read_bytes()) == (0, NO_REJECTED)
+
+
+def test_a_list_is_not_overwritten_by_its_own_rejected_lines() -> None:
+    Path("devices.csv").rename("request.rejected.csv")
+    args = [word.replace("devices.csv", "request.rejected.csv") for word in MANY]
+
+    result = run(*args, "-o", "request", "--force")
+
+    assert result.exit_code == 2
+    assert "request.rejected.csv" in result.stderr
+    assert states() == []
