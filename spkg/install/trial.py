@@ -83,7 +83,8 @@ class Trial:
         """
         if self.delay is None:
             return None
-        return self.delay - boot.seconds + (self.since if boot.identity == self.boot else 0)
+        end = self.delay + (self.since if boot.identity == self.boot else 0)
+        return end - boot.seconds  # exact near the end: who sleeps for so long has come to it
 
     @property
     def boots_left(self) -> int | None:
