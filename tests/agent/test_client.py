@@ -35,7 +35,6 @@ PASSWORD: Final = "open sesame"
 LOGGED_IN: Final = (USERNAME, PASSWORD)
 PATIENT: Final = acs_settings()
 CHUNKED: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-QUICK: Final = acs_settings(timeout=0.25)
 
 
 def client(settings: AcsSettings = PATIENT) -> AcsClient:
@@ -48,7 +47,7 @@ def posted(acs: ScriptedAcs, *bodies: bytes, login: tuple[str, str] = LOGGED_IN)
         return [connection.post([body] if body else []) for body in bodies]
 
 
-def refused(acs: ScriptedAcs | str, *bodies: bytes, settings: AcsSettings = QUICK) -> ContactError:
+def refused(acs: ScriptedAcs | str, *bodies: bytes, settings: AcsSettings = PATIENT) -> ContactError:
     """Post until it is refused."""
     url = acs if isinstance(acs, str) else acs.url
     with client(settings).open(url, *LOGGED_IN) as connection, pytest.raises(ContactError) as caught:
@@ -533,7 +532,7 @@ def test_a_response_has_an_end_in_time(answer: Answer) -> None:  # S15
 
     assert problem.problem == f"{acs.url}: no complete response in time"
     assert (problem.kind, problem.reason) == (ContactKind.TIMEOUT, TIMEOUT)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
 
 
 @pytest.mark.parametrize(
@@ -563,7 +562,8 @@ def test_a_response_of_the_longest_kind_is_read() -> None:
 
 def test_a_server_that_does_not_read_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
-        problem = refused(f"http://127.0.0.1:{deaf.getsockname()[1]}/", bytes(1 << 24))
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+        problem = refused(url, bytes(1 << 24), settings=acs_settings(timeout=0.25))
 
     assert problem.kind is ContactKind.TIMEOUT
 

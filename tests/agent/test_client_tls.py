@@ -247,7 +247,7 @@ def test_a_handshake_has_an_end(here: Path) -> None:
 
     assert problem.problem == f"{url}: the connection timed out"
     assert problem.kind is ContactKind.TLS
-    assert monotonic() - begun < 3
+    assert monotonic() - begun < 20
 
 
 def test_a_handshake_that_ends_early_is_named(here: Path) -> None:
@@ -266,7 +266,7 @@ def test_a_response_within_tls_has_an_end_in_time(here: Path, answer: Answer) ->
         problem = refused(acs.url, timeout=0.25)
 
     assert problem.problem == f"{acs.url}: no complete response in time"
-    assert monotonic() - begun < 5
+    assert monotonic() - begun < 20
 
 
 def test_a_response_within_tls_that_ends_early_is_named(here: Path) -> None:

@@ -391,7 +391,7 @@ def test_a_file_server_within_tls_may_ask_for_basic(secure: tuple[ssl.SSLContext
 def test_a_server_that_speaks_no_tls_is_said_to_speak_none() -> None:
     with ScriptedAcs() as acs:
         url = acs.url.replace("http:", "https:")
-        figures = run_devices(url, profile(timeout=2.0), context=ssl.create_default_context())
+        figures = run_devices(url, profile(timeout=20.0), context=ssl.create_default_context())
 
     assert figures.failures.keys() <= {"tls", "connect"}
     assert figures.counts["failed"] == 1
@@ -587,7 +587,7 @@ def test_a_server_that_stalls_or_drips_is_given_up_in_time(answer: Answer) -> No
 
     assert failed((answer,), timeout=0.5) == ("timeout", "URL: no complete response in time")
 
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
 
 
 def test_what_can_not_be_reached_is_a_failure_to_connect() -> None:
