@@ -61,9 +61,10 @@ def journal_line(entry: "JournalEntry") -> Line:
     batch = f", batch {entry.batch}" if entry.batch else ""
     reason = f": {entry.reason}" if entry.reason else ""
     serials = entry.serials if len(entry.serials) <= MAX_RANGES else f"{entry.serials[:MAX_RANGES]}..."
+    what = f"{entry.action} {serials}" if serials else entry.action
     return (
         Tone.PLAIN,
-        f"{entry.number:>8}  {entry.at}  {entry.actor or '-'}  {entry.action} {serials}{batch}{reason}",
+        f"{entry.number:>8}  {entry.at}  {entry.actor or '-'}  {what}{batch}{reason}",
     )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row
 
 from spkg.common.times import read_time, write_time
 from vouchers.acs.ledger import Ledger
+from vouchers.acs.ledger_audit_batches import batch_problems
 from vouchers.acs.ledger_journal import (
     EARLIER_COLUMNS,
     GENESIS,
@@ -19,6 +20,7 @@ from vouchers.acs.ledger_journal import (
     journal_page,
     rows_digest,
 )
+from vouchers.acs.ledger_reserve import MAX_SERIAL
 from vouchers.acs.ledger_tables import CHAIN, ENTRIES, LEDGER_JOURNAL, NEXT
 from vouchers.months import Units, end_of
 
@@ -187,6 +189,8 @@ def _whole_problems(
     for row in chain[:1]:
         if (row.length, row.head) != (length, head):
             yield f"the journal ends with entry {length}; expected entry {row.length}, with the digest kept"
+        if row.one != 1:
+            yield f"{CHAIN.name}: expected 1 as its key, got {row.one}"
     for change, count in totals.items():
         column = ENTRIES.c[change.column]
         query = sqlalchemy.select(sqlalchemy.func.count()).select_from(ENTRIES).where(column.is_not(None))
@@ -206,6 +210,7 @@ def _whole_problems(
     query = sqlalchemy.select(ENTRIES.c.serial).where(wrong).order_by(ENTRIES.c.serial)
     for serial in connection.scalars(query.execution_options(yield_per=1000)):
         yield f"serial number {serial}: its state is not what the journal says"
+    yield from batch_problems(connection)
     following = connection.scalar(sqlalchemy.select(NEXT.c.next))
-    if not isinstance(following, int) or following < 1:
+    if not isinstance(following, int) or not 1 <= following <= MAX_SERIAL + 1:
         yield "the next serial number is not valid"

@@ -208,4 +208,4 @@ def _is_away(exc: sqlalchemy.exc.SQLAlchemyError) -> bool:
 def _problem(exc: Exception) -> str:
     """Return the message of a database, in one line and without the statement."""
     said = str(getattr(exc, "orig", None) or exc).strip().partition("\n")[0]
-    return said[:1].lower() + said[1:200]
+    return said[:200] if said[1:2].isupper() else said[:1].lower() + said[1:200]

@@ -45,6 +45,8 @@ def open_tables(database: LedgerDatabase, *, create: bool, actor: str, at: str) 
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LEDGER_MARK})")
         tables = set(sqlalchemy.inspect(connection).get_table_names())
         opening.created = ENTRIES.name not in tables
+        if opening.created and tables & LEDGER_TABLES.tables.keys():
+            raise _without_table(database, ENTRIES.name)
         if database.in_file:
             _check_mark(connection, database.name, tables, created=opening.created)
         if opening.created and not create:
@@ -62,11 +64,17 @@ def open_tables(database: LedgerDatabase, *, create: bool, actor: str, at: str) 
             migration: Any = import_module("vouchers.acs.ledger_migration")
             migration.migrate_tables(connection, version, ledger=database.name, actor=actor, at=at)
             opening.migrated = True
+        elif missing := sorted(LEDGER_TABLES.tables.keys() - tables):
+            raise _without_table(database, missing[0])
     return opening
 
 
 def _hint(database: LedgerDatabase) -> str:
     return f"create one with 'spkg voucher ledger init {database.name}'"
+
+
+def _without_table(database: LedgerDatabase, name: str) -> HostError:
+    return HostError(f"{database.name}: damaged: the table {name} is missing")
 
 
 def _check_mark(connection: Connection, name: str, tables: set[str], *, created: bool) -> None:
@@ -84,4 +92,7 @@ def _version(connection: Connection, tables: set[str]) -> str:
         return str(connection.scalar(sqlalchemy.select(LEDGER_VERSION.c.version_num)))
     if CHAIN.name not in tables:
         return "1"
+    columns = {column["name"] for column in sqlalchemy.inspect(connection).get_columns(CHAIN.name)}
+    if "version" not in columns:  # so it is missing, which the caller tells
+        return TABLES_VERSION
     return str(connection.scalar(sqlalchemy.select(sqlalchemy.column("version")).select_from(CHAIN)))

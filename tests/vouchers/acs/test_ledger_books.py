@@ -45,7 +45,8 @@ from vouchers.acs.ledger_journal import GENESIS, SERIALS_AT_ONCE
 from vouchers.acs.ledger_statistics import ledger_statistics, prometheus_text
 from vouchers.acs.ledger_steps import version_2
 from vouchers.acs.ledger_tables import LEDGER_TABLES
-from vouchers.acs.ledger_wants import Reservation, terms_of
+from vouchers.acs.ledger_wants import Predecessor, Reservation, terms_of
+from vouchers.months import Units
 
 
 @pytest.fixture(params=KINDS)
@@ -384,6 +385,71 @@ def test_whatever_is_changed_behind_the_journal_is_found(
     database.execute(statement)
 
     assert found(ledger) == problems
+
+
+OF_BATCHES: Final = {
+    "device": (
+        "UPDATE spkg_batch_device SET serial_number = 'x' WHERE serial_number = '000001' AND batch = 'may'",
+        [
+            "spkg_batch_device: the device 00D09E Gateway x of batch may has no serial number",
+            "spkg_batch_device: the device 00D09E Gateway 000001 of batch may is missing",
+        ],
+    ),
+    "batch": (
+        "UPDATE spkg_batch SET batch = 'june' WHERE batch = 'may'",
+        ["spkg_batch: the batch june has no serial number"],
+    ),
+    "terms": (
+        "UPDATE spkg_batch SET terms = replace(terms, '1', '0') WHERE batch = 'may'",
+        ["spkg_batch: the terms of batch may are not those of its vouchers"],
+    ),
+    "form": (
+        "UPDATE spkg_batch SET terms = 'x' WHERE batch = 'renewals'",
+        ["spkg_batch: the terms of batch renewals are not those of its vouchers"],
+    ),
+    "key": ("UPDATE spkg_ledger SET one = 7", ["spkg_ledger: expected 1 as its key, got 7"]),
+    "counter": (
+        "UPDATE spkg_serial SET next = 4294967297",
+        ["the next serial number is not valid"],
+    ),
+    "damaged": (
+        "UPDATE spkg_voucher SET mode = 'x' WHERE batch = 'may'",
+        [
+            "journal entry 1: the ledger has been changed for serial number 1",
+            "journal entry 2: the ledger has been changed for serial number 2-5",
+        ],
+    ),
+}
+"""What is changed of batches, and what an audit says of that."""
+
+
+@pytest.mark.parametrize("what", OF_BATCHES)
+def test_whatever_is_changed_of_batches_is_found(database: Database, ledger: Ledger, what: str) -> None:
+    statement, problems = OF_BATCHES[what]
+    ledger.reserve([want(0, QOS)], run="1", batch="may")  # before the batch begins with a list
+    both = [want(1, IPTV, QOS), want(2, IPTV, QOS)]
+    ledger.reserve(both, run="2", batch="may", terms=terms_of((QOS, IPTV)))
+    ledger.confirm_batch("may", "2")
+    renewal = Predecessor(renews=2, duration=1, units=Units.MONTHS)
+    again = replace(want(1, IPTV), before=(renewal,))
+    ledger.reserve([again], run="3", batch="renewals", terms="0" * 64)
+    assert found(ledger) == []
+
+    database.execute(statement)
+
+    assert found(ledger) == problems
+
+
+@pytest.mark.parametrize("table", sorted(LEDGER_TABLES.tables))
+def test_a_table_that_is_missing_is_named(database: Database, table: str) -> None:
+    with opened(database) as ledger:
+        fill(ledger)
+    database.execute(f"DROP TABLE {table}")
+
+    with pytest.raises(HostError) as caught:
+        opened(database)
+
+    assert str(caught.value) == f"{database.name}: damaged: the table {table} is missing"
 
 
 def test_of_many_problems_the_first_are_listed_and_all_are_counted(

@@ -108,6 +108,8 @@ def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) ->
         "migrated": False,
     }
     assert run("voucher", "ledger", "migrate", old).stdout == f"{old}: already up to date\n"
+    journal = run("voucher", "ledger", "journal", "--ledger", old).stdout.splitlines()
+    assert journal[-1].endswith(f"  {login_name()}  migrate: to version 3 of the tables")
     assert run("voucher", "ledger", "audit", "--ledger", old).exit_code == 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spkg.errors import HostError
-from tests.support.acs_files import KEY, LEDGER, MANY, furnish
+from tests.support.acs_files import KEY, LEDGER, MANY, furnish, write_list
 from tests.support.commands import run
 from tests.support.kit import AT
 from vouchers.acs.ledger import Ledger
@@ -141,6 +141,16 @@ def test_an_audit_tells_in_our_words_what_is_not_right(statement: str, problem: 
 
     assert result.exit_code == 4
     assert problem in result.stdout.splitlines()
+
+
+def test_a_device_of_a_batch_that_has_no_number_is_told_by_a_list(tmp_path: Path) -> None:
+    damage("INSERT INTO spkg_batch_device VALUES ('may', '00D09E', 'Gateway', '000007')")
+    write_list([7])
+
+    result = run(*MANY, "--out-dir", str(tmp_path / "new"))
+
+    assert result.exit_code == 9
+    assert result.stderr.startswith("spkg: error: ledger.db: UNIQUE constraint failed: spkg_batch_device.")
 
 
 def test_a_foreign_database_is_not_said_to_lack_a_ledger() -> None:
