@@ -101,8 +101,9 @@ class ControlServer:
             asyncio.IncompleteReadError,
             asyncio.LimitOverrunError,
             TimeoutError,
+            asyncio.CancelledError,
         ):
-            pass  # whoever asked has gone, or does not speak this
+            pass  # whoever asked has gone, or does not speak this, or the agent ends
         finally:
             self._open -= 1
             writer.close()

@@ -135,8 +135,8 @@ class Listener:
         self._open[task] = writer
         try:
             await self._serve(reader, writer, source)
-        except (OSError, TimeoutError, h11.ProtocolError):
-            pass  # it went, was too slow, or does not speak HTTP any more
+        except (OSError, TimeoutError, h11.ProtocolError, asyncio.CancelledError):
+            pass  # it went, was too slow, does not speak HTTP any more, or was closed in favour of another
         finally:
             self._open.pop(task, None)
             with contextlib.suppress(OSError):

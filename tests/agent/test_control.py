@@ -43,25 +43,25 @@ class Desk:
 def served(directory: Path) -> Iterator[Desk]:
     """Run a control server in a thread of its own."""
     desk, ready = Desk(), threading.Event()
-    loop = asyncio.new_event_loop()
     stop = asyncio.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
 
     async def main() -> None:
+        loops.append(asyncio.get_running_loop())
         server = ControlServer(directory, desk.answer, desk.follow)
         await server.start()
         ready.set()
         await stop.wait()
         await server.close()
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(main()))
+    thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()
     assert ready.wait(10)
     try:
         yield desk
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        loops[0].call_soon_threadsafe(stop.set)
         thread.join(10)
-        loop.close()
 
 
 def test_a_question_is_answered(tmp_path: Path) -> None:
@@ -216,3 +216,18 @@ def test_the_log_can_be_followed(tmp_path: Path) -> None:
         entries.close()
 
     assert json.dumps(found) == '[{"text": "one"}, {"text": "two"}]'
+
+
+def test_an_agent_that_ends_ends_those_who_follow_its_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served(tmp_path) as desk:
+        entries = follow_agent(tmp_path)
+        found: list[Document] = []
+        reading = threading.Thread(target=lambda: found.extend(entries))
+        reading.start()
+        assert desk.joined.wait(10)
+    reading.join(10)
+
+    assert (found, reading.is_alive()) == ([], False)
+    assert caplog.messages == []

@@ -298,7 +298,7 @@ def test_who_is_slow_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert listening.accepted == []
 
 
-def test_one_connection_more_closes_the_oldest() -> None:  # P35
+def test_one_connection_more_closes_the_oldest(caplog: pytest.LogCaptureFixture) -> None:  # P35
     with Listening() as listening, ExitStack() as stack:
         idle = [stack.enter_context(closing(listening.caller())) for _ in range(MOST_CONNECTIONS)]
         assert listening.ask().status == 200
@@ -306,6 +306,7 @@ def test_one_connection_more_closes_the_oldest() -> None:  # P35
         idle[0].own.settimeout(PATIENCE)
         assert idle[0].hear().octets == b""
         assert idle[-1].get().status == 401
+    assert caplog.messages == []  # or everybody could fill the log of the service
 
 
 def test_a_connection_has_an_end() -> None:
