@@ -352,7 +352,7 @@ FAULTS: Final = (
     ),
     _fault(
         "a state that can't be read keeps the agent from starting",
-        "                if path is None or not _is_damage(exc, path):\n",
+        "                if path is None or not repair or not _is_damage(exc, path):\n",
         "                if True:\n",
         "test_p24_a_file_that_cannot_be_read_never_keeps_the_agent_from_starting",
     ),

@@ -1,6 +1,6 @@
 """The status of an agent that is not running, from what lies on disk."""
 
-from contextlib import suppress
+import os
 from typing import Final
 
 from spkg.agent.settings import AgentConfig
@@ -17,7 +17,7 @@ READING_PATIENCE: Final = 1.0
 
 
 def resting_status(config: AgentConfig) -> Document:
-    """Return the status; what can't be read is left out.
+    """Return the status; what is wrong with a state that can't be read is its reason.
 
     Raises:
         FormatError: The device file is not valid.
@@ -26,12 +26,16 @@ def resting_status(config: AgentConfig) -> Document:
     device = load_device(config.device.file)
     path = config.state.directory / STATE_FILE
     status = status_of_rest(config, device, url=config.acs.url)
-    if not path.is_file():
+    if not os.path.lexists(path):
         return status
-    with suppress(SpkgError), AgentState(path, patience=READING_PATIENCE) as state:
-        status |= {
-            "acs_url": state.fact(FACT_URL_TOLD) or status["acs_url"],
-            "events": [{"code": one.code, "command_key": one.command_key} for one in state.events()],
-            "transfers": transfer_documents(state.transfers()),
-        }
+    try:
+        # Only the agent moves a state aside: its log says so, and its next session is a BOOTSTRAP.
+        with AgentState(path, patience=READING_PATIENCE, repair=False) as state:
+            status |= {
+                "acs_url": state.fact(FACT_URL_TOLD) or status["acs_url"],
+                "events": [{"code": one.code, "command_key": one.command_key} for one in state.events()],
+                "transfers": transfer_documents(state.transfers()),
+            }
+    except SpkgError as exc:
+        status["reason"] += f", and its state can't be read: {exc}"
     return status

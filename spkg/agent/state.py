@@ -79,13 +79,15 @@ class AgentState:
     Args:
         path: The file; it is made if it is missing, with its directory.  None for a state in memory.
         patience: How many seconds to wait for another process that has it open.
+        repair: Whether a file that can't be read is moved aside, so that a new one takes its place.
 
     Raises:
-        HostError: It can't be opened or made, or another process has it open.
+        HostError: It can't be opened or made, or another process has it open; or it can't be read and is not
+            to be moved.
     """
 
-    def __init__(self, path: Path | None, *, patience: float = STATE_PATIENCE) -> None:
-        self._file = StateFile(path, patience)
+    def __init__(self, path: Path | None, *, patience: float = STATE_PATIENCE, repair: bool = True) -> None:
+        self._file = StateFile(path, patience, repair=repair)
         self._contents = self._file.contents
         self.set_aside = self._file.set_aside
         """Where a file is that could not be read."""

@@ -62,12 +62,13 @@ class StateFile:
     Args:
         path: The file; it is made if it is missing, with its directory.  None for one in memory.
         patience: How many seconds to wait for another process that has it open.
+        repair: Whether one that can't be read is moved aside.
 
     Raises:
-        HostError: It can't be opened or made.
+        HostError: It can't be opened or made, or it can't be read and stays where it is.
     """
 
-    def __init__(self, path: Path | None, patience: float) -> None:
+    def __init__(self, path: Path | None, patience: float, *, repair: bool = True) -> None:
         self._path = path
         self.set_aside: Path | None = None
         """Where a file is that could not be read."""
@@ -77,7 +78,9 @@ class StateFile:
             try:
                 self._database, self.contents = _opened(path, patience)
             except (sqlite3.DatabaseError, ValueError, OSError) as exc:
-                if path is None or not _is_damage(exc, path):
+                if isinstance(exc, ValueError) and not repair:
+                    raise HostError(f"{path}: {exc}") from exc
+                if path is None or not repair or not _is_damage(exc, path):
                     raise
                 self.set_aside = _moved_aside(path)
                 self._database, self.contents = _opened(path, patience)

@@ -23,7 +23,7 @@ def agent_status_lines(status: Document) -> Iterator[Line]:
     """Yield what ``agent status`` prints."""
     url = status["acs_url"] or "no ACS is known"
     if not status["running"]:
-        yield Tone.BAD, "the agent is not running"
+        yield Tone.BAD, printable(status["reason"])
         yield Tone.PLAIN, f"  ACS: {url}"
     elif status["in_touch"]:
         yield Tone.GOOD, f"in touch with {url}"

@@ -45,7 +45,7 @@ def agent_page(status: Document, entries: Iterable[Document], when: str | None) 
     elif status["running"]:
         headline = f"Not in touch: {status['reason']}"
     else:
-        headline = "The agent is not running"
+        headline = f"{status['reason'][:1].upper()}{status['reason'][1:]}"
     last, trial = status["last_session"], status["trial"]
     sections = [
         _table(

@@ -15,6 +15,8 @@ from spkg.report.agent import (
 from spkg.report.agent_page import agent_page
 from tests.support.agent_statuses import FULL, STATUS
 
+RESTING = {"running": False, "in_touch": False, "reason": "the agent is not running", "last_session": None}
+
 
 def texts(lines: Any) -> list[str]:
     return [text for _, text in lines]
@@ -48,7 +50,7 @@ def test_everything_else_is_shown_where_there_is_something() -> None:
 
 
 def test_an_agent_that_does_not_run_is_said_to() -> None:
-    found = texts(agent_status_lines(STATUS | {"running": False, "acs_url": None, "last_session": None}))
+    found = texts(agent_status_lines(STATUS | RESTING | {"acs_url": None}))
 
     assert found[:2] == ["the agent is not running", "  ACS: no ACS is known"]
 
@@ -103,7 +105,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-@pytest.mark.parametrize("status", [STATUS, FULL, STATUS | {"running": False, "last_session": None}])
+@pytest.mark.parametrize("status", [STATUS, FULL, STATUS | RESTING])
 def test_the_page_loads_and_runs_nothing(status: dict[str, Any]) -> None:
     text = agent_page(status, [{"time": None, "kind": "session", "text": "begins"}], None)
 

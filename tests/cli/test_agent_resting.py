@@ -2,7 +2,11 @@
 
 import json
 import os
+import sqlite3
 import tarfile
+from collections.abc import Callable
+from contextlib import closing
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +41,11 @@ def findings(*words: str) -> list[str]:
     shown = json.loads(agent("check", "--json", *words).stdout)
     assert shown["schema"] == "spkg.agent.check/1"
     return [f"{one['kind']}: {one['message']}" for one in shown["findings"]]
+
+
+def _of_another_program(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE x (y)")
 
 
 def test_a_check_names_each_thing_that_is_odd() -> None:
@@ -187,6 +196,36 @@ def test_the_status_of_an_agent_that_rests_has_its_keys() -> None:
     assert status["schema"] == "spkg.agent.status/1"
     assert (status["running"], status["in_touch"]) == (False, False)
     assert status["acs_url"] == "http://127.0.0.1:9/cwmp"
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (lambda path: path.write_bytes(b"junk" * 5000), "file is not a database"),
+        (lambda path: path.mkdir(), "is a directory"),
+        (lambda path: path.symlink_to("nowhere"), "too many levels of symbolic links"),
+        (_of_another_program, "not the state of an agent that this version can read"),
+    ],
+    ids=["junk", "a directory", "a link", "of another program"],
+)
+def test_who_looks_at_a_state_that_cannot_be_read_leaves_it_to_the_agent(
+    damage: Callable[[Path], object], problem: str
+) -> None:
+    configure()
+    Path("state").mkdir(mode=0o700)
+    damage(Path("state/state.db"))
+
+    for _ in range(2):
+        status = json.loads(agent("status", "--json").stdout)
+        assert status["reason"] == (
+            "the agent is not running, and its state can't be read: "
+            f"{Path('state/state.db').absolute()}: {problem}"
+        )
+    assert agent("status", "--html", "status.html").stdout.startswith(f"{status['reason']}\n")
+    assert f"state.db: {problem}" in unescape(Path("status.html").read_text())
+    assert [*Path("state").iterdir()] == [Path("state/state.db")]
+    agent("once")
+    assert os.path.lexists("state/state.db.damaged")
 
 
 def test_a_parameter_is_set_once() -> None:
