@@ -188,7 +188,7 @@ def _connected(directory: Path, timeout: float | None) -> Iterator[socket.socket
             stream.settimeout(timeout)
             stream.connect(name)
             yield stream
-    except (FileNotFoundError, ConnectionRefusedError) as exc:
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as exc:
         raise NotRunningError(
             f"{directory}: no agent is running with this state", hint="start it with 'spkg agent run'"
         ) from exc

@@ -5,16 +5,25 @@ import os
 import pwd
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from spkg.agent.settings import AgentConfig, ProviderKind
+from spkg.common.atomic_output import make_own_directory
 from spkg.common.landlock import confine_changes
+from spkg.common.portable import free_room
 from spkg.errors import HostError, os_problem
 
-__all__ = ["Rights", "can_change", "give_up_rights", "prepare_directories", "talker_of"]
+__all__ = [
+    "Rights",
+    "can_change",
+    "directory_problems",
+    "give_up_rights",
+    "prepare_directories",
+    "talker_of",
+]
 
 MAX_LINKS: Final = 40
 """How many symbolic links one path may lead through, as for the kernel."""
@@ -60,18 +69,41 @@ def prepare_directories(config: AgentConfig, talker: tuple[int, int] | None) -> 
     """
     keeper = _keeper_directory(config, talker)
     try:
-        keeper.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_own_directory(keeper)
         if keeper.stat().st_uid != os.geteuid() or keeper.is_symlink():
             raise HostError(f"{keeper}: belongs to somebody else", hint="remove it; it is made anew")
         for directory in _own(config):
             _hand_over(directory, talker, _store_files(config, directory))
         if talker is not None:
-            for path in (keeper, config.source, config.device.file, *config.install.trust):
+            for path in _relied_on(config, keeper):
                 _check_out_of_reach(path, talker)
         keeper.chmod(0o700)
     except OSError as exc:
         raise HostError(os_problem(exc)) from exc
     return keeper
+
+
+def directory_problems(config: AgentConfig) -> Iterator[str]:
+    """Yield what keeps an agent from starting: its user, its directories, and what that user could change.
+
+    Nothing is made, and nothing is given away.
+    """
+    try:
+        talker = talker_of(config)
+        for directory in _own(config):
+            yield from _unusable(directory)
+        if talker is None:
+            return
+        for directory in _own(config):
+            if directory.is_dir():
+                with _free(directory, talker, _store_files(config, directory)):
+                    pass
+        for path in _relied_on(config, _keeper_directory(config, talker)):
+            _check_out_of_reach(path, talker)
+    except HostError as exc:
+        yield str(exc)
+    except OSError as exc:
+        yield os_problem(exc)
 
 
 def give_up_rights(
@@ -89,7 +121,7 @@ def give_up_rights(
             os.setuid(talker[0])
             for directory in _own(config):
                 if can_change(directory.parent, talker) is not None:  # it was not made before
-                    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    make_own_directory(directory)
         opened = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in _writable(config)]
     except OSError as exc:
         raise HostError(os_problem(exc)) from exc
@@ -157,25 +189,56 @@ def _hand_over(directory: Path, talker: tuple[int, int] | None, files: frozenset
     """
     if talker is not None and can_change(directory.parent, talker) is not None:
         return  # whatever lies there may be a link to somewhere else: it is made without our rights
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_own_directory(directory)
     if talker is None:
         return
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
+    with _free(directory, talker, files) as (descriptor, names):
         if os.fstat(descriptor).st_uid == talker[0]:
             return
-        with os.scandir(descriptor) as entries:
-            found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+        for name in names:
+            os.chown(name, *talker, dir_fd=descriptor, follow_symlinks=False)
+        os.fchown(descriptor, *talker)
+
+
+@contextmanager
+def _free(
+    directory: Path, talker: tuple[int, int], files: frozenset[str]
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Open a directory that belongs to who talks, or that can be given to him, with what is to be given.
+
+    Raises:
+        HostError: Something of others is in it.
+        OSError: It can't be opened.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found: list[tuple[str, os.stat_result]] = []
+        if os.fstat(descriptor).st_uid != talker[0]:
+            with os.scandir(descriptor) as entries:
+                found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
         # A file with another name elsewhere is not this directory's alone.
         if any(name not in files or not stat.S_ISREG(one.st_mode) or one.st_nlink > 1 for name, one in found):
             problem = "expected a directory of its own for the user who talks to servers, got one in use"
             hint = "name one that does not exist: it is made, and gets the right owner"
             raise HostError(f"{directory}: {problem}", hint=hint)
-        for name, _ in found:
-            os.chown(name, *talker, dir_fd=descriptor, follow_symlinks=False)
-        os.fchown(descriptor, *talker)
+        yield descriptor, tuple(name for name, _ in found)
     finally:
         os.close(descriptor)
+
+
+def _unusable(directory: Path) -> Iterator[str]:
+    """Yield why nothing can be written in a directory, or where it is made if it is missing.
+
+    Raises:
+        OSError: It can't be seen.
+    """
+    nearest = next(one for one in (directory, *directory.parents) if os.path.lexists(one))
+    if not nearest.is_dir():
+        yield f"{nearest}: not a directory"
+    elif not os.access(nearest, os.W_OK | os.X_OK):  # also false for root where the file system is read-only
+        yield f"{nearest}: can't be written"
+    elif free_room(nearest) == 0:
+        yield f"{nearest}: no space left on device"
 
 
 def _check_out_of_reach(path: Path, talker: tuple[int, int]) -> None:
@@ -190,6 +253,11 @@ def _check_out_of_reach(path: Path, talker: tuple[int, int]) -> None:
             f"{path}: the user who talks to servers can change it, because {found} is writable for that user",
             hint="give it to root, and let nobody else write there",
         )
+
+
+def _relied_on(config: AgentConfig, keeper: Path) -> Iterable[Path]:
+    """Return what who talks must not be able to change."""
+    return keeper, config.source, config.device.file, *config.install.trust
 
 
 def _own(config: AgentConfig) -> Iterable[Path]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from spkg.agent.records import Attribute, Intent, ParameterTrial, Row, ScheduledInform, Transfer, read_row
-from spkg.common.atomic_output import sync_directory
+from spkg.common.atomic_output import make_own_directory, sync_directory
 from spkg.common.portable import CLOSE_ON_EXEC, NO_FOLLOW, restrict
 from spkg.errors import NO_ROOM, HostError, os_problem
 
@@ -152,7 +152,7 @@ def _opened(path: Path | None, patience: float) -> tuple[sqlite3.Connection, Sta
         OSError: It can't be made.
     """
     if path is not None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_own_directory(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW | CLOSE_ON_EXEC, 0o600)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):

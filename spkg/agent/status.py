@@ -1,6 +1,8 @@
 """How the agent is: in touch or not and why, what it waits for, what is unsafe; and the settings in force."""
 
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -27,6 +29,7 @@ __all__ = [
     "unsafe_settings",
 ]
 
+OPEN_TO_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 MOST_METHODS: Final = 64
 """How many methods of an ACS are shown."""
 NEVER_TRIED: Final = "no session yet"
@@ -65,6 +68,9 @@ def unsafe_settings(config: AgentConfig, url: str) -> Iterator[str]:
         yield "dhcp: any DHCP server on the link can name the ACS"
     if config.acs.before_boot_clock is BeforeBootClock.IGNORE_DATES:
         yield "before-boot-clock: an expired certificate of the ACS is accepted while there is no clock"
+    with suppress(OSError):  # without it, nothing can be put there
+        if config.state.directory.stat().st_mode & OPEN_TO_OTHERS:
+            yield f"{config.state.directory}: other users can change what the agent keeps: chmod 700"
     for option in config.install.options:
         if option.startswith("--unsafe"):
             yield f"install: {option.partition('=')[0]}"

@@ -32,6 +32,7 @@ def findings_of(
     from shutil import which
 
     from spkg.agent.assembly import agent_identity
+    from spkg.agent.rights import directory_problems
     from spkg.agent.service import passwords_of
     from spkg.agent.status import unsafe_settings
     from spkg.device import load_device
@@ -44,6 +45,8 @@ def findings_of(
         yield "ok", f"{amount(len(names), 'password file')} can be read by the owner alone"
     except HostError as exc:
         yield "error", str(exc)
+    for problem in directory_problems(config):
+        yield "error", problem
     yield from _acs_files(config)
     yield from _trust(config)
     for name, program in (("reboot", config.reboot), ("factory-reset", config.factory_reset)):

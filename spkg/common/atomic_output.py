@@ -3,6 +3,7 @@
 Files are written next to their final place, then renamed.  The only module that writes outside a root.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ PARTLY: Final = ".unfinished"
 
 __all__ = [
     "bulk_directory",
+    "make_own_directory",
     "new_directory",
     "new_file",
     "new_files",
@@ -381,6 +383,18 @@ def _move_new(temporary: Path, path: Path) -> None:
     except OSError:  # a file system without hard links
         refuse_existing(path, force=False)
         temporary.replace(path)
+
+
+def make_own_directory(directory: Path) -> None:
+    """Make a directory for its owner alone, if it is missing.
+
+    Raises:
+        OSError: It can't be made, or something else is there.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError as exc:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), exc.filename) from exc
 
 
 def sync_directory(path: Path) -> None:

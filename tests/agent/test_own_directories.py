@@ -9,7 +9,13 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from spkg.agent.config import load_agent_config
-from spkg.agent.rights import can_change, give_up_rights, prepare_directories, talker_of
+from spkg.agent.rights import (
+    can_change,
+    directory_problems,
+    give_up_rights,
+    prepare_directories,
+    talker_of,
+)
 from spkg.agent.settings import AgentConfig
 from spkg.common.child_process import fork
 from spkg.errors import HostError
@@ -25,7 +31,7 @@ file = "device.toml"
 trust = ["trust/ca.pem"]
 [state]
 directory = "{state}"
-user = "nobody"
+user = "{user}"
 [vouchers]
 store = "{store}"
 trust = ["trust/ca.pem"]
@@ -45,8 +51,10 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.chdir("/")
 
 
-def config(state: str = "var/agent", store: str = "var/options/options.db") -> AgentConfig:
-    Path("agent.toml").write_text(CONFIG.format(state=state, store=store))
+def config(
+    state: str = "var/agent", store: str = "var/options/options.db", user: str = "nobody"
+) -> AgentConfig:
+    Path("agent.toml").write_text(CONFIG.format(state=state, store=store, user=user))
     return load_agent_config(Path("agent.toml"))
 
 
@@ -163,6 +171,50 @@ def test_what_who_talks_could_replace_is_not_relied_on(reached: str) -> None:
 
     with pytest.raises(HostError, match=because):
         prepare_directories(config(), TALKER)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({}, None),
+        ({"state": "device.toml"}, r"{here}/device\.toml: not a directory"),
+        (
+            {"state": "device.toml/state"},
+            r"{here}/device\.toml: not a directory",
+        ),
+        ({"state": "/proc/spkg/state"}, r"/proc: (can't be written|no space left on device)"),
+        pytest.param(
+            {"state": "trust"}, "{here}/trust: expected a directory of its own .*", marks=NEEDS_ROOT
+        ),
+        pytest.param({"user": "nobody-here"}, ".*there is no user 'nobody-here'.*", marks=NEEDS_ROOT),
+    ],
+)
+def test_what_keeps_an_agent_from_starting_is_found_before(
+    given: dict[str, str], problem: str | None
+) -> None:
+    settings = config(**given)
+    before = sorted(Path().rglob("*"))
+
+    found = [*directory_problems(settings)]
+
+    assert sorted(Path().rglob("*")) == before
+    if problem is None:
+        assert found == []
+    else:
+        assert len(found) == 1
+        assert re.fullmatch(problem.format(here=re.escape(str(Path.cwd()))), found[0])
+        with pytest.raises(HostError):
+            prepare_directories(settings, talker_of(settings))
+
+
+@NEEDS_ROOT
+def test_what_who_talks_could_replace_is_found_before() -> None:
+    settings = config()
+    Path("device.toml").chmod(0o666)
+
+    (found,) = directory_problems(settings)
+
+    assert "device.toml: the user who talks to servers can change it" in found
 
 
 def test_every_part_of_the_way_counts() -> None:

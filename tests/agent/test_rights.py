@@ -58,7 +58,7 @@ def test_a_link_in_the_place_of_the_directory_of_transfers_is_refused(
 def test_a_directory_that_cannot_be_made_is_named(config: AgentConfig, tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
 
-    with pytest.raises(HostError, match="state: file exists"):
+    with pytest.raises(HostError, match="state: not a directory"):
         prepare_directories(config, None)
 
 

@@ -370,7 +370,7 @@ def test_a_directory_that_cannot_be_made_is_no_damage(tmp_path: Path) -> None:
     with pytest.raises(HostError) as caught:
         AgentState(tmp_path / "file" / "state.db")
 
-    assert str(caught.value) == f"{tmp_path / 'file'}: file exists"
+    assert str(caught.value) == f"{tmp_path / 'file'}: not a directory"
     assert (tmp_path / "file").exists()
 
 

@@ -138,6 +138,31 @@ def test_a_check_reads_the_files_that_are_named(old: str, new: str, found: str) 
     assert any(line.startswith(f"error: {found.format(here=Path.cwd())}") for line in findings()), findings()
 
 
+def test_a_file_where_the_state_belongs_is_named() -> None:
+    configure()
+    Path("state").write_text("")
+    problem = f"{Path('state').absolute()}: not a directory"
+
+    assert f"error: {problem}" in findings()
+    assert agent("check").exit_code == 9
+    assert agent("status").stdout.startswith("the agent is not running\n")
+    assert agent("config").stderr.endswith("hint: start it with 'spkg agent run'\n")
+    done = agent("once")
+    assert (done.exit_code, done.stderr) == (9, f"spkg: error: {problem}\n")
+
+
+def test_a_state_directory_that_others_can_write_is_unsafe() -> None:
+    configure()
+    Path("state").mkdir()
+    Path("state").chmod(0o777)
+    problem = f"{Path('state').absolute()}: other users can change what the agent keeps: chmod 700"
+
+    assert f"warning: {problem}" in findings()
+    assert f"  unsafe: {problem}\n" in agent("status").stdout
+    Path("state").chmod(0o755)
+    assert f"warning: {problem}" not in findings()
+
+
 def test_a_check_without_an_acs_says_so() -> None:
     configure(CONFIG.replace('url = "{url}"\n', ""))
 
