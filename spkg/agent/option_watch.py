@@ -8,8 +8,8 @@ from spkg.errors import SpkgError
 
 __all__ = ["OptionWatch", "Options"]
 
-UNTIL_NETWORK_TIME: Final = 60.0
-"""How often to look whether network time has come, in seconds."""
+LOOK_AGAIN: Final = 60.0
+"""How often to look whether network time has come, or the store can be used again, in seconds."""
 
 
 class Options(Protocol):
@@ -62,8 +62,11 @@ class OptionWatch:
         self._time = time
         self._code = code
         self._note = note
-        self._seen: tuple[str, bool] | None = None
-        """The ProvisioningCode, and whether there was network time, when it was looked last."""
+        self._seen: tuple[str | None, bool] | None = None
+        """The ProvisioningCode, and whether there was network time, when it was looked last.
+
+        Without a code that look has failed.
+        """
 
     def look(self) -> float | None:
         """Store that this time has come, and this provider; return when to look again, since 1970."""
@@ -76,6 +79,9 @@ class OptionWatch:
             due = None if now is None else self._options.next_change(now, code)
         except SpkgError as exc:
             self._note(f"Options: {exc}")
+            if now is not None:
+                return now.timestamp() + LOOK_AGAIN
+            self._seen = (None, False)
             return None
         return None if due is None else due.timestamp()
 
@@ -90,4 +96,4 @@ class OptionWatch:
     def again_at(self, boot: float) -> float | None:
         """Return when to see whether there is network time, in seconds since the boot; None if there is."""
         timeless = self._seen is not None and not self._seen[1]
-        return boot + UNTIL_NETWORK_TIME if timeless else None
+        return boot + LOOK_AGAIN if timeless else None
