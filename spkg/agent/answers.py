@@ -123,9 +123,8 @@ class AgentAnswers:
 
     def inform(self, arguments: Mapping[str, Any]) -> Document:
         """``agent inform``."""
-        event = _text(arguments, "event")
-        if event:
-            self._engine.raise_event(raised_event(event))
+        if "event" in arguments:
+            self._engine.raise_event(raised_event(_text(arguments, "event")))
         self._engine.force()
         return {}
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from spkg.common.documents import Document
 from spkg.common.json_input import read_json
+from spkg.common.printable import printable
 from spkg.common.socket_names import socket_name
 from spkg.errors import FormatError, HostError, RefusedError, SpkgError, UsageError, os_problem
 
@@ -156,12 +157,19 @@ def ask_agent(directory: Path, name: str, timeout: float = 600, **arguments: Any
         arguments: What belongs to the question.
 
     Raises:
+        UsageError: An argument is not UTF-8, or they are too long.
         NotRunningError: No agent is running there.
         HostError: It does not answer.
         SpkgError: What it answers, if it refuses.
     """
+    try:
+        question = json.dumps({"ask": name, "arguments": arguments}, ensure_ascii=False).encode()
+    except UnicodeEncodeError as exc:
+        raise UsageError(f"expected UTF-8, got {printable(exc.object[exc.start : exc.end])}") from exc
+    if len(question) >= LONGEST_QUESTION:
+        raise UsageError(f"the arguments have {len(question)} bytes, at most {LONGEST_QUESTION} are taken")
     with _connected(directory, timeout) as stream:
-        stream.sendall(_line({"ask": name, "arguments": arguments}))
+        stream.sendall(question + b"\n")
         with stream.makefile("rb") as answers:
             line = answers.readline(LONGEST_CONTROL_ANSWER)
     return _read(line)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,8 +18,8 @@ __all__ = ["discover", "inform", "kick", "request_download", "set_parameters", "
 
 @command("inform")
 @CONFIG
-@click.option("--event", default="", metavar="EVENT", help="Report this event, such as 'X 00D09E RadarHit'.")
-def inform(config: Path, event: str) -> None:
+@click.option("--event", metavar="EVENT", help="Report this event, such as 'X 00D09E RadarHit'.")
+def inform(config: Path, event: str | None) -> None:
     """Have the running agent begin a session now.
 
     \b
@@ -29,7 +30,8 @@ def inform(config: Path, event: str) -> None:
     """
     from spkg.agent.control import ask_agent
 
-    ask_agent(load_config(config).state.directory, "inform", event=event)
+    stated: dict[str, Any] = {} if event is None else {"event": event}
+    ask_agent(load_config(config).state.directory, "inform", **stated)
 
 
 @command("set")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spkg.cli.app import usage_problem
 from spkg.common.printable import amount
 from spkg.errors import HostError, SpkgError, UsageError, os_problem
 
@@ -126,8 +127,7 @@ def _trust(config: "AgentConfig") -> Iterator[tuple[str, str]]:
         except OSError as exc:
             yield "error", f"{what}: {os_problem(exc)}"
         except click.UsageError as exc:
-            message = exc.format_message()
-            yield "error", f"{what}: {message[:1].lower()}{message[1:].rstrip('.')}"
+            yield "error", f"{what}: {usage_problem(exc)}"
 
 
 def _anchors(paths: "Sequence[Path]") -> Iterator[tuple[str, str]]:

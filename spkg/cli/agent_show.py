@@ -54,7 +54,7 @@ def status_of_agent(config: Path, html: Path | None, force: bool, as_json: bool)
         from spkg.common.atomic_output import new_file
         from spkg.report.agent_page import agent_page
 
-        check_output(html, force=force)
+        check_output(html, force=force, option="--html")
         page = agent_page(status, current_log(settings, PAGE_ENTRIES), timestamp(no_clock=False))
         with new_file(html, force=force) as file:
             file.write(page.encode())

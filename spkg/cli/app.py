@@ -4,6 +4,7 @@ import atexit
 import dataclasses
 import gc
 import os
+import re
 import signal
 import sys
 import warnings
@@ -58,8 +59,10 @@ __all__ = [
     "host_error",
     "print_error",
     "stop_words",
+    "usage_problem",
 ]
 
+LINE_BREAK: Final = re.compile(r"\s*\n\s*")
 EXIT_DEFECT: Final = 1
 EXIT_DIFFERENT: Final = 10
 EXIT_FOR: Final[dict[type[SpkgError], int]] = {
@@ -310,8 +313,7 @@ def _guard(run: Callable[[], Any], call: _Call, *, ends: bool) -> int:
     except click.ClickException as exc:
         usage = exc.ctx.get_usage() if isinstance(exc, click.UsageError) and exc.ctx is not None else ""
         hint = " ".join(usage.split()) or None
-        message = exc.format_message()
-        return _fail(UsageError(message[:1].lower() + message[1:].rstrip("."), hint=hint), call.report)
+        return _fail(UsageError(usage_problem(exc), hint=hint), call.report)
     except ClosedOutput:
         return EXIT_FOR[HostError]
     except OutputError as exc:
@@ -335,6 +337,12 @@ def _guard(run: Callable[[], Any], call: _Call, *, ends: bool) -> int:
             with suppress(OutputError, ClosedOutput):
                 call.report(None, EXIT_DEFECT, message)
         return EXIT_DEFECT
+
+
+def usage_problem(error: click.ClickException) -> str:
+    """Return the message of an error of click in the form of our own."""
+    message = LINE_BREAK.sub(" ", error.format_message())
+    return message[:1].lower() + message[1:].rstrip(".")
 
 
 def stop_words(number: int) -> tuple[str, int]:

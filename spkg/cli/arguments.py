@@ -148,12 +148,18 @@ def standard_input() -> int:
     return sys.stdin.fileno()
 
 
-def check_output(output: Path, *, force: bool) -> None:
-    """Refuse, before any work, an output that already exists or that can't be one."""
+def check_output(output: Path, *, force: bool, option: str = "-o") -> None:
+    """Refuse, before any work, an output that already exists or that can't be one.
+
+    Args:
+        output: The file.
+        force: Whether it may exist.
+        option: What named it.
+    """
     from spkg.common.atomic_output import refuse_existing
 
     if str(output) == "-":
-        raise UsageError("-o takes a file, not standard output")
+        raise UsageError(f"{option} takes a file, not standard output")
     refuse_existing(output, force=force)
     if not output.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(output))

@@ -88,6 +88,21 @@ def test_a_refusal_reaches_the_one_who_asked(
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("Gr\udcf6\udcdfe", r"expected UTF-8, got \xf6\xdf"),
+        ("x" * (1 << 16), "the arguments have 65586 bytes, at most 65536 are taken"),
+    ],
+    ids=["not UTF-8", "too long"],
+)
+def test_what_cannot_be_asked_is_not_changed_to_what_can(tmp_path: Path, value: str, problem: str) -> None:
+    with served(tmp_path), pytest.raises(UsageError) as caught:
+        ask_agent(tmp_path, "set", values={"A": value})
+
+    assert str(caught.value) == problem
+
+
 def test_the_socket_is_for_its_owner_alone_and_goes_with_the_agent(tmp_path: Path) -> None:
     with served(tmp_path):
         mode = (tmp_path / CONTROL).stat().st_mode

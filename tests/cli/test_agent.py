@@ -114,6 +114,7 @@ def test_the_service_answers_its_commands_and_ends_cleanly() -> None:
         assert agent("inform", "--event", "X 00D09E Hello") == (0, "", "")
         until(lambda: "X 00D09E Hello" in [*acs.posts[-2].texts("EventCode")], "the event")
         assert "begins: X 00D09E Hello" in agent("log", "-n", "5")[1]
+        assert agent("inform", "--event", "")[0] == 3
         assert agent("trace", "on")[0] == 0
         assert agent("set", "DeviceConfig.PersistentData=abc")[0] == 0
         assert agent("set", "DeviceInfo.UpTime=1")[0] == 5

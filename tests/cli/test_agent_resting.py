@@ -138,6 +138,12 @@ def test_a_check_reads_the_files_that_are_named(old: str, new: str, found: str) 
     assert any(line.startswith(f"error: {found.format(here=Path.cwd())}") for line in findings()), findings()
 
 
+def test_a_page_goes_to_a_file() -> None:
+    configure()
+
+    assert agent("status", "--html", "-").stderr == "spkg: error: --html takes a file, not standard output\n"
+
+
 def test_a_file_where_the_state_belongs_is_named() -> None:
     configure()
     Path("state").write_text("")

@@ -117,6 +117,10 @@ WRONG: Final[dict[str, tuple[str, str | None]]] = {
     "inspect": ("missing argument 'PKG'", USAGES["inspect"]),
     "inspect p.spkg u.spkg": ("got unexpected extra argument (u.spkg)", USAGES["inspect"]),
     "diff p.spkg": ("missing argument 'B'", USAGES["diff"]),
+    "agent trace": (
+        "missing argument '{on|off}'. Choose from: on, off",
+        "Usage: spkg agent trace [OPTIONS] {on|off}",
+    ),
     "diff - -": ("only one of the packages can come from standard input", None),
     "build m.toml --unsigned": ("-o PKG is required, except with --check", None),
     "build m.toml --check --cert signer.pem": EITHER_KEY,
