@@ -91,5 +91,5 @@ def read_response(body: bytes, most: int) -> list[Message]:
         return [read_message(octets) for octets in split_envelopes(body, most)]
     except (FormatError, RefusedError) as exc:
         first = printable(body[:FIRST_OCTETS].decode("utf-8", "backslashreplace"))
-        problem = f"the ACS answered something else than envelopes: {exc}; it begins with {first!r}"
+        problem = f"the ACS answered something else than envelopes: {exc}; it begins with '{first}'"
         raise BrokenSessionError(problem) from exc

@@ -219,7 +219,7 @@ class Session:
             return []
         if ours is self._inform:
             if fault is not None:
-                shown = f"fault {fault.code} {printable(fault.text)!r}"
+                shown = f"fault {fault.code} '{printable(fault.text)}'"
                 raise _broken("InformResponse", shown, "A.3.3.1")
             self._inform = None
         return [(ours.request, message)]
@@ -234,7 +234,7 @@ class Session:
         ours = next((one for one in self._unanswered if one.request.id == stated), None) if stated else oldest
         if ours is None:
             wanted = f"the answer to {oldest.request.method} with the ID {oldest.request.id!r}"
-            raise _broken(wanted, f"{got} with the ID {printable(stated[:MAX_ANSWER_SHOWN])!r}", "3.5")
+            raise _broken(wanted, f"{got} with the ID '{printable(stated[:MAX_ANSWER_SHOWN])}'", "3.5")
         method = ours.request.method
         if message.kind is MessageKind.RESPONSE and message.name != method:
             others = {one.request.method for one in self._unanswered}

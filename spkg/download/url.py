@@ -110,7 +110,7 @@ class Location:
             raise UsageError("a URL must not carry credentials: other users can see it", hint=hint)
         if parts.scheme not in PORTS:
             known = ", ".join(sorted({*PORTS, "file"}))
-            problem = f"unsupported URL scheme {printable(parts.scheme)!r}: expected one of {known}"
+            problem = f"unsupported URL scheme '{printable(parts.scheme)}': expected one of {known}"
             raise UsageError(problem, reason=SCHEME)
         if not parts.hostname or parts.fragment:
             raise UsageError("a URL must have a host and no fragment")

@@ -99,6 +99,7 @@ def test_p10_the_empty_path_is_all(gateway: Bench, path: str) -> None:
         f"{HOSTS}Host.{{i}}.HostName",
         f"{IGD}LANDevice.2.",
         ".",
+        f"{IGD}DeviceInfo.UpTime\n",
     ],
 )
 def test_p11_what_does_not_exist_is_9005_and_never_left_out(gateway: Bench, path: str) -> None:

@@ -351,7 +351,7 @@ def test_an_answer_with_another_id_breaks_the_session() -> None:
 
     assert broken(session, said("<c:TransferCompleteResponse/>", "x\u202ey")) == (
         "expected the answer to TransferComplete with the ID 'tc1', "
-        "got TransferCompleteResponse with the ID 'x\\\\u202ey' [TR-069 3.5]"
+        r"got TransferCompleteResponse with the ID 'x\u202ey' [TR-069 3.5]"
     )
 
 

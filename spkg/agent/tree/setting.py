@@ -151,7 +151,7 @@ class ParameterSetting:
             table = self._holdings.table(path) if path.endswith(".") else None
             source = self._holdings.source_of(path)
             if table is None or source is None or not table.can_add:
-                problem = f"no object can be added to {printable(path[:SHOWN_NAME])!r}"
+                problem = f"no object can be added to '{printable(path[:SHOWN_NAME])}'"
                 raise MethodFaultError(FaultCode.INVALID_NAME, problem)
             there = self._holdings.instances(path)
         if table.most is not None and len(there) >= table.most:
@@ -189,7 +189,7 @@ class ParameterSetting:
                 or not found.can_add
                 or number not in {str(one) for one in self._holdings.instances(table)}
             ):
-                problem = f"no object {printable(path[:SHOWN_NAME])!r} can be deleted"
+                problem = f"no object '{printable(path[:SHOWN_NAME])}' can be deleted"
                 raise MethodFaultError(FaultCode.INVALID_NAME, problem)
         self._settle_earlier()
         intent = Intent(deleted=path, parameter_key=key)

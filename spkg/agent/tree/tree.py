@@ -276,7 +276,7 @@ class Tree:
             else:
                 below = self._holdings.below(path)
             if below is None:
-                problem = f"there is no parameter or object {printable(path[:SHOWN_PATH])!r}"
+                problem = f"there is no parameter or object '{printable(path[:SHOWN_PATH])}'"
                 raise MethodFaultError(FaultCode.INVALID_NAME, problem)
             found |= below
         return found
