@@ -107,6 +107,7 @@ ONLY_IN = {
         "spkg/agent/fleet_http.py",
         "spkg/agent/fleet_wire.py",
         "spkg/agent/transport.py",
+        "vouchers/acs/cluster.py",
         "vouchers/service/server.py",
     ),
     "asyncio": ("spkg/agent/", "vouchers/service/", "vouchers/acs/cluster.py"),

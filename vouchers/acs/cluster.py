@@ -6,6 +6,7 @@ a task whose worker is killed is given to another one.  Serial numbers are reser
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -21,6 +22,8 @@ WORKER_HINT: Final = "start one with 'dask worker', where spkg and its extra [cl
 CLUSTER_TLS_HINT: Final = (
     "state ca-file, client.key and client.cert in Dask's configuration, distributed.comm.tls"
 )
+ADDRESS_HINT: Final = "is its address right? TLS wants tls://"
+PLAIN_HINT: Final = "start it with --tls-ca-file, --tls-cert and --tls-key"
 SCHEDULER_WAIT: Final = 30.0
 """How many seconds the scheduler may take to answer, and the first worker to be there."""
 DASK_LOGS: Final = frozenset({"distributed", "tornado", "asyncio"})
@@ -137,9 +140,12 @@ def cluster_executor(address: str) -> Iterator[ClusterExecutor]:
         try:
             client: Any = Connected(address, loop=loop, set_as_default=False, timeout=SCHEDULER_WAIT)  # type: ignore[no-untyped-call]
         except OSError as exc:
-            problem = f"the scheduler {address} does not answer"
-            raise HostError(problem, hint="is its address right? TLS wants tls://") from exc
-        except (TypeError, ValueError, RuntimeError) as exc:  # what Dask raises for its configuration
+            raise _unreachable(address, exc) from exc
+        except ValueError as exc:
+            if "SSL" in str(exc):  # it sent something before there was TLS
+                raise _plain(address) from exc
+            raise HostError(f"the scheduler {address} can't be used: {exc}", hint=ADDRESS_HINT) from exc
+        except (TypeError, RuntimeError) as exc:  # what Dask raises for its configuration
             raise HostError(f"the scheduler {address} can't be used: {exc}", hint=CLUSTER_TLS_HINT) from exc
         try:
             with suppress(TimeoutError):
@@ -151,6 +157,31 @@ def cluster_executor(address: str) -> Iterator[ClusterExecutor]:
         finally:
             with suppress(OSError, TimeoutError):
                 client.close(timeout=SCHEDULER_WAIT / 10)
+
+
+def _plain(address: str) -> HostError:
+    return HostError(f"the scheduler {address} does not speak TLS", hint=PLAIN_HINT)
+
+
+def _unreachable(address: str, error: OSError) -> HostError:
+    """Return what it means that there is no connection to a scheduler: Dask keeps the reason as a cause."""
+    cause: BaseException = error
+    while (deeper := getattr(cause, "real_error", None) or cause.__cause__) is not None:
+        cause = deeper
+    if isinstance(cause, ssl.SSLError):
+        reason = getattr(cause, "reason", None) or "EOF"
+        if reason == "WRONG_VERSION_NUMBER":
+            return _plain(address)
+        why = getattr(cause, "verify_message", "") or reason.replace("_", " ").lower()
+        problem = f"the scheduler {address} can't be used: TLS: {why}"
+        if "EOF" in reason:
+            problem = f"the scheduler {address} closed the connection during the TLS handshake"
+        return HostError(problem, hint=CLUSTER_TLS_HINT)
+    if isinstance(cause, FileNotFoundError | PermissionError):
+        problem = f"the scheduler {address} can't be used: a file for TLS: {os_problem(cause)}"
+        return HostError(problem, hint=CLUSTER_TLS_HINT)
+    why = f": {os_problem(cause)}" if isinstance(cause, OSError) and cause.strerror else ""
+    return HostError(f"the scheduler {address} does not answer{why}", hint=ADDRESS_HINT)
 
 
 def _on_worker(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -1,11 +1,12 @@
 """A run that writes many vouchers: where they are signed, its progress, and the result that it ends with."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from spkg.cli.app import DocumentedError, FailureReporter, exit_status, failure_fields, host_error
 from spkg.cli.arguments import cores
@@ -28,6 +29,9 @@ __all__ = [
     "rejected_error",
     "unserved_lines",
 ]
+
+
+CLUSTER_ADDRESS: Final = re.compile(r"([a-z]+://)?(?![a-z]+://)[^\s/]\S*")
 
 
 class RunProgress:
@@ -151,6 +155,8 @@ def check_cluster(cluster: str | None, jobs: int | None, out_dir: Path | None) -
     """Make sure that a cluster has something to do, and is alone."""
     if cluster is not None and (jobs is not None or out_dir is None):
         raise UsageError("--cluster excludes --jobs" if out_dir else "--cluster needs --out-dir")
+    if cluster is not None and not CLUSTER_ADDRESS.fullmatch(cluster):
+        raise UsageError(f"--cluster: expected an address such as tls://host:8786, got {cluster[:200]!r}")
 
 
 def bulk_result_line(command: str, option: str) -> Callable[[Mapping[str, Any]], FailureReporter | None]:

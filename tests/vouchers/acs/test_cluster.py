@@ -66,6 +66,13 @@ def test_a_cluster_excludes_jobs_and_needs_a_directory_and_a_certificate() -> No
     )
 
 
+@pytest.mark.parametrize("address", ["", "tls://", "tls:// host:1"])
+def test_what_is_no_address_is_wrong_usage(address: str) -> None:
+    problem = f"--cluster: expected an address such as tls://host:8786, got {address!r}"
+
+    assert failed(run(*ON_CLUSTER, "--cluster", address), 2, problem)
+
+
 @pytest.mark.parametrize("address", ["tcp://192.0.2.7:8786", "ucx://192.0.2.7:8786"])
 def test_a_cluster_without_tls_is_warned_of(address: str) -> None:
     result = run(*ON_CLUSTER, "--cluster", address, "--strict")
@@ -148,7 +155,10 @@ def test_a_scheduler_without_workers_or_none_at_all_is_told(monkeypatch: pytest.
         "start one with 'dask worker', where spkg and its extra [cluster] are installed",
     )
     assert failed(
-        gone, 9, f"the scheduler {cluster.address} does not answer", "is its address right? TLS wants tls://"
+        gone,
+        9,
+        f"the scheduler {cluster.address} does not answer: connection refused",
+        "is its address right? TLS wants tls://",
     )
     assert not Path("out.part").exists()
 

@@ -1,12 +1,21 @@
 """What becomes of tasks and of the scheduler, as an issuer is told; the client of Dask is one of ours."""
 
+import errno
+import ssl
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from spkg.errors import FailedError, HostError
-from vouchers.acs.cluster import LONELY_CHECKS, ClusterExecutor, cluster_executor
+from vouchers.acs.cluster import (
+    ADDRESS_HINT,
+    CLUSTER_TLS_HINT,
+    LONELY_CHECKS,
+    PLAIN_HINT,
+    ClusterExecutor,
+    cluster_executor,
+)
 
 distributed = pytest.importorskip("distributed")
 
@@ -144,3 +153,75 @@ def test_what_can_not_be_connected_to_is_told(problem: Exception, monkeypatch: p
         pass
     assert str(caught.value).startswith(f"the scheduler {ADDRESS}")
     assert "tls" in (caught.value.hint or "").lower()
+
+
+def caused(error: OSError, cause: BaseException | None = None) -> OSError:
+    """Return what Dask raises: it keeps the reason as a cause."""
+    error.__cause__ = cause
+    return error
+
+
+class BrokenStreamError(OSError):
+    """As tornado raises it: with what broke the stream beside it."""
+
+    real_error = ssl.SSLError(1, "[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca (_ssl.c:2580)")
+
+
+UNKNOWN = BrokenStreamError.real_error
+UNKNOWN.reason = "TLSV1_ALERT_UNKNOWN_CA"
+UNFIT = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+UNFIT.reason, UNFIT.verify_message = "CERTIFICATE_VERIFY_FAILED", "certificate has expired"
+OTHER = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)")
+OTHER.reason = "WRONG_VERSION_NUMBER"
+LATE = "Timed out trying to connect to tls://acs.example:8786 after 30 s"
+
+
+@pytest.mark.parametrize(
+    ("error", "problem", "hint"),
+    [
+        (OSError(LATE), "does not answer", ADDRESS_HINT),
+        (
+            caused(OSError(LATE), ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")),
+            "does not answer: connection refused",
+            ADDRESS_HINT,
+        ),
+        (
+            caused(OSError("closed"), BrokenStreamError("Stream is closed")),
+            "can't be used: TLS: tlsv1 alert unknown ca",
+            CLUSTER_TLS_HINT,
+        ),
+        (caused(OSError("no"), UNFIT), "can't be used: TLS: certificate has expired", CLUSTER_TLS_HINT),
+        (
+            caused(OSError("no"), ssl.SSLError(8, "EOF occurred in violation of protocol (_ssl.c:2427)")),
+            "closed the connection during the TLS handshake",
+            CLUSTER_TLS_HINT,
+        ),
+        (caused(OSError("no"), OTHER), "does not speak TLS", PLAIN_HINT),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory"),
+            "can't be used: a file for TLS: no such file or directory",
+            CLUSTER_TLS_HINT,
+        ),
+        (
+            ValueError("IOStream is not idle; cannot convert to SSL"),
+            "does not speak TLS",
+            PLAIN_HINT,
+        ),
+        (ValueError("missing port number in address ''"), "can't be used: missing port number", ADDRESS_HINT),
+        (TypeError("expected a context"), "can't be used: expected a context", CLUSTER_TLS_HINT),
+    ],
+)
+def test_why_a_scheduler_can_not_be_reached_is_told(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, problem: str, hint: str
+) -> None:
+    class Refused:
+        def __init__(self, *_: object, **__: object) -> None:
+            raise error
+
+    monkeypatch.setattr(distributed, "Client", Refused)
+
+    with pytest.raises(HostError) as caught, cluster_executor(ADDRESS):
+        pass
+
+    assert str(caught.value).startswith(f"the scheduler {ADDRESS} {problem}")
+    assert caught.value.hint == hint
