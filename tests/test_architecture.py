@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "vouchers.model": SHARED | {"vouchers.months"},
     "vouchers.months": SHARED,
     "vouchers.signature": SHARED | {"vouchers.model", "vouchers.months"},
-    "vouchers.acs": SHARED | VOUCHERS,
+    "vouchers.acs": SHARED | VOUCHERS | {"spkg"},
     "vouchers.cpe": SHARED | VOUCHERS,
     "vouchers.service": SHARED | VOUCHERS | {"vouchers.acs", "vouchers.ledger_report", "spkg"},
     "vouchers.report": SHARED | SHOWN | VOUCHERS | {"vouchers.acs", "vouchers.cpe"},

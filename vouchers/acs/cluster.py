@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from threading import Thread
 from typing import Any, Final
 
+from spkg import __version__
 from spkg.errors import FailedError, HostError, SpkgError, os_problem
 from vouchers.acs.executor_signing import COMPLETE_HINT, WatchedExecutor
 
@@ -148,11 +149,7 @@ def cluster_executor(address: str) -> Iterator[ClusterExecutor]:
         except (TypeError, RuntimeError) as exc:  # what Dask raises for its configuration
             raise HostError(f"the scheduler {address} can't be used: {exc}", hint=CLUSTER_TLS_HINT) from exc
         try:
-            with suppress(TimeoutError):
-                client.wait_for_workers(1, timeout=SCHEDULER_WAIT)
-            found = ClusterExecutor(client, address)
-            if not found.threads:
-                raise HostError(f"the scheduler {address} has no workers", hint=WORKER_HINT)
+            found = _connected(client, address)
             yield found
         finally:
             with suppress(OSError, TimeoutError):
@@ -182,6 +179,36 @@ def _unreachable(address: str, error: OSError) -> HostError:
         return HostError(problem, hint=CLUSTER_TLS_HINT)
     why = f": {os_problem(cause)}" if isinstance(cause, OSError) and cause.strerror else ""
     return HostError(f"the scheduler {address} does not answer{why}", hint=ADDRESS_HINT)
+
+
+def _connected(client: Any, address: str) -> ClusterExecutor:
+    """Return the workers of a cluster, once one is there, and all have this version.
+
+    A worker that can't read a task ends without a word, so the versions are looked at before.
+
+    Raises:
+        HostError: The cluster has no workers, or one has no spkg, or another version of it.
+    """
+    try:
+        with suppress(TimeoutError):
+            client.wait_for_workers(1, timeout=SCHEDULER_WAIT)
+        found = ClusterExecutor(client, address)
+        asked = client._run, _version  # noqa: SLF001 - its run() would wait without an end
+        versions = client.sync(*asked, on_error="return", callback_timeout=SCHEDULER_WAIT)
+    except TimeoutError as exc:
+        raise HostError(f"the scheduler {address} does not answer", hint=ADDRESS_HINT) from exc
+    if not found.threads:
+        raise HostError(f"the scheduler {address} has no workers", hint=WORKER_HINT)
+    for worker, version in sorted(versions.items()):
+        if version != __version__:
+            got = version if isinstance(version, str) else "none or an earlier one"
+            raise HostError(f"the worker {worker}: expected spkg {__version__}, got {got}", hint=WORKER_HINT)
+    return found
+
+
+def _version() -> str:
+    """Return the version of spkg on a worker."""
+    return __version__
 
 
 def _on_worker(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

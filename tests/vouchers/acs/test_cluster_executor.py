@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from spkg import __version__
 from spkg.errors import FailedError, HostError
 from vouchers.acs.cluster import (
     ADDRESS_HINT,
@@ -19,6 +20,7 @@ from vouchers.acs.cluster import (
 
 distributed = pytest.importorskip("distributed")
 
+EXPECTED = f"expected spkg {__version__}"
 ADDRESS = "tls://acs.example:8786"
 
 
@@ -225,3 +227,48 @@ def test_why_a_scheduler_can_not_be_reached_is_told(
 
     assert str(caught.value).startswith(f"the scheduler {ADDRESS} {problem}")
     assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("versions", "problem"),
+    [
+        ({"tls://a:1": __version__, "tls://b:1": "0.0.9"}, f"the worker tls://b:1: {EXPECTED}, got 0.0.9"),
+        (
+            {"tls://a:1": Exception("ModuleNotFoundError"), "tls://b:1": __version__},
+            f"the worker tls://a:1: {EXPECTED}, got none or an earlier one",
+        ),
+        (TimeoutError(), f"the scheduler {ADDRESS} does not answer"),
+    ],
+)
+def test_a_worker_of_another_version_is_named(
+    monkeypatch: pytest.MonkeyPatch, versions: object, problem: str
+) -> None:
+    class Connected:
+        """A client whose workers say what their version is."""
+
+        status, _run = "running", "run"
+
+        def __init__(self, *_: object, **__: object) -> None:
+            self.said = SaidClient()
+            self.scheduler, self.get_executor = self.said, self.said.get_executor
+
+        def wait_for_workers(self, _count: int, timeout: float) -> None:
+            assert timeout > 0
+
+        def sync(self, question: object, *what: object, callback_timeout: float, on_error: str = "") -> Any:
+            if question != self._run:
+                return self.said.sync(question, callback_timeout)
+            assert (len(what), on_error) == (1, "return")
+            if isinstance(versions, BaseException):
+                raise versions
+            return versions
+
+        def close(self, timeout: float) -> None:
+            assert timeout > 0
+
+    monkeypatch.setattr(distributed, "Client", Connected)
+
+    with pytest.raises(HostError) as caught, cluster_executor(ADDRESS):
+        pass
+
+    assert str(caught.value) == problem
