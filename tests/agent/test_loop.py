@@ -283,7 +283,7 @@ def test_a_disk_that_is_full_does_not_end_the_service(
             return step(**given)
 
         device.agent.engine.step = failing  # type: ignore[method-assign] # as a full disk does
-        ask_agent(tmp_path / "state", "inform", event="")
+        ask_agent(tmp_path / "state", "inform")
         until(lambda: len(device.acs.posts) >= 4)
 
     with ScriptedAcs(session()) as acs, served(tmp_path, acs, meanwhile) as device:

@@ -118,7 +118,7 @@ def test_an_operator_has_a_session_begin_whatever_the_wait_v5(tmp_path: Path) ->
             device.run(seconds=60)
             assert len(acs.posts) == 1
 
-            ask(device, "inform", event="")
+            ask(device, "inform")
             device.run(seconds=3)
 
             assert len(acs.posts) == 2
