@@ -58,6 +58,9 @@ class Journal:
         self._clock = clock
         self._listener = listener
         self._entries: deque[LogEntry] = deque(maxlen=REMEMBERED_ENTRIES)
+        if path is not None:
+            with suppress(OSError):  # the agent runs without it, too
+                self._entries.extend(read_log(path, size))
         self._last: tuple[str, str] | None = None
         self._lock = threading.Lock()
         self.traces = False
@@ -82,7 +85,7 @@ class Journal:
             )
 
     def last(self, count: int) -> list[LogEntry]:
-        """Return the last entries in memory, the oldest first."""
+        """Return the last entries, the oldest first; of earlier runs those that were written."""
         with self._lock:
             return [*self._entries][-count:] if count else []
 
@@ -130,8 +133,16 @@ def read_log(path: Path, most: int) -> Iterator[LogEntry]:
             if line:
                 with suppress(ValueError, RecursionError):
                     entry = json.loads(line)
-                    if isinstance(entry, dict) and isinstance(entry.get("text"), str):
+                    if isinstance(entry, dict) and _is_entry(entry):
                         yield entry
+
+
+def _is_entry(found: dict[str, Any]) -> bool:
+    """Whether an object has what each entry has."""
+    if not {"time", "kind", "text"} <= found.keys():
+        return False
+    texts = (found["kind"], found["text"], "" if found["time"] is None else found["time"])
+    return all(isinstance(one, str) for one in texts)
 
 
 def _read_file(path: Path, most: int) -> bytes:

@@ -152,7 +152,8 @@ def transfers(config: Path, as_json: bool) -> None:
 def log_of_agent(config: Path, count: int, follow: bool, as_json: bool) -> None:
     """Show what the agent did, the oldest first.
 
-    Of an agent that is not running, what was kept on disk.  With --json, an object a line.
+    Of earlier runs, and of an agent that is not running, what was kept on disk.  With --json, an object a
+    line.
 
     \b
     Example:

@@ -38,13 +38,13 @@ def test_only_lasting_entries_reach_the_disk(tmp_path: Path) -> None:
 
 
 def test_what_was_put_in_the_place_of_the_log_is_not_read(tmp_path: Path) -> None:
-    (tmp_path / "hidden").write_text('{"kind": "x", "text": "hidden"}\n')
+    (tmp_path / "hidden").write_text('{"time": null, "kind": "x", "text": "hidden"}\n')
     (tmp_path / "log").symlink_to("hidden")
     os.mkfifo(tmp_path / "log.1")
 
     assert texts(tmp_path / "log") == []
     (tmp_path / "log").unlink()
-    (tmp_path / "log").write_text("[" * 100_000 + '\n{"kind": "x", "text": "whole"}\n')
+    (tmp_path / "log").write_text("[" * 100_000 + '\n{"time": null, "kind": "x", "text": "whole"}\n')
     assert texts(tmp_path / "log") == ["whole"]
 
 
@@ -90,9 +90,31 @@ def test_an_entry_longer_than_the_file_is_cut(tmp_path: Path) -> None:
 
 
 def test_lines_that_a_power_cut_damaged_are_left_out(tmp_path: Path) -> None:
-    (tmp_path / "log").write_bytes(b'{"text": "whole"}\n[1]\n{"text": 1}\n\xff\xfe\n{"text": "cut o')
+    lines = (
+        b'{"time": null, "kind": "failure", "text": "whole"}',
+        b"[1]",
+        b'{"time": null, "kind": "failure", "text": 1}',
+        b'{"time": 1, "kind": "failure", "text": "x"}',
+        b'{"kind": "failure", "text": "x"}',
+        b'{"time": null, "text": "x"}',
+        b"\xff\xfe",
+        b'{"text": "cut o',
+    )
+    (tmp_path / "log").write_bytes(b"\n".join(lines))
 
     assert texts(tmp_path / "log") == ["whole"]
+
+
+def test_after_a_restart_the_log_goes_on(tmp_path: Path) -> None:
+    log = journal(tmp_path / "log")
+    log.note("session", "quiet")
+    log.note("failure", "no way", lasting=True)
+
+    again = journal(tmp_path / "log")
+    again.note("session", "begins")
+
+    assert [entry["text"] for entry in again.last(9)] == ["no way", "begins"]
+    assert texts(tmp_path / "log") == ["no way"]
 
 
 def test_control_characters_of_others_are_shown_escaped(tmp_path: Path) -> None:
