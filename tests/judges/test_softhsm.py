@@ -6,6 +6,7 @@ import subprocess
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Final
 
 import pytest
@@ -236,3 +237,83 @@ def test_a_uri_that_names_no_key_is_refused(uri: str, problem: str) -> None:
         TokenAddress.parse(uri)
 
     assert str(refused.value) == problem
+
+
+@pytest.mark.parametrize(
+    ("source", "access", "problem"),
+    [
+        ("latin-1", KeyAccess(), "the PIN is not UTF-8"),
+        ("pin", WITH_PIN, "pin-source and a passphrase in another way are mutually exclusive"),
+    ],
+)
+def test_a_pin_that_can_not_be_used_is_refused(
+    token: Path, source: str, access: KeyAccess, problem: str
+) -> None:
+    (token / "latin-1").write_bytes(b"\xe4\n")
+
+    with pytest.raises((HostError, UsageError)) as refused:
+        load_identity(f"{RSA}&pin-source=file:{token}/{source}", token / "signer.pem", None, access)
+
+    assert str(refused.value) == problem
+
+
+def test_a_module_that_is_none_is_said_to_be_unusable(token: Path) -> None:
+    (token / "module.so").write_text("no library\n")
+
+    with pytest.raises(HostError, match=r"^the PKCS #11 module .*/module\.so can't be used: "):
+        load_identity(RSA.replace(MODULE, f"{token}/module.so"), token / "signer.pem", None, WITH_PIN)
+
+
+def test_two_keys_of_one_name_are_told_apart_by_their_ids(token: Path) -> None:
+    for number in (3, 4):
+        named = ("--token", "release", "--label", "twin", "--id", f"0{number}", "--pin", PIN)
+        subprocess.run(["softhsm2-util", "--import", token / "key", *named], check=True, capture_output=True)
+    twin = RSA.replace("=key", "=twin")
+
+    with pytest.raises(HostError) as refused:
+        load_identity(twin, token / "signer.pem", None, WITH_PIN)
+    found = load_identity(twin.replace("=twin", "=twin;id=%03"), token / "signer.pem", None, WITH_PIN)
+
+    assert str(refused.value) == "the token 'release' has several private keys with object 'twin'"
+    assert refused.value.hint == "name it by object and id"
+    assert found.key.sign(Digest.SHA256, HASHED) == KeySigner(key("signer")).sign(Digest.SHA256, HASHED)
+
+
+def test_a_token_that_fails_says_why(token: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise pkcs11.exceptions.DeviceRemoved
+
+    found = load_identity(RSA, token / "signer.pem", None, WITH_PIN)
+    monkeypatch.setattr(found.key, "_key", SimpleNamespace(sign=fails))
+    with pytest.raises(HostError, match=r"^the token 'release' can't sign: device removed$"):
+        found.key.sign(Digest.SHA256, HASHED)
+
+    monkeypatch.setattr(pkcs11, "lib", lambda _: SimpleNamespace(get_slots=fails))
+    with pytest.raises(HostError, match=r"^the token 'release' can't be used: device removed$"):
+        load_identity(RSA, token / "signer.pem", None, WITH_PIN)
+
+    slot = SimpleNamespace(get_token=lambda: SimpleNamespace(label="release", open=fails))
+    monkeypatch.setattr(pkcs11, "lib", lambda _: SimpleNamespace(get_slots=lambda **_: [slot]))
+    with pytest.raises(HostError, match=r"^the token 'release': device removed$"):
+        load_identity(RSA, token / "signer.pem", None, WITH_PIN)
+
+
+def test_a_certificate_in_a_token_that_is_none_is_refused(token: Path) -> None:
+    load_identity(RSA, token / "signer.pem", None, WITH_PIN)  # from now on this process is logged in
+    session = pkcs11.lib(MODULE).get_token(token_label="release").open(rw=True)
+    broken = session.create_object(
+        {
+            pkcs11.Attribute.CLASS: pkcs11.ObjectClass.CERTIFICATE,
+            pkcs11.Attribute.CERTIFICATE_TYPE: pkcs11.CertificateType.X_509,
+            pkcs11.Attribute.TOKEN: True,
+            pkcs11.Attribute.ID: b"\1",
+            pkcs11.Attribute.SUBJECT: b"",
+            pkcs11.Attribute.VALUE: b"no certificate",
+        }
+    )
+    try:
+        with pytest.raises(HostError, match=r"^the certificate in the token can't be used: "):
+            load_identity(RSA, None, None, WITH_PIN)
+    finally:
+        broken.destroy()
+        session.close()
