@@ -391,7 +391,7 @@ def test_a_file_server_within_tls_may_ask_for_basic(secure: tuple[ssl.SSLContext
 def test_a_server_that_speaks_no_tls_is_said_to_speak_none() -> None:
     with ScriptedAcs() as acs:
         url = acs.url.replace("http:", "https:")
-        figures = run_devices(url, profile(timeout=20.0), context=ssl.create_default_context())
+        figures = run_devices(url, profile(timeout=2.0), context=ssl.create_default_context())
 
     assert figures.failures.keys() <= {"tls", "connect"}
     assert figures.counts["failed"] == 1
