@@ -1894,7 +1894,7 @@ FAULTS: Final = (
     ),
     _fault(
         "a page of another site that may post",
-        '        if request.method == "POST" and site not in SITES:\n',
+        '        if request.method == "POST" and _is_of_another_site(request):\n',
         "        if False:\n",
         "test_a_page_of_another_site_can_not_post",
     ),

@@ -151,6 +151,7 @@ class Service:
         given = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
         scope = {
             "type": "http",
+            "http_version": "1.1",
             "method": method,
             "path": path,
             "raw_path": path.encode(),

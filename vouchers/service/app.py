@@ -12,7 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from spkg.errors import SpkgError
 from vouchers.service.api import ENDPOINTS, Endpoint, ServiceCall, ServiceParts
-from vouchers.service.http_protocol import MAX_HEAD, PEER_CERTIFICATE
+from vouchers.service.http_protocol import MAX_HEAD, PEER_CERTIFICATE, head_too_long
 from vouchers.service.problems import RETRY_AFTER, ServiceError, problem_of, problem_response
 from vouchers.service.rate_limits import RateLimits
 from vouchers.service.service_log import ServiceLog
@@ -40,6 +40,9 @@ class ServiceApp:
     def __init__(self, parts: ServiceParts, access_file: AccessFile, log: ServiceLog) -> None:
         self._parts, self._access, self._log = parts, access_file, log
         self._limits = RateLimits(parts.settings.rate_limit, parts.timer)
+        tls = parts.settings.tls
+        by_certificate = tls is not None and tls.client_ca is not None
+        self._or_certificate = ", or a certificate that the file of tokens names" if by_certificate else ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -106,8 +109,7 @@ class ServiceApp:
         Raises:
             ServiceError: They may not.
         """
-        site = request.headers.get("sec-fetch-site", "none")
-        if request.method == "POST" and site not in SITES:
+        if request.method == "POST" and _is_of_another_site(request):
             raise ServiceError(HTTPStatus.FORBIDDEN, 5, "a page of another site must not use this service")
         if endpoint.scopes is None:
             return NOBODY_YET
@@ -120,7 +122,7 @@ class ServiceApp:
             raise ServiceError(
                 HTTPStatus.UNAUTHORIZED,
                 4,
-                "expected a valid token: Authorization: Bearer TOKEN",
+                "expected a valid token: Authorization: Bearer TOKEN" + self._or_certificate,
                 headers={"WWW-Authenticate": 'Bearer realm="spkg"'},
             )
         missing = sorted(scope.value for scope in endpoint.scopes - client.scopes)
@@ -165,18 +167,35 @@ class _Noted:
         await self._send(message)
 
 
+def _is_of_another_site(request: Request) -> bool:
+    """Whether a browser sends a request for a page of another site; programs say nothing of that."""
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is None and origin is not None:
+        return origin.partition("://")[2] != request.headers.get("host")
+    return site is not None and site not in SITES
+
+
 def _check_head(request: Request) -> None:
-    """Refuse a head that is too long: h11 bounds only what has not arrived whole.
+    """Refuse a head that is too long, since h11 bounds only what has not arrived whole, or unclear.
 
     Raises:
         ServiceError: It is.
     """
     scope = request.scope
+    # h11 goes by the chunks; another server before this one may go by the length (RFC 9112, 6.1).
+    names = {name for name, _ in scope["headers"]}
+    if b"transfer-encoding" in names and (b"content-length" in names or scope["http_version"] == "1.0"):
+        raise _unclear("expected either Content-Length, or Transfer-Encoding in HTTP/1.1")
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise _unclear(f"expected a body without Content-Encoding, got {encoding[:40]!r}")
     fields = sum(len(name) + len(value) for name, value in scope["headers"])
     if fields + len(scope["raw_path"]) + len(scope["query_string"]) > MAX_HEAD:
-        raise ServiceError(
-            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, 3, f"expected a head of at most {MAX_HEAD} bytes"
-        )
+        raise head_too_long()
+
+
+def _unclear(problem: str) -> ServiceError:
+    return ServiceError(HTTPStatus.BAD_REQUEST, 3, problem, headers={"Connection": "close"})
 
 
 def _split(path: str) -> list[str]:

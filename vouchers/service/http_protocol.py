@@ -5,6 +5,7 @@ of connections, and makes every refusal a problem document.
 """
 
 import asyncio
+import sys
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -16,12 +17,19 @@ from uvicorn.server import ServerState
 from spkg.common.documents import json_text
 from vouchers.service.problems import PROBLEM, RETRY_AFTER, ServiceError, problem_document
 
-__all__ = ["MAX_HEAD", "PEER_CERTIFICATE", "BoundedProtocol", "ConnectionLimits"]
+__all__ = ["MAX_HEAD", "PEER_CERTIFICATE", "BoundedProtocol", "ConnectionLimits", "head_too_long"]
 
 MAX_HEAD: Final = 16_384
 """The longest head of a request, in bytes."""
 PEER_CERTIFICATE: Final = "spkg.peer_certificate"
 """Where an application finds the certificate of the client, in DER, that was verified."""
+
+
+def head_too_long() -> ServiceError:
+    """Return the problem of a request with too long a head."""
+    return ServiceError(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, 3, f"expected a head of at most {MAX_HEAD} bytes"
+    )
 
 
 class ConnectionLimits:
@@ -86,6 +94,10 @@ class BoundedProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Tell a client what is not HTTP, if it can still be told."""
+        hint = getattr(sys.exception(), "error_status_hint", None)
+        if hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE and self.conn.our_state is h11.IDLE:
+            self._end(head_too_long())
+            return
         detail = "expected an HTTP/1.1 request" if msg.startswith("Invalid") else msg.lower()
         self._end(ServiceError(HTTPStatus.BAD_REQUEST, 3, detail))
 

@@ -160,7 +160,7 @@ def serve_vouchers(service: VoucherService) -> None:
             shown = f"[{host}]" if ":" in host else host
             url = f"{scheme}://{shown}:{port}"
             log.note("listening", url=url)
-            server = _Server(_config(settings, app), stopping, log)
+            server = _Server(_config(settings, app, log), stopping, log)
             service.ready(url, server.stop)
             asyncio.run(_run(server, listener, app, parts))
         log.note("stopped")
@@ -213,7 +213,7 @@ async def _forget(parts: ServiceParts) -> None:
             continue  # the log has it, and there is another time
 
 
-def _config(settings: ServiceSettings, app: ServiceApp) -> uvicorn.Config:
+def _config(settings: ServiceSettings, app: ServiceApp, log: ServiceLog) -> uvicorn.Config:
     limits = ConnectionLimits(settings.connections, settings.client_timeout)
     config = uvicorn.Config(
         app,
@@ -232,6 +232,7 @@ def _config(settings: ServiceSettings, app: ServiceApp) -> uvicorn.Config:
     config.load()
     if settings.tls is not None:
         config.ssl = _tls_context(settings.tls)
+        config.ssl.sslobject_class = _told_handshake(log)
     return config
 
 
@@ -257,12 +258,41 @@ def _tls_context(tls: TlsSettings) -> ssl.SSLContext:
     return context
 
 
+def _told_handshake(log: ServiceLog) -> type[ssl.SSLObject]:
+    """Return TLS for a connection: it notes why a handshake fails, and tells a client of its certificate.
+
+    asyncio sends what TLS has for the client before it waits, but not before it gives up.  A client that does
+    not speak TLS would wait, too.
+    """
+
+    class Handshake(ssl.SSLObject):
+        failure: ssl.SSLError | None = None
+
+        def do_handshake(self) -> None:
+            if self.failure is not None:
+                raise self.failure
+            try:
+                super().do_handshake()
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                raise
+            except ssl.SSLError as exc:
+                why = getattr(exc, "verify_message", "") or str(exc.reason or exc).lower().replace("_", " ")
+                log.note("tls", level="warning", problem=why)
+                if not isinstance(exc, ssl.SSLCertVerificationError):
+                    raise
+                self.failure = exc
+                raise ssl.SSLWantReadError from exc
+
+    return Handshake
+
+
 def _listener(settings: ServiceSettings) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
     except OSError as exc:
-        problem = os_problem(exc) if exc.filename is None else str(exc)
+        # Python adds the address once more.
+        problem = os_problem(exc).partition(" (while")[0] if exc.filename is None else str(exc)
         raise HostError(f"listen: {settings.host}:{settings.port}: {problem}") from exc
 
 

@@ -140,9 +140,12 @@ def listen_address(text: str) -> tuple[str, int]:
         ValueError: It is something else.
     """
     host, colon, port = text.rpartition(":")
-    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:  # it may end in a part of the address
+        host = ""
     if not colon or not host or not port.isascii() or not port.isdecimal() or int(port) > 0xFFFF:
-        raise ValueError(f"expected HOST:PORT, such as 127.0.0.1:8080, got {text[:80]!r}")
+        raise ValueError(f"expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080, got {text[:80]!r}")
     return host, int(port)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from spkg.common.toml_document import Table
-from spkg.errors import SpkgError
+from spkg.errors import SpkgError, os_problem
 from vouchers.acs.ledger_tables import MAX_ACTOR
 from vouchers.service.settings import private_document
 
@@ -119,16 +119,22 @@ class AccessFile:
 
     def refresh(self) -> str | None:
         """Read the file again if it has changed; return why it can't be used, once."""
+        mark = self._mark()
+        if mark == self._seen:
+            return None
+        self._seen = mark
         try:
-            mark = self._mark()
-            if mark == self._seen:
-                return None
-            self._seen = mark
             self.clients = load_clients(self._path)
-        except (SpkgError, OSError) as exc:
+        except SpkgError as exc:
             return str(exc)
+        except OSError as exc:
+            return os_problem(exc)
         return None
 
     def _mark(self) -> Any:
-        found = self._path.stat()
+        """Return what is another one once the file has changed; also if it can't be read any more."""
+        try:
+            found = self._path.stat()
+        except OSError as exc:
+            return exc.errno
         return found.st_mtime_ns, found.st_ino, found.st_size

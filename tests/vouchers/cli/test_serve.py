@@ -28,7 +28,7 @@ def test_without_a_ledger_nothing_is_served(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("listen", "status", "said"),
     [
-        ("8080", 2, "--listen: expected HOST:PORT, such as 127.0.0.1:8080, got '8080'"),
+        ("8080", 2, "--listen: expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080, got '8080'"),
         ("192.0.2.1:80", 3, "expected a loopback address, since there is no tls-cert, got 192.0.2.1"),
     ],
 )

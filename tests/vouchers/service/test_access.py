@@ -69,10 +69,33 @@ def test_another_path_or_method_is_told_apart(service: Service) -> None:
     assert service.ask("HEAD", "/healthz").status == 200
 
 
-def test_a_page_of_another_site_can_not_post(service: Service) -> None:
-    answer = service.ask("POST", "/v1/vouchers", BODY, bearer() | {"Sec-Fetch-Site": "cross-site"})
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", "Origin": "http://test"},
+        {"Origin": "http://other"},
+        {"Origin": "null"},
+    ],
+)
+def test_a_page_of_another_site_can_not_post(service: Service, headers: dict[str, str]) -> None:
+    answer = service.ask("POST", "/v1/vouchers", BODY, bearer() | headers)
 
     assert answer.problem == (403, 5, None, "a page of another site must not use this service")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "same-origin", "Origin": "https://proxy"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "http://test"},
+    ],
+)
+def test_a_page_of_its_own_can_post(service: Service, headers: dict[str, str]) -> None:
+    answer = service.ask("POST", "/v1/vouchers", BODY, bearer() | headers)
+
+    assert answer.status == 201
 
 
 def test_every_answer_is_neither_kept_nor_guessed_at(service: Service) -> None:
@@ -180,6 +203,10 @@ def test_a_file_that_anybody_may_write_is_not_used(tmp_path: Path) -> None:
     file = AccessFile(path)
     assert file.clients.tokens[0][1].scopes == {Scope.READ}
     path.unlink()
-    assert "No such file" in str(file.refresh())
+    assert file.refresh() == f"{path}: no such file or directory"
+    assert file.refresh() is None  # it was told
+    path.mkdir()
+    assert file.refresh() == f"{path}: is a directory"
+    path.rmdir()
     with pytest.raises((SpkgError, OSError)):
         AccessFile(path)

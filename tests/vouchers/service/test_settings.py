@@ -83,7 +83,7 @@ def test_plain_http_is_for_loopback_alone_unless_the_file_says_so(tmp_path: Path
         (
             "127.0.0.1:0",
             "8080",
-            "service.listen: expected HOST:PORT, such as 127.0.0.1:8080, got '8080'",
+            "service.listen: expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080, got '8080'",
         ),
         ('tv = "tv.toml"', "tv = 1", "offers.tv: must be a string in quotes"),
     ],
@@ -127,7 +127,9 @@ def test_an_address_has_a_host_and_a_port(text: str, found: tuple[str, int]) -> 
     assert listen_address(text) == found
 
 
-@pytest.mark.parametrize("text", ["80", ":80", "host:", "host:x", "host:65536", "host:²"])
+@pytest.mark.parametrize(
+    "text", ["80", ":80", "::1:80", "[::1]80", "[]:80", "host:", "host:x", "host:65536", "host:²"]
+)
 def test_anything_else_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match="expected HOST:PORT"):
         listen_address(text)
