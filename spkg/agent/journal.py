@@ -107,10 +107,13 @@ class Journal:
         line = json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         with suppress(OSError):
             descriptor = os.open(
-                self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+                self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
             )
             try:
-                if os.fstat(descriptor).st_size + len(line) > self._half:
+                length = os.fstat(descriptor).st_size
+                if length and os.pread(descriptor, 1, length - 1) != b"\n":
+                    line = b"\n" + line  # a full disk, or a power cut, has cut off the one before
+                if length + len(line) > self._half:
                     self._path.replace(f"{self._path}{OLDER}")
                     os.close(descriptor)
                     descriptor = os.open(

@@ -105,6 +105,16 @@ def test_lines_that_a_power_cut_damaged_are_left_out(tmp_path: Path) -> None:
     assert texts(tmp_path / "log") == ["whole"]
 
 
+def test_an_entry_after_one_that_was_cut_off_is_whole(tmp_path: Path) -> None:
+    for text in ("before", "cut off"):
+        journal(tmp_path / "log").note("failure", text, lasting=True)
+    os.truncate(tmp_path / "log", (tmp_path / "log").stat().st_size - 9)
+
+    journal(tmp_path / "log").note("failure", "after", lasting=True)
+
+    assert texts(tmp_path / "log") == ["before", "after"]
+
+
 def test_after_a_restart_the_log_goes_on(tmp_path: Path) -> None:
     log = journal(tmp_path / "log")
     log.note("session", "quiet")
