@@ -240,7 +240,7 @@ FAULTS: Final = (
     ),
     _fault(
         "the log grows without an end",
-        "                if os.fstat(descriptor).st_size + len(line) > self._half:\n",
+        "                if length + len(line) > self._half:\n",
         "                if False:\n",
         "test_the_files_never_exceed_the_size",
     ),
