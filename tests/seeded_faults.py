@@ -246,8 +246,8 @@ FAULTS: Final = (
     ),
     _fault(
         "the log follows a link",
-        "self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600",
-        "self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600",
+        "self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600",
+        "self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600",
         "test_a_link_in_its_place_is_not_followed",
     ),
     _fault(
