@@ -1893,6 +1893,31 @@ FAULTS: Final = (
         "test_a_client_certificate_counts_where_there_is_no_token",
     ),
     _fault(
+        "a device twice, and another run between",
+        "                if refusal is None and not given.add(answered[index].serials[0]):\n",
+        "                if False:\n",
+        "test_a_device_twice_in_a_list_gets_one_voucher_though_another_run_was_given_it_between",
+    ),
+    _fault(
+        "tables of batches that no audit looks at",
+        "    yield from batch_problems(connection)\n",
+        "",
+        "test_whatever_is_changed_of_batches_is_found",
+    ),
+    _fault(
+        "a worker of another version that is given work",
+        "        if version != __version__:\n",
+        "        if False:\n",
+        "test_a_worker_of_another_version_is_named",
+    ),
+    _fault(
+        "a body of two lengths",
+        '    if b"transfer-encoding" in names and (',
+        '    if b"transfer-encoding" in names and False and (',
+        "test_what_is_no_request_is_answered_with_a_problem",
+        "test_a_body_in_pieces_that_are_none_is_no_request_behind_another",
+    ),
+    _fault(
         "a page of another site that may post",
         '        if request.method == "POST" and _is_of_another_site(request):\n',
         "        if False:\n",

@@ -26,6 +26,7 @@ from vouchers.acs.ledger_reserve import MAX_SERIAL
 from vouchers.acs.ledger_search import batches_page, entries_page, ping_ledger, recent_journal
 from vouchers.acs.ledger_tables import MAX_BATCH
 from vouchers.acs.ledger_wants import Want, terms_of
+from vouchers.acs.listed_device import plain_oui
 from vouchers.acs.revocations import revocation_want
 from vouchers.acs.voucher_form import VoucherForm
 from vouchers.ledger_report import entry_document
@@ -207,6 +208,8 @@ async def vouchers(call: ServiceCall) -> Response:
     limit = whole_number(query.pop("limit", str(PAGE)), "limit", least=1, most=LONGEST_PAGE)
     if query.get("state") not in {None, *(state.value for state in SerialState)}:
         raise unprocessable("state", "expected reserved, issued or void")
+    if "oui" in query:
+        query["oui"] = plain_oui(query["oui"])
     found = await call.parts.read(lambda ledger: entries_page(ledger, query, after=after, limit=limit))
     following = found[-1].serial if len(found) == limit else None
     return _json({"entries": [entry_document(one) for one in found], "after": following})
@@ -218,6 +221,7 @@ async def device(call: ServiceCall) -> Response:
     after = whole_number(query.get("after", "0"), "after", most=MAX_SERIAL)
     limit = whole_number(query.get("limit", str(LONGEST_PAGE)), "limit", least=1, most=LONGEST_PAGE)
     wanted = {name: call.path[name] for name in ("oui", "product_class", "serial_number")}
+    wanted["oui"] = plain_oui(wanted["oui"])
     if not all(value.isprintable() for value in wanted.values()):
         raise ServiceError(HTTPStatus.NOT_FOUND, 5, "this device has no vouchers")
     found = await call.parts.read(lambda ledger: entries_page(ledger, wanted, after=after, limit=limit))

@@ -249,6 +249,17 @@ def test_a_device_is_found_by_its_parts_whatever_is_in_them(service: Service) ->
     assert service.ask("GET", "/v1/devices/00D09E/%ff/1").problem[0] == 404
 
 
+@pytest.mark.parametrize("oui", ["00d09e", "00:D0:9e", "00-d0-9e"])
+def test_an_oui_is_found_as_people_write_it(service: Service, oui: str) -> None:
+    service.ask("POST", "/v1/vouchers", BODY)
+
+    of_device = service.ask("GET", f"/v1/devices/{oui}/Gateway/{DEVICE['serial_number']}")
+    found = service.ask("GET", f"/v1/vouchers?oui={oui}")
+
+    assert of_device.json["device"]["oui"] == "00D09E"
+    assert [entry["serial"] for entry in found.json["entries"]] == [1]
+
+
 def test_a_serial_number_is_voided_once_and_the_journal_says_who_and_why(service: Service) -> None:
     service.ask("POST", "/v1/vouchers", BODY)
 
