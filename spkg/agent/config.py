@@ -30,6 +30,7 @@ from spkg.agent.settings import (
     VoucherSettings,
     WanAddress,
 )
+from spkg.agent.tree.names import ACS_URL, OWN_SETTINGS
 from spkg.common.toml_document import Table, load_table
 from spkg.download.url import Location
 from spkg.errors import HostError, UsageError
@@ -271,7 +272,11 @@ class _Reader(ConfigValues):
         return self._done(table, found)
 
     def back_up(self, table: Table) -> tuple[str, ...]:
-        names = tuple(self._parameter(table, "parameters", one) for one in self._texts(table, "parameters"))
+        names = self._texts(table, "parameters")
+        for name in names:
+            if name not in OWN_SETTINGS:
+                problem = f"must be parameters of the agent itself, such as {ACS_URL}, got {name!r:.80}"
+                self._wrong(table, "parameters", problem)
         return self._done(table, names)
 
     def providers(self, tables: list[Table]) -> tuple[ProviderSettings, ...]:

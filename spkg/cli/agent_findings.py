@@ -57,6 +57,8 @@ def findings_of(
         elif which(program[0]) is None:
             yield "error", f"commands.{name}: {program[0]} does not exist or is not executable"
     yield from _providers(config, device, environment)
+    if config.back_up_parameters and not config.install.back_up:
+        yield "warning", "nothing is on trial: back-up in [install] is 0"
     if config.acs.url is None and not config.acs.dhcp:
         yield "warning", "no ACS is known: set url in [acs], or dhcp = true"
     if config.listener.address is not None and config.listener.password_file is None:

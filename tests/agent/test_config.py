@@ -165,11 +165,15 @@ def test_providers_uploads_and_vouchers_are_read(
         (with_table("transfers", "max-waiting = 17"), "transfers.max-waiting: must be from 1 to 16, got 17"),
         (
             with_table("back-up", 'parameters = ["a b"]'),
-            "back-up.parameters: must be the path of a parameter without the root, got 'a b'",
+            "must be parameters of the agent itself, such as ManagementServer.URL, got 'a b'",
         ),
         (
             with_table("commands", 'reboot = [""]'),
             "commands.reboot: must begin with a word, and have no NUL in any",
+        ),
+        (
+            with_table("back-up", 'parameters = ["ManagementServer.URL", "ManagementServer.Url"]'),
+            "parameters of the agent itself, such as ManagementServer.URL, got 'ManagementServer.Url'",
         ),
         (LEAST + PROVIDER + PROVIDER, "provider[1].paths: LANDevice. is owned by 'gateway' already"),
         (

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from spkg.agent.records import ParameterTrial
+from spkg.agent.tree.names import OWN_SETTINGS
 from spkg.agent.tree.tree import Tree
 from spkg.cwmp.events import Event
 from spkg.cwmp.faults import FaultCode, MethodFaultError, ParameterFault
@@ -215,6 +216,10 @@ def test_p3_device_info_has_what_table_61_requires(own: Bench) -> None:
         "FirstUseDate": ("dateTime", "0001-01-01T00:00:00Z"),
         "DeviceLog": ("string", "log"),
     }
+
+
+def test_what_can_be_on_trial_is_what_the_agent_keeps_itself(own: Bench) -> None:
+    assert own.tree.own_settings() == OWN_SETTINGS
 
 
 def test_p5_enabled_options_are_those_of_the_store(own: Bench) -> None:

@@ -169,6 +169,18 @@ def test_a_state_directory_that_others_can_write_is_unsafe() -> None:
     assert f"warning: {problem}" not in findings()
 
 
+def test_a_check_says_that_parameters_are_not_on_trial_without_a_time() -> None:
+    configure(more='[back-up]\nparameters = ["ManagementServer.URL"]\n')
+    problem = "warning: nothing is on trial: back-up in [install] is 0"
+
+    assert problem in findings()
+    configure(
+        CONFIG.replace('trust = ["ca.pem"]', 'trust = ["ca.pem"]\nback-up = 60'),
+        '[back-up]\nparameters = ["ManagementServer.URL"]\n',
+    )
+    assert problem not in findings()
+
+
 def test_a_check_without_an_acs_says_so() -> None:
     configure(CONFIG.replace('url = "{url}"\n', ""))
 

@@ -6,6 +6,7 @@ __all__ = [
     "ACS_PASSWORD",
     "ACS_URL",
     "ACS_USERNAME",
+    "OWN_SETTINGS",
     "PARAMETER_KEY",
     "PROVISIONING_CODE",
     "REQUEST_PASSWORD",
@@ -19,3 +20,17 @@ REQUEST_USERNAME: Final = "ManagementServer.ConnectionRequestUsername"
 REQUEST_PASSWORD: Final = "ManagementServer.ConnectionRequestPassword"
 PARAMETER_KEY: Final = "ManagementServer.ParameterKey"
 PROVISIONING_CODE: Final = "DeviceInfo.ProvisioningCode"
+OWN_SETTINGS: Final = (
+    PROVISIONING_CODE,
+    ACS_URL,
+    ACS_USERNAME,
+    ACS_PASSWORD,
+    "ManagementServer.PeriodicInformEnable",
+    "ManagementServer.PeriodicInformInterval",
+    "ManagementServer.PeriodicInformTime",
+    REQUEST_USERNAME,
+    REQUEST_PASSWORD,
+    "ManagementServer.UpgradesManaged",
+    "DeviceConfig.PersistentData",
+)
+"""Those that can be set: what the agent keeps itself, and so can set back."""
