@@ -8,7 +8,7 @@ from typing import Final
 
 from spkg.agent.settings import ListenerSettings
 
-__all__ = ["RequestAddress"]
+__all__ = ["RequestAddress", "interface_without_address"]
 
 AUTO_ADDRESS: Final = "auto"
 """The address that packets to the ACS leave from."""
@@ -48,6 +48,12 @@ class RequestAddress:
         elif host.startswith(INTERFACE):
             host = _address_of_interface(host.removeprefix(INTERFACE))
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}{self.path}" if host else ""
+
+
+def interface_without_address(settings: ListenerSettings) -> str | None:
+    """Return the network interface that the ConnectionRequestURL is to name, if it has no address now."""
+    name = settings.host.removeprefix(INTERFACE)
+    return name if settings.host.startswith(INTERFACE) and not _address_of_interface(name) else None
 
 
 def _address_of_interface(name: str) -> str:

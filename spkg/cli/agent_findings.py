@@ -56,8 +56,9 @@ def findings_of(
             yield kind, f"commands.{name} is not set: the device will not do it"
         elif which(program[0]) is None:
             yield "error", f"commands.{name}: {program[0]} does not exist or is not executable"
+    yield from _places(config)
     yield from _providers(config, device, environment)
-    if config.back_up_parameters and not config.install.back_up:
+    if (config.back_up_parameters or config.install.back_up_boots) and not config.install.back_up:
         yield "warning", "nothing is on trial: back-up in [install] is 0"
     if config.acs.url is None and not config.acs.dhcp:
         yield "warning", "no ACS is known: set url in [acs], or dhcp = true"
@@ -67,6 +68,36 @@ def findings_of(
         yield "warning", "the clock of this device has not been set"
     for problem in unsafe_settings(config, config.acs.url or ""):
         yield "warning", problem
+
+
+def _places(config: "AgentConfig") -> Iterator[tuple[str, str]]:
+    """Yield which roots, files and programs do not exist, and which interface has no address."""
+    from shutil import which
+
+    from spkg.agent.addresses import interface_without_address
+
+    install = config.install
+    roots = {"install.root": install.root}
+    for name, other in (
+        ("web-content", install.web_content),
+        ("vendor-configuration", install.vendor_configuration),
+    ):
+        if other is not None:
+            roots[f"install.{name}"] = other.root
+    for name, root in roots.items():
+        if not root.is_dir():
+            yield "error", f"{name}: {root} does not exist or is not a directory"
+    for one in config.transfers.uploads:
+        if one.file is not None and not one.file.exists():
+            yield "warning", f"upload {one.file_type!r}: {one.file} does not exist"
+        elif one.command and which(one.command[0]) is None:
+            yield "error", f"upload {one.file_type!r}: {one.command[0]} does not exist or is not executable"
+    version = config.device.version_file
+    if version is not None and not version.exists():
+        yield "warning", f"device.version-file: {version} does not exist"
+    interface = interface_without_address(config.listener)
+    if interface is not None:
+        yield "warning", f"connection-requests.host: {interface} has no IPv4 address now"
 
 
 def _providers(

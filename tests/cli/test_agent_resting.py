@@ -169,6 +169,45 @@ def test_a_state_directory_that_others_can_write_is_unsafe() -> None:
     assert f"warning: {problem}" not in findings()
 
 
+def test_a_check_finds_places_that_do_not_exist() -> None:
+    text = (
+        CONFIG.replace('host = "127.0.0.1"', 'host = "interface:nope0"')
+        .replace('file = "device.toml"', 'file = "device.toml"\nversion-file = "version"')
+        .replace('root = "root"', 'root = "no-root"\nback-up-boots = 3\nweb-content = {{ root = "ca.pem" }}')
+    )
+    configure(
+        text,
+        '[[upload]]\ntype = "1 Vendor Configuration File"\nfile = "no-file"\n'
+        '[[upload]]\ntype = "2 Vendor Log File"\ncommand = ["no-such-program"]\n',
+    )
+    here = Path.cwd()
+    missing = (
+        f"error: install.root: {here}/no-root does not exist or is not a directory",
+        f"error: install.web-content: {here}/ca.pem does not exist or is not a directory",
+        f"warning: upload '1 Vendor Configuration File': {here}/no-file does not exist",
+        "error: upload '2 Vendor Log File': no-such-program does not exist or is not executable",
+        f"warning: device.version-file: {here}/version does not exist",
+        "warning: connection-requests.host: nope0 has no IPv4 address now",
+        "warning: nothing is on trial: back-up in [install] is 0",
+    )
+
+    assert {*missing} <= {*findings()}
+
+
+def test_a_check_finds_nothing_where_all_that_is_named_exists() -> None:
+    for name in ("version", "configuration"):
+        Path(name).touch()
+    configure(
+        CONFIG.replace('file = "device.toml"', 'file = "device.toml"\nversion-file = "version"')
+        .replace('host = "127.0.0.1"', 'host = "interface:lo"')
+        .replace('root = "root"', 'root = "root"\nvendor-configuration = {{ root = "root" }}'),
+        '[[upload]]\ntype = "1 Vendor Configuration File"\nfile = "configuration"\n'
+        '[[upload]]\ntype = "2 Vendor Log File"\ncommand = ["true"]\n',
+    )
+
+    assert not [one for one in findings() if "not exist" in one or "no IPv4 address" in one]
+
+
 def test_a_check_says_that_parameters_are_not_on_trial_without_a_time() -> None:
     configure(more='[back-up]\nparameters = ["ManagementServer.URL"]\n')
     problem = "warning: nothing is on trial: back-up in [install] is 0"
