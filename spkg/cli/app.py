@@ -62,6 +62,7 @@ __all__ = [
     "usage_problem",
 ]
 
+CONTEXT_SETTINGS: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 LINE_BREAK: Final = re.compile(r"\s*\n\s*")
 EXIT_DEFECT: Final = 1
 EXIT_DIFFERENT: Final = 10
@@ -280,7 +281,7 @@ def application(listed: Mapping[str, ListedCommand], help_text: str) -> click.Gr
         listed=listed,
         help=help_text,
         no_args_is_help=False,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        context_settings=CONTEXT_SETTINGS,
     )
     @click.version_option(version=__version__, prog_name="spkg", message="%(prog)s %(version)s")
     @click.option("--debug", is_flag=True, help="Show the traceback of a defect in spkg.")
@@ -296,7 +297,9 @@ def command(
     name: str, *, kind: type[CliCommand] = CliCommand, **settings: Any
 ) -> Callable[[Callable[..., Any]], CliCommand]:
     """Return a decorator that makes a function a command; its docstring is the help."""
-    return click.command(name, cls=kind, **settings)
+    # Not only inherited: a command keeps the help option of the first context that it makes.
+    stated = CONTEXT_SETTINGS | settings.pop("context_settings", {})
+    return click.command(name, cls=kind, context_settings=stated, **settings)
 
 
 def _guard(run: Callable[[], Any], call: _Call, *, ends: bool) -> int:

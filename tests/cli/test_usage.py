@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 import spkg
+from spkg.cli.app import command
 from tests.support.commands import NO_TRUST, USAGE, error, files, run
 from tests.support.kit import ROOT
 from tests.support.package_files import furnish
@@ -246,6 +247,16 @@ def test_the_help_of_a_command_lists_its_arguments_and_options(command: str) -> 
     assert result.stdout.startswith(f"Usage: spkg {command} [OPTIONS] {arguments}".rstrip() + "\n")
     assert options_of(result.stdout) == options
     assert run(command, "-h").stdout == result.stdout
+
+
+def test_a_command_that_is_parsed_by_itself_keeps_its_help_options() -> None:
+    """As `agent check` parses the options of an agent's installations."""
+    alone = command("alone")(lambda: None)
+
+    found = alone.get_help_option(alone.make_context("alone", []))
+
+    assert found is not None
+    assert found.opts == ["-h", "--help"]
 
 
 def test_the_help_of_the_program_lists_its_commands() -> None:
