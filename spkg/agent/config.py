@@ -46,6 +46,13 @@ AUTO: Final = "auto"
 """The address that packets to the ACS leave from."""
 SCHEMES: Final = ("https", "http", "ftp", "tftp")
 """The protocols of transfers (Table 27)."""
+OWN_OPTIONS: Final = frozenset(
+    {
+        *("--root", "--device", "--back-up", "--back-up-boots", "--report", "--command-key", "--json"),
+        *("--url-fd", "--size", "--dry-run", "--help", "-h"),
+    }
+)
+"""The options of ``spkg apply`` that the agent states itself, or with which nothing would be installed."""
 UPLOAD_TYPE: Final = re.compile(r"1 Vendor Configuration File|2 Vendor Log File|X [0-9A-F]{6} \S.{0,50}")
 """The FileTypes of Upload (A.4.1.5)."""
 
@@ -226,7 +233,7 @@ class _Reader(ConfigValues):
             InstallSettings(
                 root=self._path(table, "root") or Path("/"),
                 trust=trust,
-                options=self._words(table, "options"),
+                options=self._options(table),
                 back_up=self._seconds(table, "back-up", 0, 0),
                 back_up_boots=self._number(table, "back-up-boots", 0, (0, 1000))
                 if "back-up-boots" in table
@@ -237,6 +244,13 @@ class _Reader(ConfigValues):
             ),
             "back-up-boots",
         )
+
+    def _options(self, table: Table) -> tuple[str, ...]:
+        words = self._words(table, "options")
+        for word in words:
+            if (name := word.partition("=")[0]) in OWN_OPTIONS:
+                self._wrong(table, "options", f"must be without {name}, which is up to the agent")
+        return words
 
     def transfers(self, table: Table, uploads: list[Table]) -> TransferSettings:
         schemes = self._texts(table, "schemes") or SCHEMES

@@ -27,6 +27,8 @@ trust = ["ca.pem"]
 """
 PROVIDER = '[[provider]]\nname = "gateway"\nsocket = "/run/p"\npaths = ["LANDevice."]\n'
 UPLOAD = '[[upload]]\ntype = "1 Vendor Configuration File"\nfile = "config"\n'
+OPTIONS = "install.options: must be without"
+UP_TO_IT = "which is up to the agent"
 VOUCHERS = '[vouchers]\nstore = "options.db"\ntrust = ["v.pem"]\n'
 
 
@@ -136,6 +138,17 @@ def test_providers_uploads_and_vouchers_are_read(
         (
             with_table("acs", 'before-boot-clock = "no"'),
             "acs.before-boot-clock: must be 'refuse' or 'ignore-dates', got 'no'",
+        ),
+        *(
+            (with_table("install", f"options = ['--no-clock', '{word}']"), f"{OPTIONS} {name}, {UP_TO_IT}")
+            for word, name in {
+                "--root=/elsewhere": "--root",
+                "--back-up": "--back-up",
+                "--dry-run": "--dry-run",
+                "--help": "--help",
+                "-h": "-h",
+                "--json": "--json",
+            }.items()
         ),
         (with_table("acs", "outstanding = 0"), "acs.outstanding: must be from 1 to 10, got 0"),
         (with_table("inform", "interval = 0"), "inform.interval: must be at least 1 s, got 0"),
