@@ -281,8 +281,8 @@ class Ledger:
         query = sqlalchemy.select(*entry_columns()).order_by(ENTRIES.c.serial).limit(ROWS_AT_ONCE)
         for name, value in wanted.items():
             if value is not None:
-                plain = value.value if isinstance(value, Enum) else value
-                query = query.where(ENTRIES.c[name] == _plain(name, plain))
+                plain = _plain(name, value.value if isinstance(value, Enum) else value)
+                query = query.where(self._of_batch(plain) if name == "batch" else ENTRIES.c[name] == plain)
         last = -1
         while True:
             with self._database.transaction(writes=False) as connection:
@@ -308,6 +308,18 @@ class Ledger:
             if not some:
                 return
             last = some[-1].number
+
+    def _of_batch(self, batch: object) -> Any:
+        """Return what selects a batch where it is read in the order of its serial numbers.
+
+        By its index a database would sort the whole batch for each page of it.
+        """
+        serial = ENTRIES.c.serial
+        ends = sqlalchemy.select(sqlalchemy.func.min(serial), sqlalchemy.func.max(serial))
+        with self._database.transaction(writes=False) as connection:
+            ((first, last),) = connection.execute(ends.where(ENTRIES.c.batch == batch)).all()
+        unindexed = sqlalchemy.func.coalesce(ENTRIES.c.batch, "") == batch
+        return serial.between(first or 0, last or 0) & unindexed
 
     def _change(self, change: LedgerChange, where: Any, reason: str, batch: str | None) -> int:
         """Issue the reserved numbers among some, or void those that are not; return how many."""

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy
+from sqlalchemy import Row
 
 from spkg.common.times import write_time
 from vouchers.acs.ledger import Ledger
@@ -34,19 +35,20 @@ def due_renewals(ledger: Ledger, within: timedelta, now: datetime) -> Iterator[L
         HostError: The database can't be read, or is damaged.
     """
     query = sqlalchemy.select(*entry_columns()).where(_is_due(within, now))
-    query = query.order_by(ENTRIES.c.end, ENTRIES.c.serial).limit(DUE_AT_ONCE)
-    following: Any = sqlalchemy.true()
-    place = sqlalchemy.tuple_(ENTRIES.c.end, ENTRIES.c.serial)
+    query = query.order_by(ENTRIES.c.end, ENTRIES.c.serial)
+    following: list[Any] = [sqlalchemy.true()]
     while True:
+        rows: list[Row[Any]] = []
         with ledger.database.transaction(writes=False) as connection:
-            rows = connection.execute(query.where(following)).all()
+            for some in following:
+                rows += connection.execute(query.where(some).limit(DUE_AT_ONCE - len(rows)))
         for row in rows:
             yield entry_of(row, ledger.database.name)
         if len(rows) < DUE_AT_ONCE:
             return
-        following = place > sqlalchemy.tuple_(
-            sqlalchemy.literal(rows[-1].end), sqlalchemy.literal(rows[-1].serial)
-        )
+        end, serial = rows[-1].end, rows[-1].serial
+        # Not as a pair of columns, for which SQLite reads all that end at the same time for each page.
+        following = [(ENTRIES.c.end == end) & (ENTRIES.c.serial > serial), ENTRIES.c.end > end]
 
 
 def due_by_device(

@@ -13,7 +13,7 @@ from vouchers.acs.ledger_database import LedgerDatabase
 from vouchers.acs.ledger_entry import SerialState
 from vouchers.acs.ledger_governing import governs, is_revoked
 from vouchers.acs.ledger_journal import JournalWriter
-from vouchers.acs.ledger_tables import AMONG, BATCH_DEVICES, BATCHES, ENTRIES, NEXT, device_columns
+from vouchers.acs.ledger_tables import AMONG, BATCH_DEVICES, BATCHES, ENTRIES, NEXT
 from vouchers.acs.ledger_wants import Reservation, Want, device_key, reserved_rows
 from vouchers.signature.option_elements import content_of
 
@@ -22,6 +22,11 @@ __all__ = ["MAX_SERIAL", "TWICE", "Reserving", "other_terms", "terms_of_batch"]
 MAX_SERIAL: Final = (1 << 32) - 1
 """The largest serial number: GetOptions reports it as an unsignedInt."""
 TWICE: Final = Reservation(refusal="the device occurs twice")
+IN_BATCH: Final = sqlalchemy.select(ENTRIES).where(
+    *(ENTRIES.c[name] == sqlalchemy.bindparam(name) for name in ("batch", "oui", "product_class")),
+    ENTRIES.c.serial_number.in_(sqlalchemy.bindparam("numbers", expanding=True)),
+)
+"""The entries of devices in a batch, of one product: for a list of triples, SQLite reads the whole batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +75,14 @@ class Reserving:
     def _find(self, connection: Connection, batch: str) -> None:
         """Answer the requests for which the batch already has serial numbers."""
         places = {device_key(want.device): index for index, want in self.waiting.items()}
-        query = sqlalchemy.select(ENTRIES).where(ENTRIES.c.batch == batch, device_columns().in_([*places]))
+        products: dict[tuple[str, str], list[str]] = {}
+        for oui, product_class, number in places:
+            products.setdefault((oui, product_class), []).append(number)
         found: dict[int, list[Row[Any]]] = {}
-        for row in connection.execute(query):
-            found.setdefault(places[row.oui, row.product_class, row.serial_number], []).append(row)
+        for (oui, product_class), numbers in products.items():
+            named = {"batch": batch, "oui": oui, "product_class": product_class, "numbers": numbers}
+            for row in connection.execute(IN_BATCH, named):
+                found.setdefault(places[oui, product_class, row.serial_number], []).append(row)
         for index, rows in found.items():
             self.outcomes[index] = _again(self.waiting.pop(index), rows, self.run, self.signer)
         kept = [serial for index in found for serial in self.outcomes[index].serials]
