@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 from threading import Thread
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import StreamingResponse
@@ -224,14 +224,6 @@ async def stream_lines(
             raise failure[0]
     finally:
         given_up = True
-        while not finished and thread.is_alive():  # it may wait for room in the queue
-            await _drain(queue)
+        while not finished:  # the thread may wait for room in the queue, and always ends it
+            finished = await queue.get() is None
         ended(failure[0] if failure else None)
-
-
-async def _drain(queue: "asyncio.Queue[Any]") -> None:
-    try:
-        async with asyncio.timeout(0.1):
-            await queue.get()
-    except TimeoutError:
-        pass
