@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from spkg.common.times import write_time
 from spkg.errors import HostError, RefusedError, UsageError
 from vouchers.acs.ledger_database import LedgerDatabase
-from vouchers.acs.ledger_entry import LedgerEntry, SerialState, entry_columns, entry_of
+from vouchers.acs.ledger_entry import LedgerEntry, SerialState, entries_after, entry_columns, entry_of
 from vouchers.acs.ledger_journal import (
     JournalEntry,
     JournalWriter,
@@ -279,14 +279,15 @@ class Ledger:
             HostError: The database can't be read, or is damaged.
         """
         query = sqlalchemy.select(*entry_columns()).order_by(ENTRIES.c.serial).limit(ROWS_AT_ONCE)
-        for name, value in wanted.items():
-            if value is not None:
-                plain = _plain(name, value.value if isinstance(value, Enum) else value)
-                query = query.where(self._of_batch(plain) if name == "batch" else ENTRIES.c[name] == plain)
+        values = {
+            name: _plain(name, value.value if isinstance(value, Enum) else value)
+            for name, value in wanted.items()
+            if value is not None
+        }
         last = -1
         while True:
             with self._database.transaction(writes=False) as connection:
-                rows = connection.execute(query.where(ENTRIES.c.serial > last)).all()
+                rows = connection.execute(query.where(entries_after(last, values))).all()
             for row in rows:
                 yield entry_of(row, self._name)
             if len(rows) < ROWS_AT_ONCE:
@@ -308,18 +309,6 @@ class Ledger:
             if not some:
                 return
             last = some[-1].number
-
-    def _of_batch(self, batch: object) -> Any:
-        """Return what selects a batch where it is read in the order of its serial numbers.
-
-        By its index a database would sort the whole batch for each page of it.
-        """
-        serial = ENTRIES.c.serial
-        ends = sqlalchemy.select(sqlalchemy.func.min(serial), sqlalchemy.func.max(serial))
-        with self._database.transaction(writes=False) as connection:
-            ((first, last),) = connection.execute(ends.where(ENTRIES.c.batch == batch)).all()
-        unindexed = sqlalchemy.func.coalesce(ENTRIES.c.batch, "") == batch
-        return serial.between(first or 0, last or 0) & unindexed
 
     def _change(self, change: LedgerChange, where: Any, reason: str, batch: str | None) -> int:
         """Issue the reserved numbers among some, or void those that are not; return how many."""

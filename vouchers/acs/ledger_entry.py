@@ -16,7 +16,7 @@ from vouchers.acs.templates import Template
 from vouchers.model import DeviceId, Extra, Mode, Option
 from vouchers.months import Units
 
-__all__ = ["LedgerEntry", "SerialState", "entry_columns", "entry_of", "option_columns"]
+__all__ = ["LedgerEntry", "SerialState", "entries_after", "entry_columns", "entry_of", "option_columns"]
 
 
 class SerialState(Enum):
@@ -166,6 +166,21 @@ def entry_columns() -> list[Any]:
         )
         columns.append(later.scalar_subquery().label(name))
     return columns
+
+
+def entries_after(serial: int, wanted: Mapping[str, object]) -> Any:
+    """Return what selects entries with these values and larger serial numbers, to be read in that order.
+
+    By an index of one of the values a database reads all that have it, and sorts them.  The first page is
+    worth that; the next ones go on from the serial number, or each of them would do so again.
+    """
+    found = [ENTRIES.c.serial > serial]
+    for name, value in wanted.items():
+        column: Any = ENTRIES.c[name]
+        if serial > 0 and "serial_number" not in wanted:
+            column = sqlalchemy.func.coalesce(column, column)
+        found.append(column == value)
+    return sqlalchemy.and_(*found)
 
 
 def entry_of(row: Row[Any], ledger: str) -> LedgerEntry:

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy
 
 from vouchers.acs.ledger import Ledger
-from vouchers.acs.ledger_entry import LedgerEntry, entry_columns, entry_of
+from vouchers.acs.ledger_entry import LedgerEntry, entries_after, entry_columns, entry_of
 from vouchers.acs.ledger_journal import JournalEntry, sound_entry
 from vouchers.acs.ledger_tables import ENTRIES, LEDGER_JOURNAL
 
@@ -44,9 +44,7 @@ def entries_page(ledger: Ledger, wanted: Mapping[str, Any], *, after: int, limit
     Raises:
         HostError: The database can't be read, or is damaged.
     """
-    query = sqlalchemy.select(*entry_columns()).where(ENTRIES.c.serial > after)
-    for name, value in wanted.items():
-        query = query.where(ENTRIES.c[name] == value)
+    query = sqlalchemy.select(*entry_columns()).where(entries_after(after, wanted))
     with ledger.database.transaction(writes=False) as connection:
         rows = connection.execute(query.order_by(ENTRIES.c.serial).limit(limit)).all()
     return [entry_of(row, ledger.database.name) for row in rows]

@@ -71,6 +71,12 @@ OF_SOME: Final[dict[str, Callable[[Ledger, int], object]]] = {
     "a device": lambda ledger, _: device_entries(ledger, device_key(device(9))),
     "a serial number": lambda ledger, _: [*ledger.entries(serial=9)],
     "a page": lambda ledger, count: entries_page(ledger, {}, after=count // 2, limit=100),
+    "a page of a batch": lambda ledger, count: entries_page(
+        ledger, {"batch": "may"}, after=count // 2, limit=100
+    ),
+    "a page of a product": lambda ledger, count: entries_page(
+        ledger, {"oui": "00D09E", "product_class": "Gateway"}, after=count // 2, limit=100
+    ),
     "a page of a device": lambda ledger, _: entries_page(
         ledger, {"serial_number": "000009", "oui": "00D09E", "product_class": "Gateway"}, after=0, limit=100
     ),
@@ -79,6 +85,7 @@ OF_SOME: Final[dict[str, Callable[[Ledger, int], object]]] = {
 OF_ALL: Final[dict[str, Callable[[Ledger], object]]] = {
     "the list": lambda ledger: [*ledger.entries()],
     "a batch": lambda ledger: [*ledger.entries(batch="may")],
+    "an OUI": lambda ledger: [*ledger.entries(oui="00D09E")],
     "a state": lambda ledger: [*ledger.entries(state="issued")],
     "the batches": lambda ledger: batches_page(ledger, after="", limit=10),
     "what ends": lambda ledger: [*due_renewals(ledger, timedelta(days=400), AT)],
