@@ -154,12 +154,10 @@ def test_a_scheduler_without_workers_or_none_at_all_is_told(monkeypatch: pytest.
         f"the scheduler {cluster.address} has no workers",
         "start one with 'dask worker', where spkg and its extra [cluster] are installed",
     )
-    assert failed(
-        gone,
-        9,
-        f"the scheduler {cluster.address} does not answer: connection refused",
-        "is its address right? TLS wants tls://",
-    )
+    # The last attempt of Dask may be one that was cut short by its deadline.
+    why = ": connection refused" if "refused" in gone.stderr else ""
+    problem = f"the scheduler {cluster.address} does not answer{why}"
+    assert failed(gone, 9, problem, "is its address right? TLS wants tls://")
     assert not Path("out.part").exists()
 
 
