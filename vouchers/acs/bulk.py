@@ -6,7 +6,7 @@ point: the same batch, run again, writes the same vouchers with the same serial 
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -130,7 +130,7 @@ def issue_bulk(
         opened = stack.enter_context(ledger)
         opened.check_terms(order.batch, terms_of(order.templates))
         listed = (
-            read_devices(devices)
+            stack.enter_context(closing(read_devices(devices)))
             if isinstance(devices, Path)
             else iter([ListedDevice(line=1, device=devices)])
         )

@@ -4,7 +4,7 @@ Lists are streamed.  A line that names no device is reported with its number and
 lines still count.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote
@@ -17,8 +17,8 @@ from vouchers.acs.listed_device import ListedDevice, ListLines, plain_oui
 __all__ = ["device_identity", "read_device_stream", "read_devices"]
 
 
-def read_devices(path: Path) -> Iterator[ListedDevice]:
-    """Yield the devices of a list.
+def read_devices(path: Path) -> Generator[ListedDevice, None, None]:
+    """Yield the devices of a list; who may not read it to its end closes it.
 
     Raises:
         FormatError: It is neither CSV with a header that names devices, nor JSON.

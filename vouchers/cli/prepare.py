@@ -1,6 +1,7 @@
 """``spkg voucher prepare``."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -193,10 +194,10 @@ def _many(
     from vouchers.cli.shared import new_batch
 
     order = BulkOrder(templates=tuple(templates), batch=batch or new_batch())
-    with books as ledger, SerialLog() as log:
+    with books as ledger, SerialLog() as log, closing(read_devices(devices)) as listed:
         with new_pair(output, rejected, force=force) as (file, others):
             report = write_requests(
-                *(order, read_devices(devices), file, signer),
+                *(order, listed, file, signer),
                 certificate=certificate,
                 ledger=ledger,
                 rejected=others,

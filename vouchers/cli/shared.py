@@ -2,7 +2,7 @@
 
 import getpass
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
@@ -134,7 +134,8 @@ def list_findings(devices: Path | None) -> list[Finding]:
     if devices is None or not devices.is_file():
         return []
     try:
-        return [*list_warnings(read_devices(devices))]
+        with closing(read_devices(devices)) as listed:
+            return [*list_warnings(listed)]
     except (FormatError, OSError):  # the run ends with that, where it reads the list
         return []
 

@@ -70,6 +70,19 @@ def test_a_process_opens_the_key_by_its_name() -> None:
     assert_issued(3)
 
 
+def test_a_run_that_fails_leaves_its_list_closed() -> None:
+    write_list(range(DEVICES_AT_ONCE + 1))
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+
+    with pytest.raises(FailedError) as caught:
+        issued(executor)
+
+    held = [one.readlink() for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+    assert Path("devices.csv").absolute() not in held
+    assert caught.value.__traceback__ is not None  # with the frames that read it
+
+
 def test_a_process_that_is_killed_is_told() -> None:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("forkserver")) as executor:
         os.kill(executor.submit(os.getpid).result(), signal.SIGKILL)
